@@ -1,0 +1,1 @@
+"""The network function: kernel programs, sessions, applications, QoE, publication."""

@@ -1,0 +1,47 @@
+"""The family of errors a user can meet; the command line prints ``str(error)`` and nothing else.
+
+    SnfError               anything below; carries what to do next
+    ├── Unsupported        this host cannot do what was asked (no root, old kernel, no bcc)
+    ├── AttachRefused      an interface cannot take the program
+    ├── BadSettings        a setting has no meaning here; carries its path
+    ├── BadCapture         a file is not a capture that can be read
+    └── BadSignatures      a signature file is wrong; carries file and place
+
+Expected events (a short packet, an unknown tunnel) are counters, not errors.
+"""
+
+from __future__ import annotations
+
+__all__ = ["AttachRefused", "BadCapture", "BadSettings", "BadSignatures", "SnfError", "Unsupported"]
+
+
+class SnfError(Exception):
+    """A broken promise: one sentence that says what, and ``remedy``: what to do next."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what} {remedy}".strip())
+        self.what, self.remedy = what, remedy
+
+
+class Unsupported(SnfError):
+    """This host lacks something; the remedy is a command."""
+
+
+class AttachRefused(SnfError):
+    """An interface cannot take the program: not there, busy, or carrying the host's own traffic."""
+
+
+class BadSettings(SnfError):
+    """A setting is syntactically valid but cannot be applied; ``path`` is its data path in the YANG tree."""
+
+    def __init__(self, what: str, path: str, remedy: str = "") -> None:
+        super().__init__(what, remedy)
+        self.path = path
+
+
+class BadCapture(SnfError):
+    """A file is no capture, or of a link type that is not read."""
+
+
+class BadSignatures(SnfError):
+    """A signature file is wrong."""

@@ -1,0 +1,55 @@
+"""Flows of one interval as columns: what the kernel reader makes and the QoE functions read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CORE", "ACCESS", "DOWNLINK", "UPLINK", "FlowBatch"]
+
+UPLINK, DOWNLINK = 0, 1  # second axis of the per-direction columns: as seen from the UE
+CORE, ACCESS = 0, 1  # second axis of the RTT columns: an uplink packet's answer comes from the core side
+
+U8: TypeAlias = NDArray[np.uint8]
+U16: TypeAlias = NDArray[np.uint16]
+U32: TypeAlias = NDArray[np.uint32]
+U64: TypeAlias = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowBatch:
+    """What n flows did in one interval. Arrays have shape (n,) or (n, 2), see the second-axis names.
+
+    Counts and sums are those of the interval, not since the flow began. A sum whose count is zero
+    is zero; minima without a sample are 0 where their count is 0.
+    """
+
+    t_start_s: float
+    t_end_s: float
+    flow_id: U64  # unique for the life of the data plane
+    session: U32  # index of the binding store; 0: no session known
+    app: U16  # application number of the signature file; 0: none
+    basis: U8  # ground of the name: nf.apps.Basis
+    proto: U8  # IP protocol of the inner packet
+    qfi: U8  # (n, 2) last QoS flow identifier seen, 0: none
+    octets: U64  # (n, 2) inner IP bytes
+    packets: U64  # (n, 2)
+    payload_packets: U64  # (n, 2) packets with a transport payload
+    retrans: U32  # (n, 2) TCP segments seen before
+    reordered: U32  # (n, 2) TCP segments that came late but were new
+    rtt_n: U32  # (n, 2) CORE, ACCESS
+    rtt_sum_us: U64  # (n, 2)
+    rtt_min_us: U32  # (n, 2)
+    handshake_us: U32  # (n, 2) SYN to SYN-ACK (CORE), SYN-ACK to ACK (ACCESS); 0: not seen in this interval
+    gap_n: U32  # (n, 2) inter-arrival gaps between packets of one direction
+    gap_sum_us: U64  # (n, 2)
+    gap_sq_us2: U64  # (n, 2) sum of squares of the gaps, each cut at 1 s
+    gap_max_us: U32  # (n, 2)
+    rtp_expected: U32  # (n, 2) RTP packets by sequence number (RFC 3550, A.3); 0: no RTP
+    rtp_received: U32  # (n, 2)
+
+    def __len__(self) -> int:
+        return len(self.flow_id)

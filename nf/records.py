@@ -1,0 +1,116 @@
+"""The published record: one row per (subscriber, application, interval), as columns.
+
+This schema is a contract with everyone who subscribes (``schema`` = "snf.qoe.v1"): columns are
+added, never renamed or removed. The names follow TS 29.564 (user data usage, QoS monitoring) and
+TS 29.517 (mos) with the unit as suffix. Missing is NaN in float columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["APP_CLASSES", "FLOW_COLUMNS", "RECORD_COLUMNS", "SCHEMA", "Column", "Columns", "RecordBatch"]
+
+SCHEMA = "snf.qoe.v1"
+
+APP_CLASSES = (
+    "video",
+    "live-video",
+    "conferencing",
+    "voice",
+    "gaming",
+    "social",
+    "messaging",
+    "web",
+    "download",
+    "unknown",
+)
+"""Application classes; each has a topic ``qoe.v1/<nf>/<class>/`` and a file under `nf.qoe`."""
+
+Columns = Mapping[str, "NDArray[Any] | list[str]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: numpy type ("str" for text), unit, and what it says."""
+
+    dtype: str
+    unit: str
+    what: str
+
+
+RECORD_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "end of the interval, since the epoch"),
+    "interval_ms": Column("u4", "ms", "length of the interval"),
+    "subscriber": Column("str", "", "pseudonym, or teid:ADDRESS:0xTEID or ue:INSTANCE:ADDRESS while unknown"),
+    "identity_source": Column("str", "", "pfcp, netconf, or none"),
+    "dnn": Column("str", "", "data network name, empty when not said"),
+    "app": Column("str", "", "application, empty when not named"),
+    "app_basis": Column("str", "", "ground of the name: sni, http_host, dns_answer, address, behaviour, none"),
+    "flows": Column("u4", "", "flows with traffic in the interval"),
+    "ul_bytes": Column("u8", "byte", "inner IP bytes from the UE"),
+    "dl_bytes": Column("u8", "byte", "inner IP bytes to the UE"),
+    "ul_packets": Column("u4", "packet", ""),
+    "dl_packets": Column("u4", "packet", ""),
+    "ul_bps": Column("f4", "bit/s", "mean over the interval"),
+    "dl_bps": Column("f4", "bit/s", "mean over the interval"),
+    "rtt_access_ms": Column("f4", "ms", "probe to UE and back: N3, radio, device; mean of the samples"),
+    "rtt_core_ms": Column("f4", "ms", "probe to server and back; mean of the samples"),
+    "rtt_min_access_ms": Column("f4", "ms", ""),
+    "rtt_min_core_ms": Column("f4", "ms", ""),
+    "rtt_samples": Column("u4", "", "both sides together"),
+    "loss_ul": Column("f4", "ratio", "retransmitted TCP segments, or missing RTP packets, over those sent by the UE"),
+    "loss_dl": Column("f4", "ratio", "the same towards the UE"),
+    "jitter_dl_ms": Column("f4", "ms", "standard deviation of the downlink inter-arrival gaps (real-time classes)"),
+    "gap_max_dl_ms": Column("f4", "ms", "longest downlink gap between packets of one flow"),
+    "mos": Column("f4", "1..5", "score by class; formula and source in docs/qoe.md"),
+    "suspect": Column("str", "", "what limits the score: access, core, loss, app, or empty when the score is good"),
+}
+
+FLOW_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "end of the interval, since the epoch"),
+    "interval_ms": Column("u4", "ms", "length of the interval"),
+    "proto": Column("u1", "", "IP protocol"),
+    "ue": Column("str", "", "UE address and port"),
+    "remote": Column("str", "", "server address and port"),
+    "app": Column("str", "", ""),
+    "app_basis": Column("str", "", ""),
+    "name": Column("str", "", "SNI, HTTP host or DNS name, cut to the registrable domain"),
+    "qfi": Column("u1", "", "QoS flow identifier, 0 when not seen"),
+    "ul_bytes": Column("u8", "byte", ""),
+    "dl_bytes": Column("u8", "byte", ""),
+    "ul_packets": Column("u4", "packet", ""),
+    "dl_packets": Column("u4", "packet", ""),
+    "retrans_ul": Column("u4", "", ""),
+    "retrans_dl": Column("u4", "", ""),
+    "rtt_access_ms": Column("f4", "ms", ""),
+    "rtt_core_ms": Column("f4", "ms", ""),
+    "gap_max_dl_ms": Column("f4", "ms", ""),
+}
+"""The detail of a followed subscriber: one row per flow with traffic, schema "snf.flow.v1"."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Rows of one application class; every array or list has the same length."""
+
+    app_class: str
+    t_start_s: float
+    t_end_s: float
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def select(self, rows: NDArray[np.bool_]) -> RecordBatch:
+        """Return the rows where *rows* is true."""
+        picked: dict[str, NDArray[Any] | list[str]] = {
+            name: [v for v, keep in zip(col, rows, strict=True) if keep] if isinstance(col, list) else col[rows]
+            for name, col in self.columns.items()
+        }
+        return RecordBatch(self.app_class, self.t_start_s, self.t_end_s, picked)

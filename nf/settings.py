@@ -1,0 +1,179 @@
+"""Everything that can be configured, as frozen values: what `mgmt.bind` makes and the function applies.
+
+A change of configuration is ``diff(old, new)``: which parts differ, so that only those are
+touched. Nothing here knows YANG, sockets or the kernel.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+__all__ = [
+    "Action",
+    "Application",
+    "Curve",
+    "Export",
+    "Interface",
+    "Limits",
+    "Mode",
+    "Policy",
+    "Privacy",
+    "Role",
+    "Settings",
+    "StaticSession",
+    "XdpMode",
+    "diff",
+]
+
+
+class Role(enum.Enum):
+    """What an interface carries."""
+
+    N3 = "n3"  # GTP-U between gNB and UPF
+    N6 = "n6"  # plain IP between UPF and data network
+    N4 = "n4"  # PFCP between SMF and UPF, mirrored
+
+
+class Mode(enum.Enum):
+    """What happens to a packet after it was counted (design, section 2)."""
+
+    MIRROR = "mirror"  # dropped: the port is a TAP or SPAN port
+    LOCAL = "local"  # passed on to this host's stack
+    INLINE = "inline"  # redirected to the paired port
+
+
+class XdpMode(enum.Enum):
+    """How a program is attached; AUTO tries native and falls back to generic."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    GENERIC = "generic"
+
+
+class Action(enum.Enum):
+    """What is done for the traffic of an application; the values are those of `enum snf_action` in abi.h."""
+
+    INSPECT = "inspect"  # full QoE state
+    COUNT = "count"  # bytes and packets only
+    TRUNCATE = "truncate"  # as inspect; copies to the monitor port are cut to snap_length
+    SUPPRESS = "suppress"  # bytes only, nothing is published per application
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One port of the function, by name or MAC address (exactly one of the two is set)."""
+
+    name: str  # key of the list; the device name unless mac is set
+    role: Role
+    mode: Mode = Mode.MIRROR
+    mac: str = ""
+    xdp: XdpMode = XdpMode.AUTO
+    peer: str = ""  # inline: the name of the paired interface
+    instance: str = ""  # N6: network instance of the UE addresses behind it
+    force: bool = False  # mirror: take the interface although it has an address
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StaticSession:
+    """A session that the operator configured instead of a signalling source."""
+
+    name: str
+    imsi: str = ""
+    ue_ipv4: str = ""
+    ue_ipv6: str = ""
+    dnn: str = ""
+    instance: str = ""
+    uplink: tuple[tuple[str, int], ...] = ()  # (receiving address, TEID)
+    downlink: tuple[tuple[str, int], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"StaticSession({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What to do with the traffic of one application, or of a class; an application's own policy wins."""
+
+    name: str
+    action: Action
+    application: str = ""
+    app_class: str = ""
+    snap_length: int = 0  # truncate: bytes kept of each packet
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application that the operator adds to, or overrides in, the signature file."""
+
+    name: str
+    app_class: str
+    domains: tuple[str, ...] = ()  # suffixes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Curve:
+    """CURVE on the publisher: its key pair (Z85) and the public keys that may subscribe (Z85)."""
+
+    secret_key: str
+    public_key: str
+    clients: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Curve(clients={len(self.clients)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The ZeroMQ publisher."""
+
+    endpoint: str = "tcp://127.0.0.1:5556"
+    high_water_mark: int = 128  # messages a subscriber
+    interval_ms: int = 1000  # of the records; a batch may hold several
+    batch_rows: int = 1000  # a batch leaves when it has so many rows,
+    batch_ms: int = 10_000  # or is this old
+    curve: Curve | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Privacy:
+    """How a subscriber is named outside this function (TS 33.501; design, section 4)."""
+
+    key: bytes = b""  # of HMAC-SHA-256; empty: a random key for the life of the process
+    epoch: int = 0
+    export_imsi: bool = False
+
+    def __repr__(self) -> str:
+        return f"Privacy(epoch={self.epoch}, export_imsi={self.export_imsi})"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes of the kernel's tables; a change needs a restart of the data plane."""
+
+    flows: int = 131_072
+    sessions: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration. Lists are tuples ordered by key, so that equal means equal."""
+
+    nf_id: str = "snf"
+    interfaces: tuple[Interface, ...] = ()
+    sessions: tuple[StaticSession, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    applications: tuple[Application, ...] = ()
+    export: Export = Export()
+    privacy: Privacy = Privacy()
+    limits: Limits = Limits()
+
+
+def diff(old: Settings, new: Settings) -> Mapping[str, tuple[object, object]]:
+    """Return the top-level parts that differ: name to (old, new)."""
+    return {
+        f.name: (getattr(old, f.name), getattr(new, f.name))
+        for f in fields(Settings)
+        if getattr(old, f.name) != getattr(new, f.name)
+    }
