@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * Everything the kernel programs and user space share: keys, values, records,
+ * counters. User space derives its numpy types from these structs and the
+ * names of the counters from the list below; it repeats nothing of them.
+ *
+ * Two ends of a flow are `a` and `b`, ordered by address and port; direction 0
+ * goes from a to b, direction 1 back. Which end is the UE is `ue_end`.
+ */
+#ifndef SNF_ABI_H
+#define SNF_ABI_H
+
+#define SNF_PORTS 1024	/* slots of the port table, by interface index modulo this */
+#define SNF_STATS 16	/* ports that can be attached at once */
+#define SNF_APPS 4096	/* applications that can have a policy */
+#define SNF_PAYLOAD 1472 /* bytes of a payload record: UDP payload of a 1500-byte IPv4 packet */
+#define SNF_HANDOFF 3	/* payload packets of a flow that user space may see */
+
+enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
+enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
+enum snf_action { SNF_INSPECT = 0, SNF_COUNT = 1, SNF_TRUNCATE = 2, SNF_SUPPRESS = 3 };
+enum snf_side { SNF_UPLINK = 0, SNF_DOWNLINK = 1 };
+enum snf_ue_end { SNF_UE_A = 0, SNF_UE_B = 1, SNF_UE_UNKNOWN = 2 };
+enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 3 };
+
+/* Every packet meets `frames`; each other line is one reason or fact. One copy a port and CPU. */
+#define SNF_COUNTERS(X)                                                        \
+	X(frames, "frames seen")                                               \
+	X(octets, "bytes of these frames")                                     \
+	X(l2_truncated, "frame ends inside its Ethernet or VLAN header")       \
+	X(vlan_too_deep, "more than three VLAN tags")                          \
+	X(not_ip, "neither IPv4 nor IPv6")                                     \
+	X(ip_truncated, "packet ends inside its outer IP header")              \
+	X(ip_malformed, "outer IP version, header or total length is wrong")   \
+	X(ip_ext_too_long, "more than six IPv6 extension headers")             \
+	X(l4_truncated, "packet ends inside its transport header")             \
+	X(outer_fragment, "later fragment of an outer packet, no ports")       \
+	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")              \
+	X(gtpu_truncated, "datagram ends inside its GTP-U header")             \
+	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")   \
+	X(gtpu_length, "GTP-U length field is larger than its datagram")       \
+	X(gtpu_ext_malformed, "extension header of length zero or past the end") \
+	X(gtpu_ext_too_long, "more than eight extension headers")              \
+	X(gtpu_echo_request, "message 1")                                      \
+	X(gtpu_echo_response, "message 2")                                     \
+	X(gtpu_error_indication, "message 26")                                 \
+	X(gtpu_ext_notification, "message 31, supported extension headers")    \
+	X(gtpu_tunnel_status, "message 253")                                   \
+	X(gtpu_end_marker, "message 254")                                      \
+	X(gtpu_gpdu, "message 255, user data")                                 \
+	X(gtpu_other, "any other message type")                                \
+	X(inner_not_ip, "user data is neither IPv4 nor IPv6")                  \
+	X(inner_truncated, "user data ends inside its IP header")              \
+	X(inner_malformed, "inner IP version, header or total length is wrong") \
+	X(inner_ext_too_long, "more than six inner IPv6 extension headers")    \
+	X(inner_l4_truncated, "user data ends inside its transport header")    \
+	X(inner_fragment, "later fragment of an inner packet")                 \
+	X(counted, "packets counted for a flow")                               \
+	X(counted_octets, "inner IP bytes of these packets")                   \
+	X(copy, "packets already counted on another port")                     \
+	X(flow_new, "flows begun")                                             \
+	X(flow_full, "packets without a flow: the table took no entry")        \
+	X(flow_collision, "packets whose folded IPv6 key belongs to another flow") \
+	X(flow_restarted, "flows begun again because their tunnel has a new owner") \
+	X(tunnel_unknown, "flows begun or moved on a tunnel without a session") \
+	X(session_conflict, "packets whose tunnel and flow name different sessions") \
+	X(handed_off, "payload packets given to user space")                   \
+	X(handed_off_octets, "bytes of these records")                         \
+	X(payload_ring_full, "payload packets lost because the ring was full") \
+	X(event_ring_full, "flow events lost because the ring was full")       \
+	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")     \
+	X(dropped, "verdict: dropped after counting")                          \
+	X(passed, "verdict: passed to this host")                              \
+	X(redirected, "verdict: sent out of the paired port")
+
+#define SNF_ENUM(name, text) SNF_C_##name,
+enum snf_counter { SNF_COUNTERS(SNF_ENUM) SNF_C_MAX };
+#undef SNF_ENUM
+
+/* One attached interface. Written by user space at attach; index: interface index modulo SNF_PORTS. */
+struct port {
+	__u32 ifindex;	/* 0: slot is free; any other value than the packet's is a stranger's */
+	__u32 instance; /* network instance of the UE addresses behind an N6 port */
+	__u8 slot;	/* index of its counters */
+	__u8 mode;	/* enum snf_mode */
+	__u8 peer;	/* inline: index of the paired port in the device map */
+	__u8 pad[5];
+};
+_Static_assert(sizeof(struct port) == 16, "port is ABI");
+
+struct port_stats {
+	__u64 n[SNF_C_MAX]; /* by enum snf_counter */
+};
+
+/* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
+struct control {
+	__u64 clock_ns;	   /* replay: time of the packet being run; live: unused */
+	__u64 next_flow;   /* number of the next flow; only the programs write it */
+	__u32 generation;  /* changes when a tunnel or UE address changed its session */
+	__u32 epoch;	   /* number of the current interval; a change resets minima and maxima */
+	__u32 split_legs;  /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
+	__u32 pad[9];
+};
+_Static_assert(sizeof(struct control) == 64, "control is ABI");
+
+/* Receiving end of a tunnel: the TEID alone is not unique (TS 29.281, 5.1). */
+struct tunnel_key {
+	__u8 address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u32 teid;	  /* host byte order */
+};
+_Static_assert(sizeof(struct tunnel_key) == 20, "tunnel_key is ABI");
+
+struct tunnel {
+	__u32 session; /* > 0 */
+	__u8 side;     /* enum snf_side: which way its traffic flows */
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct tunnel) == 8, "tunnel is ABI");
+
+/* UE address on N6. IPv4 as ::ffff:a.b.c.d, IPv6 as its /64 prefix (TS 23.501, 5.8.2.2.3). */
+struct ue_key {
+	__u8 address[16];
+	__u32 instance;
+};
+_Static_assert(sizeof(struct ue_key) == 20, "ue_key is ABI");
+
+struct policy {
+	__u8 action; /* enum snf_action */
+	__u8 pad;
+	__u16 snap_length; /* bytes, truncate only */
+};
+_Static_assert(sizeof(struct policy) == 4, "policy is ABI");
+
+/* 16 bytes, so that the value behind it begins on a cache line. Addresses and ports in network order. */
+struct flow_key {
+	__u32 a; /* IPv4 address, or the folded IPv6 address */
+	__u32 b;
+	__u16 port_a; /* 0 for anything but TCP and UDP, and for later fragments */
+	__u16 port_b;
+	__u8 proto;
+	__u8 ipv6;
+	__u16 leg; /* hash of the two tunnel endpoints when legs are split, else 0 */
+};
+_Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
+
+/* The answer of user space about a flow. */
+struct verdict {
+	__u32 flow; /* low half of the flow number it is about */
+	__u16 app;
+	__u8 final; /* 1: there will be no other answer */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
+
+struct tcp_state {
+	__u64 probe_ns[2]; /* when the outstanding RTT probe passed; 0: none */
+	__u64 syn_ns;
+	__u64 synack_ns;
+	__u32 max_seq[2]; /* sequence number after the last byte seen */
+	__u32 probe[2];	  /* TSval, or the acknowledgement number, that answers the probe */
+	__u8 seen[2];	  /* bits of enum tcp_seen */
+	__u8 syn_dir;	  /* direction of the first SYN */
+	__u8 pad[13];
+};
+_Static_assert(sizeof(struct tcp_state) == 64, "tcp_state is ABI");
+
+enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4 };
+
+struct rtp_state {
+	__u32 ssrc[2];
+	__u32 expected[2]; /* RFC 3550, A.3, since the flow began */
+	__u32 received[2];
+	__u16 max_seq[2];
+	__u8 valid[2];	/* 1: two packets in sequence were seen */
+	__u8 misses[2]; /* packets of another source in a row */
+	__u8 pad[32];
+};
+_Static_assert(sizeof(struct rtp_state) == 64, "rtp_state is ABI");
+
+/* A flow. Index [2]: direction; a direction's fields are written by its packets only.
+ * For rtt_*, [d] is the answer to packets of direction d, so the far side seen from there. */
+struct flow {
+	/* first line: every packet */
+	__u64 bytes[2]; /* inner IP total length */
+	__u64 last_ns[2];
+	__u32 packets[2];
+	__u32 teid[2];
+	__u32 session;
+	__u32 generation;
+	__u16 app;
+	__u8 qfi[2];
+	__u8 ue_end;  /* enum snf_ue_end */
+	__u8 owner;   /* enum snf_role, two bits a direction: the port that counts it */
+	__u8 handed;  /* payload packets given to user space */
+	__u8 flags;   /* enum flow_flags */
+	/* second line */
+	union {
+		struct tcp_state tcp;
+		struct rtp_state rtp;
+	};
+	/* third line */
+	__u64 rtt_sum_us[2];
+	__u32 rtt_n[2];
+	__u32 rtt_min_us[2];	   /* of the flow */
+	__u32 rtt_epoch_min_us[2]; /* of this epoch */
+	__u32 retrans[2];
+	__u32 reordered[2];
+	__u32 payload_packets[2];
+	/* fourth line */
+	__u64 gap_sum_us[2];
+	__u64 gap_sq_us2[2]; /* each gap cut at one second */
+	__u32 gap_max_us[2]; /* of this epoch */
+	__u32 handshake_us[2];
+	__u32 epoch;
+	__u32 frags;
+	__u64 pad0;
+	/* fifth line: rarely */
+	__u64 first_ns;
+	__u64 number;	   /* unique for the life of the maps */
+	__u8 address_a[16]; /* IPv6 in full; IPv4 as ::ffff:a.b.c.d */
+	__u8 address_b[16];
+	__u8 first_dir;	   /* direction of the first packet */
+	__u8 gtpu;	   /* 1: seen in a tunnel */
+	__u8 pad1[14];
+};
+_Static_assert(sizeof(struct flow) == 320, "flow is ABI");
+
+enum flow_flags { FLOW_FINAL = 1, FLOW_BOUND_0 = 2, FLOW_BOUND_1 = 4 };
+
+/* A flow began, changed its tunnel, or began again under another session. */
+struct flow_event {
+	__u64 number;
+	__u64 at_ns;
+	struct flow_key key;
+	__u8 address_a[16];
+	__u8 address_b[16];
+	__u8 outer_src[16];
+	__u8 outer_dst[16];
+	__u32 teid;
+	__u32 session;
+	__u8 kind; /* enum snf_event_kind */
+	__u8 dir;
+	__u8 qfi;
+	__u8 role;
+	__u8 gtpu;
+	__u8 pad[3];
+	__u64 old_number; /* restart: the flow that ended, and what it had counted */
+	__u64 old_bytes[2];
+	__u32 old_packets[2];
+	__u32 old_session;
+	__u8 pad1[28];
+};
+_Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
+
+/* The start of a payload packet of a flow that has no name yet. */
+struct payload {
+	__u64 number; /* of the flow */
+	__u64 at_ns;
+	struct flow_key key;
+	__u8 address_a[16];
+	__u8 address_b[16];
+	__u32 session;
+	__u32 seq; /* TCP: sequence number of data[0] */
+	__u16 length;	  /* bytes in data */
+	__u16 wire_length; /* bytes of payload in the packet */
+	__u8 dir;
+	__u8 ue_end;
+	__u8 pad[50];
+	__u8 data[SNF_PAYLOAD];
+};
+_Static_assert(sizeof(struct payload) == 128 + SNF_PAYLOAD, "payload is ABI");
+
+#endif
