@@ -248,7 +248,7 @@ struct flow_event {
 	__u64 old_bytes[2];
 	__u32 old_packets[2];
 	__u32 old_session;
-	__u8 pad1[28];
+	__u8 pad1[44];
 };
 _Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* All maps. Sizes that depend on the site come from the loader as -D constants. */
+#ifndef SNF_MAPS_H
+#define SNF_MAPS_H
+
+#include "abi.h"
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+/* Attached interfaces. Written by nf/kernel at attach and detach; read on every packet. */
+BPF_ARRAY(ports, struct port, SNF_PORTS);
+
+/* Counters of a port, one copy a CPU so that the packet path takes no lock; summed by nf/kernel. */
+BPF_PERCPU_ARRAY(stats, struct port_stats, SNF_STATS);
+
+/* Clock of a replay, generation, epoch. Mapped into user space: a change is one store. */
+BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
+
+/* Tunnel end to session. Written by nf/sessions through nf/kernel, read when a flow is new, changes
+ * its TEID or the generation moved. Full: the update fails and is counted in user space. */
+BPF_F_TABLE("hash", struct tunnel_key, struct tunnel, tunnels, MAX_TUNNELS, BPF_F_NO_PREALLOC);
+
+/* UE address of N6 to session; written and read as `tunnels`. */
+BPF_F_TABLE("hash", struct ue_key, u32, ues, MAX_UES, BPF_F_NO_PREALLOC);
+
+/* Policy by application number; index 0: traffic without a name. Written at a commit. */
+BPF_ARRAY(policies, struct policy, SNF_APPS);
+
+/* The flows. Written by the packet path only; read as a whole by nf/kernel once an interval.
+ * Full: the least recently used flow leaves and what was not read of it is lost. */
+BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, MAX_FLOWS);
+
+/* Answers of user space about flows, read while a flow waits for one. */
+BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, MAX_VERDICTS);
+
+/* Records to user space, one ring a record size; full: the record is dropped and counted. */
+BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
+BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
+
+/* Where inline ports send. Index: slot of the paired port. */
+BPF_DEVMAP(tx_ports, SNF_STATS);
+
+/* What one packet's parser leaves for the next step. It is a map and not the stack because the
+ * verifier forgets what it knew of a value stored here: the steps behind a loop are then
+ * checked once and not once for each way out of the loop. */
+struct ip {
+	u8 src[16]; /* IPv4 as ::ffff:a.b.c.d */
+	u8 dst[16];
+	u32 src4; /* IPv4 only, network order */
+	u32 dst4;
+	u32 total; /* IP total length; IPv6: 40 + payload length */
+	u32 end;   /* offset of the end of the packet by its IP header */
+	u8 proto;
+	u8 ipv6;
+	u8 fragment; /* 0 none, 1 first, 2 later */
+	u8 pad;
+};
+
+struct scratch {
+	struct ip outer;
+	struct ip inner;
+	struct flow_key key;
+	u64 now_ns;
+	u32 off;      /* offset of the next header */
+	u32 gtpu_end; /* offset of the end of the GTP-U message */
+	u32 teid;
+	u32 payload_off;
+	u32 payload_length; /* transport payload by the headers */
+	u32 seq;
+	u32 ack;
+	u32 tsval;
+	u32 tsecr;
+	u16 sport;
+	u16 dport;
+	u8 tcp_flags;
+	u8 has_ts;
+	u8 gtpu; /* 1: the packet came in a tunnel */
+	u8 qfi;
+	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */
+	u8 dir;
+	u8 role;
+	u8 verdict;
+	struct flow fresh; /* a new flow is built here: it is too large for the stack */
+};
+BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
+#define SIDE_UNKNOWN 2
+
+/* Second programs, entered by tail call. */
+BPF_PROG_ARRAY(next_program, 4);
+#define NEXT_HANDOFF 0
+
+/* Never used: they carry the types of the ring records to user space. */
+BPF_ARRAY(event_type, struct flow_event, 1);
+BPF_ARRAY(payload_type, struct payload, 1);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * Ethernet, VLAN, IPv4, IPv6. Each function starts at an offset into the frame,
+ * checks what it reads, and leaves the offset of the next header.
+ */
+#ifndef SNF_PARSE_H
+#define SNF_PARSE_H
+
+#include "maps.h"
+
+#define MAX_OFFSET 1023 /* of a header; a mask, so that the verifier sees the bound */
+#define MAX_VLANS 3
+#define MAX_IP_EXTENSIONS 6
+
+#define ETH_IPV4 0x0800
+#define ETH_IPV6 0x86dd
+#define ETH_8021Q 0x8100
+#define ETH_8021AD 0x88a8
+#define ETH_QINQ 0x9100
+
+#define PROTO_HOPOPTS 0
+#define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+#define PROTO_ROUTING 43
+#define PROTO_FRAGMENT 44
+#define PROTO_AH 51
+#define PROTO_NONE 59
+#define PROTO_DSTOPTS 60
+#define PROTO_MOBILITY 135
+
+#define FRAGMENT_NONE 0
+#define FRAGMENT_FIRST 1
+#define FRAGMENT_LATER 2
+
+enum parse_result { PARSE_OK, PARSE_TRUNCATED, PARSE_MALFORMED, PARSE_TOO_LONG, PARSE_NOT_IP };
+
+static __always_inline u16 load16(const void *p)
+{
+	const u8 *b = p;
+
+	return (u16)b[0] << 8 | b[1];
+}
+
+static __always_inline u32 load32(const void *p)
+{
+	const u8 *b = p;
+
+	return (u32)b[0] << 24 | (u32)b[1] << 16 | (u32)b[2] << 8 | b[3];
+}
+
+/* Return the ethertype behind the VLAN tags and set *off; 0 with *why set when there is none. */
+static __always_inline u16 parse_l2(void *data, void *end, u32 *off, u32 *why)
+{
+	u16 type;
+	u64 i;
+
+	if (data + 14 > end) {
+		*why = SNF_C_l2_truncated;
+		return 0;
+	}
+	type = load16(data + 12);
+	*off = 14;
+#pragma unroll
+	for (i = 0; i < MAX_VLANS; i++) {
+		if (type != ETH_8021Q && type != ETH_8021AD && type != ETH_QINQ)
+			return type;
+		if (data + 18 + 4 * i > end) {
+			*why = SNF_C_l2_truncated;
+			return 0;
+		}
+		type = load16(data + 16 + 4 * i);
+		*off = 18 + 4 * i;
+	}
+	if (type == ETH_8021Q || type == ETH_8021AD || type == ETH_QINQ) {
+		*why = SNF_C_vlan_too_deep;
+		return 0;
+	}
+	return type;
+}
+
+static __always_inline void map_ipv4(u8 *to, u32 address)
+{
+	u32 *w = (u32 *)to;
+
+	w[0] = 0;
+	w[1] = 0;
+	w[2] = bpf_htonl(0xffff);
+	w[3] = address;
+}
+
+static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, struct ip *ip, u32 off)
+{
+	u8 *h = data + off;
+	u32 length, fragment;
+
+	if ((void *)h + 20 > end)
+		return PARSE_TRUNCATED;
+	if (h[0] >> 4 != 4)
+		return PARSE_MALFORMED;
+	length = (h[0] & 15) * 4;
+	ip->total = load16(h + 2);
+	if (length < 20 || ip->total < length)
+		return PARSE_MALFORMED;
+	if ((void *)h + length > end)
+		return PARSE_TRUNCATED;
+	fragment = load16(h + 6);
+	ip->fragment = fragment & 0x1fff ? FRAGMENT_LATER : fragment & 0x2000 ? FRAGMENT_FIRST : FRAGMENT_NONE;
+	ip->proto = h[9];
+	ip->ipv6 = 0;
+	ip->src4 = *(u32 *)(h + 12);
+	ip->dst4 = *(u32 *)(h + 16);
+	map_ipv4(ip->src, ip->src4);
+	map_ipv4(ip->dst, ip->dst4);
+	ip->end = off + ip->total;
+	s->off = off + length;
+	return PARSE_OK;
+}
+
+static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, struct ip *ip, u32 off)
+{
+	u8 *h = data + off;
+	u32 next, length;
+	u64 i;
+
+	if ((void *)h + 40 > end)
+		return PARSE_TRUNCATED;
+	if (h[0] >> 4 != 6)
+		return PARSE_MALFORMED;
+	ip->total = 40 + load16(h + 4);
+	ip->end = off + ip->total;
+	ip->ipv6 = 1;
+	ip->fragment = FRAGMENT_NONE;
+	__builtin_memcpy(ip->src, h + 8, 16);
+	__builtin_memcpy(ip->dst, h + 24, 16);
+	next = h[6];
+	off += 40;
+#pragma clang loop unroll(disable)
+	for (i = 0; i <= MAX_IP_EXTENSIONS; i++) {
+		if (next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_DSTOPTS && next != PROTO_FRAGMENT &&
+		    next != PROTO_AH && next != PROTO_MOBILITY)
+			break;
+		if (i == MAX_IP_EXTENSIONS || off > MAX_OFFSET)
+			return PARSE_TOO_LONG;
+		h = data + (off & MAX_OFFSET);
+		if ((void *)h + 8 > end)
+			return PARSE_TRUNCATED;
+		length = next == PROTO_AH ? (h[1] + 2) * 4 : next == PROTO_FRAGMENT ? 8 : (h[1] + 1) * 8;
+		if (next == PROTO_FRAGMENT) {
+			u32 fragment = load16(h + 2);
+
+			if (fragment & 0xfff8)
+				ip->fragment = FRAGMENT_LATER;
+			else if (fragment & 1)
+				ip->fragment = FRAGMENT_FIRST;
+		}
+		next = h[0];
+		off += length;
+		if (ip->fragment == FRAGMENT_LATER)
+			break;
+	}
+	ip->proto = next;
+	if (off > MAX_OFFSET)
+		return PARSE_TOO_LONG;
+	s->off = off;
+	return PARSE_OK;
+}
+
+/* Version by the first nibble when type is 0 (the inside of a tunnel), else by the ethertype. */
+static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, struct ip *ip, u16 type)
+{
+	u32 off = s->off;
+
+	if (off > MAX_OFFSET)
+		return PARSE_TOO_LONG;
+	off &= MAX_OFFSET;
+	if (!type) {
+		u8 *h = data + off;
+
+		if ((void *)h + 1 > end)
+			return PARSE_TRUNCATED;
+		type = h[0] >> 4 == 4 ? ETH_IPV4 : h[0] >> 4 == 6 ? ETH_IPV6 : 0;
+	}
+	if (type == ETH_IPV4)
+		return parse_ipv4(data, end, s, ip, off);
+	if (type == ETH_IPV6)
+		return parse_ipv6(data, end, s, ip, off);
+	return PARSE_NOT_IP;
+}
+
+/* Ports, and for TCP what the flow needs of its header. Ports stay 0 for later fragments, for other
+ * protocols, and when the header is cut off. Returns 0 when it is. */
+static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, struct ip *ip)
+{
+	u32 off = s->off, length;
+	u8 *h;
+
+	s->sport = 0;
+	s->dport = 0;
+	s->payload_length = 0;
+	s->tcp_flags = 0;
+	s->has_ts = 0;
+	if (ip->fragment == FRAGMENT_LATER || (ip->proto != PROTO_TCP && ip->proto != PROTO_UDP))
+		return 1;
+	if (off > MAX_OFFSET)
+		return 0;
+	off &= MAX_OFFSET;
+	h = data + off;
+	if (ip->proto == PROTO_UDP) {
+		if ((void *)h + 8 > end || off + 8 > ip->end)
+			return 0;
+		length = 8;
+	} else {
+		if ((void *)h + 20 > end || off + 20 > ip->end)
+			return 0;
+		length = (h[12] >> 4) * 4;
+		if (length < 20 || (void *)h + length > end || off + length > ip->end)
+			return 0;
+		s->seq = load32(h + 4);
+		s->ack = load32(h + 8);
+		s->tcp_flags = h[13];
+		/* RFC 7323, appendix A: the layout that stacks send on data and acknowledgements. */
+		if (length >= 32 && (void *)h + 32 <= end && *(u32 *)(h + 20) == bpf_htonl(0x0101080a)) {
+			s->has_ts = 1;
+			s->tsval = load32(h + 24);
+			s->tsecr = load32(h + 28);
+		}
+	}
+	s->sport = *(u16 *)h;
+	s->dport = *(u16 *)(h + 2);
+	s->payload_off = off + length;
+	s->payload_length = ip->end - off - length;
+	return 1;
+}
+
+#endif

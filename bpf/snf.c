@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
+/*
+ * The packet path: parse, decapsulate, find the flow, count, decide.
+ *
+ * One entry for each role of a port: snf_n3 (GTP-U), snf_n6 (plain IP) and snf_any
+ * (both, for captures that hold everything). They differ in a constant only.
+ * With -DREPLAY the clock is the capture's; nothing else changes.
+ */
+#include "telemetry.h"
+
+#ifdef REPLAY
+#define NOW(c) ((c)->clock_ns)
+#else
+#define NOW(c) bpf_ktime_get_ns()
+#endif
+
+#define PORT_PFCP 8805 /* TS 29.244, 6.4 */
+#define PORT_GTPC 2123 /* TS 29.274, 4.2 */
+
+static __always_inline int decide(struct port *p, struct port_stats *st, u32 keep)
+{
+	if (p->mode == SNF_INLINE) {
+		st->n[SNF_C_redirected]++;
+		return tx_ports.redirect_map(p->peer, XDP_PASS);
+	}
+	if (p->mode == SNF_LOCAL || keep) {
+		st->n[SNF_C_passed]++;
+		return XDP_PASS;
+	}
+	st->n[SNF_C_dropped]++;
+	return XDP_DROP;
+}
+
+static __always_inline void adopt_verdict(struct scratch *s, struct flow *f)
+{
+	struct verdict *v = verdicts.lookup(&s->key);
+
+	if (!v || v->flow != (u32)f->number)
+		return;
+	f->app = v->app;
+	if (v->final)
+		f->flags |= FLOW_FINAL;
+}
+
+/* Does user space want this packet's payload? */
+static __always_inline u32 wanted(struct scratch *s, struct flow *f)
+{
+	if (!s->payload_length || f->handed >= SNF_HANDOFF || f->flags & FLOW_FINAL)
+		return 0;
+	return s->inner.proto == PROTO_TCP || s->inner.proto == PROTO_UDP;
+}
+
+/* Count the packet for its flow. Returns 1 when its payload shall go to user space. */
+static __always_inline u32 count(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
+				 struct flow *f)
+{
+	u32 d = s->dir & 1, owner = f->owner >> 2 * d & 3;
+	struct policy *policy;
+	u32 app;
+
+	if (owner && owner != s->role) {
+		st->n[SNF_C_copy]++;
+		return 0;
+	}
+	f->owner |= s->role << 2 * d;
+	st->n[SNF_C_counted]++;
+	st->n[SNF_C_counted_octets] += s->inner.total;
+	if (f->handed && !(f->flags & FLOW_FINAL))
+		adopt_verdict(s, f);
+	app = f->app;
+	policy = policies.lookup(&app);
+	if (!policy || policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE) {
+		if (f->epoch != c->epoch)
+			new_epoch(f, c->epoch);
+		count_gap(f, d, s->now_ns);
+		if (s->payload_length)
+			f->payload_packets[d]++;
+		if (s->inner.proto == PROTO_TCP && s->sport | s->dport)
+			tcp_segment(s, f, d);
+		else if (s->inner.proto == PROTO_UDP)
+			rtp_packet(data, end, s, f, d);
+	}
+	if (s->inner.fragment)
+		f->frags++;
+	f->bytes[d] += s->inner.total;
+	f->packets[d]++;
+	f->last_ns[d] = s->now_ns;
+	return wanted(s, f);
+}
+
+static __always_inline u32 inner_counter(u32 result)
+{
+	return result == PARSE_TRUNCATED ? SNF_C_inner_truncated :
+	       result == PARSE_MALFORMED ? SNF_C_inner_malformed :
+	       result == PARSE_TOO_LONG	 ? SNF_C_inner_ext_too_long :
+					   SNF_C_inner_not_ip;
+}
+
+static __always_inline u32 outer_counter(u32 result)
+{
+	return result == PARSE_TRUNCATED ? SNF_C_ip_truncated :
+	       result == PARSE_MALFORMED ? SNF_C_ip_malformed :
+	       result == PARSE_TOO_LONG	 ? SNF_C_ip_ext_too_long :
+					   SNF_C_not_ip;
+}
+
+/* A tunnel packet: s->off at the UDP header. Returns 0 when s->inner holds user data, else a counter;
+ * *plain when the datagram is no GTP-U at all. */
+static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s, struct port_stats *st, u32 *plain)
+{
+	u32 why = parse_gtpu(data, end, s), result;
+
+	*plain = why == SNF_C_gtpu_version;
+	if (why != SNF_C_gtpu_gpdu)
+		return why;
+	st->n[SNF_C_gtpu_gpdu]++;
+	s->gtpu = 1;
+	result = parse_ip(data, end, s, &s->inner, 0);
+	return result ? inner_counter(result) : 0;
+}
+
+static __always_inline int run(struct xdp_md *ctx, u32 role)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, why = 0, off = 0, keep = 0, plain = 1, result;
+	struct port *p = ports.lookup(&slot);
+	struct control *c = control.lookup(&zero);
+	struct scratch *s = scratch.lookup(&zero);
+	struct port_stats *st;
+	struct flow *f;
+	u16 type;
+
+	if (!p || !c || !s || p->ifindex != ctx->ingress_ifindex)
+		return XDP_PASS;
+	slot = p->slot;
+	st = stats.lookup(&slot);
+	if (!st)
+		return XDP_PASS;
+	st->n[SNF_C_frames]++;
+	st->n[SNF_C_octets] += end - data;
+	type = parse_l2(data, end, &off, &why);
+	if (!type)
+		goto reason;
+	s->off = off;
+	s->gtpu = 0;
+	s->qfi = 0;
+	s->side = SIDE_UNKNOWN;
+	s->role = role;
+	if (type != ETH_IPV4 && type != ETH_IPV6) {
+		why = SNF_C_not_ip;
+		goto reason;
+	}
+	result = parse_ip(data, end, s, &s->outer, type);
+	if (result) {
+		why = outer_counter(result);
+		goto reason;
+	}
+	if (s->outer.fragment == FRAGMENT_LATER)
+		st->n[SNF_C_outer_fragment]++;
+	else if (s->outer.proto == PROTO_UDP) {
+		u32 at = s->off & MAX_OFFSET;
+		u8 *h = data + at;
+
+		if ((void *)h + 8 <= end) {
+			u16 sport = load16(h), dport = load16(h + 2);
+
+			if (sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC) {
+				st->n[SNF_C_signalling]++;
+				keep = 1;
+			} else if (dport == GTPU_PORT && role != SNF_N6) {
+				why = open_tunnel(data, end, s, st, &plain);
+				if (why && !(plain && role == SNF_ANY))
+					goto reason;
+			}
+		}
+	}
+	if (!s->gtpu) {
+		if (role == SNF_N3) {
+			why = SNF_C_not_gtpu;
+			goto reason;
+		}
+		s->inner = s->outer;
+	}
+	if (!parse_l4(data, end, s, &s->inner))
+		st->n[s->gtpu ? SNF_C_inner_l4_truncated : SNF_C_l4_truncated]++;
+	if (s->gtpu && s->inner.fragment == FRAGMENT_LATER)
+		st->n[SNF_C_inner_fragment]++;
+	s->now_ns = NOW(c);
+	flow_key(s, c->split_legs);
+	f = flow_of(s, c, st, p->instance);
+	if (f && count(data, end, s, c, st, f)) {
+		f->handed++;
+		s->fresh.number = f->number;
+		s->fresh.session = f->session;
+		s->fresh.ue_end = f->ue_end;
+		__builtin_memcpy(s->fresh.address_a, f->address_a, 32);
+		s->verdict = keep;
+		next_program.call(ctx, NEXT_HANDOFF);
+	}
+	return decide(p, st, keep);
+reason:
+	if (why < SNF_C_MAX)
+		st->n[why]++;
+	return decide(p, st, keep);
+}
+
+int snf_n3(struct xdp_md *ctx)
+{
+	return run(ctx, SNF_N3);
+}
+
+int snf_n6(struct xdp_md *ctx)
+{
+	return run(ctx, SNF_N6);
+}
+
+int snf_any(struct xdp_md *ctx)
+{
+	return run(ctx, SNF_ANY);
+}
+
+/* Copy the start of the payload into a record. Entered by tail call with the packet parsed in scratch. */
+static __always_inline void hand_off(void *data, void *end, struct scratch *s, struct port_stats *st)
+{
+	u32 off = s->payload_off, length = s->payload_length;
+	struct payload *r;
+	u64 i;
+	u8 *from;
+
+	if (off > MAX_OFFSET)
+		return;
+	from = data + (off & MAX_OFFSET);
+	if ((void *)from > end)
+		return;
+	r = payloads.ringbuf_reserve(sizeof(*r));
+	if (!r) {
+		st->n[SNF_C_payload_ring_full]++;
+		return;
+	}
+	__builtin_memset(r, 0, 128);
+	r->number = s->fresh.number;
+	r->at_ns = s->now_ns;
+	r->key = s->key;
+	__builtin_memcpy(r->address_a, s->fresh.address_a, 32);
+	r->session = s->fresh.session;
+	r->seq = s->inner.proto == PROTO_TCP ? s->seq : 0;
+	r->dir = s->dir;
+	r->ue_end = s->fresh.ue_end;
+	r->wire_length = length > 0xffff ? 0xffff : length;
+	if (length > SNF_PAYLOAD)
+		length = SNF_PAYLOAD;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < SNF_PAYLOAD; i += 8) {
+		if ((void *)from + 8 > end || i + 8 > length)
+			break;
+		*(u64 *)(r->data + i) = *(u64 *)from;
+		from += 8;
+	}
+	r->length = i;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 7; i++) {
+		u32 at = r->length;
+
+		if ((void *)from + 1 > end || at >= length)
+			break;
+		asm volatile("" : "+r"(at));
+		if (at >= SNF_PAYLOAD)
+			break;
+		r->data[at] = *from;
+		from++;
+		r->length = at + 1;
+	}
+	st->n[SNF_C_handed_off]++;
+	st->n[SNF_C_handed_off_octets] += r->length;
+	payloads.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
+int snf_handoff(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
+	struct port *p = ports.lookup(&slot);
+	struct scratch *s = scratch.lookup(&zero);
+	struct port_stats *st;
+
+	if (!p || !s)
+		return XDP_PASS;
+	slot = p->slot;
+	st = stats.lookup(&slot);
+	if (!st)
+		return XDP_PASS;
+	hand_off(data, end, s, st);
+	return decide(p, st, s->verdict);
+}

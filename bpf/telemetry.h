@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * What is kept of each packet of an inspected flow: gaps, TCP loss and round-trip
+ * times (RFC 7323 time stamps, else sequence numbers), RTP loss (RFC 3550, A.3).
+ */
+#ifndef SNF_TELEMETRY_H
+#define SNF_TELEMETRY_H
+
+#include "flow.h"
+
+#define NS_PER_US 1000
+#define GAP_CUT_US 1000000	    /* a longer pause is silence and no jitter */
+#define RTT_MAX_NS 10000000000ULL   /* an answer after ten seconds is an answer to something else */
+#define REORDER_NS 3000000	    /* a segment this soon after its successor was overtaken, not lost */
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+static __always_inline void new_epoch(struct flow *f, u32 epoch)
+{
+	f->epoch = epoch;
+	f->gap_max_us[0] = f->gap_max_us[1] = 0;
+	f->rtt_epoch_min_us[0] = f->rtt_epoch_min_us[1] = NO_RTT;
+}
+
+static __always_inline void count_gap(struct flow *f, u32 d, u64 now)
+{
+	u64 gap;
+
+	if (!f->packets[d])
+		return;
+	gap = now > f->last_ns[d] ? (now - f->last_ns[d]) / NS_PER_US : 0;
+	if (gap > f->gap_max_us[d])
+		f->gap_max_us[d] = gap > 0xffffffff ? 0xffffffff : gap;
+	if (gap > GAP_CUT_US)
+		gap = GAP_CUT_US;
+	f->gap_sum_us[d] += gap;
+	f->gap_sq_us2[d] += gap * gap;
+}
+
+static __always_inline void rtt_sample(struct flow *f, u32 d, u64 ns)
+{
+	u32 us;
+
+	if (ns > RTT_MAX_NS)
+		return;
+	us = ns / NS_PER_US;
+	f->rtt_sum_us[d] += us;
+	f->rtt_n[d]++;
+	if (us < f->rtt_min_us[d])
+		f->rtt_min_us[d] = us;
+	if (us < f->rtt_epoch_min_us[d])
+		f->rtt_epoch_min_us[d] = us;
+}
+
+/* The three packets of the handshake time both sides once (SYN to SYN-ACK, SYN-ACK to ACK). */
+static __always_inline void tcp_handshake(struct scratch *s, struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->tcp;
+
+	if (s->tcp_flags & TCP_SYN) {
+		if (!(s->tcp_flags & TCP_ACK)) {
+			t->syn_ns = s->now_ns;
+			t->syn_dir = d;
+		} else if (t->syn_ns && t->syn_dir != d) {
+			t->synack_ns = s->now_ns;
+			f->handshake_us[d ^ 1] = (s->now_ns - t->syn_ns) / NS_PER_US;
+			rtt_sample(f, d ^ 1, s->now_ns - t->syn_ns);
+		}
+	} else if (t->synack_ns && t->syn_dir == d && s->tcp_flags & TCP_ACK) {
+		f->handshake_us[d ^ 1] = (s->now_ns - t->synack_ns) / NS_PER_US;
+		rtt_sample(f, d ^ 1, s->now_ns - t->synack_ns);
+		t->synack_ns = 0;
+	}
+}
+
+/* Does this packet of direction d answer the probe of the other direction? */
+static __always_inline void tcp_answer(struct scratch *s, struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->tcp;
+	u32 o = d ^ 1, answered;
+
+	if (!t->probe_ns[o] || !(s->tcp_flags & TCP_ACK))
+		return;
+	if (t->seen[o] & TCP_PROBE_TS)
+		answered = s->has_ts && (s32)(s->tsecr - t->probe[o]) >= 0;
+	else
+		answered = (s32)(s->ack - t->probe[o]) >= 0;
+	if (!answered)
+		return;
+	rtt_sample(f, o, s->now_ns - t->probe_ns[o]);
+	t->probe_ns[o] = 0;
+}
+
+static __always_inline void tcp_segment(struct scratch *s, struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->tcp;
+	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
+	u32 next = s->seq + length;
+
+	tcp_handshake(s, f, d);
+	tcp_answer(s, f, d);
+	if (!length)
+		return;
+	if (t->seen[d] & TCP_SEQ && (s32)(next - t->max_seq[d]) <= 0) {
+		if (s->payload_length <= 1 && !(s->tcp_flags & (TCP_SYN | TCP_FIN)) && next == t->max_seq[d])
+			return; /* keep-alive (RFC 9293, 3.8.4) */
+		if (t->seen[d] & TCP_HOLE && s->now_ns - f->last_ns[d] < REORDER_NS)
+			f->reordered[d]++;
+		else
+			f->retrans[d]++;
+		t->probe_ns[d] = 0; /* its answer would be ambiguous (Karn) */
+		return;
+	}
+	if (t->seen[d] & TCP_SEQ && (s32)(s->seq - t->max_seq[d]) > 0)
+		t->seen[d] |= TCP_HOLE;
+	t->seen[d] |= TCP_SEQ;
+	t->max_seq[d] = next;
+	if (t->probe_ns[d] && s->now_ns - t->probe_ns[d] < RTT_MAX_NS)
+		return;
+	if (s->tcp_flags & TCP_SYN)
+		return; /* the handshake is timed on its own */
+	if (s->has_ts) {
+		if (t->seen[d] & TCP_PROBE_TS && t->probe[d] == s->tsval)
+			return; /* the clock has not ticked: an answer could be to the packet before */
+		t->seen[d] |= TCP_PROBE_TS;
+		t->probe[d] = s->tsval;
+	} else {
+		t->seen[d] &= ~TCP_PROBE_TS;
+		t->probe[d] = next;
+	}
+	t->probe_ns[d] = s->now_ns;
+}
+
+#define RTP_MAX_STEP 64	   /* a larger step of the sequence number is another stream (RFC 3550, A.1 uses 3000) */
+#define RTP_MAX_MISSES 100 /* packets of other sources before the flow follows another one */
+
+static __always_inline void rtp_packet(void *data, void *end, struct scratch *s, struct flow *f, u32 d)
+{
+	struct rtp_state *r = &f->rtp;
+	u32 off = s->payload_off, ssrc;
+	s16 step;
+	u16 seq;
+	u8 *h, pt;
+
+	if (s->payload_length < 12 || off > MAX_OFFSET)
+		return;
+	h = data + (off & MAX_OFFSET);
+	if ((void *)h + 12 > end)
+		return;
+	pt = h[1] & 0x7f;
+	if (h[0] >> 6 != 2 || (pt >= 72 && pt <= 76)) /* RTCP on the same port (RFC 5761, 4) */
+		return;
+	seq = load16(h + 2);
+	ssrc = load32(h + 8);
+	if (r->ssrc[d] != ssrc) {
+		if (r->ssrc[d] && r->misses[d] < RTP_MAX_MISSES && r->valid[d]) {
+			r->misses[d]++;
+			return;
+		}
+		r->ssrc[d] = ssrc;
+		r->max_seq[d] = seq;
+		r->valid[d] = 0;
+		r->misses[d] = 0;
+		return;
+	}
+	r->misses[d] = 0;
+	step = (s16)(seq - r->max_seq[d]);
+	if (step <= -RTP_MAX_STEP || step >= RTP_MAX_STEP) {
+		r->max_seq[d] = seq;
+		return;
+	}
+	if (!r->valid[d]) {
+		if (step != 1)
+			return;
+		r->valid[d] = 1;
+		r->expected[d]++; /* the packet before, which made this one credible */
+		r->received[d]++;
+	}
+	r->received[d]++;
+	if (step > 0) {
+		r->expected[d] += step;
+		r->max_seq[d] = seq;
+	}
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""The kernel side seen from Python: the only package that imports bcc or ctypes."""

@@ -1,0 +1,404 @@
+"""The data plane: compiled programs, their maps, the interfaces they sit on.
+
+This and its neighbours are the only modules that know bcc. Addresses go in as text and come out as
+the 16 bytes of abi.h; records come out as numpy structures whose types bcc derived from the C.
+
+A live data plane is attached to interfaces; a replayed one (``replay=True``) runs the same programs
+on frames that it is given, at the times it is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import mmap
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.errors import AttachRefused, SnfError, Unsupported
+from nf.kernel import links, source, syscall
+from nf.kernel.ring import Ring
+from nf.settings import Action, Interface, Limits, Mode, Role, XdpMode
+
+__all__ = ["FINAL_NONE", "MAX_FRAME", "Attached", "DataPlane", "address_bytes", "address_text"]
+
+MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
+FINAL_NONE = 0  # application number of "nobody can say"
+
+_NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
+_LOOPBACK = 1  # interface index that a test run without a context shows to the program
+_PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
+_MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
+_ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
+
+
+def address_bytes(text: str) -> bytes:
+    """Return the 16 bytes of abi.h: IPv4 as ::ffff:a.b.c.d; of an IPv6 prefix its first address."""
+    ip = ipaddress.ip_address(text.partition("/")[0])
+    return (b"\0" * 10 + b"\xff\xff" + ip.packed) if ip.version == 4 else ip.packed
+
+
+def address_text(raw: bytes) -> str:
+    """Return the canonical text of the 16 bytes of abi.h."""
+    ip = ipaddress.IPv6Address(raw)
+    return str(ip.ipv4_mapped or ip)
+
+
+def _ue_bytes(text: str) -> bytes:
+    raw = address_bytes(text)
+    return raw if ":" not in text else raw[:8] + bytes(8)  # the programs look IPv6 up by its /64
+
+
+@dataclass(slots=True)
+class Attached:
+    """An interface with a program on it."""
+
+    interface: Interface
+    link: links.Link
+    xdp_mode: str  # native or generic
+    program_id: int
+    slot: int
+    lock: IO[str]
+
+
+class DataPlane:
+    """Programs and maps of one function; ``close()`` detaches and frees everything."""
+
+    def __init__(self, limits: Limits | None = None, *, replay: bool = False, split_legs: bool = False) -> None:
+        limits = limits or Limits()
+        source.use_shim()
+        try:
+            from bcc import BPF  # noqa: PLC0415  (only a machine that runs the data plane has it)
+
+            self._BPF = BPF
+        except ImportError:
+            raise Unsupported("bcc is not installed.", "Run: apt-get install python3-bpfcc") from None
+        if not hasattr(BPF, "load_func"):
+            raise Unsupported(
+                "The module bcc is another project's.", "Run: pip uninstall bcc; apt-get install python3-bpfcc"
+            )
+        self._bpf = self._compile(limits, replay)
+        self.counters = source.counters()
+        self._counter_index = {c.name: i for i, c in enumerate(self.counters)}
+        self._fds = {
+            name: self._bpf[name].map_fd for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports")
+        }
+        self._types = {
+            "event": np.dtype(self._bpf["event_type"].Leaf),
+            "payload": np.dtype(self._bpf["payload_type"].Leaf),
+            "flow_key": np.dtype(self._bpf["flows"].Key),
+            "flow": np.dtype(self._bpf["flows"].Leaf),
+            "tunnel_key": np.dtype(self._bpf["tunnels"].Key),
+            "tunnel": np.dtype(self._bpf["tunnels"].Leaf),
+            "ue_key": np.dtype(self._bpf["ues"].Key),
+            "verdict": np.dtype(self._bpf["verdicts"].Leaf),
+            "policy": np.dtype(self._bpf["policies"].Leaf),
+        }
+        control = np.dtype(self._bpf["control"].Leaf)
+        self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
+        self._control = np.frombuffer(self._control_map, control, 1)
+        self._clock = self._control["clock_ns"]
+        self._control["next_flow"] = 1
+        self._control["epoch"] = 1
+        self._control["split_legs"] = split_legs
+        self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
+        self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
+        self._instances: dict[str, int] = {"": 0}
+        self._attached: dict[str, Attached] = {}
+        self._runs: dict[Role | None, syscall.TestRun] = {}
+        self.refused_entries = 0  # tunnels and UE addresses that found no room
+        self._load("snf_handoff", tail=0)
+        if replay:
+            self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+
+    # -- programs ---------------------------------------------------------
+
+    def _compile(self, limits: Limits, replay: bool) -> Any:
+        with _captured_stderr() as log:
+            try:
+                return self._BPF(text=source.text(), cflags=source.flags(limits, replay=replay))
+            except Exception as error:  # bcc raises bare Exception
+                raise Unsupported(
+                    f"The kernel programs do not compile or their maps cannot be made: {_last_line(log) or error}.",
+                    "Run: snf doctor",
+                ) from None
+
+    def _load(self, name: str, tail: int | None = None) -> Any:
+        with _captured_stderr() as log:
+            try:
+                program = self._bpf.load_func(name, self._BPF.XDP)
+            except Exception:
+                raise Unsupported(
+                    f"The kernel refused the program {name}: {_last_line(log)}.", "Run: snf doctor"
+                ) from None
+        if tail is not None:
+            table = self._bpf["next_program"]
+            table[table.Key(tail)] = table.Leaf(program.fd)
+        return program
+
+    def run(self, frame: bytes, at_ns: int, role: Role | None = None) -> int:
+        """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
+
+        Returns the XDP action. Raises OSError when the kernel refuses the frame.
+        """
+        self._clock[0] = at_ns
+        run = self._runs.get(role)
+        if run is None:
+            run = self._runs[role] = syscall.TestRun(self._load(_PROGRAM[role]).fd, MAX_FRAME + 64)
+        return run(frame)
+
+    # -- interfaces -------------------------------------------------------
+
+    def attach(self, interface: Interface) -> Attached:
+        """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
+        link = links.find(interface)
+        links.refuse_unsafe(interface, link)
+        lock = links.claim(link)
+        try:
+            slot = self._free_slot(link)
+            replaces = link.xdp_program and syscall.prog_name(link.xdp_program).startswith("snf_")
+            if link.xdp_program and not replaces:
+                raise AttachRefused(
+                    f"Interface {link.name} already has the XDP program {link.xdp_program}.",
+                    f"Remove it with: ip link set dev {link.name} xdp off",
+                )
+            program = self._load(_PROGRAM[interface.role])
+            self._set_port(link.ifindex, slot=slot, mode=interface.mode, instance=interface.instance)
+            xdp_mode = self._attach_program(interface, link, program, bool(replaces))
+            if interface.mode is Mode.MIRROR:
+                links.set_promiscuous(link, True)
+        except Exception:
+            self._clear_port(link.ifindex)
+            links.release(lock)
+            raise
+        attached = Attached(interface, link, xdp_mode, syscall.prog_info_id(program.fd), slot, lock)
+        self._attached[interface.name] = attached
+        self._pair()
+        return attached
+
+    def _attach_program(self, interface: Interface, link: links.Link, program: Any, replaces: bool) -> str:
+        tries = {
+            XdpMode.AUTO: (("native", _DRV), ("generic", _SKB)),
+            XdpMode.NATIVE: (("native", _DRV),),
+            XdpMode.GENERIC: (("generic", _SKB),),
+        }[interface.xdp]
+        if replaces:  # left by a process that was killed; it may sit in the other mode
+            for flag in (_DRV, _SKB):
+                with contextlib.suppress(Exception), _captured_stderr():
+                    self._BPF.remove_xdp(link.name, flag)
+        why = ""
+        for mode, flag in tries:
+            with _captured_stderr() as log:
+                try:
+                    self._BPF.attach_xdp(link.name, program, flag | _NO_REPLACE)
+                except Exception as error:
+                    why = _last_line(log) or str(error)
+                    continue
+            return mode
+        raise AttachRefused(
+            f"Interface {link.name} takes no XDP program ({interface.xdp.value}): {why}.",
+            "Lower its MTU to 3498 or less, or try xdp mode generic.",
+        )
+
+    def detach(self, name: str) -> None:
+        """Take the program off an interface."""
+        attached = self._attached.pop(name)
+        flag = _DRV if attached.xdp_mode == "native" else _SKB
+        with contextlib.suppress(Exception), _captured_stderr():  # the device may be gone
+            self._BPF.remove_xdp(attached.link.name, flag)
+        if attached.interface.mode is Mode.MIRROR:
+            with contextlib.suppress(SnfError):
+                links.set_promiscuous(attached.link, False)
+        self._clear_port(attached.link.ifindex)
+        links.release(attached.lock)
+        self._pair()
+
+    @property
+    def attached(self) -> Mapping[str, Attached]:
+        """Interfaces with a program, by their configured name."""
+        return self._attached
+
+    def _free_slot(self, link: links.Link) -> int:
+        used = {a.slot for a in self._attached.values()}
+        width = len(self._bpf["ports"])
+        for other in self._attached.values():
+            if other.link.ifindex % width == link.ifindex % width:
+                raise AttachRefused(
+                    f"Interfaces {other.link.name} and {link.name} share a slot of the port table.",
+                    "Attach one of them in another network namespace.",
+                )
+        for slot in range(len(self._bpf["stats"])):
+            if slot not in used:
+                stats = self._bpf["stats"]
+                stats[stats.Key(slot)] = (stats.Leaf * len(stats[stats.Key(slot)]))()
+                return slot
+        raise AttachRefused(f"No more than {len(used)} interfaces can be attached.", "Detach one first.")
+
+    def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str, peer: int = 0) -> None:
+        ports = self._bpf["ports"]
+        port = ports.Leaf()
+        port.ifindex, port.slot, port.mode, port.peer = ifindex, slot, _MODES[mode], peer
+        port.instance = self.instance_number(instance)
+        ports[ports.Key(ifindex % len(ports))] = port
+
+    def _clear_port(self, ifindex: int) -> None:
+        ports = self._bpf["ports"]
+        ports[ports.Key(ifindex % len(ports))] = ports.Leaf()
+
+    def _pair(self) -> None:
+        """Fill the device map for inline ports whose partner is attached."""
+        devices = self._bpf["tx_ports"]
+        for a in self._attached.values():
+            if a.interface.mode is not Mode.INLINE:
+                continue
+            partner = self._attached.get(a.interface.peer)
+            if partner is None:
+                continue
+            devices[devices.Key(partner.slot)] = devices.Leaf(partner.link.ifindex)
+            self._set_port(
+                a.link.ifindex, slot=a.slot, mode=Mode.INLINE, instance=a.interface.instance, peer=partner.slot
+            )
+
+    # -- what the programs are told ---------------------------------------
+
+    def instance_number(self, name: str) -> int:
+        """Return the number of a network instance; a new name gets the next one."""
+        return self._instances.setdefault(name, len(self._instances))
+
+    def put_tunnels(self, rows: Iterable[tuple[str, int, int, int]]) -> None:
+        """Write (receiving address, TEID, side 0 uplink or 1 downlink, session) rows."""
+        data = list(rows)
+        keys = self._tunnel_keys((a, t) for a, t, _, _ in data)
+        values = np.zeros(len(data), self._types["tunnel"])
+        values["side"] = [s for _, _, s, _ in data]
+        values["session"] = [i for _, _, _, i in data]
+        self.refused_entries += len(data) - syscall.update_batch(self._fds["tunnels"], keys, values)
+
+    def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:
+        """Delete (receiving address, TEID) rows."""
+        syscall.delete_batch(self._fds["tunnels"], self._tunnel_keys(rows))
+
+    def put_ues(self, rows: Iterable[tuple[str, str, int]]) -> None:
+        """Write (network instance, UE address or IPv6 prefix, session) rows."""
+        data = list(rows)
+        keys = self._ue_keys((i, a) for i, a, _ in data)
+        values = np.array([s for _, _, s in data], np.uint32)
+        self.refused_entries += len(data) - syscall.update_batch(self._fds["ues"], keys, values)
+
+    def drop_ues(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Delete (network instance, UE address or IPv6 prefix) rows."""
+        syscall.delete_batch(self._fds["ues"], self._ue_keys(rows))
+
+    def _tunnel_keys(self, rows: Iterable[tuple[str, int]]) -> NDArray[np.void]:
+        data = list(rows)
+        keys = np.zeros(len(data), self._types["tunnel_key"])
+        for i, (address, teid) in enumerate(data):
+            keys["address"][i] = np.frombuffer(address_bytes(address), np.uint8)
+            keys["teid"][i] = teid
+        return keys
+
+    def _ue_keys(self, rows: Iterable[tuple[str, str]]) -> NDArray[np.void]:
+        data = list(rows)
+        keys = np.zeros(len(data), self._types["ue_key"])
+        for i, (instance, address) in enumerate(data):
+            keys["address"][i] = np.frombuffer(_ue_bytes(address), np.uint8)
+            keys["instance"][i] = self.instance_number(instance)
+        return keys
+
+    def new_generation(self) -> None:
+        """Tell the programs that tunnels or UE addresses changed, so that each flow asks once again."""
+        self._control["generation"] += 1
+
+    def new_epoch(self) -> None:
+        """Begin an interval: minima and maxima start anew."""
+        self._control["epoch"] += 1
+
+    def set_policies(self, policies: Mapping[int, tuple[Action, int]]) -> None:
+        """Write (action, snap length) by application number; all others are inspected."""
+        values = np.zeros(len(self._bpf["policies"]), self._types["policy"])
+        for app, (action, snap) in policies.items():
+            values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
+        syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
+
+    def policies(self) -> NDArray[np.void]:
+        """Return the policy table as the kernel has it."""
+        table = self._bpf["policies"]
+        raw = b"".join(bytes(leaf) for leaf in table.values())
+        return np.frombuffer(raw, self._types["policy"])
+
+    def put_verdicts(
+        self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
+    ) -> None:
+        """Answer about flows: columns of flow keys, flow numbers, applications, and whether that is the last word."""
+        values = np.zeros(len(keys), self._types["verdict"])
+        values["flow"] = numbers & np.uint64(0xFFFF_FFFF)
+        values["app"], values["final"] = apps, final
+        syscall.update_batch(self._fds["verdicts"], keys.astype(self._types["flow_key"]), values)
+
+    # -- what the programs tell -------------------------------------------
+
+    def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (keys, flows) of all flows in the table."""
+        return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+
+    def drop_flows(self, keys: NDArray[np.void]) -> None:
+        """Delete flows that ended."""
+        syscall.delete_batch(self._fds["flows"], keys)
+
+    def read_events(self) -> NDArray[np.void]:
+        """Return the flow events since the last call (``struct flow_event``)."""
+        return self._events.read()
+
+    def read_payloads(self) -> NDArray[np.void]:
+        """Return the payload records since the last call (``struct payload``)."""
+        return self._payloads.read()
+
+    def read_counters(self, name: str | None = None) -> dict[str, int]:
+        """Return the counters of an attached interface by its configured name, or of all together."""
+        slots = [self._attached[name].slot] if name is not None else range(len(self._bpf["stats"]))
+        table = self._bpf["stats"]
+        total = np.zeros(len(self.counters), np.uint64)
+        for slot in slots:
+            for copy in table[table.Key(slot)]:
+                total += np.frombuffer(bytes(copy), np.uint64)
+        return {c.name: int(total[i]) for i, c in enumerate(self.counters)}
+
+    def now_ns(self) -> int:
+        """Return the clock of the programs: monotonic, or the last time given to a replay."""
+        return time.monotonic_ns() if not self._runs else int(self._clock[0])
+
+    def close(self) -> None:
+        """Detach everything and free programs and maps."""
+        for name in list(self._attached):
+            self.detach(name)
+        self._events.close()
+        self._payloads.close()
+        del self._clock, self._control
+        self._control_map.close()
+        self._bpf.cleanup()
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Any:
+    """Keep what the compiler and the verifier print on file descriptor 2."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield log
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""

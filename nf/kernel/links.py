@@ -1,0 +1,110 @@
+"""Interfaces of this network namespace: finding them, and who may take one.
+
+`ip -json` is asked instead of /sys, because /sys shows the namespace it was mounted in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from nf.errors import AttachRefused
+from nf.settings import Interface, Mode
+
+__all__ = ["Link", "claim", "find", "refuse_unsafe", "release", "set_promiscuous"]
+
+LOCKS = Path("/run/supernetflow")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One network device."""
+
+    name: str
+    ifindex: int
+    mac: str
+    up: bool
+    addresses: tuple[str, ...]  # global ones; link-local IPv6 comes by itself
+    xdp_program: int  # 0: none attached
+
+
+def _ip(*words: str) -> str:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AttachRefused(
+            f"`ip {' '.join(words)}` failed: {done.stderr.strip()}.", "Install iproute2 and run as root."
+        )
+    return done.stdout
+
+
+def links() -> list[Link]:
+    """Return all devices of this network namespace."""
+    found = []
+    for d in json.loads(_ip("-json", "-details", "address", "show")):
+        addresses = tuple(a["local"] for a in d.get("addr_info", ()) if a.get("scope") != "link")
+        program = d.get("xdp", {}).get("prog", {}).get("id", 0)
+        found.append(
+            Link(d["ifname"], d["ifindex"], d.get("address", ""), "UP" in d.get("flags", ()), addresses, program)
+        )
+    return found
+
+
+def find(interface: Interface) -> Link:
+    """Return the device that a configured interface means, by name or MAC address."""
+    for link in links():
+        if link.mac.lower() == interface.mac.lower() if interface.mac else link.name == interface.name:
+            return link
+    what = f"MAC address {interface.mac}" if interface.mac else f"name {interface.name}"
+    raise AttachRefused(f"No interface has the {what}.", "List them with: ip -brief link")
+
+
+def refuse_unsafe(interface: Interface, link: Link) -> None:
+    """Refuse to mirror-drop on a port through which this host is reached (design, section 2)."""
+    if interface.mode is not Mode.MIRROR or interface.force:
+        return
+    routed = _ip("-json", "route", "show", "dev", link.name)
+    if link.addresses or json.loads(routed or "[]"):
+        raise AttachRefused(
+            f"Interface {link.name} carries this host's own traffic, and mirror mode drops what it reads.",
+            "Choose a port without address and route, or set force.",
+        )
+
+
+def claim(link: Link) -> IO[str]:
+    """Take the interface for this process; the kernel gives it back when the process ends, however it ends."""
+    LOCKS.mkdir(mode=0o755, exist_ok=True)
+    namespace = os.stat("/proc/self/ns/net").st_ino
+    path = LOCKS / f"{namespace}-{link.ifindex}.lock"
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise AttachRefused(
+            f"Interface {link.name} is in use by another snf (process {holder}).",
+            "Stop it first, or choose another interface.",
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def release(lock: IO[str]) -> None:
+    """Give the interface back."""
+    with contextlib.suppress(OSError):
+        Path(lock.name).unlink()
+    lock.close()
+
+
+def set_promiscuous(link: Link, on: bool) -> None:
+    """Let a mirror port take frames that are not addressed to it, and bring it up."""
+    _ip("link", "set", "dev", link.name, "up", "promisc", "on" if on else "off")

@@ -1,0 +1,50 @@
+"""Reading a BPF ring buffer of equal records as columns.
+
+Layout: kernel/bpf/ringbuf.c. The consumer's page is mapped for writing; the producer's page and
+the data, which the kernel maps twice in a row so that no record wraps, for reading only.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Ring"]
+
+_BUSY_OR_DISCARD = 0xC000_0000  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
+
+
+class Ring:
+    """One ring buffer whose records are all of *record*, whose size is a multiple of 8."""
+
+    def __init__(self, fd: int, size: int, record: np.dtype[np.void]) -> None:
+        page = mmap.PAGESIZE
+        self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
+        self._producer_map = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._consumer = np.frombuffer(self._consumer_map, np.uint64, 1)
+        self._producer = np.frombuffer(self._producer_map, np.uint64, 1)
+        self._mask = size - 1
+        self._page = page
+        self._entry = np.dtype([("length", "<u4"), ("page", "<u4"), ("record", record)])
+
+    def read(self, limit: int = 1 << 20) -> NDArray[np.void]:
+        """Return a copy of the records that are complete, at most *limit*, and free their room."""
+        at, head = int(self._consumer[0]), int(self._producer[0])
+        n = min((head - at) // self._entry.itemsize, limit)
+        view = np.frombuffer(self._producer_map, self._entry, n, self._page + (at & self._mask)) if n else None
+        if view is None:
+            return np.empty(0, self._entry["record"])
+        unfinished = np.flatnonzero(view["length"] & _BUSY_OR_DISCARD)
+        if len(unfinished):
+            view = view[: unfinished[0]]
+        records = view["record"].copy()
+        self._consumer[0] = at + len(records) * self._entry.itemsize
+        return records
+
+    def close(self) -> None:
+        """Unmap both halves."""
+        del self._consumer, self._producer
+        self._consumer_map.close()
+        self._producer_map.close()

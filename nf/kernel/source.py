@@ -1,0 +1,81 @@
+"""The C sources as bcc needs them: one text, and the constants that depend on the site.
+
+bcc rewrites map calls in the main file only, so the headers of ``bpf/`` are put in place of their
+``#include`` lines. It needs no kernel headers: ``bpf/include`` holds the nine that it asks for.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nf.settings import Limits
+
+__all__ = ["BPF_DIR", "Counter", "counters", "flags", "text"]
+
+BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
+
+_INCLUDE = re.compile(r'#include "(\w+\.h)"')
+_COUNTER = re.compile(r'X\((\w+), "([^"]*)"\)')
+
+EVENT_RING_BYTES = 4 << 20  # 21,000 flow events, a tenth of a second of new flows at the rate one core can make
+PAYLOAD_RING_BYTES = 16 << 20  # 10,000 payload records
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One line of SNF_COUNTERS in abi.h."""
+
+    name: str
+    text: str
+
+
+def counters() -> tuple[Counter, ...]:
+    """Return the counters in the order of ``enum snf_counter``."""
+    header = (BPF_DIR / "abi.h").read_text()
+    body = header[header.index("#define SNF_COUNTERS(X)") :]
+    body = body[: body.index("#define SNF_ENUM")]
+    return tuple(Counter(*m) for m in _COUNTER.findall(body))
+
+
+def text(name: str = "snf.c") -> str:
+    """Return the program with its headers in place; line numbers of errors are those of the files."""
+    seen: set[str] = set()
+
+    def expand(file: str) -> list[str]:
+        if file in seen:
+            return []
+        seen.add(file)
+        out = [f'#line 1 "{file}"']
+        for number, line in enumerate((BPF_DIR / file).read_text().splitlines(), 1):
+            if found := _INCLUDE.match(line):
+                out += [*expand(found[1]), f'#line {number + 1} "{file}"']
+            else:
+                out.append(line)
+        return out
+
+    return "\n".join(expand(name)) + "\n"
+
+
+def flags(limits: Limits, *, replay: bool) -> list[str]:
+    """Return the compiler flags: table sizes, and the clock of a replay."""
+    pages = mmap.PAGESIZE
+    # A session has a tunnel each way, and during a handover a third; a UE may have two addresses.
+    sizes = {
+        "MAX_FLOWS": limits.flows,
+        "MAX_VERDICTS": max(1024, limits.flows // 2),
+        "MAX_TUNNELS": limits.sessions * 3,
+        "MAX_UES": limits.sessions * 2,
+        "EVENT_PAGES": EVENT_RING_BYTES // pages,
+        "PAYLOAD_PAGES": PAYLOAD_RING_BYTES // pages,
+        "PAGE_SIZE": pages,
+    }
+    return [f"-D{name}={value}" for name, value in sizes.items()] + (["-DREPLAY"] if replay else [])
+
+
+def use_shim() -> None:
+    """Point bcc at our headers; must happen before the first program is compiled."""
+    os.environ["BCC_KERNEL_SOURCE"] = str(BPF_DIR)
