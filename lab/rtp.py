@@ -1,0 +1,64 @@
+"""Real-time traffic without a library: an RTP talker and listener, and the ports of voice and game."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator
+
+__all__ = ["GAME_PORT", "RTP_PORT", "TICK_S", "Listener", "Talker"]
+
+RTP_PORT = 4000
+GAME_PORT = 5100  # Riot's games use UDP 5000 to 5500
+TICK_S = 1 / 30
+_FRAME_S, _FRAME_SAMPLES, _PCMA = 0.020, 160, 8  # G.711 A-law at 8 kHz (RFC 3551, table 4)
+
+
+class Talker:
+    """One RTP stream of G.711 frames of 20 ms."""
+
+    def __init__(self, ssrc: int) -> None:
+        self._ssrc = ssrc
+        self.sent = 0
+
+    async def packets(self) -> AsyncIterator[bytes]:
+        """Yield a packet each 20 ms, without drift."""
+        start = time.monotonic()
+        payload = bytes([0xD5]) * _FRAME_SAMPLES  # silence in A-law
+        while True:
+            yield self.packet(payload)
+            self.sent += 1
+            await asyncio.sleep(max(0.0, start + self.sent * _FRAME_S - time.monotonic()))
+
+    def packet(self, payload: bytes) -> bytes:
+        """Return the next packet (RFC 3550, 5.1)."""
+        n = self.sent
+        return struct.pack("!BBHII", 0x80, _PCMA, n & 0xFFFF, n * _FRAME_SAMPLES, self._ssrc) + payload
+
+
+class Listener:
+    """What arrived of a stream: truth for loss and jitter."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.first = self.last = -1
+        self.jitter_ms = 0.0
+        self._transit_ms: float | None = None
+
+    def feed(self, packet: bytes, now_s: float) -> None:
+        """Take a packet (jitter: RFC 3550, 6.4.1)."""
+        if len(packet) < 12 or packet[0] >> 6 != 2:
+            return
+        _, _, sequence, stamp, _ = struct.unpack_from("!BBHII", packet)
+        self.first = sequence if self.first < 0 else self.first
+        self.last = max(self.last, sequence)
+        self.received += 1
+        transit = now_s * 1000 - stamp / 8
+        if self._transit_ms is not None:
+            self.jitter_ms += (abs(transit - self._transit_ms) - self.jitter_ms) / 16
+        self._transit_ms = transit
+
+    def expected(self) -> int:
+        """Return how many packets were sent, as far as the sequence numbers say."""
+        return 0 if self.first < 0 else self.last - self.first + 1
