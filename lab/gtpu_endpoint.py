@@ -18,13 +18,13 @@ from dataclasses import asdict
 from typing import Any
 
 from gtp import gtpu
+from gtp.codec import CodecError
 from lab.impair import CLEAN, Impairment, Shaper
 from lab.loop import Loop
 from lab.net import LabError, inside
 
-__all__ = ["GTPU_PORT", "Bearer", "Gnb", "UpfPlane", "n3_socket", "open_tun"]
+__all__ = ["Bearer", "Gnb", "UpfPlane", "n3_socket", "open_tun"]
 
-GTPU_PORT = 2152  # TS 29.281, 4.4.2
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x4004_54CA, 0x0001, 0x1000  # include/uapi/linux/if_tun.h
 _BATCH = 64  # packets read from one file before the others get a turn
 _MTU = 2048
@@ -49,7 +49,7 @@ def n3_socket(address: str) -> socket.socket:
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
     s.setblocking(False)
-    s.bind((address, GTPU_PORT))
+    s.bind((address, gtpu.PORT))
     return s
 
 
@@ -64,7 +64,7 @@ class Bearer:
         self.out = Shaper(f"{seed}/{node}/{name}/out")
         self.home = Shaper(f"{seed}/{node}/{name}/home")
         self.socket: socket.socket | None = None
-        self.peer = ("", GTPU_PORT)
+        self.peer = ("", gtpu.PORT)
         self.header = b""
         self.unsent = 0
 
@@ -73,7 +73,7 @@ class Bearer:
         packet = gtpu.encode_gpdu(teid, b"", qfi=qfi, uplink=uplink)
         if len(packet) != _HEADER_BYTES:
             raise LabError(f"a G-PDU header of {len(packet)} bytes is not what the endpoint expects")
-        self.socket, self.peer, self.header = sock, (address, GTPU_PORT), packet
+        self.socket, self.peer, self.header = sock, (address, gtpu.PORT), packet
 
     def send(self, inner: bytes) -> None:
         """Put an inner packet into the tunnel now."""
@@ -126,7 +126,7 @@ class _Plane:
                 offer(bearer.home, bearer.deliver, inner)
 
     def _decapsulate(self, address: str, datagram: bytes) -> tuple[Bearer, bytes] | None:
-        if len(datagram) < _HEADER_BYTES or datagram[0] != 0x34 or datagram[1] != gtpu.G_PDU or datagram[12] != 1:
+        if len(datagram) < _HEADER_BYTES or datagram[0] != 0x34 or datagram[1] != gtpu.GPDU or datagram[12] != 1:
             return self._unusual(address, datagram)
         bearer = self.by_teid.get((address, int.from_bytes(datagram[4:8], "big")))
         if bearer is None:
@@ -138,13 +138,13 @@ class _Plane:
         """Decode what the fast path does not know: other messages, other extension headers."""
         try:
             message = gtpu.decode(datagram)
-        except gtpu.CodecError:
+        except CodecError:
             self.counters["malformed"] += 1
             return None
         bearer = self.by_teid.get((address, message.teid))
         if message.kind == gtpu.END_MARKER:
             self.counters["end_marker"] += 1
-        elif message.kind != gtpu.G_PDU:
+        elif message.kind != gtpu.GPDU:
             self.counters["not_gpdu"] += 1
         elif bearer is not None:
             return bearer, message.payload
@@ -243,7 +243,7 @@ class UpfPlane(_Plane):
         if bearer.socket is not None:
             with contextlib.suppress(OSError):
                 old = int.from_bytes(bearer.header[4:8], "big")
-                self.socket.sendto(gtpu.encode_end_marker(old), bearer.peer)
+                self.socket.sendto(gtpu.encode(gtpu.Message(gtpu.END_MARKER, old)), bearer.peer)
         bearer.route(self.socket, gnb, teid, qfi=qfi, uplink=False)
 
     def remove(self, name: str) -> None:

@@ -1,10 +1,10 @@
 """The lab as a context manager: namespaces, wires, processes, subscribers; all gone when it is left.
 
-    with Lab(subscribers(("video",), ("call", "chat"))) as lab:
-        lab.announce_all()
-        lab.start_clients()
-        lab.radio("ue1", uplink=..., downlink=...)
-        lab.handover("ue2")
+with Lab(subscribers(("video",), ("call", "chat"))) as lab:
+    lab.announce_all()
+    lab.start_clients()
+    lab.radio("ue1", uplink=..., downlink=...)
+    lab.handover("ue2")
 """
 
 from __future__ import annotations
@@ -203,9 +203,7 @@ class Lab:
             self.announce(name)
 
     def _setup(self, ue: Subscriber, site: str, upf: str, upf_teid: int) -> int:
-        answer = ask(
-            self.folder / "gnb.sock", "setup", name=ue.name, site=site, upf=upf, upf_teid=upf_teid, qfi=ue.qfi
-        )
+        answer = ask(self.folder / "gnb.sock", "setup", name=ue.name, site=site, upf=upf, upf_teid=upf_teid, qfi=ue.qfi)
         self._at_site[ue.name] = site, answer["teid"]
         return int(answer["teid"])
 
@@ -235,9 +233,10 @@ class Lab:
 
     def core(self, name: str, *, uplink: Impairment | None = None, downlink: Impairment | None = None) -> None:
         """Change what lies behind the UPF for a subscriber, now."""
+        address = self.subscribers[name].address
         for direction, how in (("home", uplink), ("out", downlink)):
             if how is not None:
-                ask(self.folder / "upf.sock", "impair", name=self.subscribers[name].address, direction=direction, **asdict(how))
+                ask(self.folder / "upf.sock", "impair", name=address, direction=direction, **asdict(how))
 
     def stats(self, node: str) -> dict[str, Any]:
         """Return the packet counts of ``gnb`` or ``upf``."""
@@ -253,7 +252,7 @@ class Lab:
                 self.start(
                     f"{name}-apps", "-m", "lab.clients", "--netns", self.net.path(name), "--name", name,
                     "--address", ue.address, "--uses", ",".join(ue.uses), "--ca", self.folder / "lab.pem",
-                    "--truth", self.folder / f"{name}.truth.jsonl", "--seed", self.seed,
+                    "--truth", self.folder / f"{name}.truth.jsonl", "--seed", str(self.seed),
                 )  # fmt: skip
 
     def truth(self, name: str) -> Iterator[dict[str, Any]]:

@@ -144,7 +144,9 @@ class Net:
         peer = f"{self._prefix}{ns2}"
         self.ip(ns1, f"link add {dev1} mtu {mtu} type veth peer name {dev2} mtu {mtu} netns {peer}")
         for namespace, device in (one, two):
-            self.run(namespace, "ethtool", "-K", device, *"tx off rx off tso off gso off gro off".split())
+            self.run(
+                namespace, "ethtool", "-K", device, *(w for o in ("tx", "rx", "tso", "gso", "gro") for w in (o, "off"))
+            )
             self.ip(namespace, f"link set {device} up")
 
     def ip(self, namespace: str, *lines: str) -> None:
@@ -161,12 +163,11 @@ class Net:
 
     def mirror(self, namespace: str, device: str, to: str) -> None:
         """Copy all that *device* receives and sends to the device *to*, as a TAP does."""
-        lines = [f"qdisc add dev {device} clsact"]
-        for hook in ("ingress", "egress"):
-            lines.append(
-                f"filter add dev {device} {hook} protocol all u32 match u32 0 0 action mirred egress mirror dev {to}"
-            )
-        self.run(namespace, "tc", "-batch", "-", stdin="\n".join(lines) + "\n")
+        every = f"protocol all u32 match u32 0 0 action mirred egress mirror dev {to}"
+        lines = f"qdisc add dev {device} clsact\n" + "".join(
+            f"filter add dev {device} {hook} {every}\n" for hook in ("ingress", "egress")
+        )
+        self.run(namespace, "tc", "-batch", "-", stdin=lines)
 
     def call(self, namespace: str, what: Callable[[], _T]) -> _T:
         """Call a function with this thread inside a namespace: a socket it opens stays there."""

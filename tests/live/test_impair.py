@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from lab.impair import Impairment, Shaper
@@ -21,7 +23,7 @@ class TestDelay:
 
         leaves = [shaper.offer(i / 1000, 100) for i in range(500)]
 
-        assert all(a is not None and b is not None and a <= b for a, b in zip(leaves, leaves[1:], strict=False))
+        assert all(a is not None and b is not None and a <= b for a, b in pairwise(leaves))
         waits = [(at or 0) * 1000 - i for i, at in enumerate(leaves)]
         assert min(waits) >= 10
         assert max(waits) <= 40 + 1e-6

@@ -1,0 +1,156 @@
+"""What the demonstration makes of the records it hears: the table, the comparison, the verdict.
+
+Values in, values out; times are seconds since the demonstration began. A record is a mapping with
+the columns of `nf.records.RECORD_COLUMNS` and ``class``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Row", "Scoreboard", "plain_table", "rate", "rich_table", "short"]
+
+_FRESH_S = 6.0  # a row without news for so long leaves the table
+_BARS = " ▁▂▃▄▅▆▇█"
+_HISTORY = 10
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of one (subscriber, application) now."""
+
+    subscriber: str
+    app: str
+    app_class: str
+    heard_s: float = 0.0
+    last: Mapping[str, Any] = field(default_factory=dict)
+    mos: float = math.nan
+    history: list[float] = field(default_factory=list)
+
+
+class Scoreboard:
+    """All records so far. *names* maps pseudonyms that are expected to what the lab calls them."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+        self.rows: dict[tuple[str, str], Row] = {}
+        self.records = 0
+        self.scores: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)  # (subscriber, class)
+        self.seen: dict[str, list[float]] = defaultdict(list)  # application: times it was heard
+
+    def feed(self, record: Mapping[str, Any], at_s: float) -> None:
+        """Take one record."""
+        self.records += 1
+        subscriber, app, app_class = record["subscriber"], record["app"] or "?", record["class"]
+        row = self.rows.setdefault((subscriber, app), Row(subscriber, app, app_class))
+        row.last, row.heard_s, row.app_class = record, at_s, app_class
+        self.seen[app].append(at_s)
+        mos = record["mos"]
+        if mos is not None and not math.isnan(mos):
+            row.mos = mos
+            row.history = [*row.history[1 - _HISTORY :], mos]
+            self.scores[subscriber, app_class].append((at_s, mos))
+
+    def fresh(self, now_s: float) -> list[Row]:
+        """Return the rows that have news, worst score first within a subscriber."""
+        rows = [r for r in self.rows.values() if now_s - r.heard_s <= _FRESH_S and r.subscriber in self.names]
+        return sorted(rows, key=lambda r: (self.names[r.subscriber], r.app))
+
+    def mean(self, subscriber: str, app_class: str, from_s: float, to_s: float) -> float:
+        """Return the mean score of a subscriber and class in a time, NaN without one."""
+        return _mean(m for t, m in self.scores.get((subscriber, app_class), ()) if from_s <= t < to_s)
+
+    def classes(self, subscriber: str) -> list[str]:
+        """Return the classes in which a subscriber was scored."""
+        return sorted(c for s, c in self.scores if s == subscriber)
+
+    def last_heard(self, app: str) -> float:
+        """Return when an application was last heard of, -inf if never."""
+        return max(self.seen.get(app, ()), default=-math.inf)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return fmean(found) if found else math.nan
+
+
+def short(subscriber: str) -> str:
+    """Return a pseudonym as it fits a table; a name that is none stays whole."""
+    return subscriber[:8] if len(subscriber) == 32 else subscriber
+
+
+def rate(bps: float) -> str:
+    """Return a bit rate with its unit."""
+    for unit, scale in (("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if bps >= scale:
+            return f"{bps / scale:.1f} {unit}"
+    return f"{bps:.0f} bit/s"
+
+
+def _number(value: Any, form: str) -> str:
+    return "-" if value is None or math.isnan(value) else format(value, form)
+
+
+def _loss(record: Mapping[str, Any]) -> str:
+    known = [v for v in (record["loss_ul"], record["loss_dl"]) if v is not None and not math.isnan(v)]
+    return f"{max(known) * 100:.1f}%" if known else "-"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    r = row.last
+    return (
+        short(row.subscriber),
+        row.app,
+        row.app_class,
+        rate(r["dl_bps"]),
+        rate(r["ul_bps"]),
+        _number(r["rtt_access_ms"], ".0f"),
+        _number(r["rtt_core_ms"], ".0f"),
+        _loss(r),
+        _number(row.mos, ".2f"),
+    )
+
+
+_HEADS = ("subscriber", "app", "class", "down", "up", "access ms", "core ms", "loss", "MOS")
+
+
+def rich_table(rows: list[Row], title: str, marked: str = "") -> Table:
+    """Return the live table; the subscriber *marked* stands out."""
+    table = Table(title=title, title_justify="left", title_style="bold", expand=False, pad_edge=False, box=None)
+    for n, head in enumerate(_HEADS):
+        table.add_column(head, justify="right" if n >= 3 else "left", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("suspect", no_wrap=True)
+    before = ""
+    for row in rows:
+        *cells, mos = _cells(row)
+        colour = "dim" if math.isnan(row.mos) else "green" if row.mos >= 4 else "yellow" if row.mos >= 3 else "red"
+        who = cells[0] if row.subscriber != before else ""
+        before = row.subscriber
+        bars = "".join(_BARS[max(1, min(8, round((m - 1) * 2)))] for m in row.history)
+        table.add_row(
+            Text(who, style="bold red" if row.subscriber == marked else "bold"),
+            *cells[1:],
+            Text(mos, style=colour),
+            Text(bars, style=colour),
+            str(row.last["suspect"]),
+        )
+    return table
+
+
+def plain_table(rows: list[Row]) -> str:
+    """Return the same without control codes, for a pipe or a log."""
+    lines = [(*_HEADS, "suspect"), *((*_cells(r), str(r.last["suspect"])) for r in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(c.rjust(w) if 3 <= i < 9 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    )
