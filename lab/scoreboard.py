@@ -20,7 +20,7 @@ __all__ = ["Row", "Scoreboard", "plain_table", "rate", "rich_table", "short"]
 
 _FRESH_S = 6.0  # a row without news for so long leaves the table
 _BARS = " ▁▂▃▄▅▆▇█"
-_HISTORY = 10
+_HISTORY = 6
 
 
 @dataclass(slots=True)
@@ -88,11 +88,9 @@ def short(subscriber: str) -> str:
 
 
 def rate(bps: float) -> str:
-    """Return a bit rate with its unit."""
-    for unit, scale in (("Mbit/s", 1e6), ("kbit/s", 1e3)):
-        if bps >= scale:
-            return f"{bps / scale:.1f} {unit}"
-    return f"{bps:.0f} bit/s"
+    """Return a bit rate as Mbit/s, with three significant digits where they fit five characters."""
+    mbps = bps / 1e6
+    return f"{mbps:.0f}" if mbps >= 100 else f"{mbps:.1f}" if mbps >= 10 else f"{mbps:.3f}"
 
 
 def _number(value: Any, form: str) -> str:
@@ -119,12 +117,20 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-_HEADS = ("subscriber", "app", "class", "down", "up", "access ms", "core ms", "loss", "MOS")
+_HEADS = ("subscriber", "app", "class", "down", "up", "access", "core", "loss", "MOS")
 
 
 def rich_table(rows: list[Row], title: str, marked: str = "") -> Table:
-    """Return the live table; the subscriber *marked* stands out."""
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False, pad_edge=False, box=None)
+    """Return the live table (rates in Mbit/s, round trips in ms); the subscriber *marked* stands out."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        expand=False,
+        pad_edge=False,
+        box=None,
+        padding=(0, 1, 0, 0),
+    )
     for n, head in enumerate(_HEADS):
         table.add_column(head, justify="right" if n >= 3 else "left", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -147,7 +153,7 @@ def rich_table(rows: list[Row], title: str, marked: str = "") -> Table:
 
 
 def plain_table(rows: list[Row]) -> str:
-    """Return the same without control codes, for a pipe or a log."""
+    """Return the same, in the same units, without control codes: for a pipe or a log."""
     lines = [(*_HEADS, "suspect"), *((*_cells(r), str(r.last["suspect"])) for r in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(

@@ -1,0 +1,92 @@
+"""What the demonstration concludes from records: rows, means, words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from rich.console import Console
+
+from lab.scoreboard import Scoreboard, plain_table, rate, rich_table, short
+
+ONE, TWO = "0" * 31 + "1", "0" * 31 + "2"
+
+
+def record(subscriber: str = ONE, app: str = "youtube", mos: float = 4.0, **more: object) -> dict[str, object]:
+    """A record with the columns that the table reads."""
+    base: dict[str, object] = {
+        "subscriber": subscriber, "app": app, "class": "video", "mos": mos, "dl_bps": 2.5e6, "ul_bps": 800.0,
+        "rtt_access_ms": 21.4, "rtt_core_ms": math.nan, "loss_ul": 0.0, "loss_dl": 0.021, "suspect": "loss",
+    }  # fmt: skip
+    return base | more
+
+
+@pytest.fixture
+def board() -> Scoreboard:
+    """A board that expects two subscribers."""
+    return Scoreboard({ONE: "ue1", TWO: "ue2"})
+
+
+class TestMeans:
+    """A mean is over the scores of one subscriber and class in a half-open time."""
+
+    def test_before_and_after_are_apart(self, board):
+        for at, mos in ((1, 4.0), (2, 4.4), (5, 2.0), (6, 3.0)):
+            board.feed(record(mos=mos), at)
+
+        assert board.mean(ONE, "video", 0, 5) == pytest.approx(4.2)
+        assert board.mean(ONE, "video", 5, 10) == pytest.approx(2.5)
+
+    def test_what_was_not_scored_has_no_mean(self, board):
+        board.feed(record(mos=math.nan), 1)
+
+        assert math.isnan(board.mean(ONE, "video", 0, 10))
+        assert board.classes(ONE) == []
+
+
+class TestTable:
+    """The table shows who has news, with the score that was last known."""
+
+    def test_a_row_says_what_the_record_said(self, board):
+        board.feed(record(), 1)
+
+        head, line = plain_table(board.fresh(2)).splitlines()
+
+        assert head.split() == "subscriber app class down up access core loss MOS suspect".split()
+        assert line.split() == "00000000 youtube video 2.500 0.001 21 - 2.1% 4.00 loss".split()
+
+    def test_an_old_row_leaves(self, board):
+        board.feed(record(), 1)
+
+        assert board.fresh(60) == []
+
+    def test_a_stranger_is_not_shown(self, board):
+        board.feed(record(subscriber="teid:10.0.0.1:0x00000001"), 1)
+
+        assert board.fresh(1) == []
+
+    def test_the_live_table_fits_a_hundred_columns(self, board):
+        console = Console(width=100, record=True, force_terminal=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        for n in range(12):
+            board.feed(record(app="microsoft-teams", mos=3.4, **{"class": "conferencing"}), n)
+
+        console.print(rich_table(board.fresh(11), "title"))
+
+        text = console.export_text()
+        assert "3.40" in text
+        assert "loss" in text
+        assert max(map(len, text.splitlines())) <= 100
+
+
+class TestWords:
+    """Numbers are as wide as their column."""
+
+    @pytest.mark.parametrize(
+        ("bps", "text"), [(0, "0.000"), (1500, "0.002"), (12_345_678, "12.3"), (123_456_789, "123")]
+    )
+    def test_a_rate(self, bps, text):
+        assert rate(bps) == text
+
+    def test_a_pseudonym_is_cut_and_a_tunnel_is_not(self):
+        assert short(ONE) == "00000000"
+        assert short("teid:10.0.0.1:0x00000001") == "teid:10.0.0.1:0x00000001"
