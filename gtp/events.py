@@ -37,6 +37,8 @@ class Tunnel:
     address: str  # of the receiver; IPv4 or IPv6 in canonical text
     teid: int
     side: Side = field(compare=False, default=Side.UPLINK)
+    # True: the session's own UPF receives here; False: another one does, and it may be another session's end.
+    local: bool = field(compare=False, default=True)
 
     def __str__(self) -> str:
         return f"0x{self.teid:08x}@{self.address}"

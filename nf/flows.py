@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CORE", "ACCESS", "DOWNLINK", "UPLINK", "FlowBatch"]
+__all__ = ["ACCESS", "CORE", "DOWNLINK", "UPLINK", "FlowBatch"]
 
 UPLINK, DOWNLINK = 0, 1  # second axis of the per-direction columns: as seen from the UE
 CORE, ACCESS = 0, 1  # second axis of the RTT columns: an uplink packet's answer comes from the core side

@@ -105,6 +105,7 @@ class DataPlane:
         self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
         self._control = np.frombuffer(self._control_map, control, 1)
         self._clock = self._control["clock_ns"]
+        self._next_flow = self._control["next_flow"]
         self._control["next_flow"] = 1
         self._control["epoch"] = 1
         self._control["split_legs"] = split_legs
@@ -312,6 +313,11 @@ class DataPlane:
             keys["instance"][i] = self.instance_number(instance)
         return keys
 
+    @property
+    def next_flow(self) -> int:
+        """Number that the next new flow will have."""
+        return int(self._next_flow[0])
+
     def new_generation(self) -> None:
         """Tell the programs that tunnels or UE addresses changed, so that each flow asks once again."""
         self._control["generation"] += 1
@@ -380,7 +386,7 @@ class DataPlane:
             self.detach(name)
         self._events.close()
         self._payloads.close()
-        del self._clock, self._control
+        del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._bpf.cleanup()
 

@@ -91,7 +91,7 @@ class TestRun:
         Raises OSError when the kernel refuses the frame.
         """
         ctypes.memmove(self._address, frame, len(frame))
-        self._attr.data_size_in = len(frame)
+        self._attr.data_size_in, self._attr.data_size_out = len(frame), 0  # the kernel writes its size back
         if _libc.syscall(self._number, _PROG_TEST_RUN, self._ref, self._size) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))

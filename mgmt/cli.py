@@ -1,0 +1,204 @@
+"""``snf``: the command line. Exit 0: done; 1: a check failed; 2: wrong use or refused, in one sentence.
+
+Modules are imported by the command that needs them, so that ``snf watch`` starts without bcc and
+``snf --help`` without anything.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nf.errors import SnfError
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["main"]
+
+_PATH = click.Path(path_type=Path)
+_EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="supernetflow", prog_name="snf")
+def snf() -> None:
+    """SuperNetflow: per-subscriber QoE from N3 and N6."""
+
+
+@snf.command()
+@click.option(
+    "--state-dir", type=_PATH, default=Path("/var/lib/supernetflow"), show_default=True, help="Datastore and host key."
+)
+@click.option("--users", type=_EXISTING, required=True, help="Who may log in: lines of NAME and an OpenSSH public key.")
+@click.option("--host-key", type=_EXISTING, help="SSH host key; made in the state directory when not given.")
+@click.option("--startup", type=_EXISTING, help="Configuration (XML) of a first start.")
+@click.option("--netconf", default="127.0.0.1:830", show_default=True, help="ADDRESS:PORT of NETCONF over SSH.")
+@click.option("-v", "--verbose", is_flag=True, help="Log at level info.")
+def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, netconf: str, verbose: bool) -> None:
+    """Run the function in the foreground until SIGTERM or Ctrl-C."""
+    from mgmt.main import Options, serve
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    address, port = _endpoint(netconf)
+    options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=startup, address=address, port=port)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    serve(options, stop, ready=lambda text: click.echo(text))
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    address, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise click.BadParameter(f"{text} is not ADDRESS:PORT, e.g. 127.0.0.1:830")
+    return address.strip("[]") or "0.0.0.0", int(port)
+
+
+@snf.command()
+@click.argument("captures", nargs=-1, required=True, type=_EXISTING)
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(["auto", "n3", "n6", "n4"]),
+    help="What a capture holds; once for all, or once for each.",
+)
+@click.option("--flows", type=_PATH, help="Write flows (.csv or .jsonl).")
+@click.option("--sessions", type=_PATH, help="Write sessions (.csv or .jsonl).")
+@click.option("--qoe", type=_PATH, help="Write published records (.csv or .jsonl).")
+@click.option("--events", type=_PATH, help="Write session events (.csv or .jsonl).")
+@click.option(
+    "--interval",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0.01),
+    help="Seconds of capture a record covers.",
+)
+@click.option("--key", type=_EXISTING, help="File with the key of the pseudonyms; a random one when not given.")
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def replay(
+    captures: tuple[Path, ...],
+    roles: tuple[str, ...],
+    flows: Path | None,
+    sessions: Path | None,
+    qoe: Path | None,
+    events: Path | None,
+    interval: float,
+    key: Path | None,
+    quiet: bool,
+) -> None:
+    """Run captures through the kernel program, by the capture's clock."""
+    from mgmt.replay import Outputs, replay_files
+
+    if len(roles) not in (0, 1, len(captures)):
+        raise click.BadParameter(
+            f"{len(roles)} roles for {len(captures)} captures; give one, or one for each", param_hint="--role"
+        )
+    every = list(roles) * (len(captures) if len(roles) == 1 else 1) or ["auto"] * len(captures)
+    replay_files(
+        captures,
+        every,
+        Outputs(flows=flows, sessions=sessions, qoe=qoe, events=events),
+        interval_s=interval,
+        key=key.read_bytes() if key else b"",
+        quiet=quiet,
+    )
+
+
+def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = (
+        click.option(
+            "--endpoint", default="tcp://127.0.0.1:5556", show_default=True, help="ZeroMQ endpoint of the function."
+        ),
+        click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+        click.option("--seconds", type=float, help="Stop after so many seconds."),
+        click.option(
+            "--curve",
+            "curve_file",
+            type=_EXISTING,
+            help="File with server_key, public_key, secret_key (Z85), one NAME=VALUE a line.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@snf.command()
+@_bus_options
+@click.option("--subscriber", help="Follow one subscriber (pseudonym) in detail.")
+def watch(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, subscriber: str | None) -> None:
+    """Show what a running function publishes."""
+    from mgmt import watch as view
+
+    sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=_curve(curve_file)))
+
+
+@snf.command()
+@_bus_options
+def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None) -> None:
+    """Show the subscribers with the worst experience first."""
+    from mgmt import watch as view
+
+    sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=_curve(curve_file)))
+
+
+def _curve(path: Path | None) -> Any:
+    if path is None:
+        return None
+    from nf.publish.client import CurveKeys
+
+    values = dict(line.strip().split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    try:
+        return CurveKeys(values["server_key"], values["public_key"], values["secret_key"])
+    except KeyError as missing:
+        raise click.BadParameter(f"{path} has no line {missing.args[0]}=...", param_hint="--curve") from None
+
+
+@snf.command()
+def doctor() -> None:
+    """Say what this host can do, and how to mend what it cannot."""
+    from nf import doctor as checks
+
+    sys.exit(checks.main())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``snf``; an expected error is one sentence on standard error."""
+    try:
+        snf.main(args=list(argv) if argv is not None else None, standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SnfError as error:
+        click.echo(f"snf: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except (PermissionError, OSError) as error:
+        click.echo(
+            f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or 'run as root, or see: snf doctor'}",
+            err=True,
+        )
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""``snf replay``: progress while it runs, files, and a summary."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nf.apps.signatures import Signatures
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nf.privacy import Pseudonymiser
+from nf.replay.output import check_suffix, write_rows
+from nf.replay.records import Collector, record_rows
+from nf.replay.run import Replay, Result
+from nf.sessions.report import sessions_rows
+from nf.settings import Role
+
+__all__ = ["Outputs", "replay_files"]
+
+_ROLES = {"auto": None, "n3": Role.N3, "n6": Role.N6, "n4": Role.N4}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where results go; None: not wanted."""
+
+    flows: Path | None = None
+    sessions: Path | None = None
+    qoe: Path | None = None
+    events: Path | None = None
+
+
+def replay_files(
+    captures: Sequence[Path], roles: Sequence[str], outputs: Outputs, *, interval_s: float, key: bytes, quiet: bool
+) -> Result:
+    """Replay *captures* and write what was asked for; raises SnfError with a sentence."""
+    for path in (outputs.flows, outputs.sessions, outputs.qoe, outputs.events):
+        if path is not None:
+            check_suffix(path)
+    signatures, sink = Signatures.load(), Collector()
+    pseudonymiser = Pseudonymiser(key or secrets.token_bytes(32), 0)
+    replay = Replay(signatures, pseudonymiser, sink, interval_s=interval_s)
+    try:
+        result = _with_progress(replay, captures, [_ROLES[r] for r in roles], quiet)
+        file = " ".join(p.name for p in captures)
+        if outputs.flows:
+            write_rows(outputs.flows, result.flows, "flows")
+        if outputs.sessions:
+            rows = [{"file": file, **row} for row in sessions_rows(replay.store)]
+            write_rows(outputs.sessions, rows, "sessions")
+        if outputs.qoe:
+            write_rows(outputs.qoe, record_rows(sink.batches), "qoe")
+        if outputs.events:
+            write_rows(outputs.events, result.events, "events")
+        if not quiet:
+            _summary(result, replay, Console())
+        return result
+    finally:
+        replay.close()
+
+
+def _with_progress(replay: Replay, captures: Sequence[Path], roles: Sequence[Role | None], quiet: bool) -> Result:
+    total = sum(path.stat().st_size for path in captures)
+    console = Console(file=sys.stderr)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[packets]:,} packets"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("replaying", total=total, packets=0)
+        return replay.run(captures, roles, lambda done, packets: bar.update(task, completed=done, packets=packets))
+
+
+def _summary(result: Result, replay: Replay, console: Console) -> None:
+    span = result.last_s - result.first_s
+    console.print(
+        f"[bold]{result.packets:,}[/] packets over {span:,.1f} s: [bold]{len(result.flows):,}[/] flows, "
+        f"[bold]{sum(1 for _ in replay.store.history()):,}[/] sessions, {result.records:,} records"
+    )
+    apps: dict[tuple[str, str], list[int]] = {}
+    for flow in result.flows:
+        entry = apps.setdefault((flow["app"] or "(not named)", flow["app_basis"]), [0, 0])
+        entry[0] += 1
+        entry[1] += flow["ipbytes_fwd"] + flow["ipbytes_rev"]
+    table = Table("application", "by", "flows", "bytes", box=None, header_style="bold")
+    for (app, basis), (flows, octets) in sorted(apps.items(), key=lambda x: -x[1][1])[:12]:
+        table.add_row(app, basis, f"{flows:,}", f"{octets:,}")
+    console.print(table)
+    texts = {c.name: c.text for c in replay.plane.counters}
+    notable = {k: v for k, v in result.counters.items() if v and k not in _EXPECTED}
+    for name, value in notable.items():
+        console.print(f"  {value:>10,}  {name}: {texts[name]}", highlight=False)
+    for reason, value in (*result.skipped.items(), *((k, v) for k, v in result.signalling.items() if v)):
+        console.print(f"  {value:>10,}  {reason}", highlight=False)
+
+
+_EXPECTED: frozenset[str] = frozenset(
+    [
+        "frames",
+        "octets",
+        "gtpu_gpdu",
+        "counted",
+        "counted_octets",
+        "flow_new",
+        "handed_off",
+        "handed_off_octets",
+        "dropped",
+        "passed",
+    ]
+)

@@ -1,0 +1,71 @@
+"""The flows of a followed subscriber as FLOW_COLUMNS."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.apps.basis import Basis
+from nf.apps.signatures import Signatures
+from nf.domains import registrable_domain
+from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.kernel.dataplane import address_text
+from nf.naming import NameTable
+from nf.records import Columns
+
+__all__ = ["flow_columns"]
+
+
+def _end(address: bytes, port: int) -> str:
+    text = address_text(address)
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+
+def flow_columns(
+    batch: FlowBatch,
+    keys: NDArray[np.void],
+    flows: NDArray[np.void],
+    rows: NDArray[np.intp],
+    names: NameTable,
+    signatures: Signatures,
+) -> Columns:
+    """Return FLOW_COLUMNS for *rows* of an interval; names are cut to the registrable domain."""
+    ue, remote, host = [], [], []
+    for i in rows:
+        ends = (
+            _end(flows["address_a"][i].tobytes(), int(keys["port_a"][i].byteswap())),
+            _end(flows["address_b"][i].tobytes(), int(keys["port_b"][i].byteswap())),
+        )
+        ue_end = int(flows["ue_end"][i])
+        at = int(flows["first_dir"][i]) if ue_end > 1 else ue_end
+        ue.append(ends[at])
+        remote.append(ends[1 - at])
+        host.append(registrable_domain(names.get(int(batch.flow_id[i]))[2]))
+
+    def mean_ms(side: int) -> NDArray[np.float32]:
+        n = batch.rtt_n[rows, side].astype(np.float64)
+        total = batch.rtt_sum_us[rows, side].astype(np.float64)
+        return np.where(n > 0, total / np.maximum(n, 1) / 1e3, np.nan).astype(np.float32)
+
+    apps = batch.app[rows].tolist()
+    n = len(rows)
+    return {
+        "t_ms": np.full(n, round(batch.t_end_s * 1e3), np.uint64),
+        "interval_ms": np.full(n, round((batch.t_end_s - batch.t_start_s) * 1e3), np.uint32),
+        "proto": batch.proto[rows],
+        "ue": ue,
+        "remote": remote,
+        "app": [signatures.name(a) if a else "" for a in apps],
+        "app_basis": [Basis(b).text for b in batch.basis[rows].tolist()],
+        "name": host,
+        "qfi": batch.qfi[rows].max(axis=1) if n else batch.qfi[rows][:, 0],
+        "ul_bytes": batch.octets[rows, UPLINK],
+        "dl_bytes": batch.octets[rows, DOWNLINK],
+        "ul_packets": batch.packets[rows, UPLINK].astype(np.uint32),
+        "dl_packets": batch.packets[rows, DOWNLINK].astype(np.uint32),
+        "retrans_ul": batch.retrans[rows, UPLINK],
+        "retrans_dl": batch.retrans[rows, DOWNLINK],
+        "rtt_access_ms": mean_ms(ACCESS),
+        "rtt_core_ms": mean_ms(CORE),
+        "gap_max_dl_ms": (batch.gap_max_us[rows, DOWNLINK] / 1e3).astype(np.float32),
+    }

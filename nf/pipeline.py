@@ -1,0 +1,241 @@
+"""From what the kernel tells to published records: one pass an interval, in columns.
+
+    flow events ─┐                       ┌─ verdicts back to the kernel
+    payloads ────┼─ `drain` ── names ────┘
+    flow table ──┴─ `sweep` ── deltas ── subscribers ── records ── `Sink`
+
+The only Python loops are over rare things: payload packets of flows without a name (three a flow
+at most), new tunnels, the flows of a followed subscriber.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.apps.namer import Namer, Payload
+from nf.apps.signatures import Signatures
+from nf.deltas import FlowDeltas
+from nf.detail import flow_columns
+from nf.flows import FlowBatch
+from nf.kernel.dataplane import DataPlane, address_text
+from nf.naming import NameTable, TunnelTable
+from nf.privacy import Pseudonymiser
+from nf.records import APP_CLASSES, Columns, RecordBatch
+from nf.sessions import BindingStore
+from nf.settings import Action, Policy
+from nf.subscribers import SubscriberNames, Subscribers
+
+__all__ = ["IDLE_S", "Pipeline", "Sink"]
+
+IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
+
+_ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
+
+
+class Sink(Protocol):
+    """Where records go: the publisher, or the files of a replay."""
+
+    def records(self, batch: RecordBatch) -> None:
+        """Take one interval of one application class."""
+
+    def followed(self) -> frozenset[str]:
+        """Return the subscribers whose detail somebody wants."""
+
+    def detail(self, subscriber: str, records: Columns, flows: Columns, t_start_s: float, t_end_s: float) -> None:
+        """Take one interval of a followed subscriber."""
+
+
+class Pipeline:
+    """The stages and what they remember between intervals.
+
+    Times are seconds since the epoch; ``clock_offset_s`` is what the kernel's clock lacks of it.
+    """
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        signatures: Signatures,
+        store: BindingStore,
+        pseudonymiser: Pseudonymiser,
+        sink: Sink,
+        *,
+        clock_offset_s: float = 0.0,
+    ) -> None:
+        self.plane, self.store, self.sink = plane, store, sink
+        self.signatures, self.pseudonymiser = signatures, pseudonymiser
+        self.namer = Namer(signatures)
+        self.names, self.tunnels = NameTable(), TunnelTable()
+        self.subscribers = Subscribers()
+        self.action = np.zeros(len(signatures.class_of), np.uint8)
+        self.rows = 0
+        self._clock_offset_s = clock_offset_s
+        self._deltas = FlowDeltas()
+        self._last_s: float | None = None
+
+    # -- configuration -----------------------------------------------------
+
+    def set_policies(self, policies: Sequence[Policy]) -> None:
+        """Put policies in force with the next packet; an application's own wins over its class's."""
+        table: dict[int, tuple[Action, int]] = {}
+        for policy in sorted(policies, key=lambda p: bool(p.application)):
+            apps = (
+                [self.signatures.number(policy.application)]
+                if policy.application
+                else np.flatnonzero(self.signatures.class_of == APP_CLASSES.index(policy.app_class)).tolist()
+            )
+            for app in apps:
+                if app:
+                    table[app] = (policy.action, policy.snap_length)
+        self.plane.set_policies(table)
+        self.action = np.zeros(len(self.signatures.class_of), np.uint8)
+        for app, (action, _) in table.items():
+            self.action[app] = _ACTION_NUMBER[action]
+
+    # -- names -------------------------------------------------------------
+
+    def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
+        """Take events and payloads from the rings, name flows, and tell the kernel; *on_events* sees the events."""
+        events = self.plane.read_events()
+        self.tunnels.add(events)
+        if on_events is not None:
+            on_events(events)
+        payloads = self.plane.read_payloads()
+        if not len(payloads):
+            return
+        answered, apps, final = [], [], []
+        for i, record in enumerate(payloads):
+            verdict = self.namer.feed(self._payload(record))
+            if verdict is not None:
+                self.names.put(verdict.flow_id, verdict.app, int(verdict.basis), verdict.name)
+                answered.append(i)
+                apps.append(verdict.app)
+                final.append(verdict.final)
+        if answered:
+            rows = payloads[answered]
+            self.plane.put_verdicts(rows["key"], rows["number"], np.array(apps, np.uint16), np.array(final, np.bool_))
+
+    def _payload(self, record: Any) -> Payload:
+        key, dir_ = record["key"], int(record["dir"])
+        ends = (address_text(record["address_a"].tobytes()), address_text(record["address_b"].tobytes()))
+        ports = (int(key["port_a"].byteswap()), int(key["port_b"].byteswap()))
+        return Payload(
+            flow_id=int(record["number"]),
+            session=int(record["session"]),
+            proto=int(key["proto"]),
+            src=ends[dir_],
+            sport=ports[dir_],
+            dst=ends[1 - dir_],
+            dport=ports[1 - dir_],
+            data=record["data"][: int(record["length"])].tobytes(),
+            seq=int(record["seq"]),
+            at_s=int(record["at_ns"]) / 1e9 + self._clock_offset_s,
+        )
+
+    # -- one interval ------------------------------------------------------
+
+    def sweep(self, now_s: float) -> list[RecordBatch]:
+        """Read the flow table, publish what happened since the last sweep, and begin a new interval."""
+        self.drain()
+        keys, flows = self.plane.read_flows()
+        self.plane.new_epoch()
+        order = np.argsort(flows["number"])
+        keys, flows = keys[order], flows[order]
+        if self._last_s is None:
+            begun = float(flows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(flows) else now_s
+            self._last_s = min(begun, now_s)
+        names = self.names.lookup(flows["number"])
+        batch, rows = self._deltas.update(keys, flows, names, (self._last_s, now_s))
+        self._last_s = now_s
+        out: list[RecordBatch] = []
+        if len(batch):
+            subject, who = self._subjects(batch, now_s)
+            out = self.subscribers.update(
+                batch,
+                subject=subject,
+                names=who,
+                class_of_app=self.signatures.class_of,
+                app_names=self.signatures.names,
+                action=self.action,
+            )
+            for records in out:
+                self.rows += len(records)
+                self.sink.records(records)
+            self._follow(out, batch, keys[rows], flows[rows], np.array(who.subscriber, object)[subject])
+        self._expire(keys, flows, now_s)
+        return out
+
+    def _subjects(self, batch: FlowBatch, now_s: float) -> tuple[NDArray[np.int64], SubscriberNames]:
+        """Return for each flow a dense number of who it belongs to, and the columns that say who that is.
+
+        A flow without a session is asked for once more by its tunnels: its binding may have come
+        after its last packet.
+        """
+        session = batch.session.copy()
+        unknown: dict[int, str] = {}
+        for i in np.flatnonzero(session == 0):
+            number = int(batch.flow_id[i])
+            for address, teid in self.tunnels.receivers(number):
+                if binding := self.store.by_tunnel(address, teid, now_s):
+                    session[i] = binding.index
+                    break
+                unknown[i] = f"teid:{address}:0x{teid:08x}"
+        sessions, subject = np.unique(session, return_inverse=True)
+        names = SubscriberNames(subscriber=[], identity_source=[], dnn=[])
+        for index in sessions.tolist():
+            binding = self.store.by_index(index) if index else None
+            names.subscriber.append(self.store.subscriber(index, self.pseudonymiser) if binding else "unknown")
+            names.identity_source.append(binding.session.source if binding else "none")
+            names.dnn.append(binding.session.dnn if binding else "")
+        numbers: dict[str, int] = {}
+        for i, name in unknown.items():
+            if session[i]:
+                continue
+            if name not in numbers:
+                numbers[name] = len(names.subscriber)
+                names.subscriber.append(name)
+                names.identity_source.append("none")
+                names.dnn.append("")
+            subject[i] = numbers[name]
+        return subject.astype(np.int64), names
+
+    def _follow(
+        self,
+        out: Sequence[RecordBatch],
+        batch: FlowBatch,
+        keys: NDArray[np.void],
+        flows: NDArray[np.void],
+        subscriber: NDArray[np.object_],
+    ) -> None:
+        for who in self.sink.followed():
+            mine = subscriber == who
+            if not mine.any():
+                continue
+            records = [r for r in out if who in r.columns["subscriber"]]
+            merged = _concatenate([r.select(np.array(r.columns["subscriber"]) == who) for r in records])
+            detail = flow_columns(batch, keys, flows, np.flatnonzero(mine), self.names, self.signatures)
+            self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
+
+    def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], now_s: float) -> None:
+        last_s = flows["last_ns"].max(axis=1) / 1e9 + self._clock_offset_s
+        idle = now_s - last_s > IDLE_S
+        if idle.any():
+            self.plane.drop_flows(keys[idle])
+            self.names.keep(flows["number"][~idle])
+            self.tunnels.keep(flows["number"][~idle])
+
+
+def _concatenate(batches: Sequence[RecordBatch]) -> Columns:
+    merged: dict[str, Any] = {}
+    for batch in batches:
+        for name, column in batch.columns.items():
+            if name not in merged:
+                merged[name] = column
+            elif isinstance(column, list):
+                merged[name] = [*merged[name], *column]
+            else:
+                merged[name] = np.concatenate([merged[name], column])
+    return merged

@@ -1,0 +1,1 @@
+"""Captures through the kernel program, and the files that come out."""

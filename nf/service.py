@@ -1,0 +1,236 @@
+"""The running function: applies settings to the data plane, and turns the loop that publishes.
+
+`Service.apply` is a transaction: each step that was done knows its inverse, and when one fails the
+inverses run in reverse, so that the function is either as the new settings say or as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from gtp.events import SessionEvent
+from nf.apps.signatures import Signatures
+from nf.errors import BadSettings, SnfError
+from nf.kernel.dataplane import DataPlane
+from nf.n4 import N4Listener
+from nf.pipeline import Pipeline
+from nf.privacy import Pseudonymiser
+from nf.publish import Publisher
+from nf.records import Columns
+from nf.sessions import BindingStore
+from nf.settings import Interface, Policy, Role, Settings, StaticSession, diff
+from nf.tables import apply_changes
+
+__all__ = ["Service"]
+
+log = logging.getLogger(__name__)
+
+_DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
+_Undo = Callable[[], object]
+
+
+class _PublisherSink:
+    """What the pipeline publishes, on the bus."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self.records = publisher.publish
+        self.followed = publisher.followed
+
+    def detail(self, subscriber: str, records: Columns, flows: Columns, t_start_s: float, t_end_s: float) -> None:
+        """Publish one interval of a followed subscriber."""
+        self._publisher.publish_subscriber(subscriber, records, flows, t_start_s, t_end_s)
+
+
+class Service:
+    """One function: data plane, sessions, pipeline, publisher. ``apply`` may be called from any thread."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = Settings()
+        first = settings or Settings()
+        self.signatures = Signatures.load(first.applications)
+        self.plane = DataPlane(first.limits)
+        self.store = BindingStore(first.limits.sessions)
+        self.publisher = Publisher(first.export, first.nf_id)
+        self.listeners: dict[str, N4Listener] = {}
+        self._tables = threading.Lock()  # store and kernel tables change together
+        self._pipeline_lock = threading.Lock()  # a sweep, or a change of what it uses
+        self._stop = threading.Event()
+        self._started_s = time.time()
+        self.pipeline = Pipeline(
+            self.plane,
+            self.signatures,
+            self.store,
+            _pseudonymiser(first),
+            _PublisherSink(self.publisher),
+            clock_offset_s=time.time() - time.monotonic(),
+        )
+        self.publisher.start()
+        self.settings = Settings(
+            nf_id=first.nf_id, applications=first.applications, export=first.export, limits=first.limits
+        )
+
+    # -- settings ----------------------------------------------------------
+
+    def apply(self, old: Settings, new: Settings) -> None:
+        """Change from *old* to *new*, wholly or not at all.
+
+        Raises BadSettings with the path of the setting that could not be put in force.
+        """
+        steps: dict[str, Callable[[Any, Any], Sequence[_Undo]]] = {
+            "applications": self._apply_applications,
+            "privacy": self._apply_privacy,
+            "policies": self._apply_policies,
+            "sessions": self._apply_sessions,
+            "export": self._apply_export,
+            "interfaces": self._apply_interfaces,
+        }
+        changed = diff(old, new)
+        if "applications" in changed and "policies" not in changed:
+            changed = {**changed, "policies": (old.policies, new.policies)}
+        with ExitStack() as undo:
+            for part, step in steps.items():
+                if part in changed:
+                    for inverse in step(*changed[part]):
+                        undo.callback(inverse)
+            undo.pop_all()
+        for part in changed.keys() & {"limits", "nf_id"}:
+            log.warning("%s takes effect at the next start", part)
+        self.settings = new
+
+    def _apply_applications(self, old: Any, new: Any) -> Sequence[_Undo]:
+        before, after = self.signatures, Signatures.load(new)
+        self._use_signatures(after)
+        return [lambda: self._use_signatures(before)]
+
+    def _use_signatures(self, signatures: Signatures) -> None:
+        with self._pipeline_lock:
+            self.signatures = self.pipeline.signatures = self.pipeline.namer.signatures = signatures
+
+    def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
+        before = self.pipeline.pseudonymiser
+        self.pipeline.pseudonymiser = _pseudonymiser(Settings(privacy=new))
+        return [lambda: setattr(self.pipeline, "pseudonymiser", before)]
+
+    def _apply_policies(self, old: tuple[Policy, ...], new: tuple[Policy, ...]) -> Sequence[_Undo]:
+        for policy in new:
+            if policy.application and not self.signatures.number(policy.application):
+                raise BadSettings(
+                    f"No application is named {policy.application}.",
+                    f"/snf-policies:policies/policy[name='{policy.name}']/application",
+                    "Add it under applications, or use a name of the signature file.",
+                )
+        with self._pipeline_lock:
+            self.pipeline.set_policies(new)
+        return [lambda: self.pipeline.set_policies(old)]
+
+    def _apply_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> Sequence[_Undo]:
+        self._configure_sessions(old, new)
+        return [lambda: self._configure_sessions(new, old)]
+
+    def _configure_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> None:
+        with self._tables:
+            apply_changes(self.plane, self.store.configure(old, new, time.time()))
+
+    def _apply_export(self, old: Any, new: Any) -> Sequence[_Undo]:
+        self.publisher.reconfigure(new)
+        return [lambda: self.publisher.reconfigure(old)]
+
+    def _apply_interfaces(self, old: tuple[Interface, ...], new: tuple[Interface, ...]) -> Sequence[_Undo]:
+        was, will = {i.name: i for i in old}, {i.name: i for i in new}
+        gone = [i for n, i in was.items() if will.get(n) != i]
+        come = [i for n, i in will.items() if was.get(n) != i]
+        done: list[_Undo] = []
+        try:
+            for interface in gone:
+                self._detach(interface)
+                done.append(lambda i=interface: self._attach(i))  # type: ignore[misc]
+            for interface in come:
+                self._attach(interface)
+                done.append(lambda i=interface: self._detach(i))  # type: ignore[misc]
+        except SnfError as error:
+            for inverse in reversed(done):
+                inverse()
+            path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
+            raise BadSettings(error.what, path, error.remedy) from None
+        return done
+
+    def _attach(self, interface: Interface) -> None:
+        if interface.role is Role.N4:
+            listener = N4Listener(self._device(interface), self._on_events)
+            listener.start()
+            self.listeners[interface.name] = listener
+            return
+        attached = self.plane.attach(interface)
+        log.info("%s: %s on %s, XDP %s", interface.name, interface.role.value, attached.link.name, attached.xdp_mode)
+
+    def _device(self, interface: Interface) -> str:
+        from nf.kernel.links import find  # noqa: PLC0415  (not needed in a replay)
+
+        return find(interface).name
+
+    def _detach(self, interface: Interface) -> None:
+        if interface.role is Role.N4:
+            self.listeners.pop(interface.name).stop()
+        elif interface.name in self.plane.attached:
+            self.plane.detach(interface.name)
+
+    def _on_events(self, events: list[SessionEvent]) -> None:
+        with self._tables:
+            for event in events:
+                apply_changes(self.plane, self.store.apply(event))
+
+    # -- running -----------------------------------------------------------
+
+    def run(self) -> None:
+        """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
+        due = self._next_interval(time.time())
+        while not self._stop.wait(_DRAIN_S):
+            now = time.time()
+            try:
+                with self._pipeline_lock:
+                    if now < due:
+                        self.pipeline.drain()
+                        continue
+                    self.pipeline.sweep(now)
+                with self._tables:
+                    apply_changes(self.plane, self.store.expire(now))
+                self.publisher.inspected(self.plane.read_counters()["octets"])
+            except Exception:
+                # One bad interval must not end the function; the next one starts from the same maps.
+                log.exception("an interval was lost")
+            due = self._next_interval(now)
+
+    def _next_interval(self, now_s: float) -> float:
+        step = self.settings.export.interval_ms / 1e3
+        return (now_s // step + 1) * step
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Detach, publish what is left, free everything."""
+        self.stop()
+        for name in list(self.listeners):
+            self.listeners.pop(name).stop()
+        with self._pipeline_lock:
+            if self.plane.attached:
+                self.pipeline.sweep(time.time())
+            self.publisher.stop()
+            self.plane.close()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _pseudonymiser(settings: Settings) -> Pseudonymiser:
+    return Pseudonymiser(settings.privacy.key, settings.privacy.epoch)

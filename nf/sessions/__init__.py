@@ -1,0 +1,13 @@
+"""Who a tunnel or a UE address belongs to: bindings with source and validity, and what the kernel is told of them."""
+
+from nf.sessions.store import (
+    Binding,
+    BindingStore,
+    DropTunnel,
+    DropUe,
+    PutTunnel,
+    PutUe,
+    TableChange,
+)
+
+__all__ = ["Binding", "BindingStore", "DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange"]

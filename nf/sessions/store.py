@@ -1,0 +1,412 @@
+"""The binding store: session events and configured sessions in, entries of the kernel's tables out.
+
+Each session has a number, the only thing of it that a BPF map holds. A number is not used again for
+`REUSE_S` after its session ended, so that a flow that still carries it is never told to another.
+
+Who holds a tunnel or UE address that two sessions claim: a configured one before a signalled one,
+and among equals the newer. The loser is closed as superseded when it lost to its own source, and
+keeps the rest of its tunnels otherwise. Every such conflict is counted.
+
+A tunnel between two UPFs (N9, S5/S8) has two sessions by signalling: one receives on it, the other
+sends into it. They are parts of one PDU session and share a number, the identity and the address.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
+from nf.privacy import Pseudonymiser
+from nf.settings import StaticSession
+
+__all__ = ["Binding", "BindingStore", "DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange"]
+
+REUSE_S = 60.0  # longer than the slowest look at the flow table
+GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packets (TS 23.502, 4.9.1.3: end markers)
+_PREFERENCE = {"netconf": 2}  # all others 1
+
+
+@dataclass(frozen=True, slots=True)
+class PutTunnel:
+    """The kernel shall bind a tunnel to a session."""
+
+    address: str
+    teid: int
+    side: Side
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropTunnel:
+    """The kernel shall forget a tunnel."""
+
+    address: str
+    teid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutUe:
+    """The kernel shall bind a UE address, or IPv6 prefix, of a network instance to a session."""
+
+    instance: str
+    address: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropUe:
+    """The kernel shall forget a UE address."""
+
+    instance: str
+    address: str
+
+
+TableChange = PutTunnel | DropTunnel | PutUe | DropUe
+_TunnelKey = tuple[str, int]
+_UeKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Binding:
+    """A session with its number and the time in which it held. Times are seconds since the epoch."""
+
+    index: int
+    session: Session  # all parts together
+    first_s: float
+    parts: dict[str, Session] = field(default_factory=dict)  # by key, those that still hold
+    said: dict[str, Session] = field(default_factory=dict)  # by key, also those that ended
+    last_s: float | None = None  # None: it still holds
+    ended_by: str = ""
+    held: dict[Tunnel, None] = field(default_factory=dict)  # all tunnels it ever had, oldest first
+    held_until_s: dict[_TunnelKey, float] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> Session:
+        """All that was ever said of the session."""
+        return _together(self.said)
+
+
+class BindingStore:
+    """All bindings. Not thread-safe: the caller serialises changes."""
+
+    def __init__(self, capacity: int) -> None:
+        self.counters: Counter[str] = Counter()
+        self._capacity = capacity
+        self._bindings: dict[int, Binding] = {}  # those that hold, by number
+        self._by_key: dict[str, Binding] = {}  # of each part
+        self._by_index: dict[int, Binding] = {}
+        self._tunnels: dict[_TunnelKey, Binding] = {}
+        self._past: dict[_TunnelKey, deque[Binding]] = {}
+        self._ues: dict[_UeKey, Binding] = {}
+        self._by_imsi: dict[str, dict[int, Binding]] = {}
+        self._gone: deque[tuple[float, _TunnelKey, Binding]] = deque()
+        self._ended: deque[Binding] = deque()
+        self._history: deque[Binding] = deque(maxlen=max(1, capacity))
+        self._next = 1
+
+    # -- changes -------------------------------------------------------------
+
+    def apply(self, event: SessionEvent) -> list[TableChange]:
+        """Take an event and return what the kernel's tables must change."""
+        match event:
+            case SessionUp():
+                return self._up(event.session, event.at_s)
+            case SessionMoved():
+                return self._moved(event)
+            case SessionDown():
+                binding = self._by_key.get(event.session.key)
+                if binding is None:
+                    self.counters["down_unknown"] += 1
+                    return []
+                return self._part_down(binding, event)
+
+    def configure(self, old: Sequence[StaticSession], new: Sequence[StaticSession], at_s: float) -> list[TableChange]:
+        """Change the configured sessions; equal ones stay untouched."""
+        was, will = {s.name: s for s in old}, {s.name: s for s in new}
+        changes: list[TableChange] = []
+        for name, session in was.items():
+            binding = self._by_key.get(f"netconf-{name}")
+            if will.get(name) != session and binding is not None:
+                changes += self._down(binding, at_s, EndReason.REMOVED.value)
+        for name, session in will.items():
+            if was.get(name) != session:
+                changes += self._up(_static(session), at_s)
+        return changes
+
+    def expire(self, at_s: float) -> list[TableChange]:
+        """Drop tunnels that were left long enough ago, and free the numbers of sessions long ended."""
+        changes: list[TableChange] = []
+        while self._gone and at_s - self._gone[0][0] >= GONE_S:
+            _, key, binding = self._gone.popleft()
+            if self._tunnels.get(key) is binding and key not in _keys(binding.session.tunnels):
+                changes += self._release_tunnel(key, binding, at_s)
+        while self._ended and at_s - (self._ended[0].last_s or 0.0) >= REUSE_S:
+            self._by_index.pop(self._ended.popleft().index, None)
+        return changes
+
+    def _up(self, session: Session, at_s: float) -> list[TableChange]:
+        changes: list[TableChange] = []
+        if session.key in self._by_key:
+            changes += self._down(self._by_key[session.key], at_s, EndReason.SUPERSEDED.value)
+        binding = self._other_end(session)
+        if binding is None:
+            if len(self._bindings) >= self._capacity:
+                self.counters["full"] += 1
+                return changes
+            binding = Binding(self._number(), session, at_s)
+            self._bindings[binding.index] = self._by_index[binding.index] = binding
+        else:
+            self.counters["joined"] += 1
+        self._by_key[session.key] = binding
+        self._set_part(binding, session)
+        return [*changes, *self._hold(binding, at_s)]
+
+    def _moved(self, event: SessionMoved) -> list[TableChange]:
+        binding = self._by_key.get(event.session.key)
+        if binding is None:
+            self.counters["moved_unknown"] += 1
+            return self._up(event.session, event.at_s)
+        before = binding.session
+        self._set_part(binding, event.session)
+        changes: list[TableChange] = []
+        other = self._other_end(event.session, binding)
+        if other is not None:
+            self.counters["joined"] += 1
+            changes += self._join(binding, other)
+            binding = other
+        for ue in _ues(before):
+            if ue not in _ues(binding.session) and self._ues.get(ue) is binding:
+                del self._ues[ue]
+                changes.append(DropUe(*ue))
+        for tunnel in event.gone:
+            self._gone.append((event.at_s, (tunnel.address, tunnel.teid), binding))
+        return [*changes, *self._hold(binding, event.at_s)]
+
+    def _part_down(self, binding: Binding, event: SessionDown) -> list[TableChange]:
+        """End one part; the session ends with its last."""
+        if len(binding.parts) == 1:
+            return self._down(binding, event.at_s, event.reason.value)
+        part = binding.parts.pop(event.session.key)
+        del self._by_key[part.key]
+        before, binding.session = binding.session, _together(binding.parts)
+        changes: list[TableChange] = []
+        for ue in _ues(before):
+            if ue not in _ues(binding.session) and self._ues.get(ue) is binding:
+                del self._ues[ue]
+                changes.append(DropUe(*ue))
+        for key in _keys(part.tunnels) - _keys(binding.session.tunnels):
+            if self._tunnels.get(key) is binding:
+                changes += self._release_tunnel(key, binding, event.at_s)
+        return changes
+
+    def _set_part(self, binding: Binding, session: Session) -> None:
+        binding.parts[session.key] = binding.said[session.key] = session
+        binding.session = _together(binding.parts)
+        if imsi := binding.session.identity.imsi:
+            self._by_imsi.setdefault(imsi, {})[binding.index] = binding
+
+    def _other_end(self, session: Session, but: Binding | None = None) -> Binding | None:
+        """Return the binding whose tunnel has its other end in *session*, if they can be one PDU session."""
+        for tunnel in session.tunnels:
+            holder = self._tunnels.get((tunnel.address, tunnel.teid))
+            if holder is None or holder is but or holder.session.source != session.source:
+                continue
+            opposite = any(t == tunnel and t.local != tunnel.local for t in holder.session.tunnels)
+            if opposite and _compatible(holder.session, session):
+                return holder
+        return None
+
+    def _join(self, binding: Binding, into: Binding) -> list[TableChange]:
+        """Let *binding* continue as part of *into*; its number stays another name of it for flows that carry it."""
+        changes: list[TableChange] = []
+        for part in binding.parts.values():
+            self._by_key[part.key] = into
+            self._set_part(into, part)
+        for tunnel in binding.held:
+            into.held[tunnel] = None
+            key = (tunnel.address, tunnel.teid)
+            if self._tunnels.get(key) is binding:
+                self._tunnels[key] = into
+                changes.append(PutTunnel(tunnel.address, tunnel.teid, tunnel.side, into.index))
+        for ue in _ues(binding.session):
+            if self._ues.get(ue) is binding:
+                self._ues[ue] = into
+                changes.append(PutUe(*ue, into.index))
+        into.first_s = min(into.first_s, binding.first_s)
+        del self._bindings[binding.index]
+        self._by_index[binding.index] = into
+        self._by_imsi.get(binding.session.identity.imsi, {}).pop(binding.index, None)
+        return changes
+
+    def _down(self, binding: Binding, at_s: float, reason: str) -> list[TableChange]:
+        binding.last_s, binding.ended_by = at_s, reason
+        for key in binding.parts:
+            del self._by_key[key]
+        del self._bindings[binding.index]
+        self._ended.append(binding)
+        self._history.append(binding)
+        imsi = binding.session.identity.imsi
+        if imsi and imsi in self._by_imsi:
+            self._by_imsi[imsi].pop(binding.index, None)
+            if not self._by_imsi[imsi]:
+                del self._by_imsi[imsi]
+        changes: list[TableChange] = []
+        for key in list(_keys(binding.held)):
+            if self._tunnels.get(key) is binding:
+                changes += self._release_tunnel(key, binding, at_s)
+        for ue in _ues(binding.session):
+            if self._ues.get(ue) is binding:
+                del self._ues[ue]
+                changes.append(DropUe(*ue))
+        return changes
+
+    def _hold(self, binding: Binding, at_s: float) -> list[TableChange]:
+        """Give the session's tunnels and UE addresses to it, as far as it may have them."""
+        changes: list[TableChange] = []
+        for tunnel in binding.session.tunnels:
+            key = (tunnel.address, tunnel.teid)
+            holder = self._tunnels.get(key)
+            if holder is not None and holder is not binding:
+                if not self._may_take(binding, holder):
+                    self.counters["conflict_tunnel_kept"] += 1
+                    continue
+                changes += self._take_tunnel(key, binding, holder, at_s)
+            if holder is not binding:
+                self._tunnels[key] = binding
+                changes.append(PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index))
+            binding.held[tunnel] = None
+        for ue in _ues(binding.session):
+            other = self._ues.get(ue)
+            if other is not None and other is not binding:
+                if not self._may_take(binding, other):
+                    self.counters["conflict_ue_kept"] += 1
+                    continue
+                self.counters["conflict_ue_taken"] += 1
+                if other.session.source == binding.session.source:
+                    changes += self._down(other, at_s, EndReason.SUPERSEDED.value)
+            if other is not binding:
+                self._ues[ue] = binding
+                changes.append(PutUe(*ue, binding.index))
+        return changes
+
+    def _take_tunnel(self, key: _TunnelKey, binding: Binding, holder: Binding, at_s: float) -> list[TableChange]:
+        if key not in _keys(holder.session.tunnels):  # it had left the tunnel and kept it for late packets only
+            return self._release_tunnel(key, holder, at_s)
+        self.counters["conflict_tunnel_taken"] += 1
+        if holder.session.source == binding.session.source:
+            return self._down(holder, at_s, EndReason.SUPERSEDED.value)
+        return self._release_tunnel(key, holder, at_s)
+
+    def _release_tunnel(self, key: _TunnelKey, binding: Binding, at_s: float) -> list[TableChange]:
+        del self._tunnels[key]
+        binding.held_until_s[key] = at_s
+        self._past.setdefault(key, deque(maxlen=16)).append(binding)
+        return [DropTunnel(*key)]
+
+    def _may_take(self, taker: Binding, holder: Binding) -> bool:
+        return _PREFERENCE.get(taker.session.source, 1) >= _PREFERENCE.get(holder.session.source, 1)
+
+    def _number(self) -> int:
+        while self._next in self._by_index:
+            self._next = self._next % 0xFFFF_FFFE + 1
+        number, self._next = self._next, self._next % 0xFFFF_FFFE + 1
+        return number
+
+    # -- questions -----------------------------------------------------------
+
+    def by_index(self, index: int) -> Binding | None:
+        """Return the binding of a number, also for a while after its end."""
+        return self._by_index.get(index)
+
+    def by_tunnel(self, address: str, teid: int, at_s: float | None = None) -> Binding | None:
+        """Return who holds a tunnel now, or who held it at *at_s*."""
+        key = (address, teid)
+        now = self._tunnels.get(key)
+        if at_s is None or (now is not None and now.first_s <= at_s):
+            return now
+        for past in reversed(self._past.get(key, ())):
+            if past.first_s <= at_s <= past.held_until_s[key]:
+                return past
+        # The first packets may precede the response that bound them: they are nobody else's.
+        return now if key not in self._past else None
+
+    def by_ue(self, instance: str, address: str) -> Binding | None:
+        """Return who has a UE address in a network instance."""
+        return self._ues.get((instance, address))
+
+    def by_imsi(self, imsi: str) -> list[Binding]:
+        """Return the sessions that a subscriber has now."""
+        return list(self._by_imsi.get(imsi, {}).values())
+
+    def subscriber(self, index: int, pseudonymiser: Pseudonymiser) -> str:
+        """Return the published name of a session's subscriber: a pseudonym, or its address while unknown."""
+        binding = self._by_index.get(index)
+        if binding is None:
+            return "unknown"
+        session = binding.whole
+        if session.identity.imsi:
+            return pseudonymiser.name(session.identity.imsi)
+        if session.ue_ipv4 or session.ue_ipv6:
+            return f"ue:{session.instance}:{session.ue_ipv4 or session.ue_ipv6}"
+        first = next(iter(binding.held), None)
+        return f"teid:{first.address}:0x{first.teid:08x}" if first else "unknown"
+
+    def history(self) -> Iterator[Binding]:
+        """Yield the bindings that ended (the latest of them), then those that hold."""
+        yield from self._history
+        yield from self._bindings.values()
+
+    def count_by_source(self) -> Counter[str]:
+        """Return how many sessions hold, by source."""
+        return Counter(b.session.source for b in self._bindings.values())
+
+    def __len__(self) -> int:
+        return len(self._bindings)
+
+
+def _keys(tunnels: Iterable[Tunnel]) -> set[_TunnelKey]:
+    return {(t.address, t.teid) for t in tunnels}
+
+
+def _ues(session: Session) -> list[_UeKey]:
+    return [(session.instance, a) for a in (session.ue_ipv4, session.ue_ipv6) if a]
+
+
+def _compatible(a: Session, b: Session) -> bool:
+    """Say whether nothing that two sessions say of their subscriber contradicts."""
+    pairs = ((a.identity.imsi, b.identity.imsi), (a.ue_ipv4, b.ue_ipv4), (a.ue_ipv6, b.ue_ipv6))
+    return all(not x or not y or x == y for x, y in pairs)
+
+
+def _together(parts: dict[str, Session]) -> Session:
+    """Return what the parts of a session say together; the first word counts."""
+    sessions = list(parts.values())
+    first = sessions[0]
+    if len(sessions) == 1:
+        return first
+
+    def word(name: str) -> Any:
+        return next((v for s in sessions if (v := getattr(s, name))), getattr(first, name))
+
+    names = ("identity", "ue_ipv4", "ue_ipv6", "dnn", "snssai", "instance")
+    tunnels = dict.fromkeys(sorted((t for s in sessions for t in s.tunnels), key=lambda t: not t.local))
+    return replace(first, tunnels=tuple(tunnels), **{n: word(n) for n in names})
+
+
+def _static(s: StaticSession) -> Session:
+    return Session(
+        key=f"netconf-{s.name}",
+        source="netconf",
+        identity=Identity(imsi=s.imsi),
+        ue_ipv4=s.ue_ipv4,
+        ue_ipv6=s.ue_ipv6,
+        dnn=s.dnn,
+        instance=s.instance or s.dnn,
+        tunnels=(
+            *(Tunnel(a, t, Side.UPLINK) for a, t in s.uplink),
+            *(Tunnel(a, t, Side.DOWNLINK) for a, t in s.downlink),
+        ),
+    )

@@ -1,0 +1,36 @@
+"""Changes of bindings as entries of the kernel's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gtp.events import Side
+from nf.kernel.dataplane import DataPlane
+from nf.sessions import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
+
+__all__ = ["apply_changes"]
+
+_SIDE = {Side.UPLINK: 0, Side.DOWNLINK: 1}  # enum snf_side
+
+
+def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
+    """Write *changes* in their order of kind: what leaves first, so that a re-used TEID ends up bound."""
+    if not changes:
+        return
+    tunnels: dict[tuple[str, int], tuple[int, int] | None] = {}
+    ues: dict[tuple[str, str], int | None] = {}
+    for change in changes:  # the last word about a key wins
+        match change:
+            case PutTunnel():
+                tunnels[change.address, change.teid] = (_SIDE[change.side], change.index)
+            case DropTunnel():
+                tunnels[change.address, change.teid] = None
+            case PutUe():
+                ues[change.instance, change.address] = change.index
+            case DropUe():
+                ues[change.instance, change.address] = None
+    plane.drop_tunnels([k for k, v in tunnels.items() if v is None])
+    plane.put_tunnels([(*k, *v) for k, v in tunnels.items() if v is not None])
+    plane.drop_ues([k for k, v in ues.items() if v is None])
+    plane.put_ues([(*k, v) for k, v in ues.items() if v is not None])
+    plane.new_generation()
