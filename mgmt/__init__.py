@@ -1,0 +1,1 @@
+"""The management plane: NETCONF on the outside, `nf.settings` on the inside."""

@@ -1,0 +1,152 @@
+"""From a validated tree to `nf.settings.Settings`.
+
+A value that is not in the tree has the default of `nf.settings`; a test holds those equal to the
+defaults of the modules. What YANG cannot say cheaply about all entries together is checked here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nf.errors import BadSettings
+from nf.settings import (
+    Action,
+    Application,
+    Curve,
+    Export,
+    Interface,
+    Limits,
+    Mode,
+    Policy,
+    Privacy,
+    Role,
+    Settings,
+    StaticSession,
+    XdpMode,
+)
+
+__all__ = ["bind"]
+
+Node = Mapping[str, Any]
+
+
+def bind(tree: Node) -> Settings:
+    """Return the settings of a tree as `mgmt.model.Model.validate` gives it (JSON of RFC 7951).
+
+    Raises BadSettings with the path of what is valid alone but not with the rest.
+    """
+    function = tree.get("snf-function:network-function", {})
+    sessions = tree.get("snf-subscribers:subscribers", {}).get("static-session", [])
+    _check_tunnels(sessions)
+    return Settings(
+        nf_id=function.get("name", Settings().nf_id),
+        interfaces=_ordered(map(_interface, _captured(tree))),
+        sessions=_ordered(map(_session, sessions)),
+        policies=_ordered(map(_policy, tree.get("snf-policies:policies", {}).get("policy", []))),
+        applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
+        export=_export(tree.get("snf-export:exporter", {})),
+        privacy=_privacy(tree.get("snf-privacy:privacy", {})),
+        limits=Limits(**_given(function.get("limits", {}), flows="flows", sessions="sessions")),
+    )
+
+
+def _ordered(items: Any) -> tuple[Any, ...]:
+    return tuple(sorted(items, key=lambda item: item.name))
+
+
+def _given(node: Node, **leaves: str) -> dict[str, Any]:
+    """Return the leaves that are there under the names of the settings: setting=leaf."""
+    return {setting: node[leaf] for setting, leaf in leaves.items() if leaf in node}
+
+
+def _captured(tree: Node) -> list[Node]:
+    """Return the interfaces that have a capture container and are enabled (RFC 8343)."""
+    entries = tree.get("ietf-interfaces:interfaces", {}).get("interface", [])
+    return [e for e in entries if "snf-interfaces:capture" in e and e.get("enabled", True)]
+
+
+def _interface(entry: Node) -> Interface:
+    capture = entry["snf-interfaces:capture"]
+    return Interface(
+        name=entry["name"],
+        role=Role(capture["role"]),
+        mode=Mode(capture.get("mode", "mirror")),
+        mac=capture.get("mac-address", "").lower(),
+        xdp=XdpMode(capture.get("xdp-mode", "auto")),
+        **_given(capture, peer="peer", instance="network-instance", force="force"),
+    )
+
+
+def _session(entry: Node) -> StaticSession:
+    return StaticSession(
+        name=entry["name"],
+        uplink=_tunnels(entry.get("uplink", [])),
+        downlink=_tunnels(entry.get("downlink", [])),
+        **_given(entry, imsi="imsi", ue_ipv4="ue-ipv4", ue_ipv6="ue-ipv6", dnn="dnn", instance="network-instance"),
+    )
+
+
+def _tunnels(entries: Sequence[Node]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted((e["address"], e["teid"]) for e in entries))
+
+
+def _check_tunnels(sessions: Sequence[Node]) -> None:
+    """Refuse a tunnel that two sessions have: quadratic as a must, so not in the modules."""
+    owner: dict[tuple[str, int], str] = {}
+    for session in sessions:
+        for direction in ("uplink", "downlink"):
+            for tunnel in session.get(direction, []):
+                end = (tunnel["address"], tunnel["teid"])
+                if end in owner:
+                    raise BadSettings(
+                        f"The tunnel is also one of session {owner[end]}.",
+                        f"/snf-subscribers:subscribers/static-session[name='{session['name']}']/"
+                        f"{direction}[address='{end[0]}'][teid='{end[1]}']",
+                        "A receiver gives a TEID to one session at a time.",
+                    )
+                owner[end] = session["name"]
+
+
+def _policy(entry: Node) -> Policy:
+    return Policy(
+        name=entry["name"],
+        action=Action(entry["action"]),
+        **_given(entry, application="application", app_class="application-class", snap_length="snap-length"),
+    )
+
+
+def _application(entry: Node) -> Application:
+    domains = tuple(sorted(domain.lower() for domain in entry.get("domain", [])))
+    return Application(name=entry["name"], app_class=entry["class"], domains=domains)
+
+
+def _export(node: Node) -> Export:
+    curve = node.get("curve")
+    return Export(
+        curve=None
+        if curve is None
+        else Curve(
+            secret_key=curve["secret-key"],
+            public_key=curve["public-key"],
+            clients=tuple(sorted(curve.get("client", []))),
+        ),
+        **_given(
+            node,
+            endpoint="endpoint",
+            high_water_mark="high-water-mark",
+            interval_ms="interval",
+            batch_rows="batch-rows",
+            batch_ms="batch-interval",
+        ),
+    )
+
+
+def _privacy(node: Node) -> Privacy:
+    try:
+        key = base64.b64decode(node.get("key", ""), validate=True)
+    except binascii.Error:
+        raise BadSettings("The key is not base64.", "/snf-privacy:privacy/key") from None
+    return Privacy(key=key, **_given(node, epoch="epoch", export_imsi="export-imsi"))

@@ -1,0 +1,272 @@
+"""edit-config on a tree (RFC 6241, 7.2): a tree and an edit in, a new tree out.
+
+A tree is an element ``config`` of NETCONF whose descendants are in canonical form: one namespace
+declaration where the module changes, canonical values, keys first, no empty containers. The tree
+that is given is never changed, so undoing an edit is keeping the old one.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+from lxml import etree  # type: ignore[import-untyped]
+
+from mgmt.model import Model
+from mgmt.names import NC, elements, local, step
+from mgmt.rpcerror import RpcError, bad_element, missing_element, unknown_element
+from mgmt.schema import Kind, SchemaNode, list_keys
+
+__all__ = ["DEFAULT_OPERATIONS", "apply_edit", "empty_tree"]
+
+DEFAULT_OPERATIONS = ("merge", "replace", "none")
+_OPERATIONS = ("merge", "replace", "create", "delete", "remove")
+_OPERATION = f"{NC}operation"
+
+
+def empty_tree() -> etree._Element:
+    """Return a tree without a node."""
+    return etree.Element(f"{NC}config", nsmap={"nc": NC[1:-1]})
+
+
+@dataclass
+class _Walk:
+    """One edit. ``errors`` collects where the client asked to go on after an error."""
+
+    model: Model
+    go_on: bool = False
+    errors: list[RpcError] = field(default_factory=list)
+    # Entries of a list by key, for each list that was searched: a linear search would make a
+    # large edit quadratic. Holding the elements keeps their Python identity.
+    index: dict[tuple[etree._Element, str], dict[tuple[str, ...], etree._Element]] = field(default_factory=dict)
+
+
+def apply_edit(
+    model: Model,
+    tree: etree._Element,
+    edit: etree._Element,
+    default_operation: str = "merge",
+    *,
+    continue_on_error: bool = False,
+) -> tuple[etree._Element, list[RpcError]]:
+    """Return a copy of *tree* with *edit* applied, and the errors that did not end it.
+
+    *edit* is the element ``config`` of the request. Raises RpcError at the first error unless
+    *continue_on_error*; *tree* is as it was in every case.
+    """
+    walk = _Walk(model, continue_on_error)
+    result = copy.deepcopy(tree)
+    if default_operation == "replace":
+        # "The configuration data in <config> completely replaces the target."
+        result = empty_tree()
+    _children(walk, result, edit, model.top, None, default_operation, "")
+    _prune(result, model.top)
+    return result, walk.errors
+
+
+def _children(
+    walk: _Walk,
+    target: etree._Element,
+    edit: etree._Element,
+    nodes: dict[str, SchemaNode],
+    parent: SchemaNode | None,
+    inherited: str,
+    path: str,
+) -> None:
+    cases: dict[str, tuple[str, str]] = {}
+    for element in elements(edit):
+        try:
+            node = _schema_of(walk.model, nodes, element, path)
+            operation = _operation_of(element, inherited, path)
+            if node.case and operation not in ("delete", "remove"):
+                other = cases.setdefault(node.case[0], (node.case[1], node.name))
+                if other[0] != node.case[1]:
+                    raise bad_element(
+                        node.name, f"Only one of {other[1]} and {node.name} can be given.", step(path, node.name)
+                    )
+            if parent is None or node.name not in parent.keys:
+                _node(walk, target, element, node, operation, path)
+        except RpcError as error:
+            if not walk.go_on:
+                raise
+            walk.errors.append(error)
+
+
+def _schema_of(model: Model, nodes: dict[str, SchemaNode], element: etree._Element, path: str) -> SchemaNode:
+    node = nodes.get(element.tag)
+    if node is not None and node.config:
+        return node
+    name, space = local(element), etree.QName(element).namespace
+    if node is not None:
+        raise unknown_element(name, f"{name} is state, which cannot be configured.", step(path, name))
+    module = model.module_of(space)
+    if module is None:
+        raise RpcError(
+            "unknown-namespace",
+            f"No module has the namespace of {name}.",
+            path=path,
+            info=[("bad-element", name), ("bad-namespace", space or "")],
+        )
+    parent_module = next((n.module.name for n in nodes.values() if not n.module_if_new), "")
+    raise unknown_element(
+        name, f"There is no {name} here.", step(path, name, module if module != parent_module else "")
+    )
+
+
+def _operation_of(element: etree._Element, inherited: str, path: str) -> str:
+    for attribute in element.attrib:
+        if attribute != _OPERATION:
+            name = str(etree.QName(attribute).localname)
+            raise RpcError(
+                "unknown-attribute",
+                f"The attribute {name} has no meaning here.",
+                path=path,
+                info=[("bad-attribute", name), ("bad-element", local(element))],
+            )
+    operation = element.get(_OPERATION)
+    if operation is None:
+        return inherited
+    if operation not in _OPERATIONS:
+        raise RpcError(
+            "bad-attribute",
+            f"An operation is one of {', '.join(_OPERATIONS)}.",
+            path=path,
+            info=[("bad-attribute", "operation"), ("bad-element", local(element))],
+        )
+    return str(operation)
+
+
+def _node(
+    walk: _Walk, target: etree._Element, element: etree._Element, node: SchemaNode, operation: str, path: str
+) -> None:
+    value, keys = "", ()
+    if node.kind is Kind.LIST:
+        keys = _keys_of(walk.model, element, node, path)
+    elif node.kind is Kind.LEAF_LIST:
+        keys = ((".", _value(walk.model, node, element, path)),)
+    here = step(path, node.name, node.module_if_new, keys)
+    if node.kind in (Kind.LEAF, Kind.LEAF_LIST):
+        if len(element):
+            raise bad_element(node.name, f"{node.name} has a value, not elements.", here)
+        if operation not in ("delete", "remove"):
+            value = keys[0][1] if keys else _value(walk.model, node, element, here)
+    elif (element.text or "").strip() or any((c.tail or "").strip() for c in element):
+        raise bad_element(node.name, f"{node.name} has elements, not text.", here)
+    existing = _find(walk, target, node, keys)
+    if operation in ("delete", "remove"):
+        if existing is not None:
+            _forget(walk, target, node, keys)
+            target.remove(existing)
+        elif operation == "delete":
+            raise RpcError("data-missing", f"{node.name} cannot be deleted: it is not there.", path=here)
+        return
+    if operation == "create" and existing is not None and (len(existing) or _is_data(node)):
+        raise RpcError("data-exists", f"{node.name} cannot be created: it is there.", path=here)
+    if operation == "none" and existing is None and _is_data(node):
+        raise RpcError("data-missing", f"{node.name} is not there.", path=here)
+    if operation == "none" and node.kind in (Kind.LEAF, Kind.LEAF_LIST):
+        return
+    _other_cases(target, node)
+    if existing is None:
+        existing = _add(walk, target, node, keys)
+    if node.kind in (Kind.LEAF, Kind.LEAF_LIST):
+        existing = _set(existing, node, value, walk.model)
+        return
+    if operation == "replace":
+        _clear(walk, existing, node)
+    _children(walk, existing, element, node.children, node, operation, here)
+
+
+def _is_data(node: SchemaNode) -> bool:
+    """Say if the node means something by being there; other containers come and go with their content."""
+    return node.kind is not Kind.CONTAINER or node.presence
+
+
+def _value(model: Model, node: SchemaNode, element: etree._Element, path: str) -> str:
+    try:
+        return model.canonical(node, element)
+    except RpcError as error:
+        where = path if path.endswith(f"/{node.name}") else step(path, node.name, node.module_if_new)
+        raise error.at(where if node.kind is Kind.LEAF_LIST else path) from None
+
+
+def _keys_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    here = step(path, node.name, node.module_if_new)
+    for key in node.keys:
+        schema = node.child(key)
+        leaf = element.find(schema.tag)
+        if leaf is None:
+            raise missing_element(key, f"An entry of {node.name} needs its key {key}.", step(here, key))
+        try:
+            found.append((key, model.canonical(schema, leaf)))
+        except RpcError as error:
+            raise error.at(step(here, key)) from None
+    return tuple(found)
+
+
+def _find(
+    walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tuple[str, str], ...]
+) -> etree._Element | None:
+    if node.kind not in (Kind.LIST, Kind.LEAF_LIST):
+        return target.find(node.tag)
+    entries = walk.index.get((target, node.tag))
+    if entries is None:
+        entries = {tuple(v for _, v in list_keys(node, e)): e for e in target.iterchildren(node.tag)}
+        walk.index[target, node.tag] = entries
+    return entries.get(tuple(v for _, v in keys))
+
+
+def _forget(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tuple[str, str], ...]) -> None:
+    walk.index.get((target, node.tag), {}).pop(tuple(v for _, v in keys), None)
+
+
+def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tuple[str, str], ...]) -> etree._Element:
+    element = etree.SubElement(target, node.tag, nsmap={None: node.module.namespace})
+    if keys:
+        walk.index[target, node.tag][tuple(v for _, v in keys)] = element
+    if node.kind is Kind.LIST:
+        for key, value in keys:
+            leaf = node.child(key)
+            _set(etree.SubElement(element, leaf.tag), leaf, value, walk.model)
+    return element
+
+
+def _set(element: etree._Element, node: SchemaNode, value: str, model: Model) -> etree._Element:
+    if node.identity:
+        # The prefix of the value has to be declared at this very element.
+        namespace = model.namespace(value.partition(":")[0])
+        fresh = etree.Element(node.tag, nsmap={None: node.module.namespace, value.partition(":")[0]: namespace})
+        parent = element.getparent()
+        if parent is not None:
+            parent.replace(element, fresh)
+        element = fresh
+    element.text = value
+    return element
+
+
+def _clear(walk: _Walk, element: etree._Element, node: SchemaNode) -> None:
+    for child in list(element):
+        if node.children[child.tag].name not in node.keys:
+            element.remove(child)
+        walk.index.pop((element, child.tag), None)
+
+
+def _other_cases(target: etree._Element, node: SchemaNode) -> None:
+    """Delete the other alternatives of a choice (RFC 7950, 7.9)."""
+    if node.case is None or node.parent is None:
+        return
+    for other in node.parent.children.values():
+        if other.case and other.case[0] == node.case[0] and other.case[1] != node.case[1]:
+            for element in target.findall(other.tag):
+                target.remove(element)
+
+
+def _prune(target: etree._Element, nodes: dict[str, SchemaNode]) -> None:
+    """Remove containers that are empty and mean nothing by being there."""
+    for child in list(target):
+        node = nodes[child.tag]
+        if node.kind in (Kind.CONTAINER, Kind.LIST):
+            _prune(child, node.children)
+        if node.kind is Kind.CONTAINER and not node.presence and not len(child):
+            target.remove(child)

@@ -1,0 +1,261 @@
+"""The YANG modules, compiled: says what a node is, brings a value to its canonical form, validates a tree.
+
+The only owner of libyang's memory. Trees come in and go out as XML; libyang's own trees live as
+long as one call, under one lock, because libyang is not thread-safe.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import libyang  # type: ignore[import-untyped]
+from _libyang import ffi, lib  # type: ignore[import-untyped]
+from lxml import etree  # type: ignore[import-untyped]
+
+from mgmt.constraints import constraint_error
+from mgmt.names import elements
+from mgmt.rpcerror import RpcError
+from mgmt.schema import Kind, Module, SchemaNode
+from nf.errors import SnfError
+
+__all__ = ["IMPLEMENTED", "Model", "default_model", "yang_dir"]
+
+IMPLEMENTED = (
+    "ietf-netconf",
+    "ietf-netconf-monitoring",
+    "iana-if-type",
+    "snf-function",
+    "snf-interfaces",
+    "snf-subscribers",
+    "snf-applications",
+    "snf-policies",
+    "snf-export",
+    "snf-privacy",
+)
+"""Modules whose data nodes exist; what they import is loaded with them."""
+
+_KINDS = {
+    libyang.SNode.CONTAINER: Kind.CONTAINER,
+    libyang.SNode.LIST: Kind.LIST,
+    libyang.SNode.LEAF: Kind.LEAF,
+    libyang.SNode.LEAFLIST: Kind.LEAF_LIST,
+}
+lib.ly_set_log_clb(ffi.NULL, True)  # errors carry their path; the binding switches that off when it is imported
+
+_NO_TRIM = frozenset({libyang.Type.STRING, libyang.Type.UNION, libyang.Type.LEAFREF})
+_IDENTITY = frozenset({libyang.Type.IDENT, libyang.Type.INST})
+
+
+def yang_dir() -> Path:
+    """Return the folder of the modules: the data package ``yang``."""
+    spec = find_spec("yang")
+    if spec is None or not spec.submodule_search_locations:
+        raise SnfError("The YANG modules are not installed.", "Install the distribution again.")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@cache
+def default_model() -> Model:
+    """Return the model of the modules that are shipped; compiled once a process."""
+    return Model(yang_dir())
+
+
+class _Context(libyang.Context):  # type: ignore[misc]
+    """Keeps the errors of libyang as values: (message, path, app-tag)."""
+
+    def error(self, msg: str, *args: object) -> libyang.LibyangError:
+        error = libyang.LibyangError(msg % args)
+        error.found = self.take_errors()
+        return error
+
+    def take_errors(self) -> list[tuple[str, str, str]]:
+        found: list[tuple[str, str, str]] = []
+        item = lib.ly_err_first(self.cdata) if self.cdata else None
+        while item:
+            found.append((_text(item.msg), _text(item.path), _text(item.apptag)))
+            item = item.next
+        if self.cdata:
+            lib.ly_err_clean(self.cdata, ffi.NULL)
+        return found
+
+
+def _text(value: Any) -> str:
+    return " ".join(ffi.string(value).decode().split()) if value else ""
+
+
+class Model:
+    """A compiled set of modules. Safe to use from several threads.
+
+    ``top`` has the top-level data nodes by tag; ``modules`` all modules by name; ``secret_tags``
+    the leaves that a reply never has.
+    Raises SnfError when a module cannot be compiled.
+    """
+
+    def __init__(self, folder: Path, implemented: tuple[str, ...] = IMPLEMENTED) -> None:
+        self._lock = threading.Lock()
+        self._ctx = _Context(f"{folder}:{folder / 'ietf'}")
+        try:
+            for name in implemented:
+                self._ctx.load_module(name)
+        except libyang.LibyangError as error:
+            first = error.found[0][0] if error.found else ""
+            raise SnfError(f"The YANG modules in {folder} do not compile: {first}", "Reinstall.") from None
+        self._all = list(self._ctx)
+        self.modules = {m.name(): _module(m) for m in self._all}
+        self._by_namespace = {m.namespace: m.name for m in self.modules.values()}
+        self.top: dict[str, SchemaNode] = {}
+        self.secret_tags: list[str] = []  # of leaves that are left out of every reply
+        for module in self._all:
+            if module.implemented():
+                self._add_children(self.top, module.children(), None)
+
+    def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
+        for snode in children:
+            kind = _KINDS.get(snode.nodetype())
+            if kind is None:
+                continue
+            node = SchemaNode(
+                name=snode.name(),
+                module=self.modules[snode.module().name()],
+                kind=kind,
+                config=not snode.config_false(),
+                case=_case(snode),
+                parent=parent,
+                handle=snode,
+            )
+            if kind is Kind.LIST:
+                node.keys = tuple(key.name() for key in snode.keys())
+            elif kind is Kind.CONTAINER:
+                node.presence = snode.presence() is not None
+            else:
+                node.write_only = any(e.name() == "write-only" for e in snode.extensions())
+                node.identity = snode.type().base() in _IDENTITY
+            into[node.tag] = node
+            if node.write_only:
+                self.secret_tags.append(node.tag)
+            if kind in (Kind.CONTAINER, Kind.LIST):
+                self._add_children(node.children, snode.children(), node)
+
+    def namespace(self, module: str) -> str | None:
+        """Return the namespace of a module, None when there is no such module."""
+        found = self.modules.get(module)
+        return found.namespace if found else None
+
+    def module_of(self, namespace: str | None) -> str | None:
+        """Return the name of the module that owns a namespace."""
+        return self._by_namespace.get(namespace or "")
+
+    def canonical(self, node: SchemaNode, element: etree._Element) -> str:
+        """Return the value of a leaf in its canonical form (RFC 7950, 9.1).
+
+        An identity comes back with the name of its module as prefix. Raises RpcError
+        (invalid-value) with a sentence that does not repeat the value.
+        """
+        text = element.text or ""
+        base = node.handle.type().base()
+        if base == libyang.Type.BINARY:
+            text = "".join(text.split())
+        elif base not in _NO_TRIM:
+            text = text.strip()
+        if node.identity:
+            text = self._with_module_prefix(text, element)
+        raw, found = text.encode(), ffi.new("const char **")
+        with self._lock:
+            code = lib.lyd_value_validate(self._ctx.cdata, node.handle.cdata, raw, len(raw), ffi.NULL, ffi.NULL, found)
+            errors = self._ctx.take_errors()
+            value = ffi.string(found[0]).decode() if found[0] else text
+        if code in (lib.LY_SUCCESS, lib.LY_EINCOMPLETE):
+            return str(value)
+        raise RpcError("invalid-value", _value_sentence(node, text, errors))
+
+    def _with_module_prefix(self, text: str, element: etree._Element) -> str:
+        prefix, colon, name = text.rpartition(":")
+        module = self.module_of(element.nsmap.get(prefix or None))
+        return f"{module}:{name}" if module and name else (name if not colon else text)
+
+    def validate(self, tree: etree._Element) -> Mapping[str, Any]:
+        """Validate a whole configuration and return it with all defaults, as JSON (RFC 7951) reads.
+
+        *tree* is an element whose children are the top-level nodes. Raises RpcError with the path.
+        """
+        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
+        with self._lock:
+            root = None
+            try:
+                root = self._ctx.parse_data_mem(data, "xml", parse_only=True, no_state=True, strict=True)
+                if root is None:
+                    return {}
+                root.validate(no_state=True)
+                root = root.first_sibling()
+                text = root.print_mem("json", with_siblings=True, include_implicit_defaults=True)
+            except libyang.LibyangError as error:
+                raise constraint_error(getattr(error, "found", []), tree, self.top) from None
+            finally:
+                if root is not None:
+                    root.free(with_siblings=True)
+        values: Mapping[str, Any] = json.loads(text)
+        return values
+
+    def check_reply(self, tree: etree._Element) -> None:
+        """Validate data of a reply: configuration and state. Raises RpcError; used by the tests."""
+        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
+        with self._lock:
+            try:
+                root = self._ctx.parse_data_mem(data, "xml", strict=True, validate_present=True)
+            except libyang.LibyangError as error:
+                raise constraint_error(getattr(error, "found", []), tree, self.top) from None
+            if root is not None:
+                root.free(with_siblings=True)
+
+    def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
+        """Return the source of a module, None when there is none of this name and revision."""
+        for module in self._all:
+            known = self.modules[module.name()]
+            if known.name == name and revision in ("", known.revision):
+                with self._lock:
+                    return str(module.print_mem("yin" if yin else "yang"))
+        return None
+
+    def yang_library(self, content_id: str) -> list[etree._Element]:
+        """Return yang-library and modules-state (RFC 8525)."""
+        with self._lock:
+            root = self._ctx.get_yanglib_data(content_id)
+            try:
+                text = root.first_sibling().print_mem("xml", with_siblings=True, pretty=False)
+            finally:
+                root.free(with_siblings=True)
+        return list(etree.fromstring(f"<data>{text}</data>".encode()))
+
+
+def _module(module: Any) -> Module:
+    revisions = [r.date() for r in module.revisions()]
+    return Module(
+        name=module.name(),
+        revision=max(revisions, default=""),
+        namespace=ffi.string(module.cdata.ns).decode(),
+        prefix=module.prefix(),
+        implemented=bool(module.implemented()),
+    )
+
+
+def _case(snode: Any) -> tuple[str, str] | None:
+    """Return (choice, case) of a node that stands in a choice."""
+    parent = snode.cdata.parent
+    if not parent or parent.nodetype != lib.LYS_CASE:
+        return None
+    return _text(parent.parent.name), _text(parent.name)
+
+
+def _value_sentence(node: SchemaNode, value: str, errors: list[tuple[str, str, str]]) -> str:
+    """Use the sentence of the module; libyang's own would repeat the value."""
+    said = errors[0][0] if errors else ""
+    if said and not said.startswith("Invalid") and value not in said and "Unsatisfied" not in said:
+        return said
+    base = node.handle.type().basename()
+    return f"The value of {node.name} is not a valid {base}."

@@ -1,0 +1,75 @@
+"""What the YANG modules say about each node, as plain values: what the edit walker and the filters need.
+
+Made once from a libyang context by `mgmt.model`; nothing here touches libyang again.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+from lxml import etree  # type: ignore[import-untyped]
+
+__all__ = ["Kind", "Module", "SchemaNode", "list_keys"]
+
+
+class Kind(enum.Enum):
+    """The kinds of data node that are in use."""
+
+    CONTAINER = "container"
+    LIST = "list"
+    LEAF = "leaf"
+    LEAF_LIST = "leaf-list"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used."""
+
+    name: str
+    revision: str
+    namespace: str
+    prefix: str
+    implemented: bool
+
+
+@dataclass(slots=True, eq=False)
+class SchemaNode:
+    """A data node. ``tag`` is its name as lxml writes it, ``{namespace}name``."""
+
+    name: str
+    module: Module
+    kind: Kind
+    config: bool
+    keys: tuple[str, ...] = ()  # of a list
+    presence: bool = False  # of a container: it means something by being there
+    case: tuple[str, str] | None = None  # (choice, case) that it is part of
+    write_only: bool = False  # a secret, see snf-types
+    identity: bool = False  # a value that carries a prefix
+    parent: SchemaNode | None = None
+    children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
+    handle: Any = None  # libyang's own node, for mgmt.model only
+
+    @property
+    def tag(self) -> str:
+        """The name as lxml writes it."""
+        return f"{{{self.module.namespace}}}{self.name}"
+
+    def child(self, name: str) -> SchemaNode:
+        """Return the child of the same module that has this name."""
+        return self.children[f"{{{self.module.namespace}}}{name}"]
+
+    @property
+    def module_if_new(self) -> str:
+        """The name of the module where a path has to say it: it differs from the parent's."""
+        same = self.parent is not None and self.parent.module.name == self.module.name
+        return "" if same else self.module.name
+
+
+def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
+    """Return the keys of a list entry as (name, value), those that are there."""
+    if node.kind is Kind.LEAF_LIST:
+        return ((".", (element.text or "").strip()),)
+    found = ((key, element.find(node.child(key).tag)) for key in node.keys)
+    return tuple((key, (leaf.text or "").strip()) for key, leaf in found if leaf is not None)
