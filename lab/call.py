@@ -14,7 +14,7 @@ from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack
 from av import VideoFrame
 
-__all__ = ["answer", "offer", "received"]
+__all__ = ["answer", "joined", "offer", "received"]
 
 _FPS, _WIDTH, _HEIGHT = 15, 320, 240
 _CLOCK_HZ = 90_000  # RTP clock of video (RFC 3551)
@@ -71,6 +71,11 @@ async def offer(address: str) -> tuple[RTCPeerConnection, dict[str, str]]:
     peer = _connection(address)
     await peer.setLocalDescription(await peer.createOffer())
     return peer, {"type": peer.localDescription.type, "sdp": peer.localDescription.sdp}
+
+
+async def joined(peer: RTCPeerConnection, answered: dict[str, str]) -> None:
+    """Take the other side's answer to an offer."""
+    await peer.setRemoteDescription(RTCSessionDescription(answered["sdp"], answered["type"]))
 
 
 async def answer(offered: dict[str, str], address: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ class Ue:
             with contextlib.suppress(dns.exception.Timeout):
                 answer = await dns.asyncquery.udp(dns.message.make_query(name, dns.rdatatype.A), DNS, timeout=wait)
                 record = answer.answer[0]
-                address = record[0].to_text()
+                address = str(record[0].to_text())
                 self._cache[name] = time.monotonic() + record.ttl, address
                 return address
         raise OSError(f"{name} does not resolve")
@@ -172,7 +172,7 @@ async def _call(ue: Ue, service: Service) -> None:
         peer, offered = await call.offer(ue.address)
         try:
             body = json.dumps(offered).encode()
-            await peer.setRemoteDescription(call.RTCSessionDescription(**json.loads(await connection.post("/offer", body))))
+            await call.joined(peer, json.loads(await connection.post("/offer", body)))
             while peer.connectionState not in ("failed", "closed"):
                 await asyncio.sleep(2)
                 ue.say(service, state=peer.connectionState, received=await call.received(peer))
@@ -212,9 +212,7 @@ async def _voice(ue: Ue, service: Service) -> None:
         async for packet in talker.packets():
             transport.sendto(packet)
             if talker.sent % 100 == 99:
-                ue.say(
-                    service, expected=ear.expected(), received=ear.received, jitter_ms=round(ear.jitter_ms, 2)
-                )
+                ue.say(service, expected=ear.expected(), received=ear.received, jitter_ms=round(ear.jitter_ms, 2))
             if talker.sent >= 50 * 60:
                 return
 
@@ -265,13 +263,15 @@ async def _use(ue: Ue, kinds: list[str]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tasks = [asyncio.create_task(_forever(ue, SERVICES[kind])) for kind in kinds]
-    ended = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.add_done_callback(lambda _: stop.set())  # an application that ended is a defect of the lab
+    await stop.wait()
+    broken = [e for e in (t.exception() for t in tasks if t.done() and not t.cancelled()) if e]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done - {ended}:
-        task.result()  # an application that ended is a defect of the lab: say it in the log
+    if broken:
+        raise broken[0]
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from aioquic.asyncio import QuicConnectionProtocol, connect
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
@@ -47,6 +48,9 @@ async def fetch(address: str, name: str, paths: Sequence[str], ca: str) -> None:
     """Get *paths* of the host *name* at *address*; raises ConnectionError or TimeoutError."""
     configuration = QuicConfiguration(alpn_protocols=H3_ALPN, server_name=name, max_datagram_size=1280)
     configuration.load_verify_locations(ca)
-    async with asyncio.timeout(20), connect(address, 443, configuration=configuration, create_protocol=_Client) as client:
+    async with (
+        asyncio.timeout(20),
+        connect(address, 443, configuration=configuration, create_protocol=_Client) as client,
+    ):
         assert isinstance(client, _Client)
         await client.start(name, paths)

@@ -53,8 +53,6 @@ class Shaper:
                 return None
             at = self._free_s = start + length_bytes * 8 / how.rate_bps
         at += (how.delay_ms + (self._random.random() * how.jitter_ms if how.jitter_ms else 0.0)) / 1000
-        if at < self._last_s:
-            at = self._last_s
-        self._last_s = at
+        at = self._last_s = max(at, self._last_s)
         self.passed += 1
         return at

@@ -21,7 +21,8 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
-from aioquic.asyncio import QuicConnectionProtocol, serve
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
@@ -38,10 +39,11 @@ _CHUNK = bytes(range(256)) * 256
 _Address = tuple[str, int]
 
 
+_ZONE = {name: s.address for s in SERVICES.values() for name in s.names}
+
+
 class Dns(asyncio.DatagramProtocol):
     """An authoritative answer for every name of the plan, NXDOMAIN for all others."""
-
-    zone = {name: s.address for s in SERVICES.values() for name in s.names}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to answer."""
@@ -53,7 +55,7 @@ class Dns(asyncio.DatagramProtocol):
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.AA
         name = query.question[0].name
-        address = self.zone.get(name.to_text(omit_final_dot=True).lower())
+        address = _ZONE.get(name.to_text(omit_final_dot=True).lower())
         if address is None:
             answer.set_rcode(dns.rcode.NXDOMAIN)
         else:
