@@ -13,7 +13,7 @@
 #define SNF_PORTS 1024	/* slots of the port table, by interface index modulo this */
 #define SNF_STATS 16	/* ports that can be attached at once */
 #define SNF_APPS 4096	/* applications that can have a policy */
-#define SNF_PAYLOAD 1472 /* bytes of a payload record: UDP payload of a 1500-byte IPv4 packet */
+#define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
 #define SNF_HANDOFF 3	/* payload packets of a flow that user space may see */
 
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };

@@ -28,6 +28,9 @@ class NameTable:
         self._entries[number] = (app, basis, name)
         self._sorted = None
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._entries
+
     def get(self, number: int) -> tuple[int, int, str]:
         """Return (application, basis, name) of one flow; (0, 0, "") when nothing is known."""
         return self._entries.get(number, (0, 0, ""))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.apps.basis import Basis
 from nf.apps.namer import Namer, Payload
 from nf.apps.signatures import Signatures
 from nf.deltas import FlowDeltas
@@ -33,6 +34,7 @@ __all__ = ["IDLE_S", "Pipeline", "Sink"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
+_FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
 
 
@@ -104,8 +106,24 @@ class Pipeline:
         if on_events is not None:
             on_events(events)
         payloads = self.plane.read_payloads()
-        if not len(payloads):
-            return
+        if len(payloads):
+            self._name(payloads)
+        self._name_by_dns(events)
+
+    def _name_by_dns(self, events: NDArray[np.void]) -> None:
+        """Name new flows that have handed nothing over by what DNS told their subscriber."""
+        for e in events[events["kind"] == _FLOW_NEW]:
+            number = int(e["number"])
+            if number in self.names:
+                continue
+            ends = address_text(e["address_a"].tobytes()), address_text(e["address_b"].tobytes())
+            for client, server in (ends, ends[::-1]):
+                at_s = int(e["at_ns"]) / 1e9 + self._clock_offset_s
+                if known := self.namer.dns_name(int(e["session"]), client, server, at_s):
+                    self.names.put(number, known[0], int(Basis.DNS_ANSWER), known[1])
+                    break
+
+    def _name(self, payloads: NDArray[np.void]) -> None:
         answered, apps, final = [], [], []
         for i, record in enumerate(payloads):
             verdict = self.namer.feed(self._payload(record))
