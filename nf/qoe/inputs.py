@@ -1,0 +1,55 @@
+"""What a score may look at: one row per (subscriber, application) of one interval, as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Inputs", "known_or", "round_trip_ms", "worst"]
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Columns of n rows, shape (n,) or (n, 2) with UPLINK, DOWNLINK of `nf.flows`; NaN is "not seen".
+
+    A media flow is UDP with at least ten packets a second in that direction; a bulk flow has
+    packets of 500 bytes and more on average. `nf.subscribers.group` makes these columns.
+    """
+
+    interval_s: float
+    packets: Array  # (n, 2) of all flows
+    octets: Array  # (n, 2) inner IP bytes of all flows
+    rtt_access_ms: Array  # (n,) probe to UE; minimum filter per flow; of other flows of the UE if this row has none
+    rtt_core_ms: Array  # (n,) probe to server; minimum filter per flow
+    loss: Array  # (n, 2) ratio over the last seconds: TCP retransmissions, or missing RTP packets
+    jitter_ms: Array  # (n, 2) standard deviation of the gaps of media flows
+    gap_mean_ms: Array  # (n, 2) mean gap of media flows
+    gap_max_ms: Array  # (n, 2) longest gap of media flows
+    busy: Array  # (n, 2) share of the interval in which bulk flows moved data, 0..1
+    goodput_bps: Array  # (n, 2) bulk bytes over busy time of the last seconds
+    goodput_now_bps: Array  # (n, 2) the same of this interval alone
+
+    def __len__(self) -> int:
+        return len(self.rtt_access_ms)
+
+
+def known_or(values: Array, fallback: float) -> Array:
+    """Return *values* with what was not seen replaced by *fallback*."""
+    return np.where(np.isnan(values), fallback, values)
+
+
+def round_trip_ms(r: Inputs) -> Array:
+    """Return the round-trip time UE to server in ms, of the halves that are known; NaN when neither is."""
+    both = known_or(r.rtt_access_ms, 0) + known_or(r.rtt_core_ms, 0)
+    return np.where(np.isnan(r.rtt_access_ms) & np.isnan(r.rtt_core_ms), np.nan, both)
+
+
+def worst(two_ways: Array) -> Array:
+    """Return the larger of both directions, 0 where neither is known."""
+    larger: Array = known_or(two_ways, 0).max(axis=1)
+    return larger
