@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,21 @@ import zmq
 from nf.errors import SnfError
 from nf.publish import wire
 
-__all__ = ["CurveKeys", "Subscriber", "key_pair"]
+__all__ = ["CurveKeys", "Liveness", "Subscriber", "key_pair"]
+
+_HEALTH = "health.v1/"
+_DEAD_S = 3.0  # three heartbeats
+_QUIET_S = 12.0  # a batch is at most 10 s old by default
+_MAX_TOPICS = 100_000  # of which the sequence is remembered
+
+
+class Liveness(enum.Enum):
+    """What is known of the publisher."""
+
+    SILENT = "silent"  # nothing was ever heard: wrong endpoint, wrong key, or not running
+    ALIVE = "alive"
+    QUIET = "quiet"  # its heart beats, and there is nothing to publish
+    DEAD = "dead"  # it was there, and its heart beats no more
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,76 +47,115 @@ def key_pair() -> tuple[str, str]:
 
 
 class Subscriber:
-    """A context manager over one SUB socket.
+    """A context manager over one SUB socket; used by one thread.
 
-    ``gaps`` counts messages that were published and did not arrive; ``malformed`` those that could
-    not be decoded; ``heard_s`` is the monotonic time of the last message of any kind.
+    ``gaps`` counts messages that were published and did not arrive, found by the sequence of each
+    topic and by the heartbeat; ``malformed`` those that could not be decoded; ``restarts`` new boots.
+    Raises SnfError when endpoint or keys are no such things; a publisher that is not there is no error.
     """
 
     def __init__(self, endpoint: str, topics: Sequence[str], curve: CurveKeys | None = None) -> None:
         self.gaps = self.malformed = self.restarts = 0
-        self.heard_s: float | None = None
+        self.heard_s: float | None = None  # monotonic time of the last message
+        self.data_s: float | None = None  # of the last one that was no heartbeat
+        self._topics: list[str] = []
         self._heads: dict[str, tuple[str, int]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
         self._socket.linger = 0
         self._socket.rcvhwm = 1000
+        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_BODY_BYTES)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(_DEAD_S * 1e3))
+        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        self._socket.subscribe(_HEALTH)
         try:
             if curve is not None:
                 self._socket.curve_serverkey = curve.server_key.encode()
                 self._socket.curve_publickey = curve.public_key.encode()
                 self._socket.curve_secretkey = curve.secret_key.encode()
             self._socket.connect(endpoint)
-        except (zmq.ZMQError, ValueError) as error:
+        except (zmq.ZMQError, ValueError):
             self.close()
-            raise SnfError(
-                f"Cannot connect to {endpoint}: {error}.", "Give tcp://ADDRESS:PORT and valid keys."
-            ) from None
+            what = f"Cannot connect to {endpoint}{' with these keys' if curve else ''}."
+            raise SnfError(what, "Give tcp://ADDRESS:PORT, and keys of 40 characters of Z85.") from None
         for topic in topics:
             self.subscribe(topic)
 
     def subscribe(self, topic: str) -> None:
         """Ask for a topic or a prefix; end it with "/" to match whole elements."""
         self._socket.subscribe(topic)
+        self._topics.append(topic)
 
     def unsubscribe(self, topic: str) -> None:
         """Ask no longer."""
-        self._socket.unsubscribe(topic)
+        if topic in self._topics:
+            self._socket.unsubscribe(topic)
+            self._topics.remove(topic)
+        for known in [t for t in self._heads if t.startswith(topic)]:
+            del self._heads[known]  # what is missed from now on is no gap
 
     def receive(self, timeout_s: float) -> wire.Message | None:
-        """Return the next message, or None when nothing came in time."""
-        deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0 or timeout_s == 0:
-            if not self._socket.poll(max(0, int(left_s * 1e3))):
-                return None
+        """Return the next message that was asked for, or None when none came in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while self._socket.poll(max(0, round((deadline_s - time.monotonic()) * 1e3))):
             frames = self._socket.recv_multipart()
             self.heard_s = time.monotonic()
             try:
                 message = wire.decode(frames)
             except wire.WireError:
                 self.malformed += 1
-                continue
-            self._check_sequence(message)
-            return message
+            else:
+                if self._note(message):
+                    return message
+            if time.monotonic() >= deadline_s:
+                break  # a stream of other messages is no reason to stay
         return None
 
     def messages(self, seconds: float | None = None, quiet_s: float = 1.0) -> Iterator[wire.Message | None]:
         """Yield messages for *seconds* (None: for ever), and None whenever nothing came for *quiet_s*."""
-        end = None if seconds is None else time.monotonic() + seconds
-        while end is None or time.monotonic() < end:
-            left_s = quiet_s if end is None else min(quiet_s, max(0.001, end - time.monotonic()))
-            yield self.receive(left_s)
+        end_s = None if seconds is None else time.monotonic() + seconds
+        while end_s is None or time.monotonic() < end_s:
+            yield self.receive(quiet_s if end_s is None else max(0.0, min(quiet_s, end_s - time.monotonic())))
 
-    def _check_sequence(self, message: wire.Message) -> None:
-        boot, seq = message.header.boot, message.header.seq
-        known = self._heads.get(message.topic)
+    def liveness(self, quiet_s: float = _QUIET_S) -> Liveness:
+        """Say what is known of the publisher now; "quiet" is one without data for *quiet_s*."""
+        now_s = time.monotonic()
+        if self.heard_s is None:
+            return Liveness.SILENT
+        if now_s - self.heard_s > _DEAD_S:
+            return Liveness.DEAD
+        return Liveness.ALIVE if self.data_s is not None and now_s - self.data_s <= quiet_s else Liveness.QUIET
+
+    def _note(self, message: wire.Message) -> bool:
+        """Check the sequence; return whether the message was asked for, or is a heartbeat of our own interest."""
+        self._check(message.topic, message.header.boot, message.header.seq)
+        if message.header.schema == wire.HEALTH_SCHEMA:
+            self._check_heads(message)
+        else:
+            self.data_s = self.heard_s
+        return any(message.topic.startswith(topic) for topic in self._topics)
+
+    def _check(self, topic: str, boot: str, seq: int) -> None:
+        known = self._heads.get(topic)
         if known is not None and known[0] != boot:
-            self.restarts += 1  # the publisher began anew: no gap
+            self.restarts += topic.startswith(_HEALTH)  # the publisher began anew: no gap
         elif known is not None and seq > known[1] + 1:
             self.gaps += seq - known[1] - 1
-        self._heads[message.topic] = (boot, seq)
+        if len(self._heads) >= _MAX_TOPICS:
+            self._heads.clear()
+        self._heads[topic] = (boot, seq)
+
+    def _check_heads(self, message: wire.Message) -> None:
+        """Find what was lost at the end of a topic: no later message of it has come to tell."""
+        topics, heads = message.columns.get("topic"), message.columns.get("next_seq")
+        if not isinstance(topics, list) or heads is None:
+            return
+        for topic, head in zip(topics, heads, strict=True):
+            known = self._heads.get(topic)
+            if known is not None and known[0] == message.header.boot and int(head) > known[1] + 1:
+                self.gaps += int(head) - known[1] - 1
+                self._heads[topic] = (known[0], int(head) - 1)
 
     def close(self) -> None:
         """Close the socket."""
