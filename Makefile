@@ -1,0 +1,55 @@
+# make demo    set up, then run the function on an embedded mobile network and show what it sees
+# make test    set up, then run all tests
+# make check   lint, types, layers, YANG, C format
+# make fresh   both of the first two inside a minimal Debian made for the purpose
+# make pins    resolve the versions of constraints/ anew
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark
+APT_CHECK := clang-format
+
+.PHONY: help demo test check setup doctor fresh pins clean
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(VENV)/.ready: pyproject.toml constraints/all.txt scripts/setup
+	@scripts/setup $(VENV) $(APT)
+
+setup:
+	@scripts/require-root
+	@scripts/setup --apt-only $(APT)
+	@$(MAKE) --no-print-directory $(VENV)/.ready
+
+doctor: setup
+	@$(BIN)/snf doctor --quiet
+
+demo: doctor
+	@$(BIN)/python -m lab.demo
+
+test: doctor
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: setup
+	@scripts/setup --apt-only $(APT_CHECK)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pyang --strict --path yang:yang/ietf yang/*.yang
+	clang-format --dry-run --Werror bpf/*.[ch]
+
+fresh:
+	@scripts/require-root
+	@scripts/fresh $(ONLY)
+
+pins: setup
+	@scripts/pins
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
