@@ -16,7 +16,8 @@ CODEC_MS = 25.0  # one frame of 20 ms and 5 ms of look-ahead
 
 def late_share(jitter_ms: Array) -> Array:
     """Return the share of packets later than the jitter buffer holds, for delays with a Laplace distribution."""
-    return 0.5 * np.exp(-np.sqrt(2) * BUFFER_MOST_MS / np.maximum(jitter_ms, 1e-3))
+    late: Array = 0.5 * np.exp(-np.sqrt(2) * BUFFER_MOST_MS / np.maximum(jitter_ms, 1e-3))
+    return late
 
 
 def score(r: Inputs, jitter_ms: Array, late: Array) -> Array:

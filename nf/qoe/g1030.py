@@ -17,4 +17,5 @@ def waiting(time_s: Array, *, longest_s: float = MEDIUM_S) -> Array:
     shortest_s = 0.003 * longest_s + 0.12
     slope = 4 / np.log(shortest_s / longest_s)
     time_s = np.clip(time_s, shortest_s, longest_s)
-    return np.clip(slope * (np.log(time_s) - np.log(shortest_s)) + 5, 1.0, 5.0)
+    mos: Array = np.clip(slope * (np.log(time_s) - np.log(shortest_s)) + 5, 1.0, 5.0)
+    return mos

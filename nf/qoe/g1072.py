@@ -42,8 +42,8 @@ LOW = Complexity(
     input=(47.97, 2.097, 0.01073, -4.567),
     coding=(52.5052, -28.0170, -2.68405, 5.46648, 12.4214, -28.0192, 0.215799),
 )
-MEDIUM = Complexity(**_FAST, coding=(37.9882, -13.7208, 8.57837, 3.26581, 6.83276, -127.997, 0.479595))  # type: ignore[arg-type]
-HIGH = Complexity(**_FAST, coding=(47.7463, -12.0700, 9.05168, 3.41919, 7.62306, -167.838, 0.0760333))  # type: ignore[arg-type]
+MEDIUM = Complexity(**_FAST, coding=(37.9882, -13.7208, 8.57837, 3.26581, 6.83276, -127.997, 0.479595))
+HIGH = Complexity(**_FAST, coding=(47.7463, -12.0700, 9.05168, 3.41919, 7.62306, -167.838, 0.0760333))
 
 
 def frames_shown(frame_rate: Array, bitrate_mbps: Array, delay_ms: Array, loss: Array) -> Array:

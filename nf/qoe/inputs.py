@@ -31,6 +31,7 @@ class Inputs:
     gap_mean_ms: Array  # (n, 2) mean gap of media flows
     gap_max_ms: Array  # (n, 2) longest gap of media flows
     busy: Array  # (n, 2) share of the interval in which bulk flows moved data, 0..1
+    bulk_octets: Array  # (n, 2) inner IP bytes of bulk flows, of the last seconds
     goodput_bps: Array  # (n, 2) bulk bytes over busy time of the last seconds
     goodput_now_bps: Array  # (n, 2) the same of this interval alone
 

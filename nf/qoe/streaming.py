@@ -33,13 +33,13 @@ ROUND_TRIPS = 4  # before the first media byte: DNS, TCP, TLS 1.3 (RFC 8446, 2),
 
 
 def picture(bitrate_bps: Array) -> Array:
-    """Return the quality, 1..5, of the best picture that a video rate can carry, without stalling; grows with the rate."""
+    """Return the quality, 1..5, of the best picture that a video rate can carry, if it never stalls."""
     full = DISPLAY_PIXELS * FRAME_RATE
     bits_per_pixel = np.maximum(bitrate_bps / full, LEAN_BITS_PER_PIXEL)
     upscaled = np.log(np.maximum(LEAN_BITS_PER_PIXEL * full / bitrate_bps, 1.0))
-    return np.clip(
-        BEST - CODING_DEPTH * np.exp(-CODING_SLOPE * np.sqrt(10 * bits_per_pixel)) - UPSCALING * upscaled, 1, 5
-    )
+    compressed = CODING_DEPTH * np.exp(-CODING_SLOPE * np.sqrt(10 * bits_per_pixel))
+    best: Array = np.clip(BEST - compressed - UPSCALING * upscaled, 1, 5)
+    return best
 
 
 def quality(goodput_bps: Array, round_trip_ms: Array) -> Array:
@@ -52,4 +52,5 @@ def quality(goodput_bps: Array, round_trip_ms: Array) -> Array:
     waited_s = ROUND_TRIPS * round_trip_ms / 1000
     exponent = 10 * STALL_WEIGHT * stalled + STALLED_ONCE * (stalled > 0) + WAIT_WEIGHT * waited_s / 10
     best = picture(np.maximum(goodput_bps / MARGIN, LOWEST_BPS))
-    return np.clip(best * np.exp(-exponent) + MOBILE, 1, 5)
+    mos: Array = np.clip(best * np.exp(-exponent) + MOBILE, 1, 5)
+    return mos

@@ -1,0 +1,12 @@
+"""From the flows of an interval to one record per (subscriber, application).
+
+    FlowBatch -> `group` (rows) -> `memory` (last seconds) -> `nf.qoe` (scores) -> `suspect` -> RecordBatch
+
+Columns throughout: no loop over flows or rows. What is kept between intervals is bounded.
+"""
+
+from __future__ import annotations
+
+from nf.subscribers.aggregate import SubscriberNames, Subscribers, aggregate
+
+__all__ = ["SubscriberNames", "Subscribers", "aggregate"]

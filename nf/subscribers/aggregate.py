@@ -1,0 +1,251 @@
+"""The stage of the pipeline: flows in, published records out, a little memory in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.apps.basis import Basis
+from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.qoe import SCORES, Inputs
+from nf.qoe.inputs import Array
+from nf.records import APP_CLASSES, RECORD_COLUMNS, RecordBatch
+from nf.settings import Action
+from nf.subscribers.group import NO_BASIS, Rows, group
+from nf.subscribers.memory import FadingSums
+from nf.subscribers.suspect import SUSPECTS, suspect
+
+__all__ = ["SubscriberNames", "Subscribers", "aggregate"]
+
+LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
+GOODPUT_TAU_S = 10.0  # two to three chunks of a player (YouTube about 5 s a request)
+RTT_TAU_S = 30.0  # how long the access RTT of other flows stands in for one that cannot be measured:
+RTT_LEAST_SAMPLES = 0.1  # what is left of a single sample after 70 s
+
+LOSS_LEAST_SENT = 10.0  # packets in the window before a share of them is a loss ratio
+BULK_LEAST_BYTES = 80_000.0  # smallest chunk of a video (Requet), in the window,
+BULK_LEAST_BUSY_S = 5.0  # or a transfer that tried so long for less
+MOVING_PACKETS, MOVING_SHARE = 10.0, 0.5  # bulk packets, or busy share, of an interval that is no pause
+
+_ACTIONS = tuple(Action)
+_COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
+_REAL_TIME = frozenset({"conferencing", "voice", "gaming"})
+_APP_BITS = 16
+_BASIS_TEXT = np.array([basis.text for basis in sorted(Basis)], object)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SubscriberNames:
+    """Who each subject is: parallel lists, indexed by the dense subject number of a flow."""
+
+    subscriber: list[str] = field(default_factory=list)
+    identity_source: list[str] = field(default_factory=list)
+    dnn: list[str] = field(default_factory=list)
+
+
+class Subscribers:
+    """Makes the records of each interval; remembers the last seconds per (subscriber, application).
+
+    A subscriber with two data networks is two. ``capacity`` bounds the memory; beyond it the ones
+    not seen for longest are forgotten (``forgotten`` counts them), which costs their history only.
+    """
+
+    def __init__(self, capacity: int = 262_144) -> None:
+        self.capacity = capacity
+        taus = np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4)
+        self._recent = FadingSums(taus, capacity)
+        self._access_rtt = FadingSums(np.full(2, RTT_TAU_S), capacity)
+        self._ids: dict[tuple[str, str], int] = {}
+        self._next_id = 0
+
+    @property
+    def forgotten(self) -> int:
+        """Keys that lost their history because the memory was full."""
+        return self._recent.evicted + self._access_rtt.evicted
+
+    def update(
+        self,
+        flows: FlowBatch,
+        *,
+        subject: NDArray[np.int64],
+        names: SubscriberNames,
+        class_of_app: NDArray[np.uint8],
+        app_names: Sequence[str],
+        action: NDArray[np.uint8],
+    ) -> list[RecordBatch]:
+        """Return the records of one interval, a batch for each application class that has any.
+
+        *subject* (n,) indexes *names*; *class_of_app*, *app_names* and *action* (numbers of
+        `Action` in order of declaration) are indexed by application number, 0 is no application.
+        Suppressed applications and flows without a packet make no record; of counted ones the
+        volumes are told and nothing else.
+        """
+        app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
+        used = np.flatnonzero((flows.packets.sum(axis=1) > 0) & (action[app] != _SUPPRESS))
+        if not len(used):
+            return []
+        interval_s = max(flows.t_end_s - flows.t_start_s, 1e-3)
+        who = self._numbers(names)[subject]
+        keys, rows = group(_take(flows, used), (who[used] << _APP_BITS) | app[used], interval_s)
+        of_app, first = keys & ((1 << _APP_BITS) - 1), used[rows.first]
+        inspected = action[of_app] != _COUNT
+        inputs = self._inputs(keys, rows, interval_s, flows.t_end_s)
+        columns = self._columns(flows, rows, interval_s)
+        columns["subscriber"] = np.array(names.subscriber, object)[subject[first]]
+        columns["identity_source"] = np.array(names.identity_source, object)[subject[first]]
+        columns["dnn"] = np.array(names.dnn, object)[subject[first]]
+        columns["app"] = np.array(app_names, object)[of_app]
+        self._forget()
+        return [
+            _batch(flows, name, chosen, columns, inputs, rows, inspected)
+            for number, name in enumerate(APP_CLASSES)
+            if len(chosen := np.flatnonzero(class_of_app[of_app] == number))
+        ]
+
+    def _numbers(self, names: SubscriberNames) -> NDArray[np.int64]:
+        """Return for each subject a number that stays the same from interval to interval."""
+        numbers = np.zeros(len(names.subscriber), np.int64)
+        for i, name in enumerate(zip(names.subscriber, names.dnn, strict=True)):
+            number = self._ids.get(name)
+            if number is None:
+                number = self._ids[name] = self._next_id
+                self._next_id += 1
+            numbers[i] = number
+        return numbers
+
+    def _forget(self) -> None:
+        """Drop the numbers of subscribers of whom nothing else is remembered, when there are many."""
+        if len(self._ids) <= 2 * self.capacity:
+            return
+        alive = set((self._recent.keys >> _APP_BITS).tolist()) | set(self._access_rtt.keys.tolist())
+        self._ids = {name: number for name, number in self._ids.items() if number in alive}
+
+    def _inputs(self, keys: NDArray[np.int64], rows: Rows, interval_s: float, now_s: float) -> Inputs:
+        now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s])
+        recent = self._recent.add(keys, now, now_s)
+        lost, sent, bulk, busy_s = np.hsplit(recent, 4)
+        busy = rows.busy_s / interval_s
+        moving = (rows.bulk_packets >= MOVING_PACKETS) | (busy >= MOVING_SHARE)
+        moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
+        return Inputs(
+            interval_s=interval_s,
+            packets=rows.packets.astype(np.float64),
+            octets=rows.octets.astype(np.float64),
+            rtt_access_ms=self._access_ms(keys >> _APP_BITS, rows, now_s),
+            rtt_core_ms=rows.rtt_filtered_ms[:, CORE],
+            loss=_ratio(lost, sent, sent >= LOSS_LEAST_SENT),
+            jitter_ms=rows.jitter_ms,
+            gap_mean_ms=rows.gap_mean_ms,
+            gap_max_ms=rows.gap_max_ms,
+            busy=busy,
+            bulk_octets=bulk,
+            goodput_bps=8 * _ratio(bulk, busy_s, moving),
+            goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
+        )
+
+    def _access_ms(self, who: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
+        """Return the access RTT of each row, of the subscriber's other flows where the row has none."""
+        own, n = rows.rtt_filtered_ms[:, ACCESS], rows.rtt_n[:, ACCESS].astype(np.float64)
+        people, starts, row_of = np.unique(who, return_index=True, return_inverse=True)  # *who* is sorted
+        samples = np.stack([np.where(n > 0, own * n, 0), n], axis=1)
+        recent = self._access_rtt.add(people, np.add.reduceat(samples, starts, axis=0), now_s)
+        return np.where(n > 0, own, _ratio(recent[:, 0], recent[:, 1], recent[:, 1] >= RTT_LEAST_SAMPLES)[row_of])
+
+    @staticmethod
+    def _columns(flows: FlowBatch, rows: Rows, interval_s: float) -> dict[str, NDArray[Any]]:
+        """Return the published columns that come straight from the sums."""
+        n = len(rows)
+        octets, packets = rows.octets, rows.packets
+        loss = _ratio(rows.lost, rows.sent, rows.sent > 0)
+        return {
+            "t_ms": np.full(n, max(round(flows.t_end_s * 1000), 0)),
+            "interval_ms": np.full(n, max(round((flows.t_end_s - flows.t_start_s) * 1000), 0)),
+            "app_basis": _BASIS_TEXT[np.where(rows.basis == NO_BASIS, 0, rows.basis)],
+            "flows": rows.flows,
+            "ul_bytes": octets[:, UPLINK],
+            "dl_bytes": octets[:, DOWNLINK],
+            "ul_packets": packets[:, UPLINK],
+            "dl_packets": packets[:, DOWNLINK],
+            "ul_bps": 8 * octets[:, UPLINK] / interval_s,
+            "dl_bps": 8 * octets[:, DOWNLINK] / interval_s,
+            "rtt_access_ms": rows.rtt_mean_ms[:, ACCESS],
+            "rtt_core_ms": rows.rtt_mean_ms[:, CORE],
+            "rtt_min_access_ms": rows.rtt_min_ms[:, ACCESS],
+            "rtt_min_core_ms": rows.rtt_min_ms[:, CORE],
+            "rtt_samples": rows.rtt_n.sum(axis=1),
+            "loss_ul": loss[:, UPLINK],
+            "loss_dl": loss[:, DOWNLINK],
+            "jitter_dl_ms": rows.jitter_ms[:, DOWNLINK],
+            "gap_max_dl_ms": rows.gap_max_any_ms[:, DOWNLINK],
+        }
+
+
+def aggregate(
+    flows: FlowBatch,
+    *,
+    subject: NDArray[np.int64],
+    names: SubscriberNames,
+    class_of_app: NDArray[np.uint8],
+    app_names: Sequence[str],
+    action: NDArray[np.uint8],
+) -> list[RecordBatch]:
+    """Return the records of one interval on its own, without memory of those before; as `Subscribers.update`."""
+    return Subscribers().update(
+        flows, subject=subject, names=names, class_of_app=class_of_app, app_names=app_names, action=action
+    )
+
+
+_QUALITIES = (
+    *("rtt_access_ms", "rtt_core_ms", "rtt_min_access_ms", "rtt_min_core_ms"),
+    *("loss_ul", "loss_dl", "jitter_dl_ms", "gap_max_dl_ms"),
+)
+
+
+def _batch(
+    flows: FlowBatch,
+    app_class: str,
+    chosen: NDArray[np.intp],
+    columns: dict[str, NDArray[Any]],
+    inputs: Inputs,
+    rows: Rows,
+    inspected: NDArray[np.bool_],
+) -> RecordBatch:
+    """Return the records of the *chosen* rows, all of one class, with their scores."""
+    seen = inspected[chosen]
+    mine = {name: column[chosen] for name, column in columns.items()}
+    for name in _QUALITIES:
+        mine[name] = np.where(seen, mine[name], np.nan)
+    mine["rtt_samples"] = np.where(seen, mine["rtt_samples"], 0)
+    if app_class not in _REAL_TIME:
+        mine["jitter_dl_ms"] = np.full(len(chosen), np.nan)
+    part = _rows_of(inputs, chosen)
+    mine["mos"] = np.where(seen, SCORES[app_class](part), np.nan)
+    mine["suspect"] = SUSPECTS[suspect(part, mine["mos"], rows.rtp[chosen])]
+    typed: dict[str, NDArray[Any] | list[str]] = {
+        name: mine[name].tolist() if column.dtype == "str" else mine[name].astype(column.dtype)
+        for name, column in RECORD_COLUMNS.items()
+    }
+    return RecordBatch(app_class, flows.t_start_s, flows.t_end_s, typed)
+
+
+def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:
+    return replace(flows, **_columns_at(flows, used))
+
+
+def _rows_of(inputs: Inputs, chosen: NDArray[np.intp]) -> Inputs:
+    return replace(inputs, **_columns_at(inputs, chosen))
+
+
+def _columns_at(columns: FlowBatch | Inputs, at: NDArray[np.intp]) -> dict[str, Any]:
+    values = {f.name: getattr(columns, f.name) for f in fields(columns)}
+    return {name: value[at] for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+def _ratio(values: Array, counts: Array, valid: NDArray[np.bool_]) -> Array:
+    out = np.full(np.shape(values), np.nan)
+    np.divide(values, counts, out=out, where=valid & (counts > 0))
+    return out

@@ -1,0 +1,131 @@
+"""Flows to rows: sums, minima and means over all flows of one (subscriber, application)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.flows import FlowBatch
+from nf.qoe.inputs import Array
+
+__all__ = ["Rows", "group"]
+
+TCP, UDP = 6, 17
+MEDIA_PACKETS_PER_S = 10.0  # slowest tick of a game, and less than any talker (docs/qoe.md, "Media flows")
+BULK_PACKET_BYTES = 500.0  # a flow of longer packets carries data: acknowledgements and keep-alives are shorter
+PAUSE_US = 500_000.0  # a gap as long is a pause of the application, not of the network
+GAP_CUT_US = 1_000_000.0  # the kernel cuts longer gaps in its sums
+FASTEST_BPS = 1e9  # no radio is faster: bounds the busy time of a burst from below
+
+NO_BASIS = 255  # above any nf.apps.basis.Basis
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One row per key, shape (n,) or (n, 2); second axis UPLINK, DOWNLINK, of RTTs CORE, ACCESS. NaN: not seen."""
+
+    first: NDArray[np.intp]  # a flow of the row: the one that came first in the batch
+    flows: NDArray[np.int64]
+    basis: NDArray[np.int64]  # strongest ground of a name
+    octets: NDArray[np.uint64]
+    packets: NDArray[np.uint64]
+    rtt_n: NDArray[np.uint64]
+    rtt_mean_ms: Array
+    rtt_min_ms: Array
+    rtt_filtered_ms: Array  # mean over the samples, each taken as the minimum of its flow
+    lost: Array  # RTP packets missing; without RTP, TCP segments sent again
+    sent: Array  # RTP packets expected; without RTP, TCP packets with payload
+    rtp: NDArray[np.bool_]  # lost and sent are those of RTP
+    jitter_ms: Array  # media flows, as the next two
+    gap_mean_ms: Array
+    gap_max_ms: Array
+    gap_max_any_ms: Array  # all flows
+    bulk_octets: Array
+    bulk_packets: Array
+    busy_s: Array  # time in which bulk flows moved data
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[NDArray[np.int64], Rows]:
+    """Return the sorted distinct keys of the flows, and the row of each. There is at least one flow."""
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
+
+    def total(values: NDArray[Any]) -> Any:
+        return np.add.reduceat(values[order], starts, axis=0)
+
+    def least(values: NDArray[Any]) -> Any:
+        return np.minimum.reduceat(values[order], starts, axis=0)
+
+    def most(values: NDArray[Any]) -> Any:
+        return np.maximum.reduceat(values[order], starts, axis=0)
+
+    n = flows.gap_n.astype(np.float64)
+    gap_sum, gap_sq = flows.gap_sum_us.astype(np.float64), flows.gap_sq_us2.astype(np.float64)
+    media = (flows.proto == UDP)[:, None] & (n >= MEDIA_PACKETS_PER_S * interval_s)
+    variance = np.maximum(_over(gap_sq, n) - _over(gap_sum, n) ** 2, 0)
+    media_n = total(np.where(media, n, 0))
+    gap_max = flows.gap_max_us.astype(np.float64)
+
+    rtt_n = flows.rtt_n.astype(np.float64)
+    samples = total(rtt_n)
+    rtt_min = np.where(rtt_n > 0, flows.rtt_min_us, np.inf)
+
+    tcp = (flows.proto == TCP)[:, None]
+    segments = np.where(tcp, flows.payload_packets, 0).astype(np.float64)
+    missing = np.maximum(flows.rtp_expected.astype(np.float64) - flows.rtp_received, 0)
+    expected = total(flows.rtp_expected.astype(np.float64))
+    rtp = expected > 0
+
+    octets = flows.octets.astype(np.float64)
+    bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
+    rows = Rows(
+        first=order[starts],
+        flows=np.diff(np.append(starts, len(order))),
+        basis=least(np.where(flows.basis == 0, NO_BASIS, flows.basis).astype(np.int64)),
+        octets=total(flows.octets),
+        packets=total(flows.packets),
+        rtt_n=total(flows.rtt_n.astype(np.uint64)),
+        rtt_mean_ms=_over(total(flows.rtt_sum_us.astype(np.float64)) / 1000, samples, np.nan),
+        rtt_min_ms=_finite(least(rtt_min)) / 1000,
+        rtt_filtered_ms=_over(total(np.where(rtt_n > 0, rtt_n * flows.rtt_min_us, 0)) / 1000, samples, np.nan),
+        lost=np.where(rtp, total(missing), total(np.minimum(np.where(tcp, flows.retrans, 0), segments))),
+        sent=np.where(rtp, expected, total(segments)),
+        rtp=rtp,
+        jitter_ms=np.sqrt(_over(total(np.where(media, n * variance, 0)), media_n, np.nan)) / 1000,
+        gap_mean_ms=_over(total(np.where(media, gap_sum, 0)), media_n, np.nan) / 1000,
+        gap_max_ms=np.where(media_n > 0, most(np.where(media, gap_max, 0)), np.nan) / 1000,
+        gap_max_any_ms=np.where(total(n) > 0, most(np.where(n > 0, gap_max, 0)), np.nan) / 1000,
+        bulk_octets=total(np.where(bulk, octets, 0)),
+        bulk_packets=total(np.where(bulk, flows.packets, 0).astype(np.float64)),
+        busy_s=np.minimum(total(np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max), 0)) / 1e6, interval_s),
+    )
+    return key[rows.first], rows
+
+
+def _busy_us(octets: Array, gap_sum: Array, gap_sq: Array, gap_max: Array) -> Array:
+    """Return the time of a flow in us without its pauses: at most its true busy time plus the pauses that hide.
+
+    The sum x(x - p)/(g - p) over the gaps x, of which g is the longest, is a lower bound of the
+    time in gaps over p, because each term is at most x there and at most 0 elsewhere; so is g alone.
+    """
+    longest = np.minimum(gap_max, GAP_CUT_US)
+    paused = longest > PAUSE_US
+    bound = (gap_sq - PAUSE_US * gap_sum) / np.where(paused, longest - PAUSE_US, 1.0)
+    idle = np.where(paused, np.maximum(bound, longest), 0.0)
+    return np.maximum(gap_sum - idle, octets * 8e6 / FASTEST_BPS)
+
+
+def _over(values: Array, counts: Array, empty: float = 0.0) -> Array:
+    out = np.full(np.shape(values), empty)
+    np.divide(values, counts, out=out, where=counts > 0)
+    return out
+
+
+def _finite(values: Array) -> Array:
+    return np.where(np.isinf(values), np.nan, values)
