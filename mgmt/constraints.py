@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 from mgmt.names import elements, step
 from mgmt.rpcerror import RpcError, bad_element, missing_element, unknown_element

@@ -10,9 +10,10 @@ import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 from mgmt.edit import apply_edit, empty_tree
 from mgmt.model import Model, default_model
@@ -46,6 +47,7 @@ class Datastore:
         self._sessions: set[int] = set()
         self._last_session = 0
         self._locks: dict[str, int] = {}
+        self._locked_since: dict[str, str] = {}
         self._settings = Settings()
         self._running = self._candidate = empty_tree()
         self.revision = 0
@@ -218,6 +220,7 @@ class Datastore:
             if target == "candidate" and self._candidate is not self._running:
                 raise _denied(0, "The candidate has changes: commit or discard them first.")
             self._locks[target] = session
+            self._locked_since[target] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def unlock(self, session: int, target: str) -> None:
         """Release a lock. Raises RpcError when the session does not hold it."""
@@ -229,9 +232,9 @@ class Datastore:
                 raise _denied(owner, f"Session {owner} has locked {target}.")
             del self._locks[target]
 
-    def lock_owner(self, target: str) -> int | None:
-        """Return the session that has locked a datastore."""
-        return self._locks.get(target)
+    def lock_owner(self, target: str) -> tuple[int | None, str]:
+        """Return the session that has locked a datastore and since when (RFC 3339), None when nobody has."""
+        return self._locks.get(target), self._locked_since.get(target, "")
 
 
 def _denied(owner: int, message: str) -> RpcError:

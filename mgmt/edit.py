@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 from mgmt.model import Model
 from mgmt.names import NC, elements, local, step
@@ -21,6 +21,7 @@ __all__ = ["DEFAULT_OPERATIONS", "apply_edit", "empty_tree"]
 
 DEFAULT_OPERATIONS = ("merge", "replace", "none")
 _OPERATIONS = ("merge", "replace", "create", "delete", "remove")
+_REMOVING = ("delete", "remove")
 _OPERATION = f"{NC}operation"
 
 
@@ -59,33 +60,34 @@ def apply_edit(
     if default_operation == "replace":
         # "The configuration data in <config> completely replaces the target."
         result = empty_tree()
-    _children(walk, result, edit, model.top, None, default_operation, "")
+    _children(walk, _Place(result, None, ""), edit, default_operation)
     _prune(result, model.top)
     return result, walk.errors
 
 
-def _children(
-    walk: _Walk,
-    target: etree._Element,
-    edit: etree._Element,
-    nodes: dict[str, SchemaNode],
-    parent: SchemaNode | None,
-    inherited: str,
-    path: str,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the tree an edit goes on: the element, its schema (None at the top), its path."""
+
+    target: etree._Element
+    schema: SchemaNode | None
+    path: str
+
+
+def _children(walk: _Walk, place: _Place, edit: etree._Element, inherited: str) -> None:
+    nodes = walk.model.top if place.schema is None else place.schema.children
     cases: dict[str, tuple[str, str]] = {}
     for element in elements(edit):
         try:
-            node = _schema_of(walk.model, nodes, element, path)
-            operation = _operation_of(element, inherited, path)
-            if node.case and operation not in ("delete", "remove"):
+            node = _schema_of(walk.model, nodes, element, place.path)
+            operation = _operation_of(element, inherited, place.path)
+            if node.case and operation not in _REMOVING:
                 other = cases.setdefault(node.case[0], (node.case[1], node.name))
                 if other[0] != node.case[1]:
-                    raise bad_element(
-                        node.name, f"Only one of {other[1]} and {node.name} can be given.", step(path, node.name)
-                    )
-            if parent is None or node.name not in parent.keys:
-                _node(walk, target, element, node, operation, path)
+                    said = f"Only one of {other[1]} and {node.name} can be given."
+                    raise bad_element(node.name, said, step(place.path, node.name))
+            if place.schema is None or node.name not in place.schema.keys:
+                _node(walk, place, element, node, operation)
         except RpcError as error:
             if not walk.go_on:
                 raise
@@ -136,45 +138,56 @@ def _operation_of(element: etree._Element, inherited: str, path: str) -> str:
     return str(operation)
 
 
-def _node(
-    walk: _Walk, target: etree._Element, element: etree._Element, node: SchemaNode, operation: str, path: str
-) -> None:
-    value, keys = "", ()
-    if node.kind is Kind.LIST:
-        keys = _keys_of(walk.model, element, node, path)
-    elif node.kind is Kind.LEAF_LIST:
-        keys = ((".", _value(walk.model, node, element, path)),)
-    here = step(path, node.name, node.module_if_new, keys)
-    if node.kind in (Kind.LEAF, Kind.LEAF_LIST):
-        if len(element):
-            raise bad_element(node.name, f"{node.name} has a value, not elements.", here)
-        if operation not in ("delete", "remove"):
-            value = keys[0][1] if keys else _value(walk.model, node, element, here)
-    elif (element.text or "").strip() or any((c.tail or "").strip() for c in element):
-        raise bad_element(node.name, f"{node.name} has elements, not text.", here)
-    existing = _find(walk, target, node, keys)
-    if operation in ("delete", "remove"):
+def _node(walk: _Walk, place: _Place, element: etree._Element, node: SchemaNode, operation: str) -> None:
+    keys = _identity_of(walk.model, element, node, place.path)
+    path = step(place.path, node.name, node.module_if_new, keys)
+    leaf = node.kind in (Kind.LEAF, Kind.LEAF_LIST)
+    _check_form(element, node, leaf, path)
+    target, existing = place.target, _find(walk, place.target, node, keys)
+    _check_existence(node, existing, operation, path)
+    if operation in _REMOVING:
         if existing is not None:
             _forget(walk, target, node, keys)
             target.remove(existing)
-        elif operation == "delete":
-            raise RpcError("data-missing", f"{node.name} cannot be deleted: it is not there.", path=here)
         return
-    if operation == "create" and existing is not None and (len(existing) or _is_data(node)):
-        raise RpcError("data-exists", f"{node.name} cannot be created: it is there.", path=here)
-    if operation == "none" and existing is None and _is_data(node):
-        raise RpcError("data-missing", f"{node.name} is not there.", path=here)
-    if operation == "none" and node.kind in (Kind.LEAF, Kind.LEAF_LIST):
+    if leaf:
+        value = keys[0][1] if keys else _value(walk.model, node, element, path)
+        if operation != "none":
+            _other_cases(target, node)
+            found = existing if existing is not None else _add(walk, target, node, keys)
+            _set(found, node, value, walk.model)
         return
     _other_cases(target, node)
     if existing is None:
         existing = _add(walk, target, node, keys)
-    if node.kind in (Kind.LEAF, Kind.LEAF_LIST):
-        existing = _set(existing, node, value, walk.model)
-        return
     if operation == "replace":
         _clear(walk, existing, node)
-    _children(walk, existing, element, node.children, node, operation, here)
+    _children(walk, _Place(existing, node, path), element, operation)
+
+
+def _identity_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> tuple[tuple[str, str], ...]:
+    """Return what tells the entries of a list apart: its keys, or the value of a leaf-list."""
+    if node.kind is Kind.LIST:
+        return _keys_of(model, element, node, path)
+    if node.kind is Kind.LEAF_LIST:
+        return ((".", _value(model, node, element, step(path, node.name, node.module_if_new))),)
+    return ()
+
+
+def _check_form(element: etree._Element, node: SchemaNode, leaf: bool, path: str) -> None:
+    if leaf and next(elements(element), None) is not None:
+        raise bad_element(node.name, f"{node.name} has a value, not elements.", path)
+    if not leaf and ((element.text or "").strip() or any((c.tail or "").strip() for c in element)):
+        raise bad_element(node.name, f"{node.name} has elements, not text.", path)
+
+
+def _check_existence(node: SchemaNode, existing: etree._Element | None, operation: str, path: str) -> None:
+    if operation == "delete" and existing is None:
+        raise RpcError("data-missing", f"{node.name} cannot be deleted: it is not there.", path=path)
+    if operation == "create" and existing is not None and (len(existing) or _is_data(node)):
+        raise RpcError("data-exists", f"{node.name} cannot be created: it is there.", path=path)
+    if operation == "none" and existing is None and _is_data(node):
+        raise RpcError("data-missing", f"{node.name} is not there.", path=path)
 
 
 def _is_data(node: SchemaNode) -> bool:
@@ -186,8 +199,7 @@ def _value(model: Model, node: SchemaNode, element: etree._Element, path: str) -
     try:
         return model.canonical(node, element)
     except RpcError as error:
-        where = path if path.endswith(f"/{node.name}") else step(path, node.name, node.module_if_new)
-        raise error.at(where if node.kind is Kind.LEAF_LIST else path) from None
+        raise error.at(path) from None
 
 
 def _keys_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> tuple[tuple[str, str], ...]:
@@ -232,17 +244,14 @@ def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tupl
     return element
 
 
-def _set(element: etree._Element, node: SchemaNode, value: str, model: Model) -> etree._Element:
+def _set(element: etree._Element, node: SchemaNode, value: str, model: Model) -> None:
     if node.identity:
         # The prefix of the value has to be declared at this very element.
-        namespace = model.namespace(value.partition(":")[0])
-        fresh = etree.Element(node.tag, nsmap={None: node.module.namespace, value.partition(":")[0]: namespace})
-        parent = element.getparent()
-        if parent is not None:
-            parent.replace(element, fresh)
+        prefix = value.partition(":")[0]
+        fresh = etree.Element(node.tag, nsmap={None: node.module.namespace, prefix: model.namespace(prefix)})
+        element.getparent().replace(element, fresh)
         element = fresh
     element.text = value
-    return element
 
 
 def _clear(walk: _Walk, element: etree._Element, node: SchemaNode) -> None:

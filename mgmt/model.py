@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import libyang  # type: ignore[import-untyped]
-from _libyang import ffi, lib  # type: ignore[import-untyped]
-from lxml import etree  # type: ignore[import-untyped]
+import libyang
+from _libyang import ffi, lib  # type: ignore[import-not-found]
+from lxml import etree
 
 from mgmt.constraints import constraint_error
 from mgmt.names import elements
@@ -130,7 +130,7 @@ class Model:
                 handle=snode,
             )
             if kind is Kind.LIST:
-                node.keys = tuple(key.name() for key in snode.keys())
+                node.keys = tuple(key.name() for key in list(snode.keys()))
             elif kind is Kind.CONTAINER:
                 node.presence = snode.presence() is not None
             else:

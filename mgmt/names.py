@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 __all__ = ["BASE", "NC", "Doctype", "elements", "local", "parse", "qualified_path", "step"]
 
@@ -63,12 +63,13 @@ def _with_prefix(module: str, key: re.Match[str]) -> str:
     return f"[{name}{key['rest']}"
 
 
-def qualified_path(path: str, namespace: Callable[[str], str | None]) -> tuple[str, dict[str, str]]:
+def qualified_path(path: str, namespace: Callable[[str], str | None]) -> tuple[str, dict[str | None, str]]:
     """Return *path* with a prefix at every name, and the prefixes, as an error-path needs them (RFC 6241, 4.3).
 
     *namespace* gives the namespace of a module. A path of another form comes back as it is.
     """
-    out, module, prefixes, at = "", "", {}, 0
+    out, module, at = "", "", 0
+    prefixes: dict[str | None, str] = {}
     for found in _STEP.finditer(path):
         if found.start() != at:
             return path, {}

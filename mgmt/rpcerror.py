@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 from mgmt.names import BASE, NC, qualified_path
 

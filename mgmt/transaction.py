@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 from mgmt.bind import bind
 from mgmt.model import Model

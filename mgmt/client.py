@@ -1,0 +1,123 @@
+"""A client for scripts and the demonstration: ncclient with our errors, our defaults and one helper.
+
+with connect("127.0.0.1", 830, "alice", key_file, host_key=server_key) as client:
+    client.change('<policies xmlns="urn:supernetflow:yang:snf-policies">...</policies>')
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+from ncclient import manager
+from ncclient.operations import OperationError, RPCError
+from ncclient.transport import TransportError
+
+from mgmt.names import BASE
+from nf.errors import SnfError
+
+__all__ = ["Client", "Refused", "connect"]
+
+_CONFIG = '<config xmlns="{}" xmlns:nc="{}">{}</config>'
+
+
+class Refused(SnfError):
+    """The function refused a request: ``tag`` and ``path`` as in RFC 6241, 4.3."""
+
+    def __init__(self, what: str, tag: str, path: str) -> None:
+        super().__init__(what, f"({path})" if path else "")
+        self.tag, self.path = tag, path
+
+
+@contextmanager
+def connect(
+    host: str, port: int, user: str, key_file: Path, host_key: str | None = None, *, timeout_s: float = 30.0
+) -> Iterator[Client]:
+    """Open a session, and close it at the end.
+
+    *host_key* is the public key of the function as in a .pub file (``ssh-ed25519 AAAA...``); None trusts
+    whoever answers, which is right only on a machine's own loopback. Raises SnfError.
+    """
+    # ncclient writes whole messages to its log, and those hold what must not be in one.
+    logging.getLogger("ncclient").setLevel(logging.WARNING)
+    trust = {"hostkey_verify": False} if host_key is None else {"hostkey_b64": host_key.split()[1]}
+    try:
+        session = manager.connect(
+            host=host,
+            port=port,
+            username=user,
+            key_filename=str(key_file),
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=timeout_s,
+            **trust,
+        )
+    except (TransportError, OSError) as error:
+        raise SnfError(
+            f"No NETCONF session with {host} port {port}: {type(error).__name__}.",
+            "Is the function running, and is your public key in its users file?",
+        ) from None
+    try:
+        yield Client(session)
+    finally:
+        with suppress(TransportError, OperationError, OSError):
+            session.close_session()
+
+
+class Client:
+    """One session. Every method raises `Refused`, or SnfError when the session is lost."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session  # ncclient's manager, for what is not here
+
+    def edit(self, config: str, default_operation: str = "merge") -> None:
+        """Edit candidate. *config*: the top-level nodes as XML; the prefix ``nc`` is that of operations."""
+        text = _CONFIG.format(BASE, BASE, config)
+        self._ask(
+            lambda: self.session.edit_config(target="candidate", config=text, default_operation=default_operation)
+        )
+
+    def commit(self) -> None:
+        """Put candidate in force."""
+        self._ask(self.session.commit)
+
+    def discard(self) -> None:
+        """Drop the changes of candidate."""
+        self._ask(self.session.discard_changes)
+
+    def change(self, config: str, default_operation: str = "merge") -> None:
+        """Edit and commit under a lock; when either is refused, nothing has changed."""
+        self._ask(lambda: self.session.lock("candidate"))
+        try:
+            self.edit(config, default_operation)
+            self.commit()
+        except SnfError:
+            with suppress(SnfError):
+                self.discard()
+            raise
+        finally:
+            with suppress(SnfError):
+                self._ask(lambda: self.session.unlock("candidate"))
+
+    def config(self, subtree: str | None = None, source: str = "running") -> etree._Element:
+        """Return a datastore, or what a subtree filter selects of it: an element ``data``."""
+        wanted = ("subtree", subtree) if subtree is not None else None
+        return self._ask(lambda: self.session.get_config(source=source, filter=wanted)).data_ele
+
+    def state(self, subtree: str | None = None) -> etree._Element:
+        """Return running and state, or what a subtree filter selects of them: an element ``data``."""
+        wanted = ("subtree", subtree) if subtree is not None else None
+        return self._ask(lambda: self.session.get(filter=wanted)).data_ele
+
+    @staticmethod
+    def _ask(request: Any) -> Any:
+        try:
+            return request()
+        except RPCError as error:
+            raise Refused(error.message or error.tag, error.tag, error.path or "") from None
+        except (TransportError, OperationError) as error:
+            raise SnfError(f"The NETCONF session was lost: {type(error).__name__}.") from None

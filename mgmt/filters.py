@@ -1,0 +1,175 @@
+"""Filters of get and get-config: subtree (RFC 6241, 6) and XPath (8.9).
+
+A tree and a filter in, a new tree out that holds what was selected, its ancestors, and the keys of
+the list entries on the way, so that each entry says which one it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+
+from lxml import etree
+
+from mgmt.names import BASE, elements
+from mgmt.rpcerror import RpcError
+from mgmt.schema import Kind, SchemaNode
+
+__all__ = ["filter_subtree", "filter_xpath"]
+
+_WHOLE, _PART = True, False
+_Selected = dict[etree._Element, bool]
+Nodes = Mapping[str, SchemaNode]
+
+
+def filter_subtree(tree: etree._Element, subtree: etree._Element, top: Nodes) -> etree._Element:
+    """Return what a subtree filter selects. *subtree* is the element ``filter``: no content selects nothing."""
+    selected: _Selected = {}
+    for each in elements(subtree):
+        for data in elements(tree):
+            if _same_name(each, data):
+                _select(each, data, selected)
+    return _build(tree, selected, top)
+
+
+def _same_name(wanted: etree._Element, data: etree._Element) -> bool:
+    """Match names; a filter without namespace matches every namespace (6.2.1), attributes have to agree (6.2.2)."""
+    name, other = etree.QName(wanted), etree.QName(data)
+    # The namespace of NETCONF itself is what an element inherits that declares none.
+    anywhere = name.namespace in (None, BASE)
+    if name.localname != other.localname or not (anywhere or name.namespace == other.namespace):
+        return False
+    return all(data.get(attribute) == value for attribute, value in wanted.attrib.items())
+
+
+def _is_content_match(wanted: etree._Element) -> bool:
+    return not len(wanted) and bool((wanted.text or "").strip())
+
+
+def _same_value(wanted: etree._Element, data: etree._Element) -> bool:
+    return len(data) == 0 and _expanded(wanted) == _expanded(data)
+
+
+def _expanded(element: etree._Element) -> str:
+    """Return the value; one with a known prefix, as an identity has, with the namespace instead (RFC 7950, 9.10.3)."""
+    text = (element.text or "").strip()
+    prefix, colon, name = text.partition(":")
+    namespace = element.nsmap.get(prefix) if colon else None
+    return f"{{{namespace}}}{name}" if namespace else text
+
+
+def _select(wanted: etree._Element, data: etree._Element, selected: _Selected) -> bool:
+    """Mark what *wanted* selects in *data*, whose name it matches; say if there is any."""
+    if _is_content_match(wanted):
+        found = _same_value(wanted, data)
+    elif next(elements(wanted), None) is not None:
+        return _select_inside(wanted, data, selected)
+    else:
+        found = True
+    if found:
+        selected[data] = _WHOLE
+    return found
+
+
+def _select_inside(wanted: etree._Element, data: etree._Element, selected: _Selected) -> bool:
+    matches = [w for w in elements(wanted) if _is_content_match(w)]
+    others = [w for w in elements(wanted) if not _is_content_match(w)]
+    hits = [[d for d in elements(data) if _same_name(w, d) and _same_value(w, d)] for w in matches]
+    if not all(hits):  # all of them have to be true (6.2.5)
+        return False
+    if not others:
+        selected[data] = _WHOLE
+        return True
+    found = [_select(w, d, selected) for w in others for d in elements(data) if _same_name(w, d)]
+    selected.update({leaf: _WHOLE for hit in hits for leaf in hit})
+    if any(found) or matches:
+        selected.setdefault(data, _PART)
+        return True
+    return False
+
+
+def _build(tree: etree._Element, selected: _Selected, nodes: Nodes) -> etree._Element:
+    """Return a copy of *tree* with what is selected, and the keys beside it."""
+    result = etree.Element(tree.tag, attrib=tree.attrib, nsmap=tree.nsmap)
+    result.text = tree.text if not len(tree) else None
+    _copy_selected(tree, result, selected, nodes, ())
+    return result
+
+
+def _copy_selected(
+    source: etree._Element, target: etree._Element, selected: _Selected, nodes: Nodes, keys: tuple[str, ...]
+) -> None:
+    for child in elements(source):
+        node = nodes.get(child.tag)
+        mark = selected.get(child)
+        if mark is _WHOLE or (node is not None and node.name in keys):
+            whole = copy.deepcopy(child)
+            whole.tail = None
+            target.append(whole)
+        elif mark is _PART:
+            part = etree.SubElement(target, child.tag, attrib=child.attrib, nsmap=child.nsmap)
+            inner = node.keys if node is not None and node.kind is Kind.LIST else ()
+            _copy_selected(child, part, selected, node.children if node else {}, inner)
+
+
+def filter_xpath(tree: etree._Element, select: str, namespaces: Mapping[str | None, str], top: Nodes) -> etree._Element:
+    """Return what an XPath 1.0 expression selects. Its root has the top-level nodes as children.
+
+    *namespaces* are the prefixes in scope at the element ``filter``. Raises RpcError
+    (invalid-value) when the expression is wrong or is no node set.
+    """
+    prefixes = {prefix: uri for prefix, uri in namespaces.items() if prefix}
+    try:
+        compiled = etree.XPath(_below_root(select), namespaces=prefixes, regexp=False, smart_strings=False)
+        found = compiled(tree, root=tree)
+    except etree.XPathError:
+        raise _bad_select("The select expression is not XPath 1.0, or has an unknown prefix or function.") from None
+    if not isinstance(found, list):
+        raise _bad_select("The select expression has to select nodes.")
+    selected: _Selected = {}
+    for node in found:
+        if not isinstance(node, etree._Element):
+            raise _bad_select("The select expression has to select elements.")
+        if node is tree:
+            selected.update(dict.fromkeys(elements(tree), _WHOLE))
+            continue
+        selected[node] = _WHOLE
+        for ancestor in node.iterancestors():
+            selected.setdefault(ancestor, _PART)
+    return _build(tree, selected, top)
+
+
+def _bad_select(message: str) -> RpcError:
+    return RpcError(
+        "invalid-value", message, kind="protocol", info=[("bad-attribute", "select"), ("bad-element", "filter")]
+    )
+
+
+_TOKEN = re.compile(r"\s*(\"[^\"]*\"|'[^']*'|::|//|\.\.|!=|<=|>=|[\w.-]+(?::(?!:)[\w*-][\w.-]*)?|.)", re.DOTALL)
+_OPERAND_FOLLOWS = frozenset(["@", "::", "(", "[", ",", "and", "or", "div", "mod", *"*/|+-=<>", "//", "!=", "<=", ">="])
+
+
+def _tokens(expression: str) -> Iterator[str]:
+    for found in _TOKEN.finditer(expression):
+        if found[1].strip():
+            yield found[1]
+
+
+def _below_root(expression: str) -> str:
+    """Return the expression with ``$root`` at the start of each absolute path.
+
+    The tree has several top-level nodes and so is the child of an element that an absolute path
+    would have to name.
+    """
+    out: list[str] = []
+    operand = True  # the next token begins an operand (XPath 1.0, 3.7)
+    for token in _tokens(expression):
+        if token in ("/", "//") and operand and (not out or out[-1] not in ("/", "//")):
+            out.append("$root")
+        out.append(token)
+        is_operator = not operand and token in _OPERAND_FOLLOWS
+        operand = is_operator or token in ("@", "::", "(", "[", ",", "/", "//", "-")
+    text = " ".join(out)
+    # A lone "/" selects the root itself.
+    return re.sub(r"\$root / (?=$|[|)\]=,])|\$root /$", "$root ", text)

@@ -1,0 +1,186 @@
+"""Who may log in, and the key by which the server is known.
+
+The users file has one user and key a line, in the format of OpenSSH with the name before it:
+
+    # operators
+    alice  ssh-ed25519 AAAAC3Nz... alice@noc
+    bob    ssh-rsa AAAAB3Nz...
+
+A user may have several lines. The file is read again when it has changed, so taking a line out
+ends that key's access at once for new sessions. Nothing else is looked at: no account of the host,
+no home folder, no password.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import logging
+import os
+import re
+import stat
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from nf.errors import SnfError
+
+__all__ = ["Login", "Users", "host_key"]
+
+log = logging.getLogger(__name__)
+
+_KEY_TYPES = frozenset({"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"})
+_MIN_RSA_BITS = 2048  # NIST SP 800-131A revision 2
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
+
+Keys = Mapping[str, tuple[bytes, ...]]
+
+
+class Users:
+    """The users file. Raises SnfError when it cannot be used at start; later the last good one stays in force."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._seen = self._stamp()
+        self._keys = _read_users(path)
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _current(self) -> Keys:
+        with self._lock:
+            stamp = self._stamp()
+            if stamp != self._seen:
+                self._seen = stamp
+                try:
+                    self._keys = _read_users(self.path)
+                except SnfError as error:
+                    # Nobody logs in by a file that cannot be read: a revoked key must not live on.
+                    log.error("%s", error)
+                    self._keys = {}
+            return self._keys
+
+    def allows(self, name: str, key: bytes) -> bool:
+        """Say if *key*, a public key as it is on the wire, is one of the user's."""
+        known = self._current().get(name, ())
+        return any(hmac.compare_digest(key, each) for each in known)
+
+
+def _read_users(path: Path) -> Keys:
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SnfError(
+            f"The users file {path} cannot be read: {reason}.", "Give a file with lines of NAME and a public key."
+        ) from None
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SnfError(f"The users file {path} can be written by others than its owner.", f"chmod go-w {path}")
+    keys: dict[str, tuple[bytes, ...]] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            name, key = _read_line(path, number, line.split())
+            keys[name] = (*keys.get(name, ()), key)
+    return keys
+
+
+def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, bytes]:
+    where = f"Line {number} of the users file {path}"
+    if len(words) < 3 or words[1] not in _KEY_TYPES:
+        raise SnfError(f"{where} is not NAME and a public key.", "Types: " + ", ".join(sorted(_KEY_TYPES)) + ".")
+    if not _NAME.match(words[0]):
+        raise SnfError(f"{where} does not begin with a name of letters, digits and _ . @ -.")
+    try:
+        blob = base64.b64decode(words[2], validate=True)
+        key = paramiko.PKey.from_type_string(words[1], blob)
+    except (binascii.Error, ValueError, paramiko.SSHException, paramiko.UnknownKeyType, IndexError):
+        raise SnfError(f"{where} has a public key that is damaged.", "Copy the .pub file again.") from None
+    if words[1] == "ssh-rsa" and key.get_bits() < _MIN_RSA_BITS:
+        raise SnfError(f"{where} has an RSA key of less than {_MIN_RSA_BITS} bits.", "Use ed25519.")
+    return words[0], bytes(key.asbytes())
+
+
+class Login(paramiko.ServerInterface):  # type: ignore[misc]
+    """What one connection may do: log in by key, open one channel, start the subsystem netconf."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self._channels = 0
+        self.subsystem = threading.Event()
+
+    def get_allowed_auths(self, username: str) -> str:
+        """Offer keys, and nothing else."""
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        """Accept a key of the user; paramiko has checked, or will check, the signature."""
+        allowed = self._users.allows(username, key.asbytes())
+        return int(paramiko.AUTH_SUCCESSFUL if allowed else paramiko.AUTH_FAILED)
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        """Accept one session channel."""
+        if kind != "session" or self._channels:
+            return int(paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED)
+        self._channels += 1
+        return int(paramiko.OPEN_SUCCEEDED)
+
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
+        """Accept the subsystem netconf, once (RFC 6242, 3)."""
+        if name != "netconf" or self.subsystem.is_set():
+            return False
+        self.subsystem.set()
+        return True
+
+
+def host_key(given: Path | None, state_dir: Path) -> paramiko.PKey:
+    """Return the host key: of the file given, or the one in the state directory, made at a first start.
+
+    Its public half is written to ``ssh_host_key.pub`` there.
+
+    Raises SnfError when the file is not a private key of type ed25519, ecdsa or rsa, or is readable by others.
+    """
+    path = given or state_dir / "ssh_host_key"
+    if given is None and not path.exists():
+        _make_key(path)
+    try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SnfError(f"The host key {path} can be read by others than its owner.", f"chmod 600 {path}")
+        key = paramiko.PKey.from_path(path)
+        # For clients: what they compare the server's key with.
+        (state_dir / "ssh_host_key.pub").write_text(f"{key.get_name()} {key.get_base64()}\n")
+        return key
+    except OSError as error:
+        raise SnfError(f"The host key {path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, paramiko.SSHException, paramiko.UnknownKeyType):
+        raise SnfError(
+            f"The host key {path} is not a private key of type ed25519, ecdsa or rsa without a passphrase.",
+            "Make one: ssh-keygen -t ed25519 -N '' -f FILE",
+        ) from None
+
+
+def _make_key(path: Path) -> None:
+    text = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    try:
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        raise SnfError(f"The host key {path} cannot be made: {error.strerror}.") from None

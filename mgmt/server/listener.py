@@ -1,0 +1,244 @@
+"""The NETCONF server: listens, lets in who has a key, and bounds what anybody can hold (RFC 6242).
+
+A connection has to log in, open the subsystem and say hello within one deadline; each does so in a
+thread of its own, so that a silent one delays nobody. Numbers of connections are capped, those
+that have not logged in more tightly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paramiko
+from netconf.error import SessionError
+
+from mgmt.datastore import Datastore
+from mgmt.framing import FramingError
+from mgmt.monitoring import capabilities
+from mgmt.rpc import Dispatcher
+from mgmt.server.auth import Login, Users, host_key
+from mgmt.server.session import ServerSession
+from mgmt.state import StateProvider
+from nf.errors import SnfError
+
+__all__ = ["NetconfServer", "ServerLimits"]
+
+log = logging.getLogger(__name__)
+
+_SSH_LOG = "mgmt.server.ssh"
+_GRACE_S = 1.0  # for a peer to close after close-session
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What the server bounds."""
+
+    connections: int = 64
+    unauthenticated: int = 16  # of the connections
+    login_s: float = 15.0  # from the connection to the hello
+    idle_s: float = 3600.0  # without a message
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    sock: socket.socket
+    transport: paramiko.Transport | None = None
+    session: ServerSession | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class NetconfServer:
+    """``start()`` binds and returns; ``port`` is then the one in use (0 asks for a free one).
+
+    Raises SnfError when the users file, the host key or the address cannot be used.
+    """
+
+    def __init__(
+        self,
+        datastore: Datastore,
+        state_provider: StateProvider,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 830,
+        host_key_file: Path | None = None,
+        users_file: Path,
+        limits: ServerLimits | None = None,
+    ) -> None:
+        self._datastore = datastore
+        self._address, self._port = address, port
+        self._limits = limits or ServerLimits()
+        self._users = Users(users_file)
+        self._host_key = host_key(host_key_file, datastore.state_dir)
+        self._capabilities = capabilities(datastore.model)
+        self._dispatcher = Dispatcher(datastore, state_provider, self._kill, self._capabilities)
+        self._lock = threading.Lock()
+        self._connections: set[_Connection] = set()
+        self._listener: socket.socket | None = None
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._accept, name="netconf-accept", daemon=True)
+        # A port scan is no error of this function, and its log has no tracebacks.
+        logging.getLogger(_SSH_LOG).setLevel(logging.CRITICAL)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens at."""
+        return self._port
+
+    @property
+    def host_key_fingerprint(self) -> str:
+        """The fingerprint of the host key as OpenSSH prints it."""
+        return str(self._host_key.fingerprint)
+
+    def start(self) -> None:
+        """Listen."""
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._address, self._port))
+            listener.listen(self._limits.connections)
+        except OSError as error:
+            listener.close()
+            raise SnfError(
+                f"NETCONF cannot listen at {self._address} port {self._port}: {error.strerror}.",
+                "Choose another address or port, or end what uses it.",
+            ) from None
+        listener.setblocking(False)
+        self._listener, self._port = listener, listener.getsockname()[1]
+        self._thread.start()
+        log.info("NETCONF at %s port %d, host key %s", self._address, self._port, self.host_key_fingerprint)
+
+    def stop(self) -> None:
+        """Close the listener and every session."""
+        self._wake.close()
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._lock:
+            open_ones = list(self._connections)
+        for connection in open_ones:
+            _shut(connection)
+        for connection in open_ones:
+            connection.done.wait(5.0)
+        self._woken.close()
+
+    def __enter__(self) -> NetconfServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    # -- connections -------------------------------------------------------
+
+    def _accept(self) -> None:
+        listener = self._listener
+        assert listener is not None
+        with listener:
+            while True:
+                ready, _, _ = select.select([listener, self._woken], [], [])
+                if self._woken in ready:
+                    return
+                try:
+                    sock, _peer = listener.accept()
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    # Out of descriptors, say: wait instead of spinning on the same connection.
+                    log.error("a connection could not be accepted: %s", error.strerror)
+                    time.sleep(0.1)
+                    continue
+                self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        connection = _Connection(sock)
+        with self._lock:
+            waiting = sum(c.session is None for c in self._connections)
+            full = len(self._connections) >= self._limits.connections or waiting >= self._limits.unauthenticated
+            if not full:
+                self._connections.add(connection)
+        if full:
+            log.warning("too many connections: one was closed")
+            sock.close()
+            return
+        threading.Thread(target=self._serve, args=(connection,), name="netconf-login", daemon=True).start()
+
+    def _serve(self, connection: _Connection) -> None:
+        """Bring a connection to an open session, or close it."""
+        try:
+            self._open(connection)
+        except (SessionError, FramingError, paramiko.SSHException, OSError, EOFError) as error:
+            log.info("a connection was closed before it had a session: %s", type(error).__name__)
+            self._end(connection)
+        except Exception as error:
+            log.error("a login failed with %s", type(error).__name__)
+            self._end(connection)
+
+    def _open(self, connection: _Connection) -> None:
+        until = time.monotonic() + self._limits.login_s
+        sock = connection.sock
+        sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
+        transport = connection.transport = paramiko.Transport(sock)
+        transport.set_log_channel(_SSH_LOG)
+        transport.banner_timeout = transport.handshake_timeout = self._limits.login_s
+        transport.auth_timeout = self._limits.login_s
+        transport.add_server_key(self._host_key)
+        login = Login(self._users)
+        transport.start_server(event=threading.Event(), server=login)
+        channel = None
+        while channel is None:
+            if time.monotonic() > until or not transport.is_active():
+                raise SessionError(None, "no channel in time")
+            channel = transport.accept(timeout=min(1.0, max(0.01, until - time.monotonic())))
+        if not login.subsystem.wait(max(0.01, until - time.monotonic())):
+            raise SessionError(None, "no subsystem in time")
+        number = self._datastore.open_session()
+        session = ServerSession(
+            channel,
+            number,
+            self._dispatcher,
+            self._capabilities,
+            lambda: self._end(connection),
+            idle_s=self._limits.idle_s,
+        )
+        connection.session = session
+        session.open(max(0.01, until - time.monotonic()))
+        log.info("session %d of %s is open", number, transport.get_username())
+
+    def _end(self, connection: _Connection) -> None:
+        """Free everything of a connection; the last thing that its thread does."""
+        if connection.session is not None:
+            self._datastore.close_session(connection.session.number)
+            log.info("session %d has ended", connection.session.number)
+        if connection.transport is not None and connection.session is not None:
+            # Closing at once could cut off the last reply.
+            connection.transport.join(_GRACE_S)
+        _shut(connection)
+        with self._lock:
+            self._connections.discard(connection)
+        connection.done.set()
+
+    def _kill(self, number: int) -> bool:
+        with self._lock:
+            found = [c for c in self._connections if c.session is not None and c.session.number == number]
+        if not found or not self._datastore.has_session(number):
+            return False
+        # Locks go first: when the caller has its reply, they are free. What the victim still asks is refused.
+        self._datastore.close_session(number)
+        _shut(found[0])
+        return True
+
+
+def _shut(connection: _Connection) -> None:
+    with contextlib.suppress(OSError, EOFError):
+        if connection.transport is not None:
+            connection.transport.close()
+        connection.sock.close()

@@ -1,0 +1,164 @@
+"""One NETCONF session: the session of the package `netconf`, with everything that touches the wire replaced.
+
+The package keeps the hello and the thread that reads. Its framing spins when a peer goes away, its
+dispatcher does not look at namespaces and kills the wrong session, so `mgmt.framing` and `mgmt.rpc`
+stand in for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lxml import etree
+from netconf.base import NetconfSession
+from netconf.error import SessionError
+
+from mgmt.framing import Decoder, FramingError, MessageTooBig, encode
+from mgmt.names import BASE, NC, Doctype, parse
+from mgmt.rpc import Dispatcher, Reply
+from mgmt.rpcerror import RpcError
+
+__all__ = ["ServerSession"]
+
+log = logging.getLogger(__name__)
+
+_READ_BYTES = 65_536
+_POLL_S = 5.0  # a blocked read looks at its deadlines this often; a send that waits so long has no reader
+
+
+class _Wire:
+    """The messages of one channel. Shaped as the package's framing transport, which it replaces."""
+
+    def __init__(self, channel: Any, idle_s: float) -> None:
+        self._channel, self._idle_s = channel, idle_s
+        self._decoder = Decoder()
+        self._sending = threading.Lock()
+        self.hello_by = float("inf")  # time.monotonic() until which a hello has to come
+
+    def is_active(self) -> bool:
+        return not self._channel.closed
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def send_pdu(self, message: str, new_framing: bool) -> None:
+        data = encode(message.encode(), new_framing)
+        with self._sending:
+            self._channel.settimeout(_POLL_S * 6)
+            self._channel.sendall(data)
+
+    def receive_pdu(self, new_framing: bool) -> bytes | str | None:
+        """Return the next message, None at the end. A str for the hello, because the package encodes it."""
+        self._decoder.chunked = new_framing
+        waits_for_hello = self.hello_by != float("inf")
+        last = time.monotonic()
+        while True:
+            message = self._decoder.next_message()
+            if message is not None:
+                # The package takes an empty message for the end.
+                return _checked_hello(message) if waits_for_hello else message or b" "
+            now = time.monotonic()
+            deadline = self.hello_by if waits_for_hello else last + self._idle_s
+            if now > deadline:
+                raise SessionError(None, "nothing was heard in time")
+            self._channel.settimeout(min(_POLL_S, max(0.01, deadline - now)))
+            try:
+                data = self._channel.recv(_READ_BYTES)
+            except TimeoutError:
+                continue
+            if not data:
+                self._decoder.at_end()
+                return None
+            last = time.monotonic()
+            self._decoder.feed(data)
+
+
+def _checked_hello(message: bytes) -> str:
+    """Return a hello that is safe to parse by any parser: its capabilities, nothing else. Raises SessionError."""
+    try:
+        hello = parse(message.strip())
+    except (etree.XMLSyntaxError, Doctype):
+        raise SessionError(None, "the hello is not well-formed") from None
+    if hello.tag != f"{NC}hello" or hello.find(f"{NC}session-id") is not None:
+        raise SessionError(None, "the first message is not the hello of a client")
+    clean = etree.Element(f"{NC}hello", nsmap={None: BASE})
+    found = etree.SubElement(clean, f"{NC}capabilities")
+    for capability in hello.iterfind(f"{NC}capabilities/{NC}capability"):
+        etree.SubElement(found, f"{NC}capability").text = (capability.text or "").strip()
+    return str(etree.tostring(clean, encoding="unicode"))
+
+
+class ServerSession(NetconfSession):  # type: ignore[misc]
+    """A session; ``ended`` is called once, from its own thread, when it has read its last message."""
+
+    def __init__(
+        self,
+        channel: Any,
+        number: int,
+        dispatcher: Dispatcher,
+        capabilities: Iterable[str],
+        ended: Callable[[], None],
+        *,
+        idle_s: float,
+    ) -> None:
+        super().__init__(channel, debug=False, session_id=number)
+        package_framing: Any = self.pkt_stream
+        package_framing.stream = None  # or the package closes the channel when that is collected
+        self._wire = _Wire(channel, idle_s)
+        self.pkt_stream: _Wire | None = self._wire
+        self.number = number
+        self._dispatcher, self._capabilities, self._ended = dispatcher, tuple(capabilities), ended
+
+    def open(self, hello_s: float) -> None:
+        """Exchange hellos and start to read. Raises SessionError, FramingError or OSError."""
+        self._wire.hello_by = time.monotonic() + hello_s
+        self._open_session(is_server=True)
+
+    def send_hello(self, _caplist: object, session_id: int | None = None) -> None:
+        """Send the hello (RFC 6241, 8.1), in place of the package's list."""
+        hello = etree.Element(f"{NC}hello", nsmap={None: BASE})
+        found = etree.SubElement(hello, f"{NC}capabilities")
+        for capability in self._capabilities:
+            etree.SubElement(found, f"{NC}capability").text = capability
+        etree.SubElement(hello, f"{NC}session-id").text = str(session_id)
+        self.send_message(etree.tostring(hello, encoding="unicode"))
+
+    def _receive_message(self) -> bytes | str | None:
+        self._wire.hello_by = self._wire.hello_by if not self.session_open else float("inf")
+        try:
+            message: bytes | str | None = super()._receive_message()
+        except MessageTooBig:
+            log.warning("session %d sent a message that is too big", self.number)
+            self._answer(Reply(_too_big(), close=True))
+            return None
+        except FramingError as error:
+            if not self.session_open:
+                raise SessionError(None, "the hello is not framed") from None
+            log.warning("session %d: %s", self.number, error)
+            return None
+        return message
+
+    def _reader_handle_message(self, message: bytes) -> None:
+        if self.session_open:
+            self._answer(self._dispatcher.handle(self.number, message, chunked=self.new_framing))
+
+    def _answer(self, reply: Reply) -> None:
+        self.send_message(reply.message.decode())
+        if reply.close:
+            self.close()
+
+    def _reader_exits(self) -> None:
+        self.close()
+        self._ended()
+
+
+def _too_big() -> bytes:
+    reply = etree.Element(f"{NC}rpc-reply", nsmap={None: BASE})
+    error = RpcError("too-big", "The message is larger than this function accepts.", kind="transport")
+    reply.extend(error.elements(lambda _module: None))
+    message: bytes = etree.tostring(reply)
+    return message

@@ -1,0 +1,131 @@
+"""Operational state: plain values from the service, XML nodes of the modules for a reply.
+
+The service gives a `StateTree` whenever it is asked; what it leaves out is not in the reply.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import TypedDict
+
+from lxml import etree
+
+from mgmt.model import Model
+
+__all__ = ["ExporterState", "InterfaceState", "StateProvider", "StateTree", "add_state"]
+
+_IF = "ietf-interfaces"
+
+
+class InterfaceState(TypedDict, total=False):
+    """One attached interface."""
+
+    device: str  # name of the device that was found
+    attached_mode: str  # native, generic, socket
+    program_id: int
+    packets: int  # since it was attached
+    octets: int
+    counters: Mapping[str, int]
+
+
+class ExporterState(TypedDict, total=False):
+    """The publisher, since its start."""
+
+    octets_sent: int
+    records: int
+    dropped: int  # messages
+    subscribers: int
+    inspected_octets: int
+
+
+class StateTree(TypedDict, total=False):
+    """What the function knows about itself now."""
+
+    started_s: float  # since the epoch
+    interfaces: Mapping[str, InterfaceState]  # by configured name
+    data_plane: Mapping[str, int]  # counters of all interfaces together
+    sessions: Mapping[str, int]  # sessions known, by source
+    exporter: ExporterState
+
+
+StateProvider = Callable[[], StateTree]
+"""Given to the server by the service; called from a thread of the server for each get."""
+
+
+class _Writer:
+    """Appends nodes to a tree by module and name."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def tag(self, module: str, name: str) -> str:
+        return f"{{{self._model.namespace(module)}}}{name}"
+
+    def under(self, parent: etree._Element, module: str, name: str) -> etree._Element:
+        """Return the child of that name, made if it is not there."""
+        found = parent.find(self.tag(module, name))
+        return found if found is not None else self.add(parent, module, name)
+
+    def add(self, parent: etree._Element, module: str, name: str, value: object = None) -> etree._Element:
+        namespace = self._model.namespace(module)
+        element = etree.SubElement(parent, self.tag(module, name), nsmap={None: namespace})
+        if value is not None:
+            element.text = str(value)
+        return element
+
+    def leaves(self, parent: etree._Element, module: str, values: Mapping[str, object]) -> None:
+        """Append leaves; a name of Python is one of YANG but for the hyphen."""
+        for name, value in values.items():
+            self.add(parent, module, name.replace("_", "-"), value)
+
+    def counters(self, parent: etree._Element, module: str, counters: Mapping[str, int]) -> None:
+        for name, value in counters.items():
+            self.leaves(self.add(parent, module, "counter"), module, {"name": name, "value": value})
+
+
+def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
+    """Add *state* to *tree*, a copy of running whose children are the top-level nodes."""
+    write = _Writer(model)
+    _add_function(write, tree, state)
+    for interface in tree.findall(f"{write.tag(_IF, 'interfaces')}/{write.tag(_IF, 'interface')}"):
+        name = interface.findtext(write.tag(_IF, "name"))
+        _add_interface(write, interface, state.get("interfaces", {}).get(name), state)
+    if "sessions" in state:
+        module = "snf-subscribers"
+        parent = write.add(write.under(tree, module, "subscribers"), module, "state")
+        for name, sessions in sorted(state["sessions"].items()):
+            write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
+    if "exporter" in state:
+        module = "snf-export"
+        parent = write.add(write.under(tree, module, "exporter"), module, "state")
+        write.leaves(parent, module, {**state["exporter"]})
+
+
+def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> None:
+    module = "snf-function"
+    parent = write.add(write.under(tree, module, "network-function"), module, "state")
+    if "started_s" in state:
+        write.add(parent, module, "started", _date_and_time(state["started_s"]))
+    if "data_plane" in state:
+        write.counters(write.add(parent, module, "data-plane"), module, state["data_plane"])
+
+
+def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceState | None, state: StateTree) -> None:
+    # RFC 8343 makes oper-status and discontinuity-time mandatory for every interface.
+    write.add(interface, _IF, "oper-status", "up" if seen else "down")
+    statistics = write.add(interface, _IF, "statistics")
+    write.add(statistics, _IF, "discontinuity-time", _date_and_time(state.get("started_s", 0.0)))
+    capture = interface.find(write.tag("snf-interfaces", "capture"))
+    if seen is None or capture is None:
+        return
+    if "octets" in seen:
+        write.add(statistics, _IF, "in-octets", seen["octets"])
+    module = "snf-interfaces"
+    parent = write.add(capture, module, "state")
+    write.leaves(parent, module, {k: v for k, v in seen.items() if k != "counters"})
+    write.counters(parent, module, seen.get("counters", {}))
+
+
+def _date_and_time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
