@@ -10,11 +10,11 @@
 #ifndef SNF_ABI_H
 #define SNF_ABI_H
 
-#define SNF_PORTS 1024	/* slots of the port table, by interface index modulo this */
-#define SNF_STATS 16	/* ports that can be attached at once */
-#define SNF_APPS 4096	/* applications that can have a policy */
+#define SNF_PORTS   1024 /* slots of the port table, by interface index modulo this */
+#define SNF_STATS   16	 /* ports that can be attached at once */
+#define SNF_APPS    4096 /* applications that can have a policy */
 #define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
-#define SNF_HANDOFF 3	/* payload packets of a flow that user space may see */
+#define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
 
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
 enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
@@ -24,53 +24,52 @@ enum snf_ue_end { SNF_UE_A = 0, SNF_UE_B = 1, SNF_UE_UNKNOWN = 2 };
 enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 3 };
 
 /* Every packet meets `frames`; each other line is one reason or fact. One copy a port and CPU. */
-#define SNF_COUNTERS(X)                                                        \
-	X(frames, "frames seen")                                               \
-	X(octets, "bytes of these frames")                                     \
-	X(l2_truncated, "frame ends inside its Ethernet or VLAN header")       \
-	X(vlan_too_deep, "more than three VLAN tags")                          \
-	X(not_ip, "neither IPv4 nor IPv6")                                     \
-	X(ip_truncated, "packet ends inside its outer IP header")              \
-	X(ip_malformed, "outer IP version, header or total length is wrong")   \
-	X(ip_ext_too_long, "more than six IPv6 extension headers")             \
-	X(l4_truncated, "packet ends inside its transport header")             \
-	X(outer_fragment, "later fragment of an outer packet, no ports")       \
-	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")              \
-	X(gtpu_truncated, "datagram ends inside its GTP-U header")             \
-	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")   \
-	X(gtpu_length, "GTP-U length field is larger than its datagram")       \
-	X(gtpu_ext_malformed, "extension header of length zero or past the end") \
-	X(gtpu_ext_too_long, "more than eight extension headers")              \
-	X(gtpu_echo_request, "message 1")                                      \
-	X(gtpu_echo_response, "message 2")                                     \
-	X(gtpu_error_indication, "message 26")                                 \
-	X(gtpu_ext_notification, "message 31, supported extension headers")    \
-	X(gtpu_tunnel_status, "message 253")                                   \
-	X(gtpu_end_marker, "message 254")                                      \
-	X(gtpu_gpdu, "message 255, user data")                                 \
-	X(gtpu_other, "any other message type")                                \
-	X(inner_not_ip, "user data is neither IPv4 nor IPv6")                  \
-	X(inner_truncated, "user data ends inside its IP header")              \
-	X(inner_malformed, "inner IP version, header or total length is wrong") \
-	X(inner_ext_too_long, "more than six inner IPv6 extension headers")    \
-	X(inner_l4_truncated, "user data ends inside its transport header")    \
-	X(inner_fragment, "later fragment of an inner packet")                 \
-	X(counted, "packets counted for a flow")                               \
-	X(counted_octets, "inner IP bytes of these packets")                   \
-	X(copy, "packets already counted on another port")                     \
-	X(flow_new, "flows begun")                                             \
-	X(flow_full, "packets without a flow: the table took no entry")        \
-	X(flow_collision, "packets whose folded IPv6 key belongs to another flow") \
-	X(flow_restarted, "flows begun again because their tunnel has a new owner") \
-	X(tunnel_unknown, "flows begun or moved on a tunnel without a session") \
-	X(session_conflict, "packets whose tunnel and flow name different sessions") \
-	X(handed_off, "payload packets given to user space")                   \
-	X(handed_off_octets, "bytes of these records")                         \
-	X(payload_ring_full, "payload packets lost because the ring was full") \
-	X(event_ring_full, "flow events lost because the ring was full")       \
-	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")     \
-	X(dropped, "verdict: dropped after counting")                          \
-	X(passed, "verdict: passed to this host")                              \
+#define SNF_COUNTERS(X)                                                                                                \
+	X(frames, "frames seen")                                                                                       \
+	X(octets, "bytes of these frames")                                                                             \
+	X(l2_truncated, "frame ends inside its Ethernet or VLAN header")                                               \
+	X(vlan_too_deep, "more than three VLAN tags")                                                                  \
+	X(not_ip, "neither IPv4 nor IPv6")                                                                             \
+	X(ip_truncated, "packet ends inside its outer IP header")                                                      \
+	X(ip_malformed, "outer IP version, header or total length is wrong")                                           \
+	X(ip_ext_too_long, "more than six IPv6 extension headers")                                                     \
+	X(l4_truncated, "packet ends inside its transport header")                                                     \
+	X(outer_fragment, "later fragment of an outer packet, no ports")                                               \
+	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")                                                      \
+	X(gtpu_truncated, "datagram ends inside its GTP-U header")                                                     \
+	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")                                           \
+	X(gtpu_length, "GTP-U length field is larger than its datagram")                                               \
+	X(gtpu_ext_malformed, "extension header of length zero or past the end")                                       \
+	X(gtpu_ext_too_long, "more than eight extension headers")                                                      \
+	X(gtpu_echo_request, "message 1")                                                                              \
+	X(gtpu_echo_response, "message 2")                                                                             \
+	X(gtpu_error_indication, "message 26")                                                                         \
+	X(gtpu_ext_notification, "message 31, supported extension headers")                                            \
+	X(gtpu_tunnel_status, "message 253")                                                                           \
+	X(gtpu_end_marker, "message 254")                                                                              \
+	X(gtpu_gpdu, "message 255, user data")                                                                         \
+	X(gtpu_other, "any other message type")                                                                        \
+	X(inner_not_ip, "user data is neither IPv4 nor IPv6")                                                          \
+	X(inner_truncated, "user data ends inside its IP header")                                                      \
+	X(inner_malformed, "inner IP version, header or total length is wrong")                                        \
+	X(inner_ext_too_long, "more than six inner IPv6 extension headers")                                            \
+	X(inner_l4_truncated, "user data ends inside its transport header")                                            \
+	X(inner_fragment, "later fragment of an inner packet")                                                         \
+	X(counted, "packets counted for a flow")                                                                       \
+	X(counted_octets, "inner IP bytes of these packets")                                                           \
+	X(copy, "packets already counted on another port")                                                             \
+	X(flow_new, "flows begun")                                                                                     \
+	X(flow_full, "packets without a flow: the table took no entry")                                                \
+	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
+	X(flow_restarted, "flows begun again because their tunnel has a new owner")                                    \
+	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
+	X(handed_off, "payload packets given to user space")                                                           \
+	X(handed_off_octets, "bytes of these records")                                                                 \
+	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
+	X(event_ring_full, "flow events lost because the ring was full")                                               \
+	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \
+	X(dropped, "verdict: dropped after counting")                                                                  \
+	X(passed, "verdict: passed to this host")                                                                      \
 	X(redirected, "verdict: sent out of the paired port")
 
 #define SNF_ENUM(name, text) SNF_C_##name,
@@ -94,11 +93,11 @@ struct port_stats {
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
 struct control {
-	__u64 clock_ns;	   /* replay: time of the packet being run; live: unused */
-	__u64 next_flow;   /* number of the next flow; only the programs write it */
-	__u32 generation;  /* changes when a tunnel or UE address changed its session */
-	__u32 epoch;	   /* number of the current interval; a change resets minima and maxima */
-	__u32 split_legs;  /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
+	__u64 clock_ns;	  /* replay: time of the packet being run; live: unused */
+	__u64 next_flow;  /* number of the next flow; only the programs write it */
+	__u32 generation; /* changes when a tunnel or UE address changed its session */
+	__u32 epoch;	  /* number of the current interval; a change resets minima and maxima */
+	__u32 split_legs; /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
 	__u32 pad[9];
 };
 _Static_assert(sizeof(struct control) == 64, "control is ABI");
@@ -189,10 +188,10 @@ struct flow {
 	__u32 generation;
 	__u16 app;
 	__u8 qfi[2];
-	__u8 ue_end;  /* enum snf_ue_end */
-	__u8 owner;   /* enum snf_role, two bits a direction: the port that counts it */
-	__u8 handed;  /* payload packets given to user space */
-	__u8 flags;   /* enum flow_flags */
+	__u8 ue_end; /* enum snf_ue_end */
+	__u8 owner;  /* enum snf_role, two bits a direction: the port that counts it */
+	__u8 handed; /* payload packets given to user space */
+	__u8 flags;  /* enum flow_flags */
 	/* second line */
 	union {
 		struct tcp_state tcp;
@@ -216,11 +215,11 @@ struct flow {
 	__u64 pad0;
 	/* fifth line: rarely */
 	__u64 first_ns;
-	__u64 number;	   /* unique for the life of the maps */
+	__u64 number;	    /* unique for the life of the maps */
 	__u8 address_a[16]; /* IPv6 in full; IPv4 as ::ffff:a.b.c.d */
 	__u8 address_b[16];
-	__u8 first_dir;	   /* direction of the first packet */
-	__u8 gtpu;	   /* 1: seen in a tunnel */
+	__u8 first_dir; /* direction of the first packet */
+	__u8 gtpu;	/* 1: seen in a tunnel */
 	__u8 pad1[14];
 };
 _Static_assert(sizeof(struct flow) == 320, "flow is ABI");
@@ -260,8 +259,8 @@ struct payload {
 	__u8 address_a[16];
 	__u8 address_b[16];
 	__u32 session;
-	__u32 seq; /* TCP: sequence number of data[0] */
-	__u16 length;	  /* bytes in data */
+	__u32 seq;	   /* TCP: sequence number of data[0] */
+	__u16 length;	   /* bytes in data */
 	__u16 wire_length; /* bytes of payload in the packet */
 	__u8 dir;
 	__u8 ue_end;

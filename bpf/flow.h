@@ -177,8 +177,8 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 
 /* The tunnel of the flow now belongs to another session, or to none: what was counted so far stays
  * with the old one, and the flow begins again. */
-static __always_inline void flow_restart(struct scratch *s, struct control *c, struct port_stats *st,
-					 struct flow *f, u32 session, u8 side)
+static __always_inline void flow_restart(struct scratch *s, struct control *c, struct port_stats *st, struct flow *f,
+					 u32 session, u8 side)
 {
 	fresh_flow(s, c, session, side);
 	emit_event(s, &s->fresh, st, SNF_FLOW_RESTART, f);

@@ -5,17 +5,17 @@
 
 #include "parse.h"
 
-#define GTPU_PORT 2152
+#define GTPU_PORT	    2152
 #define GTPU_MAX_EXTENSIONS 8
-#define GTPU_PSC 0x85
+#define GTPU_PSC	    0x85
 
-#define GTPU_ECHO_REQUEST 1
-#define GTPU_ECHO_RESPONSE 2
+#define GTPU_ECHO_REQUEST     1
+#define GTPU_ECHO_RESPONSE    2
 #define GTPU_ERROR_INDICATION 26
 #define GTPU_EXT_NOTIFICATION 31
-#define GTPU_TUNNEL_STATUS 253
-#define GTPU_END_MARKER 254
-#define GTPU_GPDU 255
+#define GTPU_TUNNEL_STATUS    253
+#define GTPU_END_MARKER	      254
+#define GTPU_GPDU	      255
 
 static __always_inline u32 gtpu_type_counter(u8 type)
 {

@@ -8,28 +8,28 @@
 
 #include "maps.h"
 
-#define MAX_OFFSET 1023 /* of a header; a mask, so that the verifier sees the bound */
-#define MAX_VLANS 3
+#define MAX_OFFSET	  1023 /* of a header; a mask, so that the verifier sees the bound */
+#define MAX_VLANS	  3
 #define MAX_IP_EXTENSIONS 6
 
-#define ETH_IPV4 0x0800
-#define ETH_IPV6 0x86dd
-#define ETH_8021Q 0x8100
+#define ETH_IPV4   0x0800
+#define ETH_IPV6   0x86dd
+#define ETH_8021Q  0x8100
 #define ETH_8021AD 0x88a8
-#define ETH_QINQ 0x9100
+#define ETH_QINQ   0x9100
 
-#define PROTO_HOPOPTS 0
-#define PROTO_ICMP 1
-#define PROTO_TCP 6
-#define PROTO_UDP 17
-#define PROTO_ROUTING 43
+#define PROTO_HOPOPTS  0
+#define PROTO_ICMP     1
+#define PROTO_TCP      6
+#define PROTO_UDP      17
+#define PROTO_ROUTING  43
 #define PROTO_FRAGMENT 44
-#define PROTO_AH 51
-#define PROTO_NONE 59
-#define PROTO_DSTOPTS 60
+#define PROTO_AH       51
+#define PROTO_NONE     59
+#define PROTO_DSTOPTS  60
 #define PROTO_MOBILITY 135
 
-#define FRAGMENT_NONE 0
+#define FRAGMENT_NONE  0
 #define FRAGMENT_FIRST 1
 #define FRAGMENT_LATER 2
 

@@ -90,18 +90,18 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 
 static __always_inline u32 inner_counter(u32 result)
 {
-	return result == PARSE_TRUNCATED ? SNF_C_inner_truncated :
-	       result == PARSE_MALFORMED ? SNF_C_inner_malformed :
-	       result == PARSE_TOO_LONG	 ? SNF_C_inner_ext_too_long :
-					   SNF_C_inner_not_ip;
+	return result == PARSE_TRUNCATED   ? SNF_C_inner_truncated
+	       : result == PARSE_MALFORMED ? SNF_C_inner_malformed
+	       : result == PARSE_TOO_LONG  ? SNF_C_inner_ext_too_long
+					   : SNF_C_inner_not_ip;
 }
 
 static __always_inline u32 outer_counter(u32 result)
 {
-	return result == PARSE_TRUNCATED ? SNF_C_ip_truncated :
-	       result == PARSE_MALFORMED ? SNF_C_ip_malformed :
-	       result == PARSE_TOO_LONG	 ? SNF_C_ip_ext_too_long :
-					   SNF_C_not_ip;
+	return result == PARSE_TRUNCATED   ? SNF_C_ip_truncated
+	       : result == PARSE_MALFORMED ? SNF_C_ip_malformed
+	       : result == PARSE_TOO_LONG  ? SNF_C_ip_ext_too_long
+					   : SNF_C_not_ip;
 }
 
 /* A tunnel packet: s->off at the UDP header. Returns 0 when s->inner holds user data, else a counter;

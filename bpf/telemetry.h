@@ -8,10 +8,10 @@
 
 #include "flow.h"
 
-#define NS_PER_US 1000
-#define GAP_CUT_US 1000000	    /* a longer pause is silence and no jitter */
-#define RTT_MAX_NS 10000000000ULL   /* an answer after ten seconds is an answer to something else */
-#define REORDER_NS 3000000	    /* a segment this soon after its successor was overtaken, not lost */
+#define NS_PER_US  1000
+#define GAP_CUT_US 1000000	  /* a longer pause is silence and no jitter */
+#define RTT_MAX_NS 10000000000ULL /* an answer after ten seconds is an answer to something else */
+#define REORDER_NS 3000000	  /* a segment this soon after its successor was overtaken, not lost */
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -133,7 +133,7 @@ static __always_inline void tcp_segment(struct scratch *s, struct flow *f, u32 d
 	t->probe_ns[d] = s->now_ns;
 }
 
-#define RTP_MAX_STEP 64	   /* a larger step of the sequence number is another stream (RFC 3550, A.1 uses 3000) */
+#define RTP_MAX_STEP   64  /* a larger step of the sequence number is another stream (RFC 3550, A.1 uses 3000) */
 #define RTP_MAX_MISSES 100 /* packets of other sources before the flow follows another one */
 
 static __always_inline void rtp_packet(void *data, void *end, struct scratch *s, struct flow *f, u32 d)

@@ -170,11 +170,12 @@ def _curve(path: Path | None) -> Any:
 
 
 @snf.command()
-def doctor() -> None:
+@click.option("--quiet", is_flag=True, help="Print only what is missing.")
+def doctor(quiet: bool) -> None:
     """Say what this host can do, and how to mend what it cannot."""
     from nf import doctor as checks
 
-    sys.exit(checks.main())
+    sys.exit(checks.main(quiet=quiet))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -34,6 +34,7 @@ __all__ = ["IDLE_S", "Pipeline", "Sink"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
+_UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
 _FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
 
@@ -170,7 +171,7 @@ class Pipeline:
         self._last_s = now_s
         out: list[RecordBatch] = []
         if len(batch):
-            subject, who = self._subjects(batch, now_s)
+            subject, who = self._subjects(batch, flows[rows], now_s)
             out = self.subscribers.update(
                 batch,
                 subject=subject,
@@ -186,7 +187,13 @@ class Pipeline:
         self._expire(keys, flows, now_s)
         return out
 
-    def _subjects(self, batch: FlowBatch, now_s: float) -> tuple[NDArray[np.int64], SubscriberNames]:
+    def begin(self, at_s: float) -> None:
+        """Let the next interval begin here: a replay passes over times without packets."""
+        self._last_s = at_s
+
+    def _subjects(
+        self, batch: FlowBatch, flows: NDArray[np.void], now_s: float
+    ) -> tuple[NDArray[np.int64], SubscriberNames]:
         """Return for each flow a dense number of who it belongs to, and the columns that say who that is.
 
         A flow without a session is asked for once more by its tunnels: its binding may have come
@@ -194,20 +201,15 @@ class Pipeline:
         """
         session = batch.session.copy()
         unknown: dict[int, str] = {}
-        for i in np.flatnonzero(session == 0):
-            number = int(batch.flow_id[i])
-            for address, teid in self.tunnels.receivers(number):
-                if binding := self.store.by_tunnel(address, teid, now_s):
-                    session[i] = binding.index
-                    break
-                unknown[i] = f"teid:{address}:0x{teid:08x}"
+        for i in np.flatnonzero(session == 0).tolist():
+            session[i], unknown[i] = self._late_session(int(batch.flow_id[i]), flows[i], now_s)
         sessions, subject = np.unique(session, return_inverse=True)
         names = SubscriberNames(subscriber=[], identity_source=[], dnn=[])
         for index in sessions.tolist():
             binding = self.store.by_index(index) if index else None
-            names.subscriber.append(self.store.subscriber(index, self.pseudonymiser) if binding else "unknown")
-            names.identity_source.append(binding.session.source if binding else "none")
-            names.dnn.append(binding.session.dnn if binding else "")
+            names.subscriber.append(self.store.subscriber(index, self.pseudonymiser))
+            names.identity_source.append(binding.whole.source if binding else "none")
+            names.dnn.append(binding.whole.dnn if binding else "")
         numbers: dict[str, int] = {}
         for i, name in unknown.items():
             if session[i]:
@@ -219,6 +221,18 @@ class Pipeline:
                 names.dnn.append("")
             subject[i] = numbers[name]
         return subject.astype(np.int64), names
+
+    def _late_session(self, number: int, flow: Any, now_s: float) -> tuple[int, str]:
+        """Return (session, "") when a flow's tunnel is bound by now, else (0, its name while unknown)."""
+        receivers = self.tunnels.receivers(number)
+        for address, teid in receivers:
+            if binding := self.store.by_tunnel(address, teid, now_s):
+                return binding.index, ""
+        if receivers:
+            address, teid = receivers[0]
+            return 0, f"teid:{address}:0x{teid:08x}"
+        end = int(flow["ue_end"]) if flow["ue_end"] < _UE_UNKNOWN else int(flow["first_dir"])
+        return 0, f"ue::{address_text(flow['address_b' if end else 'address_a'].tobytes())}"
 
     def _follow(
         self,

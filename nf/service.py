@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from gtp.events import SessionEvent
@@ -23,7 +24,7 @@ from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.records import Columns
 from nf.sessions import BindingStore
-from nf.settings import Interface, Policy, Role, Settings, StaticSession, diff
+from nf.settings import Interface, Limits, Policy, Role, Settings, StaticSession, diff
 from nf.tables import apply_changes
 
 __all__ = ["Service"]
@@ -50,29 +51,29 @@ class _PublisherSink:
 class Service:
     """One function: data plane, sessions, pipeline, publisher. ``apply`` may be called from any thread."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self) -> None:
         self.settings = Settings()
-        first = settings or Settings()
-        self.signatures = Signatures.load(first.applications)
-        self.plane = DataPlane(first.limits)
-        self.store = BindingStore(first.limits.sessions)
-        self.publisher = Publisher(first.export, first.nf_id)
+        self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.listeners: dict[str, N4Listener] = {}
+        self.started_s = time.time()
         self._tables = threading.Lock()  # store and kernel tables change together
         self._pipeline_lock = threading.Lock()  # a sweep, or a change of what it uses
         self._stop = threading.Event()
-        self._started_s = time.time()
+        self._random = Pseudonymiser(b"", 0)  # names while no key is configured
+        self._build(self.settings)
+        self.publisher.start()
+
+    def _build(self, settings: Settings) -> None:
+        """Make data plane, store and pipeline of the sizes that the settings say."""
+        self.plane = DataPlane(settings.limits)
+        self.store = BindingStore(settings.limits.sessions)
         self.pipeline = Pipeline(
             self.plane,
-            self.signatures,
+            Signatures.load(settings.applications),
             self.store,
-            _pseudonymiser(first),
+            self._random,
             _PublisherSink(self.publisher),
             clock_offset_s=time.time() - time.monotonic(),
-        )
-        self.publisher.start()
-        self.settings = Settings(
-            nf_id=first.nf_id, applications=first.applications, export=first.export, limits=first.limits
         )
 
     # -- settings ----------------------------------------------------------
@@ -83,6 +84,8 @@ class Service:
         Raises BadSettings with the path of the setting that could not be put in force.
         """
         steps: dict[str, Callable[[Any, Any], Sequence[_Undo]]] = {
+            "limits": self._apply_limits,
+            "nf_id": self._apply_nf_id,
             "applications": self._apply_applications,
             "privacy": self._apply_privacy,
             "policies": self._apply_policies,
@@ -99,27 +102,39 @@ class Service:
                     for inverse in step(*changed[part]):
                         undo.callback(inverse)
             undo.pop_all()
-        for part in changed.keys() & {"limits", "nf_id"}:
-            log.warning("%s takes effect at the next start", part)
         self.settings = new
 
+    def _apply_limits(self, old: Any, new: Limits) -> Sequence[_Undo]:
+        """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
+        if self.plane.attached or len(self.store):
+            log.warning("the table sizes take effect at the next start")
+            return []
+        with self._pipeline_lock, self._tables:
+            self.plane.close()
+            self._build(replace(self.settings, limits=new))
+        return []
+
+    def _apply_nf_id(self, old: str, new: str) -> Sequence[_Undo]:
+        self.publisher.nf_id = new
+        return [lambda: setattr(self.publisher, "nf_id", old)]
+
     def _apply_applications(self, old: Any, new: Any) -> Sequence[_Undo]:
-        before, after = self.signatures, Signatures.load(new)
+        before, after = self.pipeline.signatures, Signatures.load(new)
         self._use_signatures(after)
         return [lambda: self._use_signatures(before)]
 
     def _use_signatures(self, signatures: Signatures) -> None:
         with self._pipeline_lock:
-            self.signatures = self.pipeline.signatures = self.pipeline.namer.signatures = signatures
+            self.pipeline.signatures = self.pipeline.namer.signatures = signatures
 
     def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
         before = self.pipeline.pseudonymiser
-        self.pipeline.pseudonymiser = _pseudonymiser(Settings(privacy=new))
+        self.pipeline.pseudonymiser = Pseudonymiser(new.key, new.epoch) if new.key else self._random
         return [lambda: setattr(self.pipeline, "pseudonymiser", before)]
 
     def _apply_policies(self, old: tuple[Policy, ...], new: tuple[Policy, ...]) -> Sequence[_Undo]:
         for policy in new:
-            if policy.application and not self.signatures.number(policy.application):
+            if policy.application and not self.pipeline.signatures.number(policy.application):
                 raise BadSettings(
                     f"No application is named {policy.application}.",
                     f"/snf-policies:policies/policy[name='{policy.name}']/application",
@@ -230,7 +245,3 @@ class Service:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _pseudonymiser(settings: Settings) -> Pseudonymiser:
-    return Pseudonymiser(settings.privacy.key, settings.privacy.epoch)

@@ -177,7 +177,8 @@ def read_body(r: Reader) -> Body:
     """Read the elements of a message; unknown ones are passed over. Raises CodecError."""
     b = Body()
     for kind, value in ie.walk(r):
-        _read_rule(kind, value, b) or _read_plain(kind, value, b)
+        if not _read_rule(kind, value, b):
+            _read_plain(kind, value, b)
     return b
 
 

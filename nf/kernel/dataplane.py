@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import mmap
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -122,22 +120,22 @@ class DataPlane:
     # -- programs ---------------------------------------------------------
 
     def _compile(self, limits: Limits, replay: bool) -> Any:
-        with _captured_stderr() as log:
+        with source.captured_stderr() as log:
             try:
                 return self._BPF(text=source.text(), cflags=source.flags(limits, replay=replay))
             except Exception as error:  # bcc raises bare Exception
                 raise Unsupported(
-                    f"The kernel programs do not compile or their maps cannot be made: {_last_line(log) or error}.",
+                    f"The kernel programs do not compile or their maps cannot be made: {source.last_line(log) or error}.",
                     "Run: snf doctor",
                 ) from None
 
     def _load(self, name: str, tail: int | None = None) -> Any:
-        with _captured_stderr() as log:
+        with source.captured_stderr() as log:
             try:
                 program = self._bpf.load_func(name, self._BPF.XDP)
             except Exception:
                 raise Unsupported(
-                    f"The kernel refused the program {name}: {_last_line(log)}.", "Run: snf doctor"
+                    f"The kernel refused the program {name}: {source.last_line(log)}.", "Run: snf doctor"
                 ) from None
         if tail is not None:
             table = self._bpf["next_program"]
@@ -192,15 +190,15 @@ class DataPlane:
         }[interface.xdp]
         if replaces:  # left by a process that was killed; it may sit in the other mode
             for flag in (_DRV, _SKB):
-                with contextlib.suppress(Exception), _captured_stderr():
+                with contextlib.suppress(Exception), source.captured_stderr():
                     self._BPF.remove_xdp(link.name, flag)
         why = ""
         for mode, flag in tries:
-            with _captured_stderr() as log:
+            with source.captured_stderr() as log:
                 try:
                     self._BPF.attach_xdp(link.name, program, flag | _NO_REPLACE)
                 except Exception as error:
-                    why = _last_line(log) or str(error)
+                    why = source.last_line(log) or str(error)
                     continue
             return mode
         raise AttachRefused(
@@ -212,7 +210,7 @@ class DataPlane:
         """Take the program off an interface."""
         attached = self._attached.pop(name)
         flag = _DRV if attached.xdp_mode == "native" else _SKB
-        with contextlib.suppress(Exception), _captured_stderr():  # the device may be gone
+        with contextlib.suppress(Exception), source.captured_stderr():  # the device may be gone
             self._BPF.remove_xdp(attached.link.name, flag)
         if attached.interface.mode is Mode.MIRROR:
             with contextlib.suppress(SnfError):
@@ -389,22 +387,3 @@ class DataPlane:
         del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._bpf.cleanup()
-
-
-@contextlib.contextmanager
-def _captured_stderr() -> Any:
-    """Keep what the compiler and the verifier print on file descriptor 2."""
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as log:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield log
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def _last_line(log: IO[bytes]) -> str:
-    log.seek(0)
-    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""

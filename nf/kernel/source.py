@@ -6,15 +6,19 @@ bcc rewrites map calls in the main file only, so the headers of ``bpf/`` are put
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import re
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from nf.settings import Limits
 
-__all__ = ["BPF_DIR", "Counter", "counters", "flags", "text"]
+__all__ = ["BPF_DIR", "Counter", "captured_stderr", "counters", "flags", "last_line", "text", "use_shim"]
 
 BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
 
@@ -79,3 +83,23 @@ def flags(limits: Limits, *, replay: bool) -> list[str]:
 def use_shim() -> None:
     """Point bcc at our headers; must happen before the first program is compiled."""
     os.environ["BCC_KERNEL_SOURCE"] = str(BPF_DIR)
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[IO[bytes]]:
+    """Keep what the compiler and the verifier print on file descriptor 2."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield log
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def last_line(log: IO[bytes]) -> str:
+    """Return the last line that says something: of a verifier log, the reason."""
+    log.seek(0)
+    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""

@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 import sys
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ class TestRun:
         if _libc.syscall(self._number, _PROG_TEST_RUN, self._ref, self._size) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        return self._attr.retval
+        return int(self._attr.retval)
 
 
 def read_map(
@@ -122,7 +123,7 @@ def read_map(
         attr.in_batch = cursor.ctypes.data
 
 
-def update_batch(fd: int, keys: NDArray[np.void], values: NDArray[np.generic]) -> int:
+def update_batch(fd: int, keys: NDArray[Any], values: NDArray[Any]) -> int:
     """Write all entries; return how many were written (fewer when the map is full)."""
     keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
     if not len(keys):

@@ -90,6 +90,7 @@ class Replay:
                 if boundary:
                     self._sweep(boundary)
                 boundary = (at_ns // self._interval_ns + 1) * self._interval_ns
+                self.pipeline.begin((boundary - self._interval_ns) / 1e9)
             result.packets += 1
             ethernet = to_ethernet(frame, link)
             if ethernet is None:
@@ -119,7 +120,7 @@ class Replay:
         try:
             verdict = self.plane.run(frame, at_ns, role)
         except OSError as error:
-            self.result.skipped[f"refused by the kernel ({errno.errorcode.get(error.errno, error.errno)})"] += 1
+            self.result.skipped[f"refused by the kernel ({errno.errorcode.get(error.errno or 0, error.errno)})"] += 1
             return
         if self.plane.next_flow != flows and (not self._files or self._files[-1] != index):
             self._starts.append(flows)

@@ -197,9 +197,9 @@ class BindingStore:
             if ue not in _ues(binding.session) and self._ues.get(ue) is binding:
                 del self._ues[ue]
                 changes.append(DropUe(*ue))
-        for key in _keys(part.tunnels) - _keys(binding.session.tunnels):
-            if self._tunnels.get(key) is binding:
-                changes += self._release_tunnel(key, binding, event.at_s)
+        for left in _keys(part.tunnels) - _keys(binding.session.tunnels):
+            if self._tunnels.get(left) is binding:
+                changes += self._release_tunnel(left, binding, event.at_s)
         return changes
 
     def _set_part(self, binding: Binding, session: Session) -> None:
@@ -243,8 +243,8 @@ class BindingStore:
 
     def _down(self, binding: Binding, at_s: float, reason: str) -> list[TableChange]:
         binding.last_s, binding.ended_by = at_s, reason
-        for key in binding.parts:
-            del self._by_key[key]
+        for part in binding.parts:
+            del self._by_key[part]
         del self._bindings[binding.index]
         self._ended.append(binding)
         self._history.append(binding)

@@ -1,0 +1,100 @@
+"""``snf run``: the function, its configuration, and the server that changes it, from start to end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgmt.datastore import Datastore
+from mgmt.server import NetconfServer
+from mgmt.state import InterfaceState, StateTree
+from nf.errors import SnfError
+from nf.service import Service
+
+__all__ = ["Options", "serve", "state_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    state_dir: Path
+    users: Path
+    host_key: Path | None
+    startup: Path | None
+    address: str
+    port: int
+
+
+def serve(options: Options, stop: threading.Event, ready: Callable[[str], object]) -> None:
+    """Run until *stop* is set; *ready* is told once when the function answers.
+
+    Raises SnfError with a sentence when it cannot start.
+    """
+    try:
+        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SnfError(f"The state directory {options.state_dir} cannot be made: {error.strerror}.") from None
+    startup = options.startup.read_bytes() if options.startup else None
+    with ExitStack() as stack:
+        service = stack.enter_context(Service())
+        datastore = Datastore(options.state_dir, service, startup)
+        server = NetconfServer(
+            datastore,
+            lambda: state_of(service),
+            address=options.address,
+            port=options.port,
+            host_key_file=options.host_key,
+            users_file=options.users,
+        )
+        server.start()
+        stack.callback(server.stop)
+        ready(f"snf: NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}")
+        threading.Thread(target=_stop_when, args=(stop, service), name="stop", daemon=True).start()
+        service.run()
+
+
+def _stop_when(stop: threading.Event, service: Service) -> None:
+    stop.wait()
+    service.stop()
+
+
+def state_of(service: Service) -> StateTree:
+    """Return the operational state: what the function knows about itself now."""
+    plane, publisher = service.plane, service.publisher
+    interfaces: dict[str, InterfaceState] = {}
+    for name, attached in list(plane.attached.items()):
+        counters = plane.read_counters(name)
+        interfaces[name] = {
+            "device": attached.link.name,
+            "attached_mode": attached.xdp_mode,
+            "program_id": attached.program_id,
+            "packets": counters["frames"],
+            "octets": counters["octets"],
+            "counters": counters,
+        }
+    for name, listener in list(service.listeners.items()):
+        counters = dict(listener.counters)
+        interfaces[name] = {
+            "device": listener.ifname,
+            "attached_mode": "socket",
+            "packets": counters.get("n4_frames", 0),
+            "counters": counters,
+        }
+    total, published = plane.read_counters(), publisher.status()
+    return {
+        "started_s": service.started_s,
+        "interfaces": interfaces,
+        "data_plane": {**total, "refused_entries": plane.refused_entries, **service.store.counters},
+        "sessions": dict(service.store.count_by_source()),
+        "exporter": {
+            "octets_sent": published["exported_bytes"],
+            "records": published["records"],
+            "dropped": published["dropped_messages"],
+            "subscribers": publisher.subscriptions,
+            "inspected_octets": total["octets"],
+        },
+    }
