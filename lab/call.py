@@ -21,7 +21,7 @@ _CLOCK_HZ = 90_000  # RTP clock of video (RFC 3551)
 _open: set[RTCPeerConnection] = set()
 
 
-class Picture(MediaStreamTrack):
+class Picture(MediaStreamTrack):  # type: ignore[misc,unused-ignore]
     """A moving pattern: cheap to draw, not trivial to encode."""
 
     kind = "video"
@@ -51,17 +51,17 @@ def _connection(address: str) -> RTCPeerConnection:
     peer.addTrack(Picture())
     sink = MediaBlackhole()
 
-    @peer.on("track")
     async def take(track: MediaStreamTrack) -> None:
         sink.addTrack(track)
         await sink.start()
 
-    @peer.on("connectionstatechange")
     async def changed() -> None:
         if peer.connectionState in ("failed", "closed"):
             await peer.close()
             _open.discard(peer)
 
+    peer.on("track", take)
+    peer.on("connectionstatechange", changed)
     _open.add(peer)
     return peer
 

@@ -126,7 +126,7 @@ async def _web(ue: Ue, service: Service) -> None:
 
 
 async def _web3(ue: Ue, service: Service) -> None:
-    from lab.http3 import fetch  # noqa: PLC0415  (only this client needs it)
+    from lab.http3 import fetch
 
     address = await ue.resolve(service.names[0])
     start = time.monotonic()
@@ -166,7 +166,7 @@ async def _download(ue: Ue, service: Service) -> None:
 
 
 async def _call(ue: Ue, service: Service) -> None:
-    from lab import call  # noqa: PLC0415  (aiortc takes a second to load)
+    from lab import call
 
     async with ue.https(service.names[0]) as connection:
         peer, offered = await call.offer(ue.address)

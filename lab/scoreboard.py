@@ -44,7 +44,7 @@ class Scoreboard:
         self.rows: dict[tuple[str, str], Row] = {}
         self.records = 0
         self.scores: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)  # (subscriber, class)
-        self.seen: dict[str, list[float]] = defaultdict(list)  # application: times it was heard
+        self.heard: dict[str, float] = {}  # class: time of its last record
 
     def feed(self, record: Mapping[str, Any], at_s: float) -> None:
         """Take one record."""
@@ -52,7 +52,7 @@ class Scoreboard:
         subscriber, app, app_class = record["subscriber"], record["app"] or "?", record["class"]
         row = self.rows.setdefault((subscriber, app), Row(subscriber, app, app_class))
         row.last, row.heard_s, row.app_class = record, at_s, app_class
-        self.seen[app].append(at_s)
+        self.heard[app_class] = at_s
         mos = record["mos"]
         if mos is not None and not math.isnan(mos):
             row.mos = mos
@@ -60,9 +60,10 @@ class Scoreboard:
             self.scores[subscriber, app_class].append((at_s, mos))
 
     def fresh(self, now_s: float) -> list[Row]:
-        """Return the rows that have news, worst score first within a subscriber."""
+        """Return the rows that have news, in the order of the names."""
         rows = [r for r in self.rows.values() if now_s - r.heard_s <= _FRESH_S and r.subscriber in self.names]
-        return sorted(rows, key=lambda r: (self.names[r.subscriber], r.app))
+        order = {pseudonym: n for n, pseudonym in enumerate(self.names)}
+        return sorted(rows, key=lambda r: (order[r.subscriber], r.app))
 
     def mean(self, subscriber: str, app_class: str, from_s: float, to_s: float) -> float:
         """Return the mean score of a subscriber and class in a time, NaN without one."""
@@ -72,9 +73,9 @@ class Scoreboard:
         """Return the classes in which a subscriber was scored."""
         return sorted(c for s, c in self.scores if s == subscriber)
 
-    def last_heard(self, app: str) -> float:
-        """Return when an application was last heard of, -inf if never."""
-        return max(self.seen.get(app, ()), default=-math.inf)
+    def last_heard(self, app_class: str) -> float:
+        """Return when a class was last heard of, -inf if never."""
+        return self.heard.get(app_class, -math.inf)
 
 
 def _mean(values: Iterable[float]) -> float:

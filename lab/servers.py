@@ -152,7 +152,7 @@ async def _http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
             posted = await reader.readexactly(int(fields.get("content-length", 0)))
             if method == "POST" and path == "/offer":
-                from lab.call import answer  # noqa: PLC0415  (aiortc takes a second to load)
+                from lab.call import answer
 
                 here = writer.get_extra_info("sockname")[0]
                 body = json.dumps(await answer(json.loads(posted), here)).encode()

@@ -52,8 +52,8 @@ class TestTable:
 
         head, line = plain_table(board.fresh(2)).splitlines()
 
-        assert head.split() == "subscriber app class down up access core loss MOS suspect".split()
-        assert line.split() == "00000000 youtube video 2.500 0.001 21 - 2.1% 4.00 loss".split()
+        assert head.split() == ["subscriber", "app", "class", "down", "up", "access", "core", "loss", "MOS", "suspect"]
+        assert line.split() == ["00000000", "youtube", "video", "2.500", "0.001", "21", "-", "2.1%", "4.00", "loss"]
 
     def test_an_old_row_leaves(self, board):
         board.feed(record(), 1)

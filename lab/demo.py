@@ -1,0 +1,277 @@
+"""The demonstration: an embedded mobile network, the function beside it, and what an operator sees.
+
+    python -m lab.demo [--seconds N]
+
+Builds the lab, starts ``snf run`` with an empty configuration on mirror ports of N3 and N4, configures it over
+NETCONF, subscribes over ZeroMQ. Half-way one subscriber's radio turns bad, another one is handed over to a
+new gNB, and a policy goes from inspect to suppress. Exit 0 when all of that was seen, 1 with a sentence if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from lab import plan
+from lab.impair import Impairment
+from lab.lab import Lab
+from lab.net import LabError, inside, interruptible
+from lab.operator import ENDPOINT, Operator
+from lab.scoreboard import Scoreboard, plain_table, rich_table, short
+from nf.errors import SnfError
+from nf.privacy import Pseudonymiser
+from nf.publish.client import Subscriber
+from nf.publish.wire import Message
+
+__all__ = ["main"]
+
+USES = (
+    ("video", "chat"),
+    ("movie",),
+    ("live",),
+    ("call",),
+    ("web", "web3"),
+    ("download",),
+    ("social", "chat"),
+    ("voice",),
+    ("game", "web"),
+    ("video", "game", "chat"),
+)
+UNLUCKY, MOVER = "ue10", "ue2"
+SUPPRESSED = "download"  # the class whose policy is edited
+BAD_UPLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.03, rate_bps=0.4e6)
+BAD_DOWNLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.04, rate_bps=0.7e6)
+SETTLE_S = 8.0  # after a start or a change: not counted in a comparison
+FALL = 0.5  # of the mean score: what counts as visible
+PLAIN_EVERY_S = 10.0
+
+
+@dataclass(slots=True)
+class Event:
+    """Something that happens at a time of the demonstration; ``does`` returns what to say about it."""
+
+    at_s: float
+    does: Callable[[], str]
+
+
+class Screen:
+    """A live table on a terminal, a table each ten seconds elsewhere."""
+
+    def __init__(self, console: Console, board: Scoreboard, seconds: float) -> None:
+        self._console, self._board, self._seconds = console, board, seconds
+        self._said: list[str] = []
+        self._plain_at = PLAIN_EVERY_S
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self.marked = ""
+
+    def __enter__(self) -> Screen:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, now_s: float, sentence: str) -> None:
+        """Tell of an event."""
+        line = f"{now_s:4.0f} s  {sentence}"
+        self._said.append(line)
+        if not self._live:
+            print(line, flush=True)
+
+    def show(self, now_s: float) -> None:
+        """Draw what is known now."""
+        rows = self._board.fresh(now_s)
+        if self._live:
+            title = f"SuperNetflow  {now_s:3.0f} of {self._seconds:.0f} s  {self._board.records} records"
+            table = rich_table(rows, title, self.marked)
+            self._live.update(Group(table, Text("\n".join(["", *self._said]))), refresh=True)
+        elif now_s >= self._plain_at:
+            self._plain_at += PLAIN_EVERY_S
+            print(f"\n{now_s:4.0f} s, {self._board.records} records\n{plain_table(rows)}\n", flush=True)
+
+    def finish(self) -> None:
+        """Leave the last picture on the terminal."""
+        if self._live:
+            self._live.stop()
+            self._live.transient = False
+            self._console.print(rich_table(self._board.fresh(self._seconds), "SuperNetflow", self.marked))
+            for line in self._said:
+                self._console.print(line, highlight=False)
+
+
+def records(message: Message) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a batch, with the class from its topic."""
+    app_class = message.topic.split("/")[2]
+    columns = message.columns
+    for i in range(message.header.rows):
+        yield {name: column[i] for name, column in columns.items()} | {"class": app_class}
+
+
+class Demo:
+    """One demonstration on a lab that is up and a function that is configured."""
+
+    def __init__(self, lab: Lab, operator: Operator, console: Console, seconds: float, key: bytes) -> None:
+        self.lab, self.operator, self.seconds = lab, operator, seconds
+        name_of = Pseudonymiser(key, 1).name
+        self.pseudonyms = {ue.name: name_of(ue.imsi) for ue in lab.subscribers.values()}
+        self.board = Scoreboard({p: n for n, p in self.pseudonyms.items()})
+        self.screen = Screen(console, self.board, seconds)
+        self.bad_s, self.moved_s, self.policy_s = seconds * 0.4, seconds * 0.52, seconds * 0.64
+        self.health: Mapping[str, Any] = {}
+
+    def play(self) -> None:
+        """Run the story to its end; raises LabError when a part of the lab ends before."""
+        todo = [
+            Event(self.bad_s, self._bad_radio),
+            Event(self.moved_s, self._handover),
+            Event(self.policy_s, self._policy),
+        ]
+        with ExitStack() as stack:
+            with inside(self.lab.net.path("ops")):  # ZeroMQ's own thread is started here, and stays
+                bus = stack.enter_context(Subscriber(ENDPOINT, ["qoe.v1/", "health.v1/"]))
+            screen = stack.enter_context(self.screen)
+            self.lab.announce_all()
+            self.lab.start_clients()
+            start = time.monotonic()
+            screen.say(0, f"{len(self.pseudonyms)} subscribers announced by PFCP, their applications start")
+            while (now := time.monotonic() - start) < self.seconds:
+                if todo and now >= todo[0].at_s:
+                    screen.say(now, todo.pop(0).does())
+                message = bus.receive(0.5)
+                if message is not None and message.topic.startswith("qoe.v1/"):
+                    for record in records(message):
+                        self.board.feed(record, time.monotonic() - start)
+                elif message is not None:
+                    self.health = {name: column[0] for name, column in message.columns.items()}
+                screen.show(now)
+                self.lab.check()
+            screen.finish()
+
+    def _bad_radio(self) -> str:
+        self.lab.radio(UNLUCKY, uplink=BAD_UPLINK, downlink=BAD_DOWNLINK)
+        self.screen.marked = self.pseudonyms[UNLUCKY]
+        return (
+            f"the radio of {short(self.pseudonyms[UNLUCKY])} turns bad: +{BAD_DOWNLINK.delay_ms:.0f} ms each way, "
+            f"{BAD_DOWNLINK.loss:.0%} loss, {BAD_DOWNLINK.rate_bps / 1e6:.1f} Mbit/s"
+        )
+
+    def _handover(self) -> str:
+        site = self.lab.handover(MOVER)
+        return f"{short(self.pseudonyms[MOVER])} is handed over to the gNB {site}"
+
+    def _policy(self) -> str:
+        self.operator.suppress()
+        return f"the orchestrator edits the policy of {SUPPRESSED}s from inspect to suppress, and commits"
+
+    # -- what came of it --------------------------------------------------
+
+    def comparison(self) -> list[tuple[str, str, float, float]]:
+        """Return (subscriber, class, mean before, mean after) around the time the radio turned bad."""
+        return [
+            (
+                pseudonym,
+                app_class,
+                self.board.mean(pseudonym, app_class, SETTLE_S, self.bad_s),
+                self.board.mean(pseudonym, app_class, self.bad_s + SETTLE_S, self.seconds),
+            )
+            for pseudonym in self.pseudonyms.values()
+            for app_class in self.board.classes(pseudonym)
+        ]
+
+    def failures(self) -> list[str]:
+        """Return a sentence for each thing that should have been seen and was not."""
+        failed = [
+            f"No scored record came for subscriber {short(p)} ({name})."
+            for name, p in self.pseudonyms.items()
+            if not self.board.classes(p)
+        ]
+        classes = {app_class for _, app_class in self.board.scores}
+        if len(classes) < 5:
+            failed.append(f"Only {len(classes)} application classes were scored: {', '.join(sorted(classes))}.")
+        falls = [b - a for p, _, b, a in self.comparison() if p == self.pseudonyms[UNLUCKY] and not math.isnan(b - a)]
+        if not falls or max(falls) < FALL:
+            failed.append(f"The scores of {short(self.pseudonyms[UNLUCKY])} did not fall by {FALL} on the bad radio.")
+        mover = self.pseudonyms[MOVER]
+        if not any(t > self.moved_s + SETTLE_S for (p, _), s in self.board.scores.items() if p == mover for t, _ in s):
+            failed.append(f"Subscriber {short(mover)} was not seen after its handover.")
+        if not SETTLE_S < self.board.last_heard(SUPPRESSED) <= self.policy_s + SETTLE_S:
+            failed.append(f"A {SUPPRESSED} was not published before its policy became suppress, or still was after it.")
+        return failed
+
+    def summary(self) -> str:
+        """Return the closing words."""
+        lines = [f"{'subscriber':10}  {'class':13}  MOS before  after  change"]
+        for subscriber, app_class, before, after in self.comparison():
+            change = "" if math.isnan(before + after) else f"{after - before:+.2f}"
+            cells = ["-" if math.isnan(v) else f"{v:.2f}" for v in (before, after)]
+            mark = "  <- bad radio" if subscriber == self.pseudonyms[UNLUCKY] else ""
+            lines.append(
+                f"{short(subscriber):10}  {app_class:13}  {cells[0]:>10}  {cells[1]:>5}  {change:>6}{mark}".rstrip()
+            )
+        inspected, exported = (float(self.health.get(k, 0)) for k in ("inspected_bytes", "exported_bytes"))
+        ratio = f"{exported / inspected:.3%}" if inspected else "unknown"
+        lines += [
+            "",
+            f"{inspected / 1e6:.1f} MB inspected, {exported / 1e3:.1f} kB published: output is {ratio} of input",
+            *(f"{name}: {mode}" for name, mode in self.operator.attached().items()),
+        ]
+        return "\n".join(lines)
+
+
+def show(seconds: float) -> int:
+    """Build, play, tear down; returns the exit status."""
+    console = Console()
+    key = secrets.token_bytes(32)
+    with interruptible(), ExitStack() as stack:
+        print(
+            f"Building the network: gNB, UPF, SMF, data network and {len(USES)} subscribers in namespaces ...",
+            flush=True,
+        )
+        lab = stack.enter_context(Lab(plan.subscribers(*USES)))
+        print("Starting snf run with an empty configuration ...", flush=True)
+        operator = stack.enter_context(Operator(lab))
+        operator.start_function()
+        operator.configure(key)
+        print(f"Configured over NETCONF: {', '.join(f'{n} {m}' for n, m in operator.attached().items())}.", flush=True)
+        demo = Demo(lab, operator, console, seconds, key)
+        demo.play()
+        print(f"\n{demo.summary()}\n", flush=True)
+        failed = demo.failures()
+    for sentence in failed:
+        print(f"demo: {sentence}", file=sys.stderr)
+    if not failed:
+        print("The network is gone; nothing was left behind.")
+    return 1 if failed else 0
+
+
+def main() -> None:
+    """Run the demonstration."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seconds", type=float, default=84, help="length of the story (40 to 170)")
+    args = parser.parse_args()
+    if not 40 <= args.seconds <= 170:
+        parser.error("a story takes 40 to 170 seconds")
+    try:
+        sys.exit(show(args.seconds))
+    except KeyboardInterrupt:
+        print("\nInterrupted; the network is gone.", file=sys.stderr)
+        sys.exit(130)
+    except (LabError, SnfError) as error:
+        sys.exit(f"demo: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The operator's side of the demonstration: keys, the function's process, and NETCONF.
+
+The function starts with nothing but who may log in. Everything else comes by NETCONF from the
+namespace ``ops``, over the management network.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from lab import plan
+from lab.lab import Lab
+from lab.net import LabError, inside
+from mgmt.client import Client, connect
+from nf.errors import SnfError
+
+__all__ = ["ENDPOINT", "NETCONF_PORT", "PART", "Operator", "exporter", "interfaces", "key_pair", "policy", "privacy"]
+
+NETCONF_PORT = 830
+ENDPOINT = f"tcp://{plan.PROBE}:5556"
+PART = "snf"  # the function's name among the processes of the lab
+USER = "operator"
+POLICY = "downloads"
+_START_S = 20.0
+_IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
+_IANA = "urn:ietf:params:xml:ns:yang:iana-if-type"
+_SNF = "urn:supernetflow:yang:snf-"
+
+
+def key_pair(file: Path) -> str:
+    """Write a new OpenSSH private key, readable by its owner only; returns the public key as one line."""
+    private = ed25519.Ed25519PrivateKey.generate()
+    file.touch(mode=0o600)
+    file.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+    )
+    public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return public.decode()
+
+
+def interfaces(ports: Mapping[str, str], mode: str = "mirror") -> str:
+    """Return the configuration of ports, device to role, as XML."""
+    entries = (
+        f'<interface><name>{name}</name><type xmlns:ianaift="{_IANA}">ianaift:ethernetCsmacd</type>'
+        f'<capture xmlns="{_SNF}interfaces"><role>{role}</role><mode>{"mirror" if role == "n4" else mode}</mode>'
+        "</capture></interface>"
+        for name, role in ports.items()
+    )
+    return f'<interfaces xmlns="{_IF}">{"".join(entries)}</interfaces>'
+
+
+def privacy(key: bytes, epoch: int = 1) -> str:
+    """Return the key of the pseudonyms as XML."""
+    text = base64.b64encode(key).decode()
+    return f'<privacy xmlns="{_SNF}privacy"><key>{text}</key><epoch>{epoch}</epoch></privacy>'
+
+
+def exporter(endpoint: str = ENDPOINT, batch_ms: int = 2000) -> str:
+    """Return the publisher as XML."""
+    return (
+        f'<exporter xmlns="{_SNF}export"><endpoint>{endpoint}</endpoint>'
+        f"<batch-interval>{batch_ms}</batch-interval></exporter>"
+    )
+
+
+def policy(action: str, app_class: str = "download", name: str = POLICY) -> str:
+    """Return the policy of a class as XML."""
+    return (
+        f'<policies xmlns="{_SNF}policies"><policy><name>{name}</name>'
+        f"<application-class>{app_class}</application-class><action>{action}</action></policy></policies>"
+    )
+
+
+class Operator:
+    """One orchestrator with one NETCONF session to one function."""
+
+    def __init__(self, lab: Lab, *, namespace: str = "probe", address: str = plan.PROBE) -> None:
+        self.lab, self.address, self.namespace = lab, address, namespace
+        self.state = lab.folder / "state"
+        self.users, self.key_file = lab.folder / "users", lab.folder / "operator.key"
+        self._host_key_file = lab.folder / "host.key"
+        self._session: ExitStack | None = None
+        self._client: Client | None = None
+        if not self.users.exists():
+            self.users.write_text(f"{USER} {key_pair(self.key_file)} {USER}\n", encoding="ascii")
+            public = key_pair(self._host_key_file)
+            self._host_key_file.with_suffix(".pub").write_text(public + "\n", encoding="ascii")
+
+    def __enter__(self) -> Operator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.disconnect()
+
+    def command(self) -> list[str]:
+        """Return the command line of the function."""
+        return [
+            *(sys.executable, "-m", "mgmt.cli", "run", "--verbose"),
+            *("--state-dir", str(self.state), "--users", str(self.users), "--host-key", str(self._host_key_file)),
+            *("--netconf", f"{self.address}:{NETCONF_PORT}"),
+        ]
+
+    def start_function(self) -> None:
+        """Start ``snf run`` in its namespace and wait until it takes a session; raises LabError when it does not."""
+        self.lab.start_inside(PART, self.namespace, *self.command())
+        until = time.monotonic() + _START_S
+        while True:
+            try:
+                self.connect()
+                return
+            except SnfError as error:
+                self.lab.check()
+                if time.monotonic() > until:
+                    raise LabError(f"snf run takes no NETCONF session: {error} {self.lab.log(PART)}") from None
+                time.sleep(0.2)
+
+    def connect(self) -> None:
+        """Open the NETCONF session from the management network."""
+        self.disconnect()
+        host_key = self._host_key_file.with_suffix(".pub").read_text(encoding="ascii")
+        where = "ops" if self.namespace == "probe" else self.namespace
+        with ExitStack() as stack, inside(self.lab.net.path(where)):
+            self._client = stack.enter_context(connect(self.address, NETCONF_PORT, USER, self.key_file, host_key))
+            self._session = stack.pop_all()
+
+    def disconnect(self) -> None:
+        """Close the NETCONF session, if there is one."""
+        session, self._session, self._client = self._session, None, None
+        if session is not None:
+            session.close()
+
+    @property
+    def client(self) -> Client:
+        """The open session."""
+        if self._client is None:
+            raise LabError("there is no NETCONF session. Call connect() first.")
+        return self._client
+
+    def configure(self, key: bytes) -> None:
+        """Give the function its ports, the key of its pseudonyms, its bus and its policies: one edit, one commit."""
+        ports = interfaces({"n3": "n3", "n4": "n4"})
+        self.client.change(ports + privacy(key) + exporter() + policy("inspect"))
+
+    def suppress(self) -> None:
+        """Change the policy of downloads from inspect to suppress."""
+        self.client.change(policy("suppress"))
+
+    def attached(self) -> dict[str, str]:
+        """Return how each port is attached, as the function reports it: native, generic or socket."""
+        data = self.client.state(f'<interfaces xmlns="{_IF}"/>')
+        here = {"if": _IF, "snf": f"{_SNF}interfaces"}
+        return {
+            entry.findtext("if:name", "?", here): entry.findtext(
+                "snf:capture/snf:state/snf:attached-mode", "not attached", here
+            )
+            for entry in data.iter(f"{{{_IF}}}interface")
+        }
