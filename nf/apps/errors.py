@@ -1,4 +1,4 @@
-"""Why bytes gave no name.
+"""Why bytes gave no name. All are expected events: a caller counts them, and nothing else leaves a parser.
 
 NoName            the family
 ├── NotThis       another protocol: try the next parser

@@ -1,46 +1,54 @@
-"""The host of an HTTP/1 request (RFC 9112, 3.2), also of CONNECT, and of HTTP/2 prior knowledge: none."""
+"""The host of an HTTP/1 request (RFC 9112, 3.2), of CONNECT, and of SSDP, which is HTTP over UDP."""
 
 from __future__ import annotations
 
+import re
+
 from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.tls import valid_host
+from nf.apps.wire import clean_name
 
 __all__ = ["host"]
 
-_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"CONNECT ", b"TRACE ")
+# IANA HTTP Method Registry: those of RFC 9110 and WebDAV that open a connection; UPnP's of SSDP.
+_METHODS = (
+    *(b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"CONNECT ", b"TRACE "),
+    *(b"PROPFIND ", b"REPORT ", b"MKCOL ", b"SEARCH ", b"M-SEARCH ", b"NOTIFY ", b"SUBSCRIBE "),
+)
 _MAX_HEAD = 16_384
+_LINE = re.compile(rb"[A-Z-]+ (\S{1,8192}) HTTP/1\.[01]")
+_HOST = re.compile(rb"\r?\n[Hh][Oo][Ss][Tt][ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?\n")
 
 
 def host(stream: bytes) -> str:
-    """Return the host that a request names, without its port; "" when the head ends without one.
+    """Return the host that a request names, as it is written there, port included; "" when it names none.
 
     Raises NotThis, Malformed, or NeedMore when the head has not ended.
     """
     if not stream.startswith(_METHODS):
-        if any(m.startswith(stream[: len(m)]) for m in _METHODS) and stream:
+        if stream and len(stream) < 10 and any(m.startswith(stream) for m in _METHODS):
             raise NeedMore
         raise NotThis
-    head, _, rest = stream[:_MAX_HEAD].partition(b"\r\n\r\n")
-    lines = head.split(b"\r\n")
-    request = lines[0].split(b" ")
-    if len(request) < 2 or (len(lines) > 1 and not lines[0].endswith((b"HTTP/1.1", b"HTTP/1.0"))):
-        raise NotThis
-    complete = lines if rest or stream[: len(head) + 4].endswith(b"\r\n\r\n") else lines[:-1]
-    for line in complete[1:]:
-        name, colon, value = line.partition(b":")
-        if colon and name.strip().lower() == b"host":
-            return _without_port(value.strip())
-    if request[0] == b"CONNECT":
-        return _without_port(request[1])
-    if complete is lines or len(stream) >= _MAX_HEAD:
-        return ""
-    raise NeedMore
+    stream = stream[:_MAX_HEAD]
+    line_ends = stream.find(b"\n")
+    if line_ends < 0:
+        if len(stream) >= _MAX_HEAD:
+            raise Malformed
+        raise NeedMore
+    line = _LINE.fullmatch(stream[:line_ends].rstrip(b"\r"))
+    if line is None:
+        raise NotThis  # SIP, RTSP, or HTTP/0.9
+    head_ends = _end(stream)
+    head = stream if head_ends < 0 else stream[:head_ends]
+    if found := _HOST.search(head):
+        return clean_name(found[1]) if found[1] else ""
+    if stream.startswith(b"CONNECT "):
+        return clean_name(line[1])
+    if head_ends < 0 and len(stream) < _MAX_HEAD:
+        raise NeedMore
+    return ""
 
 
-def _without_port(value: bytes) -> str:
-    if value.startswith(b"["):
-        address, bracket, _ = value[1:].partition(b"]")
-        if not bracket or not all(c in b"0123456789abcdefABCDEF:." for c in address):
-            raise Malformed("host")
-        return address.decode()
-    return valid_host(value.split(b":", 1)[0])
+def _end(stream: bytes) -> int:
+    """Return where the header section ends, its last line break included, or -1."""
+    ends = [at + 2 for at in (stream.find(b"\r\n\r\n"), stream.find(b"\n\n") - 1) if at >= 0]
+    return min(ends, default=-1)

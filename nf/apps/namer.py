@@ -1,8 +1,9 @@
 """From payload records to verdicts: the state between the packets of a flow, and what DNS taught.
 
-A flow without a name hands at most three payload packets over. Each is tried as TLS, QUIC, HTTP and
-DNS; a hello that is split waits for its rest. A flow that names nothing is asked by its address:
-what this subscriber's own DNS answers said of it; then by the protocol its bytes show.
+A flow without a name hands a few payload packets over. Each is tried as DNS, TLS, QUIC, DTLS and HTTP; a
+hello that is split waits for its rest. A flow that names nothing is named by what is known of its
+server: this subscriber's own DNS answers, then who owns the address; then by the protocol its bytes
+show, then by its port. A better ground replaces a weaker one until the last packet.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nf.apps import dns, http, quic, tls
+from nf.apps.answers import Answers
 from nf.apps.basis import Basis
-from nf.apps.behaviour import recognise
+from nf.apps.behaviour import Watcher
 from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.signatures import Signatures
+from nf.apps.signatures import TCP, UDP, Signatures
+from nf.apps.wire import Pieces
 
-__all__ = ["Namer", "Payload", "Verdict"]
+__all__ = ["HANDOFF", "Namer", "Payload", "Verdict"]
 
-LAST_PACKET = 3  # SNF_HANDOFF of abi.h: there is none after it
-_MAX_FLOWS = 32_768  # flows that wait for more packets
-_MAX_LEARNED = 262_144  # (subscriber, address) pairs of DNS answers
-_MIN_TTL_S = 300.0  # clients keep connecting to an address for longer than a short-lived record says
-_MAX_TTL_S = 86_400.0
-_TCP, _UDP = 6, 17
-_DNS_PORTS = frozenset((53,))
+HANDOFF = 3  # SNF_HANDOFF of abi.h: payload packets that the kernel hands over of a flow
+_MAX_FLOWS = 32_768  # flows whose state is kept; the one that was quiet for the longest leaves first
+_DNS, _MDNS, _LLMNR = 53, 5353, 5355  # RFC 1035, 6762, 4795
+_NAME_SERVICES = frozenset((_DNS, _MDNS, _LLMNR))
+# The outer name of every encrypted ClientHello to Cloudflare: it names no application
+# (draft-ietf-tls-esni, 4: public_name).
+_PUBLIC_NAMES = frozenset(("cloudflare-ech.com",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Payload:
 
     flow_id: int
     session: int
-    proto: int
-    src: str
+    proto: int  # IP protocol: 6 or 17
+    src: str  # canonical text
     sport: int
     dst: str
     dport: int
@@ -55,105 +58,136 @@ class Verdict:
     final: bool
 
 
+_Sender = tuple[str, int]  # address and port
+_Found = tuple[int, Basis, str]  # application, ground, name
+_NOTHING: _Found = (0, Basis.NONE, "")
+
+
 @dataclass(slots=True)
 class _Flow:
     packets: int = 0
     done: bool = False  # packets that were on their way when the last word fell change nothing
-    streams: dict[tuple[str, int], dict[int, bytes]] = field(default_factory=dict)  # TCP segments by sender
-    crypto: dict[tuple[str, int], quic.CryptoStream] = field(default_factory=dict)
-    given: tuple[int, Basis, str] | None = None
+    given: _Found = _NOTHING
+    streams: dict[_Sender, tuple[int, Pieces]] = field(default_factory=dict)  # TCP: first sequence number seen
+    crypto: dict[_Sender, quic.CryptoStream] = field(default_factory=dict)  # QUIC
+    watcher: Watcher = field(default_factory=Watcher)
 
 
-def _join(segments: dict[int, bytes]) -> bytes:
-    """Return the bytes from the lowest sequence number on, as far as they follow each other."""
-    base = min(segments, key=lambda s: (s - next(iter(segments)) + 0x8000_0000) & 0xFFFF_FFFF)
-    joined = bytearray()
-    for seq in sorted(segments, key=lambda s: (s - base) & 0xFFFF_FFFF):
-        at = (seq - base) & 0xFFFF_FFFF
-        if at > len(joined):
-            break
-        joined += segments[seq][len(joined) - at :]
-    return bytes(joined)
+def _sender(p: Payload) -> _Sender:
+    return p.src, p.sport
+
+
+def _better(new: _Found, old: _Found) -> bool:
+    """A ground that gives an application beats one that does not; else the stronger ground."""
+    return bool(new[0]) if bool(new[0]) != bool(old[0]) else new[1].beats(old[1])
 
 
 class Namer:
-    """Names flows. ``counters`` says what was tried in vain."""
+    """Names flows. ``counters`` says what was found, and what was tried in vain.
 
-    def __init__(self, signatures: Signatures) -> None:
+    ``handoff`` is how many payload packets of a flow will come at most; with the last the verdict
+    is final. A change of ``signatures`` is in force with the next packet.
+    """
+
+    def __init__(self, signatures: Signatures, handoff: int = HANDOFF) -> None:
         self.signatures = signatures
         self.counters: Counter[str] = Counter()
+        self._handoff = handoff
         self._flows: OrderedDict[int, _Flow] = OrderedDict()
-        self._learned: OrderedDict[tuple[int, str, str], tuple[str, float]] = OrderedDict()
+        self._answers = Answers()
 
     def feed(self, p: Payload) -> Verdict | None:
-        """Take a payload; return what it makes known of its flow, or None when more is needed."""
-        flow = self._flows.setdefault(p.flow_id, _Flow())
-        self._flows.move_to_end(p.flow_id)
-        while len(self._flows) > _MAX_FLOWS:
-            self._flows.popitem(last=False)
-            self.counters["flows_forgotten"] += 1
-        if flow.done:
+        """Take a payload; return what it makes known of its flow, or None when it adds nothing."""
+        flow = self._flow(p.flow_id)
+        if flow.done or not p.data:
             return None
         flow.packets += 1
-        found = self._tcp(p, flow) if p.proto == _TCP else self._udp(p, flow)
-        last = flow.packets >= LAST_PACKET
-        if found is None:
-            found = self._by_address(p) if last or flow.packets == 1 else None
-            if found is None and last:
-                found = self._by_behaviour(p)
-            final = last
-        else:
-            final = found[1] in (Basis.SNI, Basis.HTTP_HOST) or last
-        if final:
-            flow.done = True
-            flow.streams.clear()
-            flow.crypto.clear()
-            found = found or flow.given or (0, Basis.NONE, "")
-        if found is None or (found == flow.given and not final):
+        self.counters["payloads"] += 1
+        if p.proto not in (TCP, UDP):
             return None
-        flow.given = found
-        return Verdict(p.flow_id, *found, final=final)
+        if _NAME_SERVICES & {p.sport, p.dport}:
+            return self._name_service(p, flow)
+        found = self._named(p, flow)
+        final = found is not None or flow.packets >= self._handoff
+        better = found or self._unnamed(p, flow)
+        if found or _better(better, flow.given):
+            flow.given = better
+        elif not final:
+            return None
+        if final:
+            self.counters[f"basis_{flow.given[1].text}"] += 1
+            self._flows[p.flow_id] = _Flow(done=True)
+        return Verdict(p.flow_id, *flow.given, final=final)
 
     def forget(self, flow_id: int) -> None:
         """Drop what is kept of a flow."""
         self._flows.pop(flow_id, None)
 
     def dns_name(self, session: int, client: str, server: str, at_s: float) -> tuple[int, str] | None:
-        """Return (application, name) that DNS told this subscriber of an address, while it holds."""
-        learned = self._learned.get((session, "" if session else client, server))
-        if learned is None or learned[1] < at_s:
+        """Return (application, name) that DNS told this subscriber of an address, while it holds.
+
+        When the address goes by names of several applications, it names none.
+        """
+        names = self._answers.names(session, client, server, at_s)
+        if not names:
             return None
-        return self.signatures.match(learned[0]), learned[0]
+        apps = {self.signatures.match(name) for name in names}
+        if len(apps) > 1:
+            self.counters["dns_ambiguous"] += 1
+            return None
+        return apps.pop(), names[0]
 
-    # -- protocols -----------------------------------------------------------
+    def _flow(self, flow_id: int) -> _Flow:
+        flow = self._flows.get(flow_id)
+        if flow is None:
+            flow = self._flows[flow_id] = _Flow()
+            if len(self._flows) > _MAX_FLOWS:
+                self._flows.popitem(last=False)
+                self.counters["flows_evicted"] += 1
+        else:
+            self._flows.move_to_end(flow_id)
+        return flow
 
-    def _tcp(self, p: Payload, flow: _Flow) -> tuple[int, Basis, str] | None:
-        if p.dport in _DNS_PORTS or p.sport in _DNS_PORTS:
-            return self._dns(p, tcp=True)
-        segments = flow.streams.setdefault((p.src, p.sport), {})
-        segments[p.seq] = max(segments.get(p.seq, b""), p.data, key=len)
-        stream = _join(segments)
-        return self._try(lambda: tls.record_name(stream), Basis.SNI, "tls") or self._try(
-            lambda: http.host(stream), Basis.HTTP_HOST, "http"
-        )
+    # -- names in the packets ------------------------------------------------
 
-    def _udp(self, p: Payload, flow: _Flow) -> tuple[int, Basis, str] | None:
-        if p.dport in _DNS_PORTS or p.sport in _DNS_PORTS:
-            return self._dns(p)
-        crypto = flow.crypto.setdefault((p.src, p.sport), quic.CryptoStream())
-        return (
-            self._try(lambda: self._quic(p.data, crypto), Basis.SNI, "quic")
-            or self._try(lambda: quic.gquic_name(p.data), Basis.SNI, "gquic")
-            or self._try(lambda: tls.datagram_name(p.data), Basis.SNI, "dtls")
-        )
+    def _named(self, p: Payload, flow: _Flow) -> _Found | None:
+        if p.proto == UDP:
+            found = (
+                self._try("quic", Basis.SNI, lambda: self._quic(p, flow))
+                or self._try("gquic", Basis.SNI, lambda: quic.gquic_name(p.data))
+                or self._try("dtls", Basis.SNI, lambda: tls.dtls_hello(p.data).name)
+                or self._try("http", Basis.HTTP_HOST, lambda: http.host(p.data))
+            )
+        else:
+            found = self._of_stream(p, flow)
+        if found and found[2] in _PUBLIC_NAMES:
+            self.counters["ech"] += 1
+            return self._by_server(p) or found
+        return found
+
+    def _of_stream(self, p: Payload, flow: _Flow) -> _Found | None:
+        first, pieces = flow.streams.setdefault(_sender(p), (p.seq, Pieces(most=8)))
+        distance = (p.seq - first) & 0xFFFF_FFFF  # RFC 9293, 3.4: modulo 2**32
+        pieces.add(distance if distance < 1 << 31 else distance - (1 << 32), p.data)
+        for stream in pieces.starts():
+            found = self._try("tls", Basis.SNI, lambda s=stream: tls.tls_hello(s).name) or self._try(  # type: ignore[misc]
+                "http",
+                Basis.HTTP_HOST,
+                lambda s=stream: http.host(s),  # type: ignore[misc]
+            )
+            if found:
+                return found
+        return None
 
     @staticmethod
-    def _quic(datagram: bytes, crypto: quic.CryptoStream) -> str:
-        if not quic.open_initials(datagram, crypto):
+    def _quic(p: Payload, flow: _Flow) -> str:
+        crypto = flow.crypto.get(_sender(p)) or quic.CryptoStream()
+        if not quic.open_initials(p.data, crypto):
             raise NotThis
-        return crypto.name()
+        flow.crypto[_sender(p)] = crypto
+        return crypto.hello().name
 
-    def _try(self, parse: Callable[[], str], basis: Basis, what: str) -> tuple[int, Basis, str] | None:
+    def _try(self, what: str, basis: Basis, parse: Callable[[], str]) -> _Found | None:
         try:
             name = parse()
         except NotThis:
@@ -164,37 +198,60 @@ class Namer:
         except Malformed:
             self.counters[f"{what}_malformed"] += 1
             return None
-        if not name:
-            self.counters[f"{what}_without_name"] += 1
-            return None
-        self.counters[f"{what}_named"] += 1
-        return self.signatures.match(name), basis, name
+        self.counters[f"{what}_named" if name else f"{what}_without_name"] += 1
+        return (self.signatures.match(name), basis, name) if name else None
 
-    def _dns(self, p: Payload, *, tcp: bool = False) -> tuple[int, Basis, str] | None:
-        try:
-            answer = dns.parse(p.data, tcp=tcp)
-        except NotThis:
-            return None
-        except Malformed:
-            self.counters["dns_malformed"] += 1
-            return None
-        if answer.response:
-            client = "" if p.session else p.dst
-            until_s = p.at_s + min(_MAX_TTL_S, max(_MIN_TTL_S, answer.ttl_s))
-            for address in answer.addresses:
-                self._learned[p.session, client, address] = (answer.name, until_s)
-                self._learned.move_to_end((p.session, client, address))
-            while len(self._learned) > _MAX_LEARNED:
-                self._learned.popitem(last=False)
-                self.counters["dns_answers_evicted"] += 1
-        return self.signatures.match(answer.name), Basis.DNS_ANSWER, answer.name
+    # -- without a name ------------------------------------------------------
 
-    def _by_address(self, p: Payload) -> tuple[int, Basis, str] | None:
+    def _unnamed(self, p: Payload, flow: _Flow) -> _Found:
+        kind = flow.watcher.udp(p.data, _sender(p)) if p.proto == UDP else flow.watcher.tcp(p.data)
+        told = self._by_server(p) or _NOTHING
+        if told[0]:
+            return told
+        for server in (p.dst, p.src):
+            if app := self.signatures.match_address(server):
+                return app, Basis.ADDRESS, told[2]
+        app = self.signatures.match_behaviour(kind) if kind else 0
+        if not app and flow.packets == 1:
+            app = self.signatures.match_port(p.proto, p.dport) or self.signatures.match_port(p.proto, p.sport)
+        return (app, Basis.BEHAVIOUR, told[2]) if app else told
+
+    def _by_server(self, p: Payload) -> _Found | None:
         for client, server in ((p.src, p.dst), (p.dst, p.src)):
             if known := self.dns_name(p.session, client, server, p.at_s):
                 return known[0], Basis.DNS_ANSWER, known[1]
         return None
 
-    def _by_behaviour(self, p: Payload) -> tuple[int, Basis, str] | None:
-        app = self.signatures.number(recognise(p.data)) if p.proto == _UDP else 0
-        return (app, Basis.BEHAVIOUR, "") if app else None
+    # -- DNS itself ----------------------------------------------------------
+
+    def _name_service(self, p: Payload, flow: _Flow) -> Verdict | None:
+        """Learn from an answer. The flow itself goes by the first name it asked for; more may follow in it."""
+        try:
+            message = dns.parse_tcp(self._tcp_start(p, flow)) if p.proto == TCP else dns.parse(p.data)
+        except NotThis:
+            return None
+        except NeedMore:
+            self.counters["dns_incomplete"] += 1
+            return None
+        except Malformed:
+            self.counters["dns_malformed"] += 1
+            return None
+        self.counters["dns_answers" if message.response else "dns_queries"] += 1
+        if p.sport == _DNS:
+            for address, ttl_s in message.addresses:
+                self._answers.learn(p.session, p.dst, address, message.name, ttl_s, p.at_s)
+            self.counters["dns_answers_evicted"] = self._answers.evicted
+        if not message.name or flow.given[1] is Basis.DNS_ANSWER:
+            return None
+        basis = Basis.DNS_ANSWER if message.response else Basis.NONE
+        found = self.signatures.match(message.name), basis, message.name
+        if found == flow.given:
+            return None
+        flow.given = found
+        return Verdict(p.flow_id, *found, final=False)
+
+    @staticmethod
+    def _tcp_start(p: Payload, flow: _Flow) -> bytes:
+        _, pieces = flow.streams.setdefault(_sender(p), (0, Pieces(limit=65_537, most=8)))
+        pieces.add(p.seq, p.data)
+        return next(pieces.starts())

@@ -1,31 +1,56 @@
-"""From a host name to an application: suffixes of a TOML file, and those that the operator adds."""
+"""From a host name, an address, a port or a protocol to an application: a TOML file, and what the operator adds."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.apps.behaviour import Kind
 from nf.errors import BadSignatures
 from nf.records import APP_CLASSES
 from nf.settings import Application
 
-__all__ = ["FILE", "Signatures"]
+__all__ = ["FILE", "MAX_APPS", "TCP", "UDP", "Signatures"]
 
 FILE = Path(__file__).with_name("signatures.toml")
-
 MAX_APPS = 4096  # SNF_APPS of abi.h: the kernel's policy table has one entry each
+TCP, UDP = 6, 17  # IP protocol numbers
+
 _UNKNOWN = APP_CLASSES.index("unknown")
+_KINDS = frozenset(kind.value for kind in Kind)
+_KEYS = frozenset(("class", "domains", "prefixes", "ports", "behaviour"))
+_DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
+_PORTS = re.compile(r"(tcp|udp)/(\d{1,5})(?:-(\d{1,5}))?")
+_MAX_RANGE = 64  # ports; a wider range says nothing
+# Search lists of home and office networks, which resolvers append to a name that is not found.
+_LOCAL = (".lan", ".home", ".local", ".localdomain", ".internal", ".home.arpa", ".fritz.box", ".corp")
 
 _numbers: dict[str, int] = {}  # for the life of the process: flows carry numbers over a change of signatures
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-def _number(name: str) -> int:
-    return _numbers.setdefault(name, len(_numbers) + 1)
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    app_class: str
+    domains: tuple[str, ...] = ()
+    prefixes: tuple[Network, ...] = ()
+    ports: tuple[tuple[int, int], ...] = ()  # (protocol, port)
+    behaviour: tuple[str, ...] = ()
+
+    def claims(self) -> Iterator[tuple[str, object]]:
+        """Yield what only one application may have."""
+        for what in ("domains", "prefixes", "ports", "behaviour"):
+            for value in getattr(self, what):
+                yield what, value
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -37,64 +62,152 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadSignatures(f"{path.name} is not TOML: {error}.", "Mend it at that place.") from None
 
 
-def _check(name: str, entry: Any, where: str) -> tuple[str, tuple[str, ...]]:
-    """Return (class, suffixes) of one application."""
-    if not isinstance(entry, dict) or set(entry) - {"class", "domains"}:
-        raise BadSignatures(f"{where}: {name} has other keys than class and domains.", "Remove them.")
-    app_class, domains = entry.get("class"), entry.get("domains", [])
-    if app_class not in APP_CLASSES[:-1]:
-        raise BadSignatures(
-            f"{where}: {name} has the class {app_class!r}.", f"Use one of {', '.join(APP_CLASSES[:-1])}."
-        )
-    if not isinstance(domains, list) or not all(isinstance(d, str) and "." in d for d in domains):
-        raise BadSignatures(f"{where}: domains of {name} are not a list of host names.", 'Write ["example.org"].')
-    return app_class, tuple(d.lower().strip(".") for d in domains)
+def _entry(name: str, raw: Any, where: str) -> _Entry:
+    def bad(what: str, remedy: str) -> BadSignatures:
+        return BadSignatures(f"{where}: {name} {what}.", remedy)
+
+    if not name or not isinstance(raw, dict) or set(raw) - _KEYS:
+        raise bad(f"is no table with the keys {', '.join(sorted(_KEYS))}", "Remove what is not one of them.")
+    if raw.get("class") not in APP_CLASSES[:-1]:
+        raise bad(f"has the class {raw.get('class')!r}", f"Use one of {', '.join(APP_CLASSES[:-1])}.")
+    for key in _KEYS - {"class"}:
+        if not isinstance(raw.get(key, []), list) or not all(isinstance(v, str) for v in raw.get(key, [])):
+            raise bad(f"has {key} that are not a list of strings", f'Write {key} = ["...", "..."].')
+    domains = tuple(d.lower().strip(".") for d in raw.get("domains", []))
+    for domain in domains:
+        if not _DOMAIN.fullmatch(domain):
+            raise bad(f"has the domain {domain!r}", 'Write a host name of two labels or more, as "example.org".')
+    for kind in raw.get("behaviour", []):
+        if kind not in _KINDS:
+            raise bad(f"has the behaviour {kind!r}", f"Use one of {', '.join(Kind)}.")
+    try:
+        prefixes = tuple(ipaddress.ip_network(p) for p in raw.get("prefixes", []))
+    except ValueError as error:
+        raise bad(f"has a prefix that is none: {error}", 'Write "192.0.2.0/24" or "2001:db8::/32".') from None
+    try:
+        ports = tuple(port for text in raw.get("ports", []) for port in _ports(text))
+    except ValueError as error:
+        raise bad(
+            f"has the port {error}", f'Write "udp/5000" or "tcp/5000-5010", {_MAX_RANGE} ports at most.'
+        ) from None
+    return _Entry(raw["class"], domains, prefixes, ports, tuple(raw.get("behaviour", [])))
+
+
+def _ports(text: str) -> list[tuple[int, int]]:
+    if not (found := _PORTS.fullmatch(text)):
+        raise ValueError(repr(text))
+    first, last = int(found[2]), int(found[3] or found[2])
+    if not 0 < first <= last <= 0xFFFF or last - first >= _MAX_RANGE:
+        raise ValueError(repr(text))
+    return [(TCP if found[1] == "tcp" else UDP, port) for port in range(first, last + 1)]
 
 
 class Signatures:
-    """Immutable. Application 0 is none; ``class_of[app]`` is an index into APP_CLASSES, ``names[app]`` the name."""
+    """Immutable. Application 0 is none; ``class_of[app]`` is an index into APP_CLASSES, ``names[app]`` the name.
 
-    def __init__(self, table: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
-        for name in table:
-            _number(name)
-        size = len(_numbers) + 1
+    A name keeps its number for the life of the process, over every `load`.
+    """
+
+    def __init__(self, table: Mapping[str, _Entry]) -> None:
+        size = len(_numbers.keys() | table.keys()) + 1
         if size > MAX_APPS:
-            raise BadSignatures(f"{size} applications are more than {MAX_APPS}.", "Remove some.")
+            raise BadSignatures(f"{size - 1} applications were named since the start, {MAX_APPS - 1} is the most.",
+                                "Name fewer, and start again.")  # fmt: skip
+        for name in table:
+            _numbers.setdefault(name, len(_numbers) + 1)
         self.names: Sequence[str] = ["", *_numbers]
-        self.class_of: NDArray[np.uint8] = np.full(size, _UNKNOWN, np.uint8)
-        self._suffixes: dict[str, int] = {}
-        for name, (app_class, domains) in table.items():
-            self.class_of[_numbers[name]] = APP_CLASSES.index(app_class)
-            self._suffixes.update(dict.fromkeys(domains, _numbers[name]))
+        self.class_of: NDArray[np.uint8] = np.full(len(self.names), _UNKNOWN, np.uint8)
         self._known = frozenset(table)
+        self._suffixes: dict[str, int] = {}
+        self._ports: dict[tuple[int, int], int] = {}
+        self._behaviour: dict[str, int] = {}
+        networks: dict[tuple[int, int], dict[int, int]] = {}  # (version, host bits) to network bits to application
+        for name, entry in table.items():
+            app = _numbers[name]
+            self.class_of[app] = APP_CLASSES.index(entry.app_class)
+            self._suffixes.update(dict.fromkeys(entry.domains, app))
+            self._ports.update(dict.fromkeys(entry.ports, app))
+            self._behaviour.update(dict.fromkeys(entry.behaviour, app))
+            for p in entry.prefixes:
+                shift = p.max_prefixlen - p.prefixlen
+                networks.setdefault((p.version, shift), {})[int(p.network_address) >> shift] = app
+        self._networks = {
+            version: sorted((shift, found) for (v, shift), found in networks.items() if v == version)
+            for version in (4, 6)
+        }
 
     @classmethod
     def load(cls, extra: Sequence[Application] = (), path: Path = FILE) -> Signatures:
-        """Return the signatures of a file with the operator's on top; raises BadSignatures."""
-        table: dict[str, tuple[str, tuple[str, ...]]] = {}
-        owner: dict[str, str] = {}
-        for name, entry in _read(path).items():
-            table[name] = _check(name, entry, path.name)
-            for domain in table[name][1]:
-                if domain in owner:
-                    raise BadSignatures(f"{path.name}: {domain} belongs to {owner[domain]} and {name}.", "Keep one.")
-                owner[domain] = name
+        """Return the signatures of a file with the operator's on top; raises BadSignatures.
+
+        An operator's application replaces the file's of the same name, and takes its domains from others.
+        """
+        table: dict[str, _Entry] = {}
+        owner: dict[tuple[str, object], str] = {}
+        for name, raw in _read(path).items():
+            table[name] = _entry(name, raw, path.name)
+            for claim in table[name].claims():
+                if claim in owner:
+                    raise BadSignatures(f"{path.name}: {claim[1]} belongs to {owner[claim]} and {name}.", "Keep one.")
+                owner[claim] = name
+        taken: dict[str, str] = {}
         for app in extra:
-            entry = {"class": app.app_class, "domains": list(app.domains)}
-            table[app.name] = _check(app.name, entry, "configuration")
-            for domain in table[app.name][1]:  # the operator's word takes the domain from whom the file names
-                if (other := owner.get(domain, app.name)) != app.name:
-                    table[other] = (table[other][0], tuple(d for d in table[other][1] if d != domain))
+            entry = _entry(app.name, {"class": app.app_class, "domains": list(app.domains)}, "configuration")
+            for domain in entry.domains:
+                if taken.setdefault(domain, app.name) != app.name:
+                    raise BadSignatures(
+                        f"configuration: {domain} belongs to {taken[domain]} and {app.name}.", "Keep one."
+                    )
+            old = table.get(app.name, entry)
+            table[app.name] = _Entry(entry.app_class, entry.domains, old.prefixes, old.ports, old.behaviour)
+        for name, entry in table.items():
+            mine = tuple(d for d in entry.domains if taken.get(d, name) == name)
+            table[name] = _Entry(entry.app_class, mine, entry.prefixes, entry.ports, entry.behaviour)
         return cls(table)
 
     def match(self, name: str) -> int:
-        """Return the application of a host name by its longest suffix; 0 when none owns it."""
+        """Return the application of a host name by its longest suffix on a label boundary; 0 when none owns it.
+
+        A port behind the name, and the search list of a local network, are no part of it.
+        """
         name = name.rstrip(".").lower()
-        while name:
-            if app := self._suffixes.get(name):
-                return app
-            _, _, name = name.partition(".")
+        host, colon, port = name.rpartition(":")
+        if colon and port.isdigit() and ":" not in host:
+            name = host
+        if app := self._by_suffix(name):
+            return app
+        for local in _LOCAL:
+            if name.endswith(local):
+                return self._by_suffix(name[: -len(local)])
         return 0
+
+    def _by_suffix(self, name: str) -> int:
+        suffixes = self._suffixes
+        while name:
+            if app := suffixes.get(name):
+                return app
+            name = name.partition(".")[2]
+        return 0
+
+    def match_address(self, address: str) -> int:
+        """Return the application that owns an address by its longest prefix; 0 when none does."""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return 0
+        bits = int(parsed)
+        for shift, found in self._networks[parsed.version]:
+            if app := found.get(bits >> shift):
+                return app
+        return 0
+
+    def match_port(self, proto: int, port: int) -> int:
+        """Return the application that has a port of a protocol to itself; 0 when none does."""
+        return self._ports.get((proto, port), 0)
+
+    def match_behaviour(self, kind: str) -> int:
+        """Return the application that stands for a protocol recognised by `nf.apps.behaviour`; 0 when none does."""
+        return self._behaviour.get(kind, 0)
 
     def number(self, app: str) -> int:
         """Return the number of an application by name; 0 when there is none."""
@@ -105,5 +218,5 @@ class Signatures:
         return self.names[app]
 
     def app_class(self, app: int) -> str:
-        """Return the class of an application by number."""
+        """Return the class of an application by number; "unknown" for 0."""
         return APP_CLASSES[self.class_of[app]]

@@ -147,21 +147,3 @@ def _server_name(r: Reader) -> str:
             return clean_name(names.take(length))
         names.skip(length)
     return ""
-
-
-def record_name(stream: bytes) -> str:
-    """Return the name of `tls_hello`."""
-    return tls_hello(stream).name
-
-
-def datagram_name(datagram: bytes) -> str:
-    """Return the name of `dtls_hello`."""
-    return dtls_hello(datagram).name
-
-
-def client_hello_name(message: bytes) -> str:
-    """Return the name of `handshake_hello`."""
-    return handshake_hello(message).name
-
-
-valid_host = clean_name

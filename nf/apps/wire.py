@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from nf.apps.errors import Malformed, NeedMore
 
@@ -49,40 +50,49 @@ class Reader:
 class Pieces:
     """A byte stream that comes in pieces, in any order, overlapping: TCP segments or CRYPTO frames.
 
-    Where two pieces overlap, what came first stays (as most receivers do). At most *limit* bytes
-    are kept, in at most *limit* // 16 pieces; what lies beyond is ignored. Offsets may be negative: a segment
-    before the first one seen.
+    Bounded: beyond *limit* bytes or *most* pieces, what comes is ignored. Offsets may be negative,
+    as those of a TCP segment from before the first one seen. Where pieces overlap, the bytes of
+    the one that begins earlier stand.
     """
 
-    __slots__ = ("_limit", "_parts", "_size")
+    __slots__ = ("_limit", "_most", "_parts", "_size")
 
-    def __init__(self, limit: int = 16_384) -> None:
+    def __init__(self, limit: int = 16_384, most: int = 256) -> None:
         self._parts: dict[int, bytes] = {}
-        self._size, self._limit = 0, limit
+        self._size, self._limit, self._most = 0, limit, most
+
+    def __len__(self) -> int:
+        return len(self._parts)
 
     def add(self, offset: int, data: bytes) -> None:
         """Keep *data*, whose first byte is byte *offset* of the stream."""
-        if not data or self._size + len(data) > self._limit or len(self._parts) >= self._limit // 16:
+        have = self._parts.get(offset, b"")
+        grown = len(data) - len(have)
+        if grown <= 0 or self._size + grown > self._limit or (not have and len(self._parts) >= self._most):
             return
-        have = self._parts.get(offset)
-        if have is None or len(have) < len(data):
-            self._size += len(data) - len(have or b"")
-            self._parts[offset] = data if have is None else have + data[len(have) :]
+        self._size += grown
+        self._parts[offset] = have + data[len(have) :]
 
-    def start(self, first: int | None = None) -> bytes:
-        """Return the bytes from stream byte *first* (or the earliest seen) to the first gap."""
-        if not self._parts:
-            return b""
-        offsets = sorted(self._parts)
-        at = begin = offsets[0] if first is None else first
-        out: list[bytes] = []
-        for offset in offsets:
+    def start(self, first: int = 0) -> bytes:
+        """Return the bytes from byte *first* of the stream to the first gap."""
+        if len(self._parts) == 1 and first in self._parts:
+            return self._parts[first]
+        at, out = first, []
+        for offset in sorted(self._parts):
             if offset > at:
                 break
             fresh = self._parts[offset][at - offset :]
             out.append(fresh)
             at += len(fresh)
-        return b"".join(out) if at > begin else b""
+        return b"".join(out)
+
+    def starts(self) -> Iterator[bytes]:
+        """Yield the bytes from each piece's begin to the next gap, the earliest first.
+
+        A protocol may begin behind another: after STARTTLS, SOCKS, or bytes seen twice.
+        """
+        for offset in sorted(self._parts):
+            yield self.start(offset)
 
 
 _NAME = re.compile(rb"[A-Za-z0-9_.:\[\]%~+*@/=-]{1,255}")

@@ -1,0 +1,61 @@
+"""What DNS answers said of addresses, subscriber by subscriber, and for how long it holds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+__all__ = ["Answers", "Learned"]
+
+_MAX_PAIRS = 131_072  # (subscriber, address)
+_MAX_NAMES = 8  # of one address; beyond them it serves everybody
+# Clients connect to an address for longer than its record says: a third of the connections began after
+# the TTL had run out, most within the hour (Callahan, Allman, Rabinovich: On Modern DNS Behavior and
+# Properties, CCR 43(3), 2013).
+_MIN_TTL_S, _MAX_TTL_S = 3_600.0, 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A name that an address was given for."""
+
+    name: str
+    until_s: float
+
+
+class Answers:
+    """Bounded: the pair that was neither told nor asked for the longest time leaves first; ``evicted`` counts it."""
+
+    def __init__(self, most: int = _MAX_PAIRS) -> None:
+        self._most = most
+        self._pairs: OrderedDict[tuple[int, str, str], tuple[Learned, ...]] = OrderedDict()
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def learn(self, session: int, client: str, address: str, name: str, ttl_s: float, at_s: float) -> None:
+        """Record that *name* has *address*, as *session* (or, at 0, *client*) was told."""
+        key = _key(session, client, address)
+        new = Learned(name, at_s + min(_MAX_TTL_S, max(_MIN_TTL_S, ttl_s)))
+        others = [old for old in self._pairs.pop(key, ()) if old.name != name and old.until_s > at_s]
+        self._pairs[key] = (new, *others[: _MAX_NAMES - 1])
+        while len(self._pairs) > self._most:
+            self._pairs.popitem(last=False)
+            self.evicted += 1
+
+    def names(self, session: int, client: str, address: str, at_s: float) -> tuple[str, ...]:
+        """Return the names that *address* goes by for this subscriber, the latest first."""
+        keys = [_key(session, client, address)]
+        if session:
+            keys.append(_key(0, client, address))  # told before the session was known
+        for key in keys:
+            if learned := self._pairs.get(key):
+                self._pairs.move_to_end(key)
+                if holding := tuple(x.name for x in learned if x.until_s > at_s):
+                    return holding
+        return ()
+
+
+def _key(session: int, client: str, address: str) -> tuple[int, str, str]:
+    return session, "" if session else client, address

@@ -1,0 +1,121 @@
+"""Transport payloads of the development captures, flow by flow, read by scapy: what the kernel would hand over."""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from scapy.contrib import gtp  # noqa: F401  (binds UDP 2152)
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.packet import NoPayload
+from scapy.utils import PcapReader
+
+from nf.apps.namer import Namer, Payload, Verdict
+from nf.apps.signatures import Signatures
+
+SHARED = Path(os.environ.get("SNF_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+CAPTURES = SHARED / "captures"
+KERNEL_CUT = 1472  # SNF_PAYLOAD of abi.h
+
+Flow = tuple[int, str, int, str, int]
+
+
+def expected_flows() -> list[dict[str, str]]:
+    """Return the rows of expected_flows.csv."""
+    path = CAPTURES / "expected_flows.csv"
+    if not path.is_file():
+        pytest.fail(f"The captures are not at {CAPTURES}; set SNF_SHARED to the shared folder.")
+    with path.open(newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def flow_of(row: dict[str, str]) -> Flow:
+    """Return the key of a row of expected_flows.csv."""
+    return _key(int(row["proto"]), row["src"], int(row["sport"]), row["dst"], int(row["dport"]))
+
+
+def _key(proto: int, a: str, a_port: int, b: str, b_port: int) -> Flow:
+    ends = sorted([(str(ipaddress.ip_address(a)), a_port), (str(ipaddress.ip_address(b)), b_port)])
+    return proto, *ends[0], *ends[1]
+
+
+@cache
+def payloads(file: str) -> tuple[tuple[Flow, Payload], ...]:
+    """Return the TCP and UDP payloads of a capture in its order, of the innermost IP packets."""
+    return tuple(_read(file))
+
+
+def _read(file: str) -> Iterator[tuple[Flow, Payload]]:
+    path = CAPTURES / "pcap" / file
+    if not path.is_file():
+        pytest.fail(f"{path} is missing; set SNF_SHARED to the shared folder.")
+    with PcapReader(str(path)) as reader:
+        for packet in reader:
+            layer = _innermost(packet)
+            if layer is None:
+                continue
+            transport = layer.getlayer(TCP) or layer.getlayer(UDP)
+            if transport is None or isinstance(transport.payload, NoPayload):
+                continue
+            data = bytes(transport.payload)
+            if isinstance(layer, IP):  # Ethernet pads short frames
+                data = data[: max(0, layer.len - layer.ihl * 4 - (transport.dataofs * 4 if TCP in layer else 8))]
+            elif TCP not in layer:
+                data = data[: max(0, (transport.len or 0) - 8)]
+            if not data:
+                continue
+            proto = 6 if isinstance(transport, TCP) else 17
+            src, dst = (str(ipaddress.ip_address(a)) for a in (layer.src, layer.dst))
+            flow = _key(proto, src, transport.sport, dst, transport.dport)
+            yield (
+                flow,
+                Payload(
+                    flow_id=zlib.crc32(repr(flow).encode()),
+                    session=0,
+                    proto=proto,
+                    src=src,
+                    sport=transport.sport,
+                    dst=dst,
+                    dport=transport.dport,
+                    data=data,
+                    seq=transport.seq if proto == 6 else 0,
+                    at_s=float(packet.time),
+                ),
+            )
+
+
+def _innermost(packet: object) -> IP | IPv6 | None:
+    found = None
+    layer = packet
+    while layer and not isinstance(layer, NoPayload):
+        if isinstance(layer, IP | IPv6):
+            found = layer
+            if isinstance(layer, IP) and layer.frag:
+                return None
+            if isinstance(layer, IPv6) and IPv6ExtHdrFragment in layer and layer[IPv6ExtHdrFragment].offset:
+                return None
+        layer = layer.payload  # type: ignore[attr-defined]
+    return found
+
+
+def verdicts(file: str, signatures: Signatures, handoff: int) -> tuple[dict[Flow, Verdict], Namer]:
+    """Feed a capture as the kernel does: at most *handoff* payloads a flow, none after the final verdict."""
+    namer = Namer(signatures, handoff)
+    handed: Counter[Flow] = Counter()
+    last: dict[Flow, Verdict] = {}
+    for flow, p in payloads(file):
+        if handed[flow] >= handoff or (flow in last and last[flow].final):
+            continue
+        handed[flow] += 1
+        cut = Payload(**{f: getattr(p, f) for f in p.__slots__} | {"data": p.data[:KERNEL_CUT]})
+        if verdict := namer.feed(cut):
+            last[flow] = verdict
+    return last, namer
