@@ -1,0 +1,150 @@
+"""The compiled programs as one function: a frame in, what the kernel did of it out."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Any
+
+from nf.kernel.dataplane import DataPlane
+from nf.settings import Limits, Mode, Role
+from tests.kernel.twin import DOWNLINK, UPLINK, Flow
+
+ROLES = {"n3": Role.N3, "n6": Role.N6, "any": None}
+VERDICTS = {1: "drop", 2: "pass", 4: "redirect"}  # enum xdp_action of linux/bpf.h
+VERDICT_COUNTERS = {"drop": "dropped", "pass": "passed", "redirect": "redirected"}
+BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "handed_off", "handed_off_octets"}
+"""Counters that follow from the others; `Rig.run` checks that they do."""
+# Without sessions each tunnel is unknown; the twin does not know the tables.
+TABLES = {"tunnel_unknown"}
+A_SECOND_NS = 1_000_000_000
+LOOPBACK = 1  # the interface index that a test run shows to the program
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the kernel did with a frame."""
+
+    verdict: str
+    why: frozenset[str]  # reasons and facts: counters that moved, without BOOKS and verdict
+    flow: Flow | None  # of the first packet of a flow
+    counters: dict[str, int]
+
+
+class Rig:
+    """Programs in replay mode with small tables; time moves only as told."""
+
+    def __init__(self) -> None:
+        self.plane = DataPlane(Limits(flows=1024, sessions=256), replay=True)
+        self.now_ns = 1_700_000_000 * A_SECOND_NS
+        self._last = self.plane.read_counters()
+        self._tunnels: list[tuple[str, int]] = []
+        self._ues: list[tuple[str, str]] = []
+
+    def run(self, frame: bytes, role: str = "n3", after_ns: int = 1000) -> Outcome:
+        """Run one frame, *after_ns* later than the one before; the flow is told when it is the only one."""
+        self.now_ns += after_ns
+        verdict = VERDICTS[self.plane.run(frame, self.now_ns, ROLES[role])]
+        counters = self._moved()
+        flow = self.flows()[0] if counters.get("flow_new") else None
+        why = frozenset(counters) - BOOKS - set(VERDICT_COUNTERS.values())
+        why |= {f"{name} is {counters.get(name, 0)}" for name in _unbalanced(counters, verdict, len(frame), flow)}
+        return Outcome(verdict, why, flow, counters)
+
+    def _moved(self) -> dict[str, int]:
+        now = self.plane.read_counters()
+        moved = {name: value - self._last[name] for name, value in now.items() if value != self._last[name]}
+        self._last = now
+        return moved
+
+    def flows(self) -> list[Flow]:
+        """Return what is in the flow table, each as its first packet's sender sees it."""
+        return [_flow(key, flow) for key, flow in zip(*self.plane.read_flows(), strict=True)]
+
+    def flow(self) -> Any:
+        """Return the one flow there is (``struct flow``); of each pair the first is its first packet's direction."""
+        (flow,) = self.plane.read_flows()[1].copy()
+        if flow["first_dir"]:
+            for name in flow.dtype.names:
+                if flow.dtype[name].shape == (2,):
+                    flow[name] = flow[name][::-1]
+        return flow
+
+    def know_tunnel(self, address: str, teid: int, side: str, session: int) -> None:
+        """Bind the tunnel that ends at (address, TEID) to a session, and tell the flows."""
+        self.plane.put_tunnels([(address, teid, 0 if side == UPLINK else 1, session)])
+        self.plane.new_generation()
+        self._tunnels.append((address, teid))
+
+    def know_ue(self, address: str, session: int) -> None:
+        """Bind a UE address, or an IPv6 prefix, to a session, and tell the flows."""
+        self.plane.put_ues([("", address, session)])
+        self.plane.new_generation()
+        self._ues.append(("", address))
+
+    def forget_sessions(self) -> None:
+        """Drop every tunnel and UE address, and tell the flows."""
+        self.plane.drop_tunnels(self._tunnels)
+        self.plane.drop_ues(self._ues)
+        self.plane.new_generation()
+        self._tunnels, self._ues = [], []
+
+    @contextlib.contextmanager
+    def mode(self, mode: Mode) -> Iterator[None]:
+        """Let the replayed port be of another mode; only an attached one has a setting for it."""
+        self.plane._set_port(LOOPBACK, slot=0, mode=mode, instance="")
+        try:
+            yield
+        finally:
+            self.plane._set_port(LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+
+    def forget(self) -> None:
+        """Empty the flow table and the rings."""
+        self.plane.drop_flows(self.plane.read_flows()[0])
+        self.plane.read_events()
+        self.plane.read_payloads()
+
+    def close(self) -> None:
+        """Free the kernel's memory."""
+        self.plane.close()
+
+
+def _unbalanced(counters: dict[str, int], verdict: str, length: int, flow: Flow | None) -> Iterator[str]:
+    """Yield the counters that contradict what one frame can do."""
+    due = {"frames": 1, "octets": length, **dict.fromkeys(VERDICT_COUNTERS.values(), 0)}
+    due[VERDICT_COUNTERS[verdict]] = 1
+    if flow is not None:
+        due |= {"counted": 1, "counted_octets": flow.octets}
+    yield from (name for name, value in due.items() if counters.get(name, 0) != value)
+
+
+@functools.cache
+def _text(raw: bytes) -> str:
+    address = IPv6Address(raw)
+    return str(address.ipv4_mapped or address)
+
+
+def _flow(key: Any, flow: Any) -> Flow:
+    d = int(flow["first_dir"])
+    ends = [
+        (_text(flow["address_a"].tobytes()), int(key["port_a"].byteswap())),
+        (_text(flow["address_b"].tobytes()), int(key["port_b"].byteswap())),
+    ]
+    (src, sport), (dst, dport) = ends[d], ends[1 - d]
+    ue = int(flow["ue_end"])
+    side = "" if ue == 2 else UPLINK if ue == d else DOWNLINK
+    return Flow(
+        src,
+        sport,
+        dst,
+        dport,
+        int(key["proto"]),
+        int(flow["bytes"][d]),
+        bool(flow["gtpu"]),
+        int(flow["teid"][d]),
+        int(flow["qfi"][d]),
+        side,
+    )

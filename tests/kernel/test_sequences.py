@@ -1,0 +1,243 @@
+"""What packets tell together: loss, round-trip times, gaps, with the clock of the capture."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.packet import Raw
+
+from tests.kernel.packets import SERVER, UE, ether
+from tests.kernel.rig import Rig
+
+MS = 1_000_000
+NO_RTT = 0xFFFF_FFFF
+SEGMENT = 100  # bytes of payload
+
+
+def segment(
+    seq: int,
+    size: int = SEGMENT,
+    *,
+    back: bool = False,
+    ack: int = 1,
+    flags: str = "A",
+    ts: tuple[int, int] | None = None,
+) -> bytes:
+    """Return a TCP segment from the UE, or *back* from the server."""
+    src, dst, sport, dport = (SERVER, UE, 443, 40000) if back else (UE, SERVER, 40000, 443)
+    options = [("NOP", None), ("NOP", None), ("Timestamp", ts)] if ts else []
+    head = TCP(sport=sport, dport=dport, seq=seq % (1 << 32), ack=ack % (1 << 32), flags=flags, options=options)
+    return ether(IP(src=src, dst=dst) / head / Raw(b"\x55" * size))
+
+
+def play(rig: Rig, *packets: tuple[int, bytes]) -> Any:
+    """Run (milliseconds, frame) packets on N6; return the flow."""
+    start = rig.now_ns
+    for at_ms, frame in packets:
+        rig.run(frame, "n6", start + at_ms * MS + MS - rig.now_ns)
+    return rig.flow()
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return both directions of a field: of the first packet's, and back."""
+    return int(value[0]), int(value[1])
+
+
+class TestClock:
+    """The time of a flow is the capture's, to the nanosecond."""
+
+    def test_first_and_last_are_as_given(self, rig: Rig) -> None:
+        rig.run(segment(1), "n6")
+        began = rig.now_ns
+        rig.run(segment(101), "n6", 123_456_789)
+        rig.run(segment(1, back=True), "n6", 5)
+
+        flow = rig.flow()
+        assert flow["first_ns"] == began
+        assert pair(flow["last_ns"]) == (began + 123_456_789, began + 123_456_794)
+
+    def test_both_directions_are_counted_apart(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1)), (1, segment(101)), (2, segment(1, 60, back=True)))
+
+        assert pair(flow["packets"]) == (2, 1)
+        assert pair(flow["bytes"]) == (2 * (40 + SEGMENT), 40 + 60)
+        assert pair(flow["payload_packets"]) == (2, 1)
+
+
+class TestHandshake:
+    """SYN to SYN-ACK times the far side of the client, SYN-ACK to ACK the client's side."""
+
+    def test_both_sides_are_timed(self, rig: Rig) -> None:
+        flow = play(
+            rig,
+            (0, segment(99, 0, flags="S")),
+            (30, segment(499, 0, back=True, ack=100, flags="SA")),
+            (50, segment(100, 0, ack=500)),
+        )
+
+        assert pair(flow["handshake_us"]) == (30_000, 20_000)
+        assert pair(flow["rtt_min_us"]) == (30_000, 20_000)
+        assert pair(flow["rtt_n"]) == (1, 1)
+
+    def test_a_syn_that_is_sent_again_is_a_retransmission(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(99, 0, flags="S")), (1000, segment(99, 0, flags="S")))
+
+        assert pair(flow["retrans"]) == (1, 0)
+
+    def test_the_middle_of_a_connection_has_no_handshake(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1)), (9, segment(1, 0, back=True, ack=101)))
+
+        assert pair(flow["handshake_us"]) == (0, 0)
+
+
+class TestRetransmission:
+    """A segment whose bytes were all seen before was sent again (RFC 9293, 3.8.1)."""
+
+    def test_the_same_bytes_again(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1)), (1, segment(101)), (200, segment(1)), (201, segment(201)))
+
+        assert pair(flow["retrans"]) == (1, 0)
+
+    def test_each_direction_for_itself(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1)), (1, segment(1, back=True)), (99, segment(1, back=True)))
+
+        assert pair(flow["retrans"]) == (0, 1)
+
+    def test_bytes_of_a_hole_that_come_late_were_lost_before(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1)), (1, segment(201)), (90, segment(101)))
+
+        assert (pair(flow["retrans"]), pair(flow["reordered"])) == ((1, 0), (0, 0))
+
+    def test_bytes_of_a_hole_that_come_at_once_were_overtaken(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1)), (1, segment(201)), (2, segment(101)))
+
+        assert (pair(flow["retrans"]), pair(flow["reordered"])) == ((0, 0), (1, 0))
+
+    def test_sequence_numbers_wrap(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(-50)), (1, segment(50)), (2, segment(150)), (300, segment(50)))
+
+        assert pair(flow["retrans"]) == (1, 0)
+
+    def test_a_keep_alive_is_none(self, rig: Rig) -> None:
+        """One old byte, or none, to provoke an answer (RFC 9293, 3.8.4)."""
+        flow = play(rig, (0, segment(1)), (9_000, segment(100, 1)), (18_000, segment(100, 0)))
+
+        assert pair(flow["retrans"]) == (0, 0)
+
+    def test_pure_acknowledgements_are_none(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1, 0)), (1, segment(1, 0)), (2, segment(1, 0)))
+
+        assert pair(flow["retrans"]) == (0, 0)
+
+
+class TestRoundTrip:
+    """A round-trip time is the delay of the answer to a packet, kept in the direction of that packet."""
+
+    def test_by_time_stamps(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1, ts=(700, 5))), (40, segment(1, 0, back=True, ack=101, ts=(6, 700))))
+
+        assert pair(flow["rtt_n"]) == (1, 0)
+        assert pair(flow["rtt_sum_us"]) == (40_000, 0)
+        assert pair(flow["rtt_min_us"]) == (40_000, NO_RTT)
+
+    def test_an_older_time_stamp_is_no_answer(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1, ts=(700, 5))), (40, segment(1, 0, back=True, ack=1, ts=(6, 699))))
+
+        assert pair(flow["rtt_n"]) == (0, 0)
+
+    def test_a_clock_that_has_not_ticked_starts_no_second_probe(self, rig: Rig) -> None:
+        flow = play(
+            rig,
+            (0, segment(1, ts=(700, 5))),
+            (40, segment(1, 0, back=True, ack=101, ts=(6, 700))),
+            (41, segment(101, ts=(700, 6))),
+            (42, segment(1, 0, back=True, ack=201, ts=(6, 700))),
+        )
+
+        assert pair(flow["rtt_n"]) == (1, 0)
+
+    def test_time_stamps_wrap(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1, ts=(0xFFFF_FFFF, 5))), (7, segment(1, 0, back=True, ack=101, ts=(6, 3))))
+
+        assert pair(flow["rtt_sum_us"]) == (7_000, 0)
+
+    def test_by_acknowledgement_numbers(self, rig: Rig) -> None:
+        flow = play(
+            rig,
+            (0, segment(1)),
+            (10, segment(1, 0, back=True, ack=51)),
+            (25, segment(1, 0, back=True, ack=101)),
+        )
+
+        assert pair(flow["rtt_n"]) == (1, 0)
+        assert pair(flow["rtt_sum_us"]) == (25_000, 0)
+
+    def test_the_answer_to_bytes_sent_twice_is_ambiguous(self, rig: Rig) -> None:
+        """Karn's algorithm (RFC 6298, 3)."""
+        flow = play(rig, (0, segment(1)), (300, segment(1)), (310, segment(1, 0, back=True, ack=101)))
+
+        assert pair(flow["rtt_n"]) == (0, 0)
+
+    def test_both_directions_at_once(self, rig: Rig) -> None:
+        flow = play(
+            rig,
+            (0, segment(1, ts=(700, 5))),
+            (20, segment(1, back=True, ack=101, ts=(900, 700))),
+            (32, segment(101, 0, ack=101, ts=(701, 900))),
+        )
+
+        assert pair(flow["rtt_sum_us"]) == (20_000, 12_000)
+
+    def test_the_least_of_an_epoch_is_forgotten_with_it(self, rig: Rig) -> None:
+        play(rig, (0, segment(1, ts=(700, 5))), (9, segment(1, 0, back=True, ack=101, ts=(6, 700))))
+        rig.plane.new_epoch()
+        flow = play(rig, (50, segment(101, ts=(710, 6))), (70, segment(1, 0, back=True, ack=201, ts=(8, 710))))
+
+        assert pair(flow["rtt_min_us"])[0] == 9_000
+        assert pair(flow["rtt_epoch_min_us"])[0] == 20_000
+
+
+def rtp(seq: int, ssrc: int = 0xCAFE, kind: int = 96) -> bytes:
+    """Return an RTP packet (RFC 3550, 5.1)."""
+    head = struct.pack("!BBHII", 0x80, kind, seq & 0xFFFF, 0, ssrc)
+    return ether(IP(src=UE, dst=SERVER) / UDP(sport=5004, dport=5004) / Raw(head + bytes(20)))
+
+
+class TestGaps:
+    """The gaps between packets of one direction: sum, squares, the longest."""
+
+    def test_they_add_up(self, rig: Rig) -> None:
+        flow = play(rig, *((at, rtp(n)) for n, at in enumerate((0, 20, 40, 80))))
+
+        assert pair(flow["gap_sum_us"]) == (80_000, 0)
+        assert pair(flow["gap_sq_us2"]) == (2 * 20_000**2 + 40_000**2, 0)
+        assert pair(flow["gap_max_us"]) == (40_000, 0)
+
+    def test_a_pause_is_cut_at_a_second(self, rig: Rig) -> None:
+        flow = play(rig, (0, rtp(1)), (5_000, rtp(2)))
+
+        assert pair(flow["gap_sum_us"]) == (1_000_000, 0)
+        assert pair(flow["gap_max_us"]) == (5_000_000, 0)
+
+
+class TestRtp:
+    """Packets expected and received, as a receiver would report them (RFC 3550, A.3)."""
+
+    @pytest.mark.parametrize("first", [1, 65_530])
+    def test_missing_packets_are_expected_but_not_received(self, rig: Rig, first: int) -> None:
+        numbers = [first + n for n in range(20) if n not in (7, 8, 13)]
+        flow = play(rig, *((20 * i, rtp(n)) for i, n in enumerate(numbers)))
+
+        state = flow["__anon0"]["rtp"]
+        direction = int(flow["first_dir"])
+        assert (int(state["expected"][direction]), int(state["received"][direction])) == (20, 17)
+
+    def test_a_late_packet_is_received(self, rig: Rig) -> None:
+        flow = play(rig, *((20 * i, rtp(n)) for i, n in enumerate((1, 2, 4, 3, 5))))
+
+        state = flow["__anon0"]["rtp"]
+        direction = int(flow["first_dir"])
+        assert (int(state["expected"][direction]), int(state["received"][direction])) == (5, 5)

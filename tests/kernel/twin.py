@@ -1,0 +1,269 @@
+"""The packet path a second time, slowly, by the standards alone: what should the kernel program say of a frame?
+
+Written from RFC 791, RFC 8200, RFC 768, RFC 9293, IEEE 802.1Q, TS 29.281 (5, 6) and TS 38.415 (5.5.2), not from
+the C code, whose limits (VLAN tags, extension headers) and names of counters it takes from ``abi.h``. It
+knows no sessions and keeps no state: each frame is the first.
+
+Where a frame breaks two rules at once, the rule: what is missing in the frame is *truncated*, what is there
+but outside of the packet or message around it is *malformed*; headers are judged from the outside in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+IPV4, IPV6 = 0x0800, 0x86DD
+VLANS, MAX_VLANS = (0x8100, 0x88A8, 0x9100), 3
+MAX_IP_EXTENSIONS, MAX_GTPU_EXTENSIONS = 6, 8
+HOP_BY_HOP, TCP, UDP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY = 0, 6, 17, 43, 44, 51, 60, 135
+EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY)
+PORT_GTPU, PORT_PFCP, PORT_GTPC = 2152, 8805, 2123
+MESSAGES = {  # TS 29.281, table 6.1-1
+    1: "gtpu_echo_request",
+    2: "gtpu_echo_response",
+    26: "gtpu_error_indication",
+    31: "gtpu_ext_notification",
+    253: "gtpu_tunnel_status",
+    254: "gtpu_end_marker",
+    255: "gtpu_gpdu",
+}
+PDU_SESSION_CONTAINER = 0x85
+UPLINK, DOWNLINK = "uplink", "downlink"
+
+
+class Flow(NamedTuple):
+    """What one packet tells of its flow."""
+
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    proto: int
+    octets: int
+    gtpu: bool = False
+    teid: int = 0
+    qfi: int = 0
+    side: str = ""  # uplink, downlink or "" by the PDU Session Container
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Verdict in mirror mode, the counters of reasons and facts, and the flow if the packet counts for one."""
+
+    verdict: str
+    why: frozenset[str]
+    flow: Flow | None
+
+
+class Refused(Exception):
+    """The walk over the frame ends here, for this reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Packet(NamedTuple):
+    """An IP packet: where its transport header begins and where it ends by its own length."""
+
+    src: str
+    dst: str
+    proto: int
+    total: int
+    fragment: str  # "", "first" or "later"
+    l4: int
+    end: int
+
+
+class Tunnel(NamedTuple):
+    """A G-PDU: where its T-PDU begins and ends."""
+
+    teid: int
+    qfi: int
+    side: str
+    begin: int
+    end: int
+
+
+def observe(frame: bytes, role: str) -> Truth:
+    """Return the truth about *frame* on a port of *role*: n3, n6, or any."""
+    facts: set[str] = set()
+    try:
+        flow = _walk(frame, role, facts)
+    except Refused as refused:
+        facts.add(refused.reason)
+        flow = None
+    return Truth("pass" if "signalling" in facts else "drop", frozenset(facts), flow)
+
+
+def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
+    kind, at = _link(frame)
+    if kind not in (IPV4, IPV6):
+        raise Refused("not_ip")
+    outer = _network(frame, at, None, kind, "ip")
+    if outer.fragment == "later":
+        facts.add("outer_fragment")
+        if role == "n3":
+            return None
+    ports = _ports(frame, outer) if outer.proto == UDP else None
+    if ports and {PORT_PFCP, PORT_GTPC} & set(ports):
+        facts.add("signalling")
+    elif ports and ports[1] == PORT_GTPU and role != "n6":
+        try:
+            tunnel = _gtpu(frame, outer, facts)
+        except Refused as refused:
+            if role == "n3" or refused.reason != "gtpu_version":
+                raise
+            facts.add(refused.reason)  # it is something else that goes to this port
+        else:
+            if tunnel is None:
+                return None
+            return _inner(frame, tunnel, facts)
+    if role == "n3":
+        raise Refused("not_gtpu")
+    return _flow(frame, outer, facts, "l4_truncated")
+
+
+def _u16(frame: bytes, at: int) -> int:
+    return int.from_bytes(frame[at : at + 2], "big")
+
+
+def _link(frame: bytes) -> tuple[int, int]:
+    if len(frame) < 14:
+        raise Refused("l2_truncated")
+    at, tags = 12, 0
+    while _u16(frame, at) in VLANS:
+        if tags == MAX_VLANS:
+            raise Refused("vlan_too_deep")
+        tags, at = tags + 1, at + 4
+        if len(frame) < at + 2:
+            raise Refused("l2_truncated")
+    return _u16(frame, at), at + 2
+
+
+def _network(frame: bytes, at: int, limit: int | None, kind: int, name: str) -> Packet:
+    """Read an IP packet at *at*, inside of something that ends at *limit* (a frame may be cut: None)."""
+    packet = _ipv4(frame, at, name) if kind == IPV4 else _ipv6(frame, at, name)
+    if limit is not None and packet.end > limit:
+        raise Refused("inner_malformed")  # a T-PDU is one packet; a longer one is not in this message
+    return packet
+
+
+def _ipv4(frame: bytes, at: int, name: str) -> Packet:
+    if len(frame) < at + 20:
+        raise Refused(f"{name}_truncated")
+    length, total = (frame[at] & 15) * 4, _u16(frame, at + 2)
+    if frame[at] >> 4 != 4 or length < 20 or total < length:
+        raise Refused(f"{name}_malformed")
+    if len(frame) < at + length:
+        raise Refused(f"{name}_truncated")
+    flags = _u16(frame, at + 6)
+    fragment = "later" if flags & 0x1FFF else "first" if flags & 0x2000 else ""
+    src, dst = (str(IPv4Address(frame[i : i + 4])) for i in (at + 12, at + 16))
+    return Packet(src, dst, frame[at + 9], total, fragment, at + length, at + total)
+
+
+def _ipv6(frame: bytes, at: int, name: str) -> Packet:
+    if len(frame) < at + 40:
+        raise Refused(f"{name}_truncated")
+    if frame[at] >> 4 != 6:
+        raise Refused(f"{name}_malformed")
+    total = 40 + _u16(frame, at + 4)
+    end, kind, here, fragment, seen = at + total, frame[at + 6], at + 40, "", 0
+    while kind in EXTENSIONS and fragment != "later":
+        if seen == MAX_IP_EXTENSIONS:
+            raise Refused(f"{name}_ext_too_long")
+        if len(frame) < here + 8:
+            raise Refused(f"{name}_truncated")
+        if kind == FRAGMENT:
+            length, field = 8, _u16(frame, here + 2)
+            fragment = "later" if field & 0xFFF8 else "first" if field & 1 else fragment
+        else:
+            length = (frame[here + 1] + 2) * 4 if kind == AUTHENTICATION else (frame[here + 1] + 1) * 8
+        if here + length > end:
+            raise Refused(f"{name}_malformed")
+        kind, here, seen = frame[here], here + length, seen + 1
+    src, dst = (str(IPv6Address(frame[i : i + 16])) for i in (at + 8, at + 24))
+    return Packet(src, dst, kind, total, fragment, here, end)
+
+
+def _ports(frame: bytes, packet: Packet) -> tuple[int, int] | None:
+    """Return (0, 0) for what has no ports, None when the transport header is not all there."""
+    if packet.fragment == "later" or packet.proto not in (TCP, UDP):
+        return 0, 0
+    need = 8
+    if packet.proto == TCP:
+        here = min(len(frame), packet.end)
+        need = max(20, (frame[packet.l4 + 12] >> 4) * 4) if here >= packet.l4 + 20 else 20
+        if here >= packet.l4 + 20 and frame[packet.l4 + 12] >> 4 < 5:
+            return None
+    if min(len(frame), packet.end) < packet.l4 + need:
+        return None
+    return _u16(frame, packet.l4), _u16(frame, packet.l4 + 2)
+
+
+def _gtpu(frame: bytes, outer: Packet, facts: set[str]) -> Tunnel | None:
+    """Read the GTP-U header behind a UDP header; None for a message that carries no user data."""
+    at, udp_length = outer.l4 + 8, _u16(frame, outer.l4 + 4)
+    datagram_end = outer.l4 + udp_length
+    if len(frame) < at + 8:
+        raise Refused("gtpu_truncated")
+    flags, message, length = frame[at], frame[at + 1], _u16(frame, at + 2)
+    if flags >> 5 != 1 or not flags & 0x10:
+        raise Refused("gtpu_version")
+    end = at + 8 + length
+    if end > datagram_end or (datagram_end > outer.end and not outer.fragment):
+        raise Refused("gtpu_length")  # the first fragment of a datagram has the length of the whole
+    teid = int.from_bytes(frame[at + 4 : at + 8], "big")
+    here, qfi, side = at + 8, 0, ""
+    if flags & 7:
+        if len(frame) < here + 4 or length < 4:
+            raise Refused("gtpu_truncated")
+        here += 4
+        if flags & 4:
+            here, qfi, side = _chain(frame, here, end)
+    name = MESSAGES.get(message, "gtpu_other")
+    facts.add(name)
+    return Tunnel(teid, qfi, side, here, end) if name == "gtpu_gpdu" else None
+
+
+def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str]:
+    """Walk the extension headers whose first type is the octet before *here*."""
+    kind, seen, qfi, side = frame[here - 1], 0, 0, ""
+    while kind:
+        if seen == MAX_GTPU_EXTENSIONS:
+            raise Refused("gtpu_ext_too_long")
+        if len(frame) < here + 4:
+            raise Refused("gtpu_truncated")
+        length = frame[here] * 4
+        if not length or here + length > end:
+            raise Refused("gtpu_ext_malformed")
+        if kind == PDU_SESSION_CONTAINER and frame[here + 1] >> 4 in (0, 1):
+            qfi, side = frame[here + 2] & 0x3F, (DOWNLINK, UPLINK)[frame[here + 1] >> 4]
+        if len(frame) < here + length:
+            raise Refused("gtpu_truncated")
+        kind, here, seen = frame[here + length - 1], here + length, seen + 1
+    return here, qfi, side
+
+
+def _inner(frame: bytes, tunnel: Tunnel, facts: set[str]) -> Flow | None:
+    if min(len(frame), tunnel.end) <= tunnel.begin:
+        raise Refused("inner_truncated")
+    kind = {4: IPV4, 6: IPV6}.get(frame[tunnel.begin] >> 4)
+    if kind is None:
+        raise Refused("inner_not_ip")
+    inner = _network(frame, tunnel.begin, tunnel.end, kind, "inner")
+    if inner.fragment == "later":
+        facts.add("inner_fragment")
+    flow = _flow(frame, inner, facts, "inner_l4_truncated")
+    return flow._replace(gtpu=True, teid=tunnel.teid, qfi=tunnel.qfi, side=tunnel.side)
+
+
+def _flow(frame: bytes, packet: Packet, facts: set[str], cut: str) -> Flow:
+    ports = _ports(frame, packet)
+    if ports is None:
+        facts.add(cut)
+        ports = 0, 0
+    return Flow(packet.src, ports[0], packet.dst, ports[1], packet.proto, packet.total)
