@@ -1,4 +1,4 @@
-"""Video on demand: the streaming model on the goodput of the last ten seconds."""
+"""Video on demand: the streaming model on the goodput of the last seconds."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ from nf.subscribers.suspect import SUSPECTS, suspect
 __all__ = ["SubscriberNames", "Subscribers", "aggregate"]
 
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
-GOODPUT_TAU_S = 10.0  # two to three chunks of a player (YouTube about 5 s a request)
+GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
 RTT_TAU_S = 30.0  # how long the access RTT of other flows stands in for one that cannot be measured:
 RTT_LEAST_SAMPLES = 0.1  # what is left of a single sample after 70 s
 
 LOSS_LEAST_SENT = 10.0  # packets in the window before a share of them is a loss ratio
 BULK_LEAST_BYTES = 80_000.0  # smallest chunk of a video (Requet), in the window,
-BULK_LEAST_BUSY_S = 5.0  # or a transfer that tried so long for less
+BULK_LEAST_BUSY_S = 3.0  # or a transfer that tried so long for less
 MOVING_PACKETS, MOVING_SHARE = 10.0, 0.5  # bulk packets, or busy share, of an interval that is no pause
 
 _ACTIONS = tuple(Action)

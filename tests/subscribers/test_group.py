@@ -1,0 +1,224 @@
+"""Flows to published rows, against a slow twin in plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from nf.apps.basis import Basis
+from nf.flows import FlowBatch
+from nf.records import APP_CLASSES, RECORD_COLUMNS
+from nf.subscribers import SubscriberNames, aggregate
+
+APPS = ["", "tube", "talk", "game", "chat", "site", "hidden", "tally"]
+CLASSES = ["unknown", "video", "voice", "gaming", "messaging", "web", "social", "web"]
+ACTIONS = [0, 0, 0, 2, 0, 0, 3, 1]  # "hidden" is suppressed, "tally" only counted, "game" cut
+CLASS_OF = np.array([APP_CLASSES.index(c) for c in CLASSES], np.uint8)
+
+
+def random_batch(seed: int, n: int, length_s: float = 1.0) -> FlowBatch:
+    """A batch as the kernel may give it: every combination of empty, idle and busy flows."""
+    rng = np.random.default_rng(seed)
+
+    def two(low, high, dtype):
+        return rng.integers(low, high, (n, 2)).astype(dtype)
+
+    packets = two(0, 60, np.uint64) * (rng.random((n, 2)) < 0.8).astype(np.uint64)
+    gap_n = np.where(packets > 0, packets - np.uint64(1), 0).astype(np.uint32)
+    mean_us = two(100, 40_000, np.uint64)
+    rtt_n = two(0, 4, np.uint32)
+    rtt_min = two(1_000, 300_000, np.uint32) * (rtt_n > 0)
+    expected = two(0, 50, np.uint32) * (rng.random((n, 1)) < 0.3)
+    return FlowBatch(
+        t_start_s=1_700_000_000.0,
+        t_end_s=1_700_000_000.0 + length_s,
+        flow_id=np.arange(n, dtype=np.uint64),
+        session=np.zeros(n, np.uint32),
+        app=rng.integers(0, len(APPS), n).astype(np.uint16),
+        basis=rng.integers(0, len(Basis), n).astype(np.uint8),
+        proto=rng.choice([6, 17, 1], n).astype(np.uint8),
+        qfi=np.ones((n, 2), np.uint8),
+        octets=packets * two(40, 1500, np.uint64),
+        packets=packets,
+        payload_packets=packets // np.uint64(2),
+        retrans=two(0, 5, np.uint32),
+        reordered=two(0, 5, np.uint32),
+        rtt_n=rtt_n,
+        rtt_sum_us=rtt_n * (rtt_min + two(0, 50_000, np.uint64)),
+        rtt_min_us=rtt_min.astype(np.uint32),
+        handshake_us=two(0, 2, np.uint32),
+        gap_n=gap_n,
+        gap_sum_us=gap_n * mean_us,
+        gap_sq_us2=(gap_n * mean_us * mean_us * rng.uniform(1, 3, (n, 2))).astype(np.uint64),
+        gap_max_us=two(0, 2_000_000, np.uint32),
+        rtp_expected=expected.astype(np.uint32),
+        rtp_received=np.maximum(expected.astype(np.int64) - two(-2, 6, np.int64), 0).astype(np.uint32),
+    )
+
+
+def people(count: int) -> SubscriberNames:
+    return SubscriberNames(
+        subscriber=[f"{i:04x}" for i in range(count)],
+        identity_source=["pfcp" if i % 2 else "none" for i in range(count)],
+        dnn=["internet" if i % 3 else "" for i in range(count)],
+    )
+
+
+def share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def twin(b: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tuple[str, str], dict[str, object]]:
+    """The records without score, one flow and one direction at a time."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i in range(len(b)):
+        if b.packets[i].sum() and ACTIONS[b.app[i]] != 3:
+            groups[int(subject[i]), int(b.app[i])].append(i)
+    seconds = b.t_end_s - b.t_start_s
+    out = {}
+    for (who, app), flows in groups.items():
+        row: dict[str, object] = {
+            "t_ms": round(b.t_end_s * 1000),
+            "interval_ms": round(seconds * 1000),
+            "subscriber": names.subscriber[who],
+            "identity_source": names.identity_source[who],
+            "dnn": names.dnn[who],
+            "app": APPS[app],
+            "flows": len(flows),
+        }
+        grounds = [Basis(int(b.basis[i])) for i in flows if b.basis[i]]
+        row["app_basis"] = min(grounds).text if grounds else "none"
+        for d, way in enumerate(("ul", "dl")):
+            octets = sum(int(b.octets[i, d]) for i in flows)
+            row |= {f"{way}_bytes": octets, f"{way}_packets": sum(int(b.packets[i, d]) for i in flows)}
+            row[f"{way}_bps"] = 8 * octets / seconds
+            expected = sum(int(b.rtp_expected[i, d]) for i in flows)
+            if expected:
+                lost = sum(max(int(b.rtp_expected[i, d]) - int(b.rtp_received[i, d]), 0) for i in flows)
+                row[f"loss_{way}"] = lost / expected
+            else:
+                tcp = [i for i in flows if b.proto[i] == 6]
+                lost = sum(min(int(b.retrans[i, d]), int(b.payload_packets[i, d])) for i in tcp)
+                row[f"loss_{way}"] = share(lost, sum(int(b.payload_packets[i, d]) for i in tcp))
+        for side, name in enumerate(("core", "access")):
+            samples = [i for i in flows if b.rtt_n[i, side]]
+            count = sum(int(b.rtt_n[i, side]) for i in samples)
+            row[f"rtt_{name}_ms"] = share(sum(int(b.rtt_sum_us[i, side]) for i in samples) / 1000, count)
+            row[f"rtt_min_{name}_ms"] = min((int(b.rtt_min_us[i, side]) / 1000 for i in samples), default=math.nan)
+        row["rtt_samples"] = sum(int(b.rtt_n[i].sum()) for i in flows)
+        media = [i for i in flows if b.proto[i] == 17 and b.gap_n[i, 1] >= 10 * seconds]
+        squares = sum(
+            b.gap_n[i, 1] * max(b.gap_sq_us2[i, 1] / b.gap_n[i, 1] - (b.gap_sum_us[i, 1] / b.gap_n[i, 1]) ** 2, 0)
+            for i in media
+        )
+        jitter = math.sqrt(squares / sum(int(b.gap_n[i, 1]) for i in media)) / 1000 if media else math.nan
+        row["jitter_dl_ms"] = jitter if CLASSES[app] in {"voice", "gaming", "conferencing"} else math.nan
+        row["gap_max_dl_ms"] = max((int(b.gap_max_us[i, 1]) / 1000 for i in flows if b.gap_n[i, 1]), default=math.nan)
+        if ACTIONS[app] == 1:
+            row |= {k: math.nan for k in row if k.startswith(("loss", "rtt", "jitter", "gap"))} | {"rtt_samples": 0}
+        out[names.subscriber[who], APPS[app]] = row
+    return out
+
+
+def records(batch: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tuple[str, str], dict[str, object]]:
+    got = {}
+    for part in aggregate(
+        batch, subject=subject, names=names, class_of_app=CLASS_OF, app_names=APPS, action=np.array(ACTIONS, np.uint8)
+    ):
+        for i in range(len(part)):
+            row = {k: v[i] for k, v in part.columns.items()}
+            assert CLASSES[APPS.index(row["app"])] == part.app_class
+            key = row["subscriber"], row["app"]
+            assert key not in got, "one row per subscriber and application"
+            got[key] = row
+    return got
+
+
+class TestAgainstTheTwin:
+    """Every published column but the score equals what a slow loop finds."""
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_random_batches(self, seed):
+        n = [1, 2, 7, 40, 150, 600][seed % 6]
+        batch, names = random_batch(seed, n, length_s=[1.0, 2.5][seed % 2]), people(25)
+        subject = np.random.default_rng(seed + 1).integers(0, 25, n)
+
+        got, expected = records(batch, subject, names), twin(batch, subject, names)
+
+        assert got.keys() == expected.keys()
+        for key, row in expected.items():
+            for name, value in row.items():
+                if isinstance(value, str):
+                    assert got[key][name] == value, (key, name)
+                else:
+                    assert got[key][name] == pytest.approx(value, rel=2e-6, nan_ok=True), (key, name)
+
+
+class TestShape:
+    """A batch has exactly the published columns, in their types, one batch a class."""
+
+    def test_columns_and_types(self):
+        batch, names = random_batch(3, 300), people(9)
+
+        out = aggregate(
+            batch,
+            subject=np.arange(300) % 9,
+            names=names,
+            class_of_app=CLASS_OF,
+            app_names=APPS,
+            action=np.zeros(len(APPS), np.uint8),
+        )
+
+        assert len({b.app_class for b in out}) == len(out) == len(set(CLASSES))
+        for part in out:
+            assert list(part.columns) == list(RECORD_COLUMNS)
+            for name, column in RECORD_COLUMNS.items():
+                values = part.columns[name]
+                assert len(values) == len(part)
+                if column.dtype == "str":
+                    assert isinstance(values, list)
+                else:
+                    assert values.dtype == np.dtype(column.dtype)
+
+    def test_equal_input_gives_equal_output(self):
+        batch, names, subject = random_batch(4, 200), people(7), np.arange(200) % 7
+
+        first, second = records(batch, subject, names), records(batch, subject, names)
+
+        assert list(first) == list(second)
+        assert all(str(first[k]) == str(second[k]) for k in first)
+
+    def test_flows_without_a_packet_make_no_record(self):
+        batch = random_batch(5, 20)
+        batch.packets[:] = 0
+
+        assert records(batch, np.zeros(20, np.int64), people(1)) == {}
+
+    def test_two_subjects_of_one_subscriber_and_network_are_one_record(self):
+        batch = random_batch(6, 30)
+        names = SubscriberNames(["a", "a", "a"], ["pfcp"] * 3, ["internet", "internet", "ims"])
+
+        out = aggregate(
+            batch,
+            subject=np.arange(30) % 3,
+            names=names,
+            class_of_app=CLASS_OF,
+            app_names=APPS,
+            action=np.zeros(len(APPS), np.uint8),
+        )
+
+        rows = [(part.columns["dnn"][i], part.columns["app"][i]) for part in out for i in range(len(part))]
+        assert len(rows) == len(set(rows))
+
+    def test_an_application_beyond_the_table_is_no_application(self):
+        batch = random_batch(7, 4)
+        batch.app[:] = 60_000
+        batch.packets[:] = 5
+
+        assert {app for _, app in records(batch, np.zeros(4, np.int64), people(1))} == {""}
+
+    def test_names_do_not_show_in_a_repr(self):
+        assert "00101" not in repr(SubscriberNames(["001010000000001"], ["pfcp"], ["internet"]))
