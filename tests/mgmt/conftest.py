@@ -1,0 +1,165 @@
+"""A datastore with an applier that records, a server on loopback, and who may log in to it."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paramiko
+import pytest
+from lxml import etree
+from netconf_client.connect import connect_ssh
+from netconf_client.ncclient import Manager
+
+from mgmt.datastore import Datastore
+from mgmt.model import Model, default_model
+from mgmt.server import NetconfServer, ServerLimits
+from mgmt.state import StateTree
+from nf.settings import Settings
+
+BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
+POLICIES = "urn:supernetflow:yang:snf-policies"
+
+
+@dataclass
+class Recorder:
+    """An applier: keeps what it was asked to apply, and fails when told to."""
+
+    calls: list[tuple[Settings, Settings]] = field(default_factory=list)
+    fail_with: Exception | None = None
+
+    def apply(self, old: Settings, new: Settings) -> None:
+        self.calls.append((old, new))
+        if self.fail_with is not None:
+            raise self.fail_with
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return default_model()
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def datastore(tmp_path: Path, recorder: Recorder) -> Datastore:
+    return Datastore(tmp_path / "state", recorder)
+
+
+def _config(inner: str) -> etree._Element:
+    return etree.fromstring(f'<config xmlns="{BASE}" xmlns:nc="{BASE}">{inner}</config>')
+
+
+@pytest.fixture(scope="session")
+def config() -> Callable[[str], etree._Element]:
+    """Wrap top-level nodes as the parameter config of edit-config; nc is the prefix of operations."""
+    return _config
+
+
+@pytest.fixture(scope="session")
+def policy() -> Callable[..., str]:
+    """The XML of one policy of the container policies."""
+
+    def make(name: str = "a", *, application: str = "youtube", action: str = "inspect", more: str = "") -> str:
+        return (
+            f'<policies xmlns="{POLICIES}"><policy><name>{name}</name><application>{application}</application>'
+            f"<action>{action}</action>{more}</policy></policies>"
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def key_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make key pairs with ssh-keygen: the private file; beside it the .pub."""
+    folder = tmp_path_factory.mktemp("keys")
+
+    def make(name: str, kind: str = "ed25519", bits: str = "") -> Path:
+        path = folder / name
+        if not path.exists():
+            size = ["-b", bits] if bits else []
+            subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-f", str(path)], check=True)
+        return path
+
+    return make
+
+
+STATE: StateTree = {
+    "started_s": 1_700_000_000.0,
+    "interfaces": {
+        "n3": {
+            "device": "eth3",
+            "attached_mode": "native",
+            "program_id": 7,
+            "packets": 10,
+            "octets": 1500,
+            "counters": {"gtpu_truncated": 2},
+        }
+    },
+    "data_plane": {"gtpu_truncated": 2},
+    "sessions": {"pfcp": 23, "netconf": 1},
+    "exporter": {"octets_sent": 99, "records": 5, "dropped": 0, "subscribers": 1, "inspected_octets": 100_000},
+}
+
+
+class Bench:
+    """A running server, and ways to talk to it."""
+
+    def __init__(self, server: NetconfServer, datastore: Datastore, recorder: Recorder, users: Path, key: Path) -> None:
+        self.server, self.datastore, self.recorder, self.users, self.key = server, datastore, recorder, users, key
+
+    @contextmanager
+    def manager(self, user: str = "alice", key: Path | None = None) -> Iterator[Manager]:
+        """A session of netconf-client."""
+        session = connect_ssh(host="127.0.0.1", port=self.server.port, username=user, key_filename=str(key or self.key))
+        with Manager(session=session, timeout=20) as manager:
+            yield manager
+
+    @contextmanager
+    def channel(self, user: str = "alice", key: Path | None = None) -> Iterator[paramiko.Channel]:
+        """The bytes of a session: paramiko without a NETCONF library on top."""
+        transport = paramiko.Transport(("127.0.0.1", self.server.port))
+        try:
+            transport.connect(username=user, pkey=paramiko.PKey.from_path(key or self.key))
+            channel = transport.open_session()
+            channel.settimeout(10)
+            channel.invoke_subsystem("netconf")
+            yield channel
+        finally:
+            transport.close()
+
+    def threads(self) -> list[threading.Thread]:
+        """Threads of the server but for the one that accepts."""
+        names = ("netconf-login", "Thread-")
+        return [t for t in threading.enumerate() if t.name.startswith(names)]
+
+    def settles(self, condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+        """Say if *condition* comes true in time."""
+        until = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
+
+@pytest.fixture
+def limits() -> ServerLimits:
+    return ServerLimits()
+
+
+@pytest.fixture
+def bench(
+    datastore: Datastore, recorder: Recorder, key_pair: Callable[..., Path], tmp_path: Path, limits: ServerLimits
+) -> Iterator[Bench]:
+    key = key_pair("alice")
+    users = tmp_path / "users"
+    users.write_text(f"# operators\nalice {key.with_suffix('.pub').read_text()}")
+    with NetconfServer(datastore, lambda: STATE, port=0, users_file=users, limits=limits) as server:
+        yield Bench(server, datastore, recorder, users, key)

@@ -1,0 +1,286 @@
+"""edit-config on a tree: RFC 6241, 7.2, operation by operation."""
+
+import pytest
+from lxml import etree
+
+from mgmt.edit import apply_edit, empty_tree
+from mgmt.model import Model
+from mgmt.rpcerror import RpcError
+
+P = "urn:supernetflow:yang:snf-policies"
+A = "urn:supernetflow:yang:snf-applications"
+S = "urn:supernetflow:yang:snf-subscribers"
+NC = "urn:ietf:params:xml:ns:netconf:base:1.0"
+
+TWO = (
+    f'<policies xmlns="{P}">'
+    "<policy><name>a</name><application>x</application><action>inspect</action></policy>"
+    "<policy><name>b</name><application>y</application><action>truncate</action><snap-length>100</snap-length></policy>"
+    "</policies>"
+)
+APPLICATION = (
+    f'<applications xmlns="{A}"><application><name>v</name><class>video</class>'
+    "<domain>one.example</domain><domain>two.example</domain></application></applications>"
+)
+
+
+def edit_of(xml: str) -> etree._Element:
+    return etree.fromstring(f'<config xmlns:nc="{NC}">{xml}</config>')
+
+
+class Tree:
+    """A tree and the edits on it."""
+
+    def __init__(self, model: Model, xml: str) -> None:
+        self.model = model
+        self.tree = apply_edit(model, empty_tree(), edit_of(xml))[0]
+
+    def edit(self, xml: str, default: str = "merge", **options) -> list[RpcError]:
+        self.tree, errors = apply_edit(self.model, self.tree, edit_of(xml), default, **options)
+        return errors
+
+    def refuses(self, xml: str, default: str = "merge") -> RpcError:
+        before = etree.tostring(self.tree)
+        with pytest.raises(RpcError) as caught:
+            self.edit(xml, default)
+        assert etree.tostring(self.tree) == before
+        return caught.value
+
+    def texts(self, path: str) -> list[str]:
+        return self.tree.xpath(f"{path}/text()", namespaces={"p": P, "a": A, "s": S})
+
+
+@pytest.fixture
+def two(model) -> Tree:
+    return Tree(model, TWO)
+
+
+def policy(inner: str, attribute: str = "") -> str:
+    return f'<policies xmlns="{P}"><policy {attribute}>{inner}</policy></policies>'
+
+
+class TestMerge:
+    """merge adds what is not there and changes what is."""
+
+    def test_a_leaf_is_changed_and_the_others_stay(self, two):
+        two.edit(policy("<name>a</name><action>suppress</action>"))
+        assert two.texts("//p:policy[p:name='a']/*") == ["a", "x", "suppress"]
+        assert two.texts("//p:name") == ["a", "b"]
+
+    def test_a_key_finds_its_entry_in_any_position(self, two):
+        two.edit(policy("<action>suppress</action><name>a</name>"))
+        assert two.texts("//p:policy[p:name='a']/p:action") == ["suppress"]
+
+    def test_keys_come_first_in_an_entry(self, two):
+        two.edit(policy("<action>count</action><application>z</application><name>c</name>"))
+        assert two.texts("//p:policy[3]/*") == ["c", "count", "z"]
+
+    def test_a_leaf_list_gets_another_value_once(self, model):
+        tree = Tree(model, APPLICATION)
+        for _ in range(2):
+            tree.edit(
+                f'<applications xmlns="{A}"><application><name>v</name><domain>three.example</domain>'
+                "</application></applications>"
+            )
+        assert tree.texts("//a:domain") == ["one.example", "two.example", "three.example"]
+
+    def test_another_case_of_a_choice_takes_the_place(self, two):
+        # RFC 7950, 7.9: nodes of at most one case exist.
+        two.edit(policy("<name>a</name><application-class>web</application-class>"))
+        assert two.texts("//p:policy[p:name='a']/p:application") == []
+        assert two.texts("//p:policy[p:name='a']/p:application-class") == ["web"]
+
+    def test_two_cases_in_one_edit_are_a_bad_element(self, two):
+        error = two.refuses(
+            policy("<name>a</name><application>z</application><application-class>web</application-class>")
+        )
+        assert (error.tag, error.info) == ("bad-element", (("bad-element", "application-class"),))
+
+    def test_comments_and_instructions_are_no_nodes(self, two):
+        two.edit(policy("<!-- the first --><name>a</name><?x y?><action>count</action>"))
+        assert two.texts("//p:policy[p:name='a']/p:action") == ["count"]
+
+
+class TestReplace:
+    """replace sets a node and everything under it."""
+
+    def test_what_is_not_said_again_is_gone(self, two):
+        two.edit(policy("<name>b</name><application>y</application><action>count</action>", 'nc:operation="replace"'))
+        assert two.texts("//p:policy[p:name='b']/*") == ["b", "y", "count"]
+        assert two.texts("//p:name") == ["a", "b"]
+
+    def test_as_default_it_replaces_the_whole_configuration(self, two):
+        two.edit(APPLICATION, default="replace")
+        assert (two.texts("//p:name"), two.texts("//a:name")) == ([], ["v"])
+
+
+class TestCreate:
+    """create is for what is not there."""
+
+    def test_an_entry_that_is_there_exists(self, two):
+        error = two.refuses(policy("<name>a</name>", 'nc:operation="create"'))
+        assert (error.tag, error.path) == ("data-exists", "/snf-policies:policies/policy[name='a']")
+
+    def test_a_leaf_that_is_there_exists(self, two):
+        error = two.refuses(policy('<name>a</name><action nc:operation="create">count</action>'))
+        assert (error.tag, error.path) == ("data-exists", "/snf-policies:policies/policy[name='a']/action")
+
+    def test_a_new_entry_is_made(self, two):
+        two.edit(policy("<name>c</name><application>z</application><action>count</action>", 'nc:operation="create"'))
+        assert two.texts("//p:name") == ["a", "b", "c"]
+
+
+class TestDelete:
+    """delete is for what is there, remove does not mind."""
+
+    def test_an_entry_is_deleted(self, two):
+        two.edit(policy("<name>a</name>", 'nc:operation="delete"'))
+        assert two.texts("//p:name") == ["b"]
+
+    def test_a_leaf_is_deleted_without_its_value(self, two):
+        two.edit(policy('<name>b</name><snap-length nc:operation="delete"/>'))
+        assert two.texts("//p:snap-length") == []
+
+    def test_a_leaf_list_entry_is_deleted_by_value(self, model):
+        tree = Tree(model, APPLICATION)
+        tree.edit(
+            f'<applications xmlns="{A}"><application><name>v</name><domain nc:operation="delete">one.example</domain>'
+            "</application></applications>"
+        )
+        assert tree.texts("//a:domain") == ["two.example"]
+
+    def test_what_is_not_there_is_missing(self, two):
+        error = two.refuses(policy("<name>c</name>", 'nc:operation="delete"'))
+        assert (error.tag, error.path) == ("data-missing", "/snf-policies:policies/policy[name='c']")
+
+    def test_remove_does_not_mind(self, two):
+        two.edit(policy("<name>c</name>", 'nc:operation="remove"'))
+        assert two.texts("//p:name") == ["a", "b"]
+
+    def test_the_last_entry_takes_its_container_along(self, two):
+        for name in "ab":
+            two.edit(policy(f"<name>{name}</name>", 'nc:operation="delete"'))
+        assert len(two.tree) == 0
+
+    def test_an_entry_can_be_deleted_and_made_again_in_one_edit(self, two):
+        two.edit(
+            f'<policies xmlns="{P}"><policy nc:operation="delete"><name>a</name></policy>'
+            '<policy nc:operation="create"><name>a</name><action>count</action></policy></policies>'
+        )
+        assert two.texts("//p:policy[p:name='a']/*") == ["a", "count"]
+
+
+class TestNone:
+    """none leaves alone what has no operation of its own."""
+
+    def test_a_nested_operation_is_carried_out(self, two):
+        two.edit(policy('<name>a</name><action nc:operation="merge">count</action>'), default="none")
+        assert two.texts("//p:policy[p:name='a']/p:action") == ["count"]
+
+    def test_a_value_without_operation_is_not_set(self, two):
+        two.edit(policy("<name>a</name><action>count</action>"), default="none")
+        assert two.texts("//p:policy[p:name='a']/p:action") == ["inspect"]
+
+    def test_a_parent_that_is_not_there_is_missing(self, two):
+        error = two.refuses(policy('<name>c</name><action nc:operation="merge">count</action>'), default="none")
+        assert error.tag == "data-missing"
+
+
+class TestRefused:
+    """What is not in the schema is refused with its name and place."""
+
+    @pytest.mark.parametrize(
+        ("xml", "tag", "path", "info"),
+        [
+            (
+                policy("<name>a</name><acton>x</acton>"),
+                "unknown-element",
+                "/snf-policies:policies/policy[name='a']/acton",
+                ("bad-element", "acton"),
+            ),
+            ('<nothing xmlns="urn:x"/>', "unknown-namespace", "", ("bad-namespace", "urn:x")),
+            (
+                f'<nothing xmlns="{P}"/>',
+                "unknown-element",
+                "/snf-policies:nothing",
+                ("bad-element", "nothing"),
+            ),
+            (policy("<action>count</action>"), "missing-element", None, ("bad-element", "name")),
+            (policy("<name>a</name>", 'nc:operation="move"'), "bad-attribute", None, ("bad-attribute", "operation")),
+            (policy("<name>a</name>", 'colour="red"'), "unknown-attribute", None, ("bad-attribute", "colour")),
+            (policy("<name>a</name>text"), "bad-element", None, ("bad-element", "policy")),
+            (policy("<name>a</name><action><x/></action>"), "bad-element", None, ("bad-element", "action")),
+            (
+                f'<subscribers xmlns="{S}"><state><source><name>pfcp</name></source></state></subscribers>',
+                "unknown-element",
+                None,
+                ("bad-element", "state"),
+            ),
+        ],
+    )
+    def test_an_edit_is_refused(self, two, xml, tag, path, info):
+        error = two.refuses(xml)
+        assert error.tag == tag
+        assert info in error.info
+        if path is not None:
+            assert error.path == path
+
+    def test_the_first_error_ends_an_edit(self, two):
+        two.refuses(policy("<name>a</name><action>count</action><nothing/>"))
+        assert two.texts("//p:policy[p:name='a']/p:action") == ["inspect"]
+
+    def test_with_continue_on_error_the_rest_is_done_and_each_error_said(self, two):
+        errors = two.edit(
+            policy("<name>a</name><nothing/><action>count</action><snap-length>1</snap-length>"),
+            continue_on_error=True,
+        )
+        assert [e.tag for e in errors] == ["unknown-element", "invalid-value"]
+        assert two.texts("//p:policy[p:name='a']/p:action") == ["count"]
+
+
+class TestCanonical:
+    """A value has one form (RFC 7950, 9.1), so that equal keys are found equal."""
+
+    def test_addresses_and_numbers_as_keys(self, model):
+        tree = Tree(model, "")
+        for address, teid in (("2001:DB8:0::1", "0016"), ("2001:db8::1", " 16 ")):
+            tree.edit(
+                f'<subscribers xmlns="{S}"><static-session><name>s</name><uplink><address>{address}</address>'
+                f"<teid>{teid}</teid></uplink></static-session></subscribers>"
+            )
+        assert tree.texts("//s:uplink/*") == ["2001:db8::1", "16"]
+
+    def test_an_identity_keeps_its_meaning_under_another_prefix(self, model):
+        tree = Tree(
+            model,
+            '<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"><interface><name>a</name>'
+            '<type xmlns:strange="urn:ietf:params:xml:ns:yang:iana-if-type">strange:ethernetCsmacd</type>'
+            "</interface></interfaces>",
+        )
+        values = model.validate(tree.tree)
+        assert values["ietf-interfaces:interfaces"]["interface"][0]["type"] == "iana-if-type:ethernetCsmacd"
+
+    def test_an_unknown_prefix_is_an_invalid_value(self, model):
+        error = Tree(model, "").refuses(
+            '<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"><interface><name>a</name>'
+            '<type xmlns:x="urn:x">x:ethernetCsmacd</type></interface></interfaces>'
+        )
+        assert (error.tag, error.path) == ("invalid-value", "/ietf-interfaces:interfaces/interface[name='a']/type")
+
+
+class TestSize:
+    """An edit of many entries takes time by their number, not by its square."""
+
+    def test_ten_thousand_sessions(self, model):
+        entries = "".join(
+            f"<static-session><name>s{i}</name><ue-ipv4>10.{i >> 16}.{i >> 8 & 255}.{i & 255}</ue-ipv4></static-session>"
+            for i in range(10_000)
+        )
+        tree = Tree(model, f'<subscribers xmlns="{S}">{entries}</subscribers>')
+
+        tree.edit(
+            f'<subscribers xmlns="{S}"><static-session><name>s9999</name><dnn>ims</dnn></static-session></subscribers>'
+        )
+
+        assert len(model.validate(tree.tree)["snf-subscribers:subscribers"]["static-session"]) == 10_000
+        assert tree.texts("//s:static-session[s:name='s9999']/s:dnn") == ["ims"]

@@ -1,0 +1,358 @@
+"""The modules: accepted by two compilers, equal to the settings, and each rule refuses what it is for."""
+
+import dataclasses
+import enum
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from mgmt.bind import bind
+from mgmt.edit import apply_edit, empty_tree
+from mgmt.model import yang_dir
+from mgmt.rpcerror import RpcError
+from nf.records import APP_CLASSES
+from nf.settings import Action, Limits, Mode, Policy, Role, Settings, XdpMode
+
+OWN = sorted(yang_dir().glob("snf-*.yang"))
+EXAMPLES = sorted((yang_dir() / "examples").glob("*.xml"))
+ETHERNET = '<type xmlns:i="urn:ietf:params:xml:ns:yang:iana-if-type">i:ethernetCsmacd</type>'
+
+
+def tree_of(model, xml):
+    return apply_edit(model, empty_tree(), etree.fromstring(f"<config>{xml}</config>"))[0]
+
+
+def interface(name, capture):
+    return f'<interface><name>{name}</name>{ETHERNET}<capture xmlns="urn:supernetflow:yang:snf-interfaces">{capture}</capture></interface>'
+
+
+def interfaces(*entries):
+    return f'<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces">{"".join(entries)}</interfaces>'
+
+
+def policies(*entries):
+    inner = "".join(f"<policy>{entry}</policy>" for entry in entries)
+    return f'<policies xmlns="urn:supernetflow:yang:snf-policies">{inner}</policies>'
+
+
+def session(name="s", more="<ue-ipv4>10.0.0.1</ue-ipv4>"):
+    return f"<static-session><name>{name}</name>{more}</static-session>"
+
+
+def subscribers(*entries):
+    return f'<subscribers xmlns="urn:supernetflow:yang:snf-subscribers">{"".join(entries)}</subscribers>'
+
+
+def exporter(inner):
+    return f'<exporter xmlns="urn:supernetflow:yang:snf-export">{inner}</exporter>'
+
+
+def privacy(inner):
+    return f'<privacy xmlns="urn:supernetflow:yang:snf-privacy">{inner}</privacy>'
+
+
+def application(inner):
+    return f'<applications xmlns="urn:supernetflow:yang:snf-applications"><application>{inner}</application></applications>'
+
+
+def limits(inner):
+    return f'<network-function xmlns="urn:supernetflow:yang:snf-function"><limits>{inner}</limits></network-function>'
+
+
+class TestModules:
+    """Each module is written as RFC 8407 asks, and there is one file name for one revision."""
+
+    def test_pyang_has_nothing_to_say(self):
+        folder = yang_dir()
+        done = subprocess.run(
+            [sys.executable, "-m", "pyang", "--strict", "--lint", "--lint-ensure-hyphenated-names"]
+            + ["-p", f"{folder}:{folder / 'ietf'}", *map(str, OWN)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def test_file_names_carry_the_revision_that_is_inside(self, model):
+        named = {tuple(path.stem.split("@")) for path in OWN}
+        assert named == {(m.name, m.revision) for m in model.modules.values() if m.name.startswith("snf-")}
+
+    def test_modules_of_others_are_licensed_to_be_copied(self):
+        for path in (yang_dir() / "ietf").glob("*.yang"):
+            assert "Simplified BSD License" in " ".join(path.read_text().split()), path.name
+
+
+class TestExamples:
+    """The examples are configurations that the function takes."""
+
+    @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+    def test_an_example_is_valid(self, model, path: Path):
+        tree = apply_edit(model, empty_tree(), etree.parse(path).getroot())[0]
+        assert isinstance(bind(model.validate(tree)), Settings)
+
+    def test_everything_sets_every_setting(self, model):
+        tree = apply_edit(model, empty_tree(), etree.parse(yang_dir() / "examples/everything.xml").getroot())[0]
+        settings = bind(model.validate(tree))
+
+        for part in ("export", "privacy", "limits"):
+            value = getattr(settings, part)
+            default = getattr(Settings(), part)
+            same = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) == getattr(default, f.name)]
+            assert same == [], part
+        for part in ("interfaces", "sessions", "policies", "applications"):
+            entries = getattr(settings, part)
+            for f in dataclasses.fields(entries[0]):
+                if f.default is not dataclasses.MISSING:
+                    assert any(getattr(e, f.name) != f.default for e in entries), (part, f.name)
+        assert settings.nf_id == "probe-7"
+
+    def test_a_disabled_interface_is_not_one_of_the_function(self, model):
+        tree = apply_edit(model, empty_tree(), etree.parse(yang_dir() / "examples/everything.xml").getroot())[0]
+        assert "spare" not in [i.name for i in bind(model.validate(tree)).interfaces]
+
+
+class TestAgreement:
+    """What a module says by itself, `nf.settings` says too."""
+
+    def test_defaults_are_the_same(self, model):
+        # A tree with one node gets the defaults of all modules.
+        values = model.validate(tree_of(model, privacy("<epoch>0</epoch>")))
+        assert values["snf-export:exporter"].keys() >= {"endpoint", "high-water-mark", "interval", "batch-rows"}
+        assert values["snf-function:network-function"].keys() == {"name", "limits"}
+        assert bind(values) == Settings()
+        assert bind({}) == Settings()
+
+    def test_defaults_of_an_interface_are_the_same(self, model):
+        values = model.validate(tree_of(model, interfaces(interface("a", "<role>n3</role>"))))
+        (entry,) = bind(values).interfaces
+        assert (entry.mode, entry.xdp, entry.force) == (Mode.MIRROR, XdpMode.AUTO, False)
+        assert entry == type(entry)(name="a", role=Role.N3)
+
+    @pytest.mark.parametrize(
+        ("path", "values"),
+        [
+            ("interfaces/interface/capture/role", Role),
+            ("interfaces/interface/capture/mode", Mode),
+            ("interfaces/interface/capture/xdp-mode", XdpMode),
+            ("policies/policy/action", Action),
+            ("policies/policy/application-class", APP_CLASSES),
+            ("applications/application/class", APP_CLASSES),
+        ],
+    )
+    def test_enumerations_are_the_same(self, model, path, values):
+        nodes, node = model.top.values(), None
+        for name in path.split("/"):
+            node = next(n for n in nodes if n.name == name)
+            nodes = node.children.values()
+        expected = [v.value for v in values] if isinstance(values, enum.EnumType) else list(values)
+        assert [e.name() for e in node.handle.type().all_enums()] == expected
+
+    def test_limits_of_the_kernel_tables_hold_the_defaults(self, model):
+        both = f"<flows>{Limits().flows}</flows><sessions>{Limits().sessions}</sessions>"
+        assert bind(model.validate(tree_of(model, limits(both)))).limits == Limits()
+
+    def test_lists_are_ordered_by_name_so_that_equal_means_equal(self, model):
+        one = "<name>b</name><application>x</application><action>count</action>"
+        two = "<name>a</name><application>y</application><action>count</action>"
+        first, second = (bind(model.validate(tree_of(model, policies(*p)))) for p in ((one, two), (two, one)))
+        assert first == second
+        assert first.policies == (
+            Policy("a", Action.COUNT, application="y"),
+            Policy("b", Action.COUNT, application="x"),
+        )
+
+
+P = "/snf-policies:policies/policy"
+I = "/ietf-interfaces:interfaces/interface"
+S = "/snf-subscribers:subscribers/static-session"
+PEERS = "<role>n3</role><mode>inline</mode><peer>{}</peer>"
+POLICY = "<name>{}</name><application>{}</application><action>count</action>"
+TUNNEL = "<uplink><address>192.0.2.1</address><teid>{}</teid></uplink>"
+
+# XML, error-tag, error-app-tag, error-path. Tags: RFC 7950, 15; RFC 6241, appendix A.
+RULES = [
+    pytest.param(
+        policies("<name>a</name><application>x</application><action>truncate</action>"),
+        ("operation-failed", "truncate-needs-snap-length", f"{P}[name='a']"),
+        id="truncate needs snap-length",
+    ),
+    pytest.param(
+        policies(POLICY.format("a", "x") + "<snap-length>100</snap-length>"),
+        ("operation-failed", "snap-length-without-truncate", f"{P}[name='a']"),
+        id="snap-length needs truncate",
+    ),
+    pytest.param(
+        policies("<name>a</name><action>count</action>"),
+        ("data-missing", "missing-choice", f"{P}[name='a']"),
+        id="a policy is for something",
+    ),
+    pytest.param(
+        policies("<name>a</name><application>x</application>"),
+        ("data-missing", "", f"{P}[name='a']/action"),
+        id="a policy has an action",
+    ),
+    pytest.param(
+        policies(POLICY.format("a", "x"), POLICY.format("b", "x")),
+        ("operation-failed", "data-not-unique", f"{P}[name='b']"),
+        id="one policy for an application",
+    ),
+    pytest.param(
+        policies("<name>a</name><application>x</application><action>truncate</action><snap-length>63</snap-length>"),
+        ("invalid-value", "", f"{P}[name='a']/snap-length"),
+        id="snap-length has a range",
+    ),
+    pytest.param(policies(POLICY.format("a b", "x")), ("invalid-value", "", f"{P}/name"), id="a name has no spaces"),
+    pytest.param(
+        interfaces(interface("a", "<mode>mirror</mode>")),
+        ("data-missing", "", f"{I}[name='a']/snf-interfaces:capture/role"),
+        id="an interface has a role",
+    ),
+    pytest.param(
+        interfaces(interface("a", "<role>n3</role><mode>inline</mode>")),
+        ("operation-failed", "inline-needs-peer", f"{I}[name='a']/snf-interfaces:capture"),
+        id="inline needs a peer",
+    ),
+    pytest.param(
+        interfaces(interface("a", "<role>n3</role><peer>b</peer>"), interface("b", "<role>n3</role>")),
+        ("operation-failed", "peer-", None),
+        id="a peer needs inline",
+    ),
+    pytest.param(
+        interfaces(interface("a", PEERS.format("b"))),
+        ("data-missing", "instance-required", f"{I}[name='a']/snf-interfaces:capture/peer"),
+        id="the peer exists",
+    ),
+    pytest.param(
+        interfaces(interface("a", PEERS.format("a"))),
+        ("operation-failed", "peer-is-itself", f"{I}[name='a']/snf-interfaces:capture/peer"),
+        id="the peer is another",
+    ),
+    pytest.param(
+        interfaces(interface("a", PEERS.format("b")), interface("b", "<role>n3</role>")),
+        ("operation-failed", "peer-not-inline", f"{I}[name='a']/snf-interfaces:capture/peer"),
+        id="the peer is inline",
+    ),
+    pytest.param(
+        interfaces(interface("a", "<role>n3</role><mode>local</mode><force>true</force>")),
+        ("operation-failed", "force-without-mirror", f"{I}[name='a']/snf-interfaces:capture"),
+        id="force is for mirror",
+    ),
+    pytest.param(
+        interfaces(interface("a", "<role>n4</role><mode>local</mode>")),
+        ("operation-failed", "n4-is-mirrored", f"{I}[name='a']/snf-interfaces:capture"),
+        id="N4 is mirrored",
+    ),
+    pytest.param(
+        interfaces(interface("a", "<role>n3</role><network-instance>x</network-instance>")),
+        ("operation-failed", "instance-without-n6", f"{I}[name='a']/snf-interfaces:capture"),
+        id="an instance is for N6",
+    ),
+    pytest.param(
+        interfaces(*(interface(n, "<role>n3</role><mac-address>02:00:00:00:00:01</mac-address>") for n in ("a", "b"))),
+        ("operation-failed", "duplicate-mac", None),
+        id="a MAC address is one port",
+    ),
+    pytest.param(
+        interfaces(interface("a", "<role>n3</role><mac-address>02:00:00:00:00</mac-address>")),
+        ("invalid-value", "", f"{I}[name='a']/snf-interfaces:capture/mac-address"),
+        id="a MAC address has six octets",
+    ),
+    pytest.param(
+        subscribers(session(more="<imsi>001010000000001</imsi>")),
+        ("operation-failed", "session-matches-nothing", f"{S}[name='s']"),
+        id="a session matches something",
+    ),
+    pytest.param(
+        subscribers(session(more="<imsi>12345</imsi>")),
+        ("invalid-value", "", f"{S}[name='s']/imsi"),
+        id="an IMSI has six digits or more",
+    ),
+    pytest.param(
+        subscribers(session(more="<imsi>0010100000000012</imsi>")),
+        ("invalid-value", "", f"{S}[name='s']/imsi"),
+        id="an IMSI has fifteen digits or less",
+    ),
+    pytest.param(
+        subscribers(session(more=TUNNEL.format(0))),
+        ("invalid-value", "", f"{S}[name='s']/uplink/teid"),
+        id="TEID zero is signalling",
+    ),
+    pytest.param(
+        subscribers(session(more=TUNNEL.format(2**32))),
+        ("invalid-value", "", f"{S}[name='s']/uplink/teid"),
+        id="a TEID has 32 bits",
+    ),
+    pytest.param(
+        subscribers(session("a", TUNNEL.format(1)), session("b", TUNNEL.format(1))),
+        ("operation-failed", "", f"{S}[name='b']/uplink[address='192.0.2.1'][teid='1']"),
+        id="a tunnel is one session",
+    ),
+    pytest.param(
+        subscribers(
+            *(session(n, "<ue-ipv4>10.0.0.1</ue-ipv4><network-instance>x</network-instance>") for n in ("a", "b"))
+        ),
+        ("operation-failed", "data-not-unique", f"{S}[name='b']"),
+        id="a UE address is one session in an instance",
+    ),
+    pytest.param(
+        exporter("<endpoint>http://x</endpoint>"),
+        ("invalid-value", "", "/snf-export:exporter/endpoint"),
+        id="an endpoint is of ZeroMQ",
+    ),
+    pytest.param(
+        exporter(f"<curve><public-key>{'a' * 40}</public-key></curve>"),
+        ("data-missing", "", "/snf-export:exporter/curve/secret-key"),
+        id="CURVE has a key pair",
+    ),
+    pytest.param(
+        exporter(f"<curve><public-key>{'a' * 39}</public-key></curve>"),
+        ("invalid-value", "", "/snf-export:exporter/curve/public-key"),
+        id="a Z85 key has 40 characters",
+    ),
+    pytest.param(
+        privacy("<key>AAECAwQFBgcICQoLDA0O</key>"),
+        ("invalid-value", "", "/snf-privacy:privacy/key"),
+        id="a key of 15 octets is too short",
+    ),
+    pytest.param(
+        application("<name>a</name><class>video</class><domain>-x.com</domain>"),
+        ("invalid-value", "", "/snf-applications:applications/application[name='a']/domain"),
+        id="a domain is a domain",
+    ),
+    pytest.param(
+        application("<name>a</name>"),
+        ("data-missing", "", "/snf-applications:applications/application[name='a']/class"),
+        id="an application has a class",
+    ),
+    pytest.param(
+        limits("<flows>1023</flows>"),
+        ("invalid-value", "", "/snf-function:network-function/limits/flows"),
+        id="tables have a least size",
+    ),
+]
+
+
+class TestRules:
+    """What can be checked before a commit is refused with the tag, the path and a sentence."""
+
+    @pytest.mark.parametrize(("xml", "expected"), RULES)
+    def test_a_rule_refuses(self, datastore, config, xml, expected):
+        session_id = datastore.open_session()
+
+        with pytest.raises(RpcError) as caught:
+            datastore.edit(session_id, config(xml))
+            datastore.commit(session_id)
+
+        tag, app_tag, path = expected
+        assert (caught.value.tag, caught.value.path if path else None) == (tag, path)
+        assert caught.value.app_tag.startswith(app_tag)
+        assert caught.value.message.endswith(".")
+        assert datastore.settings == Settings()
+
+    def test_no_sentence_repeats_an_imsi(self, datastore, config):
+        with pytest.raises(RpcError) as caught:
+            datastore.edit(datastore.open_session(), config(subscribers(session(more="<imsi>00101123456789x</imsi>"))))
+        assert "00101123456789x" not in f"{caught.value.message} {caught.value.path} {caught.value.info}"
