@@ -54,7 +54,7 @@ BAD_UPLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.03, rate_bps=0.4e6)
 BAD_DOWNLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.04, rate_bps=0.7e6)
 SETTLE_S = 8.0  # after a start or a change: not counted in a comparison
 FALL = 0.5  # of the mean score: what counts as visible
-PLAIN_EVERY_S = 10.0
+LIVE_EVERY_S, PLAIN_EVERY_S = 0.5, 10.0
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Screen:
     def __init__(self, console: Console, board: Scoreboard, seconds: float) -> None:
         self._console, self._board, self._seconds = console, board, seconds
         self._said: list[str] = []
-        self._plain_at = PLAIN_EVERY_S
+        self._next_s = 0.0 if console.is_terminal else PLAIN_EVERY_S
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self.marked = ""
 
@@ -93,13 +93,15 @@ class Screen:
 
     def show(self, now_s: float) -> None:
         """Draw what is known now."""
+        if now_s < self._next_s:
+            return
         rows = self._board.fresh(now_s)
+        self._next_s += LIVE_EVERY_S if self._live else PLAIN_EVERY_S
         if self._live:
             title = f"SuperNetflow  {now_s:3.0f} of {self._seconds:.0f} s  {self._board.records} records"
             table = rich_table(rows, title, self.marked)
             self._live.update(Group(table, Text("\n".join(["", *self._said]))), refresh=True)
-        elif now_s >= self._plain_at:
-            self._plain_at += PLAIN_EVERY_S
+        else:
             print(f"\n{now_s:4.0f} s, {self._board.records} records\n{plain_table(rows)}\n", flush=True)
 
     def finish(self) -> None:
@@ -191,6 +193,15 @@ class Demo:
             for app_class in self.board.classes(pseudonym)
         ]
 
+    def falls(self) -> list[tuple[str, float, float]]:
+        """Return (class, mean before, mean after) of the subscriber whose radio turned bad, deepest fall first."""
+        mine = [
+            (app_class, before, after)
+            for who, app_class, before, after in self.comparison()
+            if who == self.pseudonyms[UNLUCKY] and not math.isnan(before - after)
+        ]
+        return sorted(mine, key=lambda row: row[2] - row[1])
+
     def failures(self) -> list[str]:
         """Return a sentence for each thing that should have been seen and was not."""
         failed = [
@@ -201,8 +212,7 @@ class Demo:
         classes = {app_class for _, app_class in self.board.scores}
         if len(classes) < 5:
             failed.append(f"Only {len(classes)} application classes were scored: {', '.join(sorted(classes))}.")
-        falls = [b - a for p, _, b, a in self.comparison() if p == self.pseudonyms[UNLUCKY] and not math.isnan(b - a)]
-        if not falls or max(falls) < FALL:
+        if not any(before - after >= FALL for _, before, after in self.falls()):
             failed.append(f"The scores of {short(self.pseudonyms[UNLUCKY])} did not fall by {FALL} on the bad radio.")
         mover = self.pseudonyms[MOVER]
         if not any(t > self.moved_s + SETTLE_S for (p, _), s in self.board.scores.items() if p == mover for t, _ in s):
@@ -221,6 +231,10 @@ class Demo:
             lines.append(
                 f"{short(subscriber):10}  {app_class:13}  {cells[0]:>10}  {cells[1]:>5}  {change:>6}{mark}".rstrip()
             )
+        falls = self.falls()
+        if falls:
+            words = ", ".join(f"{app_class} {before:.1f} to {after:.1f}" for app_class, before, after in falls)
+            lines += ["", f"The bad radio of {short(self.pseudonyms[UNLUCKY])}: {words}."]
         inspected, exported = (float(self.health.get(k, 0)) for k in ("inspected_bytes", "exported_bytes"))
         ratio = f"{exported / inspected:.3%}" if inspected else "unknown"
         lines += [
