@@ -25,7 +25,7 @@ from nf.records import RECORD_COLUMNS
 __all__ = ["COLUMNS", "Kind", "check_suffix", "write_rows"]
 
 Kind = Literal["flows", "sessions", "qoe", "events"]
-Rows = Iterable[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+Rows = Iterable[Mapping[str, Any]] | Mapping[str, Any]
 
 _FLOWS = """
 file proto src sport dst dport pkts_fwd pkts_rev ipbytes_fwd ipbytes_rev first_s last_s teid_fwd teid_rev

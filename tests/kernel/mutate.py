@@ -37,8 +37,8 @@ from tests.kernel.packets import (
 )
 
 # Values on the edge of something: versions, header lengths, types, flags, ports.
-TELLING = (0, 1, 2, 4, 6, 7, 8, 17, 20, 26, 31, 40, 0x2F, 0x3F, 0x40, 0x45, 0x46, 0x4F, 0x60, 0x6F, 0x7F)
-TELLING += (0x80, 0x81, 0x85, 0xC0, 0xF0, 0xFD, 0xFE, 0xFF, 43, 44, 51, 58, 59, 60, 135, 0x30, 0x32, 0x34, 0x37)
+TELLING = b"\x00\x01\x02\x04\x06\x07\x08\x11\x14\x1a\x1f\x28\x2b\x2c\x2f\x30\x32\x33\x34\x37\x3a\x3b\x3c\x3f"
+TELLING += b"\x40\x45\x46\x4f\x60\x6f\x7f\x80\x81\x85\x87\xc0\xf0\xfd\xfe\xff"
 HEADERS_BYTES = 150  # the part of a frame in which damage matters
 
 

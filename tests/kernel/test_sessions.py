@@ -36,9 +36,9 @@ APP = 5
 FLOW_NEW, FLOW_TUNNEL, FLOW_RESTART = 1, 2, 3  # enum snf_event_kind
 
 
-def bare(teid: int = UL_TEID, payload: Any = None, **where: str) -> bytes:
+def bare(teid: int = UL_TEID, payload: Any = None, src: str = GNB, dst: str = UPF) -> bytes:
     """Return a G-PDU without PDU Session Container."""
-    return ether(outer(**where) / gtpu(teid) / (udp() if payload is None else payload))
+    return ether(outer(src, dst) / gtpu(teid) / (udp() if payload is None else payload))
 
 
 def answer() -> Any:
