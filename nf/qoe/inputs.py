@@ -24,13 +24,13 @@ class Inputs:
     interval_s: float
     packets: Array  # (n, 2) of all flows
     octets: Array  # (n, 2) inner IP bytes of all flows
-    rtt_access_ms: Array  # (n,) probe to UE; minimum filter per flow; of other flows of the UE if this row has none
-    rtt_core_ms: Array  # (n,) probe to server; minimum filter per flow
+    rtt_access_ms: Array  # (n,) probe to UE; least of the last seconds of all flows of the UE
+    rtt_core_ms: Array  # (n,) probe to server; least of the last seconds of the row
     loss: Array  # (n, 2) ratio over the last seconds: TCP retransmissions, or missing RTP packets
     jitter_ms: Array  # (n, 2) standard deviation of the gaps of media flows
     gap_mean_ms: Array  # (n, 2) mean gap of media flows
     gap_max_ms: Array  # (n, 2) longest gap of media flows
-    busy: Array  # (n, 2) share of the interval in which bulk flows moved data, 0..1
+    busy: Array  # (n, 2) share of the interval in which the busiest bulk flow moved data, 0..1
     bulk_octets: Array  # (n, 2) inner IP bytes of bulk flows, of the last seconds
     goodput_bps: Array  # (n, 2) bulk bytes over busy time of the last seconds
     goodput_now_bps: Array  # (n, 2) the same of this interval alone

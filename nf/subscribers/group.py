@@ -16,7 +16,10 @@ __all__ = ["Rows", "group"]
 TCP, UDP = 6, 17
 MEDIA_PACKETS_PER_S = 10.0  # slowest tick of a game, and less than any talker (docs/qoe.md, "Media flows")
 BULK_PACKET_BYTES = 500.0  # a flow of longer packets carries data: acknowledgements and keep-alives are shorter
-PAUSE_US = 500_000.0  # a gap as long is a pause of the application, not of the network
+# A longer gap is a pause of the application and not of the network: two round trips of the flow, at
+# least a retransmission timer of Linux; half a second where no round trip is known (Requet's bursts).
+PAUSE_ROUND_TRIPS = 2.0
+PAUSE_LEAST_US, PAUSE_UNKNOWN_US, PAUSE_MOST_US = 200_000.0, 500_000.0, 900_000.0
 GAP_CUT_US = 1_000_000.0  # the kernel cuts longer gaps in its sums
 FASTEST_BPS = 1e9  # no radio is faster: bounds the busy time of a burst from below
 
@@ -35,7 +38,6 @@ class Rows:
     rtt_n: NDArray[np.uint64]
     rtt_mean_ms: Array
     rtt_min_ms: Array
-    rtt_filtered_ms: Array  # mean over the samples, each taken as the minimum of its flow
     lost: Array  # RTP packets missing; without RTP, TCP segments sent again
     sent: Array  # RTP packets expected; without RTP, TCP packets with payload
     rtp: NDArray[np.bool_]  # lost and sent are those of RTP
@@ -45,7 +47,8 @@ class Rows:
     gap_max_any_ms: Array  # all flows
     bulk_octets: Array
     bulk_packets: Array
-    busy_s: Array  # time in which bulk flows moved data
+    busy_s: Array  # time in which bulk flows moved data, of all together, at most the interval
+    busiest_s: Array  # of the busiest flow
 
     def __len__(self) -> int:
         return len(self.first)
@@ -84,6 +87,7 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
 
     octets = flows.octets.astype(np.float64)
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
+    busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
     rows = Rows(
         first=order[starts],
         flows=np.diff(np.append(starts, len(order))),
@@ -93,7 +97,6 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
         rtt_n=total(flows.rtt_n.astype(np.uint64)),
         rtt_mean_ms=_over(total(flows.rtt_sum_us.astype(np.float64)) / 1000, samples, np.nan),
         rtt_min_ms=_finite(least(rtt_min)) / 1000,
-        rtt_filtered_ms=_over(total(np.where(rtt_n > 0, rtt_n * flows.rtt_min_us, 0)) / 1000, samples, np.nan),
         lost=np.where(rtp, total(missing), total(np.minimum(np.where(tcp, flows.retrans, 0), segments))),
         sent=np.where(rtp, expected, total(segments)),
         rtp=rtp,
@@ -103,20 +106,27 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
         gap_max_any_ms=np.where(total(n) > 0, most(np.where(n > 0, gap_max, 0)), np.nan) / 1000,
         bulk_octets=total(np.where(bulk, octets, 0)),
         bulk_packets=total(np.where(bulk, flows.packets, 0).astype(np.float64)),
-        busy_s=np.minimum(total(np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max), 0)) / 1e6, interval_s),
+        busy_s=np.minimum(total(busy_s), interval_s),
+        busiest_s=np.minimum(most(busy_s), interval_s),
     )
     return key[rows.first], rows
 
 
-def _busy_us(octets: Array, gap_sum: Array, gap_sq: Array, gap_max: Array) -> Array:
+def _pause_us(rtt_min_us: Array) -> Array:
+    """Return (n, 1) from which length on a gap is a pause; *rtt_min_us* (n, 2) is infinite where not known."""
+    pause = np.clip(PAUSE_ROUND_TRIPS * rtt_min_us.sum(axis=1), PAUSE_LEAST_US, PAUSE_MOST_US)
+    return np.where(np.isinf(rtt_min_us).any(axis=1), PAUSE_UNKNOWN_US, pause)[:, None]
+
+
+def _busy_us(octets: Array, gap_sum: Array, gap_sq: Array, gap_max: Array, pause: Array) -> Array:
     """Return the time of a flow in us without its pauses: at most its true busy time plus the pauses that hide.
 
     The sum x(x - p)/(g - p) over the gaps x, of which g is the longest, is a lower bound of the
     time in gaps over p, because each term is at most x there and at most 0 elsewhere; so is g alone.
     """
     longest = np.minimum(gap_max, GAP_CUT_US)
-    paused = longest > PAUSE_US
-    bound = (gap_sq - PAUSE_US * gap_sum) / np.where(paused, longest - PAUSE_US, 1.0)
+    paused = longest > pause
+    bound = (gap_sq - pause * gap_sum) / np.where(paused, longest - pause, 1.0)
     idle = np.where(paused, np.maximum(bound, longest), 0.0)
     return np.maximum(gap_sum - idle, octets * 8e6 / FASTEST_BPS)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nf.subscribers.memory import FadingSums
+from nf.subscribers.memory import FadingSums, RecentMinima
 
 
 def keys(*values: int) -> np.ndarray:
@@ -57,3 +57,25 @@ class TestFadingSums:
         sums.add(keys(1), np.array([[4.0]]), 100.0)
 
         assert sums.add(keys(1), np.array([[1.0]]), 50.0)[0, 0] == 5.0
+
+
+class TestRecentMinima:
+    """The least value and the number of samples of the current window of time and the one before."""
+
+    def test_random_histories_against_the_definition(self):
+        rng = np.random.default_rng(8)
+        minima = RecentMinima(4.0)
+        told: list[tuple[float, int, float, int]] = []
+        now_s = 0.0
+        for _ in range(60):
+            now_s += rng.uniform(0.2, 3)
+            some = np.flatnonzero(rng.random(9) < 0.4).astype(np.int64)
+            values, counts = rng.uniform(1, 100, len(some)), rng.integers(0, 3, len(some)).astype(np.float64)
+            told += [(now_s, int(k), float(v), int(c)) for k, v, c in zip(some, values, counts, strict=True)]
+
+            least, samples = minima.add(some, values, counts, now_s)
+
+            for i, key in enumerate(some):
+                recent = [(v, c) for t, k, v, c in told if k == key and now_s // 4 - t // 4 <= 1 and c]
+                assert least[i] == min((v for v, _ in recent), default=math.inf)
+                assert samples[i] == sum(c for _, c in recent)

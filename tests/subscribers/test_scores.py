@@ -85,8 +85,8 @@ def bulk(app: str, mbps: float, *, busy_s: float = 1.0, pause_s: float = 0.0, rt
         packets=(packets // 2, packets),
         payload_packets=(1, packets),
         retrans=(0, round(loss * packets)),
-        rtt_n=(1, 4),
-        rtt_sum_us=(rtt_ms[CORE] * 1000, 4 * rtt_ms[ACCESS] * 1000),
+        rtt_n=(3, 4),
+        rtt_sum_us=(3 * rtt_ms[CORE] * 1000, 4 * rtt_ms[ACCESS] * 1000),
         rtt_min_us=(rtt_ms[CORE] * 1000, rtt_ms[ACCESS] * 1000),
         gap_n=(0, packets),
         gap_sum_us=(0, packets * gap_us + cut_us),
@@ -204,6 +204,50 @@ class TestBorrowedDelay:
         seen = probe.second(bulk("chat", 0.1, rtt_ms=(10, 900), who="bert"), talk("game", rtp=False))
 
         assert seen[GAME]["mos"] == alone["mos"]
+
+
+class TestRoundTrips:
+    """A round trip that waited for an application is not the network's."""
+
+    def test_a_delayed_acknowledgement_among_others_is_not_believed(self):
+        probe = Probe()
+        site = bulk("site", 1.0)
+        probe.second(site)
+
+        slow = Flow(
+            "site",
+            packets=(9, 9),
+            octets=(900, 900),
+            rtt_n=(0, 1),
+            rtt_sum_us=(0, 3_000_000),
+            rtt_min_us=(0, 3_000_000),
+        )
+        row = probe.second(slow)["anna", "site"]
+
+        assert row["rtt_access_ms"] == 3000
+        assert row["mos"] > 4
+
+    def test_one_sample_alone_says_nothing(self):
+        slow = Flow(
+            "site",
+            packets=(9, 9),
+            octets=(900, 900),
+            rtt_n=(0, 1),
+            rtt_sum_us=(0, 3_000_000),
+            rtt_min_us=(0, 3_000_000),
+        )
+
+        assert math.isnan(Probe().second(slow)["anna", "site"]["mos"])
+
+    def test_a_radio_that_got_slow_shows_within_eight_seconds(self):
+        probe = Probe()
+        for _ in range(10):
+            before = probe.second(bulk("chat", 0.1, rtt_ms=(10, 20)))["anna", "chat"]
+        for _ in range(8):
+            after = probe.second(bulk("chat", 0.1, rtt_ms=(10, 600)))["anna", "chat"]
+
+        assert before["mos"] > 4.5
+        assert after["mos"] < 3.5
 
 
 class TestSuspect:

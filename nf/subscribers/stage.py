@@ -16,15 +16,19 @@ from nf.qoe.inputs import Array
 from nf.records import APP_CLASSES, RECORD_COLUMNS, RecordBatch
 from nf.settings import Action
 from nf.subscribers.group import NO_BASIS, Rows, group
-from nf.subscribers.memory import FadingSums
+from nf.subscribers.memory import FadingSums, RecentMinima
 from nf.subscribers.suspect import SUSPECTS, suspect
 
 __all__ = ["SubscriberNames", "Subscribers", "aggregate"]
 
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
 GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
-RTT_TAU_S = 30.0  # how long the access RTT of other flows stands in for one that cannot be measured:
-RTT_LEAST_SAMPLES = 0.1  # what is left of a single sample after 70 s
+# A sample of the round trip may hold a delayed acknowledgement or a peer's thinking time, of seconds in real
+# captures. The least of a few samples is the network's; it follows a radio that gets worse within 4 to 8 s.
+RTT_WINDOW_S = 4.0
+RTT_LEAST_SAMPLES = 3.0
+RTT_TAU_S = 30.0  # how long the last access RTT stands in when there are too few samples
+RTT_FADED = 0.1  # weight that is left of a single estimate after 70 s; with less it is forgotten
 
 LOSS_LEAST_SENT = 10.0  # packets in the window before a share of them is a loss ratio
 BULK_LEAST_BYTES = 80_000.0  # smallest chunk of a video (Requet), in the window,
@@ -58,14 +62,16 @@ class Subscribers:
         self.capacity = capacity
         taus = np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4)
         self._recent = FadingSums(taus, capacity)
-        self._access_rtt = FadingSums(np.full(2, RTT_TAU_S), capacity)
+        self._core_rtt = RecentMinima(RTT_WINDOW_S, capacity)
+        self._access_rtt = RecentMinima(RTT_WINDOW_S, capacity)
+        self._lately = FadingSums(np.full(2, RTT_TAU_S), capacity)  # access RTT and weight, per subscriber
         self._ids: dict[tuple[str, str], int] = {}
         self._next_id = 0
 
     @property
     def forgotten(self) -> int:
         """Keys that lost their history because the memory was full."""
-        return self._recent.evicted + self._access_rtt.evicted
+        return self._recent.evicted + self._lately.evicted
 
     def update(
         self,
@@ -121,39 +127,48 @@ class Subscribers:
         """Drop the numbers of subscribers of whom nothing else is remembered, when there are many."""
         if len(self._ids) <= 2 * self.capacity:
             return
-        alive = set((self._recent.keys >> _APP_BITS).tolist()) | set(self._access_rtt.keys.tolist())
+        alive = set((self._recent.keys >> _APP_BITS).tolist()) | set(self._lately.keys.tolist())
         self._ids = {name: number for name, number in self._ids.items() if number in alive}
 
     def _inputs(self, keys: NDArray[np.int64], rows: Rows, interval_s: float, now_s: float) -> Inputs:
         now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s])
         recent = self._recent.add(keys, now, now_s)
         lost, sent, bulk, busy_s = np.hsplit(recent, 4)
-        busy = rows.busy_s / interval_s
-        moving = (rows.bulk_packets >= MOVING_PACKETS) | (busy >= MOVING_SHARE)
+        moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
         moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
         return Inputs(
             interval_s=interval_s,
             packets=rows.packets.astype(np.float64),
             octets=rows.octets.astype(np.float64),
             rtt_access_ms=self._access_ms(keys >> _APP_BITS, rows, now_s),
-            rtt_core_ms=rows.rtt_filtered_ms[:, CORE],
+            rtt_core_ms=self._core_ms(keys, rows, now_s),
             loss=_ratio(lost, sent, sent >= LOSS_LEAST_SENT),
             jitter_ms=rows.jitter_ms,
             gap_mean_ms=rows.gap_mean_ms,
             gap_max_ms=rows.gap_max_ms,
-            busy=busy,
+            busy=rows.busiest_s / interval_s,
             bulk_octets=bulk,
             goodput_bps=8 * _ratio(bulk, busy_s, moving),
             goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
         )
 
+    def _core_ms(self, keys: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
+        """Return the RTT to the nearest server of each row, NaN with too few samples."""
+        n = rows.rtt_n[:, CORE].astype(np.float64)
+        least_ms, samples = self._core_rtt.add(keys, rows.rtt_min_ms[:, CORE], n, now_s)
+        return np.where(samples >= RTT_LEAST_SAMPLES, least_ms, np.nan)
+
     def _access_ms(self, who: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
-        """Return the access RTT of each row, of the subscriber's other flows where the row has none."""
-        own, n = rows.rtt_filtered_ms[:, ACCESS], rows.rtt_n[:, ACCESS].astype(np.float64)
+        """Return the RTT to the UE for each row: one radio, so all flows of the subscriber tell it together."""
         people, starts, row_of = np.unique(who, return_index=True, return_inverse=True)  # *who* is sorted
-        samples = np.stack([np.where(n > 0, own * n, 0), n], axis=1)
-        recent = self._access_rtt.add(people, np.add.reduceat(samples, starts, axis=0), now_s)
-        return np.where(n > 0, own, _ratio(recent[:, 0], recent[:, 1], recent[:, 1] >= RTT_LEAST_SAMPLES)[row_of])
+        n = np.add.reduceat(rows.rtt_n[:, ACCESS].astype(np.float64), starts)
+        now_ms = np.fmin.reduceat(rows.rtt_min_ms[:, ACCESS], starts)
+        least_ms, samples = self._access_rtt.add(people, now_ms, n, now_s)
+        told = samples >= RTT_LEAST_SAMPLES
+        estimate = np.stack([np.where(told, least_ms, 0), told.astype(np.float64)], axis=1)
+        lately = self._lately.add(people, estimate, now_s)
+        fallback = _ratio(lately[:, 0], lately[:, 1], lately[:, 1] >= RTT_FADED)
+        return np.where(told, least_ms, fallback)[row_of]
 
     @staticmethod
     def _columns(flows: FlowBatch, rows: Rows, interval_s: float) -> dict[str, NDArray[Any]]:
