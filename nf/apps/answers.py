@@ -9,9 +9,9 @@ __all__ = ["Answers", "Learned"]
 
 _MAX_PAIRS = 131_072  # (subscriber, address)
 _MAX_NAMES = 8  # of one address; beyond them it serves everybody
-# Clients connect to an address for longer than its record says: a third of the connections began after
-# the TTL had run out, most within the hour (Callahan, Allman, Rabinovich: On Modern DNS Behavior and
-# Properties, CCR 43(3), 2013).
+# Clients and their resolvers keep using answers that have expired (Pang, Akella, Shaikh, Krishnamurthy, Seshan: On
+# the Responsiveness of DNS-based Network Control, IMC 2004), and applications keep addresses for their own life.
+# The floor is a choice: long enough for that, and what an address is told for within it makes it ambiguous.
 _MIN_TTL_S, _MAX_TTL_S = 3_600.0, 86_400.0
 
 

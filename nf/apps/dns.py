@@ -24,9 +24,9 @@ _MAX_LABELS = 127  # 255 bytes of wire name (RFC 1035, 2.3.4)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """``name`` is what was asked, "" for the root; ``addresses`` are those of the answer, each with its life."""
+    """``names`` are what was asked, "" for the root; ``addresses`` are those of the answer, each with its life."""
 
-    name: str
+    names: tuple[str, ...]  # one in all but multicast
     response: bool
     rcode: int
     addresses: tuple[tuple[str, int], ...] = ()  # (canonical text, seconds): the shortest TTL on the way to it
@@ -46,18 +46,20 @@ def parse(message: bytes) -> Message:
         raise NotThis  # other opcodes than QUERY name nothing
     if answers + authority + additional > 4096 or (not response and answers > 256):
         raise NotThis
-    at, asked = 12, b""
+    at = 12
+    asked: list[bytes] = []
     for _ in range(questions):
         name, at = _name(message, at)
         at += 4
         if at > len(message):
             raise Malformed
-        asked = asked or name
+        asked.append(name)
     addresses: list[tuple[str, int]] = []
     if response:
-        owner = _answers(message, at, min(answers, _MAX_RECORDS), asked, addresses)
-        asked = asked or owner
-    return Message(clean_name(asked) if asked else "", response, flags & 15, tuple(addresses[:_MAX_ADDRESSES]))
+        owner = _answers(message, at, min(answers, _MAX_RECORDS), asked[0] if asked else b"", addresses)
+        asked = asked or [owner]
+    names = tuple(clean_name(name) if name else "" for name in asked)
+    return Message(names, response, flags & 15, tuple(addresses[:_MAX_ADDRESSES]))
 
 
 def parse_tcp(stream: bytes) -> Message:

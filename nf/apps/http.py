@@ -7,7 +7,7 @@ import re
 from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.wire import clean_name
 
-__all__ = ["host"]
+__all__ = ["host", "host_in_rest"]
 
 # IANA HTTP Method Registry: those of RFC 9110 and WebDAV that open a connection; UPnP's of SSDP.
 _METHODS = (
@@ -46,6 +46,15 @@ def host(stream: bytes) -> str:
     if head_ends < 0 and len(stream) < _MAX_HEAD:
         raise NeedMore
     return ""
+
+
+def host_in_rest(rest: bytes) -> str:
+    """Return the host that a later part of a request head names, when bytes before it are missing; else NeedMore."""
+    head_ends = _end(rest)
+    found = _HOST.search(rest[:_MAX_HEAD] if head_ends < 0 else rest[:head_ends])
+    if found is None or not found[1]:
+        raise NeedMore
+    return clean_name(found[1])
 
 
 def _end(stream: bytes) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from nf.apps import dns, http, quic, tls
 from nf.apps.answers import Answers
@@ -77,6 +78,20 @@ def _sender(p: Payload) -> _Sender:
     return p.src, p.sport
 
 
+def _tls_name(stream: bytes) -> str:
+    return tls.tls_hello(stream).name
+
+
+def _http_name(stream: bytes, rest: bytes) -> str:
+    """Return the host of a request in *stream*, or behind a gap in *rest*, its latest part."""
+    try:
+        return http.host(stream)
+    except NeedMore:
+        if rest is stream:
+            raise
+        return http.host_in_rest(rest)
+
+
 def _better(new: _Found, old: _Found) -> bool:
     """A ground that gives an application beats one that does not; else the stronger ground."""
     return bool(new[0]) if bool(new[0]) != bool(old[0]) else new[1].beats(old[1])
@@ -109,11 +124,13 @@ class Namer:
             return self._name_service(p, flow)
         found = self._named(p, flow)
         final = found is not None or flow.packets >= self._handoff
-        better = found or self._unnamed(p, flow)
-        if found or _better(better, flow.given):
-            flow.given = better
-        elif not final:
+        if found is None:
+            found = self._unnamed(p, flow)
+            if not _better(found, flow.given):
+                found = flow.given
+        if found == flow.given and not final:
             return None
+        flow.given = found
         if final:
             self.counters[f"basis_{flow.given[1].text}"] += 1
             self._flows[p.flow_id] = _Flow(done=True)
@@ -136,6 +153,14 @@ class Namer:
             self.counters["dns_ambiguous"] += 1
             return None
         return apps.pop(), names[0]
+
+    def by_server(self, flow_id: int, session: int, src: str, dst: str, at_s: float) -> Verdict | None:
+        """Name a flow that handed nothing over, or nothing with a name, by what is known of its server now.
+
+        For flows seen from the middle: their DNS answer, or their session, may have come after their last payload.
+        """
+        found = self._by_server(session, src, dst, at_s)
+        return Verdict(flow_id, *found, final=False) if found[1] is not Basis.NONE else None
 
     def _flow(self, flow_id: int) -> _Flow:
         flow = self._flows.get(flow_id)
@@ -162,18 +187,17 @@ class Namer:
             found = self._of_stream(p, flow)
         if found and found[2] in _PUBLIC_NAMES:
             self.counters["ech"] += 1
-            return self._by_server(p) or found
+            told = self._by_server(p.session, p.src, p.dst, p.at_s)
+            return told if told[0] else found
         return found
 
     def _of_stream(self, p: Payload, flow: _Flow) -> _Found | None:
         first, pieces = flow.streams.setdefault(_sender(p), (p.seq, Pieces(most=8)))
         distance = (p.seq - first) & 0xFFFF_FFFF  # RFC 9293, 3.4: modulo 2**32
         pieces.add(distance if distance < 1 << 31 else distance - (1 << 32), p.data)
-        for stream in pieces.starts():
-            found = self._try("tls", Basis.SNI, lambda s=stream: tls.tls_hello(s).name) or self._try(  # type: ignore[misc]
-                "http",
-                Basis.HTTP_HOST,
-                lambda s=stream: http.host(s),  # type: ignore[misc]
+        for stream in (streams := list(pieces.starts())):
+            found = self._try("tls", Basis.SNI, partial(_tls_name, stream)) or self._try(
+                "http", Basis.HTTP_HOST, partial(_http_name, stream, streams[-1])
             )
             if found:
                 return found
@@ -205,22 +229,32 @@ class Namer:
 
     def _unnamed(self, p: Payload, flow: _Flow) -> _Found:
         kind = flow.watcher.udp(p.data, _sender(p)) if p.proto == UDP else flow.watcher.tcp(p.data)
-        told = self._by_server(p) or _NOTHING
+        told = self._by_server(p.session, p.src, p.dst, p.at_s)
         if told[0]:
             return told
-        for server in (p.dst, p.src):
-            if app := self.signatures.match_address(server):
-                return app, Basis.ADDRESS, told[2]
-        app = self.signatures.match_behaviour(kind) if kind else 0
-        if not app and flow.packets == 1:
-            app = self.signatures.match_port(p.proto, p.dport) or self.signatures.match_port(p.proto, p.sport)
+        shown = self.signatures.match_behaviour(kind) if kind else 0
+        port = 0
+        if flow.packets == 1:
+            port = self.signatures.match_port(p.proto, p.dport) or self.signatures.match_port(p.proto, p.sport)
+        # A port says more than a protocol that many applications speak, unless the two contradict.
+        app = port if port and (not shown or self._same_class(port, shown)) else shown
         return (app, Basis.BEHAVIOUR, told[2]) if app else told
 
-    def _by_server(self, p: Payload) -> _Found | None:
-        for client, server in ((p.src, p.dst), (p.dst, p.src)):
-            if known := self.dns_name(p.session, client, server, p.at_s):
-                return known[0], Basis.DNS_ANSWER, known[1]
-        return None
+    def _same_class(self, a: int, b: int) -> bool:
+        return bool(self.signatures.class_of[a] == self.signatures.class_of[b])
+
+    def _by_server(self, session: int, a: str, b: str, at_s: float) -> _Found:
+        """Return what is known of the server, whichever end it is."""
+        name = ""
+        for client, server in ((a, b), (b, a)):
+            if known := self.dns_name(session, client, server, at_s):
+                if known[0]:
+                    return known[0], Basis.DNS_ANSWER, known[1]
+                name = name or known[1]
+        for server in (b, a):
+            if app := self.signatures.match_address(server):
+                return app, Basis.ADDRESS, name
+        return (0, Basis.DNS_ANSWER, name) if name else _NOTHING
 
     # -- DNS itself ----------------------------------------------------------
 
@@ -239,13 +273,15 @@ class Namer:
         self.counters["dns_answers" if message.response else "dns_queries"] += 1
         if p.sport == _DNS:
             for address, ttl_s in message.addresses:
-                self._answers.learn(p.session, p.dst, address, message.name, ttl_s, p.at_s)
+                self._answers.learn(p.session, p.dst, address, message.names[0], ttl_s, p.at_s)
             self.counters["dns_answers_evicted"] = self._answers.evicted
-        if not message.name or flow.given[1] is Basis.DNS_ANSWER:
-            return None
         basis = Basis.DNS_ANSWER if message.response else Basis.NONE
-        found = self.signatures.match(message.name), basis, message.name
-        if found == flow.given:
+        found = next(
+            ((app, basis, name) for name in message.names if (app := self.signatures.match(name))),
+            (0, basis, message.names[0]),
+        )
+        # The first name stands, but for one that an application owns, or an answer to what was asked.
+        if flow.given != _NOTHING and not _better(found, flow.given):
             return None
         flow.given = found
         return Verdict(p.flow_id, *found, final=False)

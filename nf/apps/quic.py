@@ -7,6 +7,7 @@ CHLO message instead, in clear text up to Q046.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,6 +33,7 @@ _SALT_Q050 = bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45")  # Chromi
 _SALT_T050 = bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310")
 _SALT_T051 = bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d")
 _Q050, _T050, _T051 = 0x51303530, 0x54303530, 0x54303531
+_GOOGLE = frozenset((_Q050, _T050, _T051))  # have a type of their own for CRYPTO frames
 _SALTS = {
     _V1: _SALT_V1,
     _V2: _SALT_V2,
@@ -201,25 +203,14 @@ def _open_one(datagram: bytes, at: int, h: Header, stream: CryptoStream) -> bool
         except (NotThis, Malformed):
             continue
         stream.dcid = dcid
-        try:
-            if h.version == _Q050:
-                _chlo_of_q050(payload, stream.pieces)
-            else:
-                _crypto_frames(payload, stream.pieces)
-        except Malformed:
-            pass  # the frames before the broken one stand
+        with contextlib.suppress(Malformed):  # the frames before the broken one stand
+            _crypto_frames(payload, stream.pieces, 8 if h.version in _GOOGLE else 6)
         return True
     return False
 
 
-def _chlo_of_q050(payload: bytes, pieces: Pieces) -> None:
-    at = payload.find(b"CHLO")
-    if at >= 0:
-        pieces.add(0, payload[at:])
-
-
-def _crypto_frames(payload: bytes, pieces: Pieces) -> None:
-    """Collect CRYPTO frames; PADDING, PING and ACK may stand between (RFC 9000, 12.4, table 3)."""
+def _crypto_frames(payload: bytes, pieces: Pieces, crypto: int) -> None:
+    """Collect the frames of type *crypto*; PADDING, PING and ACK may stand between (RFC 9000, 12.4, table 3)."""
     at, end = 0, len(payload)
     for _ in range(_MAX_FRAMES):
         while at < end and payload[at] <= 1:  # PADDING and PING
@@ -228,7 +219,7 @@ def _crypto_frames(payload: bytes, pieces: Pieces) -> None:
             return
         kind = payload[at]
         at += 1
-        if kind == 6:
+        if kind == crypto:
             offset, at = _varint(payload, at)
             size, at = _varint(payload, at)
             pieces.add(offset, payload[at : at + size])
