@@ -1,6 +1,6 @@
 """Network namespaces of one lab run: making them, entering them, and leaving nothing behind.
 
-Every name carries the process id of the run (``snf1234-upf``), so that two runs never meet and
+Every name carries the process id of the run (``snf1234.0-upf``), so that two runs never meet and
 `sweep` can tell a dead run's leftovers. Commands are put into a namespace by ``nsenter --net=``
 and this process by setns(2): ``ip -n`` and ``ip netns exec`` also change the mounts, which hides
 the BPF file system and fails inside a chroot.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import re
 import signal
@@ -23,9 +24,10 @@ from typing import TypeVar
 __all__ = ["LabError", "Net", "child_of_the_lab", "enter", "inside", "interruptible", "leftovers", "sweep"]
 
 NAMESPACES = Path("/run/netns")
-_NAME = re.compile(r"snf(\d+)-.+")
+_NAME = re.compile(r"snf(\d+)\.\d+-.+")
 _CLONE_NEWNET = 0x4000_0000  # include/uapi/linux/sched.h
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_RUNS = itertools.count()  # one process may have several labs
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _T = TypeVar("_T")
 
@@ -107,7 +109,7 @@ class Net:
     """The namespaces of one run; leaving the context deletes them all."""
 
     def __init__(self) -> None:
-        self._prefix = f"snf{os.getpid()}-"
+        self._prefix = f"snf{os.getpid()}.{next(_RUNS)}-"
         self._names: list[str] = []
 
     def __enter__(self) -> Net:

@@ -1,0 +1,302 @@
+"""The whole function on the lab: ``snf run``, NETCONF and ZeroMQ, from an operator's chair."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import plan
+from lab.lab import Lab
+from lab.net import inside
+from lab.operator import ENDPOINT, PART, Operator, exporter, interfaces, policy, privacy
+from mgmt.client import Refused, connect
+from nf.publish.client import Subscriber
+
+KEY = bytes(range(32))
+SUPPRESS = 3  # enum snf_action of bpf/abi.h
+SIX_INTERVALS_S = 6.0
+
+Rows = Callable[..., list[dict[str, Any]]]
+
+
+def pseudonym(imsi: str) -> str:
+    """First 16 bytes of HMAC-SHA-256 over the digits of the IMSI (design: privacy), written out here once more."""
+    return hmac.new(KEY, imsi.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+@pytest.fixture(scope="module")
+def operator() -> Iterator[Operator]:
+    """A lab of two subscribers whose function is configured over NETCONF and sees traffic."""
+    with Lab(plan.subscribers(("chat",), ("download", "chat"))) as lab, Operator(lab) as operator:
+        operator.start_function()
+        operator.configure(KEY)
+        lab.announce_all()
+        lab.start_clients()
+        yield operator
+
+
+@pytest.fixture(scope="module")
+def lab(operator) -> Lab:
+    """The lab of the operator."""
+    return operator.lab
+
+
+@pytest.fixture
+def rows() -> Rows:
+    """Listen on the bus until a row (with its topic) satisfies, or for all of the time; returns what was heard."""
+
+    def listen(
+        operator: Operator,
+        topics: list[str],
+        seconds: float,
+        enough: Callable[[dict[str, Any]], bool] = lambda _: False,
+        endpoint: str = ENDPOINT,
+    ) -> list[dict[str, Any]]:
+        heard = []
+        where = "ops" if operator.namespace == "probe" else operator.namespace
+        with inside(operator.lab.net.path(where)), Subscriber(endpoint, topics) as bus:
+            for message in bus.messages(seconds, quiet_s=0.2):
+                if message is None:
+                    continue
+                for i in range(message.header.rows):
+                    row = {k: c[i] for k, c in message.columns.items()}
+                    heard.append(row | {"topic": message.topic, "schema": message.header.schema})
+                    if enough(heard[-1]):
+                        return heard
+        return heard
+
+    return listen
+
+
+def _maps(pid: int, name: str) -> list[int]:
+    """Return the ids of the BPF maps called *name* that a process holds (from the kernel's fdinfo)."""
+    ids = set()
+    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+        for line in file.read_text().splitlines():
+            if line.startswith("map_id:"):
+                ids.add(int(line.split()[1]))
+    shown = json.loads(subprocess.run(["bpftool", "-j", "map", "show"], capture_output=True, check=True).stdout)
+    return [m["id"] for m in shown if m["id"] in ids and m.get("name") == name]
+
+
+def suppressed(lab: Lab) -> int:
+    """Return how many applications the kernel's policy table suppresses, as bpftool reads it."""
+    (number,) = _maps(_function_pid(lab), "policies")
+    done = subprocess.run(["bpftool", "-j", "map", "dump", "id", str(number)], capture_output=True, check=True)
+    return sum(int(entry["value"][0], 16) == SUPPRESS for entry in json.loads(done.stdout))
+
+
+def _function_pid(lab: Lab) -> int:
+    """Return the process that runs `snf`: setpriv and nsenter replace themselves by it."""
+    return lab.pid(PART)
+
+
+class TestIdentity:
+    """A subscriber announced by PFCP is named by its pseudonym, and by nothing else."""
+
+    def test_a_record_carries_pseudonym_source_and_dnn(self, operator, lab, rows):
+        who = pseudonym(lab.subscribers["ue1"].imsi)
+
+        heard = rows(operator, ["qoe.v1/snf/messaging/"], 20, lambda r: r["subscriber"] == who)
+
+        assert heard, "no messaging record came within 20 s"
+        record = heard[-1]
+        assert (record["subscriber"], record["identity_source"], record["dnn"]) == (who, "pfcp", "internet")
+        assert (record["app"], record["app_basis"]) == ("WhatsApp", "sni")
+
+    def test_no_imsi_is_in_a_log_a_file_or_a_map_name(self, lab):
+        written = (lab.folder / f"{PART}.log").read_bytes()
+        for file in (lab.folder / "state").rglob("*"):
+            written += file.read_bytes() if file.is_file() else b""
+
+        assert not [ue.name for ue in lab.subscribers.values() if ue.imsi.encode() in written]
+
+
+class TestFollow:
+    """Asking for one subscriber's topic starts its detailed stream; asking no longer ends it."""
+
+    def test_the_stream_starts_within_an_interval_and_stops(self, operator, lab):
+        topic = f"sub.v1/snf/{pseudonym(lab.subscribers['ue1'].imsi)}/"
+        with (
+            inside(lab.net.path("ops")),
+            Subscriber(ENDPOINT, ["sub.v1/"]) as witness,  # a prefix follows nobody, but hears what is published
+            Subscriber(ENDPOINT, []) as follower,
+        ):
+            assert [m for m in witness.messages(3) if m] == []
+
+            follower.subscribe(topic)
+            start = time.monotonic()
+            first = follower.receive(5)
+            took = time.monotonic() - start
+            schemas = {m.header.schema for m in follower.messages(2.5) if m}
+            follower.unsubscribe(topic)
+            time.sleep(1.5)  # what was on its way
+            while witness.receive(0.05):
+                pass
+
+            assert first is not None
+            assert first.topic == topic
+            assert took < 2.5  # the interval under way, and the one that is whole
+            assert schemas == {"snf.qoe.v1", "snf.flow.v1"}
+            assert [m for m in witness.messages(3) if m] == []
+
+
+class TestHandover:
+    """A subscriber that moves to another gNB stays who it is, and its flows stay what they are."""
+
+    def test_flows_keep_name_and_owner_over_a_new_tunnel(self, operator, lab, rows):
+        who = pseudonym(lab.subscribers["ue1"].imsi)
+        mine = [f"sub.v1/snf/{who}/", "qoe.v1/"]
+        chats = [r for r in rows(operator, mine, 4) if r["schema"] == "snf.flow.v1" and r["app"] == "WhatsApp"]
+
+        lab.handover("ue1")
+        heard = rows(operator, mine, SIX_INTERVALS_S)
+
+        after = [r for r in heard if r["schema"] == "snf.flow.v1" and r["app"] == "WhatsApp"]
+        assert {r["ue"] for r in chats} & {r["ue"] for r in after}, "the connection of the chat lives on"
+        assert {r["app_basis"] for r in after} == {"sni"}  # a flow begun anew in its middle would have no SNI
+        assert [r["subscriber"] for r in heard if str(r.get("subscriber", "")).startswith("teid:")] == []
+        assert any(r.get("subscriber") == who and r["dl_bytes"] > 0 and r["ul_bytes"] > 0 for r in heard)
+
+
+class TestPolicy:
+    """A policy is in the kernel's map after commit, not before; and after SIGKILL and a new start it still is."""
+
+    def test_commit_reaches_the_map_and_survives_a_kill(self, operator, lab, rows):
+        assert suppressed(lab) == 0
+        operator.client.edit(policy("suppress"))
+        assert suppressed(lab) == 0
+
+        operator.client.commit()
+        several = suppressed(lab)
+        assert several > 1  # all applications of the class
+
+        operator.disconnect()
+        lab.stop(PART, how=signal.SIGKILL)
+        operator.start_function()
+        assert suppressed(lab) == several
+        assert operator.attached() == {"n3": "native", "n4": "socket"}
+        heard = rows(operator, ["qoe.v1/"], 15, lambda r: r["ul_bytes"] > 0)
+        assert heard, "no record came within 15 s of the new start"
+
+        operator.client.change(policy("inspect"))
+        assert suppressed(lab) == 0
+
+    def test_an_invalid_change_names_its_path_and_changes_nothing(self, operator, lab):
+        before = operator.client.config().findtext(".//{*}policies/{*}policy/{*}action")
+
+        with pytest.raises(Refused) as refused:
+            operator.client.change(policy("suppress") + interfaces({"n9": "n3"}))
+
+        assert "n9" in refused.value.path
+        assert operator.client.config().findtext(".//{*}policies/{*}policy/{*}action") == before == "inspect"
+        assert suppressed(lab) == 0
+
+
+class TestSecondFunction:
+    """Two functions never share a port, and the one that was there goes on."""
+
+    def test_an_interface_in_use_is_refused_with_its_holder(self, operator, lab, rows, tmp_path):
+        command = operator.command()
+        command[command.index("--state-dir") + 1] = str(tmp_path)
+        command[command.index("--netconf") + 1] = f"{plan.PROBE}:1830"
+        lab.start_inside("second", "probe", *command)
+        try:
+            second = _connected(operator, lab, 1830)
+            with second as client, pytest.raises(Refused) as refused:
+                client.change(interfaces({"n3": "n3"}) + privacy(KEY))
+        finally:
+            lab.stop("second")
+
+        assert "in use by another snf" in str(refused.value)
+        assert str(_function_pid(lab)) in str(refused.value)
+        assert "interface[" in refused.value.path
+        assert rows(operator, ["qoe.v1/"], 15, lambda r: r["ul_bytes"] > 0)
+
+    def test_the_same_netconf_port_is_one_sentence_and_exit_2(self, operator, lab, tmp_path):
+        command = operator.command()
+        command[command.index("--state-dir") + 1] = str(tmp_path)
+        words = [*lab.net.prefix("probe"), *command]
+
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert "830" in done.stderr
+
+
+def _connected(operator: Operator, lab: Lab, port: int) -> Any:
+    end = time.monotonic() + 20
+    public = operator.users.parent / "host.pub"
+    while True:
+        with inside(lab.net.path("ops")):
+            session = connect(plan.PROBE, port, "operator", operator.key_file, public.read_text())
+            try:
+                client = session.__enter__()
+            except Exception:
+                assert time.monotonic() < end, lab.log("second")
+                time.sleep(0.2)
+                continue
+        return _Opened(session, client)
+
+
+class _Opened:
+    """A session that is open already, as a context manager."""
+
+    def __init__(self, session: Any, client: Any) -> None:
+        self._session, self._client = session, client
+
+    def __enter__(self) -> Any:
+        return self._client
+
+    def __exit__(self, *error: object) -> None:
+        self._session.__exit__(None, None, None)
+
+
+class TestEnd:
+    """A function that is stopped leaves its ports as it found them."""
+
+    def test_sigterm_detaches_the_programs(self, operator, lab):
+        operator.disconnect()
+        lab.stop(PART)
+
+        shown = json.loads(lab.net.run("probe", "ip", "-json", "-details", "link", "show"))
+        ports = {d["ifname"]: d for d in shown}
+
+        assert "xdp" not in ports["n3"]
+        assert "PROMISC" not in ports["n3"]["flags"]
+        assert "Traceback" not in (lab.folder / f"{PART}.log").read_text()
+
+
+class TestLocalMode:
+    """On the UPF's own interfaces the function watches and lets pass."""
+
+    def test_traffic_passes_and_is_counted_once(self, rows, echo_ms):
+        with Lab(plan.subscribers(("chat",))) as lab, Operator(lab, namespace="upf", address="127.0.0.1") as operator:
+            operator.start_function()
+            here = "tcp://127.0.0.1:5556"
+            ports = interfaces({"n3": "n3", "n6": "n6", "n4": "n4"}, mode="local")
+            operator.client.change(ports + privacy(KEY) + exporter(here, batch_ms=500))
+            lab.announce_all()
+            assert len(echo_ms(lab, "ue1", plan.SERVICES["web"].address)) == 5
+            lab.start_clients()
+
+            heard = rows(operator, ["qoe.v1/"], 8, endpoint=here)
+
+            who = pseudonym(lab.subscribers["ue1"].imsi)
+            mine = [r for r in heard if r["subscriber"] == who]
+            assert "WhatsApp" in {r["app"] for r in mine}
+            shown = json.loads(lab.net.run("ue1", "ip", "-json", "-stats", "link", "show", plan.UE_DEVICE))
+            truth = shown[0]["stats64"]
+            for ours, theirs in (("ul_packets", "tx"), ("dl_packets", "rx")):  # half: what is not yet published
+                assert truth[theirs]["packets"] / 2 < sum(r[ours] for r in mine) <= truth[theirs]["packets"]
+            assert set(operator.attached()) == {"n3", "n6", "n4"}
