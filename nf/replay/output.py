@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import numpy as np
+
 from nf.errors import SnfError
 from nf.records import RECORD_COLUMNS
 
@@ -47,6 +49,8 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
 }
 
 _NUMBERS = {*_FLOW_NUMBERS.split(), "t_s", *(n for n, column in RECORD_COLUMNS.items() if column.dtype != "str")}
+
+_SINGLE = {name for name, column in RECORD_COLUMNS.items() if column.dtype == "f4"}
 
 _CSV, _JSON = (".csv",), (".jsonl", ".ndjson", ".json")
 
@@ -103,7 +107,7 @@ def _write_csv(file: IO[str], rows: Iterator[Mapping[str, Any]], columns: Sequen
     writer.writerow(names)
     count = 0
     for row in itertools.chain([first] if first is not None else [], rows):
-        writer.writerow([_plain(row.get(n)) for n in names])
+        writer.writerow([_plain(n, row.get(n)) for n in names])
         count += 1
     return count
 
@@ -114,20 +118,26 @@ def _write_json(file: IO[str], rows: Iterator[Mapping[str, Any]], columns: Seque
     count = 0
     for row in rows:
         names = (*columns, *(n for n in row if n not in columns))
-        file.write(encode({n: _json_value(row.get(n), number=n in _NUMBERS) for n in names}) + "\n")
+        file.write(encode({n: _json_value(n, row.get(n)) for n in names}) + "\n")
         count += 1
     return count
 
 
-def _json_value(value: Any, *, number: bool) -> Any:
+def _json_value(name: str, value: Any) -> Any:
+    number = name in _NUMBERS
     if number and isinstance(value, str):
         return None if not value else float(value) if "." in value else int(value)
-    value = _plain(value)
+    value = _plain(name, value)
     return "" if value is None and not number else value
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
     """Return a numpy scalar as Python's own, and None for what is no number."""
     if hasattr(value, "item"):
         value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    # A column of single precision has seven digits; the others are noise of the conversion.
+    return float(str(np.float32(value))) if name in _SINGLE else value

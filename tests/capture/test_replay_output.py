@@ -139,6 +139,13 @@ class TestRows:
         with pytest.raises(ValueError, match="shorter"):
             write_rows(tmp_path / "out.csv", {"subscriber": ["a", "b"], "mos": [1.0]}, "qoe")
 
+    @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+    def test_single_precision_has_no_digits_that_nobody_measured(self, tmp_path: Path, suffix: str) -> None:
+        write_rows(tmp_path / f"out{suffix}", [{"rtt_core_ms": float(np.float32(0.798))}], "qoe")
+
+        rows = csv_rows(tmp_path / "out.csv") if suffix == ".csv" else json_rows(tmp_path / "out.jsonl")
+        assert float(rows[0]["rtt_core_ms"]) == 0.798
+
     def test_one_by_one(self, tmp_path: Path) -> None:
         assert write_rows(tmp_path / "out.csv", ({"mos": n} for n in range(3)), "qoe") == 3
 
