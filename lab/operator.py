@@ -7,6 +7,7 @@ namespace ``ops``, over the management network.
 from __future__ import annotations
 
 import base64
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -82,11 +83,19 @@ def policy(action: str, app_class: str = "download", name: str = POLICY) -> str:
 
 
 class Operator:
-    """One orchestrator with one NETCONF session to one function."""
+    """One orchestrator with one NETCONF session to one function, which is the process *part* of the lab."""
 
-    def __init__(self, lab: Lab, *, namespace: str = "probe", address: str = plan.PROBE) -> None:
-        self.lab, self.address, self.namespace = lab, address, namespace
-        self.state = lab.folder / "state"
+    def __init__(
+        self,
+        lab: Lab,
+        *,
+        namespace: str = "probe",
+        address: str = plan.PROBE,
+        port: int = NETCONF_PORT,
+        part: str = PART,
+    ) -> None:
+        self.lab, self.namespace, self.address, self.port, self.part = lab, namespace, address, port, part
+        self.state = lab.folder / f"{part}.state"
         self.users, self.key_file = lab.folder / "users", lab.folder / "operator.key"
         self._host_key_file = lab.folder / "host.key"
         self._session: ExitStack | None = None
@@ -107,12 +116,12 @@ class Operator:
         return [
             *(sys.executable, "-m", "mgmt.cli", "run", "--verbose"),
             *("--state-dir", str(self.state), "--users", str(self.users), "--host-key", str(self._host_key_file)),
-            *("--netconf", f"{self.address}:{NETCONF_PORT}"),
+            *("--netconf", f"{self.address}:{self.port}"),
         ]
 
     def start_function(self) -> None:
         """Start ``snf run`` in its namespace and wait until it takes a session; raises LabError when it does not."""
-        self.lab.start_inside(PART, self.namespace, *self.command())
+        self.lab.start_inside(self.part, self.namespace, *self.command())
         until = time.monotonic() + _START_S
         while True:
             try:
@@ -121,8 +130,13 @@ class Operator:
             except SnfError as error:
                 self.lab.check()
                 if time.monotonic() > until:
-                    raise LabError(f"snf run takes no NETCONF session: {error} {self.lab.log(PART)}") from None
+                    raise LabError(f"snf run takes no NETCONF session: {error} {self.lab.log(self.part)}") from None
                 time.sleep(0.2)
+
+    def stop_function(self, how: int = signal.SIGTERM) -> None:
+        """Close the session and end the process."""
+        self.disconnect()
+        self.lab.stop(self.part, how=how)
 
     def connect(self) -> None:
         """Open the NETCONF session from the management network."""
@@ -130,7 +144,7 @@ class Operator:
         host_key = self._host_key_file.with_suffix(".pub").read_text(encoding="ascii")
         where = "ops" if self.namespace == "probe" else self.namespace
         with ExitStack() as stack, inside(self.lab.net.path(where)):
-            self._client = stack.enter_context(connect(self.address, NETCONF_PORT, USER, self.key_file, host_key))
+            self._client = stack.enter_context(connect(self.address, self.port, USER, self.key_file, host_key))
             self._session = stack.pop_all()
 
     def disconnect(self) -> None:

@@ -18,7 +18,7 @@ from lab import plan
 from lab.lab import Lab
 from lab.net import inside
 from lab.operator import ENDPOINT, PART, Operator, exporter, interfaces, policy, privacy
-from mgmt.client import Refused, connect
+from mgmt.client import Refused
 from nf.publish.client import Subscriber
 
 KEY = bytes(range(32))
@@ -90,14 +90,9 @@ def _maps(pid: int, name: str) -> list[int]:
 
 def suppressed(lab: Lab) -> int:
     """Return how many applications the kernel's policy table suppresses, as bpftool reads it."""
-    (number,) = _maps(_function_pid(lab), "policies")
+    (number,) = _maps(lab.pid(PART), "policies")
     done = subprocess.run(["bpftool", "-j", "map", "dump", "id", str(number)], capture_output=True, check=True)
     return sum(int(entry["value"][0], 16) == SUPPRESS for entry in json.loads(done.stdout))
-
-
-def _function_pid(lab: Lab) -> int:
-    """Return the process that runs `snf`: setpriv and nsenter replace themselves by it."""
-    return lab.pid(PART)
 
 
 class TestIdentity:
@@ -115,7 +110,7 @@ class TestIdentity:
 
     def test_no_imsi_is_in_a_log_a_file_or_a_map_name(self, lab):
         written = (lab.folder / f"{PART}.log").read_bytes()
-        for file in (lab.folder / "state").rglob("*"):
+        for file in (lab.folder / f"{PART}.state").rglob("*"):
             written += file.read_bytes() if file.is_file() else b""
 
         assert not [ue.name for ue in lab.subscribers.values() if ue.imsi.encode() in written]
@@ -180,8 +175,7 @@ class TestPolicy:
         several = suppressed(lab)
         assert several > 1  # all applications of the class
 
-        operator.disconnect()
-        lab.stop(PART, how=signal.SIGKILL)
+        operator.stop_function(signal.SIGKILL)
         operator.start_function()
         assert suppressed(lab) == several
         assert operator.attached() == {"n3": "native", "n4": "socket"}
@@ -205,27 +199,21 @@ class TestPolicy:
 class TestSecondFunction:
     """Two functions never share a port, and the one that was there goes on."""
 
-    def test_an_interface_in_use_is_refused_with_its_holder(self, operator, lab, rows, tmp_path):
-        command = operator.command()
-        command[command.index("--state-dir") + 1] = str(tmp_path)
-        command[command.index("--netconf") + 1] = f"{plan.PROBE}:1830"
-        lab.start_inside("second", "probe", *command)
+    def test_an_interface_in_use_is_refused_with_its_holder(self, operator, lab, rows):
+        second = Operator(lab, port=1830, part="second")
+        second.start_function()
         try:
-            second = _connected(operator, lab, 1830)
-            with second as client, pytest.raises(Refused) as refused:
-                client.change(interfaces({"n3": "n3"}) + privacy(KEY))
+            with pytest.raises(Refused) as refused:
+                second.client.change(interfaces({"n3": "n3"}) + privacy(KEY))
         finally:
-            lab.stop("second")
+            second.stop_function()
 
-        assert "in use by another snf" in str(refused.value)
-        assert str(_function_pid(lab)) in str(refused.value)
+        assert f"in use by another snf (process {lab.pid(PART)})" in str(refused.value)
         assert "interface[" in refused.value.path
         assert rows(operator, ["qoe.v1/"], 15, lambda r: r["ul_bytes"] > 0)
 
-    def test_the_same_netconf_port_is_one_sentence_and_exit_2(self, operator, lab, tmp_path):
-        command = operator.command()
-        command[command.index("--state-dir") + 1] = str(tmp_path)
-        words = [*lab.net.prefix("probe"), *command]
+    def test_the_same_netconf_port_is_one_sentence_and_exit_2(self, lab):
+        words = [*lab.net.prefix("probe"), *Operator(lab, part="third").command()]
 
         done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
 
@@ -234,40 +222,11 @@ class TestSecondFunction:
         assert "830" in done.stderr
 
 
-def _connected(operator: Operator, lab: Lab, port: int) -> Any:
-    end = time.monotonic() + 20
-    public = operator.users.parent / "host.pub"
-    while True:
-        with inside(lab.net.path("ops")):
-            session = connect(plan.PROBE, port, "operator", operator.key_file, public.read_text())
-            try:
-                client = session.__enter__()
-            except Exception:
-                assert time.monotonic() < end, lab.log("second")
-                time.sleep(0.2)
-                continue
-        return _Opened(session, client)
-
-
-class _Opened:
-    """A session that is open already, as a context manager."""
-
-    def __init__(self, session: Any, client: Any) -> None:
-        self._session, self._client = session, client
-
-    def __enter__(self) -> Any:
-        return self._client
-
-    def __exit__(self, *error: object) -> None:
-        self._session.__exit__(None, None, None)
-
-
 class TestEnd:
     """A function that is stopped leaves its ports as it found them."""
 
     def test_sigterm_detaches_the_programs(self, operator, lab):
-        operator.disconnect()
-        lab.stop(PART)
+        operator.stop_function()
 
         shown = json.loads(lab.net.run("probe", "ip", "-json", "-details", "link", "show"))
         ports = {d["ifname"]: d for d in shown}
