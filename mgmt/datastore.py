@@ -142,10 +142,6 @@ class Datastore:
                 element.getparent().remove(element)
         return tree
 
-    def has_secret(self, tag: str) -> bool:
-        """Say if a leaf that replies leave out is set in running."""
-        return next(self._running.iter(tag), None) is not None
-
     def _tree(self, name: str) -> etree._Element:
         with self._mutex:
             return self._candidate if name == "candidate" else self._running

@@ -33,6 +33,7 @@ __all__ = ["NetconfServer", "ServerLimits"]
 log = logging.getLogger(__name__)
 
 _SSH_LOG = "mgmt.server.ssh"
+_POLL_S = 0.1  # paramiko wakes nobody who waits for a channel when the peer goes
 _GRACE_S = 1.0  # for a peer to close after close-session
 
 
@@ -194,12 +195,13 @@ class NetconfServer:
         login = Login(self._users)
         transport.start_server(event=threading.Event(), server=login)
         channel = None
-        while channel is None:
+        while channel is None or not login.subsystem.is_set():
             if time.monotonic() > until or not transport.is_active():
-                raise SessionError(None, "no channel in time")
-            channel = transport.accept(timeout=min(1.0, max(0.01, until - time.monotonic())))
-        if not login.subsystem.wait(max(0.01, until - time.monotonic())):
-            raise SessionError(None, "no subsystem in time")
+                raise SessionError(None, "no subsystem in time")
+            if channel is None:
+                channel = transport.accept(timeout=_POLL_S)
+            else:
+                login.subsystem.wait(_POLL_S)
         number = self._datastore.open_session()
         session = ServerSession(
             channel,

@@ -7,12 +7,15 @@ stand in for them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import paramiko
 from lxml import etree
 from netconf.base import NetconfSession
 from netconf.error import SessionError
@@ -43,13 +46,18 @@ class _Wire:
         return not self._channel.closed
 
     def close(self) -> None:
-        self._channel.close()
+        # The peer may have gone first, in the middle of saying so.
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
 
     def send_pdu(self, message: str, new_framing: bool) -> None:
         data = encode(message.encode(), new_framing)
         with self._sending:
             self._channel.settimeout(_POLL_S * 6)
-            self._channel.sendall(data)
+            try:
+                self._channel.sendall(data)
+            except (EOFError, paramiko.SSHException):
+                raise ConnectionResetError(errno.ECONNRESET, "the peer has gone") from None
 
     def receive_pdu(self, new_framing: bool) -> bytes | str | None:
         """Return the next message, None at the end. A str for the hello, because the package encodes it."""
@@ -152,8 +160,10 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
             self.close()
 
     def _reader_exits(self) -> None:
-        self.close()
-        self._ended()
+        try:
+            self.close()
+        finally:
+            self._ended()
 
 
 def _too_big() -> bytes:

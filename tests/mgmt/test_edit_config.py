@@ -273,7 +273,7 @@ class TestSize:
 
     def test_ten_thousand_sessions(self, model):
         entries = "".join(
-            f"<static-session><name>s{i}</name><ue-ipv4>10.{i >> 16}.{i >> 8 & 255}.{i & 255}</ue-ipv4></static-session>"
+            f"<static-session><name>s{i}</name><ue-ipv4>10.0.{i >> 8}.{i & 255}</ue-ipv4></static-session>"
             for i in range(10_000)
         )
         tree = Tree(model, f'<subscribers xmlns="{S}">{entries}</subscribers>')

@@ -1,5 +1,7 @@
 """RFC 6242: how messages are cut out of a stream of bytes."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,7 +129,7 @@ class TestRoundTrip:
         sent = [b"<" + m.rstrip(b"]") + b">" for m in sent]
         data = b"".join(encode(m, chunked) for m in sent)
         edges = sorted({0, len(data), *(min(c, len(data)) for c in cuts)})
-        pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [data[a:b] for a, b in pairwise(edges)]
         assert messages(decoder(chunked=chunked), pieces) == sent
 
     @given(noise=st.binary(max_size=200), chunked=st.booleans())

@@ -18,6 +18,7 @@ from nf.settings import Action, Limits, Mode, Policy, Role, Settings, XdpMode
 
 OWN = sorted(yang_dir().glob("snf-*.yang"))
 EXAMPLES = sorted((yang_dir() / "examples").glob("*.xml"))
+LINT = ("--strict", "--lint", "--lint-ensure-hyphenated-names")
 ETHERNET = '<type xmlns:i="urn:ietf:params:xml:ns:yang:iana-if-type">i:ethernetCsmacd</type>'
 
 
@@ -26,7 +27,8 @@ def tree_of(model, xml):
 
 
 def interface(name, capture):
-    return f'<interface><name>{name}</name>{ETHERNET}<capture xmlns="urn:supernetflow:yang:snf-interfaces">{capture}</capture></interface>'
+    inner = f'<capture xmlns="urn:supernetflow:yang:snf-interfaces">{capture}</capture>'
+    return f"<interface><name>{name}</name>{ETHERNET}{inner}</interface>"
 
 
 def interfaces(*entries):
@@ -55,7 +57,8 @@ def privacy(inner):
 
 
 def application(inner):
-    return f'<applications xmlns="urn:supernetflow:yang:snf-applications"><application>{inner}</application></applications>'
+    space = "urn:supernetflow:yang:snf-applications"
+    return f'<applications xmlns="{space}"><application>{inner}</application></applications>'
 
 
 def limits(inner):
@@ -68,8 +71,7 @@ class TestModules:
     def test_pyang_has_nothing_to_say(self):
         folder = yang_dir()
         done = subprocess.run(
-            [sys.executable, "-m", "pyang", "--strict", "--lint", "--lint-ensure-hyphenated-names"]
-            + ["-p", f"{folder}:{folder / 'ietf'}", *map(str, OWN)],
+            [sys.executable, "-m", "pyang", *LINT, "-p", f"{folder}:{folder / 'ietf'}", *map(str, OWN)],
             capture_output=True,
             text=True,
             check=False,
@@ -166,7 +168,7 @@ class TestAgreement:
 
 
 P = "/snf-policies:policies/policy"
-I = "/ietf-interfaces:interfaces/interface"
+IF = "/ietf-interfaces:interfaces/interface"
 S = "/snf-subscribers:subscribers/static-session"
 PEERS = "<role>n3</role><mode>inline</mode><peer>{}</peer>"
 POLICY = "<name>{}</name><application>{}</application><action>count</action>"
@@ -207,12 +209,12 @@ RULES = [
     pytest.param(policies(POLICY.format("a b", "x")), ("invalid-value", "", f"{P}/name"), id="a name has no spaces"),
     pytest.param(
         interfaces(interface("a", "<mode>mirror</mode>")),
-        ("data-missing", "", f"{I}[name='a']/snf-interfaces:capture/role"),
+        ("data-missing", "", f"{IF}[name='a']/snf-interfaces:capture/role"),
         id="an interface has a role",
     ),
     pytest.param(
         interfaces(interface("a", "<role>n3</role><mode>inline</mode>")),
-        ("operation-failed", "inline-needs-peer", f"{I}[name='a']/snf-interfaces:capture"),
+        ("operation-failed", "inline-needs-peer", f"{IF}[name='a']/snf-interfaces:capture"),
         id="inline needs a peer",
     ),
     pytest.param(
@@ -222,32 +224,32 @@ RULES = [
     ),
     pytest.param(
         interfaces(interface("a", PEERS.format("b"))),
-        ("data-missing", "instance-required", f"{I}[name='a']/snf-interfaces:capture/peer"),
+        ("data-missing", "instance-required", f"{IF}[name='a']/snf-interfaces:capture/peer"),
         id="the peer exists",
     ),
     pytest.param(
         interfaces(interface("a", PEERS.format("a"))),
-        ("operation-failed", "peer-is-itself", f"{I}[name='a']/snf-interfaces:capture/peer"),
+        ("operation-failed", "peer-is-itself", f"{IF}[name='a']/snf-interfaces:capture/peer"),
         id="the peer is another",
     ),
     pytest.param(
         interfaces(interface("a", PEERS.format("b")), interface("b", "<role>n3</role>")),
-        ("operation-failed", "peer-not-inline", f"{I}[name='a']/snf-interfaces:capture/peer"),
+        ("operation-failed", "peer-not-inline", f"{IF}[name='a']/snf-interfaces:capture/peer"),
         id="the peer is inline",
     ),
     pytest.param(
         interfaces(interface("a", "<role>n3</role><mode>local</mode><force>true</force>")),
-        ("operation-failed", "force-without-mirror", f"{I}[name='a']/snf-interfaces:capture"),
+        ("operation-failed", "force-without-mirror", f"{IF}[name='a']/snf-interfaces:capture"),
         id="force is for mirror",
     ),
     pytest.param(
         interfaces(interface("a", "<role>n4</role><mode>local</mode>")),
-        ("operation-failed", "n4-is-mirrored", f"{I}[name='a']/snf-interfaces:capture"),
+        ("operation-failed", "n4-is-mirrored", f"{IF}[name='a']/snf-interfaces:capture"),
         id="N4 is mirrored",
     ),
     pytest.param(
         interfaces(interface("a", "<role>n3</role><network-instance>x</network-instance>")),
-        ("operation-failed", "instance-without-n6", f"{I}[name='a']/snf-interfaces:capture"),
+        ("operation-failed", "instance-without-n6", f"{IF}[name='a']/snf-interfaces:capture"),
         id="an instance is for N6",
     ),
     pytest.param(
@@ -257,7 +259,7 @@ RULES = [
     ),
     pytest.param(
         interfaces(interface("a", "<role>n3</role><mac-address>02:00:00:00:00</mac-address>")),
-        ("invalid-value", "", f"{I}[name='a']/snf-interfaces:capture/mac-address"),
+        ("invalid-value", "", f"{IF}[name='a']/snf-interfaces:capture/mac-address"),
         id="a MAC address has six octets",
     ),
     pytest.param(
@@ -342,9 +344,12 @@ class TestRules:
     def test_a_rule_refuses(self, datastore, config, xml, expected):
         session_id = datastore.open_session()
 
-        with pytest.raises(RpcError) as caught:
+        def edit_and_commit():
             datastore.edit(session_id, config(xml))
             datastore.commit(session_id)
+
+        with pytest.raises(RpcError) as caught:
+            edit_and_commit()
 
         tag, app_tag, path = expected
         assert (caught.value.tag, caught.value.path if path else None) == (tag, path)
