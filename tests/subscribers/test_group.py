@@ -7,11 +7,14 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nf.apps.basis import Basis
 from nf.flows import FlowBatch
 from nf.records import APP_CLASSES, RECORD_COLUMNS
 from nf.subscribers import SubscriberNames, aggregate
+from nf.subscribers.group import group
 
 APPS = ["", "tube", "talk", "game", "chat", "site", "hidden", "tally"]
 CLASSES = ["unknown", "video", "voice", "gaming", "messaging", "web", "social", "web"]
@@ -155,6 +158,45 @@ class TestAgainstTheTwin:
                     assert got[key][name] == value, (key, name)
                 else:
                     assert got[key][name] == pytest.approx(value, rel=2e-6, nan_ok=True), (key, name)
+
+
+def busy_of(gaps_us: list[int]) -> float:
+    """The busy time in s of one flow of full packets with these downlink gaps and a round trip of 40 ms."""
+    flow = random_batch(0, 1)
+    flow.packets[:] = flow.payload_packets[:] = (0, len(gaps_us))
+    flow.octets[:] = (0, 1400 * len(gaps_us))
+    flow.rtt_n[:], flow.rtt_min_us[:] = 1, 20_000
+    cut = [min(g, 1_000_000) for g in gaps_us]
+    flow.gap_n[:] = (0, len(gaps_us))
+    flow.gap_sum_us[:] = (0, sum(cut))
+    flow.gap_sq_us2[:] = (0, sum(g * g for g in cut))
+    flow.gap_max_us[:] = (0, max(gaps_us))
+    _, rows = group(flow, np.zeros(1, np.int64), 100.0)
+    return float(rows.busy_s[0, 1])
+
+
+class TestBusyTime:
+    """Pauses are taken off the time of a flow, and never more than there are."""
+
+    def test_a_burst_after_a_pause(self):
+        assert busy_of([5_000_000] + [1_000] * 200) == pytest.approx(0.2)
+
+    def test_a_slow_link_never_rests(self):
+        assert busy_of([28_000] * 35) == pytest.approx(0.98)
+
+    def test_three_equal_pauses(self):
+        assert busy_of([800_000] * 3 + [1_000] * 200) == pytest.approx(0.2, abs=0.1)
+
+    def test_a_burst_takes_at_least_the_time_of_a_gigabit(self):
+        assert busy_of([1] * 100) == pytest.approx(100 * 1400 * 8 / 1e9)
+
+    @given(st.lists(st.integers(50, 3_000_000), min_size=1, max_size=60))
+    def test_between_the_time_without_pauses_and_all_time(self, gaps_us):
+        cut = [min(g, 1_000_000) for g in gaps_us]
+
+        busy_us = 1e6 * busy_of(gaps_us)
+
+        assert sum(g for g in cut if g <= 200_000) - 1 <= busy_us <= sum(cut) + 1
 
 
 class TestShape:
