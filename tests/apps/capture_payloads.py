@@ -8,6 +8,7 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -106,7 +107,9 @@ def _innermost(packet: object) -> IP | IPv6 | None:
     return found
 
 
-def verdicts(file: str, signatures: Signatures, handoff: int) -> tuple[dict[Flow, Verdict], Namer]:
+def verdicts(
+    file: str, signatures: Signatures, handoff: int, cut: int = KERNEL_CUT
+) -> tuple[dict[Flow, Verdict], Namer]:
     """Feed a capture as the kernel does: at most *handoff* payloads a flow, none after the final verdict."""
     namer = Namer(signatures, handoff)
     handed: Counter[Flow] = Counter()
@@ -115,7 +118,6 @@ def verdicts(file: str, signatures: Signatures, handoff: int) -> tuple[dict[Flow
         if handed[flow] >= handoff or (flow in last and last[flow].final):
             continue
         handed[flow] += 1
-        cut = Payload(**{f: getattr(p, f) for f in p.__slots__} | {"data": p.data[:KERNEL_CUT]})
-        if verdict := namer.feed(cut):
+        if verdict := namer.feed(replace(p, data=p.data[:cut])):
             last[flow] = verdict
     return last, namer

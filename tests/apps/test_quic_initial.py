@@ -7,10 +7,10 @@ import itertools
 import pytest
 from aioquic.buffer import Buffer
 from aioquic.quic.packet import encode_quic_retry
-from tests.apps.hellos import ADDRESS, flight, quic_client, quic_flight
 
 from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.quic import CryptoStream, Keys, gquic_name, initial_keys, long_header, open_initials
+from tests.apps.hellos import ADDRESS, flight, quic_client, quic_flight
 
 NAME = "scontent-fra3-1.cdninstagram.com"
 V1, V2 = 1, 0x6B3343CF
@@ -94,7 +94,11 @@ class TestInitials:
         first = flight(client)
         h = long_header(first[0])
         retry = encode_quic_retry(
-            version=V1, source_cid=b"\x09" * 8, destination_cid=h.scid, original_destination_cid=h.dcid, retry_token=b"t"
+            version=V1,
+            source_cid=b"\x09" * 8,
+            destination_cid=h.scid,
+            original_destination_cid=h.dcid,
+            retry_token=b"t",
         )
         client.receive_datagram(retry, ADDRESS, now=0.0)
         second = flight(client)
@@ -159,7 +163,9 @@ class TestGoogle:
         return b"CHLO" + count.to_bytes(2, "little") + b"\0\0" + table + values
 
     def test_the_name_behind_a_public_header(self) -> None:
-        datagram = b"\x0d" + bytes(8) + b"Q043" + b"\x01" + bytes(12) + b"\xa0\x01\0\x04" + self.chlo(b"www.youtube.com")
+        datagram = (
+            b"\x0d" + bytes(8) + b"Q043" + b"\x01" + bytes(12) + b"\xa0\x01\0\x04" + self.chlo(b"www.youtube.com")
+        )
 
         assert gquic_name(datagram) == "www.youtube.com"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.apps.hellos import openssl_hello, records
 
 from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.tls import dtls_hello, handshake_hello, tls_hello
 from nf.apps.wire import Pieces
+from tests.apps.hellos import openssl_hello, records
 
 NAME = "rr4---sn-4g5e6nez.googlevideo.com"
 HELLO = openssl_hello(NAME)
@@ -56,7 +56,9 @@ class TestTls:
         with pytest.raises(NotThis):
             tls_hello(b"")
 
-    @pytest.mark.parametrize("other", [b"GET / HTTP/1.1\r\n", b"\x17\x03\x03\0\x10" + bytes(16), b"SSH-2.0-x\r\n", b"\0" * 64])
+    @pytest.mark.parametrize(
+        "other", [b"GET / HTTP/1.1\r\n", b"\x17\x03\x03\0\x10" + bytes(16), b"SSH-2.0-x\r\n", b"\0" * 64]
+    )
     def test_other_protocols_are_not_this(self, other: bytes) -> None:
         with pytest.raises(NotThis):
             tls_hello(other)
