@@ -68,7 +68,7 @@ def told(
 
 def app(verdict: Verdict | None) -> tuple[str, Basis, str, bool] | None:
     """Return a verdict with the application by name."""
-    return verdict and (SIGNATURES.name(verdict.app), verdict.basis, verdict.name, verdict.final)
+    return None if verdict is None else (SIGNATURES.name(verdict.app), verdict.basis, verdict.name, verdict.final)
 
 
 class TestNamesInPackets:

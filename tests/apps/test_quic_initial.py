@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from aioquic.buffer import Buffer
 from aioquic.quic.packet import encode_quic_retry
 
 from nf.apps.errors import Malformed, NeedMore, NotThis
@@ -142,9 +141,8 @@ class TestInitials:
             assert name == NAME
 
     def test_short_headers_and_version_negotiation_are_not_this(self) -> None:
-        negotiation = Buffer(capacity=64)
-        negotiation.push_bytes(b"\x80" + bytes(4) + b"\x08" + bytes(8) + b"\x08" + bytes(8) + b"\0\0\0\x01")
-        for data in (b"\x40" + bytes(40), negotiation.data):
+        negotiation = b"\x80" + bytes(4) + b"\x08" + bytes(8) + b"\x08" + bytes(8) + b"\0\0\0\x01"  # RFC 8999, 6
+        for data in (b"\x40" + bytes(40), negotiation):
             with pytest.raises(NotThis):
                 open_initials(data, CryptoStream())
 
