@@ -6,7 +6,9 @@ Each further socket (a ROUTER with a snapshot for late joiners) is one more entr
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import zmq
 from nf.errors import SnfError
 from nf.publish import wire
 from nf.publish.auth import AllowList, client_keys, secure
+from nf.publish.sockets import prepare
 from nf.records import Columns
 from nf.settings import Export
 
@@ -25,10 +28,10 @@ __all__ = ["MAX_FOLLOWED", "Bus"]
 log = logging.getLogger(__name__)
 
 MAX_FOLLOWED = 1000  # each costs a message of its own an interval; more would undo the data budget
-_HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 1000, 3000  # ZMTP pings: a dead peer's subscriptions end
 _REBIND_S = 2.0  # closing the old socket of an endpoint is asynchronous, a listener may linger so long
 _LINGER_MS = 500
-_MAX_SUBSCRIPTION_BYTES = 1024  # a peer that sends more is disconnected; a topic has about a hundred
+_MAX_PORT = 65_535
+_MAX_SUBSCRIPTION_BYTES = 1024  # a topic has about a hundred
 
 
 class Bus:
@@ -61,7 +64,7 @@ class Bus:
 
     def wait(self, timeout_s: float) -> None:
         """Wait for subscriptions, handshakes and the other readers, and serve those that are there."""
-        for source, _ in self._poller.poll(max(0, int(timeout_s * 1e3))):
+        for source, _ in self._poller.poll(max(0, math.ceil(timeout_s * 1e3))):
             # A reader may have closed the socket of a later one.
             if source in self.readers:
                 self.readers[source]()
@@ -126,10 +129,7 @@ class Bus:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         # Before bind, or it has no effect on the connections that the bind accepts.
         socket.sndhwm = export.high_water_mark
-        socket.setsockopt(zmq.MAXMSGSIZE, _MAX_SUBSCRIPTION_BYTES)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
-        socket.setsockopt(zmq.IPV6, int("[" in export.endpoint))
+        prepare(socket, export.endpoint, _MAX_SUBSCRIPTION_BYTES)
         try:
             if export.curve is not None:
                 secure(socket, export.curve)
@@ -185,15 +185,18 @@ class Bus:
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str, patience_s: float = 0) -> str:
     """Bind and return the endpoint as bound; ask again for *patience_s* while the address is in use."""
+    port = endpoint.rpartition(":")[2]
     end_s = time.monotonic() + patience_s
     while True:
         try:
+            if endpoint.startswith("tcp:") and port.isdecimal() and int(port) > _MAX_PORT:
+                raise zmq.ZMQError(errno.EINVAL)  # libzmq would take the port modulo 65536
             socket.bind(endpoint)
             return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         except zmq.ZMQError as error:
             if error.errno != zmq.EADDRINUSE or time.monotonic() >= end_s:
                 raise SnfError(
-                    f"The publisher cannot bind {endpoint}: {error.strerror}.",
+                    f"The publisher cannot bind {endpoint}: {zmq.strerror(error.errno or 0)}.",
                     "Give tcp://ADDRESS:PORT with an address of this host and a port that no process holds.",
                 ) from None
         time.sleep(0.01)

@@ -13,6 +13,7 @@ import zmq
 
 from nf.errors import SnfError
 from nf.publish import wire
+from nf.publish.sockets import prepare
 
 __all__ = ["CurveKeys", "Liveness", "Subscriber", "key_pair"]
 
@@ -64,10 +65,7 @@ class Subscriber:
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
         self._socket.linger = 0
         self._socket.rcvhwm = 1000
-        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_BODY_BYTES)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(_DEAD_S * 1e3))
-        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        prepare(self._socket, endpoint, wire.MAX_BODY_BYTES)
         self._socket.subscribe(_HEALTH)
         try:
             if curve is not None:

@@ -1,0 +1,226 @@
+"""What ``snf watch`` and ``snf top`` draw: values in, tables out; no bus, no clock, no terminal.
+
+A row is one (subscriber, application): its last record and the scores before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nf.publish.wire import FLOW_SCHEMA, QOE_SCHEMA, Message, rows_of
+
+__all__ = ["Board", "Row", "bar", "rate", "screen", "short"]
+
+SATISFIED, DISSATISFIED = 4.03, 3.10  # MOS at R = 80 and R = 60 (ITU-T G.107, table B.1)
+_BARS = "▁▂▃▄▅▆▇█"
+_HISTORY = 8  # scores a row shows
+_FORGET_S = 30.0  # a row without a record for so long is gone; a batch waits 10 s by default
+_IP_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
+
+
+@dataclass(slots=True)
+class Row:
+    """One (function, subscriber, application) and its last record."""
+
+    record: dict[str, Any]
+    app_class: str
+    seen_s: float
+    scores: deque[float | None] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+
+
+class Board:
+    """The rows by key, and the flows of a followed subscriber."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str, str, str], Row] = {}
+        self.flows: list[dict[str, Any]] = []
+        self._flows_seen_s = 0.0
+
+    def feed(self, message: Message, now_s: float) -> None:
+        """Take a message; heartbeats are of no interest."""
+        if message.header.schema == FLOW_SCHEMA:
+            self.flows, self._flows_seen_s = rows_of(message), now_s
+        elif message.header.schema == QOE_SCHEMA:
+            for record in sorted(rows_of(message), key=lambda r: _value(r, "t_ms") or 0):
+                self._put(record, message, now_s)
+
+    def _put(self, record: dict[str, Any], message: Message, now_s: float) -> None:
+        app_class = str(record.get("class") or message.app_class)
+        key = (message.header.nf, str(record.get("subscriber")), app_class, str(record.get("app")))
+        row = self.rows.get(key)
+        if row is None:
+            row = self.rows[key] = Row(record, app_class, now_s)
+        row.record, row.seen_s = record, now_s
+        row.scores.append(_value(record, "mos"))
+
+    def fresh(self, now_s: float, worst_first: bool = False) -> list[Row]:
+        """Return the rows heard of lately, by subscriber and application or by score; forget the others."""
+        self.rows = {k: r for k, r in self.rows.items() if now_s - r.seen_s <= _FORGET_S}
+        if now_s - self._flows_seen_s > _FORGET_S:
+            self.flows = []
+        ordered = [self.rows[k] for k in sorted(self.rows)]
+        if worst_first:  # those without a score last: nothing is known to be wrong with them
+            ordered.sort(key=lambda r: (_value(r.record, "mos") is None, _value(r.record, "mos") or 0))
+        return ordered
+
+
+def _value(record: dict[str, Any], name: str) -> float | None:
+    """Return a number of a row, or None when it is missing or, from another version, no number."""
+    value = record.get(name)
+    return value if isinstance(value, int | float) else None
+
+
+def _count(record: dict[str, Any], name: str) -> float:
+    return _value(record, name) or 0
+
+
+# -- cells -------------------------------------------------------------------
+
+
+def short(subscriber: str) -> str:
+    """Return eight digits of a pseudonym; an address or a TEID stays, cut at its beginning to 14 characters."""
+    text = _printable(subscriber)
+    if ":" not in text:
+        return text[:8]
+    return text if len(text) <= 14 else "…" + text[-13:]
+
+
+def rate(bps: float | None) -> str:
+    """Return a bit rate in at most six characters."""
+    if bps is None:
+        return "-"
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if bps >= size * 0.9995:
+            value = bps / size
+            return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+    return f"{bps:.0f}"
+
+
+def bar(scores: Sequence[float | None]) -> Text:
+    """Return one bar a score, 1 the lowest and 5 the full block, each in its colour; a dot where none is known."""
+    text = Text()
+    for score in scores:
+        if score is None:
+            text.append("·", "dim")
+        else:
+            step = round((min(max(score, 1.0), 5.0) - 1) / 4 * (len(_BARS) - 1))
+            text.append(_BARS[step], _colour(score))
+    return text
+
+
+def _colour(score: float) -> str:
+    return "green" if score >= SATISFIED else "yellow" if score >= DISSATISFIED else "bold red"
+
+
+def _printable(text: object) -> str:
+    """Names come from the network: no escape sequence of theirs reaches the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _loss(record: dict[str, Any]) -> Text:
+    known = [v for v in (_value(record, "loss_ul"), _value(record, "loss_dl")) if v is not None]
+    if not known:
+        return Text("-", "dim")
+    return Text(f"{max(known) * 100:.1f}%", "red" if max(known) >= 0.02 else "")
+
+
+def _score(score: float | None) -> Text:
+    return Text("-", "dim") if score is None else Text(f"{score:.2f}", _colour(score))
+
+
+# -- tables ------------------------------------------------------------------
+
+_COLUMNS = (
+    ("subscriber", "left", 10, 14),
+    ("application", "left", 11, 15),
+    ("class", "left", 5, 12),
+    ("up", "right", 6, 6),
+    ("down", "right", 6, 6),
+    ("access", "right", 6, 6),
+    ("core", "right", 5, 5),
+    ("loss", "right", 6, 6),
+    ("MOS", "right", 4, 4),
+    ("", "left", _HISTORY, _HISTORY),
+    ("suspect", "left", 7, 7),
+)
+_LEGEND = " up, down: bit/s   access, core: RTT in ms on either side of the probe   loss: the worse direction"
+
+
+def records_table(rows: Sequence[Row]) -> Table:
+    """Return the records as a table of at most 100 columns."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name, justify, low, high in _COLUMNS:
+        table.add_column(name, justify=justify, min_width=low, max_width=high, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    previous = None
+    for row in rows:
+        r = row.record
+        same = r.get("subscriber") == previous
+        previous = r.get("subscriber")
+        table.add_row(
+            Text(short(str(previous)), "dim" if same else "bold cyan"),
+            Text(_printable(r.get("app") or "-")),
+            Text(_printable(row.app_class)),
+            rate(_value(r, "ul_bps")),
+            rate(_value(r, "dl_bps")),
+            _number(_value(r, "rtt_access_ms")),
+            _number(_value(r, "rtt_core_ms")),
+            _loss(r),
+            _score(_value(r, "mos")),
+            bar(list(row.scores)),
+            Text(_printable(r.get("suspect") or ""), "yellow"),
+        )
+    return table
+
+
+def flows_table(flows: Sequence[dict[str, Any]]) -> Table:
+    """Return the flows of a followed subscriber, the largest first, as a table of at most 100 columns."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title="flows", title_justify="left")
+    for name in ("proto", "server", "name", "application"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", max_width={"server": 28, "name": 22}.get(name, 12))
+    for name in ("QFI", "up", "down", "retr.", "access", "core"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for f in sorted(flows, key=lambda f: -(_count(f, "ul_bytes") + _count(f, "dl_bytes"))):
+        per_s = 8e3 / max(1, _count(f, "interval_ms"))
+        proto = int(_count(f, "proto"))
+        table.add_row(
+            _IP_PROTOCOLS.get(proto, str(proto)),
+            Text(_printable(f.get("remote") or "-")),
+            Text(_printable(f.get("name") or "-")),
+            Text(_printable(f.get("app") or "-")),
+            _number(_value(f, "qfi") or None),
+            rate(_count(f, "ul_bytes") * per_s),
+            rate(_count(f, "dl_bytes") * per_s),
+            _number(_count(f, "retrans_ul") + _count(f, "retrans_dl")),
+            _number(_value(f, "rtt_access_ms")),
+            _number(_value(f, "rtt_core_ms")),
+        )
+    return table
+
+
+def screen(board: Board, now_s: float, worst_first: bool, height: int, note: str = "") -> RenderableType:
+    """Return the whole picture in at most *height* lines; rows that do not fit are counted."""
+    rows = board.fresh(now_s, worst_first)
+    room = max(1, height - 9)
+    flows = board.flows[: room // 2] if board.flows else []
+    shown = rows[: max(1, room - len(flows) - (4 if flows else 0))]
+    parts: list[RenderableType] = [records_table(shown)]
+    if len(shown) < len(rows):
+        parts.append(Text(f" and {len(rows) - len(shown)} more rows", "dim"))
+    if flows:
+        parts.append(flows_table(flows))
+    parts.append(Text(_LEGEND, "dim"))
+    if note:
+        parts.append(Text(f" {note}", "yellow"))
+    return Group(*parts)
