@@ -50,6 +50,11 @@ class _Wire:
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.close()
 
+    def say_goodbye(self) -> None:
+        """Say that the end is a regular one: ssh exits with 0 then."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.send_exit_status(0)
+
     def send_pdu(self, message: str, new_framing: bool) -> None:
         data = encode(message.encode(), new_framing)
         with self._sending:
@@ -157,6 +162,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
     def _answer(self, reply: Reply) -> None:
         self.send_message(reply.message.decode())
         if reply.close:
+            self._wire.say_goodbye()
             self.close()
 
     def _reader_exits(self) -> None:

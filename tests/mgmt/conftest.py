@@ -1,6 +1,5 @@
 """A datastore with an applier that records, a server on loopback, and who may log in to it."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,9 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lxml import etree
 from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
@@ -77,17 +79,32 @@ def policy() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def key_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Make key pairs with ssh-keygen: the private file; beside it the .pub."""
+    """Make key pairs as ssh-keygen does: the private file; beside it the .pub."""
     folder = tmp_path_factory.mktemp("keys")
 
     def make(name: str, kind: str = "ed25519", bits: str = "") -> Path:
         path = folder / name
         if not path.exists():
-            size = ["-b", bits] if bits else []
-            subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-f", str(path)], check=True)
+            key = _generate(kind, int(bits or 0))
+            path.write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+                )
+            )
+            path.chmod(0o600)
+            public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+            path.with_suffix(".pub").write_text(f"{public.decode()} {name}@test\n")
         return path
 
     return make
+
+
+def _generate(kind: str, bits: int) -> Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    if kind == "rsa":
+        return rsa.generate_private_key(65537, bits)
+    if kind == "ecdsa":
+        return ec.generate_private_key({256: ec.SECP256R1(), 521: ec.SECP521R1()}[bits])
+    return Ed25519PrivateKey.generate()
 
 
 STATE: StateTree = {

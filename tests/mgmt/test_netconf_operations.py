@@ -392,6 +392,12 @@ class TestSessions:
         assert bench.settles(lambda: bench.datastore.lock_owner("candidate")[0] is None)
         assert bench.datastore.settings == Settings()
 
+    def test_close_session_is_a_regular_end(self, bench):
+        with bench.channel() as channel:
+            ask(channel, "<close-session/>")
+            assert channel.recv(100) == b""
+            assert channel.recv_exit_status() == 0
+
     def test_kill_session_ends_the_one_it_names_and_frees_its_locks(self, bench):
         with bench.manager() as killer, bench.channel() as victim:
             ask(victim, "<lock><target><running/></target></lock>")
