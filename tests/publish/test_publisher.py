@@ -319,7 +319,7 @@ class TestSlowSubscriber:
         noise = np.random.default_rng(1)
         before = resident_bytes()
 
-        for number in range(400):
+        for number in range(200):
             publisher.publish(RecordBatch("web", number, number + 1, {"x": noise.integers(0, 2**63, 20_000)}))  # 160 kB
             assert eventually(lambda n=number: publisher.status()["messages"] > n)  # type: ignore[misc]
         publisher.publish(batch(app_class="voice"))
@@ -329,9 +329,9 @@ class TestSlowSubscriber:
         seqs = []
         while slow.poll(300):
             seqs.append(header(slow)["seq"])
-        assert len(seqs) < 300, "nothing was dropped: the test has no slow subscriber"
+        assert len(seqs) < 150, "nothing was dropped: the test has no slow subscriber"
         assert seqs == sorted(seqs)
-        assert grown < 32 << 20  # of 64 MB that were published
+        assert grown < 16 << 20  # of 32 MB that were published
 
     def test_it_stays_connected_while_it_does_not_read(self, start: Start, plain: Any) -> None:
         publisher = start(high_water_mark=2)
