@@ -61,9 +61,10 @@ static __always_inline u32 gtpu_extensions(void *data, void *end, struct scratch
 		if (type == GTPU_PSC) {
 			u8 pdu = h[1] >> 4;
 
-			s->qfi = h[2] & 0x3f;
-			if (pdu < 2)
+			if (pdu < 2) { /* others are reserved */
+				s->qfi = h[2] & 0x3f;
 				s->side = pdu ? SNF_UPLINK : SNF_DOWNLINK;
+			}
 		}
 		off += length;
 		if (off > MAX_OFFSET)
@@ -96,7 +97,8 @@ static __always_inline u32 parse_gtpu(void *data, void *end, struct scratch *s)
 	if (flags >> 5 != 1 || !(flags & 0x10))
 		return SNF_C_gtpu_version;
 	length = load16(h + 10);
-	if (udp_length < 16 + length)
+	/* The first fragment of a datagram has the length of the whole. */
+	if (udp_length < 16 + length || (!s->outer.fragment && off + udp_length > s->outer.end))
 		return SNF_C_gtpu_length;
 	s->teid = load32(h + 12);
 	s->gtpu_end = off + 16 + length;

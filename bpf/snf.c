@@ -20,8 +20,10 @@
 static __always_inline int decide(struct port *p, struct port_stats *st, u32 keep)
 {
 	if (p->mode == SNF_INLINE) {
-		st->n[SNF_C_redirected]++;
-		return tx_ports.redirect_map(p->peer, XDP_PASS);
+		int action = tx_ports.redirect_map(p->peer, XDP_PASS);
+
+		st->n[action == XDP_REDIRECT ? SNF_C_redirected : SNF_C_passed]++;
+		return action;
 	}
 	if (p->mode == SNF_LOCAL || keep) {
 		st->n[SNF_C_passed]++;
@@ -115,14 +117,19 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 		return why;
 	st->n[SNF_C_gtpu_gpdu]++;
 	s->gtpu = 1;
+	if (s->off >= s->gtpu_end)
+		return SNF_C_inner_truncated;
 	result = parse_ip(data, end, s, &s->inner, 0);
+	if (!result && s->inner.end > s->gtpu_end)
+		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
 	return result ? inner_counter(result) : 0;
 }
 
 static __always_inline int run(struct xdp_md *ctx, u32 role)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, why = 0, off = 0, keep = 0, plain = 1, result;
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, off = 0, keep = 0, plain = 1, result;
+	u32 why = SNF_C_not_ip;
 	struct port *p = ports.lookup(&slot);
 	struct control *c = control.lookup(&zero);
 	struct scratch *s = scratch.lookup(&zero);
@@ -139,29 +146,27 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	st->n[SNF_C_frames]++;
 	st->n[SNF_C_octets] += end - data;
 	type = parse_l2(data, end, &off, &why);
-	if (!type)
+	if (type != ETH_IPV4 && type != ETH_IPV6)
 		goto reason;
 	s->off = off;
 	s->gtpu = 0;
 	s->qfi = 0;
 	s->side = SIDE_UNKNOWN;
 	s->role = role;
-	if (type != ETH_IPV4 && type != ETH_IPV6) {
-		why = SNF_C_not_ip;
-		goto reason;
-	}
 	result = parse_ip(data, end, s, &s->outer, type);
 	if (result) {
 		why = outer_counter(result);
 		goto reason;
 	}
-	if (s->outer.fragment == FRAGMENT_LATER)
+	if (s->outer.fragment == FRAGMENT_LATER) {
 		st->n[SNF_C_outer_fragment]++;
-	else if (s->outer.proto == PROTO_UDP) {
+		if (role == SNF_N3)
+			return decide(p, st, keep);
+	} else if (s->outer.proto == PROTO_UDP) {
 		u32 at = s->off & MAX_OFFSET;
 		u8 *h = data + at;
 
-		if ((void *)h + 8 <= end) {
+		if ((void *)h + 8 <= end && at + 8 <= s->outer.end) {
 			u16 sport = load16(h), dport = load16(h + 2);
 
 			if (sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC) {
@@ -171,6 +176,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
+				if (why) /* something else that goes to this port */
+					st->n[SNF_C_gtpu_version]++;
 			}
 		}
 	}

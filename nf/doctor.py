@@ -59,7 +59,12 @@ def _bcc() -> Iterator[Check]:
     if origin in ("", "other") or os.geteuid() != 0:
         return
     failed = probe.program()
-    yield Check("BPF program", not failed, failed or "compiles and loads", "Boot a kernel with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT.")
+    yield Check(
+        "BPF program",
+        not failed,
+        failed or "compiles and loads",
+        "Boot a kernel with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT.",
+    )
     if failed:
         return
     failed = probe.native_xdp()

@@ -132,7 +132,7 @@ class DataPlane:
     def _load(self, name: str, tail: int | None = None) -> Any:
         with source.captured_stderr() as log:
             try:
-                program = self._bpf.load_func(name, self._BPF.XDP)
+                program = self._bpf.load_func(name.encode(), self._BPF.XDP)
             except Exception:
                 raise Unsupported(
                     f"The kernel refused the program {name}: {source.last_line(log)}.", "Run: snf doctor"

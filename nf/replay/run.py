@@ -34,6 +34,7 @@ _DRAIN_PACKETS = 4096  # packets between two looks at the rings; they hold more 
 _XDP_PASS = 2  # in mirror mode the program passes signalling only
 _PFCP = 8805  # TS 29.244, 6.4
 _MIN_FRAME = 14
+_WHOLE = 65_536  # signalling is read here, not in the kernel, and may be larger than a test run takes
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class Replay:
                 boundary = (at_ns // self._interval_ns + 1) * self._interval_ns
                 self.pipeline.begin((boundary - self._interval_ns) / 1e9)
             result.packets += 1
-            ethernet = to_ethernet(frame, link)
+            ethernet = to_ethernet(frame, link, snap=_WHOLE)
             if ethernet is None:
                 result.skipped["link type not read, or shorter than its header"] += 1
                 continue

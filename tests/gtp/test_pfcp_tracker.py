@@ -1,0 +1,244 @@
+"""The tracker turns accepted exchanges into events (TS 29.244, 6.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gtp.events import EndReason, Identity, SessionDown, SessionMoved, SessionUp, Side, Tunnel
+from gtp.pfcp import build, ie
+from gtp.pfcp.build import SessionPlan
+from gtp.pfcp.ie import FTeid, Interface, Type, UeAddress
+from gtp.pfcp.message import Kind, write
+from gtp.pfcp.tracker import PfcpTracker
+
+SMF, UPF = ("192.0.2.1", 8805), ("192.0.2.10", 8805)
+IMSI = "001010000000001"
+PLAN = SessionPlan(
+    smf=SMF[0],
+    cp_seid=11,
+    identity=Identity(imsi=IMSI),
+    ue_ipv4="10.45.0.2",
+    uplink=("192.0.2.10", 0xA1),
+    downlink=("192.0.2.20", 0xB2),
+    snssai="1-000001",
+)
+UPLINK = Tunnel("192.0.2.10", 0xA1, Side.UPLINK)
+DOWNLINK = Tunnel("192.0.2.20", 0xB2, Side.DOWNLINK)
+
+
+class Talk:
+    """A tracker between one SMF and one UPF."""
+
+    def __init__(self):
+        self.tracker = PfcpTracker()
+        self.sequence = 0
+
+    def ask(self, request, at_s=1.0):
+        return self.tracker.feed(request, SMF, UPF, at_s)
+
+    def answer(self, response, at_s=1.0):
+        return self.tracker.feed(response, UPF, SMF, at_s)
+
+    def up(self, plan=PLAN, up_seid=22, chosen=None, at_s=1.0):
+        self.sequence += 1
+        assert self.ask(build.establishment_request(self.sequence, plan), at_s) == []
+        return self.answer(build.establishment_response(self.sequence, plan.cp_seid, UPF[0], up_seid, chosen), at_s)
+
+
+@pytest.fixture
+def talk():
+    return Talk()
+
+
+class TestEstablishment:
+    """A session begins when the UPF accepts it."""
+
+    def test_the_f_teid_that_the_smf_chose(self, talk):
+        (event,) = talk.up(at_s=5.0)
+        assert isinstance(event, SessionUp)
+        assert event.at_s == 5.0
+        assert event.session.identity.imsi == IMSI
+        assert (event.session.ue_ipv4, event.session.dnn, event.session.snssai) == ("10.45.0.2", "internet", "1-000001")
+        assert set(event.session.tunnels) == {UPLINK, DOWNLINK}
+        assert {t.side for t in event.session.tunnels if t == DOWNLINK} == {Side.DOWNLINK}
+
+    def test_the_f_teid_that_the_upf_chose(self, talk):
+        (event,) = talk.up(replace(PLAN, uplink=None), chosen=("192.0.2.10", 0xCAFE))
+        assert Tunnel("192.0.2.10", 0xCAFE) in event.session.tunnels
+
+    def test_a_request_alone_is_nothing(self, talk):
+        assert talk.ask(build.establishment_request(1, PLAN)) == []
+        assert len(talk.tracker) == 0
+
+    def test_a_refusal_is_nothing(self, talk):
+        talk.ask(build.establishment_request(1, PLAN))
+        assert talk.answer(build.establishment_response(1, 11, UPF[0], 22, cause=73)) == []
+        assert talk.tracker.counters["pfcp_rejected"] == 1
+
+    def test_a_retransmission_counts_once(self, talk):
+        talk.ask(build.establishment_request(1, PLAN))
+        talk.ask(build.establishment_request(1, PLAN))
+        response = build.establishment_response(1, 11, UPF[0], 22)
+        assert len(talk.answer(response) + talk.answer(response)) == 1
+        assert talk.tracker.counters["pfcp_retransmitted"] == 1
+
+    def test_without_user_id_nobody_is_invented(self, talk):
+        (event,) = talk.up(replace(PLAN, identity=Identity()))
+        assert not event.session.identity
+
+    def test_rules_with_one_choose_id_share_the_chosen_f_teid(self, talk):
+        """Clause 5.5.1: the UPF answers for one rule, the other has the same."""
+
+        def pdr(number):
+            return ie.ie(
+                Type.CREATE_PDR,
+                ie.ie(Type.PDR_ID, number.to_bytes(2, "big")),
+                ie.ie(
+                    Type.PDI,
+                    ie.ie(Type.SOURCE_INTERFACE, bytes([Interface.ACCESS])),
+                    ie.ie(Type.F_TEID, FTeid(choose=True, choose_id=5).bytes()),
+                    ie.ie(Type.UE_IP_ADDRESS, UeAddress("10.45.0.9").bytes()),
+                ),
+            )
+
+        fseid = ie.ie(Type.F_SEID, ie.FSeid(11, SMF[0]).bytes())
+        talk.ask(write(Kind.ESTABLISHMENT_REQUEST, 1, fseid, pdr(1), pdr(2), seid=0))
+        (event,) = talk.answer(build.establishment_response(1, 11, UPF[0], 22, ("192.0.2.10", 0x77)))
+        assert event.session.tunnels == (Tunnel("192.0.2.10", 0x77),)
+
+    def test_a_traffic_endpoint_says_what_the_rule_leaves_out(self, talk):
+        """PDI optimisation: address and F-TEID stand in Create Traffic Endpoint (7.5.2.7)."""
+        endpoint = ie.ie(
+            Type.CREATE_TRAFFIC_ENDPOINT,
+            ie.ie(Type.TRAFFIC_ENDPOINT_ID, b"\x03"),
+            ie.ie(Type.F_TEID, FTeid(0x55, "192.0.2.10").bytes()),
+            ie.ie(Type.UE_IP_ADDRESS, UeAddress("10.45.0.8").bytes()),
+        )
+        rule = ie.ie(
+            Type.CREATE_PDR,
+            ie.ie(Type.PDR_ID, b"\0\1"),
+            ie.ie(
+                Type.PDI, ie.ie(Type.SOURCE_INTERFACE, b"\0"), ie.ie(Type.TRAFFIC_ENDPOINT_ID, b"\x03")
+            ),
+        )
+        fseid = ie.ie(Type.F_SEID, ie.FSeid(11, SMF[0]).bytes())
+        talk.ask(write(Kind.ESTABLISHMENT_REQUEST, 1, fseid, endpoint, rule, seid=0))
+        (event,) = talk.answer(build.establishment_response(1, 11, UPF[0], 22))
+        assert event.session.ue_ipv4 == "10.45.0.8"
+        assert event.session.tunnels == (Tunnel("192.0.2.10", 0x55),)
+
+
+class TestModification:
+    """A handover changes the tunnel and nothing else."""
+
+    def test_the_new_gnb_tunnel_replaces_the_old(self, talk):
+        talk.up()
+        talk.ask(build.handover_request(9, 22, ("192.0.2.21", 0xC3)))
+        (event,) = talk.answer(build.modification_response(9, 11), at_s=7.0)
+        assert isinstance(event, SessionMoved)
+        assert set(event.session.tunnels) == {UPLINK, Tunnel("192.0.2.21", 0xC3)}
+        assert event.gone == (DOWNLINK,)
+        assert event.session.identity.imsi == IMSI
+
+    def test_an_idle_ue_has_no_downlink_tunnel(self, talk):
+        """TS 23.502, 4.2.6: the downlink is buffered and its outer header is gone."""
+        talk.up()
+        far = ie.ie(Type.UPDATE_FAR, ie.ie(Type.FAR_ID, b"\0\0\0\2"), ie.ie(Type.APPLY_ACTION, b"\x0c"))
+        talk.ask(write(Kind.MODIFICATION_REQUEST, 9, far, seid=22))
+        (event,) = talk.answer(build.modification_response(9, 11))
+        assert event.session.tunnels == (UPLINK,)
+        assert event.gone == (DOWNLINK,)
+
+    def test_the_same_again_is_no_event(self, talk):
+        talk.up()
+        talk.ask(build.handover_request(9, 22, ("192.0.2.20", 0xB2)))
+        assert talk.answer(build.modification_response(9, 11)) == []
+
+    def test_a_session_whose_beginning_was_not_seen_is_learned_without_identity(self, talk):
+        talk.ask(build.handover_request(9, 99, ("192.0.2.21", 0xC3)))
+        (event,) = talk.answer(build.modification_response(9, 11))
+        assert isinstance(event, SessionUp)
+        assert not event.session.identity
+        assert event.session.tunnels == (Tunnel("192.0.2.21", 0xC3),)
+
+
+class TestEnd:
+    """Everything that ends a session says why."""
+
+    def test_deletion(self, talk):
+        talk.up()
+        talk.ask(build.deletion_request(9, 22))
+        (event,) = talk.answer(build.deletion_response(9, 11), at_s=8.0)
+        assert isinstance(event, SessionDown)
+        assert (event.reason, event.at_s, event.session.identity.imsi) == (EndReason.DELETED, 8.0, IMSI)
+
+    def test_a_report_of_the_upf(self, talk):
+        """PSDBU in Session Report Request (7.5.8.1): the UPF deleted it."""
+        talk.up()
+        talk.answer(write(Kind.REPORT_REQUEST, 4, ie.ie(Type.SRREQ_FLAGS, b"\x01"), seid=11))
+        (event,) = talk.ask(write(Kind.REPORT_RESPONSE, 4, ie.ie(Type.CAUSE, b"\x01"), seid=22))
+        assert event.reason is EndReason.REPORTED
+
+    def test_a_newer_recovery_time_stamp(self, talk):
+        talk.ask(build.heartbeat_request(1, 100))
+        talk.sequence = 10
+        talk.up()
+        (event,) = talk.ask(build.heartbeat_request(2, 101))
+        assert event.reason is EndReason.RESTARTED
+
+    def test_the_same_recovery_time_stamp_ends_nothing(self, talk):
+        talk.ask(build.heartbeat_request(1, 100))
+        talk.sequence = 10
+        talk.up()
+        assert talk.ask(build.heartbeat_request(2, 100)) == []
+
+    def test_a_new_association(self, talk):
+        talk.up()
+        talk.ask(build.association_request(50, SMF[0], 1))
+        (event,) = talk.answer(build.association_response(50, UPF[0], 1))
+        assert event.reason is EndReason.RESTARTED
+
+    def test_an_association_that_retains_its_sessions_ends_none(self, talk):
+        """PFCP Session Retention Information (5.22)."""
+        talk.up()
+        node = ie.ie(Type.NODE_ID, ie.node_id(SMF[0]))
+        stamp = ie.ie(Type.RECOVERY_TIME_STAMP, (1).to_bytes(4, "big"))
+        talk.ask(write(Kind.ASSOCIATION_SETUP_REQUEST, 50, node, stamp, ie.ie(Type.SESSION_RETENTION)))
+        assert talk.answer(build.association_response(50, UPF[0], 1)) == []
+
+    def test_a_reused_seid_supersedes(self, talk):
+        talk.up()
+        first, second = talk.up(replace(PLAN, ue_ipv4="10.45.0.3"))
+        assert isinstance(first, SessionDown)
+        assert first.reason is EndReason.SUPERSEDED
+        assert second.session.ue_ipv4 == "10.45.0.3"
+
+
+class TestBadInput:
+    """Bad input is counted, and the next good message works."""
+
+    @pytest.mark.parametrize(
+        ("raw", "counter"),
+        [
+            (b"", "pfcp_truncated"),
+            (b"\x20\x01", "pfcp_truncated"),
+            (bytes.fromhex("4001000400000100"), "pfcp_bad_version"),
+            (bytes.fromhex("2032ffff00000100"), "pfcp_bad_length"),
+            (bytes.fromhex("2005000c000001000060ffff00000000"), "pfcp_bad_length"),
+        ],
+    )
+    def test_is_counted(self, talk, raw, counter):
+        assert talk.ask(raw) == []
+        assert talk.tracker.counters[counter] == 1
+        assert len(talk.up()) == 1
+
+    def test_a_response_that_answers_nothing(self, talk):
+        assert talk.answer(build.modification_response(77, 11)) == []
+        assert talk.tracker.counters["pfcp_response_without_request"] == 1
+
+    def test_requests_that_are_never_answered_are_forgotten(self, talk):
+        talk.ask(build.establishment_request(1, PLAN), at_s=0.0)
+        talk.ask(build.heartbeat_request(2, 1), at_s=61.0)
+        assert talk.tracker.counters["pfcp_unanswered"] == 1
