@@ -1,0 +1,210 @@
+"""Bindings: who holds a tunnel, since when, and what the kernel is told."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import replace
+
+import pytest
+
+from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
+from nf.privacy import Pseudonymiser
+from nf.sessions import BindingStore, DropTunnel, DropUe, PutTunnel, PutUe
+from nf.sessions.report import sessions_rows
+from nf.settings import StaticSession
+
+ALICE, BOB = "001010000000001", "001010000000002"
+UPLINK = Tunnel("192.0.2.10", 0xA1, Side.UPLINK)
+DOWNLINK = Tunnel("192.0.2.20", 0xB2, Side.DOWNLINK, local=False)
+
+
+def session(key="s1", imsi=ALICE, ue="10.45.0.2", tunnels=(UPLINK, DOWNLINK), instance="internet", source="pfcp"):
+    return Session(key, source, Identity(imsi=imsi), ue_ipv4=ue, dnn=instance, instance=instance, tunnels=tunnels)
+
+
+@pytest.fixture
+def store():
+    return BindingStore(100)
+
+
+class TestUp:
+    """A session puts its tunnels and addresses in force."""
+
+    def test_the_kernel_learns_each_end(self, store):
+        changes = store.apply(SessionUp(1.0, session()))
+        index = changes[0].index
+        assert index > 0
+        assert set(changes) == {
+            PutTunnel("192.0.2.10", 0xA1, Side.UPLINK, index),
+            PutTunnel("192.0.2.20", 0xB2, Side.DOWNLINK, index),
+            PutUe("internet", "10.45.0.2", index),
+        }
+
+    def test_it_is_found_by_tunnel_address_and_imsi(self, store):
+        store.apply(SessionUp(1.0, session()))
+        binding = store.by_tunnel("192.0.2.10", 0xA1)
+        assert binding is not None
+        assert store.by_ue("internet", "10.45.0.2") is binding
+        assert store.by_imsi(ALICE) == [binding]
+        assert store.by_tunnel("192.0.2.11", 0xA1) is None, "a TEID is unique at its address only"
+
+    def test_equal_addresses_of_two_networks_are_apart(self, store):
+        store.apply(SessionUp(1.0, session()))
+        other = session("s2", BOB, tunnels=(Tunnel("192.0.2.10", 0xA2),), instance="ims")
+        store.apply(SessionUp(2.0, other))
+        one, two = store.by_ue("internet", "10.45.0.2"), store.by_ue("ims", "10.45.0.2")
+        assert one is not None
+        assert two is not None
+        assert (one.session.identity.imsi, two.session.identity.imsi) == (ALICE, BOB)
+
+    def test_a_full_store_refuses_and_counts(self):
+        store = BindingStore(1)
+        store.apply(SessionUp(1.0, session()))
+        assert store.apply(SessionUp(1.0, session("s2", BOB, "10.45.0.3", (Tunnel("192.0.2.10", 2),)))) == []
+        assert store.counters["full"] == 1
+
+
+class TestHandover:
+    """A moved session keeps its number; the tunnel it left serves late packets for a while."""
+
+    def test_both_tunnels_lead_to_it_and_then_only_the_new(self, store):
+        (put, *_) = store.apply(SessionUp(1.0, session()))
+        moved = session(tunnels=(UPLINK, Tunnel("192.0.2.21", 0xC3, Side.DOWNLINK, local=False)))
+        changes = store.apply(SessionMoved(5.0, moved, gone=(DOWNLINK,)))
+        assert changes == [PutTunnel("192.0.2.21", 0xC3, Side.DOWNLINK, put.index)]
+        assert store.by_tunnel("192.0.2.20", 0xB2) is not None
+        assert store.expire(6.0) == []
+        assert store.expire(7.1) == [DropTunnel("192.0.2.20", 0xB2)]
+        assert store.by_tunnel("192.0.2.21", 0xC3) is store.by_index(put.index)
+
+    def test_a_tunnel_that_was_left_can_be_given_to_another(self, store):
+        store.apply(SessionUp(1.0, session()))
+        store.apply(SessionMoved(5.0, session(tunnels=(UPLINK,)), gone=(DOWNLINK,)))
+        store.apply(SessionUp(5.5, session("s2", BOB, "10.45.0.3", (Tunnel("192.0.2.10", 9), DOWNLINK))))
+        holder = store.by_tunnel("192.0.2.20", 0xB2)
+        assert holder is not None
+        assert holder.session.identity.imsi == BOB
+        alice = store.by_imsi(ALICE)
+        assert len(alice) == 1, "she left it, so she lost nothing"
+
+
+class TestReuse:
+    """A TEID or address that is given again closes the binding that had it."""
+
+    def test_the_newer_session_wins_and_the_older_is_superseded(self, store):
+        store.apply(SessionUp(1.0, session()))
+        changes = store.apply(SessionUp(9.0, session("s2", BOB, "10.45.0.3", (UPLINK,))))
+        assert changes.index(DropTunnel("192.0.2.10", 0xA1)) < len(changes) - 1
+        past, now = store.by_tunnel("192.0.2.10", 0xA1, 5.0), store.by_tunnel("192.0.2.10", 0xA1, 10.0)
+        assert past is not None
+        assert now is not None
+        assert (past.whole.identity.imsi, now.whole.identity.imsi) == (ALICE, BOB)
+        assert (past.ended_by, past.last_s) == ("superseded", 9.0)
+        assert store.counters["conflict_tunnel_taken"] == 1
+
+    def test_a_number_is_not_used_again_while_flows_may_carry_it(self, store):
+        (put, *_) = store.apply(SessionUp(1.0, session()))
+        store.apply(SessionDown(2.0, session(), EndReason.DELETED))
+        store.expire(30.0)
+        assert store.by_index(put.index) is not None
+        again = store.apply(SessionUp(31.0, session()))[0]
+        assert again.index != put.index
+        store.expire(62.1)
+        assert store.by_index(put.index) is None
+
+    def test_what_the_operator_configured_is_not_taken_by_signalling(self, store):
+        static = StaticSession("desk", imsi=BOB, ue_ipv4="10.45.0.9", uplink=(("192.0.2.10", 0xA1),))
+        store.configure((), (static,), 1.0)
+        store.apply(SessionUp(2.0, session()))
+        holder = store.by_tunnel("192.0.2.10", 0xA1)
+        assert holder is not None
+        assert holder.session.identity.imsi == BOB
+        assert store.counters["conflict_tunnel_kept"] == 1
+
+
+class TestDown:
+    """An ended session takes back what it put in force."""
+
+    def test_everything_it_held_is_dropped(self, store):
+        store.apply(SessionUp(1.0, session()))
+        changes = store.apply(SessionDown(2.0, session(), EndReason.DELETED))
+        assert set(changes) == {
+            DropTunnel("192.0.2.10", 0xA1),
+            DropTunnel("192.0.2.20", 0xB2),
+            DropUe("internet", "10.45.0.2"),
+        }
+        assert len(store) == 0
+
+    def test_a_session_that_was_never_up_is_counted(self, store):
+        assert store.apply(SessionDown(2.0, session(), EndReason.DELETED)) == []
+        assert store.counters["down_unknown"] == 1
+
+
+class TestTwoSegments:
+    """A tunnel between two UPFs is one session's end and another's beginning: both are one PDU session."""
+
+    VISITED = session("v", ALICE, "", (UPLINK, Tunnel("192.0.2.30", 7, Side.DOWNLINK)))
+    HOME = session("h", "", "10.45.0.2", (Tunnel("192.0.2.40", 8), Tunnel("192.0.2.30", 7, Side.DOWNLINK, local=False)))
+
+    def test_they_share_number_identity_and_address(self, store):
+        store.apply(SessionUp(1.0, self.VISITED))
+        store.apply(SessionUp(2.0, self.HOME))
+        (binding,) = store.by_imsi(ALICE)
+        assert store.by_tunnel("192.0.2.40", 8) is binding
+        assert binding.session.ue_ipv4 == "10.45.0.2"
+        assert len(store) == 1
+
+    def test_the_session_ends_with_its_last_segment(self, store):
+        store.apply(SessionUp(1.0, self.VISITED))
+        store.apply(SessionUp(2.0, self.HOME))
+        changes = store.apply(SessionDown(3.0, self.HOME, EndReason.DELETED))
+        assert DropTunnel("192.0.2.40", 8) in changes
+        assert DropUe("internet", "10.45.0.2") in changes
+        assert len(store) == 1
+        store.apply(SessionDown(4.0, self.VISITED, EndReason.DELETED))
+        (row,) = sessions_rows(store)
+        assert (row["imsi"], row["ue_ipv4"], row["ended_by"]) == (ALICE, "10.45.0.2", "deleted")
+
+    def test_two_subscribers_are_never_joined(self, store):
+        store.apply(SessionUp(1.0, self.VISITED))
+        store.apply(SessionUp(2.0, replace(self.HOME, identity=Identity(imsi=BOB))))
+        assert {b.session.identity.imsi for b in store.history()} == {ALICE, BOB}
+
+
+class TestConfiguration:
+    """Configured sessions come, stay and go with the configuration."""
+
+    ONE = StaticSession("one", imsi=ALICE, ue_ipv4="10.45.0.2", uplink=(("192.0.2.10", 1),))
+    TWO = StaticSession("two", imsi=BOB, ue_ipv4="10.45.0.3", uplink=(("192.0.2.10", 2),))
+
+    def test_only_what_differs_is_touched(self, store):
+        store.configure((), (self.ONE,), 1.0)
+        changes = store.configure((self.ONE,), (self.ONE, self.TWO), 2.0)
+        assert {c.teid for c in changes if isinstance(c, PutTunnel)} == {2}
+        changes = store.configure((self.ONE, self.TWO), (self.TWO,), 3.0)
+        assert {c.teid for c in changes if isinstance(c, DropTunnel)} == {1}
+
+
+class TestNames:
+    """A subscriber is published under a pseudonym; an unknown one under its address."""
+
+    def test_the_pseudonym_is_the_first_half_of_the_hmac(self, store):
+        (put, *_) = store.apply(SessionUp(1.0, session()))
+        want = hmac.new(b"k" * 32, ALICE.encode(), hashlib.sha256).hexdigest()[:32]
+        assert store.subscriber(put.index, Pseudonymiser(b"k" * 32, 1)) == want
+
+    def test_it_is_the_same_from_every_source(self, store):
+        (put, *_) = store.apply(SessionUp(1.0, session()))
+        static = StaticSession("desk", imsi=ALICE, ue_ipv4="10.45.0.9", uplink=(("192.0.2.10", 9),))
+        (other, *_) = store.configure((), (static,), 1.0)
+        names = Pseudonymiser(b"k", 0)
+        assert store.subscriber(put.index, names) == store.subscriber(other.index, names)
+
+    def test_without_an_imsi_it_is_the_address(self, store):
+        (put, *_) = store.apply(SessionUp(1.0, session(imsi="")))
+        assert store.subscriber(put.index, Pseudonymiser(b"k", 0)) == "ue:internet:10.45.0.2"
+
+    def test_without_an_address_it_is_the_tunnel(self, store):
+        (put, *_) = store.apply(SessionUp(1.0, session(imsi="", ue="")))
+        assert store.subscriber(put.index, Pseudonymiser(b"k", 0)) == "teid:192.0.2.10:0x000000a1"
