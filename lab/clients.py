@@ -159,7 +159,7 @@ async def _chat(ue: Ue, service: Service) -> None:
 async def _download(ue: Ue, service: Service) -> None:
     async with ue.https(service.names[0]) as connection:
         while True:
-            start, size = time.monotonic(), 1_500_000
+            start, size = time.monotonic(), 1_000_000
             await connection.get(f"/bytes/{size}")
             ue.say(service, bps=round(size * 8 / (time.monotonic() - start)))
             await asyncio.sleep(0.5)

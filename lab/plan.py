@@ -94,7 +94,7 @@ class Subscriber:
 
 
 GOOD_UPLINK = Impairment(delay_ms=8, jitter_ms=2, rate_bps=5e6)
-GOOD_DOWNLINK = Impairment(delay_ms=8, jitter_ms=2, rate_bps=12e6)
+GOOD_DOWNLINK = Impairment(delay_ms=8, jitter_ms=2, rate_bps=25e6)
 
 
 def subscribers(*uses: tuple[str, ...]) -> tuple[Subscriber, ...]:
