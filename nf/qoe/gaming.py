@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nf.flows import DOWNLINK
 from nf.qoe import freeze, g1072
-from nf.qoe.inputs import Array, Inputs, known_or, round_trip_ms, worst
+from nf.qoe.inputs import DOWNLINK, Array, Inputs, known_or, round_trip_ms, worst
 
 __all__ = ["score"]
 

@@ -8,14 +8,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Inputs", "known_or", "round_trip_ms", "worst"]
+__all__ = ["DOWNLINK", "UPLINK", "Array", "Inputs", "known_or", "round_trip_ms", "worst"]
 
 Array: TypeAlias = NDArray[np.float64]
+
+UPLINK, DOWNLINK = 0, 1  # second axis of the columns by direction, as seen from the UE
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Columns of n rows, shape (n,) or (n, 2) with UPLINK, DOWNLINK of `nf.flows`; NaN is "not seen".
+    """Columns of n rows, shape (n,) or (n, 2) with UPLINK, DOWNLINK; NaN is "not seen".
 
     A media flow is UDP with at least ten packets a second in that direction; a bulk flow has
     packets of 500 bytes and more on average. `nf.subscribers.group` makes these columns.

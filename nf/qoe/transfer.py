@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flows import DOWNLINK
-from nf.qoe.inputs import Array, Inputs, known_or, round_trip_ms, worst
+from nf.qoe.inputs import DOWNLINK, Array, Inputs, known_or, round_trip_ms, worst
 
 __all__ = ["LIMITED_LOSS", "enough", "exchange_s", "limited_bps", "seconds"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from nf.flows import DOWNLINK
 from nf.qoe import streaming
-from nf.qoe.inputs import Array, Inputs, known_or, round_trip_ms
+from nf.qoe.inputs import DOWNLINK, Array, Inputs, known_or, round_trip_ms
 
 __all__ = ["score"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flows import DOWNLINK, UPLINK
-from nf.qoe.inputs import Array, Inputs, known_or, worst
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, known_or, worst
 
 __all__ = ["GOOD_MOS", "SUSPECTS", "suspect"]
 
