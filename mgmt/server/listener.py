@@ -185,6 +185,7 @@ class NetconfServer:
         until = time.monotonic() + self._limits.login_s
         sock = connection.sock
         sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reply is one answer, not a stream
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
         transport = connection.transport = paramiko.Transport(sock)
@@ -240,6 +241,8 @@ class NetconfServer:
 
 
 def _shut(connection: _Connection) -> None:
+    with contextlib.suppress(OSError):
+        connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; close() would wait for its poll
     with contextlib.suppress(OSError, EOFError):
         if connection.transport is not None:
             connection.transport.close()

@@ -1,9 +1,10 @@
 """A datastore with an applier that records, a server on loopback, and who may log in to it."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,9 +33,11 @@ class Recorder:
 
     calls: list[tuple[Settings, Settings]] = field(default_factory=list)
     fail_with: Exception | None = None
+    delay_s: float = 0.0
 
     def apply(self, old: Settings, new: Settings) -> None:
         self.calls.append((old, new))
+        time.sleep(self.delay_s)
         if self.fail_with is not None:
             raise self.fail_with
 
@@ -149,6 +152,8 @@ class Bench:
             channel.invoke_subsystem("netconf")
             yield channel
         finally:
+            with suppress(OSError):
+                transport.sock.shutdown(socket.SHUT_RDWR)  # close() alone waits for a poll of its thread
             transport.close()
 
     def threads(self) -> list[threading.Thread]:

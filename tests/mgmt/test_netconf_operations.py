@@ -1,6 +1,7 @@
 """The operations of RFC 6241 as two clients see them, over SSH."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lxml import etree
@@ -23,6 +24,13 @@ N3 = (
     f'<interfaces xmlns="{IF}"><interface><name>n3</name>'
     '<type xmlns:i="urn:ietf:params:xml:ns:yang:iana-if-type">i:ethernetCsmacd</type>'
     '<capture xmlns="urn:supernetflow:yang:snf-interfaces"><role>n3</role></capture></interface></interfaces>'
+)
+
+
+HELLO_10, HELLO_11 = (
+    f'<hello xmlns="{BASE}"><capabilities><capability>urn:ietf:params:netconf:base:{version}</capability>'
+    "</capabilities></hello>]]>]]>".encode()
+    for version in ("1.0", "1.1")
 )
 
 
@@ -260,10 +268,7 @@ def ask(channel, operation: str, *, attributes: str = 'message-id="1"', raw: byt
     """Send one request in 1.0 framing and return the reply."""
     if not getattr(channel, "greeted", False):
         read(channel)
-        channel.sendall(
-            f'<hello xmlns="{BASE}"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability>'
-            "</capabilities></hello>]]>]]>".encode()
-        )
+        channel.sendall(HELLO_10)
         channel.greeted = True
     channel.sendall(
         (f'<rpc xmlns="{BASE}" {attributes}>{operation}</rpc>'.encode() if raw is None else raw) + b"]]>]]>"
@@ -326,15 +331,22 @@ class TestMessages:
     def test_malformed_message_is_the_tag_of_version_1_1(self, bench):
         with bench.channel() as channel:
             read(channel)
-            channel.sendall(
-                f'<hello xmlns="{BASE}"><capabilities><capability>urn:ietf:params:netconf:base:1.1</capability>'
-                "</capabilities></hello>]]>]]>".encode()
-            )
-            channel.sendall(b"\n#4\n<rpc\n##\n")
+            channel.sendall(HELLO_11 + b"\n#4\n<rpc\n##\n")
             data = b""
             while not data.endswith(b"\n##\n"):
                 data += channel.recv(65536)
         assert b"malformed-message" in data
+
+    def test_a_message_above_the_limit_is_too_big_and_ends_the_session(self, bench):
+        with bench.channel() as channel:
+            read(channel)
+            channel.sendall(HELLO_11 + b"\n#4294967295\n<rpc")
+            data = b""
+            while piece := channel.recv(65536):
+                data += piece
+        assert b"<error-tag>too-big</error-tag>" in data
+        with bench.manager() as client:
+            client.discard_changes()
 
     def test_every_attribute_of_the_request_comes_back(self, bench):
         # RFC 6241, 4.2: the example with user-id.
@@ -433,3 +445,48 @@ class TestIdle:
             assert channel.recv(100) == b""
             assert time.monotonic() - began < 3
         assert bench.settles(lambda: bench.datastore.lock_owner("running")[0] is None)
+
+
+class TestRaces:
+    """Sessions that work at the same time each get what they were promised."""
+
+    def test_changes_under_a_lock_are_all_kept(self, bench, policy):
+        def locked(client) -> bool:
+            try:
+                client.lock(target="candidate")
+            except ClientError as error:
+                return error.tag != "lock-denied"
+            return True
+
+        def work(number: int) -> None:
+            with bench.manager() as client:
+                for turn in range(4):
+                    while not locked(client):
+                        time.sleep(0.01)
+                    name = f"p{number}-{turn}"
+                    client.edit_config(wrapped(policy(name, application=name)), target="candidate")
+                    client.commit()
+                    client.unlock(target="candidate")
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+
+        assert {p.name for p in bench.datastore.settings.policies} == {f"p{n}-{t}" for n in range(4) for t in range(4)}
+        calls = bench.recorder.calls
+        assert [old for old, _ in calls[1:]] == [new for _, new in calls[:-1]]
+
+    def test_a_session_killed_in_a_commit_has_committed_or_not(self, bench, policy):
+        bench.recorder.delay_s = 0.3
+        with bench.manager() as killer, bench.channel() as victim:
+            ask(victim, f"<edit-config><target><candidate/></target>{wrapped(policy('a'))}</edit-config>")
+            ask(victim, "<lock><target><running/></target></lock>")
+            number = bench.datastore.lock_owner("running")[0]
+            victim.sendall(f'<rpc xmlns="{BASE}" message-id="9"><commit/></rpc>]]>]]>'.encode())
+            assert bench.settles(lambda: bench.recorder.calls != [])
+
+            killer.kill_session(number)
+
+            killer.lock(target="running")
+            running = names(killer.get_config(source="running").data_ele, "name")
+        assert running == [p.name for p in bench.datastore.settings.policies] == ["a"]
+        assert len(bench.recorder.calls) == 1
