@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import zmq
 
 from nf.publish import Publisher
 from nf.settings import Export
@@ -25,3 +26,24 @@ def start() -> Iterator[Callable[..., Publisher]]:
     yield begin
     for publisher in started:
         publisher.stop()
+
+
+@pytest.fixture
+def plain() -> Iterator[Callable[..., zmq.Socket[bytes]]]:
+    """SUB sockets without anything of ours around them."""
+    context: zmq.Context[Any] = zmq.Context()
+    kept = []  # a socket that nobody refers to is closed
+
+    def connect(endpoint: str, *topics: str, **options: int) -> zmq.Socket[bytes]:
+        sub: zmq.Socket[bytes] = context.socket(zmq.SUB)
+        sub.linger, sub.rcvtimeo = 0, 3000
+        for name, value in options.items():
+            sub.set(getattr(zmq, name), value)
+        sub.connect(endpoint)
+        for topic in topics:
+            sub.subscribe(topic)
+        kept.append(sub)
+        return sub
+
+    yield connect
+    context.destroy(linger=0)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgpack  # type: ignore[import-untyped]
 import numpy as np
+import zmq
 
 from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, RecordBatch
 
@@ -87,3 +89,9 @@ def eventually(true: Callable[[], Any], within_s: float = 5.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def header(sub: zmq.Socket[bytes]) -> dict[str, Any]:
+    """Return the header of the next message."""
+    head: dict[str, Any] = msgpack.unpackb(sub.recv_multipart()[1])
+    return head

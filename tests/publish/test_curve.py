@@ -128,7 +128,7 @@ class TestListChanges:
             secure.reconfigure(export(ALLOWED[0]))
 
             for bus in (goes, stays):  # a SUB comes back as it is read
-                eventually(lambda b=bus: b.receive(0.01) is None and secure.subscriptions == 2, 2)  # type: ignore[misc]
+                eventually(lambda b=bus: b.receive(0.01) is None and secure.subscriptions == 2, 0.8)  # type: ignore[misc]
             assert eventually(lambda: secure.status()["clients_refused"] >= 1)
             assert secure.subscriptions == 2
             secure.publish(batch(app_class="voice"))

@@ -89,7 +89,7 @@ class TestWatch:
     def test_one_subscriber_is_followed_also_by_the_beginning_of_its_pseudonym(
         self, publisher: Publisher, capsys: pytest.CaptureFixture[str], wanted: str
     ) -> None:
-        assert view.watch(publisher.endpoint, output="json", subscriber=wanted, seconds=2.5) == 0
+        assert view.watch(publisher.endpoint, output="json", subscriber=wanted, seconds=2.2) == 0
 
         out = lines(capsys.readouterr().out)
         details = [o for o in out if "remote" in o]
