@@ -27,7 +27,7 @@ from lab import plan
 from lab.certificate import write_certificate
 from lab.impair import Impairment
 from lab.loop import ask
-from lab.net import LabError, Net, undisturbed
+from lab.net import PARENT, LabError, Net, undisturbed
 from lab.plan import Subscriber
 from lab.smf import Smf, n4_socket
 
@@ -145,6 +145,7 @@ class Lab:
                 stdout=log,
                 stderr=log,
                 cwd=_REPOSITORY,
+                env=os.environ | {PARENT: str(os.getpid())},
                 start_new_session=True,
             )
 

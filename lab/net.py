@@ -27,6 +27,7 @@ NAMESPACES = Path("/run/netns")
 _NAME = re.compile(r"snf(\d+)\.\d+-.+")
 _CLONE_NEWNET = 0x4000_0000  # include/uapi/linux/sched.h
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+PARENT = "SNF_LAB_PID"  # environment: process id of the lab that starts a part
 _RUNS = itertools.count()  # one process may have several labs
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _T = TypeVar("_T")
@@ -64,6 +65,8 @@ def inside(path: str | Path) -> Iterator[None]:
 def child_of_the_lab(namespace: str = "") -> None:
     """Prepare a process of the lab: die with the parent, take SIGINT from nobody but it, enter *namespace*."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(os.environ.get(PARENT, os.getppid())):  # it died before it could be asked to tell
+        sys.exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent stops its children
     if namespace:
         enter(namespace)
