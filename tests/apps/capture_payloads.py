@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import ipaddress
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from nf.apps.signatures import Signatures
 
 SHARED = Path(os.environ.get("SNF_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 CAPTURES = SHARED / "captures"
-KERNEL_CUT = 1472  # SNF_PAYLOAD of abi.h
+_ABI = (Path(__file__).resolve().parents[2] / "bpf" / "abi.h").read_text(encoding="utf-8")
+KERNEL_CUT = int(re.findall(r"#define SNF_PAYLOAD (\d+)", _ABI)[0])  # bytes of a payload that the kernel hands over
 
 Flow = tuple[int, str, int, str, int]
 
@@ -118,6 +120,6 @@ def verdicts(
         if handed[flow] >= handoff or (flow in last and last[flow].final):
             continue
         handed[flow] += 1
-        if verdict := namer.feed(replace(p, data=p.data[:cut])):
+        if verdict := namer.feed(replace(p, data=p.data[:KERNEL_CUT])):
             last[flow] = verdict
     return last, namer

@@ -6,15 +6,11 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from nf.apps.basis import Basis
 from nf.apps.namer import HANDOFF, Verdict
 from nf.apps.signatures import Signatures
 from tests.apps.capture_payloads import Flow, expected_flows, flow_of, payloads, verdicts
 
 FACTS = ("sni", "http_host", "dns_answer", "dns_query")  # truth_basis values that the packets themselves prove
-# Its ClientHello comes in one segment of 1756 bytes (segmentation offload of the host that captured), of which the
-# kernel's record holds 1472: the name stands behind them.
-CUT = {"zeek__chrome-1250-tls-x25519-kyber.pcap"}
 
 
 class Seen:
@@ -51,19 +47,13 @@ def seen() -> Seen:
 class TestNames:
     """What tshark read of a flow is what we read."""
 
-    def test_every_server_name_but_one_whose_record_is_cut(self, seen: Seen) -> None:
+    def test_every_server_name(self, seen: Seen) -> None:
         rows = [r for r in seen.rows if r["sni"]]
         wrong = [(r["file"], r["sni"], seen.name(r)) for r in rows if seen.name(r) != r["sni"].lower()]
         print(f"server names: {len(rows) - len(wrong)} of {len(rows)}; {dict(seen.counters)}")
 
         assert len(rows) > 400
-        assert {file for file, _, _ in wrong} <= CUT
-
-    def test_the_cut_one_is_read_when_it_is_whole(self) -> None:
-        (file,) = CUT
-        whole, _ = verdicts(file, Signatures.load(), HANDOFF, cut=65_535)
-
-        assert [(v.name, v.basis) for v in whole.values()] == [("lh3.google.com", Basis.SNI)]
+        assert wrong == []
 
     def test_every_http_host(self, seen: Seen) -> None:
         rows = [r for r in seen.rows if r["http_host"] and not r["sni"]]
