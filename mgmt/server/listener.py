@@ -185,7 +185,6 @@ class NetconfServer:
         until = time.monotonic() + self._limits.login_s
         sock = connection.sock
         sock.setblocking(True)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reply is one answer, not a stream
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
         transport = connection.transport = paramiko.Transport(sock)

@@ -65,7 +65,10 @@ class _Wire:
                 raise ConnectionResetError(errno.ECONNRESET, "the peer has gone") from None
 
     def receive_pdu(self, new_framing: bool) -> bytes | str | None:
-        """Return the next message, None at the end. A str for the hello, because the package encodes it."""
+        """Return the next message, None at the end or when nothing was heard in time.
+
+        The hello is a str, because the package encodes it.
+        """
         self._decoder.chunked = new_framing
         waits_for_hello = self.hello_by != float("inf")
         last = time.monotonic()
@@ -77,7 +80,7 @@ class _Wire:
             now = time.monotonic()
             deadline = self.hello_by if waits_for_hello else last + self._idle_s
             if now > deadline:
-                raise SessionError(None, "nothing was heard in time")
+                return None
             self._channel.settimeout(min(_POLL_S, max(0.01, deadline - now)))
             try:
                 data = self._channel.recv(_READ_BYTES)
@@ -141,18 +144,22 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         self.send_message(etree.tostring(hello, encoding="unicode"))
 
     def _receive_message(self) -> bytes | str | None:
-        self._wire.hello_by = self._wire.hello_by if not self.session_open else float("inf")
+        opening = not self.session_open
+        if not opening:
+            self._wire.hello_by = float("inf")
+        message: bytes | str | None
         try:
-            message: bytes | str | None = super()._receive_message()
+            message = super()._receive_message()
         except MessageTooBig:
             log.warning("session %d sent a message that is too big", self.number)
-            self._answer(Reply(_too_big(), close=True))
-            return None
+            if not opening:
+                self._answer(Reply(_too_big(), close=True))
+            message = None
         except FramingError as error:
-            if not self.session_open:
-                raise SessionError(None, "the hello is not framed") from None
             log.warning("session %d: %s", self.number, error)
-            return None
+            message = None
+        if message is None and opening:
+            raise SessionError(None, "there was no hello")
         return message
 
     def _reader_handle_message(self, message: bytes) -> None:
