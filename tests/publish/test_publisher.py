@@ -364,10 +364,10 @@ class TestHostileSubscriber:
             scan.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(range(256)) * 8)
         sub = plain(publisher.endpoint, "qoe.v1/")
 
-        def received() -> int:
+        def received() -> bool:
             # The noise may read as a subscription of ZMTP 1.0, so their number says nothing here.
             publisher.publish(batch())
-            return sub.poll(50)
+            return bool(sub.poll(50))
 
         assert eventually(received)
         assert header(sub)["rows"] == 10
