@@ -63,6 +63,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
 	X(flow_restarted, "flows begun again because their tunnel has a new owner")                                    \
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
+	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
@@ -111,10 +112,12 @@ _Static_assert(sizeof(struct tunnel_key) == 20, "tunnel_key is ABI");
 
 struct tunnel {
 	__u32 session; /* > 0 */
+	__u32 ue_ipv4; /* address of the UE, network order; 0: not known, not checked */
+	__u64 ue_ipv6; /* the /64 prefix of the UE, network order; 0: not known, not checked */
 	__u8 side;     /* enum snf_side: which way its traffic flows */
-	__u8 pad[3];
+	__u8 pad[7];
 };
-_Static_assert(sizeof(struct tunnel) == 8, "tunnel is ABI");
+_Static_assert(sizeof(struct tunnel) == 24, "tunnel is ABI");
 
 /* UE address on N6. IPv4 as ::ffff:a.b.c.d, IPv6 as its /64 prefix (TS 23.501, 5.8.2.2.3). */
 struct ue_key {

@@ -43,8 +43,19 @@ static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 	}
 }
 
+/* Is the inner packet of the UE that the tunnel is for? A TEID that was given to another UE is seen here
+ * even before the signalling that says so. Link-local addresses belong to any UE. */
+static __always_inline u32 is_of_ue(struct scratch *s, struct tunnel *t)
+{
+	const u8 *ue = t->side == SNF_UPLINK ? s->inner.src : s->inner.dst;
+
+	if (!s->inner.ipv6)
+		return !t->ue_ipv4 || t->ue_ipv4 == *(u32 *)(ue + 12);
+	return !t->ue_ipv6 || t->ue_ipv6 == *(u64 *)ue || (ue[0] == 0xfe && (ue[1] & 0xc0) == 0x80);
+}
+
 /* The session that the packet's tunnel, or on N6 its UE address, belongs to; 0 when none is known. */
-static __always_inline u32 session_of(struct scratch *s, u32 instance, u8 *side)
+static __always_inline u32 session_of(struct scratch *s, struct port_stats *st, u32 instance, u8 *side)
 {
 	if (s->gtpu) {
 		struct tunnel_key k;
@@ -56,6 +67,10 @@ static __always_inline u32 session_of(struct scratch *s, u32 instance, u8 *side)
 		if (!t)
 			return 0;
 		*side = t->side;
+		if (!is_of_ue(s, t)) {
+			st->n[SNF_C_ue_mismatch]++;
+			return 0;
+		}
 		return t->session;
 	} else {
 		struct ue_key k;
@@ -156,7 +171,7 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 					       u32 instance)
 {
 	u8 side = SIDE_UNKNOWN;
-	u32 session = session_of(s, instance, &side);
+	u32 session = session_of(s, st, instance, &side);
 	struct flow *f;
 
 	if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
@@ -192,7 +207,7 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 {
 	u8 bound = s->dir ? FLOW_BOUND_1 : FLOW_BOUND_0, side = SIDE_UNKNOWN;
 	u32 moved = s->gtpu && f->teid[s->dir & 1] != s->teid;
-	u32 session = session_of(s, instance, &side);
+	u32 session = session_of(s, st, instance, &side);
 
 	if (s->side != SIDE_UNKNOWN)
 		side = s->side;

@@ -56,6 +56,7 @@ class Pipeline:
     """The stages and what they remember between intervals.
 
     Times are seconds since the epoch; ``clock_offset_s`` is what the kernel's clock lacks of it.
+    Flows without packets for ``idle_s`` leave the table.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Pipeline:
         sink: Sink,
         *,
         clock_offset_s: float = 0.0,
+        idle_s: float = IDLE_S,
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
@@ -75,7 +77,7 @@ class Pipeline:
         self.subscribers = Subscribers()
         self.action = np.zeros(len(signatures.class_of), np.uint8)
         self.rows = 0
-        self._clock_offset_s = clock_offset_s
+        self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
         self._deltas = FlowDeltas()
         self._last_s: float | None = None
 
@@ -253,7 +255,7 @@ class Pipeline:
 
     def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], now_s: float) -> None:
         last_s = flows["last_ns"].max(axis=1) / 1e9 + self._clock_offset_s
-        idle = now_s - last_s > IDLE_S
+        idle = now_s - last_s > self._idle_s
         if idle.any():
             self.plane.drop_flows(keys[idle])
             self.names.keep(flows["number"][~idle])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gtp.events import Side
-from nf.kernel.dataplane import DataPlane
+from nf.kernel.dataplane import DataPlane, TunnelRow
 from nf.sessions import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
 
 __all__ = ["apply_changes"]
@@ -17,12 +17,15 @@ def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
     """Write *changes* in their order of kind: what leaves first, so that a re-used TEID ends up bound."""
     if not changes:
         return
-    tunnels: dict[tuple[str, int], tuple[int, int] | None] = {}
+    tunnels: dict[tuple[str, int], TunnelRow | None] = {}
     ues: dict[tuple[str, str], int | None] = {}
     for change in changes:  # the last word about a key wins
         match change:
             case PutTunnel():
-                tunnels[change.address, change.teid] = (_SIDE[change.side], change.index)
+                row = TunnelRow(
+                    change.address, change.teid, _SIDE[change.side], change.index, change.ue_ipv4, change.ue_ipv6
+                )
+                tunnels[change.address, change.teid] = row
             case DropTunnel():
                 tunnels[change.address, change.teid] = None
             case PutUe():
@@ -30,7 +33,7 @@ def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
             case DropUe():
                 ues[change.instance, change.address] = None
     plane.drop_tunnels([k for k, v in tunnels.items() if v is None])
-    plane.put_tunnels([(*k, *v) for k, v in tunnels.items() if v is not None])
+    plane.put_tunnels([row for row in tunnels.values() if row is not None])
     plane.drop_ues([k for k, v in ues.items() if v is None])
     plane.put_ues([(*k, v) for k, v in ues.items() if v is not None])
     plane.new_generation()

@@ -25,7 +25,7 @@ from nf.kernel import links, source, syscall
 from nf.kernel.ring import Ring
 from nf.settings import Action, Interface, Limits, Mode, Role, XdpMode
 
-__all__ = ["FINAL_NONE", "MAX_FRAME", "Attached", "DataPlane", "address_bytes", "address_text"]
+__all__ = ["FINAL_NONE", "MAX_FRAME", "Attached", "DataPlane", "TunnelRow", "address_bytes", "address_text"]
 
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
 FINAL_NONE = 0  # application number of "nobody can say"
@@ -52,6 +52,18 @@ def address_text(raw: bytes) -> str:
 def _ue_bytes(text: str) -> bytes:
     raw = address_bytes(text)
     return raw if ":" not in text else raw[:8] + bytes(8)  # the programs look IPv6 up by its /64
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelRow:
+    """The receiving end of a tunnel, its session, and whose it is. ``side``: 0 uplink, 1 downlink."""
+
+    address: str
+    teid: int
+    side: int
+    session: int
+    ue_ipv4: str = ""
+    ue_ipv6: str = ""  # an address; a prefix is not checked
 
 
 @dataclass(slots=True)
@@ -271,13 +283,17 @@ class DataPlane:
         """Return the number of a network instance; a new name gets the next one."""
         return self._instances.setdefault(name, len(self._instances))
 
-    def put_tunnels(self, rows: Iterable[tuple[str, int, int, int]]) -> None:
-        """Write (receiving address, TEID, side 0 uplink or 1 downlink, session) rows."""
+    def put_tunnels(self, rows: Iterable[TunnelRow]) -> None:
+        """Bind tunnels to sessions. A row's UE addresses, where given, are checked on each of its flows."""
         data = list(rows)
-        keys = self._tunnel_keys((a, t) for a, t, _, _ in data)
+        keys = self._tunnel_keys((row.address, row.teid) for row in data)
         values = np.zeros(len(data), self._types["tunnel"])
-        values["side"] = [s for _, _, s, _ in data]
-        values["session"] = [i for _, _, _, i in data]
+        for i, row in enumerate(data):
+            values["side"][i], values["session"][i] = row.side, row.session
+            if row.ue_ipv4:
+                values["ue_ipv4"][i] = np.frombuffer(address_bytes(row.ue_ipv4)[12:], np.uint32)[0]
+            if row.ue_ipv6 and "/" not in row.ue_ipv6:  # a shorter prefix holds many /64
+                values["ue_ipv6"][i] = np.frombuffer(address_bytes(row.ue_ipv6)[:8], np.uint64)[0]
         self.refused_entries += len(data) - syscall.update_batch(self._fds["tunnels"], keys, values)
 
     def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:

@@ -8,6 +8,7 @@ one capture gives the same result each time, faster than real time, on any load.
 from __future__ import annotations
 
 import errno
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -53,7 +54,10 @@ class Result:
 
 
 class Replay:
-    """One run over captures. ``run`` may be called once; ``close`` frees the kernel's memory."""
+    """One run over captures. ``run`` may be called once; ``close`` frees the kernel's memory.
+
+    *plane* is a compiled data plane with empty tables, for callers that replay often.
+    """
 
     def __init__(
         self,
@@ -63,10 +67,12 @@ class Replay:
         *,
         interval_s: float = 1.0,
         limits: Limits | None = None,
+        plane: DataPlane | None = None,
     ) -> None:
-        self.plane = DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
+        self._own_plane = plane is None
+        self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
         self.store = BindingStore((limits or Limits()).sessions)
-        self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink)
+        self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
         self.tracker, self.udp = PfcpTracker(), UdpReader()
         self._interval_ns = round(interval_s * 1e9)
         self._ended = Ended()
@@ -166,7 +172,8 @@ class Replay:
 
     def close(self) -> None:
         """Free the kernel's memory."""
-        self.plane.close()
+        if self._own_plane:
+            self.plane.close()
 
 
 def _is_fragment(ethernet: bytes) -> bool:

@@ -31,12 +31,14 @@ _PREFERENCE = {"netconf": 2}  # all others 1
 
 @dataclass(frozen=True, slots=True)
 class PutTunnel:
-    """The kernel shall bind a tunnel to a session."""
+    """The kernel shall bind a tunnel to a session, for packets of its UE only where the addresses are known."""
 
     address: str
     teid: int
     side: Side
     index: int
+    ue_ipv4: str = ""
+    ue_ipv6: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Binding:
     ended_by: str = ""
     held: dict[Tunnel, None] = field(default_factory=dict)  # all tunnels it ever had, oldest first
     held_until_s: dict[_TunnelKey, float] = field(default_factory=dict)
+    checked: tuple[str, str] = ("", "")  # UE addresses that the kernel compares
 
     @property
     def whole(self) -> Session:
@@ -230,7 +233,7 @@ class BindingStore:
             key = (tunnel.address, tunnel.teid)
             if self._tunnels.get(key) is binding:
                 self._tunnels[key] = into
-                changes.append(PutTunnel(tunnel.address, tunnel.teid, tunnel.side, into.index))
+                changes.append(_put(tunnel, into))
         for ue in _ues(binding.session):
             if self._ues.get(ue) is binding:
                 self._ues[ue] = into
@@ -266,6 +269,8 @@ class BindingStore:
     def _hold(self, binding: Binding, at_s: float) -> list[TableChange]:
         """Give the session's tunnels and UE addresses to it, as far as it may have them."""
         changes: list[TableChange] = []
+        addresses = (binding.session.ue_ipv4, binding.session.ue_ipv6)
+        new_addresses, binding.checked = addresses != binding.checked, addresses
         for tunnel in binding.session.tunnels:
             key = (tunnel.address, tunnel.teid)
             holder = self._tunnels.get(key)
@@ -274,9 +279,9 @@ class BindingStore:
                     self.counters["conflict_tunnel_kept"] += 1
                     continue
                 changes += self._take_tunnel(key, binding, holder, at_s)
-            if holder is not binding:
+            if holder is not binding or new_addresses:
                 self._tunnels[key] = binding
-                changes.append(PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index))
+                changes.append(_put(tunnel, binding))
             binding.held[tunnel] = None
         for ue in _ues(binding.session):
             other = self._ues.get(ue)
@@ -365,6 +370,11 @@ class BindingStore:
 
     def __len__(self) -> int:
         return len(self._bindings)
+
+
+def _put(tunnel: Tunnel, binding: Binding) -> PutTunnel:
+    session = binding.session
+    return PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index, session.ue_ipv4, session.ue_ipv6)
 
 
 def _keys(tunnels: Iterable[Tunnel]) -> set[_TunnelKey]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Any
 
-from nf.kernel.dataplane import DataPlane
+from nf.kernel.dataplane import DataPlane, TunnelRow
 from nf.settings import Limits, Mode, Role
 from tests.kernel.twin import DOWNLINK, UPLINK, Flow
 
@@ -75,7 +75,7 @@ class Rig:
 
     def know_tunnel(self, address: str, teid: int, side: str, session: int) -> None:
         """Bind the tunnel that ends at (address, TEID) to a session, and tell the flows."""
-        self.plane.put_tunnels([(address, teid, 0 if side == UPLINK else 1, session)])
+        self.plane.put_tunnels([TunnelRow(address, teid, 0 if side == UPLINK else 1, session)])
         self.plane.new_generation()
         self._tunnels.append((address, teid))
 

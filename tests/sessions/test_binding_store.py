@@ -36,8 +36,8 @@ class TestUp:
         index = changes[0].index
         assert index > 0
         assert set(changes) == {
-            PutTunnel("192.0.2.10", 0xA1, Side.UPLINK, index),
-            PutTunnel("192.0.2.20", 0xB2, Side.DOWNLINK, index),
+            PutTunnel("192.0.2.10", 0xA1, Side.UPLINK, index, "10.45.0.2"),
+            PutTunnel("192.0.2.20", 0xB2, Side.DOWNLINK, index, "10.45.0.2"),
             PutUe("internet", "10.45.0.2", index),
         }
 
@@ -72,7 +72,7 @@ class TestHandover:
         (put, *_) = store.apply(SessionUp(1.0, session()))
         moved = session(tunnels=(UPLINK, Tunnel("192.0.2.21", 0xC3, Side.DOWNLINK, local=False)))
         changes = store.apply(SessionMoved(5.0, moved, gone=(DOWNLINK,)))
-        assert changes == [PutTunnel("192.0.2.21", 0xC3, Side.DOWNLINK, put.index)]
+        assert changes == [PutTunnel("192.0.2.21", 0xC3, Side.DOWNLINK, put.index, "10.45.0.2")]
         assert store.by_tunnel("192.0.2.20", 0xB2) is not None
         assert store.expire(6.0) == []
         assert store.expire(7.1) == [DropTunnel("192.0.2.20", 0xB2)]
