@@ -330,6 +330,11 @@ RULES = [
         id="an application has a class",
     ),
     pytest.param(
+        application("<name>a</name><class>unknown</class>"),
+        ("operation-failed", "class-is-known", "/snf-applications:applications/application[name='a']/class"),
+        id="the class of an application is known",
+    ),
+    pytest.param(
         limits("<flows>1023</flows>"),
         ("invalid-value", "", "/snf-function:network-function/limits/flows"),
         id="tables have a least size",
