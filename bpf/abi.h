@@ -215,7 +215,7 @@ struct flow {
 	__u32 handshake_us[2];
 	__u32 epoch;
 	__u32 frags;
-	__u64 pad0;
+	__u32 early_packets[2]; /* fragments before the last of their datagram, */
 	/* fifth line: rarely */
 	__u64 first_ns;
 	__u64 number;	    /* unique for the life of the maps */
@@ -223,7 +223,8 @@ struct flow {
 	__u8 address_b[16];
 	__u8 first_dir; /* direction of the first packet */
 	__u8 gtpu;	/* 1: seen in a tunnel */
-	__u8 pad1[14];
+	__u8 pad1[6];
+	__u32 early_bytes[2]; /* and their bytes; both are in the counts above as well */
 };
 _Static_assert(sizeof(struct flow) == 320, "flow is ABI");
 

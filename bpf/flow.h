@@ -21,6 +21,36 @@ static __always_inline u32 fold(const u8 *address)
 	return mix(mix(mix(mix(0, w[0]), w[1]), w[2]), w[3]);
 }
 
+/* The ports of a fragment: the first one has them and leaves them for the later ones. The last to come is
+ * the one that completes the datagram, whichever it is. */
+static __always_inline void fragment_ports(struct scratch *s)
+{
+	struct fragment_key k;
+	struct fragment new = {}, *known;
+
+	if (s->inner.proto != PROTO_TCP && s->inner.proto != PROTO_UDP)
+		return;
+	__builtin_memcpy(k.src, s->inner.src, 16);
+	__builtin_memcpy(k.dst, s->inner.dst, 16);
+	k.id = s->inner.id;
+	k.proto = s->inner.proto;
+	if (s->gtpu) /* the copy of the datagram on another leg has fragments of its own */
+		k.proto |= fold(s->outer.dst) << 8;
+	known = fragments.lookup(&k);
+	if (s->inner.fragment == FRAGMENT_FIRST) {
+		new.ports = (u32)s->dport << 16 | s->sport;
+		if (known && known->last)
+			s->inner.more = 0;
+		fragments.update(&k, &new);
+	} else if (known && known->ports) {
+		s->sport = (u16)known->ports;
+		s->dport = known->ports >> 16;
+	} else if (!s->inner.more) {
+		new.last = 1;
+		fragments.update(&k, &new);
+	}
+}
+
 /* Build s->key and s->dir from the inner packet. Ends are ordered, so both directions give one key. */
 static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 {

@@ -35,6 +35,20 @@ BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, MAX_FLOWS);
 /* Answers of user space about flows, read while a flow waits for one. */
 BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, MAX_VERDICTS);
 
+/* Ports of fragmented datagrams, from the first fragment to the later ones that do not have them.
+ * Full: the oldest leaves, and its later fragments are counted in a flow without ports. */
+struct fragment_key {
+	u8 src[16];
+	u8 dst[16];
+	u32 id;
+	u32 proto;
+};
+struct fragment {
+	u32 ports; /* source in the low half; 0: the first fragment has not come */
+	u32 last;  /* 1: the last fragment came before the first */
+};
+BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
+
 /* Records to user space, one ring a record size; full: the record is dropped and counted. */
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
@@ -55,7 +69,8 @@ struct ip {
 	u8 proto;
 	u8 ipv6;
 	u8 fragment; /* 0 none, 1 first, 2 later */
-	u8 pad;
+	u8 more;     /* a fragment, and not the last */
+	u32 id;	     /* of the fragmented datagram */
 };
 
 struct scratch {

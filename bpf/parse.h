@@ -110,6 +110,8 @@ static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, 
 		return PARSE_TRUNCATED;
 	fragment = load16(h + 6);
 	ip->fragment = fragment & 0x1fff ? FRAGMENT_LATER : fragment & 0x2000 ? FRAGMENT_FIRST : FRAGMENT_NONE;
+	ip->more = !!(fragment & 0x2000);
+	ip->id = load16(h + 4);
 	ip->proto = h[9];
 	ip->ipv6 = 0;
 	ip->src4 = *(u32 *)(h + 12);
@@ -154,6 +156,8 @@ static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, 
 		if (next == PROTO_FRAGMENT) {
 			u32 fragment = load16(h + 2);
 
+			ip->more = fragment & 1;
+			ip->id = load32(h + 4);
 			if (fragment & 0xfff8)
 				ip->fragment = FRAGMENT_LATER;
 			else if (fragment & 1)

@@ -77,13 +77,20 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 		count_gap(f, d, s->now_ns);
 		if (s->payload_length)
 			f->payload_packets[d]++;
-		if (s->inner.proto == PROTO_TCP && s->sport | s->dport)
-			tcp_segment(s, f, d);
-		else if (s->inner.proto == PROTO_UDP)
-			rtp_packet(data, end, s, f, d);
+		if (s->inner.fragment != FRAGMENT_LATER) { /* else its transport header was in the first */
+			if (s->inner.proto == PROTO_TCP && s->sport | s->dport)
+				tcp_segment(s, f, d);
+			else if (s->inner.proto == PROTO_UDP)
+				rtp_packet(data, end, s, f, d);
+		}
 	}
-	if (s->inner.fragment)
+	if (s->inner.fragment) {
 		f->frags++;
+		if (s->inner.more) {
+			f->early_packets[d]++;
+			f->early_bytes[d] += s->inner.total;
+		}
+	}
 	f->bytes[d] += s->inner.total;
 	f->packets[d]++;
 	f->last_ns[d] = s->now_ns;
@@ -192,6 +199,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		st->n[s->gtpu ? SNF_C_inner_l4_truncated : SNF_C_l4_truncated]++;
 	if (s->gtpu && s->inner.fragment == FRAGMENT_LATER)
 		st->n[SNF_C_inner_fragment]++;
+	if (s->inner.fragment)
+		fragment_ports(s);
 	s->now_ns = NOW(c);
 	flow_key(s, c->split_legs);
 	f = flow_of(s, c, st, p->instance);

@@ -63,8 +63,53 @@ def flow_rows(pipeline: Pipeline, ended: Ended, file_of: Callable[[int], str]) -
 
     keys, flows = pipeline.plane.read_flows()
     rows = list(ended.rows(row)) + [row(_table_row(k, f)) for k, f in zip(keys, flows, strict=True)]
+    rows = _early_fragments_apart(rows)
     rows.sort(key=lambda r: (r["first_s"], r["file"]))
     return rows
+
+
+_EARLY = ("early_packets", "early_octets")
+_SAME = ("file", "proto", "src", "dst", "outer_fwd", "outer_rev", "gtpu")
+
+
+def _early_fragments_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Show fragments before the last of their datagram in a row without ports, as tools that reassemble do.
+
+    The kernel counts every fragment for its flow. A capture tool knows the ports of a datagram only
+    when its last fragment is there; with rows made the same way both list the same.
+    """
+    out: list[dict[str, Any]] = []
+    apart: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        packets, octets = (row.pop(name, (0, 0)) for name in _EARLY)
+        for name, column in (("pkts", packets), ("ipbytes", octets)):
+            row[f"{name}_fwd"] -= column[0]
+            row[f"{name}_rev"] -= column[1]
+        out.append(row)
+        if not sum(packets):
+            continue
+        portless = {**row, "sport": 0, "dport": 0, "name": "", "app": "", "app_basis": Basis.NONE.text}
+        if not packets[0]:  # the sender of the first fragment is its source
+            portless = _turned(portless)
+            packets, octets = packets[::-1], octets[::-1]
+        portless.update(pkts_fwd=packets[0], pkts_rev=packets[1], ipbytes_fwd=octets[0], ipbytes_rev=octets[1])
+        portless.update(retrans_fwd=0, retrans_rev=0, rtt_handshake_ms="", rtt_min_ms="", rtt_n=0, frags=sum(packets))
+        known = apart.setdefault(tuple(portless[n] for n in _SAME), portless)
+        if known is portless:
+            out.append(portless)
+            continue
+        for name in ("pkts_fwd", "pkts_rev", "ipbytes_fwd", "ipbytes_rev", "frags"):
+            known[name] += portless[name]
+    return [r for r in out if r["pkts_fwd"] + r["pkts_rev"]]
+
+
+def _turned(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as its other end sees it."""
+    other = {"src": "dst", "dst": "src", "sport": "dport", "dport": "sport"}
+    for name in row:
+        if name.endswith("_fwd"):
+            other[name], other[f"{name[:-4]}_rev"] = f"{name[:-4]}_rev", name
+    return {name: row[other.get(name, name)] for name in row}
 
 
 def _table_row(key: Any, flow: Any) -> dict[str, Any]:
@@ -84,6 +129,8 @@ def _table_row(key: Any, flow: Any) -> dict[str, Any]:
         "rtt_min_us": flow["rtt_min_us"].tolist(),
         "rtt_n": int(flow["rtt_n"].sum()),
         "frags": int(flow["frags"]),
+        "early_packets": flow["early_packets"].tolist(),
+        "early_octets": flow["early_bytes"].tolist(),
     }
 
 
@@ -129,6 +176,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
         "rtt_min_ms": round(sum(floors) / 1e3, 3) if floors else "",
         "rtt_n": flow.get("rtt_n", ""),
         "frags": flow.get("frags", ""),
+        **{name: (flow[name][fwd], flow[name][rev]) for name in _EARLY if name in flow},
     }
 
 

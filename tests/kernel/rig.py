@@ -102,7 +102,8 @@ class Rig:
             self.plane._set_port(LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
 
     def forget(self) -> None:
-        """Empty the flow table and the rings."""
+        """Empty the flow table, the fragments and the rings."""
+        self.plane._bpf["fragments"].clear()
         self.plane.drop_flows(self.plane.read_flows()[0])
         self.plane.read_events()
         self.plane.read_payloads()

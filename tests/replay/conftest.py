@@ -42,6 +42,7 @@ def empty(plane: DataPlane) -> None:
         key = plane._types[{"tunnels": "tunnel_key", "ues": "ue_key", "verdicts": "flow_key"}[name]]
         keys, _ = syscall.read_map(plane._fds[name], key, value, 4096)
         syscall.delete_batch(plane._fds[name], keys)
+    plane._bpf["fragments"].clear()
     plane.read_events()
     plane.read_payloads()
 

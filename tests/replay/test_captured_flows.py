@@ -1,9 +1,7 @@
 """Every capture through the kernel program, against what tshark found (expected_flows.csv).
 
 tshark's file gives one row per tunnel pair for some captures and one row for all legs together for
-others; a row that names several outer pairs is compared with the sum of ours. It puts the ports of
-a fragmented datagram on its last fragment, where we put them on the first, so rows with fragments
-are compared as a sum over both (the note in the captures' README).
+others; a row that names several outer pairs is compared with the sum of ours.
 """
 
 from __future__ import annotations
@@ -13,6 +11,14 @@ from collections import defaultdict
 
 import pytest
 
+KNOWN = {
+    ("open5gs__testregistration.pcapng", ("58", "cafe::2", "0", "cafe::1", "0")): (
+        "its G-PDU says 2096 bytes in a datagram of 200: a lying length is counted and not believed"
+    ),
+    ("zeek__gtp1_gn_normal_incl_fragmentation.pcap", ("6", "10.131.47.185", "1923", "79.101.110.141", "80")): (
+        "tshark leaves out tunnel packets whose later outer fragments are not in the file; the first has all we need"
+    ),
+}
 FLOW_KEY = ("proto", "src", "sport", "dst", "dport")
 
 
@@ -84,13 +90,12 @@ class TestAllCaptures:
     def test_no_frame_is_refused_by_the_kernel(self, compared):
         assert compared[2] == {}
 
-    def test_nine_tenths_of_the_tunnelled_flows_agree_in_every_column(self, compared):
+    def test_the_tunnelled_flows_agree_in_every_column(self, compared):
         verdicts = compared[0]
         assert len(verdicts) == 76
-        wrong = [(file, flow) for file, flow, ok in verdicts if not ok]
-        assert len(wrong) <= len(verdicts) // 10, wrong
+        assert {(file, flow) for file, flow, ok in verdicts if not ok} == set(KNOWN)
 
     def test_plain_flows_agree_as_well(self, compared):
         plain = compared[1]
         wrong = [(file, flow) for file, flow, ok in plain if not ok]
-        assert len(wrong) <= len(plain) // 20, wrong
+        assert len(wrong) <= len(plain) * 3 // 100, wrong
