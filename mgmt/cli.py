@@ -4,8 +4,6 @@ Modules are imported by the command that needs them, so that ``snf watch`` start
 ``snf --help`` without anything.
 """
 
-# ruff: noqa: PLC0415
-
 from __future__ import annotations
 
 import logging
@@ -58,7 +56,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    serve(options, stop, ready=lambda text: click.echo(text))
+    serve(options, stop, ready=click.echo)
 
 
 def _endpoint(text: str) -> tuple[str, int]:

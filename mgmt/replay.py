@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nf.apps.signatures import Signatures
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nf.apps.signatures import Signatures
 from nf.privacy import Pseudonymiser
 from nf.replay.output import check_suffix, write_rows
 from nf.replay.records import Collector, record_rows

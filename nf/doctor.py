@@ -38,7 +38,7 @@ def _kernel() -> Check:
         "kernel",
         numbers >= OLDEST,
         release,
-        f"SuperNetflow needs Linux {OLDEST[0]}.{OLDEST[1]} or newer; run: apt-get install linux-image-amd64, then reboot",
+        f"It must be {OLDEST[0]}.{OLDEST[1]} or newer; run: apt-get install linux-image-amd64, then reboot",
     )
 
 

@@ -185,7 +185,7 @@ class Service:
         log.info("%s: %s on %s, XDP %s", interface.name, interface.role.value, attached.link.name, attached.xdp_mode)
 
     def _device(self, interface: Interface) -> str:
-        from nf.kernel.links import find  # noqa: PLC0415  (not needed in a replay)
+        from nf.kernel.links import find
 
         return find(interface).name
 

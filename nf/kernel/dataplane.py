@@ -85,7 +85,7 @@ class DataPlane:
         limits = limits or Limits()
         source.use_shim()
         try:
-            from bcc import BPF  # noqa: PLC0415  (only a machine that runs the data plane has it)
+            from bcc import BPF
 
             self._BPF = BPF
         except ImportError:
@@ -137,7 +137,7 @@ class DataPlane:
                 return self._BPF(text=source.text(), cflags=source.flags(limits, replay=replay))
             except Exception as error:  # bcc raises bare Exception
                 raise Unsupported(
-                    f"The kernel programs do not compile or their maps cannot be made: {source.last_line(log) or error}.",
+                    f"The kernel programs or their maps cannot be made: {source.last_line(log) or error}.",
                     "Run: snf doctor",
                 ) from None
 

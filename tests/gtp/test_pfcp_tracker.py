@@ -119,9 +119,7 @@ class TestEstablishment:
         rule = ie.ie(
             Type.CREATE_PDR,
             ie.ie(Type.PDR_ID, b"\0\1"),
-            ie.ie(
-                Type.PDI, ie.ie(Type.SOURCE_INTERFACE, b"\0"), ie.ie(Type.TRAFFIC_ENDPOINT_ID, b"\x03")
-            ),
+            ie.ie(Type.PDI, ie.ie(Type.SOURCE_INTERFACE, b"\0"), ie.ie(Type.TRAFFIC_ENDPOINT_ID, b"\x03")),
         )
         fseid = ie.ie(Type.F_SEID, ie.FSeid(11, SMF[0]).bytes())
         talk.ask(write(Kind.ESTABLISHMENT_REQUEST, 1, fseid, endpoint, rule, seid=0))

@@ -28,7 +28,9 @@ def read(reader: UdpReader, frames: list[bytes], at_s: float = 0.0) -> list[Data
 class TestWhole:
     """A datagram in one packet comes out at once."""
 
-    @pytest.mark.parametrize("tags", [(), (Dot1Q(vlan=5),), (Dot1AD(vlan=5), Dot1Q(vlan=6))], ids=["none", "vlan", "qinq"])
+    @pytest.mark.parametrize(
+        "tags", [(), (Dot1Q(vlan=5),), (Dot1AD(vlan=5), Dot1Q(vlan=6))], ids=["none", "vlan", "qinq"]
+    )
     def test_behind_any_tags(self, tags):
         frame = ETHER
         for tag in tags:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 
 import pytest
@@ -70,7 +71,7 @@ class TestRegistration:
         held = [r for r in replayed.sessions if "0x0000000c@127.0.0.2" in r["teids"].split()]
         spans = sorted((float(r["first_s"]), float(r["last_s"])) for r in held)
         assert len(held) == 10
-        assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False))
+        assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans))
 
     def test_each_ues_traffic_is_its_own(self, replayed):
         for flow in (f for f in replayed.flows if f["gtpu"]):
