@@ -11,12 +11,12 @@ at most), new tunnels, the flows of a followed subscriber.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.apps.basis import Basis
 from nf.apps.namer import Namer, Payload
 from nf.apps.signatures import Signatures
 from nf.deltas import FlowDeltas
@@ -26,7 +26,7 @@ from nf.kernel.dataplane import DataPlane, address_text
 from nf.naming import NameTable, TunnelTable
 from nf.privacy import Pseudonymiser
 from nf.records import APP_CLASSES, Columns, RecordBatch
-from nf.sessions import BindingStore
+from nf.sessions import BindingStore, is_of_ue
 from nf.settings import Action, Policy
 from nf.subscribers import SubscriberNames, Subscribers
 
@@ -111,20 +111,19 @@ class Pipeline:
         payloads = self.plane.read_payloads()
         if len(payloads):
             self._name(payloads)
-        self._name_by_dns(events)
+        self._name_by_server(events)
 
-    def _name_by_dns(self, events: NDArray[np.void]) -> None:
-        """Name new flows that have handed nothing over by what DNS told their subscriber."""
+    def _name_by_server(self, events: NDArray[np.void]) -> None:
+        """Name new flows that have handed nothing over by their server: DNS answers first, then address lists."""
         for e in events[events["kind"] == _FLOW_NEW]:
             number = int(e["number"])
             if number in self.names:
                 continue
             ends = address_text(e["address_a"].tobytes()), address_text(e["address_b"].tobytes())
-            for client, server in (ends, ends[::-1]):
-                at_s = int(e["at_ns"]) / 1e9 + self._clock_offset_s
-                if known := self.namer.dns_name(int(e["session"]), client, server, at_s):
-                    self.names.put(number, known[0], int(Basis.DNS_ANSWER), known[1])
-                    break
+            at_s = int(e["at_ns"]) / 1e9 + self._clock_offset_s
+            verdict = self.namer.by_server(number, int(e["session"]), *ends, at_s)
+            if verdict is not None:
+                self.names.put(number, verdict.app, int(verdict.basis), verdict.name)
 
     def _name(self, payloads: NDArray[np.void]) -> None:
         answered, apps, final = [], [], []
@@ -227,14 +226,16 @@ class Pipeline:
     def _late_session(self, number: int, flow: Any, now_s: float) -> tuple[int, str]:
         """Return (session, "") when a flow's tunnel is bound by now, else (0, its name while unknown)."""
         receivers = self.tunnels.receivers(number)
+        ends = address_text(flow["address_a"].tobytes()), address_text(flow["address_b"].tobytes())
         for address, teid in receivers:
-            if binding := self.store.by_tunnel(address, teid, now_s):
+            binding = self.store.by_tunnel(address, teid, now_s)
+            if binding is not None and is_of_ue(binding.session, ends):
                 return binding.index, ""
         if receivers:
             address, teid = receivers[0]
             return 0, f"teid:{address}:0x{teid:08x}"
         end = int(flow["ue_end"]) if flow["ue_end"] < _UE_UNKNOWN else int(flow["first_dir"])
-        return 0, f"ue::{address_text(flow['address_b' if end else 'address_a'].tobytes())}"
+        return 0, f"ue::{ends[end]}"
 
     def _follow(
         self,
@@ -249,7 +250,7 @@ class Pipeline:
             if not mine.any():
                 continue
             records = [r for r in out if who in r.columns["subscriber"]]
-            merged = _concatenate([r.select(np.array(r.columns["subscriber"]) == who) for r in records])
+            merged = _concatenate([_of(r, who) for r in records])
             detail = flow_columns(batch, keys, flows, np.flatnonzero(mine), self.names, self.signatures)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
@@ -260,6 +261,12 @@ class Pipeline:
             self.plane.drop_flows(keys[idle])
             self.names.keep(flows["number"][~idle])
             self.tunnels.keep(flows["number"][~idle])
+
+
+def _of(batch: RecordBatch, who: str) -> RecordBatch:
+    """Return one subscriber's rows with their class, which the topic of a batch says otherwise."""
+    mine = batch.select(np.array(batch.columns["subscriber"]) == who)
+    return replace(mine, columns={**mine.columns, "class": [batch.app_class] * len(mine)})
 
 
 def _concatenate(batches: Sequence[RecordBatch]) -> Columns:

@@ -12,6 +12,7 @@ from nf.apps.basis import Basis
 from nf.kernel.dataplane import address_text
 from nf.naming import Leg
 from nf.pipeline import Pipeline
+from nf.sessions import is_of_ue
 
 __all__ = ["Ended", "flow_rows"]
 
@@ -185,8 +186,11 @@ def _who(pipeline: Pipeline, flow: Mapping[str, Any]) -> tuple[str, str]:
     store, last_s = pipeline.store, flow["last_ns"] / 1e9
     binding = store.by_index(flow["session"]) if flow["session"] else None
     receivers = pipeline.tunnels.receivers(flow["number"])
+    ends = [address_text(a) for a in flow["address"]]
     for address, teid in receivers if binding is None else ():
-        binding = binding or store.by_tunnel(address, teid, last_s)
+        late = store.by_tunnel(address, teid, last_s)
+        if binding is None and late is not None and is_of_ue(late.whole, ends):
+            binding = late
     if binding is not None:
         return store.subscriber(binding.index, pipeline.pseudonymiser), binding.session.source
     if receivers:

@@ -78,6 +78,7 @@ class Replay:
         self._ended = Ended()
         self._starts: list[int] = []  # flow number from which on the file at the same place is the first packet's
         self._files: list[int] = []
+        self._counted = self.plane.read_counters()
         self.result = Result()
 
     def run(
@@ -164,7 +165,7 @@ class Replay:
             return names[self._files[at]] if at >= 0 else names[0]
 
         result.flows = flow_rows(self.pipeline, self._ended, file_of)
-        result.counters = self.plane.read_counters()
+        result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.tracker.counters)
         result.signalling.update(self.udp.counters)
         result.records = self.pipeline.rows

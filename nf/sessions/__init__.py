@@ -8,6 +8,7 @@ from nf.sessions.store import (
     PutTunnel,
     PutUe,
     TableChange,
+    is_of_ue,
 )
 
-__all__ = ["Binding", "BindingStore", "DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange"]
+__all__ = ["Binding", "BindingStore", "DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange", "is_of_ue"]

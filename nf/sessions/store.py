@@ -13,6 +13,7 @@ sends into it. They are parts of one PDU session and share a number, the identit
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, 
 from nf.privacy import Pseudonymiser
 from nf.settings import StaticSession
 
-__all__ = ["Binding", "BindingStore", "DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange"]
+__all__ = ["Binding", "BindingStore", "DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange", "is_of_ue"]
 
 REUSE_S = 60.0  # longer than the slowest look at the flow table
 GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packets (TS 23.502, 4.9.1.3: end markers)
@@ -370,6 +371,24 @@ class BindingStore:
 
     def __len__(self) -> int:
         return len(self._bindings)
+
+
+def is_of_ue(session: Session, ends: Sequence[str]) -> bool:
+    """Say whether a flow between two addresses can be the session's: one of them is its UE's, where that is known.
+
+    The kernel asks the same of each packet; this is for flows that are given to their session afterwards.
+    """
+    for text in ends:
+        if ":" not in text:
+            if not session.ue_ipv4 or text == session.ue_ipv4:
+                return True
+            continue
+        prefix, _, length = session.ue_ipv6.partition("/")
+        if not prefix or text.startswith("fe80:"):  # link-local addresses are any UE's
+            return True
+        if ipaddress.IPv6Address(text) in ipaddress.IPv6Network((prefix, int(length or 64)), strict=False):
+            return True
+    return False
 
 
 def _put(tunnel: Tunnel, binding: Binding) -> PutTunnel:
