@@ -11,23 +11,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark
+APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
 APT_CHECK := clang-format
 
 .PHONY: help demo test check setup doctor fresh pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
-$(VENV)/.ready: pyproject.toml constraints/all.txt scripts/setup
-	@scripts/setup $(VENV) $(APT)
+# The stamp holds the folder that the environment was made in: a moved checkout is set up anew.
+$(VENV)/.ready: pyproject.toml constraints/all.txt constraints/build.txt $(if $(filter $(CURDIR),$(file <$(VENV)/.ready)),,moved)
+	@scripts/setup $(VENV)
+
+.PHONY: moved
+moved:
 
 setup:
 	@scripts/require-root
+	@scripts/require-kernel
 	@scripts/setup --apt-only $(APT)
-	@$(MAKE) --no-print-directory $(VENV)/.ready
+	@$(MAKE) --silent $(VENV)/.ready
 
 doctor: setup
-	@$(BIN)/snf doctor --quiet
+	@$(BIN)/python -m nf.doctor
 
 demo: doctor
 	@$(BIN)/python -m lab.demo
