@@ -56,12 +56,16 @@ def _capabilities() -> Check:
     )
 
 
+def _version(release: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 def _kernel() -> Check:
     release = platform.release()
-    version = re.match(r"(\d+)\.(\d+)", release)
     return Check(
         "kernel",
-        version is not None and (int(version[1]), int(version[2])) >= OLDEST,
+        _version(release) >= OLDEST,
         release,
         f"It must be {OLDEST[0]}.{OLDEST[1]} or newer; run: apt-get install linux-image-amd64, then reboot",
     )

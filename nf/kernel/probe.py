@@ -54,7 +54,10 @@ def program() -> str:
 
 
 def _ip(*words: str) -> bool:
-    return subprocess.run(["ip", *words], capture_output=True, check=False).returncode == 0
+    try:
+        return subprocess.run(["ip", *words], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def native_xdp() -> str:
