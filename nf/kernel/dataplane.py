@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import mmap
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -25,10 +24,9 @@ from nf.kernel import links, source, syscall
 from nf.kernel.ring import Ring
 from nf.settings import Action, Interface, Limits, Mode, Role, XdpMode
 
-__all__ = ["FINAL_NONE", "MAX_FRAME", "Attached", "DataPlane", "TunnelRow", "address_bytes", "address_text"]
+__all__ = ["MAX_FRAME", "Attached", "DataPlane", "TunnelRow", "address_bytes", "address_text"]
 
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
-FINAL_NONE = 0  # application number of "nobody can say"
 
 _NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
@@ -96,7 +94,6 @@ class DataPlane:
             )
         self._bpf = self._compile(limits, replay)
         self.counters = source.counters()
-        self._counter_index = {c.name: i for i, c in enumerate(self.counters)}
         self._fds = {
             name: self._bpf[name].map_fd for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports")
         }
@@ -122,6 +119,7 @@ class DataPlane:
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._instances: dict[str, int] = {"": 0}
+        self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
         self._attached: dict[str, Attached] = {}
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
@@ -301,15 +299,44 @@ class DataPlane:
         syscall.delete_batch(self._fds["tunnels"], self._tunnel_keys(rows))
 
     def put_ues(self, rows: Iterable[tuple[str, str, int]]) -> None:
-        """Write (network instance, UE address or IPv6 prefix, session) rows."""
+        """Write (network instance, UE address or IPv6 prefix, session) rows.
+
+        A port without an instance finds an address as long as one instance has it; when two do, it
+        could be anybody's and is nobody's.
+        """
         data = list(rows)
+        for instance, address, session in data:
+            self._ue_instances.setdefault(address, {})[instance] = session
+        self._write_ues(data)
+        self._write_ues_of_any([address for _, address, _ in data])
+
+    def drop_ues(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Delete (network instance, UE address or IPv6 prefix) rows."""
+        data = list(rows)
+        for instance, address in data:
+            self._ue_instances.get(address, {}).pop(instance, None)
+        syscall.delete_batch(self._fds["ues"], self._ue_keys(data))
+        self._write_ues_of_any([address for _, address in data])
+
+    def _write_ues(self, data: list[tuple[str, str, int]]) -> None:
         keys = self._ue_keys((i, a) for i, a, _ in data)
         values = np.array([s for _, _, s in data], np.uint32)
         self.refused_entries += len(data) - syscall.update_batch(self._fds["ues"], keys, values)
 
-    def drop_ues(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Delete (network instance, UE address or IPv6 prefix) rows."""
-        syscall.delete_batch(self._fds["ues"], self._ue_keys(rows))
+    def _write_ues_of_any(self, addresses: Iterable[str]) -> None:
+        """Keep the entries without an instance: one for each address that one instance alone has."""
+        put, drop = [], []
+        for address in dict.fromkeys(addresses):
+            held = self._ue_instances.get(address, {})
+            sessions = set(held.values())
+            if len(sessions) == 1:
+                put.append(("", address, sessions.pop()))
+            elif "" not in held:
+                drop.append(("", address))
+            if not held:
+                self._ue_instances.pop(address, None)
+        self._write_ues(put)
+        syscall.delete_batch(self._fds["ues"], self._ue_keys(drop))
 
     def _tunnel_keys(self, rows: Iterable[tuple[str, int]]) -> NDArray[np.void]:
         data = list(rows)
@@ -347,12 +374,6 @@ class DataPlane:
             values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
         syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
 
-    def policies(self) -> NDArray[np.void]:
-        """Return the policy table as the kernel has it."""
-        table = self._bpf["policies"]
-        raw = b"".join(bytes(leaf) for leaf in table.values())
-        return np.frombuffer(raw, self._types["policy"])
-
     def put_verdicts(
         self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
     ) -> None:
@@ -389,10 +410,6 @@ class DataPlane:
             for copy in table[table.Key(slot)]:
                 total += np.frombuffer(bytes(copy), np.uint64)
         return {c.name: int(total[i]) for i, c in enumerate(self.counters)}
-
-    def now_ns(self) -> int:
-        """Return the clock of the programs: monotonic, or the last time given to a replay."""
-        return time.monotonic_ns() if not self._runs else int(self._clock[0])
 
     def close(self) -> None:
         """Detach everything and free programs and maps."""
