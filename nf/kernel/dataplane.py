@@ -24,7 +24,7 @@ from nf.kernel import links, source, syscall
 from nf.kernel.ring import Ring
 from nf.settings import Action, Interface, Limits, Mode, Role, XdpMode
 
-__all__ = ["MAX_FRAME", "Attached", "DataPlane", "TunnelRow", "address_bytes", "address_text"]
+__all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
 
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
 
@@ -64,6 +64,21 @@ class TunnelRow:
     ue_ipv6: str = ""  # an address; a prefix is not checked
 
 
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A GTP-U path (TS 29.281, 4.2.1): what echoes and error indications say of it. RTTs are 0 without a sample."""
+
+    requester: str
+    responder: str
+    requests: int
+    responses: int
+    error_indications: int
+    rtt_samples: int
+    rtt_min_us: int
+    rtt_mean_us: int
+    rtt_last_us: int
+
+
 @dataclass(slots=True)
 class Attached:
     """An interface with a program on it."""
@@ -95,7 +110,8 @@ class DataPlane:
         self._bpf = self._compile(limits, replay)
         self.counters = source.counters()
         self._fds = {
-            name: self._bpf[name].map_fd for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports")
+            name: self._bpf[name].map_fd
+            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths")
         }
         self._types = {
             "event": np.dtype(self._bpf["event_type"].Leaf),
@@ -107,6 +123,8 @@ class DataPlane:
             "ue_key": np.dtype(self._bpf["ues"].Key),
             "verdict": np.dtype(self._bpf["verdicts"].Leaf),
             "policy": np.dtype(self._bpf["policies"].Leaf),
+            "path_key": np.dtype(self._bpf["paths"].Key),
+            "path": np.dtype(self._bpf["paths"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
         self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
@@ -400,6 +418,25 @@ class DataPlane:
     def read_payloads(self) -> NDArray[np.void]:
         """Return the payload records since the last call (``struct payload``)."""
         return self._payloads.read()
+
+    def read_paths(self) -> list[Path]:
+        """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
+        keys, values = syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)
+        found = [
+            Path(
+                address_text(k["from"].tobytes()),
+                address_text(k["to"].tobytes()),
+                requests=int(v["requests"]),
+                responses=int(v["responses"]),
+                error_indications=int(v["error_indications"]),
+                rtt_samples=int(v["rtt_n"]),
+                rtt_min_us=int(v["rtt_min_us"]),
+                rtt_mean_us=int(v["rtt_sum_us"] // max(int(v["rtt_n"]), 1)),
+                rtt_last_us=int(v["rtt_last_us"]),
+            )
+            for k, v in zip(keys, values, strict=True)
+        ]
+        return sorted(found, key=lambda path: (path.requester, path.responder))
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
         """Return the counters of an attached interface by its configured name, or of all together."""

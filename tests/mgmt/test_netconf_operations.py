@@ -155,6 +155,7 @@ class TestGet:
     def test_state_of_an_interface(self, client):
         data = client.get(filter=f'<filter><interfaces xmlns="{IF}"/></filter>').data_ele
         assert names(data, "attached-mode") == ["native"]
+        assert (names(data, "requester"), names(data, "rtt-min")) == (["192.0.2.1"], ["900"])
         assert names(data, "packets") == ["10"]
         assert names(data, "oper-status") == ["up"]
         assert data.xpath("//*[local-name()='counter']/*/text()") == ["gtpu_truncated", "2"]
