@@ -54,6 +54,12 @@ static __always_inline void rtt_sample(struct flow *f, u32 d, u64 ns)
 		f->rtt_epoch_min_us[d] = us;
 }
 
+/* At least one microsecond: zero says that it was not seen. */
+static __always_inline u32 handshake_us(u64 ns)
+{
+	return ns < NS_PER_US ? 1 : ns / NS_PER_US;
+}
+
 /* The three packets of the handshake time both sides once (SYN to SYN-ACK, SYN-ACK to ACK). */
 static __always_inline void tcp_handshake(struct scratch *s, struct flow *f, u32 d)
 {
@@ -65,11 +71,17 @@ static __always_inline void tcp_handshake(struct scratch *s, struct flow *f, u32
 			t->syn_dir = d;
 		} else if (t->syn_ns && t->syn_dir != d) {
 			t->synack_ns = s->now_ns;
-			f->handshake_us[d ^ 1] = (s->now_ns - t->syn_ns) / NS_PER_US;
+			f->handshake_us[d ^ 1] = handshake_us(s->now_ns - t->syn_ns);
 			rtt_sample(f, d ^ 1, s->now_ns - t->syn_ns);
 		}
-	} else if (t->synack_ns && t->syn_dir == d && s->tcp_flags & TCP_ACK) {
-		f->handshake_us[d ^ 1] = (s->now_ns - t->synack_ns) / NS_PER_US;
+		return;
+	}
+	if (!t->syn_ns || t->syn_dir != d || !(s->tcp_flags & TCP_ACK))
+		return;
+	if (!f->connect_us) /* also where the capture has one direction only */
+		f->connect_us = handshake_us(s->now_ns - t->syn_ns);
+	if (t->synack_ns) {
+		f->handshake_us[d ^ 1] = handshake_us(s->now_ns - t->synack_ns);
 		rtt_sample(f, d ^ 1, s->now_ns - t->synack_ns);
 		t->synack_ns = 0;
 	}

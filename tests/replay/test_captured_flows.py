@@ -50,10 +50,28 @@ def turned(row):
     return {name: row[swap.get(name, name)] for name in row}
 
 
+def on_its_legs(want, ours):
+    """Our rows of the 5-tuple that lie on the outer pairs of the expected row."""
+    outers = set().union(*sets(want, "outer_fwd", "outer_rev"))
+    return [r for r in ours if not outers or set().union(*sets(r, "outer_fwd", "outer_rev")) <= outers]
+
+
+def tcp_shown(want, ours):
+    """Say (handshake time agrees, retransmissions agree); None where tshark has no figure or legs are summed."""
+    mine = on_its_legs(want, ours)
+    if want["proto"] != "6" or len(mine) != 1:
+        return None, None
+    handshake = None
+    if want["tcp_irtt_ms"]:
+        irtt_ms, got_ms = float(want["tcp_irtt_ms"]), mine[0]["rtt_handshake_ms"]
+        handshake = got_ms != "" and abs(got_ms - irtt_ms) <= max(1, irtt_ms / 10)
+    retrans = mine[0]["retrans_fwd"] + mine[0]["retrans_rev"]
+    return handshake, abs(retrans - int(want["tcp_retrans"])) <= 1
+
+
 def agrees(want, ours):
     """Does the sum of our rows of this 5-tuple, on the outer pairs that the expected row names, equal it?"""
-    outers = set().union(*sets(want, "outer_fwd", "outer_rev"))
-    mine = [r for r in ours if not outers or set().union(*sets(r, "outer_fwd", "outer_rev")) <= outers]
+    mine = on_its_legs(want, ours)
     if not mine:
         return False
     total = tuple(map(sum, zip(*(numbers(r) for r in mine), strict=True)))
@@ -68,7 +86,7 @@ def compared(replay, shared):
     by_file = defaultdict(list)
     for row in expected(shared):
         by_file[row["file"]].append(row)
-    verdicts, plain, refused = [], [], {}
+    verdicts, plain, refused, tcp = [], [], {}, []
     for file in sorted(p.name for p in (shared / "captures" / "pcap").iterdir()):
         replayed = replay(shared / "captures" / "pcap" / file)
         lost = {k: v for k, v in replayed.result.skipped.items() if "refused by the kernel" in k}
@@ -80,8 +98,9 @@ def compared(replay, shared):
             ours[str(row["gtpu"]), key(turned(row))].append(turned(row))
         for row in by_file[file]:
             ok = agrees(row, ours[row["gtpu"], key(row)])
+            tcp.append(tcp_shown(row, ours[row["gtpu"], key(row)]))
             (verdicts if row["gtpu"] == "1" else plain).append((file, key(row), ok))
-    return verdicts, plain, refused
+    return verdicts, plain, refused, tcp
 
 
 class TestAllCaptures:
@@ -99,3 +118,19 @@ class TestAllCaptures:
         plain = compared[1]
         wrong = [(file, flow) for file, flow, ok in plain if not ok]
         assert len(wrong) <= len(plain) * 3 // 100, wrong
+
+
+class TestTcp:
+    """Handshake time and retransmissions are those of tshark, on all rows that have them."""
+
+    def test_the_handshake_takes_as_long(self, compared):
+        """Within 1 ms or a tenth: tshark's figure is SYN to the first acknowledgement of its sender."""
+        shown = [handshake for handshake, _ in compared[3] if handshake is not None]
+        assert len(shown) > 200
+        assert sum(shown) / len(shown) >= 0.95
+
+    def test_as_many_segments_were_sent_again(self, compared):
+        """Within one segment: tshark tells retransmissions from late ones by rules of its own."""
+        shown = [retrans for _, retrans in compared[3] if retrans is not None]
+        assert len(shown) > 700
+        assert sum(shown) / len(shown) >= 0.95
