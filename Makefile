@@ -2,6 +2,7 @@
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
 # make fresh   both of the first two inside a minimal Debian made for the purpose
+# make fuzz    N damaged packets through the kernel program and an independent parser (N=100000 SEED=1)
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
 APT_CHECK := clang-format
 
-.PHONY: help demo test check setup doctor fresh pins clean
+.PHONY: help demo test fuzz check setup doctor fresh pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -39,6 +40,9 @@ demo: doctor
 
 test: doctor
 	@$(BIN)/python -m pytest $(TESTS)
+
+fuzz: doctor
+	@$(BIN)/python -m tests.kernel.fuzz --packets $(or $(N),100000) --seed $(or $(SEED),1)
 
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)
