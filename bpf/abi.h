@@ -156,17 +156,17 @@ _Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
 
 struct tcp_state {
 	__u64 probe_ns[2]; /* when the outstanding RTT probe passed; 0: none */
-	__u64 syn_ns;
-	__u64 synack_ns;
-	__u32 max_seq[2]; /* sequence number after the last byte seen */
-	__u32 probe[2];	  /* TSval, or the acknowledgement number, that answers the probe */
-	__u8 seen[2];	  /* bits of enum tcp_seen */
-	__u8 syn_dir;	  /* direction of the first SYN */
+	__u64 syn_ns;	   /* of the last SYN; 0 once the handshake is over */
+	__u64 synack_ns;   /* of the first answer to it */
+	__u32 max_seq[2];  /* sequence number after the last byte seen */
+	__u32 probe[2];	   /* TSval, or the acknowledgement number, that answers the probe */
+	__u8 seen[2];	   /* bits of enum tcp_seen */
+	__u8 syn_dir;	   /* direction of the last SYN */
 	__u8 pad[13];
 };
 _Static_assert(sizeof(struct tcp_state) == 64, "tcp_state is ABI");
 
-enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4 };
+enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4, TCP_AGAIN = 8 };
 
 struct rtp_state {
 	__u32 ssrc[2];
@@ -223,7 +223,8 @@ struct flow {
 	__u8 address_b[16];
 	__u8 first_dir; /* direction of the first packet */
 	__u8 gtpu;	/* 1: seen in a tunnel */
-	__u8 pad1[6];
+	__u8 pad1[2];
+	__u32 connect_us;     /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
 	__u32 early_bytes[2]; /* and their bytes; both are in the counts above as well */
 };
 _Static_assert(sizeof(struct flow) == 320, "flow is ABI");
