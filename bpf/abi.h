@@ -32,7 +32,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(not_ip, "neither IPv4 nor IPv6")                                                                             \
 	X(ip_truncated, "packet ends inside its outer IP header")                                                      \
 	X(ip_malformed, "outer IP version, header or total length is wrong")                                           \
-	X(ip_ext_too_long, "more than six IPv6 extension headers")                                                     \
+	X(ip_ext_too_long, "more than six IPv6 extension headers, or they reach past byte 1023 of the frame")          \
 	X(l4_truncated, "packet ends inside its transport header")                                                     \
 	X(outer_fragment, "later fragment of an outer packet, no ports")                                               \
 	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")                                                      \
@@ -40,7 +40,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")                                           \
 	X(gtpu_length, "GTP-U length field is larger than its datagram")                                               \
 	X(gtpu_ext_malformed, "extension header of length zero or past the end")                                       \
-	X(gtpu_ext_too_long, "more than eight extension headers")                                                      \
+	X(gtpu_ext_too_long, "more than eight extension headers, or they reach past byte 1023 of the frame")           \
 	X(gtpu_echo_request, "message 1")                                                                              \
 	X(gtpu_echo_response, "message 2")                                                                             \
 	X(gtpu_error_indication, "message 26")                                                                         \
@@ -52,7 +52,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(inner_not_ip, "user data is neither IPv4 nor IPv6")                                                          \
 	X(inner_truncated, "user data ends inside its IP header")                                                      \
 	X(inner_malformed, "inner IP version, header or total length is wrong")                                        \
-	X(inner_ext_too_long, "more than six inner IPv6 extension headers")                                            \
+	X(inner_ext_too_long, "more than six inner IPv6 extension headers, or past byte 1023 of the frame")            \
 	X(inner_l4_truncated, "user data ends inside its transport header")                                            \
 	X(inner_fragment, "later fragment of an inner packet")                                                         \
 	X(counted, "packets counted for a flow")                                                                       \

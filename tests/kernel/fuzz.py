@@ -1,4 +1,4 @@
-"""Damaged packets through the kernel programs and their twin, as many as asked.
+"""Generated and damaged packets through the kernel programs and their twin, as many as asked.
 
 ``python -m tests.kernel.fuzz --packets 1000000 --seed 29281`` prints each frame on which the two disagree, as hex with
 what both say, and then exits 1. The same seed makes the same frames; each goes to one role, in turn.
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle
 
-from tests.kernel.mutate import damaged
+from tests.kernel.mutate import anything
 from tests.kernel.rig import TABLES, Outcome, Rig
 from tests.kernel.twin import Truth, observe
 
@@ -31,7 +31,7 @@ def complaint(frame: bytes, role: str, truth: Truth, outcome: Outcome) -> str:
 
 def disagreements(rig: Rig, count: int, seed: int, met: Counter[str]) -> Iterator[tuple[int, str]]:
     """Run *count* frames; yield (frames so far, complaint or "") for each, and count the reasons in *met*."""
-    for number, (frame, role) in enumerate(zip(damaged(seed, count), cycle(ROLES), strict=False), 1):
+    for number, (frame, role) in enumerate(zip(anything(seed, count), cycle(ROLES), strict=False), 1):
         outcome = rig.run(frame, role)
         if outcome.flow is not None:
             rig.forget()

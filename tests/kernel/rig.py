@@ -11,7 +11,6 @@ from ipaddress import IPv6Address
 from typing import Any
 
 import numpy as np
-from bcc.libbcc import lib
 
 from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane, TunnelRow
@@ -64,6 +63,8 @@ class Rig:
     def _read_stats(self) -> list[int]:
         """Return the counters of the replayed port, as `DataPlane.read_counters` does for all ports, but at once."""
         slot = ctypes.c_int(0)
+        from bcc.libbcc import lib  # the data plane prepares the ground for bcc
+
         failed = lib.bpf_lookup_elem(
             self.plane._bpf["stats"].map_fd, ctypes.byref(slot), ctypes.c_void_p(self._stats.ctypes.data)
         )

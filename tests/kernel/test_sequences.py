@@ -106,7 +106,7 @@ class TestHandshake:
         assert pair(flow["rtt_n"]) == (0, 0)
 
     def test_a_syn_ack_after_the_handshake_answers_nothing(self, rig: Rig) -> None:
-        """A server that missed the ACK sends its SYN-ACK again; the client acknowledges it again (RFC 9293, 3.10.7.4)."""
+        """A server that missed the ACK sends its SYN-ACK again, and has another ACK (RFC 9293, 3.10.7.4)."""
         flow = play(rig, (0, SYN), (30, SYN_ACK), (50, ACK), (1250, SYN_ACK), (1270, ACK))
 
         assert pair(flow["handshake_us"]) == (30_000, 20_000)
