@@ -126,6 +126,26 @@ struct ue_key {
 };
 _Static_assert(sizeof(struct ue_key) == 20, "ue_key is ABI");
 
+/* Two tunnel ends, named by who sends the echo request. */
+struct path_key {
+	__u8 from[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u8 to[16];
+};
+_Static_assert(sizeof(struct path_key) == 32, "path_key is ABI");
+
+struct path {
+	__u64 last_ns;
+	__u64 rtt_sum_us;
+	__u32 rtt_n;
+	__u32 rtt_min_us;
+	__u32 rtt_last_us;
+	__u32 requests;
+	__u32 responses;
+	__u32 error_indications; /* sent by `from` */
+	__u8 pad[24];
+};
+_Static_assert(sizeof(struct path) == 64, "path is ABI");
+
 struct policy {
 	__u8 action; /* enum snf_action */
 	__u8 pad;
@@ -224,7 +244,7 @@ struct flow {
 	__u8 first_dir; /* direction of the first packet */
 	__u8 gtpu;	/* 1: seen in a tunnel */
 	__u8 pad1[2];
-	__u32 connect_us;     /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
+	__u32 connect_us;     /* SYN to the first ACK of its sender: both sides of the handshake; 0: not seen */
 	__u32 early_bytes[2]; /* and their bytes; both are in the counts above as well */
 };
 _Static_assert(sizeof(struct flow) == 320, "flow is ABI");

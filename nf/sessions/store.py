@@ -104,6 +104,7 @@ class BindingStore:
         self._by_index: dict[int, Binding] = {}
         self._tunnels: dict[_TunnelKey, Binding] = {}
         self._past: dict[_TunnelKey, deque[Binding]] = {}
+        self._past_order: deque[_TunnelKey] = deque()
         self._ues: dict[_UeKey, Binding] = {}
         self._by_imsi: dict[str, dict[int, Binding]] = {}
         self._gone: deque[tuple[float, _TunnelKey, Binding]] = deque()
@@ -310,6 +311,14 @@ class BindingStore:
         del self._tunnels[key]
         binding.held_until_s[key] = at_s
         self._past.setdefault(key, deque(maxlen=16)).append(binding)
+        self._past_order.append(key)
+        while len(self._past_order) > 2 * self._capacity:  # what is asked about the past is recent
+            oldest = self._past_order.popleft()
+            held = self._past.get(oldest)
+            if held:
+                held.popleft()
+            if not held:
+                self._past.pop(oldest, None)
         return [DropTunnel(*key)]
 
     def _may_take(self, taker: Binding, holder: Binding) -> bool:
