@@ -244,7 +244,7 @@ struct flow {
 	__u8 first_dir; /* direction of the first packet */
 	__u8 gtpu;	/* 1: seen in a tunnel */
 	__u8 pad1[2];
-	__u32 connect_us;     /* SYN to the first ACK of its sender: both sides of the handshake; 0: not seen */
+	__u32 connect_us;     /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
 	__u32 early_bytes[2]; /* and their bytes; both are in the counts above as well */
 };
 _Static_assert(sizeof(struct flow) == 320, "flow is ABI");

@@ -173,7 +173,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
         "name": name,
         "retrans_fwd": retrans[fwd],
         "retrans_rev": retrans[rev],
-        "rtt_handshake_ms": round(connect_us / 1e3, 3) if connect_us else "",
+        "rtt_handshake_ms": connect_us / 1e3 if connect_us else "",
         "rtt_min_ms": round(sum(floors) / 1e3, 3) if floors else "",
         "rtt_n": flow.get("rtt_n", ""),
         "frags": flow.get("frags", ""),
