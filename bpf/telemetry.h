@@ -55,6 +55,12 @@ static __always_inline void rtt_sample(struct flow *f, u32 d, u64 ns)
 		f->rtt_epoch_min_us[d] = us;
 }
 
+/* At least one microsecond: zero says that it was not seen. */
+static __always_inline u32 handshake_us(u64 ns)
+{
+	return ns < NS_PER_US ? 1 : ns / NS_PER_US;
+}
+
 /* The handshake times both sides once (SYN to SYN-ACK, SYN-ACK to ACK) and the whole (SYN to ACK), which a
  * probe that sees one direction only has as well. The last SYN counts, and the first SYN-ACK that answers it.
  * The answer to one that was sent twice is ambiguous and times no side (RFC 6298, 3). */
@@ -77,15 +83,15 @@ static __always_inline void tcp_handshake(struct scratch *s, struct flow *f, u32
 			t->synack_ns = s->now_ns;
 			since = s->now_ns - t->syn_ns;
 			if (!(t->seen[o] & TCP_AGAIN)) {
-				f->handshake_us[o] = since / NS_PER_US;
+				f->handshake_us[o] = handshake_us(since);
 				rtt_sample(f, o, since);
 			}
 		}
 	} else if (t->syn_ns && t->syn_dir == d && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
-		f->connect_us = (s->now_ns - t->syn_ns) / NS_PER_US;
+		f->connect_us = handshake_us(s->now_ns - t->syn_ns);
 		since = s->now_ns - t->synack_ns;
 		if (t->synack_ns && !(t->seen[o] & TCP_AGAIN)) {
-			f->handshake_us[o] = since / NS_PER_US;
+			f->handshake_us[o] = handshake_us(since);
 			rtt_sample(f, o, since);
 		}
 		t->syn_ns = t->synack_ns = 0; /* a later SYN-ACK is a copy, and answers nothing */

@@ -97,6 +97,13 @@ class TestHandshake:
 
         assert int(flow["connect_us"]) == 50_000
 
+    def test_no_time_at_all_is_a_microsecond(self, rig: Rig) -> None:
+        """Zero says that nothing was seen; captures with a coarse clock have handshakes of no time."""
+        flow = play(rig, (0, SYN), (0, SYN_ACK), (0, ACK))
+
+        assert pair(flow["handshake_us"]) == (1, 1)
+        assert int(flow["connect_us"]) == 1
+
     def test_one_direction_is_enough_for_the_whole(self, rig: Rig) -> None:
         """The client sends its ACK when the SYN-ACK came (RFC 9293, 3.5, figure 6), wherever that passed."""
         flow = play(rig, (0, SYN), (50, ACK))

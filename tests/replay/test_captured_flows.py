@@ -23,8 +23,8 @@ COPIES = "tshark counts the copies of each packet in the tunnels of this capture
 NO_PORTS = "its first fragment ends inside the TCP header: tshark reads the ports after reassembly, and we have none"
 RETRANSMISSIONS = {  # (file, port of the source): why tshark's number is not ours
     ("ndpi__android.pcap", "36888"): (
-        "two holes are filled one round trip (29 ms) after the UE reported them by SACK, so they were lost; tshark has "
-        "out of order, because it allows for the handshake's 333 ms"
+        "two holes are filled a round trip (29 ms) after the UE reported them by SACK, so they were lost; tshark has "
+        "them out of order, because it allows for the handshake's 333 ms"
     ),
     ("ndpi__fuzz-2006-06-26-2594.pcap", "2720"): "its bytes are damaged on purpose, sequence numbers among them",
     ("ndpi__fuzz-2006-06-26-2594.pcap", "58657"): "its header length is damaged: it has no ports to trust",
