@@ -2,6 +2,7 @@
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
 # make fuzz    N=1000000 packets through the kernel programs and their twin, SEED= others
+# make bench   figures of speed as ratios of one run, with their goals
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make pins    resolve the versions of constraints/ anew
 
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
 APT_CHECK := clang-format
 
-.PHONY: help demo test check fuzz setup doctor fresh pins clean
+.PHONY: help demo test check bench fuzz setup doctor fresh pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -40,6 +41,9 @@ demo: doctor
 
 test: doctor
 	@$(BIN)/python -m pytest $(TESTS)
+
+bench: doctor
+	@$(BIN)/python -m bench
 
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)
