@@ -146,7 +146,10 @@ class N4Listener:
             self._counted["n4_frames_dropped"] += struct.unpack("@II", statistics)[1]
         except OSError:
             pass  # closed
-        return self._counted + self.udp.counters + self.tracker.counters
+        total: Counter[str] = Counter()
+        for counted in (self._counted, self.udp.counters, self.tracker.counters):
+            total.update(dict(counted))  # of a copy: the thread may be adding a name
+        return total
 
     def start(self) -> None:
         """Begin to listen."""
