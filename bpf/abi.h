@@ -67,7 +67,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
-	X(event_ring_full, "flow events lost because the ring was full")                                               \
+	X(event_ring_full, "flow events that found the ring full; a flow is told again with its next packet")          \
 	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
@@ -99,7 +99,12 @@ struct control {
 	__u32 generation; /* changes when a tunnel or UE address changed its session */
 	__u32 epoch;	  /* number of the current interval; a change resets minima and maxima */
 	__u32 split_legs; /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
-	__u32 pad[9];
+	__u32 seed;   /* of the hash that tells IPv6 flows with one key apart; secret, so that nobody can aim at it */
+	__u32 reader; /* one value of FLOW_READER: who has to be told of each flow once */
+	__u32 tick_at_us;  /* low half of the time of `tick` */
+	__u64 tick;	   /* number of a tick of the kernel */
+	__u64 tick_us_q20; /* length of a tick in 2^-20 us */
+	__u64 tick_ns;	   /* the kernel's time of `tick` */
 };
 _Static_assert(sizeof(struct control) == 64, "control is ABI");
 
@@ -147,8 +152,8 @@ struct path {
 _Static_assert(sizeof(struct path) == 64, "path is ABI");
 
 struct policy {
-	__u8 action; /* enum snf_action */
-	__u8 pad;
+	__u8 action;	   /* enum snf_action */
+	__u8 fine;	   /* 1: packets other than TCP are timed to the microsecond, else to the kernel's tick */
 	__u16 snap_length; /* bytes, truncate only */
 };
 _Static_assert(sizeof(struct policy) == 4, "policy is ABI");
@@ -174,17 +179,25 @@ struct verdict {
 };
 _Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
 
+/* Times within a flow are the low half of a clock in microseconds: differences hold for 35 minutes, and a live
+ * flow leaves the table after five without a packet. */
 struct tcp_state {
-	__u64 probe_ns[2]; /* when the outstanding RTT probe passed; 0: none */
-	__u64 syn_ns;	   /* of the last SYN; 0 once the handshake is over */
-	__u64 synack_ns;   /* of the first answer to it */
-	__u32 max_seq[2];  /* sequence number after the last byte seen */
-	__u32 probe[2];	   /* TSval, or the acknowledgement number, that answers the probe */
-	__u8 seen[2];	   /* bits of enum tcp_seen */
-	__u8 syn_dir;	   /* direction of the last SYN */
-	__u8 pad[13];
+	__u32 probe_us[2]; /* when the outstanding RTT probe passed; 0: none */
+	__u32 syn_us;	   /* of the last SYN; 0 once the handshake is over */
+	union {
+		__u32 synack_us; /* of the first answer to it */
+		__u32 hole_us;	 /* afterwards: when a segment last came before its predecessor */
+	};
+	__u32 max_seq[2]; /* sequence number after the last byte seen */
+	__u32 probe[2];	  /* TSval, or the acknowledgement number, that answers the probe */
+	__u32 retrans[2];
+	__u32 reordered[2];
+	__u32 connect_us; /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
+	__u8 seen[2];	  /* bits of enum tcp_seen */
+	__u8 syn_dir;	  /* direction of the last SYN */
+	__u8 pad;
 };
-_Static_assert(sizeof(struct tcp_state) == 64, "tcp_state is ABI");
+_Static_assert(sizeof(struct tcp_state) == 56, "tcp_state is ABI");
 
 enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4, TCP_AGAIN = 8 };
 
@@ -195,63 +208,69 @@ struct rtp_state {
 	__u16 max_seq[2];
 	__u8 valid[2];	/* 1: two packets in sequence were seen */
 	__u8 misses[2]; /* packets of another source in a row */
-	__u8 pad[32];
+	__u8 pad[24];
 };
-_Static_assert(sizeof(struct rtp_state) == 64, "rtp_state is ABI");
+_Static_assert(sizeof(struct rtp_state) == 56, "rtp_state is ABI");
 
 /* A flow. Index [2]: direction; a direction's fields are written by its packets only.
- * For rtt_*, [d] is the answer to packets of direction d, so the far side seen from there. */
+ * For rtt_* and handshake_us, [d] is the answer to packets of direction d, so the far side seen from there.
+ * Who talks to whom is in the key; what of it does not fit there went to user space when the flow began. */
 struct flow {
 	/* first line: every packet */
 	__u64 bytes[2]; /* inner IP total length */
-	__u64 last_ns[2];
 	__u32 packets[2];
+	__u32 last_us[2];
 	__u32 teid[2];
 	__u32 session;
 	__u32 generation;
 	__u16 app;
 	__u8 qfi[2];
-	__u8 ue_end; /* enum snf_ue_end */
-	__u8 owner;  /* enum snf_role, two bits a direction: the port that counts it */
-	__u8 handed; /* payload packets given to user space */
-	__u8 flags;  /* enum flow_flags */
+	__u8 ue_end;  /* enum snf_ue_end */
+	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-5: payloads handed over */
+	__u8 flags;   /* enum flow_flags */
+	__u8 group;   /* of subscribers: which policies hold */
+	__u64 number; /* unique for the life of the maps */
 	/* second line */
 	union {
 		struct tcp_state tcp;
 		struct rtp_state rtp;
 	};
-	/* third line */
-	__u64 rtt_sum_us[2];
-	__u32 rtt_n[2];
-	__u32 rtt_min_us[2];	   /* of the flow */
-	__u32 rtt_epoch_min_us[2]; /* of this epoch */
-	__u32 retrans[2];
-	__u32 reordered[2];
-	__u32 payload_packets[2];
-	/* fourth line */
-	__u64 gap_sum_us[2];
-	__u64 gap_sq_us2[2]; /* each gap cut at one second */
-	__u32 gap_max_us[2]; /* of this epoch */
 	__u32 handshake_us[2];
-	__u32 epoch;
-	__u32 frags;
-	__u32 early_packets[2]; /* fragments before the last of their datagram, */
-	/* fifth line: rarely */
-	__u64 first_ns;
-	__u64 number;	    /* unique for the life of the maps */
-	__u8 address_a[16]; /* IPv6 in full; IPv4 as ::ffff:a.b.c.d */
-	__u8 address_b[16];
-	__u8 first_dir; /* direction of the first packet */
-	__u8 gtpu;	/* 1: seen in a tunnel */
-	__u8 pad1[2];
-	__u32 connect_us;     /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
-	__u32 early_bytes[2]; /* and their bytes; both are in the counts above as well */
+	/* third line: inspected flows */
+	__u32 rtt_sum_us[2];
+	__u32 rtt_n[2];
+	__u32 rtt_min_us[2]; /* of this epoch */
+	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
+	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
+	__u32 gap_max_us[2]; /* of this epoch */
+	__u32 payload_packets[2];
+	__u32 check; /* IPv6: a second hash of both addresses */
+	__u16 epoch;
+	__u16 frags; /* fragments, 65535 at most */
 };
-_Static_assert(sizeof(struct flow) == 320, "flow is ABI");
+_Static_assert(sizeof(struct flow) == 192, "flow is ABI");
 
-enum flow_flags { FLOW_FINAL = 1, FLOW_BOUND_0 = 2, FLOW_BOUND_1 = 4 };
+#define SNF_GAP_TICK_US                                                                                                \
+	64 /* unit of gap_ticks: far below a millisecond of jitter, and squares of a second fit 32 bits */
 
-/* A flow began, changed its tunnel, or began again under another session. */
+enum flow_flags {
+	FLOW_FINAL = 1, /* user space has nothing more to say of its application */
+	FLOW_BOUND_0 = 2,
+	FLOW_BOUND_1 = 4,
+	FLOW_FIRST_B = 8, /* the first packet came from b */
+	FLOW_GTPU = 16,	  /* seen in a tunnel */
+	FLOW_READER = 96, /* two bits: the reader that was told of it; 0: none */
+};
+
+/* Fragments before the last of their datagram; they are in the counts of their flow as well. */
+struct early {
+	__u32 packets[2];
+	__u32 bytes[2];
+};
+_Static_assert(sizeof(struct early) == 16, "early is ABI");
+
+/* A flow began, changed its tunnel, began again under another session, or is told once more because its
+ * beginning found the ring full or another reader. */
 struct flow_event {
 	__u64 number;
 	__u64 at_ns;
@@ -267,7 +286,8 @@ struct flow_event {
 	__u8 qfi;
 	__u8 role;
 	__u8 gtpu;
-	__u8 pad[3];
+	__u8 first_dir; /* direction of the flow's first packet */
+	__u8 pad[2];
 	__u64 old_number; /* restart: the flow that ended, and what it had counted */
 	__u64 old_bytes[2];
 	__u32 old_packets[2];

@@ -49,6 +49,10 @@ struct fragment {
 };
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
 
+/* Fragments that came before the last of their datagram, by flow number. Read by a replay, whose rows show them
+ * apart. Full: the oldest leaves, and its fragments are shown with their flow. */
+BPF_TABLE("lru_hash", u64, struct early, earlies, 4096);
+
 /* Records to user space, one ring a record size; full: the record is dropped and counted. */
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
@@ -71,10 +75,8 @@ BPF_DEVMAP(tx_ports, SNF_STATS);
  * verifier forgets what it knew of a value stored here: the steps behind a loop are then
  * checked once and not once for each way out of the loop. */
 struct ip {
-	u8 src[16]; /* IPv4 as ::ffff:a.b.c.d */
+	u8 src[16]; /* of IPv4 the last four bytes only, until full_addresses() */
 	u8 dst[16];
-	u32 src4; /* IPv4 only, network order */
-	u32 dst4;
 	u32 total; /* IP total length; IPv6: 40 + payload length */
 	u32 end;   /* offset of the end of the packet by its IP header */
 	u8 proto;
@@ -88,7 +90,8 @@ struct scratch {
 	struct ip outer;
 	struct ip inner;
 	struct flow_key key;
-	u64 now_ns;
+	u64 now_ns;   /* the time, once fine is set */
+	u32 now_us;   /* its low half in microseconds, or that of the last tick */
 	u32 off;      /* offset of the next header */
 	u32 gtpu_end; /* offset of the end of the GTP-U message */
 	u32 teid;
@@ -109,6 +112,7 @@ struct scratch {
 	u8 dir;
 	u8 role;
 	u8 verdict;
+	u8 fine;	   /* 1: the clock was asked for this packet */
 	struct flow fresh; /* a new flow is built here: it is too large for the stack */
 };
 BPF_PERCPU_ARRAY(scratch, struct scratch, 1);

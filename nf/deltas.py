@@ -16,7 +16,9 @@ from nf.flows import FlowBatch
 
 __all__ = ["FlowDeltas"]
 
-_UDP = 17
+_TCP, _UDP = 6, 17
+_FIRST_B = 8  # FLOW_FIRST_B of abi.h
+_TICK_US = 64  # SNF_GAP_TICK_US of abi.h
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 _UE_B, _UE_UNKNOWN = 1, 2  # enum snf_ue_end
 _L4 = "__anon0"  # numpy's name of the unnamed union of struct flow
@@ -45,13 +47,18 @@ class FlowDeltas:
         rows = np.flatnonzero(packets.sum(axis=1))
         now, old, known, packets, proto = flows[rows], old[rows], known[rows], packets[rows], keys["proto"][rows]
         # Without a word of the tunnel about its direction, who spoke first is taken for the UE.
-        reverse = np.where(now["ue_end"] == _UE_UNKNOWN, now["first_dir"] == 1, now["ue_end"] == _UE_B)[:, None]
+        reverse = np.where(now["ue_end"] == _UE_UNKNOWN, now["flags"] & _FIRST_B > 0, now["ue_end"] == _UE_B)[:, None]
 
         def ordered(values: NDArray[Any]) -> NDArray[Any]:
             return np.where(reverse, values[:, ::-1], values)
 
         def grown(name: str) -> NDArray[Any]:
             return ordered(now[name] - old[name])
+
+        tcp, tcp_before, is_tcp = now[_L4]["tcp"], old[_L4]["tcp"], (proto == _TCP)[:, None]
+
+        def of_tcp(name: str) -> NDArray[Any]:
+            return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
 
         is_rtp = (now[_L4]["rtp"]["valid"] > 0) & (proto == _UDP)[:, None]
 
@@ -71,15 +78,15 @@ class FlowDeltas:
             octets=grown("bytes"),
             packets=ordered(packets.astype(np.uint64)),
             payload_packets=grown("payload_packets").astype(np.uint64),
-            retrans=grown("retrans"),
-            reordered=grown("reordered"),
+            retrans=of_tcp("retrans"),
+            reordered=of_tcp("reordered"),
             rtt_n=grown("rtt_n"),
-            rtt_sum_us=grown("rtt_sum_us"),
-            rtt_min_us=ordered(np.where(now["rtt_epoch_min_us"] == _NO_RTT, 0, now["rtt_epoch_min_us"])),
+            rtt_sum_us=grown("rtt_sum_us").astype(np.uint64),
+            rtt_min_us=ordered(np.where(now["rtt_min_us"] == _NO_RTT, 0, now["rtt_min_us"])),
             handshake_us=ordered(np.where(now["handshake_us"] == old["handshake_us"], 0, now["handshake_us"])),
             gap_n=ordered(gaps.astype(np.uint32)),
-            gap_sum_us=grown("gap_sum_us"),
-            gap_sq_us2=grown("gap_sq_us2"),
+            gap_sum_us=grown("gap_ticks").astype(np.uint64) * _TICK_US,
+            gap_sq_us2=grown("gap_ticks2").astype(np.uint64) * _TICK_US**2,
             gap_max_us=ordered(now["gap_max_us"]),
             rtp_expected=rtp("expected").astype(np.uint32),
             rtp_received=rtp("received").astype(np.uint32),

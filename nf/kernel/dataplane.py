@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import mmap
-from collections.abc import Iterable, Mapping
+import secrets
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -29,9 +31,11 @@ __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_b
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
 
 _NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
+_CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
 _PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
 _MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
+_READER = 32  # of FLOW_READER in abi.h: the first of its three values
 _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
 
 
@@ -107,11 +111,12 @@ class DataPlane:
             raise Unsupported(
                 "The module bcc is another project's.", "Run: pip uninstall bcc; apt-get install python3-bpfcc"
             )
+        self._replay = replay
         self._bpf = self._compile(limits, replay)
         self.counters = source.counters()
         self._fds = {
             name: self._bpf[name].map_fd
-            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths")
+            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths", "earlies")
         }
         self._types = {
             "event": np.dtype(self._bpf["event_type"].Leaf),
@@ -125,6 +130,7 @@ class DataPlane:
             "policy": np.dtype(self._bpf["policies"].Leaf),
             "path_key": np.dtype(self._bpf["paths"].Key),
             "path": np.dtype(self._bpf["paths"].Leaf),
+            "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
         self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
@@ -134,6 +140,8 @@ class DataPlane:
         self._control["next_flow"] = 1
         self._control["epoch"] = 1
         self._control["split_legs"] = split_legs
+        self._control["seed"] = 0 if replay else secrets.randbits(32)
+        self._control["reader"] = _READER
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._instances: dict[str, int] = {"": 0}
@@ -142,6 +150,8 @@ class DataPlane:
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
         self._load("snf_handoff", tail=0)
+        self.set_policies({})
+        self._measure_tick()
         if replay:
             self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
 
@@ -170,6 +180,22 @@ class DataPlane:
             table[table.Key(tail)] = table.Leaf(program.fd)
         return program
 
+    def _measure_tick(self) -> None:
+        """Tell the programs how long a tick of the kernel is and what time one had (flow.h, the clock)."""
+        length_ns = time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9  # TICK_NSEC
+        ask = syscall.TestRun(self._load("snf_tick").fd, 64)
+        readings = []
+        for _ in range(3):  # when a tick falls between its number and its time, the time is that of the next
+            ask(bytes(14))
+            readings.append((int(self._control["tick"][0]), int(self._control["tick_ns"][0])))
+        tick, at_ns = min(readings, key=lambda r: r[1] - r[0] * length_ns)
+        self._control["tick"], self._control["tick_at_us"] = tick, at_ns // 1000 & 0xFFFF_FFFF
+        self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
+
+    def program(self, role: Role | None) -> int:
+        """Return the file descriptor of the program of *role* (None: any)."""
+        return int(self._load(_PROGRAM[role]).fd)
+
     def run(self, frame: bytes, at_ns: int, role: Role | None = None) -> int:
         """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
 
@@ -178,7 +204,7 @@ class DataPlane:
         self._clock[0] = at_ns
         run = self._runs.get(role)
         if run is None:
-            run = self._runs[role] = syscall.TestRun(self._load(_PROGRAM[role]).fd, MAX_FRAME + 64)
+            run = self._runs[role] = syscall.TestRun(self.program(role), MAX_FRAME + 64)
         return run(frame)
 
     # -- interfaces -------------------------------------------------------
@@ -385,9 +411,14 @@ class DataPlane:
         """Begin an interval: minima and maxima start anew."""
         self._control["epoch"] += 1
 
-    def set_policies(self, policies: Mapping[int, tuple[Action, int]]) -> None:
-        """Write (action, snap length) by application number; all others are inspected."""
+    def set_policies(self, policies: Mapping[int, tuple[Action, int]], coarse: Collection[int] = ()) -> None:
+        """Write (action, snap length) by application number; all others are inspected.
+
+        The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
+        """
         values = np.zeros(len(self._bpf["policies"]), self._types["policy"])
+        values["fine"] = 1
+        values["fine"][list(coarse)] = 0
         for app, (action, snap) in policies.items():
             values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
         syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
@@ -406,6 +437,15 @@ class DataPlane:
     def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Return (keys, flows) of all flows in the table."""
         return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+
+    def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
+        """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""
+        keys, values = syscall.read_map(self._fds["earlies"], np.dtype(np.uint64), self._types["early"], 4096)
+        return {int(k): (v["packets"].tolist(), v["bytes"].tolist()) for k, v in zip(keys, values, strict=True)}
+
+    def now_ns(self) -> int:
+        """Return the time of the programs' clock: in a replay that of the packet before, else the kernel's."""
+        return int(self._clock[0]) if self._replay else time.monotonic_ns()
 
     def drop_flows(self, keys: NDArray[np.void]) -> None:
         """Delete flows that ended."""

@@ -100,7 +100,7 @@ class TestRun:
 
 
 def read_map(
-    fd: int, key: np.dtype[np.void], value: np.dtype[np.void], step: int = 65_536
+    fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 65_536
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """Return all (keys, values) of a hash map, *step* a call; entries that move meanwhile may be missed."""
     keys_out, values_out = [], []
