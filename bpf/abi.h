@@ -68,6 +68,8 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(handed_off_octets, "bytes of these records")                                                                 \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
 	X(event_ring_full, "flow events that found the ring full; a flow is told again with its next packet")          \
+	X(chunks, "request-answer pairs told to user space")                                                           \
+	X(chunk_ring_full, "request-answer pairs lost because the ring was full")                                      \
 	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
@@ -153,10 +155,15 @@ _Static_assert(sizeof(struct path) == 64, "path is ABI");
 
 struct policy {
 	__u8 action;	   /* enum snf_action */
-	__u8 fine;	   /* 1: packets other than TCP are timed to the microsecond, else to the kernel's tick */
+	__u8 keep;	   /* bits of enum policy_keep */
 	__u16 snap_length; /* bytes, truncate only */
 };
 _Static_assert(sizeof(struct policy) == 4, "policy is ABI");
+
+enum policy_keep {
+	KEEP_FINE = 1,	 /* packets other than TCP are timed to the microsecond, else to the kernel's tick */
+	KEEP_DETAIL = 2, /* struct detail */
+};
 
 /* 16 bytes, so that the value behind it begins on a cache line. Addresses and ports in network order. */
 struct flow_key {
@@ -268,6 +275,46 @@ struct early {
 	__u32 bytes[2];
 };
 _Static_assert(sizeof(struct early) == 16, "early is ABI");
+
+/* What media flows keep as well, by flow number. Down and up are as seen from the UE. */
+struct detail {
+	__u32 down_sizes[6]; /* packets by payload length: below 128, 306, 700, 1100, 1350 bytes, and above */
+	__u32 up_sizes[4];   /* below 100, 300, 700 bytes, and above */
+	__u32 slot;	     /* number of the newest slot of 100 ms: clock in microseconds / 100000 */
+	__u16 peak;	     /* of this epoch: the fullest slot before the newest, in 128 bytes */
+	__u16 busy;	     /* of this epoch: slots with a downlink packet */
+	__u16 slots[12];     /* downlink bytes / 128 of the last slots, by slot number modulo 12 */
+	__u16 epoch;
+	__u16 last_length[3]; /* of the last video packets */
+	__u32 frames;	      /* ended */
+	__u32 packet_us;      /* last packet of the frame that is open */
+	__u32 frame_end_us;   /* end of the frame before */
+	__u32 frame_gap_us;   /* mean distance of frame ends */
+	__u32 frozen_ms;      /* sum of the distances that were far above it */
+	__u32 request_us;     /* the chunk that is open: its request, */
+	__u32 first_us;	      /* first and last packet of the answer; 0: none yet */
+	__u32 last_us;
+	__u32 chunk_bytes;
+	__u32 chunk_packets;
+	__u16 request_length;
+	__u16 chunks; /* closed and large enough */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct detail) == 128, "detail is ABI");
+
+/* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
+struct chunk {
+	__u64 number; /* of the flow */
+	__u32 request_us;
+	__u32 first_us;
+	__u32 last_us;
+	__u32 bytes; /* transport payload */
+	__u32 packets;
+	__u32 idle_us; /* from the end of the answer before to this request; 0: there was none */
+	__u16 request_length;
+	__u8 pad[6];
+};
+_Static_assert(sizeof(struct chunk) == 40, "chunk is ABI");
 
 /* A flow began, changed its tunnel, began again under another session, or is told once more because its
  * beginning found the ring full or another reader. */

@@ -32,6 +32,10 @@ BPF_ARRAY(policies, struct policy, SNF_APPS);
  * Full: the least recently used flow leaves and what was not read of it is lost. */
 BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, MAX_FLOWS);
 
+/* More about media flows, by flow number. Written by the packet path, read with the flows. Full: the one that was
+ * quiet for the longest leaves, and begins anew with its next packet. */
+BPF_TABLE("lru_hash", u64, struct detail, details, MAX_DETAILS);
+
 /* Answers of user space about flows, read while a flow waits for one. */
 BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, MAX_VERDICTS);
 
@@ -56,6 +60,7 @@ BPF_TABLE("lru_hash", u64, struct early, earlies, 4096);
 /* Records to user space, one ring a record size; full: the record is dropped and counted. */
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
+BPF_RINGBUF_OUTPUT(chunks, CHUNK_PAGES);
 
 /* GTP-U paths between tunnel ends. Written by the packet path, read for operational state. Full: the path
  * that was silent longest leaves. */
@@ -125,5 +130,6 @@ BPF_PROG_ARRAY(next_program, 4);
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);
 BPF_ARRAY(payload_type, struct payload, 1);
+BPF_ARRAY(chunk_type, struct chunk, 1);
 
 #endif

@@ -4,7 +4,7 @@
 #ifndef SNF_PATH_H
 #define SNF_PATH_H
 
-#include "telemetry.h"
+#include "detail.h"
 
 static __always_inline struct path *path_of(struct path_key *k)
 {

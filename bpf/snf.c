@@ -48,16 +48,18 @@ static __always_inline u32 wanted(struct scratch *s, struct flow *f)
 	return s->inner.proto == PROTO_TCP || s->inner.proto == PROTO_UDP;
 }
 
-static __always_inline void inspect(void *data, void *end, struct scratch *s, struct control *c, struct flow *f, u32 d,
-				    u32 fine)
+static __always_inline void inspect(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
+				    struct flow *f, u32 d, u32 keep)
 {
 	if ((u16)f->epoch != (u16)c->epoch)
 		new_epoch(f, c->epoch);
-	if (fine && s->inner.proto != PROTO_TCP)
+	if (keep & KEEP_FINE && s->inner.proto != PROTO_TCP)
 		fine_clock(s, c);
 	count_gap(f, d, s->now_us);
 	if (s->payload_length)
 		f->payload_packets[d]++;
+	if (keep & KEEP_DETAIL)
+		count_detail(s, c, f, st, keep);
 	if (s->inner.fragment == FRAGMENT_LATER) /* its transport header was in the first */
 		return;
 	if (s->inner.proto == PROTO_TCP && s->sport | s->dport)
@@ -104,7 +106,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	if (!policy)
 		return 0;
 	if (policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE)
-		inspect(data, end, s, c, f, d, policy->fine);
+		inspect(data, end, s, c, st, f, d, policy->keep);
 	if (s->inner.fragment)
 		count_fragment(s, f, d);
 	f->bytes[d] += s->inner.total;

@@ -10,6 +10,7 @@ from nf.apps.signatures import Signatures
 from nf.domains import registrable_domain
 from nf.flowbook import FlowBook
 from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.media import MediaInterval
 from nf.records import Columns
 
 __all__ = ["flow_columns"]
@@ -28,6 +29,7 @@ def flow_columns(
     flows: NDArray[np.void],
     rows: NDArray[np.intp],
     book: FlowBook,
+    media: MediaInterval,
     signatures: Signatures,
 ) -> Columns:
     """Return FLOW_COLUMNS for *rows* of an interval; names are cut to the registrable domain."""
@@ -68,4 +70,9 @@ def flow_columns(
         "rtt_access_ms": mean_ms(ACCESS),
         "rtt_core_ms": mean_ms(CORE),
         "gap_max_dl_ms": (batch.gap_max_us[rows, DOWNLINK] / 1e3).astype(np.float32),
+        "peak_dl_bps": media.column("peak_bps", batch.flow_id[rows]),
+        "frames_dl": media.column("frames", batch.flow_id[rows]),
+        "frozen_dl_ms": media.column("frozen_ms", batch.flow_id[rows]),
+        "chunks": media.column("chunks", batch.flow_id[rows]),
+        "chunk_bytes": media.column("chunk_octets", batch.flow_id[rows]),
     }

@@ -26,6 +26,7 @@ from nf.detail import flow_columns
 from nf.flowbook import FlowBook, age_us
 from nf.flows import FlowBatch
 from nf.kernel.dataplane import DataPlane, address_text
+from nf.media import Media
 from nf.privacy import Pseudonymiser
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore, is_of_ue
@@ -37,7 +38,8 @@ __all__ = ["IDLE_S", "Pipeline", "Sink"]
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
 # Classes scored by jitter: their packets are timed exactly. What has no name yet (number 0) is timed as if it were one.
-_MEDIA = ("conferencing", "voice", "gaming")
+_TIMED = ("conferencing", "voice", "gaming")
+_DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
 _FIRST_B = 8  # FLOW_FIRST_B of abi.h
@@ -79,7 +81,7 @@ class Pipeline:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
         self.namer = Namer(signatures)
-        self.book = FlowBook()
+        self.book, self.media = FlowBook(), Media()
         self.subscribers = Subscribers()
         self.action = np.zeros(len(signatures.class_of), np.uint8)
         self.rows = 0
@@ -102,11 +104,17 @@ class Pipeline:
             for app in apps:
                 if app:
                     table[app] = (policy.action, policy.snap_length)
-        media = [APP_CLASSES.index(name) for name in _MEDIA]
-        self.plane.set_policies(table, np.flatnonzero(~np.isin(self.signatures.class_of, media))[1:].tolist())
+        self.plane.set_policies(table, self._apps_outside(_TIMED), self._apps_of(_DETAILED))
         self.action = np.zeros(len(self.signatures.class_of), np.uint8)
         for app, (action, _) in table.items():
             self.action[app] = _ACTION_NUMBER[action]
+
+    def _apps_of(self, classes: Sequence[str]) -> list[int]:
+        wanted = [APP_CLASSES.index(name) for name in classes]
+        return [app for app in np.flatnonzero(np.isin(self.signatures.class_of, wanted)).tolist() if app]
+
+    def _apps_outside(self, classes: Sequence[str]) -> list[int]:
+        return sorted(set(range(1, len(self.signatures.class_of))) - set(self._apps_of(classes)))
 
     # -- names -------------------------------------------------------------
 
@@ -262,13 +270,14 @@ class Pipeline:
         flows: NDArray[np.void],
         subscriber: NDArray[np.object_],
     ) -> None:
+        media = self.media.read(self.plane)
         for who in self.sink.followed():
             mine = subscriber == who
             if not mine.any():
                 continue
             records = [r for r in out if who in r.columns["subscriber"]]
             merged = _concatenate([_of(r, who) for r in records])
-            detail = flow_columns(batch, keys, flows, np.flatnonzero(mine), self.book, self.signatures)
+            detail = flow_columns(batch, keys, flows, np.flatnonzero(mine), self.book, media, self.signatures)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
     def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], clock_ns: int) -> None:

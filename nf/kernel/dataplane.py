@@ -35,6 +35,7 @@ _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for i
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
 _PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
 _MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
+_KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
 _READER = 32  # of FLOW_READER in abi.h: the first of its three values
 _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
 
@@ -116,7 +117,7 @@ class DataPlane:
         self.counters = source.counters()
         self._fds = {
             name: self._bpf[name].map_fd
-            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths", "earlies")
+            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths", "earlies", "details")
         }
         self._types = {
             "event": np.dtype(self._bpf["event_type"].Leaf),
@@ -130,6 +131,8 @@ class DataPlane:
             "policy": np.dtype(self._bpf["policies"].Leaf),
             "path_key": np.dtype(self._bpf["paths"].Key),
             "path": np.dtype(self._bpf["paths"].Leaf),
+            "detail": np.dtype(self._bpf["details"].Leaf),
+            "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
             "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
@@ -144,6 +147,7 @@ class DataPlane:
         self._control["reader"] = _READER
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
+        self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
         self._instances: dict[str, int] = {"": 0}
         self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
         self._attached: dict[str, Attached] = {}
@@ -411,14 +415,21 @@ class DataPlane:
         """Begin an interval: minima and maxima start anew."""
         self._control["epoch"] += 1
 
-    def set_policies(self, policies: Mapping[int, tuple[Action, int]], coarse: Collection[int] = ()) -> None:
+    def set_policies(
+        self,
+        policies: Mapping[int, tuple[Action, int]],
+        coarse: Collection[int] = (),
+        detailed: Collection[int] = (),
+    ) -> None:
         """Write (action, snap length) by application number; all others are inspected.
 
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
+        Flows of *detailed* ones keep a ``struct detail``.
         """
         values = np.zeros(len(self._bpf["policies"]), self._types["policy"])
-        values["fine"] = 1
-        values["fine"][list(coarse)] = 0
+        values["keep"] = _KEEP_FINE
+        values["keep"][list(coarse)] = 0
+        values["keep"][list(detailed)] |= _KEEP_DETAIL
         for app, (action, snap) in policies.items():
             values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
         syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
@@ -459,6 +470,15 @@ class DataPlane:
         """Return the payload records since the last call (``struct payload``)."""
         return self._payloads.read()
 
+    def read_chunks(self) -> NDArray[np.void]:
+        """Return the request-answer pairs since the last call (``struct chunk``)."""
+        return self._chunks.read()
+
+    def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
+        """Return (flow numbers, ``struct detail``) of the media flows."""
+        keys, values = syscall.read_map(self._fds["details"], np.dtype(np.uint64), self._types["detail"], 16_384)
+        return keys.astype(np.uint64), values
+
     def read_paths(self) -> list[Path]:
         """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
         keys, values = syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)
@@ -494,6 +514,7 @@ class DataPlane:
             self.detach(name)
         self._events.close()
         self._payloads.close()
+        self._chunks.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._bpf.cleanup()
