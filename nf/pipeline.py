@@ -186,13 +186,10 @@ class Pipeline:
         self.plane.new_epoch()
         self.drain()  # after the table: then the book knows each flow that is in it
         clock_ns = self.plane.now_ns()
-        order = np.argsort(flows["number"])
-        keys, flows = keys[order], flows[order]
         if self._last_s is None:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(begun, now_s)
-        names = self.book.apps(flows["number"])
-        batch, rows = self._deltas.update(keys, flows, names, (self._last_s, now_s))
+        batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
         self.book.seen(flows, rows, clock_ns)
         self._last_s = now_s
         out: list[RecordBatch] = []

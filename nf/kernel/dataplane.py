@@ -148,6 +148,7 @@ class DataPlane:
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
+        self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
         self._attached: dict[str, Attached] = {}
@@ -446,8 +447,8 @@ class DataPlane:
     # -- what the programs tell -------------------------------------------
 
     def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Return (keys, flows) of all flows in the table."""
-        return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+        """Return (keys, flows) of all flows in the table; the call after the next one overwrites them."""
+        return self._flows.read()
 
     def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
         """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""
