@@ -107,8 +107,11 @@ struct control {
 	__u64 tick;	   /* number of a tick of the kernel */
 	__u64 tick_us_q20; /* length of a tick in 2^-20 us */
 	__u64 tick_ns;	   /* the kernel's time of `tick` */
+	__u32 abi;	   /* of the process that made the maps: another one takes them over when it has the same */
+	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
+	__u32 pad[14];
 };
-_Static_assert(sizeof(struct control) == 64, "control is ABI");
+_Static_assert(sizeof(struct control) == 128, "control is ABI");
 
 /* Receiving end of a tunnel: the TEID alone is not unique (TS 29.281, 5.1). */
 struct tunnel_key {

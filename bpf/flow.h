@@ -318,6 +318,10 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 	if (s->side != SIDE_UNKNOWN)
 		side = s->side;
 	f->generation = c->generation;
+	if (f->session < c->first_session) {
+		f->session = 0;
+		f->flags &= ~(FLOW_BOUND_0 | FLOW_BOUND_1);
+	}
 	if (session ? f->session && session != f->session : f->session && !moved && f->flags & bound) {
 		flow_restart(s, c, st, f, session, side);
 		return;

@@ -10,6 +10,13 @@
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
 
+#ifdef XDP_FRAGS /* the kernel takes frames of several buffers; all headers are in the first */
+static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; bcc 0.24 has no name for it */
+#define FRAME_LENGTH(ctx, data, end) xdp_get_buff_len(ctx)
+#else
+#define FRAME_LENGTH(ctx, data, end) ((end) - (data))
+#endif
+
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
 
@@ -170,7 +177,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	if (!st)
 		return XDP_PASS;
 	st->n[SNF_C_frames]++;
-	st->n[SNF_C_octets] += end - data;
+	st->n[SNF_C_octets] += FRAME_LENGTH(ctx, data, end);
 	type = parse_l2(data, end, &off, &why);
 	if (type != ETH_IPV4 && type != ETH_IPV6)
 		goto reason;

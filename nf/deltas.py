@@ -34,6 +34,10 @@ class FlowDeltas:
         self._numbers: NDArray[np.uint64] = np.zeros(0, np.uint64)  # of `_before`, sorted
         self._order: NDArray[np.intp] = np.zeros(0, np.intp)
 
+    def begin(self, flows: NDArray[np.void]) -> None:
+        """Let the next update compare with this snapshot."""
+        self._active(flows)
+
     def update(
         self,
         keys: NDArray[np.void],

@@ -66,7 +66,7 @@ class Service:
     def _build(self, settings: Settings) -> None:
         """Make data plane, store and pipeline of the sizes that the settings say."""
         self.plane = DataPlane(settings.limits)
-        self.store = BindingStore(settings.limits.sessions)
+        self.store = BindingStore(settings.limits.sessions, self.plane.first_session)
         self.pipeline = Pipeline(
             self.plane,
             Signatures.load(settings.applications),
@@ -110,7 +110,7 @@ class Service:
             log.warning("the table sizes take effect at the next start")
             return []
         with self._pipeline_lock, self._tables:
-            self.plane.close()
+            self.plane.close(leave_behind=True)
             self._build(replace(self.settings, limits=new))
         return []
 
@@ -158,10 +158,16 @@ class Service:
 
     def _apply_interfaces(self, old: tuple[Interface, ...], new: tuple[Interface, ...]) -> Sequence[_Undo]:
         was, will = {i.name: i for i in old}, {i.name: i for i in new}
-        gone = [i for n, i in was.items() if will.get(n) != i]
-        come = [i for n, i in will.items() if was.get(n) != i]
+        gone = [i for n, i in was.items() if n not in will]
+        come = [i for n, i in will.items() if n not in was]
         done: list[_Undo] = []
         try:
+            for interface in (i for n, i in will.items() if was.get(n, i) != i):
+                if self._change(was[interface.name], interface):
+                    done.append(lambda i=interface: self._change(i, was[i.name]))  # type: ignore[misc]
+                else:
+                    gone.append(was[interface.name])
+                    come.append(interface)
             for interface in gone:
                 self._detach(interface)
                 done.append(lambda i=interface: self._attach(i))  # type: ignore[misc]
@@ -173,7 +179,12 @@ class Service:
                 inverse()
             path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
             raise BadSettings(error.what, path, error.remedy) from None
+        self.plane.release_left_behind()
         return done
+
+    def _change(self, old: Interface, new: Interface) -> bool:
+        """Change an interface without taking its program off, if that can be."""
+        return Role.N4 not in (old.role, new.role) and self.plane.change(new)
 
     def _attach(self, interface: Interface) -> None:
         if interface.role is Role.N4:

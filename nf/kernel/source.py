@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import IO
 
 from nf.settings import Limits
 
-__all__ = ["BPF_DIR", "Counter", "captured_stderr", "counters", "flags", "last_line", "text", "use_shim"]
+__all__ = ["BPF_DIR", "Counter", "abi", "captured_stderr", "counters", "flags", "last_line", "text", "use_shim"]
 
 BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
 
@@ -48,6 +49,12 @@ def counters() -> tuple[Counter, ...]:
     return tuple(Counter(*m) for m in _COUNTER.findall(body))
 
 
+def abi(limits: Limits, *, replay: bool) -> int:
+    """Return a number that changes with every struct and map of the programs, and with the sizes of the site."""
+    both = "".join((BPF_DIR / name).read_text() for name in ("abi.h", "maps.h"))
+    return zlib.crc32((both + repr(flags(limits, replay=replay))).encode())
+
+
 def text(name: str = "snf.c") -> str:
     """Return the program with its headers in place; line numbers of errors are those of the files."""
     seen: set[str] = set()
@@ -67,13 +74,13 @@ def text(name: str = "snf.c") -> str:
     return "\n".join(expand(name)) + "\n"
 
 
-def flags(limits: Limits, *, replay: bool) -> list[str]:
-    """Return the compiler flags: table sizes, and the clock of a replay."""
+def flags(limits: Limits, *, replay: bool, flows: int = 0) -> list[str]:
+    """Return the compiler flags: table sizes, and the clock of a replay. *flows*: another size of that table alone."""
     pages = mmap.PAGESIZE
     # A session has a tunnel each way, and during a handover a third; a UE may have two addresses, each
     # of which stands twice: with its network instance and without.
     sizes = {
-        "MAX_FLOWS": limits.flows,
+        "MAX_FLOWS": flows or limits.flows,
         "MAX_VERDICTS": min(max(1024, limits.flows // 2), MOST_VERDICTS),
         "MAX_DETAILS": max(1024, limits.flows // MEDIA_SHARE),
         "MAX_TUNNELS": limits.sessions * 3,

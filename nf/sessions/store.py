@@ -60,7 +60,8 @@ class Binding:
 class BindingStore:
     """All bindings. Not thread-safe: the caller serialises changes."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, first: int = 1) -> None:
+        """Hold at most *capacity* sessions, numbered from *first*."""
         self.counters: Counter[str] = Counter()
         self._capacity = capacity
         self._bindings: dict[int, Binding] = {}  # those that hold, by number
@@ -76,7 +77,7 @@ class BindingStore:
         self._gone: deque[tuple[float, _TunnelKey, Binding]] = deque()
         self._ended: deque[Binding] = deque()
         self._history: deque[Binding] = deque(maxlen=max(1, capacity))
-        self._next = 1
+        self._next = first
 
     # -- changes -------------------------------------------------------------
 
