@@ -35,6 +35,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(ip_ext_too_long, "more than six IPv6 extension headers, or they reach past byte 1023 of the frame")          \
 	X(l4_truncated, "packet ends inside its transport header")                                                     \
 	X(outer_fragment, "later fragment of an outer packet, no ports")                                               \
+	X(outer_fragment_known, "of these: of a tunnel packet whose first fragment was counted with its whole length") \
 	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")                                                      \
 	X(gtpu_truncated, "datagram ends inside its GTP-U header")                                                     \
 	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")                                           \
