@@ -1,6 +1,8 @@
 # make demo    set up, then run the function on an embedded mobile network and show what it sees
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
+# make fuzz    N=1000000 packets through the kernel programs and their twin, SEED= others
+# make bench   figures of speed as ratios of one run, with their goals
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make pins    resolve the versions of constraints/ anew
 
@@ -14,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
 APT_CHECK := clang-format
 
-.PHONY: help demo test check setup doctor fresh pins clean
+.PHONY: help demo test check bench fuzz setup doctor fresh pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -40,6 +42,9 @@ demo: doctor
 test: doctor
 	@$(BIN)/python -m pytest $(TESTS)
 
+bench: doctor
+	@$(BIN)/python -m bench
+
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)
 	$(BIN)/ruff check .
@@ -48,6 +53,9 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/pyang --strict --path yang:yang/ietf yang/*.yang
 	clang-format --dry-run --Werror bpf/*.[ch]
+
+fuzz: doctor
+	@$(BIN)/python -m tests.kernel.fuzz --packets $(or $(N),1000000) --seed $(or $(SEED),29281)
 
 fresh:
 	@scripts/require-root

@@ -32,7 +32,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(not_ip, "neither IPv4 nor IPv6")                                                                             \
 	X(ip_truncated, "packet ends inside its outer IP header")                                                      \
 	X(ip_malformed, "outer IP version, header or total length is wrong")                                           \
-	X(ip_ext_too_long, "more than six IPv6 extension headers")                                                     \
+	X(ip_ext_too_long, "more than six IPv6 extension headers, or they reach past byte 1023 of the frame")          \
 	X(l4_truncated, "packet ends inside its transport header")                                                     \
 	X(outer_fragment, "later fragment of an outer packet, no ports")                                               \
 	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")                                                      \
@@ -40,7 +40,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")                                           \
 	X(gtpu_length, "GTP-U length field is larger than its datagram")                                               \
 	X(gtpu_ext_malformed, "extension header of length zero or past the end")                                       \
-	X(gtpu_ext_too_long, "more than eight extension headers")                                                      \
+	X(gtpu_ext_too_long, "more than eight extension headers, or they reach past byte 1023 of the frame")           \
 	X(gtpu_echo_request, "message 1")                                                                              \
 	X(gtpu_echo_response, "message 2")                                                                             \
 	X(gtpu_error_indication, "message 26")                                                                         \
@@ -52,7 +52,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(inner_not_ip, "user data is neither IPv4 nor IPv6")                                                          \
 	X(inner_truncated, "user data ends inside its IP header")                                                      \
 	X(inner_malformed, "inner IP version, header or total length is wrong")                                        \
-	X(inner_ext_too_long, "more than six inner IPv6 extension headers")                                            \
+	X(inner_ext_too_long, "more than six inner IPv6 extension headers, or past byte 1023 of the frame")            \
 	X(inner_l4_truncated, "user data ends inside its transport header")                                            \
 	X(inner_fragment, "later fragment of an inner packet")                                                         \
 	X(counted, "packets counted for a flow")                                                                       \
@@ -126,6 +126,26 @@ struct ue_key {
 };
 _Static_assert(sizeof(struct ue_key) == 20, "ue_key is ABI");
 
+/* Two tunnel ends, named by who sends the echo request. */
+struct path_key {
+	__u8 from[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u8 to[16];
+};
+_Static_assert(sizeof(struct path_key) == 32, "path_key is ABI");
+
+struct path {
+	__u64 last_ns;
+	__u64 rtt_sum_us;
+	__u32 rtt_n;
+	__u32 rtt_min_us;
+	__u32 rtt_last_us;
+	__u32 requests;
+	__u32 responses;
+	__u32 error_indications; /* sent by `from` */
+	__u8 pad[24];
+};
+_Static_assert(sizeof(struct path) == 64, "path is ABI");
+
 struct policy {
 	__u8 action; /* enum snf_action */
 	__u8 pad;
@@ -156,17 +176,17 @@ _Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
 
 struct tcp_state {
 	__u64 probe_ns[2]; /* when the outstanding RTT probe passed; 0: none */
-	__u64 syn_ns;
-	__u64 synack_ns;
-	__u32 max_seq[2]; /* sequence number after the last byte seen */
-	__u32 probe[2];	  /* TSval, or the acknowledgement number, that answers the probe */
-	__u8 seen[2];	  /* bits of enum tcp_seen */
-	__u8 syn_dir;	  /* direction of the first SYN */
+	__u64 syn_ns;	   /* of the last SYN; 0 once the handshake is over */
+	__u64 synack_ns;   /* of the first answer to it */
+	__u32 max_seq[2];  /* sequence number after the last byte seen */
+	__u32 probe[2];	   /* TSval, or the acknowledgement number, that answers the probe */
+	__u8 seen[2];	   /* bits of enum tcp_seen */
+	__u8 syn_dir;	   /* direction of the last SYN */
 	__u8 pad[13];
 };
 _Static_assert(sizeof(struct tcp_state) == 64, "tcp_state is ABI");
 
-enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4 };
+enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4, TCP_AGAIN = 8 };
 
 struct rtp_state {
 	__u32 ssrc[2];
@@ -223,7 +243,8 @@ struct flow {
 	__u8 address_b[16];
 	__u8 first_dir; /* direction of the first packet */
 	__u8 gtpu;	/* 1: seen in a tunnel */
-	__u8 pad1[6];
+	__u8 pad1[2];
+	__u32 connect_us;     /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
 	__u32 early_bytes[2]; /* and their bytes; both are in the counts above as well */
 };
 _Static_assert(sizeof(struct flow) == 320, "flow is ABI");

@@ -107,6 +107,7 @@ static __always_inline u32 parse_gtpu(void *data, void *end, struct scratch *s)
 		if (length < 4 || (void *)h + 20 > end)
 			return SNF_C_gtpu_truncated;
 		next = flags & 4 ? h[19] : 0;
+		s->gtpu_seq = load16(h + 16);
 		off += 4;
 	}
 	s->off = off;

@@ -53,6 +53,17 @@ BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
 
+/* GTP-U paths between tunnel ends. Written by the packet path, read for operational state. Full: the path
+ * that was silent longest leaves. */
+BPF_TABLE("lru_hash", struct path_key, struct path, paths, 4096);
+
+/* Echo requests that wait for their response, by path and sequence number, and when they passed. */
+struct echo_key {
+	struct path_key path;
+	u32 seq;
+};
+BPF_TABLE("lru_hash", struct echo_key, u64, echoes, 8192);
+
 /* Where inline ports send. Index: slot of the paired port. */
 BPF_DEVMAP(tx_ports, SNF_STATS);
 
@@ -81,6 +92,7 @@ struct scratch {
 	u32 off;      /* offset of the next header */
 	u32 gtpu_end; /* offset of the end of the GTP-U message */
 	u32 teid;
+	u32 gtpu_seq; /* sequence number of a signalling message */
 	u32 payload_off;
 	u32 payload_length; /* transport payload by the headers */
 	u32 seq;

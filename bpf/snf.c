@@ -6,7 +6,7 @@
  * (both, for captures that hold everything). They differ in a constant only.
  * With -DREPLAY the clock is the capture's; nothing else changes.
  */
-#include "telemetry.h"
+#include "path.h"
 
 #ifdef REPLAY
 #define NOW(c) ((c)->clock_ns)
@@ -181,6 +181,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 				keep = 1;
 			} else if (dport == GTPU_PORT && role != SNF_N6) {
 				why = open_tunnel(data, end, s, st, &plain);
+				if (why)
+					gtpu_path(s, NOW(c), why);
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
 				if (why) /* something else that goes to this port */

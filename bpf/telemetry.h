@@ -15,6 +15,7 @@
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
+#define TCP_RST 0x04
 #define TCP_ACK 0x10
 
 static __always_inline void new_epoch(struct flow *f, u32 epoch)
@@ -54,24 +55,46 @@ static __always_inline void rtt_sample(struct flow *f, u32 d, u64 ns)
 		f->rtt_epoch_min_us[d] = us;
 }
 
-/* The three packets of the handshake time both sides once (SYN to SYN-ACK, SYN-ACK to ACK). */
+/* At least one microsecond: zero says that it was not seen. */
+static __always_inline u32 handshake_us(u64 ns)
+{
+	return ns < NS_PER_US ? 1 : ns / NS_PER_US;
+}
+
+/* The handshake times both sides once (SYN to SYN-ACK, SYN-ACK to ACK) and the whole (SYN to ACK), which a
+ * probe that sees one direction only has as well. The last SYN counts, and the first SYN-ACK that answers it.
+ * The answer to one that was sent twice is ambiguous and times no side (RFC 6298, 3). */
 static __always_inline void tcp_handshake(struct scratch *s, struct flow *f, u32 d)
 {
 	struct tcp_state *t = &f->tcp;
+	u32 o = d ^ 1, known = t->syn_ns && t->syn_dir != d;
+	u64 since;
 
 	if (s->tcp_flags & TCP_SYN) {
 		if (!(s->tcp_flags & TCP_ACK)) {
+			if (t->syn_ns)
+				t->seen[d] |= TCP_AGAIN;
 			t->syn_ns = s->now_ns;
+			t->synack_ns = 0;
 			t->syn_dir = d;
-		} else if (t->syn_ns && t->syn_dir != d) {
+		} else if (known && t->synack_ns) {
+			t->seen[d] |= TCP_AGAIN;
+		} else if (known) {
 			t->synack_ns = s->now_ns;
-			f->handshake_us[d ^ 1] = (s->now_ns - t->syn_ns) / NS_PER_US;
-			rtt_sample(f, d ^ 1, s->now_ns - t->syn_ns);
+			since = s->now_ns - t->syn_ns;
+			if (!(t->seen[o] & TCP_AGAIN)) {
+				f->handshake_us[o] = handshake_us(since);
+				rtt_sample(f, o, since);
+			}
 		}
-	} else if (t->synack_ns && t->syn_dir == d && s->tcp_flags & TCP_ACK) {
-		f->handshake_us[d ^ 1] = (s->now_ns - t->synack_ns) / NS_PER_US;
-		rtt_sample(f, d ^ 1, s->now_ns - t->synack_ns);
-		t->synack_ns = 0;
+	} else if (t->syn_ns && t->syn_dir == d && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
+		f->connect_us = handshake_us(s->now_ns - t->syn_ns);
+		since = s->now_ns - t->synack_ns;
+		if (t->synack_ns && !(t->seen[o] & TCP_AGAIN)) {
+			f->handshake_us[o] = handshake_us(since);
+			rtt_sample(f, o, since);
+		}
+		t->syn_ns = t->synack_ns = 0; /* a later SYN-ACK is a copy, and answers nothing */
 	}
 }
 

@@ -108,15 +108,15 @@ class Reader:
         return str(ipaddress.IPv6Address(self.take(16)))
 
 
-def untbcd(raw: bytes) -> str:
+def untbcd(raw: bytes, at: int = 0) -> str:
     """Return the digits of a TBCD string (TS 29.002, 17.7.8): low nibble first, 0xf fills the last one.
 
-    Raises BadValue for a nibble that is no digit.
+    Raises BadValue for a nibble that is no digit; *at* is where the string stands.
     """
     digits = "".join(f"{b & 15:x}{b >> 4:x}" for b in raw)
     digits = digits.removesuffix("f")
     if not digits.isdecimal():
-        raise BadValue("a nibble of the digits is no digit", 0)
+        raise BadValue(f"a nibble of the digits at offset {at} is no digit", at)
     return digits
 
 

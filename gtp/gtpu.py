@@ -5,10 +5,11 @@ Used by the lab's tunnel ends and by tests; the data path has its own parser in 
 
 from __future__ import annotations
 
+import ipaddress
 import struct
 from dataclasses import dataclass, field
 
-from gtp.codec import BadLength, BadVersion, CodecError, Reader
+from gtp.codec import BadLength, BadValue, BadVersion, CodecError, Reader
 
 __all__ = [
     "ECHO_REQUEST",
@@ -20,14 +21,20 @@ __all__ = [
     "Message",
     "SessionContainer",
     "decode",
+    "echo_request",
+    "echo_response",
     "encode",
     "encode_gpdu",
+    "end_marker",
+    "error_indication",
+    "read_error_indication",
 ]
 
 PORT = 2152  # TS 29.281, 4.4.2
 ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION, END_MARKER, GPDU = 1, 2, 26, 254, 255  # table 6.1-1
 _E, _S, _PN = 4, 2, 1
 _PSC = 0x85  # figure 5.2.1-3
+_RECOVERY, _TEID_DATA, _PEER_ADDRESS = 14, 16, 133  # elements (table 8.1-1)
 MAX_EXTENSIONS = 8
 
 
@@ -89,8 +96,7 @@ def _read_uplink(r: Reader, first: int) -> SessionContainer:
     )
 
 
-def _read_container(content: bytes) -> SessionContainer | None:
-    r = Reader(content)
+def _read_container(r: Reader) -> SessionContainer | None:
     first = r.uint(1)
     if first >> 4 > 1:
         return None  # a type of a later release
@@ -120,11 +126,11 @@ def decode(datagram: bytes) -> Message:
             size = r.uint(1) * 4
             if not size:
                 raise BadLength(0, len(r), r.at - 1)
-            content = r.sub(size - 2).rest()
+            content = r.sub(size - 2)
             if following == _PSC:
                 container = _read_container(content)
             else:
-                extensions.append((following, content))
+                extensions.append((following, content.rest()))
             following = r.uint(1)
         if following:
             raise CodecError(f"more than {MAX_EXTENSIONS} extension headers", r.at)
@@ -172,6 +178,51 @@ def encode(m: Message) -> bytes:
             body += _extension(content, chain[i + 1][0] if i + 1 < len(chain) else 0)
     body += m.payload
     return struct.pack("!BBHI", flags, m.kind, len(body), m.teid) + body
+
+
+def echo_request(sequence: int) -> bytes:
+    """Return Echo Request (7.2.1)."""
+    return encode(Message(ECHO_REQUEST, 0, sequence=sequence))
+
+
+def echo_response(sequence: int) -> bytes:
+    """Return Echo Response (7.2.2); its Recovery is zero and means nothing (8.2)."""
+    return encode(Message(ECHO_RESPONSE, 0, bytes([_RECOVERY, 0]), sequence=sequence))
+
+
+def end_marker(teid: int) -> bytes:
+    """Return End Marker (7.3.2): the last packet on a tunnel that was left."""
+    return encode(Message(END_MARKER, teid))
+
+
+def error_indication(teid: int, address: str) -> bytes:
+    """Return Error Indication (7.3.1): nobody at *address*, the sender's own, has the tunnel *teid*."""
+    packed = ipaddress.ip_address(address).packed
+    said = struct.pack("!BIBH", _TEID_DATA, teid, _PEER_ADDRESS, len(packed)) + packed
+    return encode(Message(ERROR_INDICATION, 0, said, sequence=0))
+
+
+def read_error_indication(payload: bytes) -> tuple[int, str]:
+    """Return (TEID, address) of the payload of an Error Indication.
+
+    Raises CodecError, BadValue when one of the two elements is missing.
+    """
+    r, teid, address = Reader(payload), None, ""
+    while len(r):
+        kind = r.uint(1)
+        if kind == _TEID_DATA:
+            teid = r.uint(4)
+        elif kind == _RECOVERY:
+            r.skip(1)
+        elif kind & 0x80:  # type, length, value (8.1)
+            value = r.sub(r.uint(2))
+            if kind == _PEER_ADDRESS:
+                address = value.ipv6() if len(value) == 16 else value.ipv4()
+        else:
+            raise BadValue(f"element {kind} at offset {r.at - 1} has no known size", r.at - 1)
+    if teid is None or not address:
+        raise BadValue("no TEID, or no address of the peer", r.at)
+    return teid, address
 
 
 def encode_gpdu(teid: int, inner: bytes, qfi: int, *, uplink: bool) -> bytes:

@@ -36,14 +36,19 @@ class _Pending:
     since_s: float
     parts: dict[int, bytes] = field(default_factory=dict)
     total: int | None = None
+    size: int = 0  # of all parts
 
-    def add(self, at: int, data: bytes, more: bool) -> None:
-        self.parts.setdefault(at, data)  # the first copy counts: a later one could rewrite it
+    def add(self, at: int, data: bytes, more: bool) -> bool:
+        """Take a part; False when there is more of it than any datagram has."""
+        if at not in self.parts:  # the first copy counts: a later one could rewrite it
+            self.parts[at] = data
+            self.size += len(data)
         if not more:
             self.total = at + len(data)
+        return self.size <= _MAX_BYTES
 
     def whole(self) -> bytes | None:
-        if self.total is None:
+        if self.total is None or self.size < self.total:
             return None
         out = bytearray()
         for at in sorted(self.parts):
@@ -133,7 +138,10 @@ class UdpReader:
             self.counters["fragments_dropped"] += 1
             return None
         pending = self._pending.setdefault(key, _Pending(at_s))
-        pending.add(at, data, more)
+        if not pending.add(at, data, more):  # they overlap, so that they never end
+            del self._pending[key]
+            self.counters["fragments_dropped"] += 1
+            return None
         whole = pending.whole()
         if whole is not None:
             del self._pending[key]

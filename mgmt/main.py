@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import pathlib
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from mgmt.datastore import Datastore
 from mgmt.server import NetconfServer
-from mgmt.state import InterfaceState, StateTree
+from mgmt.state import InterfaceState, PathState, StateTree
 from nf.errors import SnfError
+from nf.kernel.dataplane import Path
 from nf.service import Service
 
 __all__ = ["Options", "serve", "state_of"]
@@ -21,10 +22,10 @@ __all__ = ["Options", "serve", "state_of"]
 class Options:
     """What the command line says."""
 
-    state_dir: Path
-    users: Path
-    host_key: Path | None
-    startup: Path | None
+    state_dir: pathlib.Path
+    users: pathlib.Path
+    host_key: pathlib.Path | None
+    startup: pathlib.Path | None
     address: str
     port: int
 
@@ -89,6 +90,7 @@ def state_of(service: Service) -> StateTree:
         "started_s": service.started_s,
         "interfaces": interfaces,
         "data_plane": {**total, "refused_entries": plane.refused_entries, **service.store.counters},
+        "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "exporter": {
             "octets_sent": published["exported_bytes"],
@@ -98,3 +100,17 @@ def state_of(service: Service) -> StateTree:
             "inspected_octets": total["octets"],
         },
     }
+
+
+def _path_state(path: Path) -> PathState:
+    state: PathState = {
+        "requester": path.requester,
+        "responder": path.responder,
+        "requests": path.requests,
+        "responses": path.responses,
+        "error_indications": path.error_indications,
+        "rtt_samples": path.rtt_samples,
+    }
+    if path.rtt_samples:
+        state |= {"rtt_min": path.rtt_min_us, "rtt_mean": path.rtt_mean_us, "rtt_last": path.rtt_last_us}
+    return state

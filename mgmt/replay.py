@@ -86,7 +86,7 @@ def _summary(result: Result, replay: Replay, console: Console) -> None:
     )
     apps: dict[tuple[str, str], list[int]] = {}
     for flow in result.flows:
-        entry = apps.setdefault((flow["app"] or "(not named)", flow["app_basis"]), [0, 0])
+        entry = apps.setdefault((flow["app"] or "(no application)", flow["app_basis"]), [0, 0])
         entry[0] += 1
         entry[1] += flow["ipbytes_fwd"] + flow["ipbytes_rev"]
     table = Table("application", "by", "flows", "bytes", box=None, header_style="bold")
@@ -96,22 +96,10 @@ def _summary(result: Result, replay: Replay, console: Console) -> None:
     texts = {c.name: c.text for c in replay.plane.counters}
     notable = {k: v for k, v in result.counters.items() if v and k not in _EXPECTED}
     for name, value in notable.items():
-        console.print(f"  {value:>10,}  {name}: {texts[name]}", highlight=False)
+        console.print(f"  {value:>10,}  {name}: {texts[name]}", highlight=False, soft_wrap=True)
     for reason, value in (*result.skipped.items(), *((k, v) for k, v in result.signalling.items() if v)):
-        console.print(f"  {value:>10,}  {reason}", highlight=False)
+        console.print(f"  {value:>10,}  {reason}", highlight=False, soft_wrap=True)
 
 
-_EXPECTED: frozenset[str] = frozenset(
-    [
-        "frames",
-        "octets",
-        "gtpu_gpdu",
-        "counted",
-        "counted_octets",
-        "flow_new",
-        "handed_off",
-        "handed_off_octets",
-        "dropped",
-        "passed",
-    ]
-)
+_EXPECTED = {"frames", "octets", "gtpu_gpdu", "counted", "counted_octets", "flow_new", "signalling"}
+_EXPECTED |= {"handed_off", "handed_off_octets", "dropped", "passed"}

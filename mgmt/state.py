@@ -6,14 +6,14 @@ The service gives a `StateTree` whenever it is asked; what it leaves out is not 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 from lxml import etree
 
 from mgmt.model import Model
 
-__all__ = ["ExporterState", "InterfaceState", "StateProvider", "StateTree", "add_state"]
+__all__ = ["ExporterState", "InterfaceState", "PathState", "StateProvider", "StateTree", "add_state"]
 
 _IF = "ietf-interfaces"
 
@@ -27,6 +27,20 @@ class InterfaceState(TypedDict, total=False):
     packets: int  # since it was attached
     octets: int
     counters: Mapping[str, int]
+
+
+class PathState(TypedDict, total=False):
+    """One GTP-U path; times in microseconds."""
+
+    requester: str
+    responder: str
+    requests: int
+    responses: int
+    error_indications: int
+    rtt_samples: int
+    rtt_min: int
+    rtt_mean: int
+    rtt_last: int
 
 
 class ExporterState(TypedDict, total=False):
@@ -45,6 +59,7 @@ class StateTree(TypedDict, total=False):
     started_s: float  # since the epoch
     interfaces: Mapping[str, InterfaceState]  # by configured name
     data_plane: Mapping[str, int]  # counters of all interfaces together
+    gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
     exporter: ExporterState
 
@@ -109,6 +124,10 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
         write.add(parent, module, "started", _date_and_time(state["started_s"]))
     if "data_plane" in state:
         write.counters(write.add(parent, module, "data-plane"), module, state["data_plane"])
+    if state.get("gtpu_paths"):
+        paths = write.add(parent, module, "gtpu-paths")
+        for path in state["gtpu_paths"]:
+            write.leaves(write.add(paths, module, "gtpu-path"), module, {**path})
 
 
 def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceState | None, state: StateTree) -> None:

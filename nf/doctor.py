@@ -1,11 +1,19 @@
-"""What this host can do, and the command that mends what it cannot: ``snf doctor``."""
+"""What this host can do, and the command that mends what it cannot: ``snf doctor``.
+
+Nothing is guessed where it can be tried: a program is compiled and loaded, a device is made and attached to,
+and both are removed again. ``python -m nf.doctor`` is the check of the make targets: silent, and it asks for
+what the lab needs as well.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +26,12 @@ from nf.kernel import probe
 __all__ = ["Check", "checks", "main"]
 
 OLDEST = (5, 15)  # ring buffers, bounded loops, atomic fetch and native XDP on veth are all there
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # linux/capability.h; the latter holds CAP_BPF and namespaces
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: ``required`` ones that are not ``ok`` keep the function from running."""
+    """One line: ``required`` ones that are not ``ok`` keep the function, or the lab, from running."""
 
     name: str
     ok: bool
@@ -31,72 +40,106 @@ class Check:
     required: bool = True
 
 
+def _root() -> Check:
+    return Check("root", os.geteuid() == 0, f"user {os.geteuid()}", "Run the command again with sudo.")
+
+
+def _capabilities() -> Check:
+    found = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    effective = int(found[1], 16) if found else 0
+    missing = [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+    return Check(
+        "capabilities",
+        not missing,
+        f"without {' and '.join(missing)}" if missing else "for XDP and namespaces",
+        "Start the container with --privileged, or run the command outside of it with sudo.",
+    )
+
+
+def _version(release: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 def _kernel() -> Check:
     release = platform.release()
-    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
     return Check(
         "kernel",
-        numbers >= OLDEST,
+        _version(release) >= OLDEST,
         release,
         f"It must be {OLDEST[0]}.{OLDEST[1]} or newer; run: apt-get install linux-image-amd64, then reboot",
     )
 
 
-def _root() -> Check:
-    return Check("root", os.geteuid() == 0, f"user {os.geteuid()}", "Run the command again with sudo.")
-
-
-def _tools() -> Iterator[Check]:
-    for tool, package in (("ip", "iproute2"), ("ethtool", "ethtool")):
+def _tools(lab: bool) -> Iterator[Check]:
+    for tool, package, needed in (("ip", "iproute2", True), ("ethtool", "ethtool", lab), ("tshark", "tshark", False)):
         path = shutil.which(tool)
-        yield Check(tool, path is not None, path or "missing", f"Run: apt-get install {package}")
+        yield Check(tool, path is not None, path or "missing", f"Run: apt-get install {package}", required=needed)
 
 
-def _bcc() -> Iterator[Check]:
+def _data_plane(lab: bool) -> Iterator[Check]:
+    """Yield what bcc and the kernel do; a step that cannot be tried without the one before it is left out."""
     origin = probe.bcc_origin()
     remedy = "Run: apt-get install python3-bpfcc, and make .venv from /usr/bin/python3 with --system-site-packages"
-    yield Check("bcc", origin not in ("", "other"), origin or "missing", remedy)
-    if origin in ("", "other") or os.geteuid() != 0:
+    yield Check(
+        "bcc", origin not in ("", "other"), {"other": "another project's"}.get(origin, origin) or "missing", remedy
+    )
+    if origin in ("", "other") or not (_root().ok and _capabilities().ok):
         return
     failed = probe.program()
-    yield Check(
-        "BPF program",
-        not failed,
-        failed or "compiles and loads",
-        "Boot a kernel with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT.",
-    )
+    remedy = "Boot a kernel with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, outside of an unprivileged container."
+    yield Check("BPF program, map and ring", not failed, failed or "compile and load", remedy)
     if failed:
         return
     failed = probe.native_xdp()
-    yield Check("native XDP on veth", not failed, failed or "attaches", "Run: modprobe veth (the lab needs it).")
+    yield Check("native XDP on veth", not failed, failed or "attaches", "Run: modprobe veth", required=lab)
+    failed = _namespace()
+    remedy = "Boot a kernel with CONFIG_NET_NS, outside of an unprivileged container."
+    yield Check("network namespaces", not failed, failed or "can be made", remedy, required=lab)
+
+
+def _namespace() -> str:
+    """Make a network namespace that ends with its only process; return "" or what failed."""
+    try:
+        tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"unshare: {error.strerror}"
+    return "" if tried.returncode == 0 else tried.stderr.strip() or "refused"
 
 
 def _libyang() -> Check:
     try:
         import libyang
 
-        return Check("libyang", True, f"binding {getattr(libyang, '__version__', 'present')}")
+        libyang.Context().destroy()
     except (ImportError, OSError) as error:
-        return Check("libyang", False, str(error), "Run: apt-get install libyang2-dev, then: make setup")
+        return Check("libyang", False, str(error), "Run: apt-get install libyang2-dev, remove .venv, then: make setup")
+    return Check("libyang", True, "loads")
 
 
 def _optional() -> Iterator[Check]:
     btf = Path("/sys/kernel/btf/vmlinux").exists()
-    yield Check("BTF", btf, "present" if btf else "absent", "Not needed.", required=False)
+    yield Check("BTF", btf, "present" if btf else "absent, and not needed", required=False)
+    native = probe.drivers_with_xdp()
+    modes = {True: "native", False: "generic only"}
     for _, name in socket.if_nameindex():
         driver = Path(f"/sys/class/net/{name}/device/driver")
         if driver.exists():
-            yield Check(f"interface {name}", True, f"driver {driver.resolve().name}", required=False)
+            mode = modes[native[name]] if name in native else "native or generic: this kernel does not say"
+            yield Check(f"XDP on {name}", True, f"{mode}, driver {driver.resolve().name}", required=False)
 
 
-def checks() -> list[Check]:
-    """Return all findings."""
-    return [_root(), _kernel(), *_tools(), *_bcc(), _libyang(), *_optional()]
+def checks(*, lab: bool = False) -> list[Check]:
+    """Return all findings; *lab*: what the lab and the tests need is required as well."""
+    return [_root(), _capabilities(), _kernel(), *_tools(lab), *_data_plane(lab), _libyang(), *_optional()]
 
 
-def main(*, quiet: bool = False) -> int:
-    """Print the findings; return 1 when something required is missing, else 0. *quiet*: print only what is missing."""
-    found = checks()
+def main(*, quiet: bool = False, lab: bool = False) -> int:
+    """Print the findings; return 1 when something required is missing, else 0.
+
+    *quiet*: print only the first thing that is missing, in one sentence.
+    """
+    found = checks(lab=lab)
     missing = [c for c in found if c.required and not c.ok]
     if not quiet:
         table = Table(box=None, header_style="bold")
@@ -106,6 +149,10 @@ def main(*, quiet: bool = False) -> int:
             mark = "[green]ok[/]" if c.ok else ("[red]missing[/]" if c.required else "[dim]absent[/]")
             table.add_row(mark, c.name, c.detail)
         Console().print(table)
-    for c in missing:
-        Console(stderr=True, highlight=False).print(f"{c.name}: {c.detail}. {c.remedy}")
+    for c in missing[: 1 if quiet else None]:
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"{c.name}: {c.detail}. {c.remedy}")
     return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(quiet=True, lab=True))

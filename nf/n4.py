@@ -1,7 +1,13 @@
-"""PFCP from a mirrored N4 interface: a packet socket, reassembly, the tracker."""
+"""PFCP from a mirrored N4 interface: a packet socket, reassembly, the tracker.
+
+The socket has a classic BPF filter, so that a port that carries other traffic as well costs nothing:
+UDP port 8805 and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
+made in the network namespace of the caller. An interface that goes down and comes back is read on.
+"""
 
 from __future__ import annotations
 
+import array
 import logging
 import select
 import socket
@@ -22,9 +28,97 @@ __all__ = ["N4Listener"]
 log = logging.getLogger(__name__)
 
 _ETH_P_ALL = 3  # linux/if_ether.h
-_SOL_PACKET, _ADD_MEMBERSHIP, _MR_PROMISC = 263, 1, 1  # linux/if_packet.h
+_SOL_PACKET, _ADD_MEMBERSHIP, _STATISTICS, _MR_PROMISC = 263, 1, 6, 1  # linux/if_packet.h
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RECEIVE_BUFFER = 8 << 20  # 2,000 session events of 2 kB each second, held for two seconds
 _POLL_S = 0.2
+
+# Instructions of classic BPF (linux/filter.h): class, size and mode in one.
+_LDH_ABS, _LDH_IND, _LDB_IND, _LDX_IMM = 0x28, 0x48, 0x50, 0x01
+_AND, _LSH, _ADD, _ADD_X, _TAX, _TXA = 0x54, 0x64, 0x04, 0x0C, 0x07, 0x87
+_JA, _JEQ, _JSET, _RET = 0x05, 0x15, 0x45, 0x06
+_VLANS, _IPV4, _IPV6 = (0x8100, 0x88A8, 0x9100), 0x0800, 0x86DD
+_UDP, _FRAGMENT, _EXTENSIONS = 17, 44, (0, 43, 60, 135)  # as gtp.ip reads them
+
+
+def _program() -> list[tuple[int, int, str, str]]:
+    """Return the filter as (instruction, operand, label if true, label if false); X is where the IP header is."""
+    code: list[tuple[int, int, str, str]] = []
+
+    def add(op: int, k: int = 0, yes: str = "", no: str = "") -> None:
+        code.append((op, k, yes, no))
+
+    def label(name: str) -> None:
+        code.append((-1, 0, name, ""))
+
+    for tags in range(4):
+        label(f"tags{tags}")
+        add(_LDH_ABS, 12 + 4 * tags)
+        add(_LDX_IMM, 14 + 4 * tags)
+        for kind in _VLANS if tags < 3 else ():
+            add(_JEQ, kind, f"tags{tags + 1}")
+        add(_JA, 0, "ip")
+    label("ip")
+    add(_JEQ, _IPV4, "ipv4")
+    add(_JEQ, _IPV6, "ipv6", "drop")
+    label("ipv4")
+    add(_LDB_IND, 9)
+    add(_JEQ, _UDP, "", "drop")
+    add(_LDH_IND, 6)
+    add(_JSET, 0x3FFF, "accept")  # more fragments, or an offset
+    add(_LDB_IND, 0)
+    for op, k in ((_AND, 15), (_LSH, 2), (_ADD_X, 0), (_TAX, 0)):
+        add(op, k)
+    add(_JA, 0, "ports")
+    label("ipv6")
+    add(_LDB_IND, 6)
+    for kind in (_FRAGMENT, *_EXTENSIONS):
+        add(_JEQ, kind, "accept")  # seldom: the reader looks behind them
+    add(_JEQ, _UDP, "", "drop")
+    for op, k in ((_TXA, 0), (_ADD, 40), (_TAX, 0)):
+        add(op, k)
+    label("ports")
+    for at in (0, 2):
+        add(_LDH_IND, at)
+        add(_JEQ, PORT, "accept")
+    label("drop")
+    add(_RET, 0)
+    label("accept")
+    add(_RET, 0xFFFF_FFFF)
+    return code
+
+
+def _assembled() -> bytes:
+    """Return the filter as `struct sock_filter[]`."""
+    places: dict[str, int] = {}
+    code: list[tuple[int, int, str, str]] = []
+    for op, k, yes, no in _program():
+        if op == -1:
+            places[yes] = len(code)
+        else:
+            code.append((op, k, yes, no))
+    out = b""
+    for at, (op, k, yes, no) in enumerate(code):
+        true, false = (places[name] - at - 1 if name else 0 for name in (yes, no))
+        out += struct.pack("=HBBI", op, 0, 0, true) if op == _JA else struct.pack("=HBBI", op, true, false, k)
+    return out
+
+
+def _open(ifname: str) -> socket.socket:
+    """Return a socket that receives what passes the filter on one interface, whoever it is for."""
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing before it is bound
+    try:
+        code = array.array("B", _assembled())
+        address, size = code.buffer_info()
+        raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        raw.bind((ifname, _ETH_P_ALL))
+        index = socket.if_nametoindex(ifname)
+        raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("iHH8s", index, _MR_PROMISC, 0, b""))
+    except OSError:
+        raw.close()
+        raise
+    return raw
 
 
 class N4Listener:
@@ -35,13 +129,9 @@ class N4Listener:
         self.tracker, self.udp = PfcpTracker(), UdpReader()
         self._on_events = on_events
         self._stop = threading.Event()
-        self._received = 0
+        self._counted: Counter[str] = Counter()
         try:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-            self._socket.bind((ifname, _ETH_P_ALL))
-            index = socket.if_nametoindex(ifname)
-            self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("iHH8s", index, _MR_PROMISC, 0, b""))
+            self._socket = _open(ifname)
         except OSError as error:
             raise AttachRefused(
                 f"Cannot listen on {ifname}: {error.strerror}.", "Bring it up and run as root."
@@ -50,8 +140,16 @@ class N4Listener:
 
     @property
     def counters(self) -> Counter[str]:
-        """Frames received, and what the reassembly and the tracker counted."""
-        return Counter({"n4_frames": self._received}) + self.udp.counters + self.tracker.counters
+        """Frames received and lost, and what the reassembly and the tracker counted."""
+        try:
+            statistics = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8)  # reading sets them to zero
+            self._counted["n4_frames_dropped"] += struct.unpack("@II", statistics)[1]
+        except OSError:
+            pass  # closed
+        total: Counter[str] = Counter()
+        for counted in (self._counted, self.udp.counters, self.tracker.counters):
+            total.update(dict(counted))  # of a copy: the thread may be adding a name
+        return total
 
     def start(self) -> None:
         """Begin to listen."""
@@ -71,16 +169,25 @@ class N4Listener:
                 continue
             try:
                 frame = self._socket.recv(65_535)
-            except OSError:  # the interface went away
-                log.warning("%s: no longer readable, its sessions are not followed", self.ifname)
-                return
+            except OSError as error:  # it went down, and may come back
+                self._counted["n4_interface_down"] += 1
+                log.warning("%s: %s; its sessions are not followed while it is so", self.ifname, error.strerror)
+                self._stop.wait(_POLL_S)
+                continue
+            self._counted["n4_frames"] += 1
             self._frame(frame)
 
     def _frame(self, frame: bytes) -> None:
-        self._received += 1
         at_s = time.time()
         for d in self.udp.feed(frame, at_s):
-            if PORT in (d.sport, d.dport):
-                events = self.tracker.feed(d.payload, (d.src, d.sport), (d.dst, d.dport), at_s)
-                if events:
-                    self._on_events(events)
+            if PORT not in (d.sport, d.dport):
+                continue
+            events = self.tracker.feed(d.payload, (d.src, d.sport), (d.dst, d.dport), at_s)
+            if not events:
+                continue
+            try:
+                self._on_events(events)
+            except Exception:
+                # The sessions that follow must not be lost with these.
+                self._counted["n4_events_lost"] += len(events)
+                log.exception("%s: session events were lost", self.ifname)

@@ -28,6 +28,9 @@ class NameTable:
         self._entries[number] = (app, basis, name)
         self._sorted = None
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __contains__(self, number: int) -> bool:
         return number in self._entries
 

@@ -10,6 +10,7 @@ at most), new tunnels, the flows of a followed subscriber.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ __all__ = ["IDLE_S", "Pipeline", "Sink"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
+_SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
 _FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
@@ -259,6 +261,9 @@ class Pipeline:
         idle = now_s - last_s > self._idle_s
         if idle.any():
             self.plane.drop_flows(keys[idle])
+        # Flows that a full table evicted leave no trace, so what is known of flows is compared with the table.
+        known = max(len(self.names), len(self.tunnels.legs))
+        if self._idle_s < math.inf and (idle.any() or known > 2 * len(flows) + _SPARE_ENTRIES):
             self.names.keep(flows["number"][~idle])
             self.tunnels.keep(flows["number"][~idle])
 

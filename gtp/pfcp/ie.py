@@ -16,6 +16,8 @@ from gtp.events import Identity
 
 __all__ = ["FSeid", "FTeid", "Interface", "OuterHeader", "Type", "UeAddress", "ie", "walk"]
 
+_IMSI_DIGITS = 15  # at most (TS 23.003, 2.2)
+
 
 class Type(enum.IntEnum):
     """Element types (TS 29.244, table 8.1.2-1)."""
@@ -57,6 +59,7 @@ class Type(enum.IntEnum):
     APN_DNN = 159
     SRREQ_FLAGS = 161
     SESSION_RETENTION = 183
+    ASSOCIATION_RESPONSE_FLAGS = 184
     S_NSSAI = 257
 
 
@@ -145,7 +148,7 @@ class FSeid:
 
 @dataclass(frozen=True, slots=True)
 class UeAddress:
-    """UE IP Address (8.2.62). ``ipv6`` is an address, or a prefix when its length is given and is not 64."""
+    """UE IP Address (8.2.62). ``ipv6`` is an address; a prefix when its length is neither 64 nor 128."""
 
     ipv4: str = ""
     ipv6: str = ""
@@ -160,16 +163,16 @@ class UeAddress:
         delegated = r.uint(1) if flags & 8 else 0
         length = r.uint(1) if flags & 64 else 64 - delegated
         if ipv6 and length not in (64, 128):
-            if length > 128:
+            if not 0 < length <= 128:  # also when more than 64 bits are delegated
                 raise BadValue(f"IPv6 prefix length {length}", r.at - 1)
             ipv6 = str(ipaddress.ip_network(f"{ipv6}/{length}", strict=False))
         return cls(ipv4, ipv6, bool(flags & 4))
 
     def bytes(self) -> bytes:
-        """Return the value of the element; a prefix is written as its address."""
-        v6 = self.ipv6.partition("/")[0]
-        flags = (2 if self.ipv4 else 0) | (1 if v6 else 0) | (4 if self.destination else 0)
-        return bytes([flags]) + _addresses(self.ipv4, v6)
+        """Return the value of the element."""
+        v6, _, length = self.ipv6.partition("/")
+        flags = (2 if self.ipv4 else 0) | (1 if v6 else 0) | (4 if self.destination else 0) | (64 if length else 0)
+        return bytes([flags]) + _addresses(self.ipv4, v6) + (bytes([int(length)]) if length else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,22 +203,32 @@ class OuterHeader:
         return tuple(a for a in (self.ipv4, self.ipv6) if a)
 
 
-def read_user_id(r: Reader) -> Identity:
-    """Read User ID (8.2.101): digits of IMSI, IMEI, MSISDN; SUPI, GPSI and PEI when they carry one of these."""
-    flags = r.uint(1)
+def read_user_id(r: Reader) -> tuple[Identity, int]:
+    """Read User ID (8.2.101): digits of IMSI, IMEI, MSISDN; SUPI, GPSI and PEI when they carry one of these.
+
+    Returns the identity and how many of its parts made no sense: such a part stays unknown and
+    takes nothing else along.
+    """
+    flags, refused = r.uint(1), 0
     found = {"imsi": "", "imei": "", "msisdn": "", "nai": ""}
     for bit, name in ((1, "imsi"), (2, "imei"), (4, "msisdn")):
         if flags & bit:
-            found[name] = untbcd(r.sub(r.uint(1)).rest())
+            at, raw = r.at, r.sub(r.uint(1)).rest()
+            try:
+                found[name] = untbcd(raw, at)
+            except BadValue:
+                refused += 1
     if flags & 8:
         found["nai"] = r.sub(r.uint(1)).rest().decode(errors="replace")
-    for bit in (16, 32, 64):
+    for bit in (16, 32, 64):  # SUPI, GPSI, PEI: "imsi-DIGITS" and the like (TS 29.571, 5.3.2)
         if flags & bit:
             kind, _, value = r.sub(r.uint(1)).rest().decode(errors="replace").partition("-")
             name = {"imeisv": "imei"}.get(kind, kind)
-            if name in found and value.isdecimal() and not found[name]:
+            if name in found and not found[name] and (name == "nai" or (value.isascii() and value.isdecimal())):
                 found[name] = value
-    return Identity(**found)
+    if len(found["imsi"]) > _IMSI_DIGITS:
+        found["imsi"], refused = "", refused + 1
+    return Identity(**found), refused
 
 
 def user_id(identity: Identity) -> bytes:
@@ -227,6 +240,13 @@ def user_id(identity: Identity) -> bytes:
             raw = tbcd(digits)
             out += bytes([len(raw)]) + raw
     return bytes([flags]) + out
+
+
+def read_csids(r: Reader) -> set[bytes]:
+    """Read FQ-CSID (8.2.61): each node address with one of its connection set identifiers."""
+    first = r.uint(1)
+    node = bytes([first >> 4]) + r.take(16 if first >> 4 == 1 else 4)
+    return {node + r.take(2) for _ in range(first & 15)}
 
 
 def read_labels(r: Reader) -> str:

@@ -79,9 +79,10 @@ class Body:
     node_id: str = ""
     recovery: int | None = None
     identity: Identity | None = None
+    identity_refused: int = 0  # parts of User ID that made no sense
     dnn: str = ""
     snssai: str = ""
-    retained: bool = False  # Session Retention Information was there
+    retained: bool = False  # request: retention is asked for; response: it was granted
     ended_by_upf: bool = False  # PSDBU
     csids: set[bytes] = field(default_factory=set)
     create_pdrs: list[Pdr] = field(default_factory=list)
@@ -218,17 +219,19 @@ def _read_plain(kind: int, value: Reader, b: Body) -> None:
         case Type.RECOVERY_TIME_STAMP:
             b.recovery = value.uint(4)
         case Type.USER_ID:
-            b.identity = ie.read_user_id(value)
+            b.identity, b.identity_refused = ie.read_user_id(value)
         case Type.APN_DNN:
             b.dnn = ie.read_labels(value)
         case Type.S_NSSAI:
             b.snssai = ie.read_snssai(value)
         case Type.SESSION_RETENTION:
             b.retained = True
+        case Type.ASSOCIATION_RESPONSE_FLAGS:
+            b.retained = bool(value.uint(1) & 1)  # PSREI (8.2.134)
         case Type.SRREQ_FLAGS:
             b.ended_by_upf = bool(value.uint(1) & 1)
         case Type.FQ_CSID:
-            b.csids.add(value.rest())
+            b.csids |= ie.read_csids(value)
 
 
 def write(kind: Kind, sequence: int, *elements: bytes, seid: int | None = None, more: bool = False) -> bytes:

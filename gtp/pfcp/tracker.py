@@ -14,6 +14,10 @@ addresses and tunnels is compared with what they said before:
     -             modification, accepted        up (partial)    SessionUp without identity: a late start
 
 Nothing is guessed: an identity comes from User ID only. Bad input is counted, never raised.
+
+A retransmission is the same bytes from the same socket (6.4) and changes nothing, also when the first
+one was answered already. Other bytes under a sequence number in use are a request of a peer that
+began anew: the old one is forgotten, so that a response is never taken for the answer to it.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ _NOT_ACCESS = (Interface.CORE, Interface.N6_LAN, Interface.CP_FUNCTION)  # the S
 _FORWARD = 2  # bit of Apply Action (8.2.26)
 
 Endpoint = tuple[str, int]
+_RequestKey = tuple[Endpoint, Endpoint, int, int]  # from, to, sequence number, message type
 _Which = Callable[["_State"], bool]
 
 
@@ -45,6 +50,7 @@ class _Request:
     at_s: float
     src: Endpoint
     dst: Endpoint
+    mark: int  # of its bytes
 
 
 @dataclass(slots=True)
@@ -176,7 +182,8 @@ class PfcpTracker:
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
-        self._pending: OrderedDict[tuple[Endpoint, Endpoint, int, int], _Request] = OrderedDict()
+        self._pending: OrderedDict[_RequestKey, _Request] = OrderedDict()
+        self._answered: OrderedDict[_RequestKey, tuple[int, float]] = OrderedDict()  # mark and time
         self._by_name: dict[tuple[str, str, int], _State] = {}
         self._states: dict[str, _State] = {}
         self._recovery: dict[str, int] = {}
@@ -191,41 +198,67 @@ class PfcpTracker:
         try:
             for header, body in messages(payload):
                 self.counters["pfcp_messages"] += 1
-                events += self._message(header, read_body(body), src, dst, at_s)
+                mark = hash(body.data[body.at : body.end])
+                events += self._message(header, read_body(body), src, dst, at_s, mark)
         except CodecError as error:
             self.counters[f"pfcp_{_snake(type(error).__name__)}"] += 1
         return events
 
-    def _message(self, header: Header, body: Body, src: Endpoint, dst: Endpoint, at_s: float) -> list[SessionEvent]:
+    def _message(
+        self, header: Header, body: Body, src: Endpoint, dst: Endpoint, at_s: float, mark: int
+    ) -> list[SessionEvent]:
+        if body.identity_refused:
+            self.counters["pfcp_identity_refused"] += body.identity_refused
         if header.kind in _REQUESTS:
-            return self._request(header, body, src, dst, at_s)
+            return self._request(_Request(header, body, at_s, src, dst, mark))
         if header.kind in _RESPONSES:
             return self._response(header, body, src, dst, at_s)
         self.counters["pfcp_other_messages"] += 1
         return []
 
-    def _request(self, header: Header, body: Body, src: Endpoint, dst: Endpoint, at_s: float) -> list[SessionEvent]:
-        key = (src, dst, header.sequence, header.kind)
-        if key in self._pending:
+    def _request(self, request: _Request) -> list[SessionEvent]:
+        at_s, header = request.at_s, request.header
+        key = (request.src, request.dst, header.sequence, header.kind)
+        self._forget(at_s)
+        waiting, answered = self._pending.get(key), self._answered.get(key)
+        if (waiting and waiting.mark == request.mark) or (answered and answered[0] == request.mark):
             self.counters["pfcp_retransmitted"] += 1
             return []
+        if waiting:
+            del self._pending[key]
+            self.counters["pfcp_unanswered"] += 1
+        self._answered.pop(key, None)
+        self._pending[key] = request
+        if header.kind == Kind.HEARTBEAT_REQUEST:
+            return self._recovered(request.src[0], request.body, at_s)
+        return []
+
+    def _forget(self, at_s: float) -> None:
+        """Let go of requests that are too old, or too many."""
         while self._pending and (
             len(self._pending) >= _MAX_PENDING or at_s - next(iter(self._pending.values())).at_s > _PENDING_S
         ):
             self._pending.popitem(last=False)
             self.counters["pfcp_unanswered"] += 1
-        self._pending[key] = _Request(header, body, at_s, src, dst)
-        if header.kind == Kind.HEARTBEAT_REQUEST:
-            return self._recovered(src[0], body, at_s)
-        return []
+        while self._answered and (
+            len(self._answered) >= _MAX_PENDING or at_s - next(iter(self._answered.values()))[1] > _PENDING_S
+        ):
+            self._answered.popitem(last=False)
 
     def _response(self, header: Header, body: Body, src: Endpoint, dst: Endpoint, at_s: float) -> list[SessionEvent]:
-        request = self._pending.pop((dst, src, header.sequence, header.kind - 1), None)
+        key = (dst, src, header.sequence, header.kind - 1)
+        request = self._pending.pop(key, None)
         if header.kind == Kind.HEARTBEAT_RESPONSE:
             return self._recovered(src[0], body, at_s)
         if request is None:
-            self.counters["pfcp_response_without_request"] += 1
+            known = key in self._answered
+            self.counters["pfcp_retransmitted" if known else "pfcp_response_without_request"] += 1
             return []
+        events = self._answer(request, header, body, at_s)
+        self._answered[key] = request.mark, at_s
+        return events
+
+    def _answer(self, request: _Request, header: Header, body: Body, at_s: float) -> list[SessionEvent]:
         if body.cause not in ACCEPTED and header.kind != Kind.REPORT_RESPONSE:
             self.counters["pfcp_rejected"] += 1
             return []
@@ -237,7 +270,7 @@ class PfcpTracker:
             case Kind.SET_DELETION_RESPONSE:
                 return self._end_set(request, at_s)
             case Kind.ESTABLISHMENT_RESPONSE:
-                return self._established(request, body, at_s)
+                return self._established(request, header.seid, body, at_s)
             case Kind.MODIFICATION_RESPONSE:
                 return self._modified(request, body, at_s)
             case Kind.DELETION_RESPONSE:
@@ -253,20 +286,32 @@ class PfcpTracker:
         if body.recovery is None:
             return []
         known = self._recovery.get(peer)
+        if known is not None and body.recovery <= known:
+            return []  # an older one came late
         self._recovery[peer] = body.recovery
-        if known is None or body.recovery <= known:
+        if known is None:
             return []
         self.counters["pfcp_restarts"] += 1
+        self._began_anew(peer)
         return self._end_all(lambda s: peer in (s.smf, s.upf), EndReason.RESTARTED, at_s)
 
+    def _began_anew(self, peer: str) -> None:
+        """Its sequence numbers begin again: equal bytes are no retransmission of what was before."""
+        for key in [k for k in self._answered if peer in (k[0][0], k[1][0])]:
+            del self._answered[key]
+
     def _associated(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
-        """A new association ends the old one's sessions, unless they are to be retained (6.2.6.2.1)."""
+        """A new association ends the old one's sessions, unless the UPF retained them when asked (6.2.6.2.1)."""
         events: list[SessionEvent] = []
+        retained = request.body.retained and response.retained
         for peer, body in ((request.src[0], request.body), (request.dst[0], response)):
-            if request.body.retained and body.recovery is not None:
+            if retained and body.recovery is not None:
                 self._recovery[peer] = body.recovery
             events += self._recovered(peer, body, at_s)
-        if not request.body.retained:
+            if body.recovery is not None:
+                self._recovery[peer] = body.recovery  # the last word, also of a clock that was set back
+        if not retained:
+            self._began_anew(request.src[0])
             events += self._end_all(_between(request), EndReason.RESTARTED, at_s)
         return events
 
@@ -280,11 +325,16 @@ class PfcpTracker:
 
     # -- session messages ----------------------------------------------------
 
-    def _established(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
+    def _established(
+        self, request: _Request, answered_seid: int | None, response: Body, at_s: float
+    ) -> list[SessionEvent]:
         smf, upf = request.src[0], request.dst[0]
         cp, up = request.body.fseid, response.fseid
         if cp is None or up is None:
             self.counters["pfcp_without_fseid"] += 1
+            return []
+        if answered_seid != cp.seid:  # it answers another request, that was not seen
+            self.counters["pfcp_other_seid"] += 1
             return []
         events: list[SessionEvent] = []
         self._number += 1

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import mmap
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -25,10 +24,9 @@ from nf.kernel import links, source, syscall
 from nf.kernel.ring import Ring
 from nf.settings import Action, Interface, Limits, Mode, Role, XdpMode
 
-__all__ = ["FINAL_NONE", "MAX_FRAME", "Attached", "DataPlane", "TunnelRow", "address_bytes", "address_text"]
+__all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
 
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
-FINAL_NONE = 0  # application number of "nobody can say"
 
 _NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
@@ -66,6 +64,21 @@ class TunnelRow:
     ue_ipv6: str = ""  # an address; a prefix is not checked
 
 
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A GTP-U path (TS 29.281, 4.2.1): what echoes and error indications say of it. RTTs are 0 without a sample."""
+
+    requester: str
+    responder: str
+    requests: int
+    responses: int
+    error_indications: int
+    rtt_samples: int
+    rtt_min_us: int
+    rtt_mean_us: int
+    rtt_last_us: int
+
+
 @dataclass(slots=True)
 class Attached:
     """An interface with a program on it."""
@@ -96,9 +109,9 @@ class DataPlane:
             )
         self._bpf = self._compile(limits, replay)
         self.counters = source.counters()
-        self._counter_index = {c.name: i for i, c in enumerate(self.counters)}
         self._fds = {
-            name: self._bpf[name].map_fd for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports")
+            name: self._bpf[name].map_fd
+            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths")
         }
         self._types = {
             "event": np.dtype(self._bpf["event_type"].Leaf),
@@ -110,6 +123,8 @@ class DataPlane:
             "ue_key": np.dtype(self._bpf["ues"].Key),
             "verdict": np.dtype(self._bpf["verdicts"].Leaf),
             "policy": np.dtype(self._bpf["policies"].Leaf),
+            "path_key": np.dtype(self._bpf["paths"].Key),
+            "path": np.dtype(self._bpf["paths"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
         self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
@@ -122,6 +137,7 @@ class DataPlane:
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._instances: dict[str, int] = {"": 0}
+        self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
         self._attached: dict[str, Attached] = {}
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
@@ -301,15 +317,44 @@ class DataPlane:
         syscall.delete_batch(self._fds["tunnels"], self._tunnel_keys(rows))
 
     def put_ues(self, rows: Iterable[tuple[str, str, int]]) -> None:
-        """Write (network instance, UE address or IPv6 prefix, session) rows."""
+        """Write (network instance, UE address or IPv6 prefix, session) rows.
+
+        A port without an instance finds an address as long as one instance has it; when two do, it
+        could be anybody's and is nobody's.
+        """
         data = list(rows)
+        for instance, address, session in data:
+            self._ue_instances.setdefault(address, {})[instance] = session
+        self._write_ues(data)
+        self._write_ues_of_any([address for _, address, _ in data])
+
+    def drop_ues(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Delete (network instance, UE address or IPv6 prefix) rows."""
+        data = list(rows)
+        for instance, address in data:
+            self._ue_instances.get(address, {}).pop(instance, None)
+        syscall.delete_batch(self._fds["ues"], self._ue_keys(data))
+        self._write_ues_of_any([address for _, address in data])
+
+    def _write_ues(self, data: list[tuple[str, str, int]]) -> None:
         keys = self._ue_keys((i, a) for i, a, _ in data)
         values = np.array([s for _, _, s in data], np.uint32)
         self.refused_entries += len(data) - syscall.update_batch(self._fds["ues"], keys, values)
 
-    def drop_ues(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Delete (network instance, UE address or IPv6 prefix) rows."""
-        syscall.delete_batch(self._fds["ues"], self._ue_keys(rows))
+    def _write_ues_of_any(self, addresses: Iterable[str]) -> None:
+        """Keep the entries without an instance: one for each address that one instance alone has."""
+        put, drop = [], []
+        for address in dict.fromkeys(addresses):
+            held = self._ue_instances.get(address, {})
+            sessions = set(held.values())
+            if len(sessions) == 1:
+                put.append(("", address, sessions.pop()))
+            elif "" not in held:
+                drop.append(("", address))
+            if not held:
+                self._ue_instances.pop(address, None)
+        self._write_ues(put)
+        syscall.delete_batch(self._fds["ues"], self._ue_keys(drop))
 
     def _tunnel_keys(self, rows: Iterable[tuple[str, int]]) -> NDArray[np.void]:
         data = list(rows)
@@ -347,12 +392,6 @@ class DataPlane:
             values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
         syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
 
-    def policies(self) -> NDArray[np.void]:
-        """Return the policy table as the kernel has it."""
-        table = self._bpf["policies"]
-        raw = b"".join(bytes(leaf) for leaf in table.values())
-        return np.frombuffer(raw, self._types["policy"])
-
     def put_verdicts(
         self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
     ) -> None:
@@ -380,6 +419,25 @@ class DataPlane:
         """Return the payload records since the last call (``struct payload``)."""
         return self._payloads.read()
 
+    def read_paths(self) -> list[Path]:
+        """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
+        keys, values = syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)
+        found = [
+            Path(
+                address_text(k["from"].tobytes()),
+                address_text(k["to"].tobytes()),
+                requests=int(v["requests"]),
+                responses=int(v["responses"]),
+                error_indications=int(v["error_indications"]),
+                rtt_samples=int(v["rtt_n"]),
+                rtt_min_us=int(v["rtt_min_us"]),
+                rtt_mean_us=int(v["rtt_sum_us"] // max(int(v["rtt_n"]), 1)),
+                rtt_last_us=int(v["rtt_last_us"]),
+            )
+            for k, v in zip(keys, values, strict=True)
+        ]
+        return sorted(found, key=lambda path: (path.requester, path.responder))
+
     def read_counters(self, name: str | None = None) -> dict[str, int]:
         """Return the counters of an attached interface by its configured name, or of all together."""
         slots = [self._attached[name].slot] if name is not None else range(len(self._bpf["stats"]))
@@ -389,10 +447,6 @@ class DataPlane:
             for copy in table[table.Key(slot)]:
                 total += np.frombuffer(bytes(copy), np.uint64)
         return {c.name: int(total[i]) for i, c in enumerate(self.counters)}
-
-    def now_ns(self) -> int:
-        """Return the clock of the programs: monotonic, or the last time given to a replay."""
-        return time.monotonic_ns() if not self._runs else int(self._clock[0])
 
     def close(self) -> None:
         """Detach everything and free programs and maps."""

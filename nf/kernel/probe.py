@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import subprocess
+import sys
+from collections.abc import Mapping
 
 from nf.kernel import source
 
-__all__ = ["bcc_origin", "native_xdp", "program"]
+__all__ = ["bcc_origin", "drivers_with_xdp", "native_xdp", "program"]
 
 _PROGRAM = """
 BPF_RINGBUF_OUTPUT(ring, 1);
@@ -39,7 +43,7 @@ def program() -> str:
         try:
             b = BPF(text=_PROGRAM)
         except Exception as error:
-            return f"does not compile: {source.last_line(log) or error}"
+            return f"cannot be made: {source.last_line(log) or error}"
         try:
             b.load_func("probe", BPF.XDP)
         except Exception as error:
@@ -50,7 +54,10 @@ def program() -> str:
 
 
 def _ip(*words: str) -> bool:
-    return subprocess.run(["ip", *words], capture_output=True, check=False).returncode == 0
+    try:
+        return subprocess.run(["ip", *words], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def native_xdp() -> str:
@@ -74,3 +81,54 @@ def native_xdp() -> str:
         return ""
     finally:
         _ip("link", "del", name)
+
+
+# Generic netlink (linux/genetlink.h) and its family "netdev" (Documentation/netlink/specs/netdev.yaml, Linux 6.3).
+_CONTROLLER, _GETFAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
+_DEV_GET, _DEV_IFINDEX, _DEV_XDP_FEATURES, _XDP_BASIC = 1, 1, 3, 1
+_REQUEST, _ERROR = 1, 2
+_HEADER = struct.Struct("=IHHIIBBH")  # length, type, flags, sequence, port; command, version, reserved
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def _ask(netlink: socket.socket, family: int, command: int, attribute: bytes) -> Mapping[int, bytes]:
+    """Send a request and return the attributes of its answer; none when the kernel refuses."""
+    netlink.send(_HEADER.pack(_HEADER.size + len(attribute), family, _REQUEST, 1, 0, command, 1, 0) + attribute)
+    answer = netlink.recv(65_536)
+    found: dict[int, bytes] = {}
+    length, kind = _HEADER.unpack_from(answer)[:2] if len(answer) >= _HEADER.size else (0, _ERROR)
+    at = _HEADER.size
+    while kind != _ERROR and at + 4 <= length:
+        size, attribute_kind = struct.unpack_from("=HH", answer, at)
+        found[attribute_kind & 0x3FFF] = answer[at + 4 : at + size]
+        at += max(4, (size + 3) & ~3)
+    return found
+
+
+def drivers_with_xdp() -> Mapping[str, bool]:
+    """Say for each interface whether its driver runs XDP natively; empty where the kernel cannot say (before 6.3)."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _CONTROLLER) as netlink:
+        netlink.settimeout(1)
+        try:
+            family = _ask(netlink, _CONTROLLER, _GETFAMILY, _attribute(_FAMILY_NAME, b"netdev\0")).get(_FAMILY_ID)
+            if family is None:
+                return {}
+            answers = {
+                name: _ask(
+                    netlink,
+                    int.from_bytes(family, sys.byteorder),
+                    _DEV_GET,
+                    _attribute(_DEV_IFINDEX, struct.pack("=I", i)),
+                )
+                for i, name in socket.if_nameindex()
+            }
+        except OSError:
+            return {}
+    return {
+        name: bool(int.from_bytes(answer[_DEV_XDP_FEATURES], sys.byteorder) & _XDP_BASIC)
+        for name, answer in answers.items()
+        if _DEV_XDP_FEATURES in answer
+    }

@@ -67,12 +67,13 @@ def text(name: str = "snf.c") -> str:
 def flags(limits: Limits, *, replay: bool) -> list[str]:
     """Return the compiler flags: table sizes, and the clock of a replay."""
     pages = mmap.PAGESIZE
-    # A session has a tunnel each way, and during a handover a third; a UE may have two addresses.
+    # A session has a tunnel each way, and during a handover a third; a UE may have two addresses, each
+    # of which stands twice: with its network instance and without.
     sizes = {
         "MAX_FLOWS": limits.flows,
         "MAX_VERDICTS": max(1024, limits.flows // 2),
         "MAX_TUNNELS": limits.sessions * 3,
-        "MAX_UES": limits.sessions * 2,
+        "MAX_UES": limits.sessions * 4,
         "EVENT_PAGES": EVENT_RING_BYTES // pages,
         "PAYLOAD_PAGES": PAYLOAD_RING_BYTES // pages,
         "PAGE_SIZE": pages,

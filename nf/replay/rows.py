@@ -126,7 +126,7 @@ def _table_row(key: Any, flow: Any) -> dict[str, Any]:
         "session": int(flow["session"]),
         "gtpu": int(flow["gtpu"]),
         "retrans": flow["retrans"].tolist(),
-        "handshake_us": flow["handshake_us"].tolist(),
+        "connect_us": int(flow["connect_us"]),
         "rtt_min_us": flow["rtt_min_us"].tolist(),
         "rtt_n": int(flow["rtt_n"].sum()),
         "frags": int(flow["frags"]),
@@ -144,7 +144,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
     app, basis, name = pipeline.names.get(flow["number"])
     subscriber, source = _who(pipeline, flow)
     retrans = flow.get("retrans", ("", ""))
-    handshake = flow.get("handshake_us", (0, 0))
+    connect_us = flow.get("connect_us", 0)
     floors = [us for us in flow.get("rtt_min_us", ()) if us != _NO_RTT]
     return {
         "file": file,
@@ -173,7 +173,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
         "name": name,
         "retrans_fwd": retrans[fwd],
         "retrans_rev": retrans[rev],
-        "rtt_handshake_ms": round(sum(handshake) / 1e3, 3) if all(handshake) else "",
+        "rtt_handshake_ms": connect_us / 1e3 if connect_us else "",
         "rtt_min_ms": round(sum(floors) / 1e3, 3) if floors else "",
         "rtt_n": flow.get("rtt_n", ""),
         "frags": flow.get("frags", ""),

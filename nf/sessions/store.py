@@ -4,8 +4,9 @@ Each session has a number, the only thing of it that a BPF map holds. A number i
 `REUSE_S` after its session ended, so that a flow that still carries it is never told to another.
 
 Who holds a tunnel or UE address that two sessions claim: a configured one before a signalled one,
-and among equals the newer. The loser is closed as superseded when it lost to its own source, and
-keeps the rest of its tunnels otherwise. Every such conflict is counted.
+and among equals the newer claim. The loser is closed as superseded when it lost to its own source, and
+keeps the rest of its tunnels otherwise. Every such conflict is counted. A session that was closed so
+and then moves is alive after all: it comes back with what nobody else has claimed since.
 
 A tunnel between two UPFs (N9, S5/S8) has two sessions by signalling: one receives on it, the other
 sends into it. They are parts of one PDU session and share a number, the identity and the address.
@@ -14,60 +15,23 @@ sends into it. They are parts of one PDU session and share a number, the identit
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
+from nf.sessions.changes import DropTunnel, PutTunnel, TableChange, UeEntries
 from nf.settings import StaticSession
 
-__all__ = ["Binding", "BindingStore", "DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange", "is_of_ue"]
+__all__ = ["Binding", "BindingStore", "is_of_ue"]
 
 REUSE_S = 60.0  # longer than the slowest look at the flow table
 GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packets (TS 23.502, 4.9.1.3: end markers)
 _PREFERENCE = {"netconf": 2}  # all others 1
 
 
-@dataclass(frozen=True, slots=True)
-class PutTunnel:
-    """The kernel shall bind a tunnel to a session, for packets of its UE only where the addresses are known."""
-
-    address: str
-    teid: int
-    side: Side
-    index: int
-    ue_ipv4: str = ""
-    ue_ipv6: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DropTunnel:
-    """The kernel shall forget a tunnel."""
-
-    address: str
-    teid: int
-
-
-@dataclass(frozen=True, slots=True)
-class PutUe:
-    """The kernel shall bind a UE address, or IPv6 prefix, of a network instance to a session."""
-
-    instance: str
-    address: str
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class DropUe:
-    """The kernel shall forget a UE address."""
-
-    instance: str
-    address: str
-
-
-TableChange = PutTunnel | DropTunnel | PutUe | DropUe
 _TunnelKey = tuple[str, int]
 _UeKey = tuple[str, str]
 
@@ -104,7 +68,10 @@ class BindingStore:
         self._by_index: dict[int, Binding] = {}
         self._tunnels: dict[_TunnelKey, Binding] = {}
         self._past: dict[_TunnelKey, deque[Binding]] = {}
+        self._past_order: deque[_TunnelKey] = deque()
         self._ues: dict[_UeKey, Binding] = {}
+        self._entries = UeEntries()
+        self._lost: OrderedDict[str, Session] = OrderedDict()  # superseded ones by key, with what they claimed
         self._by_imsi: dict[str, dict[int, Binding]] = {}
         self._gone: deque[tuple[float, _TunnelKey, Binding]] = deque()
         self._ended: deque[Binding] = deque()
@@ -123,7 +90,8 @@ class BindingStore:
             case SessionDown():
                 binding = self._by_key.get(event.session.key)
                 if binding is None:
-                    self.counters["down_unknown"] += 1
+                    lost = self._lost.pop(event.session.key, None)
+                    self.counters["down_unknown" if lost is None else "down_superseded"] += 1
                     return []
                 return self._part_down(binding, event)
 
@@ -135,9 +103,13 @@ class BindingStore:
             binding = self._by_key.get(f"netconf-{name}")
             if will.get(name) != session and binding is not None:
                 changes += self._down(binding, at_s, EndReason.REMOVED.value)
+        freed = bool(changes)
         for name, session in will.items():
             if was.get(name) != session:
                 changes += self._up(_static(session), at_s)
+        if freed and any(name.startswith("conflict_") for name in self.counters):
+            for binding in list(self._bindings.values()):  # what was kept from a signalled session may be free now
+                changes += self._hold(binding, at_s, binding.session)
         return changes
 
     def expire(self, at_s: float) -> list[TableChange]:
@@ -151,10 +123,11 @@ class BindingStore:
             self._by_index.pop(self._ended.popleft().index, None)
         return changes
 
-    def _up(self, session: Session, at_s: float) -> list[TableChange]:
+    def _up(self, session: Session, at_s: float, before: Session | None = None) -> list[TableChange]:
         changes: list[TableChange] = []
         if session.key in self._by_key:
             changes += self._down(self._by_key[session.key], at_s, EndReason.SUPERSEDED.value)
+        self._lost.pop(session.key, None)
         binding = self._other_end(session)
         if binding is None:
             if len(self._bindings) >= self._capacity:
@@ -166,13 +139,13 @@ class BindingStore:
             self.counters["joined"] += 1
         self._by_key[session.key] = binding
         self._set_part(binding, session)
-        return [*changes, *self._hold(binding, at_s)]
+        return [*changes, *self._hold(binding, at_s, before)]
 
     def _moved(self, event: SessionMoved) -> list[TableChange]:
         binding = self._by_key.get(event.session.key)
         if binding is None:
             self.counters["moved_unknown"] += 1
-            return self._up(event.session, event.at_s)
+            return self._up(event.session, event.at_s, self._lost.pop(event.session.key, None))
         before = binding.session
         self._set_part(binding, event.session)
         changes: list[TableChange] = []
@@ -184,10 +157,10 @@ class BindingStore:
         for ue in _ues(before):
             if ue not in _ues(binding.session) and self._ues.get(ue) is binding:
                 del self._ues[ue]
-                changes.append(DropUe(*ue))
+                changes += self._entries.drop(*ue)
         for tunnel in event.gone:
             self._gone.append((event.at_s, (tunnel.address, tunnel.teid), binding))
-        return [*changes, *self._hold(binding, event.at_s)]
+        return [*changes, *self._hold(binding, event.at_s, before)]
 
     def _part_down(self, binding: Binding, event: SessionDown) -> list[TableChange]:
         """End one part; the session ends with its last."""
@@ -200,7 +173,7 @@ class BindingStore:
         for ue in _ues(before):
             if ue not in _ues(binding.session) and self._ues.get(ue) is binding:
                 del self._ues[ue]
-                changes.append(DropUe(*ue))
+                changes += self._entries.drop(*ue)
         for left in _keys(part.tunnels) - _keys(binding.session.tunnels):
             if self._tunnels.get(left) is binding:
                 changes += self._release_tunnel(left, binding, event.at_s)
@@ -238,7 +211,7 @@ class BindingStore:
         for ue in _ues(binding.session):
             if self._ues.get(ue) is binding:
                 self._ues[ue] = into
-                changes.append(PutUe(*ue, into.index))
+                changes += self._entries.put(*ue, into.index)
         into.first_s = min(into.first_s, binding.first_s)
         del self._bindings[binding.index]
         self._by_index[binding.index] = into
@@ -247,8 +220,12 @@ class BindingStore:
 
     def _down(self, binding: Binding, at_s: float, reason: str) -> list[TableChange]:
         binding.last_s, binding.ended_by = at_s, reason
-        for part in binding.parts:
-            del self._by_key[part]
+        for part in binding.parts.values():
+            del self._by_key[part.key]
+            if reason == EndReason.SUPERSEDED.value:
+                self._lost[part.key] = part
+        while len(self._lost) > self._capacity:
+            self._lost.popitem(last=False)
         del self._bindings[binding.index]
         self._ended.append(binding)
         self._history.append(binding)
@@ -264,11 +241,16 @@ class BindingStore:
         for ue in _ues(binding.session):
             if self._ues.get(ue) is binding:
                 del self._ues[ue]
-                changes.append(DropUe(*ue))
+                changes += self._entries.drop(*ue)
         return changes
 
-    def _hold(self, binding: Binding, at_s: float) -> list[TableChange]:
-        """Give the session's tunnels and UE addresses to it, as far as it may have them."""
+    def _hold(self, binding: Binding, at_s: float, before: Session | None = None) -> list[TableChange]:
+        """Give the session's tunnels and UE addresses to it, as far as it may have them.
+
+        What it claimed *before* already, and another has by now, stays with the other: that claim is newer.
+        """
+        claimed = set(before.tunnels) if before else set()
+        claimed_ues = _ues(before) if before else []
         changes: list[TableChange] = []
         addresses = (binding.session.ue_ipv4, binding.session.ue_ipv6)
         new_addresses, binding.checked = addresses != binding.checked, addresses
@@ -276,7 +258,7 @@ class BindingStore:
             key = (tunnel.address, tunnel.teid)
             holder = self._tunnels.get(key)
             if holder is not None and holder is not binding:
-                if not self._may_take(binding, holder):
+                if tunnel in claimed or not self._may_take(binding, holder):
                     self.counters["conflict_tunnel_kept"] += 1
                     continue
                 changes += self._take_tunnel(key, binding, holder, at_s)
@@ -287,7 +269,7 @@ class BindingStore:
         for ue in _ues(binding.session):
             other = self._ues.get(ue)
             if other is not None and other is not binding:
-                if not self._may_take(binding, other):
+                if ue in claimed_ues or not self._may_take(binding, other):
                     self.counters["conflict_ue_kept"] += 1
                     continue
                 self.counters["conflict_ue_taken"] += 1
@@ -295,7 +277,7 @@ class BindingStore:
                     changes += self._down(other, at_s, EndReason.SUPERSEDED.value)
             if other is not binding:
                 self._ues[ue] = binding
-                changes.append(PutUe(*ue, binding.index))
+                changes += self._entries.put(*ue, binding.index)
         return changes
 
     def _take_tunnel(self, key: _TunnelKey, binding: Binding, holder: Binding, at_s: float) -> list[TableChange]:
@@ -310,6 +292,14 @@ class BindingStore:
         del self._tunnels[key]
         binding.held_until_s[key] = at_s
         self._past.setdefault(key, deque(maxlen=16)).append(binding)
+        self._past_order.append(key)
+        while len(self._past_order) > 2 * self._capacity:  # what is asked about the past is recent
+            oldest = self._past_order.popleft()
+            held = self._past.get(oldest)
+            if held:
+                held.popleft()
+            if not held:
+                self._past.pop(oldest, None)
         return [DropTunnel(*key)]
 
     def _may_take(self, taker: Binding, holder: Binding) -> bool:
@@ -340,8 +330,11 @@ class BindingStore:
         return now if key not in self._past else None
 
     def by_ue(self, instance: str, address: str) -> Binding | None:
-        """Return who has a UE address in a network instance."""
-        return self._ues.get((instance, address))
+        """Return who has a UE address in a network instance; of IPv6 also by its /64, if one has that alone."""
+        binding = self._ues.get((instance, address))
+        if binding is None and (index := self._entries.only(instance, address)) is not None:
+            binding = self._by_index.get(index)
+        return binding
 
     def by_imsi(self, imsi: str) -> list[Binding]:
         """Return the sessions that a subscriber has now."""

@@ -14,7 +14,7 @@ from gtp.pfcp.message import Kind, write
 from gtp.pfcp.tracker import PfcpTracker
 
 SMF, UPF = ("192.0.2.1", 8805), ("192.0.2.10", 8805)
-IMSI = "001010000000001"
+IMSI, OTHER = "001010000000001", "001010000000002"
 PLAN = SessionPlan(
     smf=SMF[0],
     cp_seid=11,
@@ -82,7 +82,42 @@ class TestEstablishment:
         talk.ask(build.establishment_request(1, PLAN))
         response = build.establishment_response(1, 11, UPF[0], 22)
         assert len(talk.answer(response) + talk.answer(response)) == 1
-        assert talk.tracker.counters["pfcp_retransmitted"] == 1
+        assert talk.tracker.counters["pfcp_retransmitted"] == 2, "a request and a response"
+
+    def test_a_retransmission_after_the_answer_changes_nothing(self, talk):
+        """The response was lost behind the mirror: the SMF asks again, the UPF answers again (6.4)."""
+        talk.up()
+        talk.sequence = 0
+        assert talk.up() == []
+        assert len(talk.tracker) == 1
+
+    def test_other_bytes_under_a_waiting_sequence_number_replace_it(self, talk):
+        """The SMF began anew before it was answered: the answer is for what it asks now."""
+        talk.ask(build.establishment_request(1, PLAN))
+        talk.ask(build.establishment_request(1, replace(PLAN, cp_seid=12, identity=Identity(imsi=OTHER))))
+        (event,) = talk.answer(build.establishment_response(1, 12, UPF[0], 22))
+        assert event.session.identity.imsi == OTHER
+
+    def test_an_answer_to_another_seid_binds_nobody(self, talk):
+        """The header of the response carries the SEID of the request's F-SEID (7.2.2.4.2)."""
+        talk.ask(build.establishment_request(1, PLAN))
+        assert talk.answer(build.establishment_response(1, 12, UPF[0], 22)) == []
+        assert talk.tracker.counters["pfcp_other_seid"] == 1
+
+    def test_parts_of_an_identity_that_make_no_sense_stay_unknown(self, talk):
+        """An MSISDN with a nibble 0xb, an IMSI of 17 digits: neither is guessed, neither takes the session along."""
+        imsi, msisdn = bytes.fromhex("00010100000000f1"), bytes.fromhex("94b1")
+        long = bytes.fromhex("0001010000000000f1")
+        for raw, want in (
+            (b"\x05" + bytes([len(imsi)]) + imsi + bytes([len(msisdn)]) + msisdn, IMSI),
+            (b"\x01" + bytes([len(long)]) + long, ""),
+        ):
+            talk = Talk()
+            fseid = ie.ie(Type.F_SEID, ie.FSeid(11, SMF[0]).bytes())
+            talk.ask(write(Kind.ESTABLISHMENT_REQUEST, 1, fseid, ie.ie(Type.USER_ID, raw), seid=0))
+            (event,) = talk.answer(build.establishment_response(1, 11, UPF[0], 22))
+            assert event.session.identity == Identity(imsi=want)
+            assert talk.tracker.counters["pfcp_identity_refused"] == 1
 
     def test_without_user_id_nobody_is_invented(self, talk):
         (event,) = talk.up(replace(PLAN, identity=Identity()))
@@ -204,7 +239,69 @@ class TestEnd:
         node = ie.ie(Type.NODE_ID, ie.node_id(SMF[0]))
         stamp = ie.ie(Type.RECOVERY_TIME_STAMP, (1).to_bytes(4, "big"))
         talk.ask(write(Kind.ASSOCIATION_SETUP_REQUEST, 50, node, stamp, ie.ie(Type.SESSION_RETENTION)))
-        assert talk.answer(build.association_response(50, UPF[0], 1)) == []
+        psrei = ie.ie(Type.ASSOCIATION_RESPONSE_FLAGS, b"\x01")
+        cause = ie.ie(Type.CAUSE, b"\x01")
+        assert talk.answer(write(Kind.ASSOCIATION_SETUP_RESPONSE, 50, node, cause, stamp, psrei)) == []
+        assert len(talk.tracker) == 1
+
+    def test_a_upf_that_does_not_say_it_retained_them_did_not(self, talk):
+        """PSREI in PFCPASRsp-Flags is missing (8.2.134)."""
+        talk.up()
+        node = ie.ie(Type.NODE_ID, ie.node_id(SMF[0]))
+        stamp = ie.ie(Type.RECOVERY_TIME_STAMP, (1).to_bytes(4, "big"))
+        talk.ask(write(Kind.ASSOCIATION_SETUP_REQUEST, 50, node, stamp, ie.ie(Type.SESSION_RETENTION)))
+        (event,) = talk.answer(build.association_response(50, UPF[0], 1))
+        assert event.reason is EndReason.RESTARTED
+
+    def test_an_older_recovery_time_stamp_that_comes_late_ends_nothing(self, talk):
+        for sequence, stamp in ((1, 100), (2, 101)):
+            talk.ask(build.heartbeat_request(sequence, stamp))
+        talk.sequence = 10
+        talk.up()
+        assert talk.ask(build.heartbeat_request(3, 100)) == []
+        assert talk.ask(build.heartbeat_request(4, 101)) == []
+
+    def test_a_restarted_smf_may_send_the_very_same_bytes_again(self, talk):
+        """Its numbers begin again at one: an equal request is a new one, not a retransmission."""
+        talk.ask(build.association_request(1, SMF[0], 100))
+        talk.answer(build.association_response(1, UPF[0], 50))
+        talk.sequence = 1
+        talk.up()
+        talk.ask(build.association_request(1, SMF[0], 101))
+        (ended,) = talk.answer(build.association_response(1, UPF[0], 50))
+        assert ended.reason is EndReason.RESTARTED
+        talk.sequence = 1
+        (event,) = talk.up()
+        assert isinstance(event, SessionUp)
+
+    def test_the_release_of_the_association(self, talk):
+        """Association Release (7.4.4.5) ends what stands between the two, and nothing else."""
+        talk.up()
+        node = ie.ie(Type.NODE_ID, ie.node_id(SMF[0]))
+        other = ("192.0.2.11", 8805)
+        elsewhere = replace(PLAN, cp_seid=12, uplink=(other[0], 1))
+        talk.tracker.feed(build.establishment_request(90, elsewhere), SMF, other, 1.0)
+        talk.tracker.feed(build.establishment_response(90, 12, other[0], 7), other, SMF, 1.0)
+        talk.ask(write(Kind.ASSOCIATION_RELEASE_REQUEST, 50, node))
+        (event,) = talk.answer(write(Kind.ASSOCIATION_RELEASE_RESPONSE, 50, node, ie.ie(Type.CAUSE, b"\x01")))
+        assert event.reason is EndReason.RELEASED
+        assert UPLINK in event.session.tunnels
+        assert len(talk.tracker) == 1
+
+    def test_the_deletion_of_a_session_set(self, talk):
+        """Session Set Deletion (7.4.6.1) ends the sessions that share its FQ-CSID."""
+        csid = ie.ie(Type.FQ_CSID, bytes.fromhex("01 c0000201 0007"))
+        several = ie.ie(Type.FQ_CSID, bytes.fromhex("02 c0000201 0006 0007"))
+        node = ie.ie(Type.NODE_ID, ie.node_id(SMF[0]))
+        cause = ie.ie(Type.CAUSE, b"\x01")
+        for sequence, seid, more in ((1, 11, csid), (2, 12, b"")):
+            fseid = ie.ie(Type.F_SEID, ie.FSeid(seid, SMF[0]).bytes())
+            talk.ask(write(Kind.ESTABLISHMENT_REQUEST, sequence, fseid, more, seid=0))
+            talk.answer(build.establishment_response(sequence, seid, UPF[0], seid + 100))
+        talk.ask(write(Kind.SET_DELETION_REQUEST, 3, node, several))
+        (event,) = talk.answer(write(Kind.SET_DELETION_RESPONSE, 3, node, cause))
+        assert event.reason is EndReason.RELEASED
+        assert len(talk.tracker) == 1
 
     def test_a_reused_seid_supersedes(self, talk):
         talk.up()

@@ -77,6 +77,39 @@ class TestFragments:
             reader.feed(first[:18] + number.to_bytes(2, "big") + first[20:], 0.0)
         assert len(reader._pending) <= 256
 
+    def test_overlapping_parts_cannot_pile_up(self):
+        """Each part begins eight bytes after the last and is 1400 long: no datagram is ever that much."""
+        reader = UdpReader()
+        for at in range(4000):
+            part = IP(src="192.0.2.1", dst="192.0.2.2", id=7, proto=17, flags="MF", frag=at) / Raw(bytes(1400))
+            reader.feed(bytes(ETHER / part), 0.0)
+        assert sum(len(d) for p in reader._pending.values() for d in p.parts.values()) <= 65_535
+        assert reader.counters["fragments_dropped"] > 10
+        assert read(reader, [bytes(p) for p in fragment(V4 / Raw(b"!"), fragsize=512)][:-1]) == []
+
+    def test_two_datagrams_in_turn_are_kept_apart(self):
+        other = ETHER / IP(src="192.0.2.1", dst="192.0.2.2", id=8) / UDP(sport=8805, dport=8805) / Raw(BODY[::-1])
+        pairs = zip(fragment(V4, fragsize=512), fragment(other, fragsize=512), strict=True)
+        got = read(UdpReader(), [bytes(p) for pair in pairs for p in pair])
+        assert [d.payload for d in got] == [BODY, BODY[::-1]]
+
+    def test_a_bare_ip_packet_is_read_as_such(self):
+        for packet, want in ((V4[IP], WANT4), (V6[IPv6], WANT6)):
+            assert UdpReader().feed(bytes(packet), 0.0, "ip") == [want]
+
+    @pytest.mark.parametrize("whole", [bytes(V4), bytes(V6)], ids=["ipv4", "ipv6"])
+    def test_a_frame_cut_anywhere_gives_nothing(self, whole):
+        reader = UdpReader()
+        assert [d for cut in range(len(whole)) for d in reader.feed(whole[:cut], 0.0)] == []
+        assert reader.counters["truncated"] > 0
+
+    def test_noise_is_passed_over(self):
+        rng, reader = random.Random(791), UdpReader()
+        kinds = (b"\x08\x00\x45", b"\x86\xdd\x60", b"\x81\x00\x00", b"")
+        for _ in range(20_000):
+            reader.feed(rng.randbytes(12) + rng.choice(kinds) + rng.randbytes(rng.randrange(80)), 0.0)
+        assert len(reader._pending) <= 256
+
     def test_a_lying_udp_length_is_counted(self):
         reader = UdpReader()
         assert read(reader, [bytes(ETHER / IP(src="1.1.1.1") / UDP(len=900) / b"x")]) == []

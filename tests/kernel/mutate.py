@@ -1,4 +1,4 @@
-"""Damaged packets without end, the same ones each time."""
+"""Packets without end, the same ones each time: sound ones that are damaged, and composed ones that may be."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 
+from tests.kernel.compose import composed
 from tests.kernel.packets import (
     GNB,
     GNB6,
@@ -39,6 +40,7 @@ from tests.kernel.packets import (
 # Values on the edge of something: versions, header lengths, types, flags, ports.
 TELLING = b"\x00\x01\x02\x04\x06\x07\x08\x11\x14\x1a\x1f\x28\x2b\x2c\x2f\x30\x32\x33\x34\x37\x3a\x3b\x3c\x3f"
 TELLING += b"\x40\x45\x46\x4f\x60\x6f\x7f\x80\x81\x85\x87\xc0\xf0\xfd\xfe\xff"
+DAMAGES = (1, 1, 1, 2, 3)  # how many a frame suffers
 HEADERS_BYTES = 150  # the part of a frame in which damage matters
 
 
@@ -81,9 +83,22 @@ def damaged(seed: int, count: int) -> Iterator[bytes]:
     base = sound()
     for _ in range(count):
         frame = bytearray(chance.choice(base))
-        for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        for _ in range(chance.choice(DAMAGES)):
             _damage(frame, chance)
         yield bytes(frame)
+
+
+def anything(seed: int, count: int) -> Iterator[bytes]:
+    """Yield *count* frames: half of them as `damaged`, a quarter composed, a quarter composed and then damaged."""
+    chance = random.Random(seed)
+    for i, frame in enumerate(damaged(chance.randrange(1 << 32), count)):
+        if i % 2:
+            yield frame
+            continue
+        other = bytearray(composed(chance))
+        for _ in range(chance.choice(DAMAGES) if i % 4 else 0):
+            _damage(other, chance)
+        yield bytes(other)
 
 
 def _damage(frame: bytearray, chance: random.Random) -> None:

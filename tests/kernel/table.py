@@ -92,6 +92,11 @@ def cut_ports(flow: Flow) -> Flow:
     return flow._replace(sport=0, dport=0)
 
 
+def far(bytes_: int) -> Any:
+    """Return an IPv6 packet with a destination options header of *bytes_*, and UDP behind it."""
+    return IPv6(src=UE6, dst=SERVER6, nh=60) / Raw(bytes([17, bytes_ // 8 - 1]) + bytes(bytes_ - 2)) / udp6()[UDP]
+
+
 LINK = [
     row("an untagged IPv4 packet is a flow", udp(), "n6", flow=PLAIN),
     row("a VLAN tag is passed over", ETH / Dot1Q(vlan=5) / udp(), "n6", flow=PLAIN),
@@ -138,6 +143,9 @@ IP_LAYER = [
         "n6",
         "ip_ext_too_long",
     ),
+    row("headers are read up to byte 1023 of the frame", far(1022 - 14 - 40), "n6", flow=grow(968, PLAIN6)),
+    row("and no further", far(1030 - 14 - 40), "n6", "ip_ext_too_long"),
+    row("however short the frame was cut", ether(far(1030 - 14 - 40))[:99], "n6", "ip_ext_too_long"),
     row(
         "an authentication header is passed over in units of four bytes",
         IPv6(src=UE6, dst=SERVER6) / AH(nh=17, payloadlen=4, icv=b"\1" * 12) / udp6()[UDP],
@@ -288,6 +296,8 @@ def chained(*extensions: Any, first: int = 0x40, inner: Any = None) -> Any:
 GTPU_EXTENSIONS = [
     *(row(f"{n} extension headers are walked", chained(chain(n)), "n3", flow=BARE) for n in range(1, 9)),
     row("nine are too many", chained(chain(9)), "n3", "gtpu_ext_too_long"),
+    row("an extension header of 924 bytes is walked", chained(extension(bytes(922))), "n3", flow=BARE),
+    row("one that ends past byte 1023 is too long", chained(extension(bytes(970))), "n3", "gtpu_ext_too_long"),
     row("a chain without end is given up", chained(chain(40)), "n3", "gtpu_ext_too_long"),
     row("length zero would loop and is malformed (5.2.1)", chained(extension(length=0)), "n3", "gtpu_ext_malformed"),
     row("a header past the end is malformed", chained(extension(length=255)), "n3", "gtpu_ext_malformed"),

@@ -33,6 +33,11 @@ def segment(
     return ether(IP(src=src, dst=dst) / head / Raw(b"\x55" * size))
 
 
+SYN = segment(99, 0, flags="S")
+SYN_ACK = segment(499, 0, back=True, ack=100, flags="SA")
+ACK = segment(100, 0, ack=500)
+
+
 def play(rig: Rig, *packets: tuple[int, bytes]) -> Any:
     """Run (milliseconds, frame) packets on N6; return the flow."""
     start = rig.now_ns
@@ -87,6 +92,56 @@ class TestHandshake:
 
         assert pair(flow["retrans"]) == (1, 0)
 
+    def test_the_whole_is_timed_from_syn_to_ack(self, rig: Rig) -> None:
+        flow = play(rig, (0, SYN), (30, SYN_ACK), (50, ACK))
+
+        assert int(flow["connect_us"]) == 50_000
+
+    def test_no_time_at_all_is_a_microsecond(self, rig: Rig) -> None:
+        """Zero says that nothing was seen; captures with a coarse clock have handshakes of no time."""
+        flow = play(rig, (0, SYN), (0, SYN_ACK), (0, ACK))
+
+        assert pair(flow["handshake_us"]) == (1, 1)
+        assert int(flow["connect_us"]) == 1
+
+    def test_one_direction_is_enough_for_the_whole(self, rig: Rig) -> None:
+        """The client sends its ACK when the SYN-ACK came (RFC 9293, 3.5, figure 6), wherever that passed."""
+        flow = play(rig, (0, SYN), (50, ACK))
+
+        assert int(flow["connect_us"]) == 50_000
+        assert pair(flow["handshake_us"]) == (0, 0)
+        assert pair(flow["rtt_n"]) == (0, 0)
+
+    def test_a_syn_ack_after_the_handshake_answers_nothing(self, rig: Rig) -> None:
+        """A server that missed the ACK sends its SYN-ACK again, and has another ACK (RFC 9293, 3.10.7.4)."""
+        flow = play(rig, (0, SYN), (30, SYN_ACK), (50, ACK), (1250, SYN_ACK), (1270, ACK))
+
+        assert pair(flow["handshake_us"]) == (30_000, 20_000)
+        assert int(flow["connect_us"]) == 50_000
+        assert pair(flow["rtt_n"]) == (1, 1)
+        assert pair(flow["retrans"]) == (0, 1)
+
+    def test_the_answer_to_a_second_syn_times_no_side(self, rig: Rig) -> None:
+        """It may be the answer to the first (RFC 6298, 3); the client's side has a packet of its own."""
+        flow = play(rig, (0, SYN), (1000, SYN), (1005, SYN_ACK), (1025, ACK))
+
+        assert pair(flow["handshake_us"]) == (0, 20_000)
+        assert pair(flow["rtt_n"]) == (0, 1)
+        assert int(flow["connect_us"]) == 25_000
+
+    def test_the_answer_to_a_second_syn_ack_times_no_side(self, rig: Rig) -> None:
+        flow = play(rig, (0, SYN), (30, SYN_ACK), (1030, SYN_ACK), (1035, ACK))
+
+        assert pair(flow["handshake_us"]) == (30_000, 0)
+        assert pair(flow["rtt_n"]) == (1, 0)
+        assert int(flow["connect_us"]) == 1_035_000
+
+    def test_a_reset_ends_no_handshake(self, rig: Rig) -> None:
+        flow = play(rig, (0, SYN), (30, SYN_ACK), (50, segment(100, 0, ack=500, flags="RA")))
+
+        assert pair(flow["handshake_us"]) == (30_000, 0)
+        assert int(flow["connect_us"]) == 0
+
     def test_the_middle_of_a_connection_has_no_handshake(self, rig: Rig) -> None:
         flow = play(rig, (0, segment(1)), (9, segment(1, 0, back=True, ack=101)))
 
@@ -126,6 +181,31 @@ class TestRetransmission:
         flow = play(rig, (0, segment(1)), (9_000, segment(100, 1)), (18_000, segment(100, 0)))
 
         assert pair(flow["retrans"]) == (0, 0)
+
+    def test_a_probe_of_a_closed_window_is_none(self, rig: Rig) -> None:
+        """One byte of new data, again and again until the window opens (RFC 9293, 3.8.6.1)."""
+        flow = play(rig, (0, segment(1)), (200, segment(101, 1)), (600, segment(101, 1)), (1400, segment(101, 1)))
+
+        assert pair(flow["retrans"]) == (0, 0)
+
+    def test_a_fin_that_is_sent_again_is_one(self, rig: Rig) -> None:
+        """A FIN takes a sequence number, and is sent again until it is acknowledged (RFC 9293, 3.6, 3.8.1)."""
+        flow = play(rig, (0, segment(1)), (1, segment(101, 0, flags="FA")), (300, segment(101, 0, flags="FA")))
+
+        assert pair(flow["retrans"]) == (1, 0)
+
+    def test_an_acknowledgement_after_the_fin_is_none(self, rig: Rig) -> None:
+        flow = play(rig, (0, segment(1)), (1, segment(101, 0, flags="FA")), (9, segment(102, 0)))
+
+        assert pair(flow["retrans"]) == (0, 0)
+
+    def test_what_the_frame_was_cut_of_was_still_sent(self, rig: Rig) -> None:
+        """A snap length cuts the frame, not the segment: the next one leaves no hole behind it."""
+        cut = 14 + 20 + 20 + 10
+        flow = play(rig, (0, segment(1)[:cut]), (1, segment(101)[:cut]), (200, segment(1)[:cut]))
+
+        assert pair(flow["retrans"]) == (1, 0)
+        assert pair(flow["reordered"]) == (0, 0)
 
     def test_pure_acknowledgements_are_none(self, rig: Rig) -> None:
         flow = play(rig, (0, segment(1, 0)), (1, segment(1, 0)), (2, segment(1, 0)))

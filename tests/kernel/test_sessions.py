@@ -330,3 +330,30 @@ class TestPolicies:
         rig.run(ether(tcp(seq=32)), "n6")
 
         assert rig.flow()["app"] == 0
+
+
+class TestNetworkInstances:
+    """Equal UE addresses of two data networks are apart; a port that names no network asks for the only one."""
+
+    @pytest.fixture
+    def ues(self, rig: Rig) -> Any:
+        rows = [("internet", UE, SESSION), ("ims", UE, OTHER)]
+        yield lambda n: (rig.plane.put_ues(rows[:n]), rig.plane.new_generation())
+        rig.plane.drop_ues([(i, a) for i, a, _ in rows])
+
+    def test_an_address_of_one_network_is_found(self, rig: Rig, ues: Any) -> None:
+        ues(1)
+        rig.run(ether(udp()), role="n6")
+        assert rig.flow()["session"] == SESSION
+
+    def test_an_address_of_two_networks_is_nobodys(self, rig: Rig, ues: Any) -> None:
+        ues(2)
+        rig.run(ether(udp()), role="n6")
+        assert rig.flow()["session"] == 0
+
+    def test_it_is_found_again_when_one_of_them_has_let_it_go(self, rig: Rig, ues: Any) -> None:
+        ues(2)
+        rig.plane.drop_ues([("internet", UE)])
+        rig.plane.new_generation()
+        rig.run(ether(udp()), role="n6")
+        assert rig.flow()["session"] == OTHER

@@ -1,8 +1,8 @@
 """The packet path a second time, slowly, by the standards alone: what should the kernel program say of a frame?
 
 Written from RFC 791, RFC 8200, RFC 768, RFC 9293, IEEE 802.1Q, TS 29.281 (5, 6) and TS 38.415 (5.5.2), not from
-the C code, whose limits (VLAN tags, extension headers) and names of counters it takes from ``abi.h``. It
-knows no sessions and keeps no state: each frame is the first.
+the C code, whose limits (VLAN tags, extension headers, how far into a frame headers are read) and names of
+counters it takes from ``abi.h``. It knows no sessions and keeps no state: each frame is the first.
 
 Where a frame breaks two rules at once, the rule: what is missing in the frame is *truncated*, what is there
 but outside of the packet or message around it is *malformed*; headers are judged from the outside in.
@@ -17,6 +17,7 @@ from typing import NamedTuple
 IPV4, IPV6 = 0x0800, 0x86DD
 VLANS, MAX_VLANS = (0x8100, 0x88A8, 0x9100), 3
 MAX_IP_EXTENSIONS, MAX_GTPU_EXTENSIONS = 6, 8
+REACH = 1023  # a header that begins further into the frame is not read
 HOP_BY_HOP, TCP, UDP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY = 0, 6, 17, 43, 44, 51, 60, 135
 EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY)
 PORT_GTPU, PORT_PFCP, PORT_GTPC = 2152, 8805, 2123
@@ -185,6 +186,10 @@ def _ipv6(frame: bytes, at: int, name: str) -> Packet:
         if here + length > end:
             raise Refused(f"{name}_malformed")
         kind, here, seen = frame[here], here + length, seen + 1
+        if here > REACH:
+            break
+    if here > REACH:
+        raise Refused(f"{name}_ext_too_long")
     src, dst = (str(IPv6Address(frame[i : i + 16])) for i in (at + 8, at + 24))
     return Packet(src, dst, kind, total, fragment, here, end)
 
@@ -193,6 +198,8 @@ def _ports(frame: bytes, packet: Packet) -> tuple[int, int] | None:
     """Return (0, 0) for what has no ports, None when the transport header is not all there."""
     if packet.fragment == "later" or packet.proto not in (TCP, UDP):
         return 0, 0
+    if packet.l4 > REACH:
+        return None
     need = 8
     if packet.proto == TCP:
         here = min(len(frame), packet.end)
@@ -233,7 +240,7 @@ def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str]:
     """Walk the extension headers whose first type is the octet before *here*."""
     kind, seen, qfi, side = frame[here - 1], 0, 0, ""
     while kind:
-        if seen == MAX_GTPU_EXTENSIONS:
+        if seen == MAX_GTPU_EXTENSIONS or here > REACH:
             raise Refused("gtpu_ext_too_long")
         if len(frame) < here + 4:
             raise Refused("gtpu_truncated")
@@ -242,6 +249,8 @@ def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str]:
             raise Refused("gtpu_ext_malformed")
         if kind == PDU_SESSION_CONTAINER and frame[here + 1] >> 4 in (0, 1):
             qfi, side = frame[here + 2] & 0x3F, (DOWNLINK, UPLINK)[frame[here + 1] >> 4]
+        if here + length > REACH:
+            raise Refused("gtpu_ext_too_long")
         if len(frame) < here + length:
             raise Refused("gtpu_truncated")
         kind, here, seen = frame[here + length - 1], here + length, seen + 1
@@ -249,6 +258,8 @@ def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str]:
 
 
 def _inner(frame: bytes, tunnel: Tunnel, facts: set[str]) -> Flow | None:
+    if tunnel.end > tunnel.begin > REACH:
+        raise Refused("inner_ext_too_long")
     if min(len(frame), tunnel.end) <= tunnel.begin:
         raise Refused("inner_truncated")
     kind = {4: IPV4, 6: IPV6}.get(frame[tunnel.begin] >> 4)

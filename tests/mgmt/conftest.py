@@ -123,6 +123,10 @@ STATE: StateTree = {
         }
     },
     "data_plane": {"gtpu_truncated": 2},
+    "gtpu_paths": [
+        {"requester": "192.0.2.1", "responder": "192.0.2.2", "requests": 2, "responses": 1, "error_indications": 0}
+        | {"rtt_samples": 1, "rtt_min": 900, "rtt_mean": 900, "rtt_last": 900}
+    ],
     "sessions": {"pfcp": 23, "netconf": 1},
     "exporter": {"octets_sent": 99, "records": 5, "dropped": 0, "subscribers": 1, "inspected_octets": 100_000},
 }

@@ -159,6 +159,12 @@ class TestGet:
         assert names(data, "oper-status") == ["up"]
         assert data.xpath("//*[local-name()='counter']/*/text()") == ["gtpu_truncated", "2"]
 
+    def test_state_of_the_paths_between_tunnel_ends(self, client):
+        data = client.get(
+            filter='<filter><network-function xmlns="urn:supernetflow:yang:snf-function"/></filter>'
+        ).data_ele
+        assert (names(data, "requester"), names(data, "rtt-min")) == (["192.0.2.1"], ["900"])
+
     def test_state_of_sessions_and_publisher(self, client):
         data = client.get().data_ele
         assert data.xpath("//*[local-name()='source']/*/text()") == ["netconf", "1", "pfcp", "23"]

@@ -174,10 +174,11 @@ class TestHealth:
     def test_it_carries_heads_and_the_two_sums_of_the_data_budget(self, start: Start) -> None:
         publisher = start()
         with Subscriber(publisher.endpoint, ["health.v1/nf1/"]) as bus:
-            publisher.inspected(1_000_000_007)
             for _ in range(3):
                 publisher.publish(batch())
-            message = next(m for m in bus.messages(3) if m and m.columns["inspected_bytes"][0])
+            assert eventually(lambda: publisher.status()["inspected_bytes"] == 0 and publisher._queue.empty())
+            publisher.inspected(1_000_000_007)
+            message = next(m for m in bus.messages(5) if m and m.columns["inspected_bytes"][0])
 
         heads = dict(zip(message.columns["topic"], message.columns["next_seq"], strict=True))
         assert heads["qoe.v1/nf1/video/"] == 3

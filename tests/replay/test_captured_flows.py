@@ -19,6 +19,33 @@ KNOWN = {
         "tshark leaves out tunnel packets whose later outer fragments are not in the file; the first has all we need"
     ),
 }
+COPIES = "tshark counts the copies of each packet in the tunnels of this capture as retransmissions of the plain one"
+NO_PORTS = "its first fragment ends inside the TCP header: tshark reads the ports after reassembly, and we have none"
+RETRANSMISSIONS = {  # (file, port of the source): why tshark's number is not ours
+    ("ndpi__android.pcap", "36888"): (
+        "two holes are filled a round trip (29 ms) after the UE reported them by SACK, so they were lost; tshark has "
+        "them out of order, because it allows for the handshake's 333 ms"
+    ),
+    ("ndpi__fuzz-2006-06-26-2594.pcap", "2720"): "its bytes are damaged on purpose, sequence numbers among them",
+    ("ndpi__fuzz-2006-06-26-2594.pcap", "58657"): "its header length is damaged: it has no ports to trust",
+    ("ndpi__ip_fragmented_garbage.pcap", "24102"): NO_PORTS,
+    ("ndpi__ip_fragmented_garbage.pcap", "18730"): NO_PORTS,
+    ("ndpi__ip_fragmented_garbage.pcap", "9253"): NO_PORTS,
+    ("ndpi__ip_fragmented_garbage.pcap", "16417"): NO_PORTS,
+    ("open5gs__nonipsec_reg.pcapng", "43824"): COPIES,
+    ("open5gs__nonipsec_reg.pcapng", "43779"): COPIES,
+    ("open5gs__nonipsec_reg.pcapng", "43551"): COPIES,
+    ("open5gs__nonipsec_reg.pcapng", "37423"): COPIES,
+}
+HANDSHAKES = {
+    (
+        "open5gs__volte.pcapng",
+        "5060",
+    ): "outside of the tunnel one direction was captured, and that without a SYN",
+    ("zeek__chrome-1250-tls-x25519-kyber.pcap", "13783"): (
+        "SYN, SYN-ACK and ACK have one time stamp; tshark takes the zero for nothing and times the ClientHello"
+    ),
+}
 FLOW_KEY = ("proto", "src", "sport", "dst", "dport")
 
 
@@ -50,10 +77,15 @@ def turned(row):
     return {name: row[swap.get(name, name)] for name in row}
 
 
+def on_its_leg(want, ours):
+    """Our rows on the outer pairs that the expected row names, of those of its 5-tuple."""
+    outers = set().union(*sets(want, "outer_fwd", "outer_rev"))
+    return [r for r in ours if not outers or set().union(*sets(r, "outer_fwd", "outer_rev")) <= outers]
+
+
 def agrees(want, ours):
     """Does the sum of our rows of this 5-tuple, on the outer pairs that the expected row names, equal it?"""
-    outers = set().union(*sets(want, "outer_fwd", "outer_rev"))
-    mine = [r for r in ours if not outers or set().union(*sets(r, "outer_fwd", "outer_rev")) <= outers]
+    mine = on_its_leg(want, ours)
     if not mine:
         return False
     total = tuple(map(sum, zip(*(numbers(r) for r in mine), strict=True)))
@@ -62,13 +94,27 @@ def agrees(want, ours):
     return total == numbers(want) and together == sets(want, *tunnel)
 
 
+def retransmits_alike(want, ours):
+    """Is our number of retransmissions tshark's, give or take one? Its rules are a guess as ours are."""
+    mine = on_its_leg(want, ours)
+    return bool(mine) and abs(sum(r["retrans_fwd"] + r["retrans_rev"] for r in mine) - int(want["tcp_retrans"])) <= 1
+
+
+def shakes_hands_alike(want, ours):
+    """Is our time from SYN to ACK within a millisecond or a tenth of tshark's?"""
+    due = float(want["tcp_irtt_ms"])
+    times = [r["rtt_handshake_ms"] for r in on_its_leg(want, ours) if r["rtt_handshake_ms"]]
+    return bool(times) and all(abs(ms - due) <= max(1, due / 10) for ms in times)
+
+
 @pytest.fixture(scope="module")
 def compared(replay, shared):
-    """Replay all captures; returns expected tunnel rows with whether they agree, and what went wrong elsewhere."""
+    """Replay all; returns tunnel rows, plain rows and TCP rows with whether they agree, and what was refused."""
     by_file = defaultdict(list)
     for row in expected(shared):
         by_file[row["file"]].append(row)
     verdicts, plain, refused = [], [], {}
+    tcp = {"tcp_retrans": [], "tcp_irtt_ms": []}
     for file in sorted(p.name for p in (shared / "captures" / "pcap").iterdir()):
         replayed = replay(shared / "captures" / "pcap" / file)
         lost = {k: v for k, v in replayed.result.skipped.items() if "refused by the kernel" in k}
@@ -79,9 +125,13 @@ def compared(replay, shared):
             ours[str(row["gtpu"]), key(row)].append(row)
             ours[str(row["gtpu"]), key(turned(row))].append(turned(row))
         for row in by_file[file]:
-            ok = agrees(row, ours[row["gtpu"], key(row)])
+            same = ours[row["gtpu"], key(row)]
+            ok = agrees(row, same)
             (verdicts if row["gtpu"] == "1" else plain).append((file, key(row), ok))
-    return verdicts, plain, refused
+            for column, alike in (("tcp_retrans", retransmits_alike), ("tcp_irtt_ms", shakes_hands_alike)):
+                if row["proto"] == "6" and row[column]:
+                    tcp[column].append(((file, row["sport"]), alike(row, same)))
+    return verdicts, plain, refused, tcp
 
 
 class TestAllCaptures:
@@ -99,3 +149,18 @@ class TestAllCaptures:
         plain = compared[1]
         wrong = [(file, flow) for file, flow, ok in plain if not ok]
         assert len(wrong) <= len(plain) * 3 // 100, wrong
+
+
+class TestTcp:
+    """Loss and handshake are what tshark finds on at least 95 of 100 flows, and where not it is known why."""
+
+    @pytest.mark.parametrize(
+        ("column", "rows", "known"), [("tcp_retrans", 761, RETRANSMISSIONS), ("tcp_irtt_ms", 244, HANDSHAKES)]
+    )
+    def test_both_say_the_same(self, compared, column, rows, known):
+        found = compared[3][column]
+        wrong = [flow for flow, ok in found if not ok]
+
+        assert len(found) == rows
+        assert len(wrong) <= rows * 5 // 100
+        assert set(wrong) == set(known)

@@ -208,3 +208,18 @@ class TestNames:
     def test_without_an_address_it_is_the_tunnel(self, store):
         (put, *_) = store.apply(SessionUp(1.0, session(imsi="", ue="")))
         assert store.subscriber(put.index, Pseudonymiser(b"k", 0)) == "teid:192.0.2.10:0x000000a1"
+
+
+class TestBounds:
+    """Whatever signalling brings, memory has a bound."""
+
+    def test_tunnels_of_the_past_are_forgotten(self):
+        store = BindingStore(50)
+        for n in range(1000):
+            one = session("s", ALICE, "10.45.0.2", (Tunnel("192.0.2.10", n + 1),))
+            store.apply(SessionUp(float(n), one))
+            store.apply(SessionDown(n + 0.5, one, EndReason.DELETED))
+            store.expire(n + 0.5)
+        assert len(store._past) <= 100
+        assert len(store._by_index) <= 62, "ended ones are kept for a minute"
+        assert len(list(store.history())) <= 50

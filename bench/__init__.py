@@ -1,0 +1,1 @@
+"""Figures of speed and memory, each a ratio of one run: ``python -m bench``."""

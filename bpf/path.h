@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* GTP-U paths (TS 29.281, 7.2 and 7.3): an echo and its answer time the way between two tunnel ends, without a
+ * subscriber's packet; error indications say that one end knows a tunnel no more. */
+#ifndef SNF_PATH_H
+#define SNF_PATH_H
+
+#include "telemetry.h"
+
+static __always_inline struct path *path_of(struct path_key *k)
+{
+	struct path empty = {}, *p = paths.lookup(k);
+
+	if (p)
+		return p;
+	paths.insert(k, &empty);
+	return paths.lookup(k);
+}
+
+/* s->gtpu_seq pairs a response with its request (TS 29.281, 7.2.2). */
+static __always_inline void gtpu_path(struct scratch *s, u64 now, u32 message)
+{
+	struct path_key k;
+	struct echo_key e;
+	struct path *p;
+	u32 us;
+	u64 *sent;
+
+	if (message != SNF_C_gtpu_echo_request && message != SNF_C_gtpu_echo_response &&
+	    message != SNF_C_gtpu_error_indication)
+		return;
+	if (message == SNF_C_gtpu_echo_response) { /* a path is named by who asks */
+		__builtin_memcpy(k.from, s->outer.dst, 16);
+		__builtin_memcpy(k.to, s->outer.src, 16);
+	} else {
+		__builtin_memcpy(k.from, s->outer.src, 16);
+		__builtin_memcpy(k.to, s->outer.dst, 16);
+	}
+	p = path_of(&k);
+	if (!p)
+		return;
+	p->last_ns = now;
+	if (message == SNF_C_gtpu_error_indication) {
+		p->error_indications++;
+		return;
+	}
+	__builtin_memcpy(&e.path, &k, sizeof(k));
+	e.seq = s->gtpu_seq;
+	if (message == SNF_C_gtpu_echo_request) {
+		p->requests++;
+		echoes.update(&e, &now);
+		return;
+	}
+	p->responses++;
+	sent = echoes.lookup(&e);
+	if (!sent || now - *sent > RTT_MAX_NS)
+		return;
+	us = (now - *sent) / NS_PER_US;
+	echoes.delete(&e);
+	p->rtt_sum_us += us;
+	p->rtt_last_us = us;
+	if (!p->rtt_n || us < p->rtt_min_us)
+		p->rtt_min_us = us;
+	p->rtt_n++;
+}
+
+#endif

@@ -1,0 +1,92 @@
+"""What the kernel's tables are told: frozen values, and which UE addresses its table can tell apart."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from gtp.events import Side
+
+__all__ = ["DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange", "UeEntries"]
+
+
+@dataclass(frozen=True, slots=True)
+class PutTunnel:
+    """The kernel shall bind a tunnel to a session, for packets of its UE only where the addresses are known."""
+
+    address: str
+    teid: int
+    side: Side
+    index: int
+    ue_ipv4: str = ""
+    ue_ipv6: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DropTunnel:
+    """The kernel shall forget a tunnel."""
+
+    address: str
+    teid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutUe:
+    """The kernel shall bind a UE address, or IPv6 prefix, of a network instance to a session."""
+
+    instance: str
+    address: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropUe:
+    """The kernel shall forget a UE address."""
+
+    instance: str
+    address: str
+
+
+TableChange = PutTunnel | DropTunnel | PutUe | DropUe
+
+
+class UeEntries:
+    """The kernel's entries of UE addresses: it looks IPv6 up by its /64 (TS 23.501, 5.8.2.2.3).
+
+    Some cores give several UEs addresses of one /64. The entry could then be anybody's, so that it is
+    nobody's: it is taken away until one session alone is left in it.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str | bytes], dict[str, int]] = {}  # by (instance, entry): address to number
+
+    def put(self, instance: str, address: str, index: int) -> list[TableChange]:
+        """Let a session have an address."""
+        held = self._held.setdefault((instance, _entry(address)), {})
+        before = dict(held)
+        held[address] = index
+        if len(set(held.values())) == 1:
+            return [PutUe(instance, address, index)]
+        return [DropUe(instance, a) for a in before] if len(set(before.values())) == 1 else []
+
+    def drop(self, instance: str, address: str) -> list[TableChange]:
+        """Let nobody have an address."""
+        key = instance, _entry(address)
+        held = self._held.get(key, {})
+        told = len(set(held.values())) == 1
+        held.pop(address, None)
+        changes: list[TableChange] = [DropUe(instance, address)] if told else []
+        if not held:
+            self._held.pop(key, None)
+        elif not told and len(set(held.values())) == 1:
+            changes += [PutUe(instance, a, n) for a, n in held.items()]
+        return changes
+
+    def only(self, instance: str, address: str) -> int | None:
+        """Return the number of the only session in the entry of an address."""
+        numbers = set(self._held.get((instance, _entry(address)), {}).values())
+        return numbers.pop() if len(numbers) == 1 else None
+
+
+def _entry(address: str) -> str | bytes:
+    return ipaddress.IPv6Address(address.partition("/")[0]).packed[:8] if ":" in address else address

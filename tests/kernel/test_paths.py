@@ -1,0 +1,91 @@
+"""GTP-U paths: echoes and error indications between tunnel ends (TS 29.281, 7.2 and 7.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scapy.contrib.gtp import GTP_U_Header
+
+from tests.kernel.packets import GNB, UPF, ether, outer
+from tests.kernel.rig import Rig
+
+MS = 1_000_000
+ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION = 1, 2, 26
+RECOVERY = bytes([14, 0])  # information element of a response
+
+
+def message(kind: int, src: str, dst: str, seq: int, body: bytes = b"") -> bytes:
+    """Return a signalling message of tunnel 0 with its sequence number."""
+    return ether(outer(src, dst) / GTP_U_Header(S=1, seq=seq, gtp_type=kind, teid=0) / body)
+
+
+@pytest.fixture
+def paths(rig: Rig) -> Any:
+    rig.plane._bpf["paths"].clear()
+    rig.plane._bpf["echoes"].clear()
+    return rig.plane.read_paths
+
+
+class TestEcho:
+    """A response answers the request of its path and sequence number."""
+
+    def test_the_time_between_them_is_the_round_trip(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ECHO_REQUEST, GNB, UPF, 7))
+        rig.run(message(ECHO_RESPONSE, UPF, GNB, 7, RECOVERY), after_ns=12 * MS)
+        (path,) = paths()
+        assert (path.requester, path.responder) == (GNB, UPF)
+        assert (path.requests, path.responses, path.rtt_samples) == (1, 1, 1)
+        assert (path.rtt_min_us, path.rtt_mean_us, path.rtt_last_us) == (12_000, 12_000, 12_000)
+
+    def test_minimum_mean_and_last_are_apart(self, rig: Rig, paths: Any) -> None:
+        for seq, delay_ms in enumerate((10, 4, 7)):
+            rig.run(message(ECHO_REQUEST, GNB, UPF, seq))
+            rig.run(message(ECHO_RESPONSE, UPF, GNB, seq, RECOVERY), after_ns=delay_ms * MS)
+        (path,) = paths()
+        assert (path.rtt_min_us, path.rtt_mean_us, path.rtt_last_us) == (4_000, 7_000, 7_000)
+
+    def test_another_sequence_number_answers_nothing(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ECHO_REQUEST, GNB, UPF, 1))
+        rig.run(message(ECHO_RESPONSE, UPF, GNB, 2, RECOVERY))
+        (path,) = paths()
+        assert (path.responses, path.rtt_samples) == (1, 0)
+
+    def test_both_ends_ask_on_paths_of_their_own(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ECHO_REQUEST, GNB, UPF, 1))
+        rig.run(message(ECHO_REQUEST, UPF, GNB, 1))
+        assert {(p.requester, p.responder) for p in paths()} == {(GNB, UPF), (UPF, GNB)}
+
+    def test_a_repeated_response_counts_no_time(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ECHO_REQUEST, GNB, UPF, 1))
+        for _ in range(2):
+            rig.run(message(ECHO_RESPONSE, UPF, GNB, 1, RECOVERY), after_ns=MS)
+        (path,) = paths()
+        assert (path.responses, path.rtt_samples) == (2, 1)
+
+
+class TestErrorIndication:
+    """An end that does not know a tunnel says so (7.3.1)."""
+
+    def test_it_is_counted_for_its_sender(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ERROR_INDICATION, GNB, UPF, 0, bytes.fromhex("10000000 0785 0004 0a000001".replace(" ", ""))))
+        (path,) = paths()
+        assert (path.requester, path.error_indications) == (GNB, 1)
+
+
+class TestFlood:
+    """Echoes from everywhere fill a table of fixed size and nothing else."""
+
+    def test_the_table_stays_within_its_bound(self, rig: Rig, paths: Any) -> None:
+        for n in range(6000):
+            rig.plane.run(message_from(n), rig.now_ns, None)
+        assert 1000 < len(paths()) <= 4096
+
+
+TEMPLATE = bytearray(message(ECHO_REQUEST, GNB, UPF, 1))
+
+
+def message_from(n: int) -> bytes:
+    """Return an echo request from one of many addresses; the kernel program does not check header checksums."""
+    TEMPLATE[26:30] = bytes((172, 16, n >> 8, n & 255))
+    return bytes(TEMPLATE)

@@ -1,0 +1,212 @@
+"""The N4 listener on a real interface: what reaches the tracker, what the filter keeps away, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP, fragment
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, fragment6
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
+from scapy.packet import Raw
+
+from gtp.events import Identity, SessionUp
+from gtp.pfcp import build
+from gtp.pfcp.build import SessionPlan
+from nf.errors import AttachRefused
+from nf.n4 import N4Listener
+
+IMSI = "001010000000001"
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+PLAN = SessionPlan("192.0.2.1", 11, Identity(imsi=IMSI), "10.45.0.2", ("192.0.2.10", 0xA1), ("192.0.2.20", 0xB2))
+REQUEST = build.establishment_request(1, PLAN)
+RESPONSE = build.establishment_response(1, 11, "192.0.2.10", 22)
+V4, V4_BACK = IP(src="192.0.2.1", dst="192.0.2.10", id=5), IP(src="192.0.2.10", dst="192.0.2.1", id=6)
+N4 = UDP(sport=8805, dport=8805)
+WAIT_S = 5.0
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+class Wire:
+    """A veth pair: frames go in at one end, the listener sits at the other."""
+
+    def __init__(self):
+        self.near, self.far = f"n4a{os.getpid()}", f"n4b{os.getpid()}"
+        ip("link", "add", self.near, "type", "veth", "peer", "name", self.far)
+        for end in (self.near, self.far):
+            Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")  # no frames of the host's own
+            ip("link", "set", end, "up")
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._socket.bind((self.far, 0))
+
+    def send(self, *frames):
+        for frame in frames:
+            self._socket.send(bytes(frame))
+
+    def close(self):
+        self._socket.close()
+        subprocess.run(["ip", "link", "del", self.near], check=False, capture_output=True)
+
+
+class Heard:
+    """Events as they come, from the listener's thread."""
+
+    def __init__(self):
+        self.events = []
+        self._came = threading.Condition()
+
+    def __call__(self, events):
+        with self._came:
+            self.events += events
+            self._came.notify_all()
+
+    def wait(self, number):
+        with self._came:
+            self._came.wait_for(lambda: len(self.events) >= number, WAIT_S)
+        return self.events
+
+
+@pytest.fixture
+def wire():
+    wire = Wire()
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def heard():
+    return Heard()
+
+
+@pytest.fixture
+def listener(wire, heard):
+    listener = N4Listener(wire.near, heard)
+    listener.start()
+    yield listener
+    listener.stop()
+
+
+def exchange(before=ETHER):
+    return before / V4 / N4 / Raw(REQUEST), before / V4_BACK / N4 / Raw(RESPONSE)
+
+
+class TestHears:
+    """Every form in which PFCP arrives becomes the session that it announces."""
+
+    @pytest.mark.parametrize(
+        "tags",
+        [(), (Dot1Q(vlan=7),), (Dot1AD(vlan=7), Dot1Q(vlan=8)), (Dot1AD(vlan=7), Dot1Q(vlan=8), Dot1Q(vlan=9))],
+        ids=["untagged", "vlan", "qinq", "three-tags"],
+    )
+    def test_behind_tags(self, wire, listener, heard, tags):
+        before = ETHER
+        for tag in tags:
+            before = before / tag
+        wire.send(*exchange(before))
+        (event,) = heard.wait(1)
+        assert isinstance(event, SessionUp)
+        assert event.session.identity.imsi == IMSI
+        assert abs(event.at_s - time.time()) < WAIT_S
+
+    def test_in_fragments(self, wire, listener, heard):
+        """Also those without ports, which a filter for the port alone would not let through."""
+        request, response = exchange(ETHER)
+        parts = fragment(request, fragsize=64)
+        assert len(parts) > 3
+        wire.send(*parts, response)
+        assert len(heard.wait(1)) == 1
+        assert listener.counters["reassembled"] == 1, "the response fits"
+
+    def test_over_ipv6_with_options_and_fragments(self, wire, listener, heard):
+        there = ETHER / IPv6(src="2001:db8::1", dst="2001:db8::10")
+        back = ETHER / IPv6(src="2001:db8::10", dst="2001:db8::1")
+        wire.send(*fragment6(there / IPv6ExtHdrFragment(id=1) / N4 / Raw(REQUEST), 200))
+        wire.send(back / IPv6ExtHdrHopByHop() / N4 / Raw(RESPONSE))
+        assert len(heard.wait(1)) == 1
+
+    def test_from_another_port_of_the_smf(self, wire, listener, heard):
+        """A request may come from any port; its response goes there (6.4, 4.2.2)."""
+        wire.send(ETHER / V4 / UDP(sport=40000, dport=8805) / Raw(REQUEST))
+        wire.send(ETHER / V4_BACK / UDP(sport=8805, dport=40000) / Raw(RESPONSE))
+        assert len(heard.wait(1)) == 1
+
+
+class TestFilter:
+    """What is not PFCP is not even read."""
+
+    def test_other_traffic_stays_in_the_kernel(self, wire, listener, heard):
+        wire.send(
+            ETHER / V4 / UDP(sport=2152, dport=2152) / Raw(b"user data"),
+            ETHER / V4 / TCP(sport=8805, dport=8805),
+            ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP(sport=2152, dport=2152),
+            ETHER / ARP(),
+            ETHER / Dot1Q(vlan=3) / V4 / UDP(sport=53, dport=53),
+            *exchange(),
+        )
+        heard.wait(1)
+        assert listener.counters["n4_frames"] == 2
+
+
+class TestTrouble:
+    """Whatever happens, the next good message works."""
+
+    def test_bad_messages_are_counted(self, wire, listener, heard):
+        wire.send(ETHER / V4 / N4 / Raw(b"\x20\x32\xff\xff\0\0\1\0"), *exchange())
+        assert len(heard.wait(1)) == 1
+        assert listener.counters["pfcp_bad_length"] == 1
+
+    def test_an_interface_that_went_down_is_read_on_when_it_is_back(self, wire, listener, heard):
+        ip("link", "set", wire.near, "down")
+        deadline = time.monotonic() + WAIT_S
+        while not listener.counters["n4_interface_down"] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert listener.counters["n4_interface_down"] == 1
+        ip("link", "set", wire.near, "up")
+        wire.send(*exchange())
+        assert len(heard.wait(1)) == 1
+
+    def test_a_receiver_that_fails_loses_its_events_only(self, wire, caplog):
+        calls = Heard()
+
+        def fails_once(events):
+            calls(events)
+            if len(calls.events) == 1:
+                raise RuntimeError("the table is full")
+
+        listener = N4Listener(wire.near, fails_once)
+        listener.start()
+        wire.send(*exchange())
+        calls.wait(1)
+        second = SessionPlan(
+            "192.0.2.1", 12, Identity(imsi=IMSI), "10.45.0.3", ("192.0.2.10", 0xA2), ("192.0.2.20", 0xB3)
+        )
+        wire.send(
+            ETHER / V4 / N4 / Raw(build.establishment_request(2, second)),
+            ETHER / V4_BACK / N4 / Raw(build.establishment_response(2, 12, "192.0.2.10", 23)),
+        )
+        assert len(calls.wait(2)) == 2
+        listener.stop()
+        assert listener.counters["n4_events_lost"] == 1
+        assert IMSI not in caplog.text
+
+    def test_an_interface_that_is_not_there_is_refused_with_a_sentence(self, heard):
+        with pytest.raises(AttachRefused, match="Cannot listen on no-such-port") as caught:
+            N4Listener("no-such-port", heard)
+        assert caught.value.remedy
+
+    def test_stop_ends_the_thread_and_may_be_asked_before_start(self, wire, heard):
+        never = N4Listener(wire.near, heard)
+        never.stop()
+        once = N4Listener(wire.near, heard)
+        once.start()
+        once.stop()
+        assert not [t for t in threading.enumerate() if t.name == f"n4-{wire.near}"]
+        assert once.counters["n4_frames"] == 0

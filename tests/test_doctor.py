@@ -1,0 +1,181 @@
+"""``snf doctor``: what it finds here, and what it says where something is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from nf import doctor
+from nf.kernel import probe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def of(name, found):
+    (check,) = (c for c in found if c.name == name)
+    return check
+
+
+def devices():
+    return {d["ifname"] for d in json.loads(subprocess.check_output(["ip", "-json", "link"]))}
+
+
+def under(*restriction):
+    """Run the check of the make targets as somebody who may do less."""
+    command = ["setpriv", *restriction, sys.executable, "-m", "nf.doctor"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+class TestThisHost:
+    """The tests run where the function runs, so everything required is there."""
+
+    def test_nothing_required_is_missing(self):
+        assert [c for c in doctor.checks(lab=True) if c.required and not c.ok] == []
+
+    def test_bcc_is_the_loader_of_the_distribution(self):
+        assert probe.bcc_origin().endswith("dist-packages/bcc")
+
+    def test_it_leaves_no_device_behind(self):
+        before = devices()
+        assert probe.native_xdp() == ""
+        assert devices() == before
+
+    def test_the_kernel_is_asked_which_drivers_run_xdp(self):
+        # ethtool has no word for it; veth has had native XDP since Linux 4.19, the loopback device never.
+        name = f"snfd{os.getpid() % 100_000}"
+        subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p"], check=True)
+        try:
+            said = probe.drivers_with_xdp()
+        finally:
+            subprocess.run(["ip", "link", "del", name], check=True)
+        if doctor._version(platform.release()) < (6, 3):
+            assert said == {}
+        else:
+            assert (said[name], said["lo"]) == (True, False)
+
+
+class TestMissing:
+    """What is missing is named, with the command that mends it."""
+
+    @pytest.mark.parametrize("release", ["5.14.0-1-amd64", "4.19.0", "5.4.0-rc1", "unknown"])
+    def test_an_old_kernel(self, monkeypatch, release):
+        monkeypatch.setattr(platform, "release", lambda: release)
+        check = of("kernel", doctor.checks())
+        assert not check.ok
+        assert "5.15" in check.remedy
+        assert "apt-get install linux-image" in check.remedy
+
+    @pytest.mark.parametrize("release", ["5.15.0", "6.1.0-18-amd64", "10.0.0+deb"])
+    def test_a_kernel_that_is_new_enough(self, monkeypatch, release):
+        monkeypatch.setattr(platform, "release", lambda: release)
+        assert of("kernel", doctor.checks()).ok
+
+    def test_bcc(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "bcc", None)
+        check = of("bcc", doctor.checks())
+        assert (check.ok, check.detail) == (False, "missing")
+        assert "apt-get install python3-bpfcc" in check.remedy
+
+    def test_the_other_package_of_that_name_is_not_taken_for_bcc(self, monkeypatch):
+        other = types.ModuleType("bcc")
+        other.__file__ = "/somewhere/site-packages/bcc/__init__.py"
+        monkeypatch.setitem(sys.modules, "bcc", other)
+        check = of("bcc", doctor.checks())
+        assert (check.ok, check.detail) == (False, "another project's")
+
+    def test_the_binding_of_libyang(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "libyang", None)
+        check = of("libyang", doctor.checks())
+        assert not check.ok
+        assert "apt-get install libyang2-dev" in check.remedy
+
+    def test_a_tool(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        check = of("ip", doctor.checks())
+        assert not check.ok
+        assert "apt-get install iproute2" in check.remedy
+
+
+class TestSentence:
+    """A make target stops with one sentence, whatever else is missing because of it."""
+
+    @pytest.mark.parametrize(
+        ("restriction", "says"),
+        [
+            (("--reuid=65534", "--clear-groups"), "sudo"),
+            (("--bounding-set=-net_admin",), "CAP_NET_ADMIN"),
+            (("--bounding-set=-sys_admin,-bpf,-perfmon",), "CAP_SYS_ADMIN"),
+        ],
+        ids=["no-root", "no-net-admin", "no-sys-admin"],
+    )
+    def test_without_a_right(self, restriction, says):
+        run = under(*restriction)
+        assert run.returncode == 1
+        assert run.stdout == ""
+        assert run.stderr.count("\n") == 1
+        assert says in run.stderr
+
+    def test_nothing_at_all_when_all_is_there(self):
+        run = under()
+        assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+class TestSetup:
+    """The make targets ask for the kernel and the rights before they install anything."""
+
+    @pytest.mark.parametrize("capability", ["net_admin", "sys_admin"])
+    def test_without_a_capability_it_stops_at_once(self, capability):
+        command = ["setpriv", f"--bounding-set=-{capability}", ROOT / "scripts" / "require-kernel"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 1
+        assert run.stderr.count("\n") == 1
+        assert f"CAP_{capability.upper()}" in run.stderr
+
+    @pytest.mark.parametrize(
+        ("release", "status"),
+        [("5.14.21", 1), ("4.19.0-27-amd64", 1), ("5.15.0", 0), ("6.1.0-18-amd64", 0), ("6.18.44-rc1", 0)],
+    )
+    def test_an_old_kernel_is_refused_with_its_version(self, tmp_path, release, status):
+        uname = tmp_path / "uname"
+        uname.write_text(f"#!/bin/sh\necho {release}\n")
+        uname.chmod(0o755)
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        run = subprocess.run(
+            [ROOT / "scripts" / "require-kernel"], env=path, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == status
+        assert (release in run.stderr) == bool(status)
+        assert run.stderr.count("\n") == status
+
+    def test_installed_packages_are_not_asked_of_apt_again(self, tmp_path):
+        apt = tmp_path / "apt-get"
+        apt.write_text("#!/bin/sh\nexit 1\n")
+        apt.chmod(0o755)
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        run = subprocess.run(
+            [ROOT / "scripts" / "setup", "--apt-only", "iproute2", "python3-bpfcc"], env=path, check=False
+        )
+        assert run.returncode == 0
+
+    def test_a_package_that_apt_cannot_install_is_named(self, tmp_path):
+        apt = tmp_path / "apt-get"
+        apt.write_text('#!/bin/sh\necho "E: Unable to locate"\n[ "$1" = update ]\n')
+        apt.chmod(0o755)
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        run = subprocess.run(
+            [ROOT / "scripts" / "setup", "--apt-only", "no-such-package-1"],
+            env=path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 1
+        assert run.stderr.splitlines()[-1].startswith("apt-get could not install no-such-package-1")
+        assert "E: Unable to locate" in run.stderr
