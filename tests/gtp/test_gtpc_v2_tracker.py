@@ -285,7 +285,7 @@ class TestEnd:
 
     def test_a_set_of_connections_ends(self, talk):
         """FQ-CSID: what shares a failed part of a node (TS 23.007, 17A; 7.2.9)."""
-        mark = v2.IE_FQCSID(nodeid_type=0, num_csid=1, nodeid_v4=SGW, csid=[7])
+        mark = v2.IE_FQCSID(nodeid_type=0, num_csid=1, nodeid_v4=SGW, csid=7)
         talk.up(more=(mark,))
         talk.up(imsi=BOB, mme=0x11, sgw=0x12, core=0xA9, home=0xC9)
         (event,) = talk.exchange(101, 0, [mark], [cause(16)])
