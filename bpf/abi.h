@@ -35,6 +35,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(ip_ext_too_long, "more than six IPv6 extension headers, or they reach past byte 1023 of the frame")          \
 	X(l4_truncated, "packet ends inside its transport header")                                                     \
 	X(outer_fragment, "later fragment of an outer packet, no ports")                                               \
+	X(outer_fragment_known, "of these: of a tunnel packet whose first fragment was counted with its whole length") \
 	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")                                                      \
 	X(gtpu_truncated, "datagram ends inside its GTP-U header")                                                     \
 	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")                                           \
@@ -67,7 +68,9 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
-	X(event_ring_full, "flow events lost because the ring was full")                                               \
+	X(event_ring_full, "flow events that found the ring full; a flow is told again with its next packet")          \
+	X(chunks, "request-answer pairs told to user space")                                                           \
+	X(chunk_ring_full, "request-answer pairs lost because the ring was full")                                      \
 	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
@@ -99,7 +102,12 @@ struct control {
 	__u32 generation; /* changes when a tunnel or UE address changed its session */
 	__u32 epoch;	  /* number of the current interval; a change resets minima and maxima */
 	__u32 split_legs; /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
-	__u32 pad[9];
+	__u32 seed;   /* of the hash that tells IPv6 flows with one key apart; secret, so that nobody can aim at it */
+	__u32 reader; /* one value of FLOW_READER: who has to be told of each flow once */
+	__u32 tick_at_us;  /* low half of the time of `tick` */
+	__u64 tick;	   /* number of a tick of the kernel */
+	__u64 tick_us_q20; /* length of a tick in 2^-20 us */
+	__u64 tick_ns;	   /* the kernel's time of `tick` */
 };
 _Static_assert(sizeof(struct control) == 64, "control is ABI");
 
@@ -147,11 +155,16 @@ struct path {
 _Static_assert(sizeof(struct path) == 64, "path is ABI");
 
 struct policy {
-	__u8 action; /* enum snf_action */
-	__u8 pad;
+	__u8 action;	   /* enum snf_action */
+	__u8 keep;	   /* bits of enum policy_keep */
 	__u16 snap_length; /* bytes, truncate only */
 };
 _Static_assert(sizeof(struct policy) == 4, "policy is ABI");
+
+enum policy_keep {
+	KEEP_FINE = 1,	 /* packets other than TCP are timed to the microsecond, else to the kernel's tick */
+	KEEP_DETAIL = 2, /* struct detail */
+};
 
 /* 16 bytes, so that the value behind it begins on a cache line. Addresses and ports in network order. */
 struct flow_key {
@@ -174,19 +187,32 @@ struct verdict {
 };
 _Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
 
+/* Times within a flow are the low half of a clock in microseconds: differences hold for 35 minutes, and a live
+ * flow leaves the table after five without a packet. */
 struct tcp_state {
-	__u64 probe_ns[2]; /* when the outstanding RTT probe passed; 0: none */
-	__u64 syn_ns;	   /* of the last SYN; 0 once the handshake is over */
-	__u64 synack_ns;   /* of the first answer to it */
 	__u32 max_seq[2];  /* sequence number after the last byte seen */
+	__u32 probe_us[2]; /* when the outstanding RTT probe passed; 0: none */
 	__u32 probe[2];	   /* TSval, or the acknowledgement number, that answers the probe */
+	__u32 syn_us;	   /* of the last SYN; 0 once the handshake is over */
 	__u8 seen[2];	   /* bits of enum tcp_seen */
 	__u8 syn_dir;	   /* direction of the last SYN */
-	__u8 pad[13];
+	__u8 pad;
 };
-_Static_assert(sizeof(struct tcp_state) == 64, "tcp_state is ABI");
+_Static_assert(sizeof(struct tcp_state) == 32, "tcp_state is ABI");
 
 enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4, TCP_AGAIN = 8 };
+
+/* What few packets of TCP touch. */
+struct tcp_rare {
+	__u32 retrans[2];
+	__u32 reordered[2];
+	__u32 connect_us; /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
+	union {
+		__u32 synack_us; /* of the first answer to the last SYN */
+		__u32 hole_us;	 /* after the handshake: when a segment last came before its predecessor */
+	};
+};
+_Static_assert(sizeof(struct tcp_rare) == 24, "tcp_rare is ABI");
 
 struct rtp_state {
 	__u32 ssrc[2];
@@ -195,63 +221,113 @@ struct rtp_state {
 	__u16 max_seq[2];
 	__u8 valid[2];	/* 1: two packets in sequence were seen */
 	__u8 misses[2]; /* packets of another source in a row */
-	__u8 pad[32];
 };
-_Static_assert(sizeof(struct rtp_state) == 64, "rtp_state is ABI");
+_Static_assert(sizeof(struct rtp_state) == 32, "rtp_state is ABI");
 
 /* A flow. Index [2]: direction; a direction's fields are written by its packets only.
- * For rtt_*, [d] is the answer to packets of direction d, so the far side seen from there. */
+ * For rtt_* and handshake_us, [d] is the answer to packets of direction d, so the far side seen from there.
+ * Who talks to whom is in the key; what of it does not fit there went to user space when the flow began. */
 struct flow {
 	/* first line: every packet */
 	__u64 bytes[2]; /* inner IP total length */
-	__u64 last_ns[2];
 	__u32 packets[2];
+	__u32 last_us[2];
 	__u32 teid[2];
 	__u32 session;
 	__u32 generation;
 	__u16 app;
 	__u8 qfi[2];
-	__u8 ue_end; /* enum snf_ue_end */
-	__u8 owner;  /* enum snf_role, two bits a direction: the port that counts it */
-	__u8 handed; /* payload packets given to user space */
-	__u8 flags;  /* enum flow_flags */
-	/* second line */
+	__u8 ue_end;  /* enum snf_ue_end */
+	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-5: payloads handed over */
+	__u8 flags;   /* enum flow_flags */
+	__u8 group;   /* of subscribers: which policies hold */
+	__u64 number; /* unique for the life of the maps */
+	/* second line: every packet that is inspected */
 	union {
 		struct tcp_state tcp;
 		struct rtp_state rtp;
 	};
-	/* third line */
-	__u64 rtt_sum_us[2];
-	__u32 rtt_n[2];
-	__u32 rtt_min_us[2];	   /* of the flow */
-	__u32 rtt_epoch_min_us[2]; /* of this epoch */
-	__u32 retrans[2];
-	__u32 reordered[2];
 	__u32 payload_packets[2];
-	/* fourth line */
-	__u64 gap_sum_us[2];
-	__u64 gap_sq_us2[2]; /* each gap cut at one second */
-	__u32 gap_max_us[2]; /* of this epoch */
+	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
+	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
+	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
+	__u16 epoch;
+	__u16 frags; /* fragments, 65535 at most */
+	/* third line: now and then */
+	__u32 rtt_sum_us[2];
+	__u32 rtt_n[2];
+	__u32 rtt_min_us[2]; /* of this epoch */
 	__u32 handshake_us[2];
-	__u32 epoch;
-	__u32 frags;
-	__u32 early_packets[2]; /* fragments before the last of their datagram, */
-	/* fifth line: rarely */
-	__u64 first_ns;
-	__u64 number;	    /* unique for the life of the maps */
-	__u8 address_a[16]; /* IPv6 in full; IPv4 as ::ffff:a.b.c.d */
-	__u8 address_b[16];
-	__u8 first_dir; /* direction of the first packet */
-	__u8 gtpu;	/* 1: seen in a tunnel */
-	__u8 pad1[2];
-	__u32 connect_us;     /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
-	__u32 early_bytes[2]; /* and their bytes; both are in the counts above as well */
+	union {
+		struct tcp_rare tcp_rare;
+	};
+	__u32 check; /* IPv6: a second hash of both addresses */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct flow) == 320, "flow is ABI");
+_Static_assert(sizeof(struct flow) == 192, "flow is ABI");
 
-enum flow_flags { FLOW_FINAL = 1, FLOW_BOUND_0 = 2, FLOW_BOUND_1 = 4 };
+#define SNF_GAP_TICK_US                                                                                                \
+	64 /* unit of gap_ticks: far below a millisecond of jitter, and squares of a second fit 32 bits */
+#define SNF_GAP_MAX_US 1024 /* unit of gap_max, which holds a minute */
 
-/* A flow began, changed its tunnel, or began again under another session. */
+enum flow_flags {
+	FLOW_FINAL = 1, /* user space has nothing more to say of its application */
+	FLOW_BOUND_0 = 2,
+	FLOW_BOUND_1 = 4,
+	FLOW_FIRST_B = 8, /* the first packet came from b */
+	FLOW_GTPU = 16,	  /* seen in a tunnel */
+	FLOW_READER = 96, /* two bits: the reader that was told of it; 0: none */
+};
+
+/* Fragments before the last of their datagram; they are in the counts of their flow as well. */
+struct early {
+	__u32 packets[2];
+	__u32 bytes[2];
+};
+_Static_assert(sizeof(struct early) == 16, "early is ABI");
+
+/* What media flows keep as well, by flow number. Down and up are as seen from the UE. */
+struct detail {
+	__u32 down_sizes[6]; /* packets by payload length: below 128, 306, 700, 1100, 1350 bytes, and above */
+	__u32 up_sizes[4];   /* below 100, 300, 700 bytes, and above */
+	__u32 slot;	     /* number of the newest slot of 100 ms: clock in microseconds / 100000 */
+	__u16 peak;	     /* of this epoch: the fullest slot before the newest, in 128 bytes */
+	__u16 busy;	     /* of this epoch: slots with a downlink packet */
+	__u16 slots[12];     /* downlink bytes / 128 of the last slots, by slot number modulo 12 */
+	__u16 epoch;
+	__u16 last_length[3]; /* of the last video packets */
+	__u32 frames;	      /* ended */
+	__u32 packet_us;      /* last packet of the frame that is open */
+	__u32 frame_end_us;   /* end of the frame before */
+	__u32 frame_gap_us;   /* mean distance of frame ends */
+	__u32 frozen_ms;      /* sum of the distances that were far above it */
+	__u32 request_us;     /* the chunk that is open: its request, */
+	__u32 first_us;	      /* first and last packet of the answer; 0: none yet */
+	__u32 last_us;
+	__u32 chunk_bytes;
+	__u32 chunk_packets;
+	__u16 request_length;
+	__u16 chunks; /* closed and large enough */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct detail) == 128, "detail is ABI");
+
+/* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
+struct chunk {
+	__u64 number; /* of the flow */
+	__u32 request_us;
+	__u32 first_us;
+	__u32 last_us;
+	__u32 bytes; /* transport payload */
+	__u32 packets;
+	__u32 idle_us; /* from the end of the answer before to this request; 0: there was none */
+	__u16 request_length;
+	__u8 pad[6];
+};
+_Static_assert(sizeof(struct chunk) == 40, "chunk is ABI");
+
+/* A flow began, changed its tunnel, began again under another session, or is told once more because its
+ * beginning found the ring full or another reader. */
 struct flow_event {
 	__u64 number;
 	__u64 at_ns;
@@ -267,7 +343,8 @@ struct flow_event {
 	__u8 qfi;
 	__u8 role;
 	__u8 gtpu;
-	__u8 pad[3];
+	__u8 first_dir; /* direction of the flow's first packet */
+	__u8 pad[2];
 	__u64 old_number; /* restart: the flow that ended, and what it had counted */
 	__u64 old_bytes[2];
 	__u32 old_packets[2];

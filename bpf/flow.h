@@ -5,7 +5,46 @@
 
 #include "gtpu.h"
 
-#define NO_RTT 0xffffffff
+#define NO_RTT	      0xffffffff
+#define FLOW_OWNER(d) (3 << 2 * (d)) /* bits of flow.owner */
+#define FLOW_HANDED   0x10	     /* one payload handed over */
+
+static __always_inline u32 handed(struct flow *f)
+{
+	return f->owner >> 4;
+}
+
+/*
+ * The clock. Most packets need to know the time to a tick of the kernel only (CONFIG_HZ, 1 to 10 ms): the number
+ * of the tick is in memory, and user space says what time one of them had. fine_clock() asks the hardware, which costs
+ * as much as the rest of the parser; it is for what is timed to the microsecond.
+ */
+#ifdef REPLAY
+#define CLOCK_NS(c)  ((c)->clock_ns)
+#define COARSE_US(c) ((u32)((c)->clock_ns / NS_PER_US))
+#else
+#define CLOCK_NS(c)  bpf_ktime_get_ns()
+#define COARSE_US(c) ((u32)((bpf_jiffies64() - (c)->tick) * (c)->tick_us_q20 >> 20) + (c)->tick_at_us)
+#endif
+
+#define NS_PER_US   1000
+#define TICK_MAX_US 10000 /* CONFIG_HZ is 100 or more */
+
+static __always_inline void coarse_clock(struct scratch *s, struct control *c)
+{
+	s->fine = 0;
+	s->now_us = COARSE_US(c);
+}
+
+static __always_inline u32 fine_clock(struct scratch *s, struct control *c)
+{
+	if (!s->fine) {
+		s->fine = 1;
+		s->now_ns = CLOCK_NS(c);
+		s->now_us = s->now_ns / NS_PER_US;
+	}
+	return s->now_us;
+}
 
 static __always_inline u32 mix(u32 h, u32 v)
 {
@@ -30,6 +69,8 @@ static __always_inline void fragment_ports(struct scratch *s)
 
 	if (s->inner.proto != PROTO_TCP && s->inner.proto != PROTO_UDP)
 		return;
+	full_addresses(&s->inner);
+	full_addresses(&s->outer);
 	__builtin_memcpy(k.src, s->inner.src, 16);
 	__builtin_memcpy(k.dst, s->inner.dst, 16);
 	k.id = s->inner.id;
@@ -51,11 +92,30 @@ static __always_inline void fragment_ports(struct scratch *s)
 	}
 }
 
+#define FRAGMENT_OF_TUNNEL 0x80000000 /* in fragment_key.proto: of an outer packet */
+
+/* Fragments of a tunnel packet: the first one has the T-PDU's header, and with it is counted the whole. */
+static __always_inline u32 tunnel_fragment(struct scratch *s, u32 first)
+{
+	struct fragment new = {}, *known;
+	struct fragment_key k;
+
+	full_addresses(&s->outer);
+	__builtin_memcpy(k.src, s->outer.src, 16);
+	__builtin_memcpy(k.dst, s->outer.dst, 16);
+	k.id = s->outer.id;
+	k.proto = s->outer.proto | FRAGMENT_OF_TUNNEL;
+	known = fragments.lookup(&k);
+	if (first)
+		fragments.update(&k, &new);
+	return !!known;
+}
+
 /* Build s->key and s->dir from the inner packet. Ends are ordered, so both directions give one key. */
 static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 {
-	u32 from = s->inner.ipv6 ? fold(s->inner.src) : s->inner.src4;
-	u32 to = s->inner.ipv6 ? fold(s->inner.dst) : s->inner.dst4;
+	u32 from = s->inner.ipv6 ? fold(s->inner.src) : ipv4(s->inner.src);
+	u32 to = s->inner.ipv6 ? fold(s->inner.dst) : ipv4(s->inner.dst);
 	struct flow_key *k = &s->key;
 
 	s->dir = from > to || (from == to && s->sport > s->dport);
@@ -67,7 +127,10 @@ static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 	k->ipv6 = s->inner.ipv6;
 	k->leg = 0;
 	if (split_legs && s->gtpu) {
-		u32 pair = mix(0, fold(s->outer.src)) + mix(0, fold(s->outer.dst));
+		u32 pair;
+
+		full_addresses(&s->outer);
+		pair = mix(0, fold(s->outer.src)) + mix(0, fold(s->outer.dst));
 
 		k->leg = (u16)(pair ^ pair >> 16) | 1;
 	}
@@ -80,7 +143,7 @@ static __always_inline u32 is_of_ue(struct scratch *s, struct tunnel *t)
 	const u8 *ue = t->side == SNF_UPLINK ? s->inner.src : s->inner.dst;
 
 	if (!s->inner.ipv6)
-		return !t->ue_ipv4 || t->ue_ipv4 == *(u32 *)(ue + 12);
+		return !t->ue_ipv4 || t->ue_ipv4 == ipv4(ue);
 	return !t->ue_ipv6 || t->ue_ipv6 == *(u64 *)ue || (ue[0] == 0xfe && (ue[1] & 0xc0) == 0x80);
 }
 
@@ -127,21 +190,23 @@ static __always_inline u32 session_of(struct scratch *s, struct port_stats *st, 
 	return 0;
 }
 
-static __always_inline void emit_event(struct scratch *s, struct flow *f, struct port_stats *st, u8 kind,
-				       struct flow *old)
+/* Returns 1 when user space will hear of it. */
+static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct port_stats *st, u8 kind,
+				      struct flow *old)
 {
 	struct flow_event *e = events.ringbuf_reserve(sizeof(*e));
+	u32 from_b = !!(s->dir & 1);
 
 	if (!e) {
 		st->n[SNF_C_event_ring_full]++;
-		return;
+		return 0;
 	}
 	__builtin_memset(e, 0, sizeof(*e));
 	e->number = f->number;
 	e->at_ns = s->now_ns;
 	e->key = s->key;
-	__builtin_memcpy(e->address_a, f->address_a, 16);
-	__builtin_memcpy(e->address_b, f->address_b, 16);
+	__builtin_memcpy(e->address_a, from_b ? s->inner.dst : s->inner.src, 16);
+	__builtin_memcpy(e->address_b, from_b ? s->inner.src : s->inner.dst, 16);
 	if (s->gtpu) {
 		__builtin_memcpy(e->outer_src, s->outer.src, 16);
 		__builtin_memcpy(e->outer_dst, s->outer.dst, 16);
@@ -153,6 +218,7 @@ static __always_inline void emit_event(struct scratch *s, struct flow *f, struct
 	e->qfi = s->qfi;
 	e->role = s->role;
 	e->gtpu = s->gtpu;
+	e->first_dir = !!(f->flags & FLOW_FIRST_B);
 	if (old) {
 		e->old_number = old->number;
 		e->old_bytes[0] = old->bytes[0];
@@ -162,6 +228,28 @@ static __always_inline void emit_event(struct scratch *s, struct flow *f, struct
 		e->old_session = old->session;
 	}
 	events.ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	return 1;
+}
+
+/* Tell the reader of a flow; when that fails its next packet tries again. */
+static __always_inline void tell(struct scratch *s, struct control *c, struct flow *f, struct port_stats *st)
+{
+	fine_clock(s, c);
+	full_addresses(&s->inner);
+	full_addresses(&s->outer);
+	if (emit_event(s, f, st, SNF_FLOW_NEW, NULL))
+		f->flags = (f->flags & ~FLOW_READER) | c->reader;
+}
+
+/* A second hash of both ends, so that two IPv6 flows with one key are told apart. */
+static __always_inline u32 ends_check(struct scratch *s, struct control *c)
+{
+	const u32 *a = (const u32 *)(s->dir ? s->inner.dst : s->inner.src);
+	const u32 *b = (const u32 *)(s->dir ? s->inner.src : s->inner.dst);
+	u32 h = c->seed;
+
+	h = mix(mix(mix(mix(h, a[0]), a[1]), a[2]), a[3]);
+	return mix(mix(mix(mix(h, b[0]), b[1]), b[2]), b[3]);
 }
 
 static __always_inline u8 ue_end_of(u8 side, u8 dir)
@@ -182,15 +270,13 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c, u32
 	f->ue_end = ue_end_of(side, s->dir);
 	f->epoch = c->epoch;
 	f->rtt_min_us[0] = f->rtt_min_us[1] = NO_RTT;
-	f->rtt_epoch_min_us[0] = f->rtt_epoch_min_us[1] = NO_RTT;
-	f->first_ns = s->now_ns;
 	f->number = __sync_fetch_and_add(&c->next_flow, 1);
-	__builtin_memcpy(f->address_a, s->dir ? s->inner.dst : s->inner.src, 16);
-	__builtin_memcpy(f->address_b, s->dir ? s->inner.src : s->inner.dst, 16);
-	f->first_dir = s->dir;
-	f->gtpu = s->gtpu;
+	if (s->inner.ipv6)
+		f->check = ends_check(s, c);
+	f->flags = s->dir ? FLOW_FIRST_B : 0;
 	f->qfi[s->dir & 1] = s->qfi;
 	if (s->gtpu) {
+		f->flags |= FLOW_GTPU;
 		f->teid[s->dir & 1] = s->teid;
 		if (session)
 			f->flags |= s->dir ? FLOW_BOUND_1 : FLOW_BOUND_0;
@@ -201,9 +287,13 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 					       u32 instance)
 {
 	u8 side = SIDE_UNKNOWN;
-	u32 session = session_of(s, st, instance, &side);
 	struct flow *f;
+	u32 session;
 
+	fine_clock(s, c);
+	full_addresses(&s->inner);
+	full_addresses(&s->outer);
+	session = session_of(s, st, instance, &side);
 	if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
 		side = s->side;
 	if (!session && s->gtpu)
@@ -216,7 +306,7 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 		return NULL;
 	}
 	st->n[SNF_C_flow_new]++;
-	emit_event(s, f, st, SNF_FLOW_NEW, NULL);
+	tell(s, c, f, st);
 	return f;
 }
 
@@ -226,7 +316,8 @@ static __always_inline void flow_restart(struct scratch *s, struct control *c, s
 					 u32 session, u8 side)
 {
 	fresh_flow(s, c, session, side);
-	emit_event(s, &s->fresh, st, SNF_FLOW_RESTART, f);
+	if (emit_event(s, &s->fresh, st, SNF_FLOW_RESTART, f))
+		s->fresh.flags |= c->reader;
 	__builtin_memcpy(f, &s->fresh, sizeof(*f));
 	st->n[SNF_C_flow_restarted]++;
 }
@@ -237,8 +328,12 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 {
 	u8 bound = s->dir ? FLOW_BOUND_1 : FLOW_BOUND_0, side = SIDE_UNKNOWN;
 	u32 moved = s->gtpu && f->teid[s->dir & 1] != s->teid;
-	u32 session = session_of(s, st, instance, &side);
+	u32 session;
 
+	fine_clock(s, c);
+	full_addresses(&s->inner);
+	full_addresses(&s->outer);
+	session = session_of(s, st, instance, &side);
 	if (s->side != SIDE_UNKNOWN)
 		side = s->side;
 	f->generation = c->generation;
@@ -257,18 +352,9 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 		f->ue_end = ue_end_of(side, s->dir);
 	if (moved) {
 		f->teid[s->dir & 1] = s->teid;
-		f->gtpu = 1;
+		f->flags |= FLOW_GTPU;
 		emit_event(s, f, st, SNF_FLOW_TUNNEL, NULL);
 	}
-}
-
-static __always_inline u32 same_ends(struct scratch *s, struct flow *f)
-{
-	const u64 *a = (const u64 *)f->address_a, *b = (const u64 *)f->address_b;
-	const u64 *from = (const u64 *)(s->dir ? s->inner.dst : s->inner.src);
-	const u64 *to = (const u64 *)(s->dir ? s->inner.src : s->inner.dst);
-
-	return a[0] == from[0] && a[1] == from[1] && b[0] == to[0] && b[1] == to[1];
 }
 
 /* The flow of the packet in s, bound to its session; NULL when it can have none. */
@@ -278,12 +364,14 @@ static __always_inline struct flow *flow_of(struct scratch *s, struct control *c
 
 	if (!f)
 		return flow_begin(s, c, st, instance);
-	if (s->inner.ipv6 && !same_ends(s, f)) {
+	if (s->inner.ipv6 && f->check != ends_check(s, c)) {
 		st->n[SNF_C_flow_collision]++;
 		return NULL;
 	}
 	if (f->generation != c->generation || (s->gtpu && f->teid[s->dir & 1] != s->teid))
 		flow_rebind(s, c, st, f, instance);
+	if ((f->flags & FLOW_READER) != c->reader)
+		tell(s, c, f, st);
 	if (s->qfi)
 		f->qfi[s->dir & 1] = s->qfi;
 	return f;

@@ -32,6 +32,10 @@ BPF_ARRAY(policies, struct policy, SNF_APPS);
  * Full: the least recently used flow leaves and what was not read of it is lost. */
 BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, MAX_FLOWS);
 
+/* More about media flows, by flow number. Written by the packet path, read with the flows. Full: the one that was
+ * quiet for the longest leaves, and begins anew with its next packet. */
+BPF_TABLE("lru_hash", u64, struct detail, details, MAX_DETAILS);
+
 /* Answers of user space about flows, read while a flow waits for one. */
 BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, MAX_VERDICTS);
 
@@ -49,9 +53,14 @@ struct fragment {
 };
 BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
 
+/* Fragments that came before the last of their datagram, by flow number. Read by a replay, whose rows show them
+ * apart. Full: the oldest leaves, and its fragments are shown with their flow. */
+BPF_TABLE("lru_hash", u64, struct early, earlies, 4096);
+
 /* Records to user space, one ring a record size; full: the record is dropped and counted. */
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
+BPF_RINGBUF_OUTPUT(chunks, CHUNK_PAGES);
 
 /* GTP-U paths between tunnel ends. Written by the packet path, read for operational state. Full: the path
  * that was silent longest leaves. */
@@ -71,10 +80,8 @@ BPF_DEVMAP(tx_ports, SNF_STATS);
  * verifier forgets what it knew of a value stored here: the steps behind a loop are then
  * checked once and not once for each way out of the loop. */
 struct ip {
-	u8 src[16]; /* IPv4 as ::ffff:a.b.c.d */
+	u8 src[16]; /* of IPv4 the last four bytes only, until full_addresses() */
 	u8 dst[16];
-	u32 src4; /* IPv4 only, network order */
-	u32 dst4;
 	u32 total; /* IP total length; IPv6: 40 + payload length */
 	u32 end;   /* offset of the end of the packet by its IP header */
 	u8 proto;
@@ -88,7 +95,8 @@ struct scratch {
 	struct ip outer;
 	struct ip inner;
 	struct flow_key key;
-	u64 now_ns;
+	u64 now_ns;   /* the time, once fine is set */
+	u32 now_us;   /* its low half in microseconds, or that of the last tick */
 	u32 off;      /* offset of the next header */
 	u32 gtpu_end; /* offset of the end of the GTP-U message */
 	u32 teid;
@@ -109,6 +117,7 @@ struct scratch {
 	u8 dir;
 	u8 role;
 	u8 verdict;
+	u8 fine;	   /* 1: the clock was asked for this packet */
 	struct flow fresh; /* a new flow is built here: it is too large for the stack */
 };
 BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
@@ -121,5 +130,6 @@ BPF_PROG_ARRAY(next_program, 4);
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);
 BPF_ARRAY(payload_type, struct payload, 1);
+BPF_ARRAY(chunk_type, struct chunk, 1);
 
 #endif

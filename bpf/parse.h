@@ -83,14 +83,20 @@ static __always_inline u16 parse_l2(void *data, void *end, u32 *off, u32 *why)
 	return type;
 }
 
-static __always_inline void map_ipv4(u8 *to, u32 address)
+static __always_inline u32 ipv4(const u8 *address)
 {
-	u32 *w = (u32 *)to;
+	return *(const u32 *)(address + 12);
+}
 
-	w[0] = 0;
-	w[1] = 0;
-	w[2] = bpf_htonl(0xffff);
-	w[3] = address;
+/* Complete ::ffff:a.b.c.d. The steady state needs the last four bytes only. */
+static __always_inline void full_addresses(struct ip *ip)
+{
+	u32 *src = (u32 *)ip->src, *dst = (u32 *)ip->dst;
+
+	if (ip->ipv6)
+		return;
+	src[0] = src[1] = dst[0] = dst[1] = 0;
+	src[2] = dst[2] = bpf_htonl(0xffff);
 }
 
 static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, struct ip *ip, u32 off)
@@ -114,10 +120,8 @@ static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, 
 	ip->id = load16(h + 4);
 	ip->proto = h[9];
 	ip->ipv6 = 0;
-	ip->src4 = *(u32 *)(h + 12);
-	ip->dst4 = *(u32 *)(h + 16);
-	map_ipv4(ip->src, ip->src4);
-	map_ipv4(ip->dst, ip->dst4);
+	*(u32 *)(ip->src + 12) = *(u32 *)(h + 12);
+	*(u32 *)(ip->dst + 12) = *(u32 *)(h + 16);
 	ip->end = off + ip->total;
 	s->off = off + length;
 	return PARSE_OK;

@@ -4,7 +4,7 @@
 #ifndef SNF_PATH_H
 #define SNF_PATH_H
 
-#include "telemetry.h"
+#include "detail.h"
 
 static __always_inline struct path *path_of(struct path_key *k)
 {
@@ -28,6 +28,7 @@ static __always_inline void gtpu_path(struct scratch *s, u64 now, u32 message)
 	if (message != SNF_C_gtpu_echo_request && message != SNF_C_gtpu_echo_response &&
 	    message != SNF_C_gtpu_error_indication)
 		return;
+	full_addresses(&s->outer);
 	if (message == SNF_C_gtpu_echo_response) { /* a path is named by who asks */
 		__builtin_memcpy(k.from, s->outer.dst, 16);
 		__builtin_memcpy(k.to, s->outer.src, 16);
@@ -52,7 +53,7 @@ static __always_inline void gtpu_path(struct scratch *s, u64 now, u32 message)
 	}
 	p->responses++;
 	sent = echoes.lookup(&e);
-	if (!sent || now - *sent > RTT_MAX_NS)
+	if (!sent || now - *sent > RTT_MAX_US * (u64)NS_PER_US)
 		return;
 	us = (now - *sent) / NS_PER_US;
 	echoes.delete(&e);

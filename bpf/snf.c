@@ -4,15 +4,11 @@
  *
  * One entry for each role of a port: snf_n3 (GTP-U), snf_n6 (plain IP) and snf_any
  * (both, for captures that hold everything). They differ in a constant only.
- * With -DREPLAY the clock is the capture's; nothing else changes.
+ * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "path.h"
 
-#ifdef REPLAY
-#define NOW(c) ((c)->clock_ns)
-#else
-#define NOW(c) bpf_ktime_get_ns()
-#endif
+static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
 
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
@@ -47,9 +43,45 @@ static __always_inline void adopt_verdict(struct scratch *s, struct flow *f)
 /* Does user space want this packet's payload? */
 static __always_inline u32 wanted(struct scratch *s, struct flow *f)
 {
-	if (!s->payload_length || f->handed >= SNF_HANDOFF || f->flags & FLOW_FINAL)
+	if (!s->payload_length || handed(f) >= SNF_HANDOFF || f->flags & FLOW_FINAL)
 		return 0;
 	return s->inner.proto == PROTO_TCP || s->inner.proto == PROTO_UDP;
+}
+
+static __always_inline void inspect(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
+				    struct flow *f, u32 d, u32 keep)
+{
+	if ((u16)f->epoch != (u16)c->epoch)
+		new_epoch(f, c->epoch);
+	if (keep & KEEP_FINE && s->inner.proto != PROTO_TCP)
+		fine_clock(s, c);
+	count_gap(f, d, s->now_us);
+	if (s->payload_length)
+		f->payload_packets[d]++;
+	if (keep & KEEP_DETAIL)
+		count_detail(s, c, f, st, keep);
+	if (s->inner.fragment == FRAGMENT_LATER) /* its transport header was in the first */
+		return;
+	if (s->inner.proto == PROTO_TCP && s->sport | s->dport)
+		tcp_segment(s, c, f, d);
+	else if (s->inner.proto == PROTO_UDP)
+		rtp_packet(data, end, s, f, d);
+}
+
+static __always_inline void count_fragment(struct scratch *s, struct flow *f, u32 d)
+{
+	struct early none = {}, *e;
+	u64 number = f->number;
+
+	if (f->frags < 0xffff)
+		f->frags++;
+	if (!s->inner.more)
+		return;
+	e = earlies.lookup_or_try_init(&number, &none);
+	if (!e)
+		return;
+	e->packets[d & 1]++;
+	e->bytes[d & 1] += s->inner.total;
 }
 
 /* Count the packet for its flow. Returns 1 when its payload shall go to user space. */
@@ -67,33 +99,20 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	f->owner |= s->role << 2 * d;
 	st->n[SNF_C_counted]++;
 	st->n[SNF_C_counted_octets] += s->inner.total;
-	if (f->handed && !(f->flags & FLOW_FINAL))
+	if (handed(f) && !(f->flags & FLOW_FINAL))
 		adopt_verdict(s, f);
 	app = f->app;
 	policy = policies.lookup(&app);
-	if (!policy || policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE) {
-		if (f->epoch != c->epoch)
-			new_epoch(f, c->epoch);
-		count_gap(f, d, s->now_ns);
-		if (s->payload_length)
-			f->payload_packets[d]++;
-		if (s->inner.fragment != FRAGMENT_LATER) { /* else its transport header was in the first */
-			if (s->inner.proto == PROTO_TCP && s->sport | s->dport)
-				tcp_segment(s, f, d);
-			else if (s->inner.proto == PROTO_UDP)
-				rtp_packet(data, end, s, f, d);
-		}
-	}
-	if (s->inner.fragment) {
-		f->frags++;
-		if (s->inner.more) {
-			f->early_packets[d]++;
-			f->early_bytes[d] += s->inner.total;
-		}
-	}
+	if (!policy)
+		return 0;
+	if (policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE)
+		inspect(data, end, s, c, st, f, d, policy->keep);
+	if (s->inner.fragment)
+		count_fragment(s, f, d);
 	f->bytes[d] += s->inner.total;
 	f->packets[d]++;
-	f->last_ns[d] = s->now_ns;
+	if (f->last_us[d] - s->now_us > TICK_MAX_US) /* a tick may be earlier than an exact time before it */
+		f->last_us[d] = s->now_us;
 	return wanted(s, f);
 }
 
@@ -167,6 +186,10 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	}
 	if (s->outer.fragment == FRAGMENT_LATER) {
 		st->n[SNF_C_outer_fragment]++;
+		if (role != SNF_N6 && tunnel_fragment(s, 0)) {
+			st->n[SNF_C_outer_fragment_known]++;
+			return decide(p, st, keep);
+		}
 		if (role == SNF_N3)
 			return decide(p, st, keep);
 	} else if (s->outer.proto == PROTO_UDP) {
@@ -182,7 +205,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			} else if (dport == GTPU_PORT && role != SNF_N6) {
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why)
-					gtpu_path(s, NOW(c), why);
+					gtpu_path(s, CLOCK_NS(c), why);
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
 				if (why) /* something else that goes to this port */
@@ -197,21 +220,24 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		}
 		s->inner = s->outer;
 	}
+	if (s->gtpu && s->outer.fragment == FRAGMENT_FIRST)
+		tunnel_fragment(s, 1);
 	if (!parse_l4(data, end, s, &s->inner))
 		st->n[s->gtpu ? SNF_C_inner_l4_truncated : SNF_C_l4_truncated]++;
 	if (s->gtpu && s->inner.fragment == FRAGMENT_LATER)
 		st->n[SNF_C_inner_fragment]++;
 	if (s->inner.fragment)
 		fragment_ports(s);
-	s->now_ns = NOW(c);
+	coarse_clock(s, c);
 	flow_key(s, c->split_legs);
 	f = flow_of(s, c, st, p->instance);
 	if (f && count(data, end, s, c, st, f)) {
-		f->handed++;
+		f->owner += FLOW_HANDED;
 		s->fresh.number = f->number;
 		s->fresh.session = f->session;
 		s->fresh.ue_end = f->ue_end;
-		__builtin_memcpy(s->fresh.address_a, f->address_a, 32);
+		full_addresses(&s->inner);
+		fine_clock(s, c);
 		s->verdict = keep;
 		next_program.call(ctx, NEXT_HANDOFF);
 	}
@@ -237,6 +263,20 @@ int snf_any(struct xdp_md *ctx)
 	return run(ctx, SNF_ANY);
 }
 
+/* Run once by user space, which then knows what time each tick has. */
+int snf_tick(struct xdp_md *ctx)
+{
+	struct control *c;
+	u32 zero = 0;
+
+	c = control.lookup(&zero);
+	if (!c)
+		return XDP_PASS;
+	c->tick = bpf_jiffies64();
+	c->tick_ns = ktime_get_coarse_ns();
+	return XDP_PASS;
+}
+
 /* Copy the start of the payload into a record. Entered by tail call with the packet parsed in scratch. */
 static __always_inline void hand_off(void *data, void *end, struct scratch *s, struct port_stats *st)
 {
@@ -259,7 +299,8 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	r->number = s->fresh.number;
 	r->at_ns = s->now_ns;
 	r->key = s->key;
-	__builtin_memcpy(r->address_a, s->fresh.address_a, 32);
+	__builtin_memcpy(r->address_a, s->dir ? s->inner.dst : s->inner.src, 16);
+	__builtin_memcpy(r->address_b, s->dir ? s->inner.src : s->inner.dst, 16);
 	r->session = s->fresh.session;
 	r->seq = s->inner.proto == PROTO_TCP ? s->seq : 0;
 	r->dir = s->dir;

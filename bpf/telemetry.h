@@ -8,10 +8,9 @@
 
 #include "flow.h"
 
-#define NS_PER_US  1000
-#define GAP_CUT_US 1000000	  /* a longer pause is silence and no jitter */
-#define RTT_MAX_NS 10000000000ULL /* an answer after ten seconds is an answer to something else */
-#define REORDER_NS 3000000	  /* a segment this soon after its successor was overtaken, not lost */
+#define GAP_CUT_US 1000000  /* a longer pause is silence and no jitter */
+#define RTT_MAX_US 10000000 /* an answer after ten seconds is an answer to something else */
+#define REORDER_US 3000	    /* a segment this soon after its successor was overtaken, not lost */
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -21,90 +20,88 @@
 static __always_inline void new_epoch(struct flow *f, u32 epoch)
 {
 	f->epoch = epoch;
-	f->gap_max_us[0] = f->gap_max_us[1] = 0;
-	f->rtt_epoch_min_us[0] = f->rtt_epoch_min_us[1] = NO_RTT;
+	f->gap_max[0] = f->gap_max[1] = 0;
+	f->rtt_min_us[0] = f->rtt_min_us[1] = NO_RTT;
 }
 
-static __always_inline void count_gap(struct flow *f, u32 d, u64 now)
+static __always_inline void count_gap(struct flow *f, u32 d, u32 now_us)
 {
-	u64 gap;
+	u32 gap = now_us - f->last_us[d], ticks, most;
 
-	if (!f->packets[d])
+	if (!f->packets[d] || (s32)gap < 0)
 		return;
-	gap = now > f->last_ns[d] ? (now - f->last_ns[d]) / NS_PER_US : 0;
-	if (gap > f->gap_max_us[d])
-		f->gap_max_us[d] = gap > 0xffffffff ? 0xffffffff : gap;
+	most = gap / SNF_GAP_MAX_US;
+	if (most > f->gap_max[d])
+		f->gap_max[d] = most > 0xffff ? 0xffff : most;
 	if (gap > GAP_CUT_US)
 		gap = GAP_CUT_US;
-	f->gap_sum_us[d] += gap;
-	f->gap_sq_us2[d] += gap * gap;
+	ticks = (gap + SNF_GAP_TICK_US / 2) / SNF_GAP_TICK_US;
+	f->gap_ticks[d] += ticks;
+	f->gap_ticks2[d] += ticks * ticks;
 }
 
-static __always_inline void rtt_sample(struct flow *f, u32 d, u64 ns)
+static __always_inline void rtt_sample(struct flow *f, u32 d, u32 us)
 {
-	u32 us;
-
-	if (ns > RTT_MAX_NS)
+	if (us > RTT_MAX_US)
 		return;
-	us = ns / NS_PER_US;
 	f->rtt_sum_us[d] += us;
 	f->rtt_n[d]++;
 	if (us < f->rtt_min_us[d])
 		f->rtt_min_us[d] = us;
-	if (us < f->rtt_epoch_min_us[d])
-		f->rtt_epoch_min_us[d] = us;
 }
 
-/* At least one microsecond: zero says that it was not seen. */
-static __always_inline u32 handshake_us(u64 ns)
+/* Zero says that nothing is running or was seen. */
+static __always_inline u32 nonzero(u32 us)
 {
-	return ns < NS_PER_US ? 1 : ns / NS_PER_US;
+	return us ? us : 1;
 }
 
 /* The handshake times both sides once (SYN to SYN-ACK, SYN-ACK to ACK) and the whole (SYN to ACK), which a
  * probe that sees one direction only has as well. The last SYN counts, and the first SYN-ACK that answers it.
  * The answer to one that was sent twice is ambiguous and times no side (RFC 6298, 3). */
-static __always_inline void tcp_handshake(struct scratch *s, struct flow *f, u32 d)
+static __always_inline void tcp_handshake(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
 	struct tcp_state *t = &f->tcp;
-	u32 o = d ^ 1, known = t->syn_ns && t->syn_dir != d;
-	u64 since;
+	struct tcp_rare *r = &f->tcp_rare;
+	u32 o = d ^ 1, known = t->syn_us && t->syn_dir != d, since;
 
 	if (s->tcp_flags & TCP_SYN) {
+		fine_clock(s, c);
 		if (!(s->tcp_flags & TCP_ACK)) {
-			if (t->syn_ns)
+			if (t->syn_us)
 				t->seen[d] |= TCP_AGAIN;
-			t->syn_ns = s->now_ns;
-			t->synack_ns = 0;
+			t->syn_us = nonzero(s->now_us);
+			r->synack_us = 0;
 			t->syn_dir = d;
-		} else if (known && t->synack_ns) {
+		} else if (known && r->synack_us) {
 			t->seen[d] |= TCP_AGAIN;
 		} else if (known) {
-			t->synack_ns = s->now_ns;
-			since = s->now_ns - t->syn_ns;
+			r->synack_us = nonzero(s->now_us);
+			since = s->now_us - t->syn_us;
 			if (!(t->seen[o] & TCP_AGAIN)) {
-				f->handshake_us[o] = handshake_us(since);
+				f->handshake_us[o] = nonzero(since);
 				rtt_sample(f, o, since);
 			}
 		}
-	} else if (t->syn_ns && t->syn_dir == d && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
-		f->connect_us = handshake_us(s->now_ns - t->syn_ns);
-		since = s->now_ns - t->synack_ns;
-		if (t->synack_ns && !(t->seen[o] & TCP_AGAIN)) {
-			f->handshake_us[o] = handshake_us(since);
+	} else if (t->syn_us && t->syn_dir == d && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
+		fine_clock(s, c);
+		r->connect_us = nonzero(s->now_us - t->syn_us);
+		since = s->now_us - r->synack_us;
+		if (r->synack_us && !(t->seen[o] & TCP_AGAIN)) {
+			f->handshake_us[o] = nonzero(since);
 			rtt_sample(f, o, since);
 		}
-		t->syn_ns = t->synack_ns = 0; /* a later SYN-ACK is a copy, and answers nothing */
+		t->syn_us = r->synack_us = 0; /* a later SYN-ACK is a copy, and answers nothing */
 	}
 }
 
 /* Does this packet of direction d answer the probe of the other direction? */
-static __always_inline void tcp_answer(struct scratch *s, struct flow *f, u32 d)
+static __always_inline void tcp_answer(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
 	struct tcp_state *t = &f->tcp;
 	u32 o = d ^ 1, answered;
 
-	if (!t->probe_ns[o] || !(s->tcp_flags & TCP_ACK))
+	if (!t->probe_us[o] || !(s->tcp_flags & TCP_ACK))
 		return;
 	if (t->seen[o] & TCP_PROBE_TS)
 		answered = s->has_ts && (s32)(s->tsecr - t->probe[o]) >= 0;
@@ -112,35 +109,15 @@ static __always_inline void tcp_answer(struct scratch *s, struct flow *f, u32 d)
 		answered = (s32)(s->ack - t->probe[o]) >= 0;
 	if (!answered)
 		return;
-	rtt_sample(f, o, s->now_ns - t->probe_ns[o]);
-	t->probe_ns[o] = 0;
+	rtt_sample(f, o, fine_clock(s, c) - t->probe_us[o]);
+	t->probe_us[o] = 0;
 }
 
-static __always_inline void tcp_segment(struct scratch *s, struct flow *f, u32 d)
+static __always_inline void tcp_probe(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 next)
 {
 	struct tcp_state *t = &f->tcp;
-	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
-	u32 next = s->seq + length;
 
-	tcp_handshake(s, f, d);
-	tcp_answer(s, f, d);
-	if (!length)
-		return;
-	if (t->seen[d] & TCP_SEQ && (s32)(next - t->max_seq[d]) <= 0) {
-		if (s->payload_length <= 1 && !(s->tcp_flags & (TCP_SYN | TCP_FIN)) && next == t->max_seq[d])
-			return; /* keep-alive (RFC 9293, 3.8.4) */
-		if (t->seen[d] & TCP_HOLE && s->now_ns - f->last_ns[d] < REORDER_NS)
-			f->reordered[d]++;
-		else
-			f->retrans[d]++;
-		t->probe_ns[d] = 0; /* its answer would be ambiguous (Karn) */
-		return;
-	}
-	if (t->seen[d] & TCP_SEQ && (s32)(s->seq - t->max_seq[d]) > 0)
-		t->seen[d] |= TCP_HOLE;
-	t->seen[d] |= TCP_SEQ;
-	t->max_seq[d] = next;
-	if (t->probe_ns[d] && s->now_ns - t->probe_ns[d] < RTT_MAX_NS)
+	if (t->probe_us[d] && s->now_us - t->probe_us[d] < RTT_MAX_US)
 		return;
 	if (s->tcp_flags & TCP_SYN)
 		return; /* the handshake is timed on its own */
@@ -153,7 +130,37 @@ static __always_inline void tcp_segment(struct scratch *s, struct flow *f, u32 d
 		t->seen[d] &= ~TCP_PROBE_TS;
 		t->probe[d] = next;
 	}
-	t->probe_ns[d] = s->now_ns;
+	t->probe_us[d] = nonzero(fine_clock(s, c));
+}
+
+static __always_inline void tcp_segment(struct scratch *s, struct control *c, struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->tcp;
+	struct tcp_rare *r = &f->tcp_rare;
+	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
+	u32 next = s->seq + length;
+
+	tcp_handshake(s, c, f, d);
+	tcp_answer(s, c, f, d);
+	if (!length)
+		return;
+	if (t->seen[d] & TCP_SEQ && (s32)(next - t->max_seq[d]) <= 0) {
+		if (s->payload_length <= 1 && !(s->tcp_flags & (TCP_SYN | TCP_FIN)) && next == t->max_seq[d])
+			return; /* keep-alive (RFC 9293, 3.8.4) */
+		if (t->seen[d] & TCP_HOLE && !t->syn_us && fine_clock(s, c) - r->hole_us < REORDER_US)
+			r->reordered[d]++;
+		else
+			r->retrans[d]++;
+		t->probe_us[d] = 0; /* its answer would be ambiguous (Karn) */
+		return;
+	}
+	if (t->seen[d] & TCP_SEQ && (s32)(s->seq - t->max_seq[d]) > 0 && !t->syn_us) {
+		t->seen[d] |= TCP_HOLE;
+		r->hole_us = fine_clock(s, c);
+	}
+	t->seen[d] |= TCP_SEQ;
+	t->max_seq[d] = next;
+	tcp_probe(s, c, f, d, next);
 }
 
 #define RTP_MAX_STEP   64  /* a larger step of the sequence number is another stream (RFC 3550, A.1 uses 3000) */

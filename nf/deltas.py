@@ -7,6 +7,7 @@ because the kernel starts them anew with each epoch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,84 +17,116 @@ from nf.flows import FlowBatch
 
 __all__ = ["FlowDeltas"]
 
-_UDP = 17
+_TCP, _UDP = 6, 17
+_FIRST_B = 8  # FLOW_FIRST_B of abi.h
+_TICK_US = 64  # SNF_GAP_TICK_US of abi.h
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 _UE_B, _UE_UNKNOWN = 1, 2  # enum snf_ue_end
-_L4 = "__anon0"  # numpy's name of the unnamed union of struct flow
+_GAP_MAX_US = 1024  # SNF_GAP_MAX_US of abi.h
+_BLOCK = 8192  # rows; two states of 192 bytes each fit the second-level cache
+_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 
 
 class FlowDeltas:
-    """Remembers the last snapshot of the flow table."""
+    """Remembers the last snapshot of the flow table, and the order of its flow numbers."""
 
     def __init__(self) -> None:
         self._before: NDArray[np.void] | None = None
+        self._numbers: NDArray[np.uint64] = np.zeros(0, np.uint64)  # of `_before`, sorted
+        self._order: NDArray[np.intp] = np.zeros(0, np.intp)
 
     def update(
         self,
         keys: NDArray[np.void],
         flows: NDArray[np.void],
-        names: tuple[NDArray[np.uint16], NDArray[np.uint8]],
+        names: Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint16], NDArray[np.uint8]]],
         span_s: tuple[float, float],
     ) -> tuple[FlowBatch, NDArray[np.intp]]:
-        """Compare a snapshot sorted by flow number with the one before.
+        """Compare a snapshot with the one before.
 
-        *names* are columns (application, basis) of the same rows. Returns the batch of the flows
-        that had packets, and their rows in the snapshot.
+        *names* gives the columns (application, basis) of flow numbers. Returns the batch of the flows
+        that had packets, by number, and their rows in the snapshot.
         """
-        old, known = self._old_rows(flows)
-        packets = flows["packets"] - old["packets"]
-        rows = np.flatnonzero(packets.sum(axis=1))
-        now, old, known, packets, proto = flows[rows], old[rows], known[rows], packets[rows], keys["proto"][rows]
-        # Without a word of the tunnel about its direction, who spoke first is taken for the UE.
-        reverse = np.where(now["ue_end"] == _UE_UNKNOWN, now["first_dir"] == 1, now["ue_end"] == _UE_B)[:, None]
+        before = self._before
+        rows, at, known, packets = self._active(flows)
+        app, basis = names(flows["number"][rows])
+        parts = []
+        for first in range(0, max(len(rows), 1), _BLOCK):  # a block of rows stays in the cache for all its columns
+            block = slice(first, first + _BLOCK)
+            now = flows[rows[block]]
+            old = np.zeros(len(now), flows.dtype)
+            if before is not None and len(before):
+                old[known[block]] = before[at[block][known[block]]]
+            parts.append(_columns(now, old, known[block], packets[block], keys["proto"][rows[block]]))
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return FlowBatch(t_start_s=span_s[0], t_end_s=span_s[1], app=app, basis=basis, **columns), rows
 
-        def ordered(values: NDArray[Any]) -> NDArray[Any]:
-            return np.where(reverse, values[:, ::-1], values)
+    def _active(
+        self, flows: NDArray[np.void]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.uint32]]:
+        """Return of the flows that had packets, by number: row, row in the snapshot before, whether it was in that, and
+        the packets since then."""
+        numbers = np.ascontiguousarray(flows["number"])
+        order = np.argsort(numbers)
+        numbers = numbers[order]
+        packets = np.ascontiguousarray(flows["packets"])[order]
+        before, at, known = self._before, np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
+        if before is not None and len(before):
+            found = np.minimum(np.searchsorted(self._numbers, numbers), len(before) - 1)
+            known = self._numbers[found] == numbers
+            at = self._order[found]
+            packets -= np.where(known[:, None], before["packets"][at], 0).astype(np.uint32)
+        active = np.flatnonzero(packets.any(axis=1))
+        self._before, self._numbers, self._order = flows, numbers, order
+        return order[active], at[active], known[active], packets[active]
 
-        def grown(name: str) -> NDArray[Any]:
-            return ordered(now[name] - old[name])
 
-        is_rtp = (now[_L4]["rtp"]["valid"] > 0) & (proto == _UDP)[:, None]
+def _columns(
+    now: NDArray[np.void],
+    old: NDArray[np.void],
+    known: NDArray[np.bool_],
+    packets: NDArray[np.uint32],
+    proto: NDArray[np.uint8],
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of FlowBatch that two states of the same flows give."""
+    # Without a word of the tunnel about its direction, who spoke first is taken for the UE.
+    reverse = np.where(now["ue_end"] == _UE_UNKNOWN, now["flags"] & _FIRST_B > 0, now["ue_end"] == _UE_B)[:, None]
 
-        def rtp(name: str) -> NDArray[Any]:
-            return ordered(np.where(is_rtp, now[_L4]["rtp"][name] - old[_L4]["rtp"][name], 0))
+    def ordered(values: NDArray[Any]) -> NDArray[Any]:
+        return np.where(reverse, values[:, ::-1], values)
 
-        gaps = np.maximum(packets.astype(np.int64) - ~known[:, None], 0)  # the first packet of all has no gap
-        batch = FlowBatch(
-            t_start_s=span_s[0],
-            t_end_s=span_s[1],
-            flow_id=now["number"],
-            session=now["session"],
-            app=names[0][rows],
-            basis=names[1][rows],
-            proto=proto,
-            qfi=ordered(now["qfi"]),
-            octets=grown("bytes"),
-            packets=ordered(packets.astype(np.uint64)),
-            payload_packets=grown("payload_packets").astype(np.uint64),
-            retrans=grown("retrans"),
-            reordered=grown("reordered"),
-            rtt_n=grown("rtt_n"),
-            rtt_sum_us=grown("rtt_sum_us"),
-            rtt_min_us=ordered(np.where(now["rtt_epoch_min_us"] == _NO_RTT, 0, now["rtt_epoch_min_us"])),
-            handshake_us=ordered(np.where(now["handshake_us"] == old["handshake_us"], 0, now["handshake_us"])),
-            gap_n=ordered(gaps.astype(np.uint32)),
-            gap_sum_us=grown("gap_sum_us"),
-            gap_sq_us2=grown("gap_sq_us2"),
-            gap_max_us=ordered(now["gap_max_us"]),
-            rtp_expected=rtp("expected").astype(np.uint32),
-            rtp_received=rtp("received").astype(np.uint32),
-        )
-        self._before = flows
-        return batch, rows
+    def grown(name: str) -> NDArray[Any]:
+        return ordered(now[name] - old[name])
 
-    def _old_rows(self, flows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
-        """Return for each row what the snapshot before said of it (zeros for a new flow), and whether it did."""
-        old = np.zeros(len(flows), flows.dtype)
-        known = np.zeros(len(flows), np.bool_)
-        if self._before is not None and len(self._before):
-            numbers = self._before["number"]
-            at = np.minimum(np.searchsorted(numbers, flows["number"]), len(numbers) - 1)
-            known = numbers[at] == flows["number"]
-            old[known] = self._before[at[known]]
-        return old, known
+    tcp, tcp_before, is_tcp = now[_RARE]["tcp_rare"], old[_RARE]["tcp_rare"], (proto == _TCP)[:, None]
+
+    def of_tcp(name: str) -> NDArray[Any]:
+        return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
+
+    is_rtp = (now[_L4]["rtp"]["valid"] > 0) & (proto == _UDP)[:, None]
+
+    def rtp(name: str) -> NDArray[Any]:
+        return ordered(np.where(is_rtp, now[_L4]["rtp"][name] - old[_L4]["rtp"][name], 0)).astype(np.uint32)
+
+    gaps = np.maximum(packets.astype(np.int64) - ~known[:, None], 0)  # the first packet of all has no gap
+    return {
+        "flow_id": now["number"],
+        "session": now["session"],
+        "proto": proto,
+        "qfi": ordered(now["qfi"]),
+        "octets": grown("bytes"),
+        "packets": ordered(packets.astype(np.uint64)),
+        "payload_packets": grown("payload_packets").astype(np.uint64),
+        "retrans": of_tcp("retrans"),
+        "reordered": of_tcp("reordered"),
+        "rtt_n": grown("rtt_n"),
+        "rtt_sum_us": grown("rtt_sum_us").astype(np.uint64),
+        "rtt_min_us": ordered(np.where(now["rtt_min_us"] == _NO_RTT, 0, now["rtt_min_us"])),
+        "handshake_us": ordered(np.where(now["handshake_us"] == old["handshake_us"], 0, now["handshake_us"])),
+        "gap_n": ordered(gaps.astype(np.uint32)),
+        "gap_sum_us": grown("gap_ticks").astype(np.uint64) * _TICK_US,
+        "gap_sq_us2": grown("gap_ticks2").astype(np.uint64) * _TICK_US**2,
+        "gap_max_us": ordered(now["gap_max"]).astype(np.uint32) * _GAP_MAX_US,
+        "rtp_expected": rtp("expected"),
+        "rtp_received": rtp("received"),
+    }

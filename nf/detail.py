@@ -8,16 +8,18 @@ from numpy.typing import NDArray
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.domains import registrable_domain
+from nf.flowbook import FlowBook
 from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
-from nf.kernel.dataplane import address_text
-from nf.naming import NameTable
+from nf.media import MediaInterval
 from nf.records import Columns
 
 __all__ = ["flow_columns"]
 
 
-def _end(address: bytes, port: int) -> str:
-    text = address_text(address)
+_FIRST_B = 8  # FLOW_FIRST_B of abi.h
+
+
+def _end(text: str, port: int) -> str:
     return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
 
 
@@ -26,21 +28,21 @@ def flow_columns(
     keys: NDArray[np.void],
     flows: NDArray[np.void],
     rows: NDArray[np.intp],
-    names: NameTable,
+    book: FlowBook,
+    media: MediaInterval,
     signatures: Signatures,
 ) -> Columns:
     """Return FLOW_COLUMNS for *rows* of an interval; names are cut to the registrable domain."""
     ue, remote, host = [], [], []
     for i in rows:
-        ends = (
-            _end(flows["address_a"][i].tobytes(), int(keys["port_a"][i].byteswap())),
-            _end(flows["address_b"][i].tobytes(), int(keys["port_b"][i].byteswap())),
-        )
+        number = int(batch.flow_id[i])
+        a, b = book.ends(number)
+        ends = _end(a, int(keys["port_a"][i].byteswap())), _end(b, int(keys["port_b"][i].byteswap()))
         ue_end = int(flows["ue_end"][i])
-        at = int(flows["first_dir"][i]) if ue_end > 1 else ue_end
+        at = int(flows["flags"][i] & _FIRST_B > 0) if ue_end > 1 else ue_end
         ue.append(ends[at])
         remote.append(ends[1 - at])
-        host.append(registrable_domain(names.get(int(batch.flow_id[i]))[2]))
+        host.append(registrable_domain(book.host(number)))
 
     def mean_ms(side: int) -> NDArray[np.float32]:
         n = batch.rtt_n[rows, side].astype(np.float64)
@@ -68,4 +70,9 @@ def flow_columns(
         "rtt_access_ms": mean_ms(ACCESS),
         "rtt_core_ms": mean_ms(CORE),
         "gap_max_dl_ms": (batch.gap_max_us[rows, DOWNLINK] / 1e3).astype(np.float32),
+        "peak_dl_bps": media.column("peak_bps", batch.flow_id[rows]),
+        "frames_dl": media.column("frames", batch.flow_id[rows]),
+        "frozen_dl_ms": media.column("frozen_ms", batch.flow_id[rows]),
+        "chunks": media.column("chunks", batch.flow_id[rows]),
+        "chunk_bytes": media.column("chunk_octets", batch.flow_id[rows]),
     }

@@ -18,13 +18,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.apps.namer import Namer, Payload
+from nf.apps.basis import Basis
+from nf.apps.namer import Namer, Payload, Verdict
 from nf.apps.signatures import Signatures
 from nf.deltas import FlowDeltas
 from nf.detail import flow_columns
+from nf.flowbook import FlowBook, age_us
 from nf.flows import FlowBatch
 from nf.kernel.dataplane import DataPlane, address_text
-from nf.naming import NameTable, TunnelTable
+from nf.media import Media
 from nf.privacy import Pseudonymiser
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore, is_of_ue
@@ -35,8 +37,12 @@ __all__ = ["IDLE_S", "Pipeline", "Sink"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
+# Classes scored by jitter: their packets are timed exactly. What has no name yet (number 0) is timed as if it were one.
+_TIMED = ("conferencing", "voice", "gaming")
+_DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
+_FIRST_B = 8  # FLOW_FIRST_B of abi.h
 _FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
 
@@ -75,13 +81,14 @@ class Pipeline:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
         self.namer = Namer(signatures)
-        self.names, self.tunnels = NameTable(), TunnelTable()
+        self.book, self.media = FlowBook(), Media()
         self.subscribers = Subscribers()
         self.action = np.zeros(len(signatures.class_of), np.uint8)
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
         self._deltas = FlowDeltas()
         self._last_s: float | None = None
+        self.set_policies(())
 
     # -- configuration -----------------------------------------------------
 
@@ -97,48 +104,62 @@ class Pipeline:
             for app in apps:
                 if app:
                     table[app] = (policy.action, policy.snap_length)
-        self.plane.set_policies(table)
+        self.plane.set_policies(table, self._apps_outside(_TIMED), self._apps_of(_DETAILED))
         self.action = np.zeros(len(self.signatures.class_of), np.uint8)
         for app, (action, _) in table.items():
             self.action[app] = _ACTION_NUMBER[action]
+
+    def _apps_of(self, classes: Sequence[str]) -> list[int]:
+        wanted = [APP_CLASSES.index(name) for name in classes]
+        return [app for app in np.flatnonzero(np.isin(self.signatures.class_of, wanted)).tolist() if app]
+
+    def _apps_outside(self, classes: Sequence[str]) -> list[int]:
+        return sorted(set(range(1, len(self.signatures.class_of))) - set(self._apps_of(classes)))
 
     # -- names -------------------------------------------------------------
 
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
         """Take events and payloads from the rings, name flows, and tell the kernel; *on_events* sees the events."""
+        payloads = self.plane.read_payloads()  # before the events: then these hold the beginning of each flow
         events = self.plane.read_events()
-        self.tunnels.add(events)
+        self.book.add(events)
         if on_events is not None:
             on_events(events)
-        payloads = self.plane.read_payloads()
         if len(payloads):
             self._name(payloads)
         self._name_by_server(events)
 
     def _name_by_server(self, events: NDArray[np.void]) -> None:
         """Name new flows that have handed nothing over by their server: DNS answers first, then address lists."""
-        for e in events[events["kind"] == _FLOW_NEW]:
+        new = events[events["kind"] == _FLOW_NEW]
+        for e in new[self.book.apps(new["number"])[1] == int(Basis.NONE)]:
             number = int(e["number"])
-            if number in self.names:
-                continue
             ends = address_text(e["address_a"].tobytes()), address_text(e["address_b"].tobytes())
             at_s = int(e["at_ns"]) / 1e9 + self._clock_offset_s
             verdict = self.namer.by_server(number, int(e["session"]), *ends, at_s)
             if verdict is not None:
-                self.names.put(number, verdict.app, int(verdict.basis), verdict.name)
+                self._record([verdict])
 
     def _name(self, payloads: NDArray[np.void]) -> None:
-        answered, apps, final = [], [], []
+        answered, verdicts = [], []
         for i, record in enumerate(payloads):
             verdict = self.namer.feed(self._payload(record))
             if verdict is not None:
-                self.names.put(verdict.flow_id, verdict.app, int(verdict.basis), verdict.name)
                 answered.append(i)
-                apps.append(verdict.app)
-                final.append(verdict.final)
+                verdicts.append(verdict)
         if answered:
+            self._record(verdicts)
             rows = payloads[answered]
-            self.plane.put_verdicts(rows["key"], rows["number"], np.array(apps, np.uint16), np.array(final, np.bool_))
+            apps = np.array([v.app for v in verdicts], np.uint16)
+            self.plane.put_verdicts(rows["key"], rows["number"], apps, np.array([v.final for v in verdicts], np.bool_))
+
+    def _record(self, verdicts: Sequence[Verdict]) -> None:
+        self.book.name(
+            np.array([v.flow_id for v in verdicts], np.uint64),
+            np.array([v.app for v in verdicts], np.uint16),
+            np.array([int(v.basis) for v in verdicts], np.uint8),
+            [v.name for v in verdicts],
+        )
 
     def _payload(self, record: Any) -> Payload:
         key, dir_ = record["key"], int(record["dir"])
@@ -161,16 +182,15 @@ class Pipeline:
 
     def sweep(self, now_s: float) -> list[RecordBatch]:
         """Read the flow table, publish what happened since the last sweep, and begin a new interval."""
-        self.drain()
         keys, flows = self.plane.read_flows()
         self.plane.new_epoch()
-        order = np.argsort(flows["number"])
-        keys, flows = keys[order], flows[order]
+        self.drain()  # after the table: then the book knows each flow that is in it
+        clock_ns = self.plane.now_ns()
         if self._last_s is None:
-            begun = float(flows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(flows) else now_s
+            begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(begun, now_s)
-        names = self.names.lookup(flows["number"])
-        batch, rows = self._deltas.update(keys, flows, names, (self._last_s, now_s))
+        batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
+        self.book.seen(flows, rows, clock_ns)
         self._last_s = now_s
         out: list[RecordBatch] = []
         if len(batch):
@@ -187,7 +207,7 @@ class Pipeline:
                 self.rows += len(records)
                 self.sink.records(records)
             self._follow(out, batch, keys[rows], flows[rows], np.array(who.subscriber, object)[subject])
-        self._expire(keys, flows, now_s)
+        self._expire(keys, flows, clock_ns)
         return out
 
     def begin(self, at_s: float) -> None:
@@ -227,8 +247,8 @@ class Pipeline:
 
     def _late_session(self, number: int, flow: Any, now_s: float) -> tuple[int, str]:
         """Return (session, "") when a flow's tunnel is bound by now, else (0, its name while unknown)."""
-        receivers = self.tunnels.receivers(number)
-        ends = address_text(flow["address_a"].tobytes()), address_text(flow["address_b"].tobytes())
+        receivers = self.book.receivers(number)
+        ends = self.book.ends(number)
         for address, teid in receivers:
             binding = self.store.by_tunnel(address, teid, now_s)
             if binding is not None and is_of_ue(binding.session, ends):
@@ -236,7 +256,7 @@ class Pipeline:
         if receivers:
             address, teid = receivers[0]
             return 0, f"teid:{address}:0x{teid:08x}"
-        end = int(flow["ue_end"]) if flow["ue_end"] < _UE_UNKNOWN else int(flow["first_dir"])
+        end = int(flow["ue_end"]) if flow["ue_end"] < _UE_UNKNOWN else int(flow["flags"] & _FIRST_B > 0)
         return 0, f"ue::{ends[end]}"
 
     def _follow(
@@ -247,25 +267,25 @@ class Pipeline:
         flows: NDArray[np.void],
         subscriber: NDArray[np.object_],
     ) -> None:
+        media = self.media.read(self.plane)
         for who in self.sink.followed():
             mine = subscriber == who
             if not mine.any():
                 continue
             records = [r for r in out if who in r.columns["subscriber"]]
             merged = _concatenate([_of(r, who) for r in records])
-            detail = flow_columns(batch, keys, flows, np.flatnonzero(mine), self.names, self.signatures)
+            detail = flow_columns(batch, keys, flows, np.flatnonzero(mine), self.book, media, self.signatures)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
-    def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], now_s: float) -> None:
-        last_s = flows["last_ns"].max(axis=1) / 1e9 + self._clock_offset_s
-        idle = now_s - last_s > self._idle_s
+    def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], clock_ns: int) -> None:
+        if math.isinf(self._idle_s):
+            return
+        idle = age_us(flows, clock_ns) > self._idle_s * 1e6
         if idle.any():
             self.plane.drop_flows(keys[idle])
         # Flows that a full table evicted leave no trace, so what is known of flows is compared with the table.
-        known = max(len(self.names), len(self.tunnels.legs))
-        if self._idle_s < math.inf and (idle.any() or known > 2 * len(flows) + _SPARE_ENTRIES):
-            self.names.keep(flows["number"][~idle])
-            self.tunnels.keep(flows["number"][~idle])
+        if idle.any() or len(self.book) > 2 * len(flows) + _SPARE_ENTRIES:
+            self.book.keep(flows["number"][~idle])
 
 
 def _of(batch: RecordBatch, who: str) -> RecordBatch:

@@ -91,6 +91,11 @@ FLOW_COLUMNS: Mapping[str, Column] = {
     "rtt_access_ms": Column("f4", "ms", ""),
     "rtt_core_ms": Column("f4", "ms", ""),
     "gap_max_dl_ms": Column("f4", "ms", ""),
+    "peak_dl_bps": Column("f4", "bit/s", "over the fullest 100 ms; media applications, else 0"),
+    "frames_dl": Column("u4", "", "video frames that ended, by packet lengths; conferencing and gaming"),
+    "frozen_dl_ms": Column("u4", "ms", "distances of frames far above their mean"),
+    "chunks": Column("u4", "", "requests whose answer was complete; media applications"),
+    "chunk_bytes": Column("u8", "byte", "of these answers"),
 }
 """The detail of a followed subscriber: one row per flow with traffic, schema "snf.flow.v1"."""
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import mmap
-from collections.abc import Iterable, Mapping
+import secrets
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -29,9 +31,12 @@ __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_b
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
 
 _NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
+_CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
 _PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
 _MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
+_KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
+_READER = 32  # of FLOW_READER in abi.h: the first of its three values
 _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
 
 
@@ -107,11 +112,12 @@ class DataPlane:
             raise Unsupported(
                 "The module bcc is another project's.", "Run: pip uninstall bcc; apt-get install python3-bpfcc"
             )
+        self._replay = replay
         self._bpf = self._compile(limits, replay)
         self.counters = source.counters()
         self._fds = {
             name: self._bpf[name].map_fd
-            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths")
+            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths", "earlies", "details")
         }
         self._types = {
             "event": np.dtype(self._bpf["event_type"].Leaf),
@@ -125,6 +131,9 @@ class DataPlane:
             "policy": np.dtype(self._bpf["policies"].Leaf),
             "path_key": np.dtype(self._bpf["paths"].Key),
             "path": np.dtype(self._bpf["paths"].Leaf),
+            "detail": np.dtype(self._bpf["details"].Leaf),
+            "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
+            "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
         self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
@@ -134,14 +143,20 @@ class DataPlane:
         self._control["next_flow"] = 1
         self._control["epoch"] = 1
         self._control["split_legs"] = split_legs
+        self._control["seed"] = 0 if replay else secrets.randbits(32)
+        self._control["reader"] = _READER
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
+        self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
+        self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
         self._attached: dict[str, Attached] = {}
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
         self._load("snf_handoff", tail=0)
+        self.set_policies({})
+        self._measure_tick()
         if replay:
             self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
 
@@ -170,6 +185,22 @@ class DataPlane:
             table[table.Key(tail)] = table.Leaf(program.fd)
         return program
 
+    def _measure_tick(self) -> None:
+        """Tell the programs how long a tick of the kernel is and what time one had (flow.h, the clock)."""
+        length_ns = time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9  # TICK_NSEC
+        ask = syscall.TestRun(self._load("snf_tick").fd, 64)
+        readings = []
+        for _ in range(3):  # when a tick falls between its number and its time, the time is that of the next
+            ask(bytes(14))
+            readings.append((int(self._control["tick"][0]), int(self._control["tick_ns"][0])))
+        tick, at_ns = min(readings, key=lambda r: r[1] - r[0] * length_ns)
+        self._control["tick"], self._control["tick_at_us"] = tick, at_ns // 1000 & 0xFFFF_FFFF
+        self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
+
+    def program(self, role: Role | None) -> int:
+        """Return the file descriptor of the program of *role* (None: any)."""
+        return int(self._load(_PROGRAM[role]).fd)
+
     def run(self, frame: bytes, at_ns: int, role: Role | None = None) -> int:
         """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
 
@@ -178,7 +209,7 @@ class DataPlane:
         self._clock[0] = at_ns
         run = self._runs.get(role)
         if run is None:
-            run = self._runs[role] = syscall.TestRun(self._load(_PROGRAM[role]).fd, MAX_FRAME + 64)
+            run = self._runs[role] = syscall.TestRun(self.program(role), MAX_FRAME + 64)
         return run(frame)
 
     # -- interfaces -------------------------------------------------------
@@ -385,9 +416,21 @@ class DataPlane:
         """Begin an interval: minima and maxima start anew."""
         self._control["epoch"] += 1
 
-    def set_policies(self, policies: Mapping[int, tuple[Action, int]]) -> None:
-        """Write (action, snap length) by application number; all others are inspected."""
+    def set_policies(
+        self,
+        policies: Mapping[int, tuple[Action, int]],
+        coarse: Collection[int] = (),
+        detailed: Collection[int] = (),
+    ) -> None:
+        """Write (action, snap length) by application number; all others are inspected.
+
+        The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
+        Flows of *detailed* ones keep a ``struct detail``.
+        """
         values = np.zeros(len(self._bpf["policies"]), self._types["policy"])
+        values["keep"] = _KEEP_FINE
+        values["keep"][list(coarse)] = 0
+        values["keep"][list(detailed)] |= _KEEP_DETAIL
         for app, (action, snap) in policies.items():
             values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
         syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
@@ -404,8 +447,17 @@ class DataPlane:
     # -- what the programs tell -------------------------------------------
 
     def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Return (keys, flows) of all flows in the table."""
-        return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+        """Return (keys, flows) of all flows in the table; the call after the next one overwrites them."""
+        return self._flows.read()
+
+    def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
+        """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""
+        keys, values = syscall.read_map(self._fds["earlies"], np.dtype(np.uint64), self._types["early"], 4096)
+        return {int(k): (v["packets"].tolist(), v["bytes"].tolist()) for k, v in zip(keys, values, strict=True)}
+
+    def now_ns(self) -> int:
+        """Return the time of the programs' clock: in a replay that of the packet before, else the kernel's."""
+        return int(self._clock[0]) if self._replay else time.monotonic_ns()
 
     def drop_flows(self, keys: NDArray[np.void]) -> None:
         """Delete flows that ended."""
@@ -418,6 +470,15 @@ class DataPlane:
     def read_payloads(self) -> NDArray[np.void]:
         """Return the payload records since the last call (``struct payload``)."""
         return self._payloads.read()
+
+    def read_chunks(self) -> NDArray[np.void]:
+        """Return the request-answer pairs since the last call (``struct chunk``)."""
+        return self._chunks.read()
+
+    def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
+        """Return (flow numbers, ``struct detail``) of the media flows."""
+        keys, values = syscall.read_map(self._fds["details"], np.dtype(np.uint64), self._types["detail"], 16_384)
+        return keys.astype(np.uint64), values
 
     def read_paths(self) -> list[Path]:
         """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
@@ -454,6 +515,7 @@ class DataPlane:
             self.detach(name)
         self._events.close()
         self._payloads.close()
+        self._chunks.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._bpf.cleanup()

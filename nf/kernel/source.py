@@ -26,7 +26,10 @@ _INCLUDE = re.compile(r'#include "(\w+\.h)"')
 _COUNTER = re.compile(r'X\((\w+), "([^"]*)"\)')
 
 EVENT_RING_BYTES = 4 << 20  # 21,000 flow events, a tenth of a second of new flows at the rate one core can make
-PAYLOAD_RING_BYTES = 16 << 20  # 10,000 payload records
+PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
+CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
+MOST_VERDICTS = 65_536  # flows that wait for an answer or have not taken it yet
+MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,13 @@ def flags(limits: Limits, *, replay: bool) -> list[str]:
     # of which stands twice: with its network instance and without.
     sizes = {
         "MAX_FLOWS": limits.flows,
-        "MAX_VERDICTS": max(1024, limits.flows // 2),
+        "MAX_VERDICTS": min(max(1024, limits.flows // 2), MOST_VERDICTS),
+        "MAX_DETAILS": max(1024, limits.flows // MEDIA_SHARE),
         "MAX_TUNNELS": limits.sessions * 3,
         "MAX_UES": limits.sessions * 4,
         "EVENT_PAGES": EVENT_RING_BYTES // pages,
         "PAYLOAD_PAGES": PAYLOAD_RING_BYTES // pages,
+        "CHUNK_PAGES": CHUNK_RING_BYTES // pages,
         "PAGE_SIZE": pages,
     }
     return [f"-D{name}={value}" for name, value in sizes.items()] + (["-DREPLAY"] if replay else [])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nf.errors import Unsupported
 
-__all__ = ["TestRun", "delete_batch", "prog_info_id", "prog_name", "read_map", "update_batch"]
+__all__ = ["MapReader", "TestRun", "delete_batch", "prog_info_id", "prog_name", "read_map", "update_batch"]
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}  # of bpf(2): arch/x86/entry/syscalls, include/uapi/asm-generic/unistd.h
 _PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 10, 13, 15
@@ -99,28 +99,56 @@ class TestRun:
         return int(self._attr.retval)
 
 
+class MapReader:
+    """Reads a hash map as a whole, again and again, into two pairs of arrays that take turns.
+
+    What one call returned is overwritten by the call after the next one.
+    """
+
+    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 65_536) -> None:
+        self._fd, self._step = fd, step
+        self._types = key, value
+        self._buffers = [self._room(0), self._room(0)]
+
+    def _room(self, entries: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        return np.empty(entries, self._types[0]), np.empty(entries, self._types[1])
+
+    def _grow(self, entries: int) -> None:
+        old = self._buffers[0]
+        new = self._room(max(entries, 2 * len(old[0])))
+        for to, was in zip(new, old, strict=True):
+            to[: len(was)] = was
+        self._buffers[0] = new
+
+    def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return all (keys, values); entries that move meanwhile may be missed."""
+        self._buffers.reverse()
+        cursor = np.zeros(2, np.uint64)
+        attr = _BatchAttr(map_fd=self._fd, out_batch=cursor.ctypes.data)
+        done, step = 0, self._step
+        while True:
+            if len(self._buffers[0][0]) < done + step:
+                self._grow(done + step)
+            keys, values = self._buffers[0]
+            attr.keys, attr.values, attr.count = keys[done:].ctypes.data, values[done:].ctypes.data, step
+            failed = _bpf(_MAP_LOOKUP_BATCH, attr) < 0
+            code = ctypes.get_errno() if failed else 0
+            if code == errno.ENOSPC:  # one bucket holds more than a step
+                step *= 2
+                continue
+            if code not in (0, errno.ENOENT):
+                raise OSError(code, os.strerror(code))
+            done += int(attr.count)
+            if code == errno.ENOENT:
+                return keys[:done], values[:done]
+            attr.in_batch = cursor.ctypes.data
+
+
 def read_map(
-    fd: int, key: np.dtype[np.void], value: np.dtype[np.void], step: int = 65_536
-) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Return all (keys, values) of a hash map, *step* a call; entries that move meanwhile may be missed."""
-    keys_out, values_out = [], []
-    cursor = np.zeros(2, np.uint64)
-    attr = _BatchAttr(map_fd=fd, out_batch=cursor.ctypes.data)
-    while True:
-        keys, values = np.zeros(step, key), np.zeros(step, value)
-        attr.keys, attr.values, attr.count = keys.ctypes.data, values.ctypes.data, step
-        failed = _bpf(_MAP_LOOKUP_BATCH, attr) < 0
-        code = ctypes.get_errno() if failed else 0
-        if code == errno.ENOSPC:  # one bucket holds more than a step
-            step *= 2
-            continue
-        if code not in (0, errno.ENOENT):
-            raise OSError(code, os.strerror(code))
-        keys_out.append(keys[: attr.count])
-        values_out.append(values[: attr.count])
-        if code == errno.ENOENT:
-            return np.concatenate(keys_out), np.concatenate(values_out)
-        attr.in_batch = cursor.ctypes.data
+    fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 65_536
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return all (keys, values) of a hash map once, *step* a call."""
+    return MapReader(fd, key, value, step).read()
 
 
 def update_batch(fd: int, keys: NDArray[Any], values: NDArray[Any]) -> int:

@@ -9,46 +9,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
-from nf.kernel.dataplane import address_text
-from nf.naming import Leg
+from nf.flowbook import FlowBook
 from nf.pipeline import Pipeline
 from nf.sessions import is_of_ue
 
 __all__ = ["Ended", "flow_rows"]
 
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h
+_TCP = 6
+_RARE = "__anon1"  # numpy's name of the second unnamed union of struct flow
 
 
 class Ended:
     """Flows that the kernel began again under another session: what they had counted until then."""
 
     def __init__(self) -> None:
-        self.events: list[NDArray[np.void]] = []
-        self._begun: dict[int, tuple[Any, int]] = {}
+        self.events: list[Any] = []
 
     def add(self, events: NDArray[np.void]) -> None:
         """Record events (``struct flow_event``)."""
-        for e in events:
-            self._begun[int(e["number"])] = (e, int(e["at_ns"]))
-            if e["old_number"]:
-                self.events.append(e)
+        self.events.extend(events[events["old_number"] > 0])
 
-    def rows(self, row: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def rows(self, book: FlowBook, row: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield a row for each ended flow, made by *row* of what is known of it."""
         for e in self.events:
-            begun = self._begun.get(int(e["old_number"]))
+            begun = book.get(int(e["old_number"]))
             if begun is None:
                 continue
-            first, first_ns = begun
             yield row(
                 {
                     "number": int(e["old_number"]),
                     "key": e["key"],
-                    "address": (e["address_a"].tobytes(), e["address_b"].tobytes()),
-                    "first_dir": int(first["dir"]),
+                    "first_dir": int(begun["first_dir"]),
                     "packets": e["old_packets"].tolist(),
                     "octets": e["old_bytes"].tolist(),
-                    "first_ns": first_ns,
+                    "first_ns": int(begun["first_ns"]),
                     "last_ns": int(e["at_ns"]),
                     "session": int(e["old_session"]),
                     "gtpu": int(e["gtpu"]),
@@ -63,7 +58,9 @@ def flow_rows(pipeline: Pipeline, ended: Ended, file_of: Callable[[int], str]) -
         return _row(pipeline, flow, file_of(flow["number"]))
 
     keys, flows = pipeline.plane.read_flows()
-    rows = list(ended.rows(row)) + [row(_table_row(k, f)) for k, f in zip(keys, flows, strict=True)]
+    earlies = pipeline.plane.read_earlies()
+    rows = list(ended.rows(pipeline.book, row))
+    rows += [row(_table_row(k, f, pipeline.book, earlies)) for k, f in zip(keys, flows, strict=True)]
     rows = _early_fragments_apart(rows)
     rows.sort(key=lambda r: (r["first_s"], r["file"]))
     return rows
@@ -113,35 +110,41 @@ def _turned(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[other.get(name, name)] for name in row}
 
 
-def _table_row(key: Any, flow: Any) -> dict[str, Any]:
+def _table_row(
+    key: Any, flow: Any, book: FlowBook, earlies: Mapping[int, tuple[list[int], list[int]]]
+) -> dict[str, Any]:
+    number = int(flow["number"])
+    known = book.get(number)
+    is_tcp, tcp = key["proto"] == _TCP, flow[_RARE]["tcp_rare"]
+    early = earlies.get(number, ([0, 0], [0, 0]))
     return {
-        "number": int(flow["number"]),
+        "number": number,
         "key": key,
-        "address": (flow["address_a"].tobytes(), flow["address_b"].tobytes()),
-        "first_dir": int(flow["first_dir"]),
+        "first_dir": int(known["first_dir"]),
         "packets": flow["packets"].tolist(),
         "octets": flow["bytes"].tolist(),
-        "first_ns": int(flow["first_ns"]),
-        "last_ns": int(flow["last_ns"].max()),
+        "first_ns": int(known["first_ns"]),
+        "last_ns": int(known["last_ns"]),
         "session": int(flow["session"]),
-        "gtpu": int(flow["gtpu"]),
-        "retrans": flow["retrans"].tolist(),
-        "connect_us": int(flow["connect_us"]),
-        "rtt_min_us": flow["rtt_min_us"].tolist(),
+        "gtpu": int(known["gtpu"]),
+        "retrans": tcp["retrans"].tolist() if is_tcp else [0, 0],
+        "connect_us": int(tcp["connect_us"]) if is_tcp else 0,
+        "rtt_min_us": known["rtt_min_us"].tolist(),
         "rtt_n": int(flow["rtt_n"].sum()),
         "frags": int(flow["frags"]),
-        "early_packets": flow["early_packets"].tolist(),
-        "early_octets": flow["early_bytes"].tolist(),
+        "early_packets": early[0],
+        "early_octets": early[1],
     }
 
 
 def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, Any]:
     fwd = flow["first_dir"]
     rev = 1 - fwd
-    key, address = flow["key"], [address_text(a) for a in flow["address"]]
+    book = pipeline.book
+    key, address = flow["key"], book.ends(flow["number"])
     ports = (int(key["port_a"].byteswap()), int(key["port_b"].byteswap()))
-    legs = pipeline.tunnels.legs.get(flow["number"], (Leg(), Leg()))
-    app, basis, name = pipeline.names.get(flow["number"])
+    legs = book.leg(flow["number"], 0), book.leg(flow["number"], 1)
+    known = book.get(flow["number"])
     subscriber, source = _who(pipeline, flow)
     retrans = flow.get("retrans", ("", ""))
     connect_us = flow.get("connect_us", 0)
@@ -168,9 +171,9 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
         "gtpu": flow["gtpu"],
         "subscriber": subscriber,
         "identity_source": source,
-        "app": pipeline.signatures.name(app) if app else "",
-        "app_basis": Basis(basis).text,
-        "name": name,
+        "app": pipeline.signatures.name(int(known["app"])) if known["app"] else "",
+        "app_basis": Basis(int(known["basis"])).text,
+        "name": book.host(flow["number"]),
         "retrans_fwd": retrans[fwd],
         "retrans_rev": retrans[rev],
         "rtt_handshake_ms": connect_us / 1e3 if connect_us else "",
@@ -185,8 +188,8 @@ def _who(pipeline: Pipeline, flow: Mapping[str, Any]) -> tuple[str, str]:
     """Return (subscriber, identity source) of a flow, by the binding that held when it was last seen."""
     store, last_s = pipeline.store, flow["last_ns"] / 1e9
     binding = store.by_index(flow["session"]) if flow["session"] else None
-    receivers = pipeline.tunnels.receivers(flow["number"])
-    ends = [address_text(a) for a in flow["address"]]
+    receivers = pipeline.book.receivers(flow["number"])
+    ends = pipeline.book.ends(flow["number"])
     for address, teid in receivers if binding is None else ():
         late = store.by_tunnel(address, teid, last_s)
         if binding is None and late is not None and is_of_ue(late.whole, ends):

@@ -25,6 +25,8 @@ BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "handed_of
 # Without sessions each tunnel is unknown; the twin does not know the tables.
 TABLES = {"tunnel_unknown"}
 A_SECOND_NS = 1_000_000_000
+FIRST_B, GTPU = 8, 16  # enum flow_flags of abi.h
+_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 LOOPBACK = 1  # the interface index that a test run shows to the program
 
 
@@ -49,6 +51,7 @@ class Rig:
         self._last = self._read_stats()
         self._tunnels: list[tuple[str, int]] = []
         self._ues: list[tuple[str, str]] = []
+        self._events: list[Any] = []
 
     def run(self, frame: bytes, role: str = "n3", after_ns: int = 1000) -> Outcome:
         """Run one frame, *after_ns* later than the one before; the flow is told when it is the only one."""
@@ -81,18 +84,29 @@ class Rig:
         types = self.plane._types
         return syscall.read_map(self.plane._fds["flows"], types["flow_key"], types["flow"], 64)
 
+    def events(self) -> list[Any]:
+        """Return the flow events since the tables were emptied (``struct flow_event``)."""
+        self._events.extend(self.plane.read_events())
+        return self._events
+
     def flows(self) -> list[Flow]:
         """Return what is in the flow table, each as its first packet's sender sees it."""
-        return [_flow(key, flow) for key, flow in zip(*self._table(), strict=True)]
+        told = {int(e["number"]): e for e in self.events()}
+        return [_flow(key, flow, told[int(flow["number"])]) for key, flow in zip(*self._table(), strict=True)]
 
-    def flow(self) -> Any:
-        """Return the one flow there is (``struct flow``); of each pair the first is its first packet's direction."""
+    def flow(self) -> dict[str, Any]:
+        """Return the one flow there is by field; of each pair the first is its first packet's direction.
+
+        The fields of TCP are there as well, and those of RTP with their prefix.
+        """
         (flow,) = self._table()[1].copy()
-        if flow["first_dir"]:
-            for name in flow.dtype.names:
-                if flow.dtype[name].shape == (2,):
-                    flow[name] = flow[name][::-1]
-        return flow
+        fields = {name: flow[name] for name in flow.dtype.names if name not in (_L4, _RARE)}
+        fields |= {name: flow[_RARE]["tcp_rare"][name] for name in ("retrans", "reordered", "connect_us")}
+        fields |= {f"rtp_{name}": flow[_L4]["rtp"][name] for name in ("expected", "received")}
+        if flow["flags"] & FIRST_B:
+            fields = {name: v[::-1] if np.shape(v) == (2,) else v for name, v in fields.items()}
+        early = self.plane.read_earlies().get(int(flow["number"]), ([0, 0], [0, 0]))
+        return fields | {"early_packets": sum(early[0]), "early_bytes": sum(early[1])}
 
     def know_tunnel(self, address: str, teid: int, side: str, session: int) -> None:
         """Bind the tunnel that ends at (address, TEID) to a session, and tell the flows."""
@@ -125,8 +139,10 @@ class Rig:
     def forget(self) -> None:
         """Empty the flow table, the fragments and the rings."""
         self.plane._bpf["fragments"].clear()
+        self.plane._bpf["earlies"].clear()
         self.plane.drop_flows(self._table()[0])
         self.plane.read_events()
+        self._events.clear()
         self.plane.read_payloads()
 
     def close(self) -> None:
@@ -149,11 +165,11 @@ def _text(raw: bytes) -> str:
     return str(address.ipv4_mapped or address)
 
 
-def _flow(key: Any, flow: Any) -> Flow:
-    d = int(flow["first_dir"])
+def _flow(key: Any, flow: Any, told: Any) -> Flow:
+    d = int(flow["flags"] & FIRST_B > 0)
     ends = [
-        (_text(flow["address_a"].tobytes()), int(key["port_a"].byteswap())),
-        (_text(flow["address_b"].tobytes()), int(key["port_b"].byteswap())),
+        (_text(told["address_a"].tobytes()), int(key["port_a"].byteswap())),
+        (_text(told["address_b"].tobytes()), int(key["port_b"].byteswap())),
     ]
     (src, sport), (dst, dport) = ends[d], ends[1 - d]
     ue = int(flow["ue_end"])
@@ -165,7 +181,7 @@ def _flow(key: Any, flow: Any) -> Flow:
         dport,
         int(key["proto"]),
         int(flow["bytes"][d]),
-        bool(flow["gtpu"]),
+        bool(flow["flags"] & GTPU),
         int(flow["teid"][d]),
         int(flow["qfi"][d]),
         side,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 
+from nf.kernel.source import EVENT_RING_BYTES
 from nf.settings import Action, Mode
 from tests.kernel.packets import (
     DL_TEID,
@@ -102,7 +103,7 @@ class TestTunnels:
 
         flow = rig.flow()
         assert (flow["session"], flow["teid"][0], flow["packets"][0]) == (SESSION, 0x900, 2)
-        assert [e["kind"] for e in rig.plane.read_events()] == [FLOW_NEW, FLOW_TUNNEL]
+        assert [e["kind"] for e in rig.events()] == [FLOW_NEW, FLOW_TUNNEL]
 
     def test_a_tunnel_with_a_new_owner_ends_the_flow_of_the_old_one(self, rig: Rig) -> None:
         rig.know_tunnel(UPF, UL_TEID, UPLINK, SESSION)
@@ -111,7 +112,7 @@ class TestTunnels:
         rig.know_tunnel(UPF, UL_TEID, UPLINK, OTHER)
         outcome = rig.run(bare())
 
-        _, restart = rig.plane.read_events()
+        _, restart = rig.events()
         assert "flow_restarted" in outcome.why
         assert (rig.flow()["session"], rig.flow()["packets"].tolist()) == (OTHER, [1, 0])
         assert (restart["kind"], restart["old_session"]) == (FLOW_RESTART, SESSION)
@@ -128,7 +129,7 @@ class TestTunnels:
     def test_an_event_names_the_tunnel(self, rig: Rig) -> None:
         rig.run(ether(uplink(udp(), 9)))
 
-        (event,) = rig.plane.read_events()
+        (event,) = rig.events()
         assert (event["teid"], event["qfi"], event["gtpu"], event["at_ns"]) == (UL_TEID, 9, 1, rig.now_ns)
         assert bytes(event["outer_src"])[-4:] == bytes([10, 10, 0, 1])
         assert bytes(event["outer_dst"])[-4:] == bytes([10, 10, 0, 2])
@@ -297,7 +298,7 @@ class TestPolicies:
         name(rig, APP)
         rig.plane.set_policies({APP: (action, 0)})
         for n in range(1, 4):
-            rig.run(ether(tcp(seq=32 * n)), "n6", 1_000_000)
+            rig.run(ether(tcp(seq=32 * n)), "n6", 1_024_000)  # 16 ticks
         return rig.flow()
 
     @pytest.mark.parametrize("action", [Action.INSPECT, Action.COUNT, Action.SUPPRESS])
@@ -309,13 +310,13 @@ class TestPolicies:
     def test_inspect_keeps_the_detail(self, rig: Rig) -> None:
         flow = self.run_as(rig, Action.INSPECT)
 
-        assert (flow["payload_packets"][0], flow["gap_sum_us"][0]) == (4, 3_000)
+        assert (flow["payload_packets"][0], flow["gap_ticks"][0]) == (4, 3 * 16)
 
     @pytest.mark.parametrize("action", [Action.COUNT, Action.SUPPRESS])
     def test_count_and_suppress_do_not(self, rig: Rig, action: Action) -> None:
         flow = self.run_as(rig, action)
 
-        assert (flow["payload_packets"][0], flow["gap_sum_us"][0]) == (1, 0)
+        assert (flow["payload_packets"][0], flow["gap_ticks"][0]) == (1, 0)
 
     def test_other_applications_are_untouched(self, rig: Rig) -> None:
         rig.plane.set_policies({APP + 1: (Action.SUPPRESS, 0)})
@@ -357,3 +358,20 @@ class TestNetworkInstances:
         rig.plane.new_generation()
         rig.run(ether(udp()), role="n6")
         assert rig.flow()["session"] == OTHER
+
+
+class TestTelling:
+    """User space hears of each flow, if not at once then with a later packet."""
+
+    def test_a_flow_that_found_the_ring_full_is_told_with_its_next_packet(self, rig: Rig) -> None:
+        frame = bytearray(ether(udp()))
+        port = frame.index((40000).to_bytes(2, "big"))
+        room = EVENT_RING_BYTES // (8 + rig.plane._types["event"].itemsize)  # with the ring's header of 8 bytes
+        for number in range(room + 1):
+            frame[port : port + 2] = (number % 60_000 + 1).to_bytes(2, "big")
+            rig.plane.run(bytes(frame), rig.now_ns, None)
+        unheard = int(rig.plane.next_flow) - 1
+
+        assert unheard not in [e["number"] for e in rig.events()]
+        rig.plane.run(bytes(frame), rig.now_ns, None)
+        assert [e["number"] for e in rig.plane.read_events()] == [unheard]

@@ -26,7 +26,6 @@ RETRANSMISSIONS = {  # (file, port of the source): why tshark's number is not ou
         "two holes are filled a round trip (29 ms) after the UE reported them by SACK, so they were lost; tshark has "
         "them out of order, because it allows for the handshake's 333 ms"
     ),
-    ("ndpi__fuzz-2006-06-26-2594.pcap", "2720"): "its bytes are damaged on purpose, sequence numbers among them",
     ("ndpi__fuzz-2006-06-26-2594.pcap", "58657"): "its header length is damaged: it has no ports to trust",
     ("ndpi__ip_fragmented_garbage.pcap", "24102"): NO_PORTS,
     ("ndpi__ip_fragmented_garbage.pcap", "18730"): NO_PORTS,

@@ -1,0 +1,258 @@
+"""What is known of each flow beside its counters: ends, tunnels, name, in columns by flow number.
+
+The kernel tells a flow once, when it begins, and again each new tunnel; names come from user space
+or from the kernel. A row stays until `keep` is called without its number. The rows are sorted by
+number, so that looking up a whole snapshot of the flow table is one binary search a flow, in C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.kernel.dataplane import address_text
+
+__all__ = ["FlowBook", "Leg"]
+
+_NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
+
+_FLOW_GTPU = 16  # FLOW_GTPU of abi.h
+
+_ROW = np.dtype(
+    [
+        ("number", "u8"),
+        ("first_ns", "u8"),
+        ("last_ns", "u8"),
+        ("address_a", "u1", 16),
+        ("address_b", "u1", 16),
+        ("teid", "u4", 2),
+        ("outer", "u4", 2),  # pair of tunnel endpoints, 0: none
+        ("rtt_min_us", "u4", 2),
+        ("name", "u4"),
+        ("app", "u2"),
+        ("qfi", "u1", 2),
+        ("basis", "u1"),
+        ("first_dir", "u1"),
+        ("gtpu", "?"),
+    ]
+)
+
+
+@dataclass(slots=True)
+class Leg:
+    """One direction of a flow: the tunnels it was seen in. Sets keep the order of their first sight."""
+
+    teids: dict[int, None] = field(default_factory=dict)
+    qfis: dict[int, None] = field(default_factory=dict)
+    outers: dict[tuple[str, str], None] = field(default_factory=dict)
+
+
+class _Interned:
+    """Values with a number each, from 1; 0 is nothing."""
+
+    def __init__(self, nothing: Any) -> None:
+        self.values = [nothing]
+        self._numbers = {nothing: 0}
+
+    def number(self, value: Any) -> int:
+        found = self._numbers.get(value)
+        if found is None:
+            found = self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return found
+
+    def keep(self, used: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Forget what is not in *used*; return the new number of each old one."""
+        alive = np.zeros(len(self.values), np.bool_)
+        alive[0], alive[used] = True, True
+        self.values = [self.values[i] for i in np.flatnonzero(alive).tolist()]
+        self._numbers = {value: i for i, value in enumerate(self.values)}
+        return (np.cumsum(alive) - 1).astype(np.uint32)
+
+
+class FlowBook:
+    """The rows; sorted by flow number."""
+
+    def __init__(self) -> None:
+        self.rows = np.zeros(0, _ROW)
+        self._names, self._outers = _Interned(""), _Interned(b"")
+        self._early: dict[int, tuple[int, int, str]] = {}  # names of flows that the kernel did not tell yet
+        self._more: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (number, dir): earlier (teid, qfi, outer)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return the row of each flow number, -1 where there is none."""
+        if not len(self.rows):
+            return np.full(len(numbers), -1, np.intp)
+        found = np.minimum(np.searchsorted(self.rows["number"], numbers), len(self.rows) - 1)
+        return np.where(self.rows["number"][found] == numbers, found, -1)
+
+    # -- what the kernel tells ---------------------------------------------
+
+    def add(self, events: NDArray[np.void]) -> None:
+        """Record flow events (``struct flow_event``): new flows, and tunnels of flows."""
+        if not len(events):
+            return
+        self._begin(events)
+        tunnelled = events[events["gtpu"] == 1]
+        if not len(tunnelled):
+            return
+        ends = np.concatenate([tunnelled["outer_src"], tunnelled["outer_dst"]], axis=1)
+        pairs, which = np.unique(ends.view("V32").ravel(), return_inverse=True)
+        outer = np.array([self._outers.number(pair.tobytes()) for pair in pairs], np.uint32)[which]
+        rows, direction = self.at(tunnelled["number"]), tunnelled["dir"] & 1
+        # The first tunnel of a direction goes into the row; what comes after it is rare, and one by one.
+        _, first = np.unique(rows * 2 + direction, return_index=True)
+        later = np.ones(len(rows), np.bool_)
+        later[first[self.rows["outer"][rows[first], direction[first]] == 0]] = False
+        once = ~later
+        self.rows["teid"][rows[once], direction[once]] = tunnelled["teid"][once]
+        self.rows["qfi"][rows[once], direction[once]] = tunnelled["qfi"][once]
+        self.rows["outer"][rows[once], direction[once]] = outer[once]
+        for i in np.flatnonzero(later).tolist():
+            self._move(int(rows[i]), int(direction[i]), tunnelled[i], int(outer[i]))
+
+    def _begin(self, events: NDArray[np.void]) -> None:
+        numbers, first = np.unique(events["number"], return_index=True)
+        new = self.at(numbers) < 0
+        if not new.any():
+            return
+        e = events[first[new]]
+        rows = np.zeros(len(e), _ROW)
+        for name in ("number", "address_a", "address_b", "first_dir"):
+            rows[name] = e[name]
+        rows["gtpu"] = e["gtpu"]
+        rows["first_ns"] = rows["last_ns"] = e["at_ns"]
+        rows["rtt_min_us"] = _NO_RTT
+        for number in self._early.keys() & set(rows["number"].tolist()) if self._early else ():
+            row = rows[np.searchsorted(rows["number"], number)]
+            row["app"], row["basis"], name = self._early.pop(number)
+            row["name"] = self._names.number(name)
+        in_order = not len(self.rows) or rows["number"][0] > self.rows["number"][-1]
+        self.rows = np.concatenate([self.rows, rows])
+        if not in_order:  # processors that wrote at once, or a flow that was told late
+            self.rows = self.rows[np.argsort(self.rows["number"], kind="stable")]
+
+    def _move(self, row: int, direction: int, event: Any, outer: int) -> None:
+        r = self.rows[row]
+        was = int(r["teid"][direction]), int(r["qfi"][direction]), int(r["outer"][direction])
+        if was == (int(event["teid"]), int(event["qfi"]), outer):
+            return
+        self._more.setdefault((int(r["number"]), direction), []).append(was)
+        self.rows["teid"][row, direction] = event["teid"]
+        self.rows["qfi"][row, direction] = event["qfi"]
+        self.rows["outer"][row, direction] = outer
+
+    def seen(self, flows: NDArray[np.void], active: NDArray[np.intp], now_ns: int) -> None:
+        """Take from a snapshot what the kernel keeps for an interval only: when a flow was last seen, its least RTT.
+
+        *active* are the rows of *flows* with packets in the interval that ends at *now_ns* of the kernel's clock.
+        """
+        rows = self.at(flows["number"][active])
+        active, rows = active[rows >= 0], rows[rows >= 0]
+        self.rows["last_ns"][rows] = now_ns - age_us(flows[active], now_ns).astype(np.int64) * 1000
+        self.rows["gtpu"][rows] |= (flows["flags"][active] & _FLOW_GTPU) > 0
+        for direction in (0, 1):
+            least = self.rows["rtt_min_us"][rows, direction]
+            self.rows["rtt_min_us"][rows, direction] = np.minimum(least, flows["rtt_min_us"][active, direction])
+
+    # -- names -------------------------------------------------------------
+
+    def name(
+        self,
+        numbers: NDArray[np.uint64],
+        apps: NDArray[np.uint16],
+        bases: NDArray[np.uint8],
+        names: list[str],
+    ) -> None:
+        """Record the latest answer about flows."""
+        rows = self.at(numbers)
+        known = rows >= 0
+        rows = rows[known]
+        self.rows["app"][rows], self.rows["basis"][rows] = apps[known], bases[known]
+        self.rows["name"][rows] = np.array([self._names.number(n) for n in names], np.uint32)[known]
+        for i in np.flatnonzero(~known).tolist():
+            self._early[int(numbers[i])] = (int(apps[i]), int(bases[i]), names[i])
+
+    def apps(self, numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        """Return the columns application and basis for *numbers*; 0 where nothing is known."""
+        if not len(self.rows):
+            return np.zeros(len(numbers), np.uint16), np.zeros(len(numbers), np.uint8)
+        rows = self.at(numbers)
+        known = rows >= 0
+        return (
+            np.where(known, self.rows["app"][rows], 0).astype(np.uint16),
+            np.where(known, self.rows["basis"][rows], 0).astype(np.uint8),
+        )
+
+    def host(self, number: int) -> str:
+        """Return the host name of one flow, "" when none is known."""
+        row = self._row(number)
+        return "" if row is None else str(self._names.values[row["name"]])
+
+    # -- one flow ----------------------------------------------------------
+
+    def _row(self, number: int) -> Any:
+        row = int(self.at(np.array([number], np.uint64))[0])
+        return None if row < 0 else self.rows[row]
+
+    def get(self, number: int) -> Any:
+        """Return the row of one flow (a numpy structure), None when there is none."""
+        return self._row(number)
+
+    def ends(self, number: int) -> tuple[str, str]:
+        """Return the addresses of ends a and b, empty when the flow is not in the book."""
+        row = self._row(number)
+        if row is None:
+            return "", ""
+        return address_text(row["address_a"].tobytes()), address_text(row["address_b"].tobytes())
+
+    def _tunnels(self, number: int, direction: int) -> Iterator[tuple[int, int, tuple[str, str]]]:
+        """Yield (TEID, QFI, endpoints) of one direction of a flow, in the order they were seen."""
+        row = self._row(number)
+        if row is None or not row["outer"][direction]:
+            return
+        now = int(row["teid"][direction]), int(row["qfi"][direction]), int(row["outer"][direction])
+        for teid, qfi, outer in (*self._more.get((number, direction), ()), now):
+            raw = self._outers.values[outer]
+            yield teid, qfi, (address_text(raw[:16]), address_text(raw[16:]))
+
+    def leg(self, number: int, direction: int) -> Leg:
+        """Return the tunnels of one direction of a flow."""
+        leg = Leg()
+        for teid, qfi, outer in self._tunnels(number, direction):
+            leg.teids[teid] = None
+            leg.outers[outer] = None
+            if qfi:
+                leg.qfis[qfi] = None
+        return leg
+
+    def receivers(self, number: int) -> list[tuple[str, int]]:
+        """Return the (receiving address, TEID) pairs of a flow, the latest of each direction."""
+        found = []
+        for direction in (0, 1):
+            tunnels = list(self._tunnels(number, direction))
+            if tunnels:
+                teid, _, (_, receiver) = tunnels[-1]
+                found.append((receiver, teid))
+        return found
+
+    def keep(self, numbers: NDArray[np.uint64]) -> None:
+        """Forget all flows but *numbers*."""
+        self.rows = self.rows[np.isin(self.rows["number"], numbers)]
+        self._early.clear()
+        self._more = {k: v for k, v in self._more.items() if self._row(k[0]) is not None}
+        self.rows["name"] = self._names.keep(self.rows["name"])[self.rows["name"]]
+
+
+def age_us(flows: NDArray[np.void], now_ns: int) -> NDArray[np.uint32]:
+    """Return how long ago each flow had its last packet, by the low half of the microsecond clock (``abi.h``)."""
+    age = np.uint32((now_ns // 1000) & 0xFFFF_FFFF) - flows["last_us"]  # wraps as the clock does
+    known: NDArray[np.uint32] = np.where(flows["packets"] > 0, age, np.uint32(0xFFFF_FFFF)).min(axis=1)
+    return known
