@@ -35,6 +35,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(ip_ext_too_long, "more than six IPv6 extension headers, or they reach past byte 1023 of the frame")          \
 	X(l4_truncated, "packet ends inside its transport header")                                                     \
 	X(outer_fragment, "later fragment of an outer packet, no ports")                                               \
+	X(outer_fragment_known, "of these: of a tunnel packet whose first fragment was counted with its whole length") \
 	X(not_gtpu, "no UDP datagram to port 2152 on an N3 port")                                                      \
 	X(gtpu_truncated, "datagram ends inside its GTP-U header")                                                     \
 	X(gtpu_version, "to port 2152 but not GTPv1 with protocol type GTP")                                           \
@@ -192,24 +193,29 @@ _Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
 /* Times within a flow are the low half of a clock in microseconds: differences hold for 35 minutes, and a live
  * flow leaves the table after five without a packet. */
 struct tcp_state {
+	__u32 max_seq[2];  /* sequence number after the last byte seen */
 	__u32 probe_us[2]; /* when the outstanding RTT probe passed; 0: none */
+	__u32 probe[2];	   /* TSval, or the acknowledgement number, that answers the probe */
 	__u32 syn_us;	   /* of the last SYN; 0 once the handshake is over */
-	union {
-		__u32 synack_us; /* of the first answer to it */
-		__u32 hole_us;	 /* afterwards: when a segment last came before its predecessor */
-	};
-	__u32 max_seq[2]; /* sequence number after the last byte seen */
-	__u32 probe[2];	  /* TSval, or the acknowledgement number, that answers the probe */
+	__u8 seen[2];	   /* bits of enum tcp_seen */
+	__u8 syn_dir;	   /* direction of the last SYN */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct tcp_state) == 32, "tcp_state is ABI");
+
+enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4, TCP_AGAIN = 8 };
+
+/* What few packets of TCP touch. */
+struct tcp_rare {
 	__u32 retrans[2];
 	__u32 reordered[2];
 	__u32 connect_us; /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
-	__u8 seen[2];	  /* bits of enum tcp_seen */
-	__u8 syn_dir;	  /* direction of the last SYN */
-	__u8 pad;
+	union {
+		__u32 synack_us; /* of the first answer to the last SYN */
+		__u32 hole_us;	 /* after the handshake: when a segment last came before its predecessor */
+	};
 };
-_Static_assert(sizeof(struct tcp_state) == 56, "tcp_state is ABI");
-
-enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4, TCP_AGAIN = 8 };
+_Static_assert(sizeof(struct tcp_rare) == 24, "tcp_rare is ABI");
 
 struct rtp_state {
 	__u32 ssrc[2];
@@ -218,9 +224,8 @@ struct rtp_state {
 	__u16 max_seq[2];
 	__u8 valid[2];	/* 1: two packets in sequence were seen */
 	__u8 misses[2]; /* packets of another source in a row */
-	__u8 pad[24];
 };
-_Static_assert(sizeof(struct rtp_state) == 56, "rtp_state is ABI");
+_Static_assert(sizeof(struct rtp_state) == 32, "rtp_state is ABI");
 
 /* A flow. Index [2]: direction; a direction's fields are written by its packets only.
  * For rtt_* and handshake_us, [d] is the answer to packets of direction d, so the far side seen from there.
@@ -240,28 +245,33 @@ struct flow {
 	__u8 flags;   /* enum flow_flags */
 	__u8 group;   /* of subscribers: which policies hold */
 	__u64 number; /* unique for the life of the maps */
-	/* second line */
+	/* second line: every packet that is inspected */
 	union {
 		struct tcp_state tcp;
 		struct rtp_state rtp;
 	};
-	__u32 handshake_us[2];
-	/* third line: inspected flows */
+	__u32 payload_packets[2];
+	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
+	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
+	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
+	__u16 epoch;
+	__u16 frags; /* fragments, 65535 at most */
+	/* third line: now and then */
 	__u32 rtt_sum_us[2];
 	__u32 rtt_n[2];
 	__u32 rtt_min_us[2]; /* of this epoch */
-	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
-	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
-	__u32 gap_max_us[2]; /* of this epoch */
-	__u32 payload_packets[2];
+	__u32 handshake_us[2];
+	union {
+		struct tcp_rare tcp_rare;
+	};
 	__u32 check; /* IPv6: a second hash of both addresses */
-	__u16 epoch;
-	__u16 frags; /* fragments, 65535 at most */
+	__u32 pad;
 };
 _Static_assert(sizeof(struct flow) == 192, "flow is ABI");
 
 #define SNF_GAP_TICK_US                                                                                                \
 	64 /* unit of gap_ticks: far below a millisecond of jitter, and squares of a second fit 32 bits */
+#define SNF_GAP_MAX_US 1024 /* unit of gap_max, which holds a minute */
 
 enum flow_flags {
 	FLOW_FINAL = 1, /* user space has nothing more to say of its application */

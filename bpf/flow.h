@@ -92,6 +92,25 @@ static __always_inline void fragment_ports(struct scratch *s)
 	}
 }
 
+#define FRAGMENT_OF_TUNNEL 0x80000000 /* in fragment_key.proto: of an outer packet */
+
+/* Fragments of a tunnel packet: the first one has the T-PDU's header, and with it is counted the whole. */
+static __always_inline u32 tunnel_fragment(struct scratch *s, u32 first)
+{
+	struct fragment new = {}, *known;
+	struct fragment_key k;
+
+	full_addresses(&s->outer);
+	__builtin_memcpy(k.src, s->outer.src, 16);
+	__builtin_memcpy(k.dst, s->outer.dst, 16);
+	k.id = s->outer.id;
+	k.proto = s->outer.proto | FRAGMENT_OF_TUNNEL;
+	known = fragments.lookup(&k);
+	if (first)
+		fragments.update(&k, &new);
+	return !!known;
+}
+
 /* Build s->key and s->dir from the inner packet. Ends are ordered, so both directions give one key. */
 static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 {

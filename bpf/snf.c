@@ -193,6 +193,10 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	}
 	if (s->outer.fragment == FRAGMENT_LATER) {
 		st->n[SNF_C_outer_fragment]++;
+		if (role != SNF_N6 && tunnel_fragment(s, 0)) {
+			st->n[SNF_C_outer_fragment_known]++;
+			return decide(p, st, keep);
+		}
 		if (role == SNF_N3)
 			return decide(p, st, keep);
 	} else if (s->outer.proto == PROTO_UDP) {
@@ -223,6 +227,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		}
 		s->inner = s->outer;
 	}
+	if (s->gtpu && s->outer.fragment == FRAGMENT_FIRST)
+		tunnel_fragment(s, 1);
 	if (!parse_l4(data, end, s, &s->inner))
 		st->n[s->gtpu ? SNF_C_inner_l4_truncated : SNF_C_l4_truncated]++;
 	if (s->gtpu && s->inner.fragment == FRAGMENT_LATER)

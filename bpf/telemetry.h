@@ -20,18 +20,19 @@
 static __always_inline void new_epoch(struct flow *f, u32 epoch)
 {
 	f->epoch = epoch;
-	f->gap_max_us[0] = f->gap_max_us[1] = 0;
+	f->gap_max[0] = f->gap_max[1] = 0;
 	f->rtt_min_us[0] = f->rtt_min_us[1] = NO_RTT;
 }
 
 static __always_inline void count_gap(struct flow *f, u32 d, u32 now_us)
 {
-	u32 gap = now_us - f->last_us[d], ticks;
+	u32 gap = now_us - f->last_us[d], ticks, most;
 
 	if (!f->packets[d] || (s32)gap < 0)
 		return;
-	if (gap > f->gap_max_us[d])
-		f->gap_max_us[d] = gap;
+	most = gap / SNF_GAP_MAX_US;
+	if (most > f->gap_max[d])
+		f->gap_max[d] = most > 0xffff ? 0xffff : most;
 	if (gap > GAP_CUT_US)
 		gap = GAP_CUT_US;
 	ticks = (gap + SNF_GAP_TICK_US / 2) / SNF_GAP_TICK_US;
@@ -61,6 +62,7 @@ static __always_inline u32 nonzero(u32 us)
 static __always_inline void tcp_handshake(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
 	struct tcp_state *t = &f->tcp;
+	struct tcp_rare *r = &f->tcp_rare;
 	u32 o = d ^ 1, known = t->syn_us && t->syn_dir != d, since;
 
 	if (s->tcp_flags & TCP_SYN) {
@@ -69,12 +71,12 @@ static __always_inline void tcp_handshake(struct scratch *s, struct control *c, 
 			if (t->syn_us)
 				t->seen[d] |= TCP_AGAIN;
 			t->syn_us = nonzero(s->now_us);
-			t->synack_us = 0;
+			r->synack_us = 0;
 			t->syn_dir = d;
-		} else if (known && t->synack_us) {
+		} else if (known && r->synack_us) {
 			t->seen[d] |= TCP_AGAIN;
 		} else if (known) {
-			t->synack_us = nonzero(s->now_us);
+			r->synack_us = nonzero(s->now_us);
 			since = s->now_us - t->syn_us;
 			if (!(t->seen[o] & TCP_AGAIN)) {
 				f->handshake_us[o] = nonzero(since);
@@ -83,13 +85,13 @@ static __always_inline void tcp_handshake(struct scratch *s, struct control *c, 
 		}
 	} else if (t->syn_us && t->syn_dir == d && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
 		fine_clock(s, c);
-		t->connect_us = nonzero(s->now_us - t->syn_us);
-		since = s->now_us - t->synack_us;
-		if (t->synack_us && !(t->seen[o] & TCP_AGAIN)) {
+		r->connect_us = nonzero(s->now_us - t->syn_us);
+		since = s->now_us - r->synack_us;
+		if (r->synack_us && !(t->seen[o] & TCP_AGAIN)) {
 			f->handshake_us[o] = nonzero(since);
 			rtt_sample(f, o, since);
 		}
-		t->syn_us = t->synack_us = 0; /* a later SYN-ACK is a copy, and answers nothing */
+		t->syn_us = r->synack_us = 0; /* a later SYN-ACK is a copy, and answers nothing */
 	}
 }
 
@@ -134,6 +136,7 @@ static __always_inline void tcp_probe(struct scratch *s, struct control *c, stru
 static __always_inline void tcp_segment(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
 	struct tcp_state *t = &f->tcp;
+	struct tcp_rare *r = &f->tcp_rare;
 	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
 	u32 next = s->seq + length;
 
@@ -144,16 +147,16 @@ static __always_inline void tcp_segment(struct scratch *s, struct control *c, st
 	if (t->seen[d] & TCP_SEQ && (s32)(next - t->max_seq[d]) <= 0) {
 		if (s->payload_length <= 1 && !(s->tcp_flags & (TCP_SYN | TCP_FIN)) && next == t->max_seq[d])
 			return; /* keep-alive (RFC 9293, 3.8.4) */
-		if (t->seen[d] & TCP_HOLE && !t->syn_us && fine_clock(s, c) - t->hole_us < REORDER_US)
-			t->reordered[d]++;
+		if (t->seen[d] & TCP_HOLE && !t->syn_us && fine_clock(s, c) - r->hole_us < REORDER_US)
+			r->reordered[d]++;
 		else
-			t->retrans[d]++;
+			r->retrans[d]++;
 		t->probe_us[d] = 0; /* its answer would be ambiguous (Karn) */
 		return;
 	}
 	if (t->seen[d] & TCP_SEQ && (s32)(s->seq - t->max_seq[d]) > 0 && !t->syn_us) {
 		t->seen[d] |= TCP_HOLE;
-		t->hole_us = fine_clock(s, c);
+		r->hole_us = fine_clock(s, c);
 	}
 	t->seen[d] |= TCP_SEQ;
 	t->max_seq[d] = next;

@@ -22,8 +22,9 @@ _FIRST_B = 8  # FLOW_FIRST_B of abi.h
 _TICK_US = 64  # SNF_GAP_TICK_US of abi.h
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 _UE_B, _UE_UNKNOWN = 1, 2  # enum snf_ue_end
+_GAP_MAX_US = 1024  # SNF_GAP_MAX_US of abi.h
 _BLOCK = 8192  # rows; two states of 192 bytes each fit the second-level cache
-_L4 = "__anon0"  # numpy's name of the unnamed union of struct flow
+_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 
 
 class FlowDeltas:
@@ -101,7 +102,7 @@ def _columns(
     def grown(name: str) -> NDArray[Any]:
         return ordered(now[name] - old[name])
 
-    tcp, tcp_before, is_tcp = now[_L4]["tcp"], old[_L4]["tcp"], (proto == _TCP)[:, None]
+    tcp, tcp_before, is_tcp = now[_RARE]["tcp_rare"], old[_RARE]["tcp_rare"], (proto == _TCP)[:, None]
 
     def of_tcp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
@@ -129,7 +130,7 @@ def _columns(
         "gap_n": ordered(gaps.astype(np.uint32)),
         "gap_sum_us": grown("gap_ticks").astype(np.uint64) * _TICK_US,
         "gap_sq_us2": grown("gap_ticks2").astype(np.uint64) * _TICK_US**2,
-        "gap_max_us": ordered(now["gap_max_us"]),
+        "gap_max_us": ordered(now["gap_max"]).astype(np.uint32) * _GAP_MAX_US,
         "rtp_expected": rtp("expected"),
         "rtp_received": rtp("received"),
     }

@@ -1,7 +1,7 @@
-"""PFCP from a mirrored N4 interface: a packet socket, reassembly, the tracker.
+"""Signalling from a mirrored interface (N4, S11, S5/S8, Gn): a packet socket, reassembly, the trackers.
 
 The socket has a classic BPF filter, so that a port that carries other traffic as well costs nothing:
-UDP port 8805 and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
+the UDP ports of `gtp.signalling` and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
 made in the network namespace of the caller. An interface that goes down and comes back is read on.
 """
 
@@ -19,8 +19,7 @@ from collections.abc import Callable
 
 from gtp.events import SessionEvent
 from gtp.ip import UdpReader
-from gtp.pfcp.message import PORT
-from gtp.pfcp.tracker import PfcpTracker
+from gtp.signalling import PORTS, Signalling
 from nf.errors import AttachRefused
 
 __all__ = ["N4Listener"]
@@ -80,7 +79,8 @@ def _program() -> list[tuple[int, int, str, str]]:
     label("ports")
     for at in (0, 2):
         add(_LDH_IND, at)
-        add(_JEQ, PORT, "accept")
+        for port in PORTS:
+            add(_JEQ, port, "accept")
     label("drop")
     add(_RET, 0)
     label("accept")
@@ -126,7 +126,7 @@ class N4Listener:
 
     def __init__(self, ifname: str, on_events: Callable[[list[SessionEvent]], None]) -> None:
         self.ifname = ifname
-        self.tracker, self.udp = PfcpTracker(), UdpReader()
+        self.signalling, self.udp = Signalling(), UdpReader()
         self._on_events = on_events
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()
@@ -140,14 +140,14 @@ class N4Listener:
 
     @property
     def counters(self) -> Counter[str]:
-        """Frames received and lost, and what the reassembly and the tracker counted."""
+        """Frames received and lost, and what the reassembly and the trackers counted."""
         try:
             statistics = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8)  # reading sets them to zero
             self._counted["n4_frames_dropped"] += struct.unpack("@II", statistics)[1]
         except OSError:
             pass  # closed
         total: Counter[str] = Counter()
-        for counted in (self._counted, self.udp.counters, self.tracker.counters):
+        for counted in (self._counted, self.udp.counters, self.signalling.counters):
             total.update(dict(counted))  # of a copy: the thread may be adding a name
         return total
 
@@ -180,9 +180,7 @@ class N4Listener:
     def _frame(self, frame: bytes) -> None:
         at_s = time.time()
         for d in self.udp.feed(frame, at_s):
-            if PORT not in (d.sport, d.dport):
-                continue
-            events = self.tracker.feed(d.payload, (d.src, d.sport), (d.dst, d.dport), at_s)
+            events = self.signalling.feed(d, at_s)
             if not events:
                 continue
             try:

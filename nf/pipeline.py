@@ -11,7 +11,7 @@ at most), new tunnels, the flows of a followed subscriber.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -145,8 +145,8 @@ class Pipeline:
 
     def _name(self, payloads: NDArray[np.void]) -> None:
         answered, verdicts = [], []
-        for i, record in enumerate(payloads):
-            verdict = self.namer.feed(self._payload(record))
+        for i, payload in enumerate(self._payloads(payloads)):
+            verdict = self.namer.feed(payload)
             if verdict is not None:
                 answered.append(i)
                 verdicts.append(verdict)
@@ -164,22 +164,40 @@ class Pipeline:
             [v.name for v in verdicts],
         )
 
-    def _payload(self, record: Any) -> Payload:
-        key, dir_ = record["key"], int(record["dir"])
-        ends = (address_text(record["address_a"].tobytes()), address_text(record["address_b"].tobytes()))
-        ports = (int(key["port_a"].byteswap()), int(key["port_b"].byteswap()))
-        return Payload(
-            flow_id=int(record["number"]),
-            session=int(record["session"]),
-            proto=int(key["proto"]),
-            src=ends[dir_],
-            sport=ports[dir_],
-            dst=ends[1 - dir_],
-            dport=ports[1 - dir_],
-            data=record["data"][: int(record["length"])].tobytes(),
-            seq=int(record["seq"]),
-            at_s=int(record["at_ns"]) / 1e9 + self._clock_offset_s,
+    def _payloads(self, records: NDArray[np.void]) -> Iterator[Payload]:
+        """Yield ring records as values; whole columns are turned at once, which is many times cheaper than cells."""
+        keys, back = records["key"], records["dir"] == 1
+        address_a, address_b = (
+            np.ascontiguousarray(records[n]).view("V16").ravel() for n in ("address_a", "address_b")
         )
+        port_a, port_b = keys["port_a"].byteswap(), keys["port_b"].byteswap()
+        columns = zip(
+            records["number"].tolist(),
+            records["session"].tolist(),
+            keys["proto"].tolist(),
+            np.where(back, address_b, address_a).tolist(),
+            np.where(back, port_b, port_a).tolist(),
+            np.where(back, address_a, address_b).tolist(),
+            np.where(back, port_a, port_b).tolist(),
+            records["seq"].tolist(),
+            (records["at_ns"] / 1e9 + self._clock_offset_s).tolist(),
+            records["length"].tolist(),
+            records["data"],
+            strict=True,
+        )
+        for number, session, proto, src, sport, dst, dport, seq, at_s, length, data in columns:
+            yield Payload(
+                flow_id=number,
+                session=session,
+                proto=proto,
+                src=address_text(src),
+                sport=sport,
+                dst=address_text(dst),
+                dport=dport,
+                data=data[:length].tobytes(),
+                seq=seq,
+                at_s=at_s,
+            )
 
     # -- one interval ------------------------------------------------------
 

@@ -17,7 +17,7 @@ __all__ = ["Ended", "flow_rows"]
 
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h
 _TCP = 6
-_L4 = "__anon0"  # numpy's name of the unnamed union of struct flow
+_RARE = "__anon1"  # numpy's name of the second unnamed union of struct flow
 
 
 class Ended:
@@ -115,7 +115,7 @@ def _table_row(
 ) -> dict[str, Any]:
     number = int(flow["number"])
     known = book.get(number)
-    is_tcp, tcp = key["proto"] == _TCP, flow[_L4]["tcp"]
+    is_tcp, tcp = key["proto"] == _TCP, flow[_RARE]["tcp_rare"]
     early = earlies.get(number, ([0, 0], [0, 0]))
     return {
         "number": number,

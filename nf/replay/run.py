@@ -18,7 +18,7 @@ from typing import Any
 
 from gtp.events import SessionEvent
 from gtp.ip import UdpReader
-from gtp.pfcp.tracker import PfcpTracker
+from gtp.signalling import Signalling
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
@@ -33,7 +33,6 @@ __all__ = ["Replay", "Result"]
 
 _DRAIN_PACKETS = 4096  # packets between two looks at the rings; they hold more than these can fill
 _XDP_PASS = 2  # in mirror mode the program passes signalling only
-_PFCP = 8805  # TS 29.244, 6.4
 _MIN_FRAME = 14
 _WHOLE = 65_536  # signalling is read here, not in the kernel, and may be larger than a test run takes
 
@@ -73,7 +72,7 @@ class Replay:
         self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
         self.store = BindingStore((limits or Limits()).sessions)
         self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
-        self.tracker, self.udp = PfcpTracker(), UdpReader()
+        self.signalling, self.udp = Signalling(), UdpReader()
         self._interval_ns = round(interval_s * 1e9)
         self._ended = Ended()
         self._starts: list[int] = []  # flow number from which on the file at the same place is the first packet's
@@ -139,9 +138,7 @@ class Replay:
     def _signalling(self, ethernet: bytes, at_ns: int) -> None:
         at_s = at_ns / 1e9
         for d in self.udp.feed(ethernet, at_s):
-            if _PFCP in (d.sport, d.dport):
-                events = self.tracker.feed(d.payload, (d.src, d.sport), (d.dst, d.dport), at_s)
-                self._apply(events)
+            self._apply(self.signalling.feed(d, at_s))
 
     def _apply(self, events: Sequence[SessionEvent]) -> None:
         for event in events:
@@ -166,7 +163,7 @@ class Replay:
 
         result.flows = flow_rows(self.pipeline, self._ended, file_of)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
-        result.signalling.update(self.tracker.counters)
+        result.signalling.update(self.signalling.counters)
         result.signalling.update(self.udp.counters)
         result.records = self.pipeline.rows
         return result

@@ -3,25 +3,38 @@
 Each session has a number, the only thing of it that a BPF map holds. A number is not used again for
 `REUSE_S` after its session ended, so that a flow that still carries it is never told to another.
 
-Who holds a tunnel or UE address that two sessions claim: a configured one before a signalled one,
-and among equals the newer claim. The loser is closed as superseded when it lost to its own source, and
-keeps the rest of its tunnels otherwise. Every such conflict is counted. A session that was closed so
-and then moves is alive after all: it comes back with what nobody else has claimed since.
-
-A tunnel between two UPFs (N9, S5/S8) has two sessions by signalling: one receives on it, the other
-sends into it. They are parts of one PDU session and share a number, the identity and the address.
+Several sources, and several segments of one source, speak of one PDU session: they are parts of one binding.
+`nf.sessions.binding` says when two are one; otherwise they contend. A configured session goes before a
+signalled one, and takes only what it names. Among signalled ones the newer claim wins whatever its source: who
+loses is closed as superseded, since its end was not seen. Only a tunnel that a part sends into stays with
+the session that receives there. Every such conflict is counted. A session that was closed so and then moves is
+alive after all: it comes back with what nobody else has claimed since.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
+from nf.sessions.binding import (
+    CONFIGURED,
+    JOIN_S,
+    Binding,
+    TunnelKey,
+    UeKey,
+    is_configured,
+    keys,
+    may_take,
+    one_session,
+    other_end,
+    receives,
+    together,
+    ues,
+    without,
+)
 from nf.sessions.changes import DropTunnel, PutTunnel, TableChange, UeEntries
 from nf.settings import StaticSession
 
@@ -29,32 +42,6 @@ __all__ = ["Binding", "BindingStore", "is_of_ue"]
 
 REUSE_S = 60.0  # longer than the slowest look at the flow table
 GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packets (TS 23.502, 4.9.1.3: end markers)
-_PREFERENCE = {"netconf": 2}  # all others 1
-
-
-_TunnelKey = tuple[str, int]
-_UeKey = tuple[str, str]
-
-
-@dataclass(slots=True)
-class Binding:
-    """A session with its number and the time in which it held. Times are seconds since the epoch."""
-
-    index: int
-    session: Session  # all parts together
-    first_s: float
-    parts: dict[str, Session] = field(default_factory=dict)  # by key, those that still hold
-    said: dict[str, Session] = field(default_factory=dict)  # by key, also those that ended
-    last_s: float | None = None  # None: it still holds
-    ended_by: str = ""
-    held: dict[Tunnel, None] = field(default_factory=dict)  # all tunnels it ever had, oldest first
-    held_until_s: dict[_TunnelKey, float] = field(default_factory=dict)
-    checked: tuple[str, str] = ("", "")  # UE addresses that the kernel compares
-
-    @property
-    def whole(self) -> Session:
-        """All that was ever said of the session."""
-        return _together(self.said)
 
 
 class BindingStore:
@@ -67,14 +54,14 @@ class BindingStore:
         self._bindings: dict[int, Binding] = {}  # those that hold, by number
         self._by_key: dict[str, Binding] = {}  # of each part
         self._by_index: dict[int, Binding] = {}
-        self._tunnels: dict[_TunnelKey, Binding] = {}
-        self._past: dict[_TunnelKey, deque[Binding]] = {}
-        self._past_order: deque[_TunnelKey] = deque()
-        self._ues: dict[_UeKey, Binding] = {}
+        self._tunnels: dict[TunnelKey, Binding] = {}
+        self._past: dict[TunnelKey, deque[Binding]] = {}
+        self._past_order: deque[TunnelKey] = deque()
+        self._ues: dict[UeKey, Binding] = {}
         self._entries = UeEntries()
         self._lost: OrderedDict[str, Session] = OrderedDict()  # superseded ones by key, with what they claimed
         self._by_imsi: dict[str, dict[int, Binding]] = {}
-        self._gone: deque[tuple[float, _TunnelKey, Binding]] = deque()
+        self._gone: deque[tuple[float, TunnelKey, Binding]] = deque()
         self._ended: deque[Binding] = deque()
         self._history: deque[Binding] = deque(maxlen=max(1, capacity))
         self._next = first
@@ -101,7 +88,7 @@ class BindingStore:
         was, will = {s.name: s for s in old}, {s.name: s for s in new}
         changes: list[TableChange] = []
         for name, session in was.items():
-            binding = self._by_key.get(f"netconf-{name}")
+            binding = self._by_key.get(f"{CONFIGURED}-{name}")
             if will.get(name) != session and binding is not None:
                 changes += self._down(binding, at_s, EndReason.REMOVED.value)
         freed = bool(changes)
@@ -118,7 +105,7 @@ class BindingStore:
         changes: list[TableChange] = []
         while self._gone and at_s - self._gone[0][0] >= GONE_S:
             _, key, binding = self._gone.popleft()
-            if self._tunnels.get(key) is binding and key not in _keys(binding.session.tunnels):
+            if self._tunnels.get(key) is binding and key not in keys(binding.session.tunnels):
                 changes += self._release_tunnel(key, binding, at_s)
         while self._ended and at_s - (self._ended[0].last_s or 0.0) >= REUSE_S:
             self._by_index.pop(self._ended.popleft().index, None)
@@ -129,7 +116,8 @@ class BindingStore:
         if session.key in self._by_key:
             changes += self._down(self._by_key[session.key], at_s, EndReason.SUPERSEDED.value)
         self._lost.pop(session.key, None)
-        binding = self._other_end(session)
+        binding = self._joined(session, at_s, before)
+        claimed = before
         if binding is None:
             if len(self._bindings) >= self._capacity:
                 self.counters["full"] += 1
@@ -138,25 +126,26 @@ class BindingStore:
             self._bindings[binding.index] = self._by_index[binding.index] = binding
         else:
             self.counters["joined"] += 1
+            claimed = without(binding.session, session)
         self._by_key[session.key] = binding
         self._set_part(binding, session)
-        return [*changes, *self._hold(binding, at_s, before)]
+        return [*changes, *self._hold(binding, at_s, claimed)]
 
     def _moved(self, event: SessionMoved) -> list[TableChange]:
         binding = self._by_key.get(event.session.key)
         if binding is None:
             self.counters["moved_unknown"] += 1
             return self._up(event.session, event.at_s, self._lost.pop(event.session.key, None))
-        before = binding.session
+        before, part = binding.session, binding.parts[event.session.key]
         self._set_part(binding, event.session)
         changes: list[TableChange] = []
-        other = self._other_end(event.session, binding)
+        other = self._joined(event.session, event.at_s, part, binding)
         if other is not None:
             self.counters["joined"] += 1
             changes += self._join(binding, other)
-            binding = other
-        for ue in _ues(before):
-            if ue not in _ues(binding.session) and self._ues.get(ue) is binding:
+            binding, before = other, without(other.session, event.session)
+        for ue in ues(before):
+            if ue not in ues(binding.session) and self._ues.get(ue) is binding:
                 del self._ues[ue]
                 changes += self._entries.drop(*ue)
         for tunnel in event.gone:
@@ -169,31 +158,43 @@ class BindingStore:
             return self._down(binding, event.at_s, event.reason.value)
         part = binding.parts.pop(event.session.key)
         del self._by_key[part.key]
-        before, binding.session = binding.session, _together(binding.parts)
+        before, binding.session = binding.session, together(binding.parts)
         changes: list[TableChange] = []
-        for ue in _ues(before):
-            if ue not in _ues(binding.session) and self._ues.get(ue) is binding:
+        for ue in ues(before):
+            if ue not in ues(binding.session) and self._ues.get(ue) is binding:
                 del self._ues[ue]
                 changes += self._entries.drop(*ue)
-        for left in _keys(part.tunnels) - _keys(binding.session.tunnels):
+        for left in keys(part.tunnels) - keys(binding.session.tunnels):
             if self._tunnels.get(left) is binding:
                 changes += self._release_tunnel(left, binding, event.at_s)
         return changes
 
     def _set_part(self, binding: Binding, session: Session) -> None:
         binding.parts[session.key] = binding.said[session.key] = session
-        binding.session = _together(binding.parts)
+        binding.session = together(binding.parts)
         if imsi := binding.session.identity.imsi:
             self._by_imsi.setdefault(imsi, {})[binding.index] = binding
 
-    def _other_end(self, session: Session, but: Binding | None = None) -> Binding | None:
-        """Return the binding whose tunnel has its other end in *session*, if they can be one PDU session."""
+    def _joined(
+        self, session: Session, at_s: float, before: Session | None, but: Binding | None = None
+    ) -> Binding | None:
+        """Return the binding that *session* is a part of; *before* is what the part claimed until now."""
+        if session.source == CONFIGURED:
+            return None
+        old = keys(before.tunnels) if before else set()
         for tunnel in session.tunnels:
-            holder = self._tunnels.get((tunnel.address, tunnel.teid))
-            if holder is None or holder is but or holder.session.source != session.source:
+            key = (tunnel.address, tunnel.teid)
+            holder = self._tunnels.get(key)
+            if holder is None or holder is but or not other_end(holder, tunnel, session.source):
                 continue
-            opposite = any(t == tunnel and t.local != tunnel.local for t in holder.session.tunnels)
-            if opposite and _compatible(holder.session, session):
+            if one_session(holder, session, key not in old and at_s - holder.held[tunnel] <= JOIN_S):
+                return holder
+        old_ues = ues(before) if before else []
+        for ue in ues(session):
+            holder = self._ues.get(ue)
+            if holder is None or holder is but or is_configured(holder):
+                continue
+            if one_session(holder, session, ue not in old_ues and at_s - holder.ue_s <= JOIN_S):
                 return holder
         return None
 
@@ -203,21 +204,28 @@ class BindingStore:
         for part in binding.parts.values():
             self._by_key[part.key] = into
             self._set_part(into, part)
-        for tunnel in binding.held:
-            into.held[tunnel] = None
+        for tunnel, since_s in binding.held.items():
+            into.held[tunnel] = since_s
             key = (tunnel.address, tunnel.teid)
             if self._tunnels.get(key) is binding:
                 self._tunnels[key] = into
                 changes.append(_put(tunnel, into))
-        for ue in _ues(binding.session):
+        for ue in ues(binding.session):
             if self._ues.get(ue) is binding:
-                self._ues[ue] = into
+                self._ues[ue], into.ue_s = into, binding.ue_s
                 changes += self._entries.put(*ue, into.index)
         into.first_s = min(into.first_s, binding.first_s)
         del self._bindings[binding.index]
         self._by_index[binding.index] = into
-        self._by_imsi.get(binding.session.identity.imsi, {}).pop(binding.index, None)
+        self._forget_imsi(binding)
         return changes
+
+    def _forget_imsi(self, binding: Binding) -> None:
+        imsi = binding.whole.identity.imsi
+        held = self._by_imsi.get(imsi, {})
+        held.pop(binding.index, None)
+        if not held:
+            self._by_imsi.pop(imsi, None)
 
     def _down(self, binding: Binding, at_s: float, reason: str) -> list[TableChange]:
         binding.last_s, binding.ended_by = at_s, reason
@@ -230,16 +238,12 @@ class BindingStore:
         del self._bindings[binding.index]
         self._ended.append(binding)
         self._history.append(binding)
-        imsi = binding.session.identity.imsi
-        if imsi and imsi in self._by_imsi:
-            self._by_imsi[imsi].pop(binding.index, None)
-            if not self._by_imsi[imsi]:
-                del self._by_imsi[imsi]
+        self._forget_imsi(binding)
         changes: list[TableChange] = []
-        for key in list(_keys(binding.held)):
+        for key in list(keys(binding.held)):
             if self._tunnels.get(key) is binding:
                 changes += self._release_tunnel(key, binding, at_s)
-        for ue in _ues(binding.session):
+        for ue in ues(binding.session):
             if self._ues.get(ue) is binding:
                 del self._ues[ue]
                 changes += self._entries.drop(*ue)
@@ -251,7 +255,7 @@ class BindingStore:
         What it claimed *before* already, and another has by now, stays with the other: that claim is newer.
         """
         claimed = set(before.tunnels) if before else set()
-        claimed_ues = _ues(before) if before else []
+        claimed_ues = ues(before) if before else []
         changes: list[TableChange] = []
         addresses = (binding.session.ue_ipv4, binding.session.ue_ipv6)
         new_addresses, binding.checked = addresses != binding.checked, addresses
@@ -259,37 +263,38 @@ class BindingStore:
             key = (tunnel.address, tunnel.teid)
             holder = self._tunnels.get(key)
             if holder is not None and holder is not binding:
-                if tunnel in claimed or not self._may_take(binding, holder):
+                if tunnel in claimed or not may_take(binding, holder) or receives(holder, tunnel, binding):
                     self.counters["conflict_tunnel_kept"] += 1
                     continue
                 changes += self._take_tunnel(key, binding, holder, at_s)
             if holder is not binding or new_addresses:
                 self._tunnels[key] = binding
                 changes.append(_put(tunnel, binding))
-            binding.held[tunnel] = None
-        for ue in _ues(binding.session):
+            if holder is not binding:
+                binding.held[tunnel] = at_s
+        for ue in ues(binding.session):
             other = self._ues.get(ue)
             if other is not None and other is not binding:
-                if ue in claimed_ues or not self._may_take(binding, other):
+                if ue in claimed_ues or not may_take(binding, other):
                     self.counters["conflict_ue_kept"] += 1
                     continue
                 self.counters["conflict_ue_taken"] += 1
-                if other.session.source == binding.session.source:
+                if is_configured(other) == is_configured(binding):
                     changes += self._down(other, at_s, EndReason.SUPERSEDED.value)
             if other is not binding:
-                self._ues[ue] = binding
+                self._ues[ue], binding.ue_s = binding, at_s
                 changes += self._entries.put(*ue, binding.index)
         return changes
 
-    def _take_tunnel(self, key: _TunnelKey, binding: Binding, holder: Binding, at_s: float) -> list[TableChange]:
-        if key not in _keys(holder.session.tunnels):  # it had left the tunnel and kept it for late packets only
+    def _take_tunnel(self, key: TunnelKey, binding: Binding, holder: Binding, at_s: float) -> list[TableChange]:
+        if key not in keys(holder.session.tunnels):  # it had left the tunnel and kept it for late packets only
             return self._release_tunnel(key, holder, at_s)
         self.counters["conflict_tunnel_taken"] += 1
-        if holder.session.source == binding.session.source:
+        if is_configured(holder) == is_configured(binding):
             return self._down(holder, at_s, EndReason.SUPERSEDED.value)
         return self._release_tunnel(key, holder, at_s)
 
-    def _release_tunnel(self, key: _TunnelKey, binding: Binding, at_s: float) -> list[TableChange]:
+    def _release_tunnel(self, key: TunnelKey, binding: Binding, at_s: float) -> list[TableChange]:
         del self._tunnels[key]
         binding.held_until_s[key] = at_s
         self._past.setdefault(key, deque(maxlen=16)).append(binding)
@@ -302,9 +307,6 @@ class BindingStore:
             if not held:
                 self._past.pop(oldest, None)
         return [DropTunnel(*key)]
-
-    def _may_take(self, taker: Binding, holder: Binding) -> bool:
-        return _PREFERENCE.get(taker.session.source, 1) >= _PREFERENCE.get(holder.session.source, 1)
 
     def _number(self) -> int:
         while self._next in self._by_index:
@@ -390,39 +392,10 @@ def _put(tunnel: Tunnel, binding: Binding) -> PutTunnel:
     return PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index, session.ue_ipv4, session.ue_ipv6)
 
 
-def _keys(tunnels: Iterable[Tunnel]) -> set[_TunnelKey]:
-    return {(t.address, t.teid) for t in tunnels}
-
-
-def _ues(session: Session) -> list[_UeKey]:
-    return [(session.instance, a) for a in (session.ue_ipv4, session.ue_ipv6) if a]
-
-
-def _compatible(a: Session, b: Session) -> bool:
-    """Say whether nothing that two sessions say of their subscriber contradicts."""
-    pairs = ((a.identity.imsi, b.identity.imsi), (a.ue_ipv4, b.ue_ipv4), (a.ue_ipv6, b.ue_ipv6))
-    return all(not x or not y or x == y for x, y in pairs)
-
-
-def _together(parts: dict[str, Session]) -> Session:
-    """Return what the parts of a session say together; the first word counts."""
-    sessions = list(parts.values())
-    first = sessions[0]
-    if len(sessions) == 1:
-        return first
-
-    def word(name: str) -> Any:
-        return next((v for s in sessions if (v := getattr(s, name))), getattr(first, name))
-
-    names = ("identity", "ue_ipv4", "ue_ipv6", "dnn", "snssai", "instance")
-    tunnels = dict.fromkeys(sorted((t for s in sessions for t in s.tunnels), key=lambda t: not t.local))
-    return replace(first, tunnels=tuple(tunnels), **{n: word(n) for n in names})
-
-
 def _static(s: StaticSession) -> Session:
     return Session(
-        key=f"netconf-{s.name}",
-        source="netconf",
+        key=f"{CONFIGURED}-{s.name}",
+        source=CONFIGURED,
         identity=Identity(imsi=s.imsi),
         ue_ipv4=s.ue_ipv4,
         ue_ipv6=s.ue_ipv6,

@@ -26,7 +26,7 @@ BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "handed_of
 TABLES = {"tunnel_unknown"}
 A_SECOND_NS = 1_000_000_000
 FIRST_B, GTPU = 8, 16  # enum flow_flags of abi.h
-_L4 = "__anon0"  # numpy's name of the unnamed union of struct flow
+_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 LOOPBACK = 1  # the interface index that a test run shows to the program
 
 
@@ -100,8 +100,8 @@ class Rig:
         The fields of TCP are there as well, and those of RTP with their prefix.
         """
         (flow,) = self._table()[1].copy()
-        fields = {name: flow[name] for name in flow.dtype.names if name != _L4}
-        fields |= {name: flow[_L4]["tcp"][name] for name in ("retrans", "reordered", "connect_us")}
+        fields = {name: flow[name] for name in flow.dtype.names if name not in (_L4, _RARE)}
+        fields |= {name: flow[_RARE]["tcp_rare"][name] for name in ("retrans", "reordered", "connect_us")}
         fields |= {f"rtp_{name}": flow[_L4]["rtp"][name] for name in ("expected", "received")}
         if flow["flags"] & FIRST_B:
             fields = {name: v[::-1] if np.shape(v) == (2,) else v for name, v in fields.items()}

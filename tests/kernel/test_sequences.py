@@ -6,10 +6,11 @@ import struct
 from typing import Any
 
 import pytest
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP, fragment
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.packet import Raw
 
-from tests.kernel.packets import SERVER, UE, ether
+from tests.kernel.packets import SERVER, UE, UL_TEID, ether, gtpu, outer
 from tests.kernel.rig import Rig
 
 MS = 1_000_000
@@ -298,13 +299,13 @@ class TestGaps:
 
         assert pair(flow["gap_ticks"]) == (1000, 0)  # of 64 us: 250, 250, 500
         assert pair(flow["gap_ticks2"]) == (2 * 250**2 + 500**2, 0)
-        assert pair(flow["gap_max_us"]) == (32_000, 0)
+        assert pair(flow["gap_max"]) == (32_000 // 1024, 0)
 
     def test_a_pause_is_cut_at_a_second(self, rig: Rig) -> None:
         flow = play(rig, (0, rtp(1)), (5_000, rtp(2)))
 
         assert pair(flow["gap_ticks"]) == (1_000_000 // 64, 0)
-        assert pair(flow["gap_max_us"]) == (5_000_000, 0)
+        assert pair(flow["gap_max"]) == (5_000_000 // 1024, 0)
 
 
 class TestRtp:
@@ -321,3 +322,48 @@ class TestRtp:
         flow = play(rig, *((20 * i, rtp(n)) for i, n in enumerate((1, 2, 4, 3, 5))))
 
         assert (int(flow["rtp_expected"][0]), int(flow["rtp_received"][0])) == (5, 5)
+
+
+class TestTunnelFragments:
+    """A tunnel packet in fragments is counted once and whole, with its first one (RFC 791, 3.2; RFC 8200, 4.5)."""
+
+    @staticmethod
+    def pieces(identification: int = 7) -> list[bytes]:
+        """Return the fragments of a tunnel packet whose inner packet has 1,428 bytes."""
+        whole = IP(bytes(outer() / gtpu(UL_TEID) / IP(src=UE, dst=SERVER) / UDP(sport=4, dport=5) / Raw(bytes(1400))))
+        whole.id, whole.chksum = identification, None
+        return [ether(piece) for piece in fragment(whole, 600)]
+
+    @pytest.mark.parametrize("role", ["n3", "any"])
+    def test_later_ones_belong_to_the_first(self, rig: Rig, role: str) -> None:
+        first, *later = self.pieces()
+        rig.run(first, role)
+        why = [rig.run(piece, role).why for piece in later]
+
+        assert len(later) == 2
+        assert all({"outer_fragment", "outer_fragment_known"} <= facts for facts in why)
+        assert (int(rig.flow()["packets"][0]), int(rig.flow()["bytes"][0])) == (1, 1428)
+
+    def test_without_the_first_nothing_knows_whose_they_are(self, rig: Rig) -> None:
+        _, *later = self.pieces()
+        why = [rig.run(piece).why for piece in later]
+
+        assert all("outer_fragment_known" not in facts for facts in why)
+        assert rig.flows() == []
+
+    def test_another_packet_has_another_identification(self, rig: Rig) -> None:
+        rig.run(self.pieces(7)[0])
+        outcome = rig.run(self.pieces(8)[1])
+
+        assert "outer_fragment_known" not in outcome.why
+
+    def test_in_ipv6_as_well(self, rig: Rig) -> None:
+        head = IPv6(src="2001:db8::1", dst="2001:db8::2")
+        inner = IP(src=UE, dst=SERVER) / UDP(sport=4, dport=5) / Raw(bytes(1400))
+        datagram = UDP(sport=2152, dport=2152) / gtpu(UL_TEID) / inner
+        pieces = fragment6(head / IPv6ExtHdrFragment(id=9) / datagram, 800)
+        outcomes = [rig.run(ether(IPv6(bytes(piece)))) for piece in pieces]
+
+        assert len(pieces) > 1
+        assert all("outer_fragment_known" in outcome.why for outcome in outcomes[1:])
+        assert (int(rig.flow()["packets"][0]), int(rig.flow()["bytes"][0])) == (1, 1428)

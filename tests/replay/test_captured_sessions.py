@@ -79,3 +79,65 @@ class TestRegistration:
             named = re.fullmatch(r"ue:[^:]*:(10\.45\.0\.\d+)", flow["subscriber"])
             if named and any(e.startswith("10.45.0.") and e != "10.45.0.1" for e in ends):
                 assert named[1] in ends
+
+
+FOURTH = [
+    "open5gs__testattach.pcapng", "nextepc__srsenb.pcapng", "open5gs__nonipsec_reg.pcapng",
+    "magma__inbound_roaming_01_210505_130828-1.pcapng", "ndpi__gtp_c.pcap",
+]  # fmt: skip
+
+
+def signalled_teids(row):
+    """The TEIDs that PFCP or GTPv2-C taught; those that only S1AP carried are not ours to know."""
+    (cell,) = (v for k, v in row.items() if k.startswith("teids_at_ip"))
+    return {m[1] for m in re.finditer(r"(0x\w+@[^\s(]+)\((?:PFCP|GTPv2)", cell)}
+
+
+class TestFourthGeneration:
+    """PFCP without User ID beside GTPv2-C, GTPv2-C alone, and one segment of a roamer: one row each, with its IMSI."""
+
+    @pytest.fixture(scope="class", params=FOURTH)
+    def case(self, request, replay, shared):
+        return replay(shared / "captures" / "pcap" / request.param), expected(shared, request.param)
+
+    def test_each_row_has_its_subscriber_addresses_tunnels_and_end(self, case):
+        replayed, want = case
+        assert len(replayed.sessions) == len(want)
+        got = {r["ue_ipv4"]: r for r in replayed.sessions}
+        for row in want:
+            mine = got[row["ue_ipv4"]]
+            assert mine["imsi"] == row["imsi"]
+            assert mine["ue_ipv6"] == row["ue_ipv6"] or not row["ue_ipv6"], "the table has none for some"
+            assert signalled_teids(row) <= set(mine["teids"].split())
+            assert mine["ended_by"] == ("deleted" if row["deleted"] else "")
+            assert mine["source"] == "gtp-c"
+
+    def test_traffic_in_a_signalled_tunnel_is_the_subscribers(self, case):
+        replayed, want = case
+        known = {teid.split("@")[0] for row in want for teid in signalled_teids(row)}
+        for flow in (f for f in replayed.flows if f["gtpu"] and f["teid_fwd"] in known):
+            if flow["src"] in {r["ue_ipv4"] for r in replayed.sessions}:
+                assert flow["identity_source"] == "gtp-c"
+                assert ":" not in flow["subscriber"], "a pseudonym"
+
+
+class TestThirdGeneration:
+    """A PDP context on Gn: GTPv1-C."""
+
+    def test_it_has_its_imsi(self, replay, shared):
+        """captures.csv lists the IMSI; the rest is what tshark says of frames 2 and 3."""
+        (got,) = replay(shared / "captures" / "pcap" / "zeek__gtp_create_pdp_ctx.pcap").sessions
+        assert (got["imsi"], got["ue_ipv4"], got["dnn"]) == ("460004100000101", "192.168.252.130", "eetest")
+        assert set(got["teids"].split()) == {"0x32f02bf9@192.169.100.1", "0x10000085@10.100.200.49"}
+
+
+class TestLateStart:
+    """The call was up when the capture began: its dedicated bearers are followed, nobody's name is guessed."""
+
+    @pytest.mark.parametrize("file", ["open5gs__volte.pcapng", "open5gs__ipsec_to_nonipsec_call.pcapng"])
+    def test_tunnels_without_identity(self, replay, shared, file):
+        replayed = replay(shared / "captures" / "pcap" / file)
+        assert {r["imsi"] for r in replayed.sessions} == {""}
+        want = {teid for row in expected(shared, file) for teid in re.findall(r"0x\w+@[\d.]+", str(row))}
+        assert len(want) == 4
+        assert want <= {t for r in replayed.sessions for t in r["teids"].split()}

@@ -20,6 +20,7 @@ from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from nf.errors import AttachRefused
 from nf.n4 import N4Listener
+from tests.gtp.gtpc_says import S1U_SGW, S11_MME, S11_SGW, bearer, create_request, create_response
 
 IMSI = "001010000000001"
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -138,9 +139,19 @@ class TestHears:
         wire.send(ETHER / V4_BACK / UDP(sport=8805, dport=40000) / Raw(RESPONSE))
         assert len(heard.wait(1)) == 1
 
+    def test_gtp_c_as_well(self, wire, listener, heard):
+        """S11 on the same port as N4: GTPv2-C names the subscriber."""
+        ask = create_request(1, bearer(5), sender=(S11_MME, 1, "192.0.2.1"), imsi=IMSI)
+        ends = bearer(5, (S1U_SGW, 0xA1, "192.0.2.10"), answer=16)
+        answer = create_response(1, 1, ends, sender=(S11_SGW, 2, "192.0.2.10"))
+        wire.send(ETHER / V4 / UDP(sport=40364, dport=2123) / Raw(ask))
+        wire.send(ETHER / V4_BACK / UDP(sport=2123, dport=40364) / Raw(answer))
+        (event,) = heard.wait(1)
+        assert (event.session.source, event.session.identity.imsi) == ("gtp-c", IMSI)
+
 
 class TestFilter:
-    """What is not PFCP is not even read."""
+    """What is not signalling is not even read."""
 
     def test_other_traffic_stays_in_the_kernel(self, wire, listener, heard):
         wire.send(

@@ -1,0 +1,162 @@
+"""One subscriber's session with its number and validity, and the rule by which sources speak of one session.
+
+Several sources, and several segments of one source, speak of one PDU session: PFCP names the tunnels of
+each UPF, GTPv2-C those of S11 and of S5/S8 and the IMSI. They are parts of one binding, with the identity,
+addresses and tunnels that they say together. Two parts are one session if nothing that they say of the
+subscriber contradicts, they share a tunnel (of one source: as its two ends) or a UE address, and
+
+- they name the same IMSI, or
+- one of the shared claims is at most `JOIN_S` old: signalling of one procedure passes all interfaces in that
+  time, while an old claim may be that of a session whose end was lost, or
+- the newer part has the IMSI and names the UE address, which is then that subscriber's, whoever had it before.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gtp.events import Identity, Session, Tunnel
+
+__all__ = [
+    "CONFIGURED",
+    "JOIN_S",
+    "Binding",
+    "TunnelKey",
+    "UeKey",
+    "is_configured",
+    "keys",
+    "may_take",
+    "one_session",
+    "other_end",
+    "receives",
+    "together",
+    "ues",
+    "without",
+]
+
+JOIN_S = 10.0  # a transaction with all its retransmissions: N3 = 3 of T3 = 3 s (TS 29.274, 7.6; TS 29.244, 6.4)
+CONFIGURED = "netconf"  # all other sources are signalling
+
+TunnelKey = tuple[str, int]
+UeKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Binding:
+    """A session with its number and the time in which it held. Times are seconds since the epoch."""
+
+    index: int
+    session: Session  # all parts together
+    first_s: float
+    parts: dict[str, Session] = field(default_factory=dict)  # by key, those that still hold
+    said: dict[str, Session] = field(default_factory=dict)  # by key, also those that ended
+    last_s: float | None = None  # None: it still holds
+    ended_by: str = ""
+    held: dict[Tunnel, float] = field(default_factory=dict)  # all tunnels it ever had, and when it last got them
+    ue_s: float = 0.0  # when it last got a UE address
+    held_until_s: dict[TunnelKey, float] = field(default_factory=dict)
+    checked: tuple[str, str] = ("", "")  # UE addresses that the kernel compares
+
+    @property
+    def whole(self) -> Session:
+        """All that was ever said of the session."""
+        return together(self.said)
+
+
+def keys(tunnels: Iterable[Tunnel]) -> set[TunnelKey]:
+    """Return what tables of tunnels are looked up by."""
+    return {(t.address, t.teid) for t in tunnels}
+
+
+def ues(session: Session) -> list[UeKey]:
+    """Return the UE addresses of a session, each with its network instance."""
+    return [(session.instance, a) for a in (session.ue_ipv4, session.ue_ipv6) if a]
+
+
+def without(session: Session, part: Session) -> Session:
+    """Return what *session* claims and *part* does not: what was claimed before that part spoke."""
+    return replace(
+        session,
+        tunnels=tuple(t for t in session.tunnels if t not in part.tunnels),
+        ue_ipv4="" if session.ue_ipv4 == part.ue_ipv4 else session.ue_ipv4,
+        ue_ipv6="" if session.ue_ipv6 == part.ue_ipv6 else session.ue_ipv6,
+    )
+
+
+def is_configured(binding: Binding) -> bool:
+    """Say whether the operator configured the session."""
+    return binding.session.source == CONFIGURED
+
+
+def may_take(taker: Binding, holder: Binding) -> bool:
+    """Say whether a newer claim of *taker* goes before an older one of *holder*."""
+    return is_configured(taker) or not is_configured(holder)
+
+
+def receives(holder: Binding, tunnel: Tunnel, sender: Binding) -> bool:
+    """Say whether *holder* receives on a tunnel that *sender* only sends into, and it can be meant."""
+    return (
+        not tunnel.local
+        and any(t == tunnel and t.local for t in holder.session.tunnels)
+        and _compatible(holder.whole, sender.whole)
+    )
+
+
+def other_end(holder: Binding, tunnel: Tunnel, source: str) -> bool:
+    """Say whether another source than *source* names a tunnel, or *source* names its other end."""
+    return any(
+        t == tunnel and (part.source != source or t.local != tunnel.local)
+        for part in holder.parts.values()
+        if part.source != CONFIGURED
+        for t in part.tunnels
+    )
+
+
+def one_session(holder: Binding, session: Session, fresh: bool) -> bool:
+    """Say whether a session that shares a claim with *holder* is part of it; see the module."""
+    whole = holder.whole
+    if not _compatible(whole, session):
+        return False
+    mine, theirs = session.identity.imsi, whole.identity.imsi
+    if fresh or (mine and mine == theirs):
+        return True
+    return bool(mine and not theirs and set(ues(session)) & set(ues(whole)))
+
+
+def _compatible(a: Session, b: Session) -> bool:
+    """Say whether nothing that two sessions say of their subscriber contradicts."""
+    if a.identity.imsi and b.identity.imsi and a.identity.imsi != b.identity.imsi:
+        return False
+    if a.ue_ipv4 and b.ue_ipv4 and a.ue_ipv4 != b.ue_ipv4:
+        return False
+    return not a.ue_ipv6 or not b.ue_ipv6 or _one_prefix(a.ue_ipv6, b.ue_ipv6)
+
+
+def _one_prefix(a: str, b: str) -> bool:
+    """Say whether two IPv6 addresses are equal, or one is a prefix that holds the other."""
+    if a == b or ("/" not in a and "/" not in b):
+        return a == b
+    one, two = ipaddress.IPv6Interface(a).network, ipaddress.IPv6Interface(b).network
+    return one.supernet_of(two) or two.supernet_of(one)
+
+
+def together(parts: dict[str, Session]) -> Session:
+    """Return what the parts of a session say together; the first word counts. The source is that of the IMSI."""
+    sessions = list(parts.values())
+    first = sessions[0]
+    if len(sessions) == 1:
+        return first
+
+    def word(name: str) -> Any:
+        return next((v for s in sessions if (v := getattr(s, name))), getattr(first, name))
+
+    names = ("ue_ipv4", "ue_ipv6", "dnn", "snssai", "instance")
+    identity = Identity(
+        *(next((v for s in sessions if (v := getattr(s.identity, n))), "") for n in ("imsi", "imei", "msisdn", "nai"))
+    )
+    source = next((s.source for s in sessions if s.identity.imsi), first.source)
+    tunnels = dict.fromkeys(sorted((t for s in sessions for t in s.tunnels), key=lambda t: not t.local))
+    return replace(first, source=source, identity=identity, tunnels=tuple(tunnels), **{n: word(n) for n in names})
