@@ -64,6 +64,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
 	X(flow_restarted, "flows begun again because their tunnel has a new owner")                                    \
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
+	X(unknown_limited, "packets without a session that might have begun a flow or moved one, but for the limit")   \
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
@@ -110,7 +111,8 @@ struct control {
 	__u64 tick_ns;	   /* the kernel's time of `tick` */
 	__u32 abi;	   /* of the process that made the maps: another one takes them over when it has the same */
 	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
-	__u32 pad[14];
+	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
+	__u32 pad[13];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 

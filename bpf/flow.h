@@ -4,6 +4,7 @@
 #define SNF_FLOW_H
 
 #include "gtpu.h"
+#include "limit.h"
 
 #define NO_RTT	      0xffffffff
 #define FLOW_OWNER(d) (3 << 2 * (d)) /* bits of flow.owner */
@@ -296,6 +297,10 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 	session = session_of(s, st, instance, &side);
 	if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
 		side = s->side;
+	if (!session && over_limit(s->slot, c, s->now_ns)) {
+		st->n[SNF_C_unknown_limited]++;
+		return NULL;
+	}
 	if (!session && s->gtpu)
 		st->n[SNF_C_tunnel_unknown]++;
 	fresh_flow(s, c, session, side);
@@ -349,6 +354,10 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 		f->session = session;
 		f->flags |= bound;
 	} else if (moved) {
+		if (over_limit(s->slot, c, s->now_ns)) {
+			st->n[SNF_C_unknown_limited]++;
+			return;
+		}
 		f->flags &= ~bound;
 		st->n[SNF_C_tunnel_unknown]++;
 	}

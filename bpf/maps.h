@@ -15,6 +15,9 @@ BPF_ARRAY(ports, struct port, SNF_PORTS);
 /* Counters of a port, one copy a CPU so that the packet path takes no lock; summed by nf/kernel. */
 BPF_PERCPU_ARRAY(stats, struct port_stats, SNF_STATS);
 
+/* When the bucket of limit.h of a port will be full again, one copy a CPU; read and written by the packet path only. */
+BPF_PERCPU_ARRAY(births, u64, SNF_STATS);
+
 /* Clock of a replay, generation, epoch. Mapped into user space: a change is one store. */
 BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
 
@@ -117,6 +120,7 @@ struct scratch {
 	u8 dir;
 	u8 role;
 	u8 verdict;
+	u8 slot;
 	u8 fine;	   /* 1: the clock was asked for this packet */
 	struct flow fresh; /* a new flow is built here: it is too large for the stack */
 };

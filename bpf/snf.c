@@ -187,6 +187,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->qfi = 0;
 	s->side = SIDE_UNKNOWN;
 	s->role = role;
+	s->slot = slot;
 	result = parse_ip(data, end, s, &s->outer, type);
 	if (result) {
 		why = outer_counter(result);
@@ -213,7 +214,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			} else if (dport == GTPU_PORT && role != SNF_N6) {
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why)
-					gtpu_path(s, CLOCK_NS(c), why);
+					gtpu_path(s, c, CLOCK_NS(c), why);
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
 				if (why) /* something else that goes to this port */

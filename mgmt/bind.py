@@ -49,7 +49,14 @@ def bind(tree: Node) -> Settings:
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
         export=_export(tree.get("snf-export:exporter", {})),
         privacy=_privacy(tree.get("snf-privacy:privacy", {})),
-        limits=Limits(**_given(function.get("limits", {}), flows="flows", sessions="sessions")),
+        limits=Limits(
+            **_given(
+                function.get("limits", {}),
+                flows="flows",
+                sessions="sessions",
+                unknown_flows_per_s="unknown-flow-rate",
+            )
+        ),
     )
 
 

@@ -104,8 +104,11 @@ class Service:
             undo.pop_all()
         self.settings = new
 
-    def _apply_limits(self, old: Any, new: Limits) -> Sequence[_Undo]:
+    def _apply_limits(self, old: Limits, new: Limits) -> Sequence[_Undo]:
         """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
+        self.plane.limit_unknown(new)
+        if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) == new:
+            return [lambda: self.plane.limit_unknown(old)]
         if self.plane.attached or len(self.store):
             log.warning("the table sizes take effect at the next start")
             return []

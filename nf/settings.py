@@ -150,10 +150,11 @@ class Privacy:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes of the kernel's tables; a change needs a restart of the data plane."""
+    """Sizes of the kernel's tables; a change of them needs a restart of the data plane."""
 
     flows: int = 131_072
     sessions: int = 65_536
+    unknown_flows_per_s: int = 0  # that may begin without a session, a port; 0: a sixteenth of `flows`
 
 
 @dataclass(frozen=True, slots=True)

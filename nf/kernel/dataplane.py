@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import mmap
+import os
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -134,6 +135,8 @@ class DataPlane:
             self._take_over()
         else:
             self._begin(split_legs)
+        if not replay:
+            self.limit_unknown(limits)
         if replay:
             self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
 
@@ -322,6 +325,12 @@ class DataPlane:
     def new_epoch(self) -> None:
         """Begin an interval: minima and maxima start anew."""
         self._control["epoch"] += 1
+
+    def limit_unknown(self, limits: Limits) -> None:
+        """Put in force how many flows without a session may begin: at this rate a table is new in 16 s or more."""
+        per_second = limits.unknown_flows_per_s or limits.flows // 16
+        cpus = os.cpu_count() or 1  # a port's packets are spread over them
+        self._control["birth_gap_ns"] = min(cpus * 1_000_000_000 // per_second, 0xFFFF_FFFF)
 
     def set_policies(
         self,

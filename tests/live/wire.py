@@ -26,8 +26,8 @@ N3 = Interface("n3", Role.N3, Mode.INLINE, peer="n6")
 N6 = Interface("n6", Role.N6, Mode.INLINE, peer="n3")
 TEID_AT = 46  # Ethernet 14, IPv4 20, UDP 8, of GTP-U 4
 
-# `next` counts frames. With STRIDE the TEID of every frame is another one, but for one in STRIDE, which keeps the
-# TEIDs of KNOWN subscribers in turn.
+# `next` counts frames. With VARY_AT the number of the frame is written there. With STRIDE the TEID and the UE of every
+# frame are others, but for one frame in STRIDE, which is of KNOWN subscribers in turn.
 _TEXT = """
 BPF_ARRAY(next, u64, 1);
 BPF_PERCPU_ARRAY(seen, u64, 1);
@@ -38,14 +38,17 @@ int send(struct xdp_md *ctx)
 	u32 zero = 0;
 	u64 *n = next.lookup(&zero);
 
-	if (!n || (void *)data + TEID_AT + 4 + 16 > (void *)(long)ctx->data_end)
+	if (!n || (void *)data + 80 > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
+#if VARY_AT
+	*(u32 *)(data + VARY_AT) = __builtin_bswap32((u32)*n);
+#endif
 #if STRIDE
 	{
 		u32 i = (u32)*n, teid = i % STRIDE ? 0x80000000 | i : FIRST + i / STRIDE % KNOWN;
 
-		*(u32 *)(data + TEID_AT) = htonl(teid);
-		*(u32 *)(data + INNER_AT) = htonl(i % STRIDE ? 0x0b000000 | (i & 0xffffff) : UE + i / STRIDE % KNOWN);
+		*(u32 *)(data + TEID_AT) = __builtin_bswap32(teid);
+		*(u32 *)(data + INNER_AT) = __builtin_bswap32(i % STRIDE ? 0x0b000000 | (i & 0xffffff) : UE + i / STRIDE % KNOWN);
 	}
 #endif
 	*n += 1;
@@ -75,14 +78,20 @@ class Wire:
     def __init__(self, net: Net, flags: dict[str, int]) -> None:
         from bcc import BPF
 
-        self.path = net.path(NAMESPACE)
+        self.path, self._net = net.path(NAMESPACE), net
+        self._others: list[Wire] = []
         source.use_shim()
-        flags = {"STRIDE": 0, "KNOWN": 1, "FIRST": 0, "UE": 0, "INNER_AT": 0, **flags}
+        flags = {"STRIDE": 0, "KNOWN": 1, "FIRST": 0, "UE": 0, "INNER_AT": 0, "VARY_AT": 0, **flags}
         values = {"OUT": socket.if_nametoindex("source"), "TEID_AT": TEID_AT, **flags}
         self._bpf = BPF(text=_TEXT, cflags=[f"-D{k}={v}" for k, v in values.items()])
         self._send = self._bpf.load_func(b"send", BPF.XDP)
         for device, program in (("source", b"pass"), ("sink", b"sink")):
             BPF.attach_xdp(device, self._bpf.load_func(program, BPF.XDP), 4)
+
+    def another(self, **flags: int) -> Wire:
+        """Return the same devices with another kind of source."""
+        self._others.append(Wire(self._net, flags))
+        return self._others[-1]
 
     def send(self, frame: bytes, count: int) -> None:
         """Send *count* frames as fast as one core can."""
@@ -116,6 +125,8 @@ class Wire:
 
     def close(self) -> None:
         """Free the programs; the devices go with their namespace."""
+        for other in self._others:
+            other.close()
         self._bpf.cleanup()
 
 
