@@ -12,12 +12,14 @@
 
 #define SNF_PORTS   1024 /* slots of the port table, by interface index modulo this */
 #define SNF_STATS   16	 /* ports that can be attached at once */
+#define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
 #define SNF_APPS    4096 /* applications that can have a policy */
 #define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
 #define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
 
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
 enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
+enum snf_monitor { SNF_MONITOR_SEND = 1, SNF_MONITOR_INNER = 2 /* without the tunnel */ };
 enum snf_action { SNF_INSPECT = 0, SNF_COUNT = 1, SNF_TRUNCATE = 2, SNF_SUPPRESS = 3 };
 enum snf_side { SNF_UPLINK = 0, SNF_DOWNLINK = 1 };
 enum snf_ue_end { SNF_UE_A = 0, SNF_UE_B = 1, SNF_UE_UNKNOWN = 2 };
@@ -75,7 +77,10 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
-	X(redirected, "verdict: sent out of the paired port")
+	X(redirected, "verdict: sent out of the paired or the monitor port")                                           \
+	X(monitor_packets, "packets sent to the monitor port")                                                         \
+	X(monitor_octets, "bytes of these packets as they were sent")                                                  \
+	X(monitor_saved, "bytes that the monitor port was spared: packets not sent, tunnels and ends cut off")
 
 #define SNF_ENUM(name, text) SNF_C_##name,
 enum snf_counter { SNF_COUNTERS(SNF_ENUM) SNF_C_MAX };
@@ -88,7 +93,8 @@ struct port {
 	__u8 slot;	/* index of its counters */
 	__u8 mode;	/* enum snf_mode */
 	__u8 peer;	/* inline: index of the paired port in the device map */
-	__u8 pad[5];
+	__u8 monitor;	/* mirror: bits of enum snf_monitor; 0: there is no monitor port */
+	__u8 pad[4];
 };
 _Static_assert(sizeof(struct port) == 16, "port is ABI");
 
@@ -162,7 +168,7 @@ _Static_assert(sizeof(struct path) == 64, "path is ABI");
 struct policy {
 	__u8 action;	   /* enum snf_action */
 	__u8 keep;	   /* bits of enum policy_keep */
-	__u16 snap_length; /* bytes, truncate only */
+	__u16 snap_length; /* bytes of a packet that a monitor port may see; 0: it sees none */
 };
 _Static_assert(sizeof(struct policy) == 4, "policy is ABI");
 

@@ -76,8 +76,8 @@ struct echo_key {
 };
 BPF_TABLE("lru_hash", struct echo_key, u64, echoes, 8192);
 
-/* Where inline ports send. Index: slot of the paired port. */
-BPF_DEVMAP(tx_ports, SNF_STATS);
+/* Where inline ports send. Index: slot of the paired port; the last one is the monitor port. */
+BPF_DEVMAP(tx_ports, SNF_MONITOR_PORT + 1);
 
 /* What one packet's parser leaves for the next step. It is a map and not the stack because the
  * verifier forgets what it knew of a value stored here: the steps behind a loop are then
@@ -112,6 +112,8 @@ struct scratch {
 	u32 tsecr;
 	u16 sport;
 	u16 dport;
+	u16 inner_off;	 /* offset of the inner packet */
+	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
 	u8 has_ts;
 	u8 gtpu; /* 1: the packet came in a tunnel */
@@ -130,6 +132,7 @@ BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 /* Second programs, entered by tail call. */
 BPF_PROG_ARRAY(next_program, 4);
 #define NEXT_HANDOFF 0
+#define NEXT_MONITOR 3
 
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);

@@ -7,34 +7,12 @@
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "path.h"
+#include "verdict.h"
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
 
-#ifdef XDP_FRAGS /* the kernel takes frames of several buffers; all headers are in the first */
-static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; bcc 0.24 has no name for it */
-#define FRAME_LENGTH(ctx, data, end) xdp_get_buff_len(ctx)
-#else
-#define FRAME_LENGTH(ctx, data, end) ((end) - (data))
-#endif
-
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
-
-static __always_inline int decide(struct port *p, struct port_stats *st, u32 keep)
-{
-	if (p->mode == SNF_INLINE) {
-		int action = tx_ports.redirect_map(p->peer, XDP_PASS);
-
-		st->n[action == XDP_REDIRECT ? SNF_C_redirected : SNF_C_passed]++;
-		return action;
-	}
-	if (p->mode == SNF_LOCAL || keep) {
-		st->n[SNF_C_passed]++;
-		return XDP_PASS;
-	}
-	st->n[SNF_C_dropped]++;
-	return XDP_DROP;
-}
 
 static __always_inline void adopt_verdict(struct scratch *s, struct flow *f)
 {
@@ -113,6 +91,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	policy = policies.lookup(&app);
 	if (!policy)
 		return 0;
+	s->snap_length = policy->snap_length;
 	if (policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE)
 		inspect(data, end, s, c, st, f, d, policy->keep);
 	if (s->inner.fragment)
@@ -153,6 +132,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	s->gtpu = 1;
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
+	s->inner_off = s->off;
 	result = parse_ip(data, end, s, &s->inner, 0);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
@@ -177,8 +157,9 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	st = stats.lookup(&slot);
 	if (!st)
 		return XDP_PASS;
+	s->snap_length = 0;
 	st->n[SNF_C_frames]++;
-	st->n[SNF_C_octets] += FRAME_LENGTH(ctx, data, end);
+	st->n[SNF_C_octets] += FRAME_LENGTH(ctx);
 	type = parse_l2(data, end, &off, &why);
 	if (type != ETH_IPV4 && type != ETH_IPV6)
 		goto reason;
@@ -197,10 +178,10 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		st->n[SNF_C_outer_fragment]++;
 		if (role != SNF_N6 && tunnel_fragment(s, 0)) {
 			st->n[SNF_C_outer_fragment_known]++;
-			return decide(p, st, keep);
+			return decide(ctx, p, st, s, keep);
 		}
 		if (role == SNF_N3)
-			return decide(p, st, keep);
+			return decide(ctx, p, st, s, keep);
 	} else if (s->outer.proto == PROTO_UDP) {
 		u32 at = s->off & MAX_OFFSET;
 		u8 *h = data + at;
@@ -250,11 +231,11 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		s->verdict = keep;
 		next_program.call(ctx, NEXT_HANDOFF);
 	}
-	return decide(p, st, keep);
+	return decide(ctx, p, st, s, keep);
 reason:
 	if (why < SNF_C_MAX)
 		st->n[why]++;
-	return decide(p, st, keep);
+	return decide(ctx, p, st, s, keep);
 }
 
 int snf_n3(struct xdp_md *ctx)
@@ -358,5 +339,21 @@ int snf_handoff(struct xdp_md *ctx)
 	if (!st)
 		return XDP_PASS;
 	hand_off(data, end, s, st);
-	return decide(p, st, s->verdict);
+	return decide(ctx, p, st, s, s->verdict);
+}
+
+int snf_monitor(struct xdp_md *ctx)
+{
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
+	struct port *p = ports.lookup(&slot);
+	struct scratch *s = scratch.lookup(&zero);
+	struct port_stats *st;
+
+	if (!p || !s)
+		return XDP_DROP;
+	slot = p->slot;
+	st = stats.lookup(&slot);
+	if (!st)
+		return XDP_DROP;
+	return monitor(ctx, p, st, s);
 }

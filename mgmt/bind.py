@@ -20,6 +20,7 @@ from nf.settings import (
     Interface,
     Limits,
     Mode,
+    Monitor,
     Policy,
     Privacy,
     Role,
@@ -46,6 +47,7 @@ def bind(tree: Node) -> Settings:
         interfaces=_ordered(map(_interface, _captured(tree))),
         sessions=_ordered(map(_session, sessions)),
         policies=_ordered(map(_policy, tree.get("snf-policies:policies", {}).get("policy", []))),
+        monitor=_monitor(tree.get("snf-policies:policies", {}).get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
         export=_export(tree.get("snf-export:exporter", {})),
         privacy=_privacy(tree.get("snf-privacy:privacy", {})),
@@ -123,6 +125,10 @@ def _policy(entry: Node) -> Policy:
         action=Action(entry["action"]),
         **_given(entry, application="application", app_class="application-class", snap_length="snap-length"),
     )
+
+
+def _monitor(node: Node | None) -> Monitor | None:
+    return None if node is None else Monitor(node["interface"], node.get("decapsulate", False))
 
 
 def _application(entry: Node) -> Application:

@@ -24,7 +24,7 @@ from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.records import Columns
 from nf.sessions import BindingStore
-from nf.settings import Interface, Limits, Policy, Role, Settings, StaticSession, diff
+from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, diff
 from nf.tables import apply_changes
 
 __all__ = ["Service"]
@@ -92,6 +92,7 @@ class Service:
             "sessions": self._apply_sessions,
             "export": self._apply_export,
             "interfaces": self._apply_interfaces,
+            "monitor": self._apply_monitor,
         }
         changed = diff(old, new)
         if "applications" in changed and "policies" not in changed:
@@ -184,6 +185,13 @@ class Service:
             raise BadSettings(error.what, path, error.remedy) from None
         self.plane.release_left_behind()
         return done
+
+    def _apply_monitor(self, old: Monitor | None, new: Monitor | None) -> Sequence[_Undo]:
+        try:
+            self.plane.set_monitor(new)
+        except SnfError as error:
+            raise BadSettings(error.what, "/snf-policies:policies/monitor/interface", error.remedy) from None
+        return [lambda: self.plane.set_monitor(old)]
 
     def _change(self, old: Interface, new: Interface) -> bool:
         """Change an interface without taking its program off, if that can be."""

@@ -18,6 +18,7 @@ __all__ = [
     "Interface",
     "Limits",
     "Mode",
+    "Monitor",
     "Policy",
     "Privacy",
     "Role",
@@ -104,6 +105,14 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Monitor:
+    """A port that gets what mirror ports receive, as far as the policies let it."""
+
+    interface: str  # name of the device
+    decapsulate: bool = False  # without the tunnel
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
     """An application that the operator adds to, or overrides in, the signature file."""
 
@@ -165,6 +174,7 @@ class Settings:
     interfaces: tuple[Interface, ...] = ()
     sessions: tuple[StaticSession, ...] = ()
     policies: tuple[Policy, ...] = ()
+    monitor: Monitor | None = None
     applications: tuple[Application, ...] = ()
     export: Export = Export()
     privacy: Privacy = Privacy()

@@ -26,7 +26,7 @@ from nf.kernel import source, syscall
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import Program, Programs
 from nf.kernel.ring import Ring
-from nf.settings import Action, Interface, Limits, Mode, Role
+from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 
 __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
 
@@ -34,6 +34,7 @@ MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bp
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
+_WHOLE = 0xFFFF  # snap length: no packet is longer
 _KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
 _READER = 32  # of FLOW_READER in abi.h: the first of its three values
 _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
@@ -131,6 +132,7 @@ class DataPlane:
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
         self._load("snf_handoff", tail=0)
+        self._load("snf_monitor", tail=3)
         if self.taken_over:
             self._take_over()
         else:
@@ -220,6 +222,13 @@ class DataPlane:
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
         self._ports.detach(name)
+
+    def set_monitor(self, monitor: Monitor | None) -> None:
+        """Send what mirror ports receive to another port, as far as the policies let it; None: to nobody.
+
+        Raises AttachRefused when there is no such interface, or when it is one that is attached.
+        """
+        self._ports.set_monitor(monitor)
 
     def release_left_behind(self) -> None:
         """Take what a process before left attached off the interfaces that are not attached by now."""
@@ -344,11 +353,12 @@ class DataPlane:
         Flows of *detailed* ones keep a ``struct detail``.
         """
         values = np.zeros(len(self._bpf["policies"]), self._types["policy"])
-        values["keep"] = _KEEP_FINE
+        values["keep"], values["snap_length"] = _KEEP_FINE, _WHOLE
         values["keep"][list(coarse)] = 0
         values["keep"][list(detailed)] |= _KEEP_DETAIL
         for app, (action, snap) in policies.items():
-            values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
+            values["action"][app] = _ACTIONS[action]
+            values["snap_length"][app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
         syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
 
     def put_verdicts(

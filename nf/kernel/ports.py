@@ -17,7 +17,7 @@ from typing import IO, Any
 from nf.errors import AttachRefused, SnfError
 from nf.kernel import links, objects, source
 from nf.kernel.programs import PREFIX, Programs, maps_of
-from nf.settings import Interface, Mode, Role, XdpMode
+from nf.settings import Interface, Mode, Monitor, Role, XdpMode
 
 __all__ = ["PROGRAM", "Attached", "Ports"]
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
 _MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
 _NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
+_MONITOR_PORT = 16  # SNF_MONITOR_PORT of abi.h
+_SEND, _INNER = 1, 2  # enum snf_monitor
 _NO_PEER = 255  # no index of the device map: a redirect there passes the packet
 _TRIES = {
     XdpMode.AUTO: (("native", _DRV), ("generic", _SKB)),
@@ -52,6 +54,7 @@ class Ports:
     def __init__(self, programs: Programs, instance_number: Callable[[str], int]) -> None:
         self._programs, self._instance_number = programs, instance_number
         self.attached: dict[str, Attached] = {}
+        self._monitor: Monitor | None = None
 
     # -- attaching ---------------------------------------------------------
 
@@ -143,6 +146,22 @@ class Ports:
                     _attach(link.name, -1, _SKB if link.xdp_generic else _DRV)
                     self._clear_port(link.ifindex)
 
+    def set_monitor(self, monitor: Monitor | None) -> None:
+        """Name the port that mirror ports copy to; it carries no program."""
+        devices = self._programs.bpf["tx_ports"]
+        if monitor is None:
+            self._monitor = None
+            self._pair()
+            with contextlib.suppress(KeyError):
+                del devices[devices.Key(_MONITOR_PORT)]
+            return
+        link = links.find(Interface(monitor.interface, Role.N6))
+        if any(a.link.ifindex == link.ifindex for a in self.attached.values()):
+            raise AttachRefused(f"Interface {link.name} is read already.", "Choose another one for the monitor port.")
+        devices[devices.Key(_MONITOR_PORT)] = devices.Leaf(link.ifindex)
+        self._monitor = monitor
+        self._pair()
+
     # -- what the programs know of a port ----------------------------------
 
     def _known(self, link: links.Link) -> Any:
@@ -171,6 +190,8 @@ class Ports:
         ports = self._programs.bpf["ports"]
         port = ports.Leaf()
         port.ifindex, port.slot, port.mode, port.peer = ifindex, slot, _MODES[mode], peer
+        if self._monitor and mode is Mode.MIRROR:
+            port.monitor = _SEND | (_INNER if self._monitor.decapsulate else 0)
         port.instance = self._instance_number(instance)
         ports[ports.Key(ifindex % len(ports))] = port
 
