@@ -10,12 +10,12 @@
 #ifndef SNF_ABI_H
 #define SNF_ABI_H
 
-#define SNF_PORTS   1024 /* slots of the port table, by interface index modulo this */
-#define SNF_STATS   16	 /* ports that can be attached at once */
+#define SNF_PORTS	 1024	   /* slots of the port table, by interface index modulo this */
+#define SNF_STATS	 16	   /* ports that can be attached at once */
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
-#define SNF_APPS    4096 /* applications that can have a policy */
-#define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
-#define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
+#define SNF_APPS	 4096	   /* applications that can have a policy */
+#define SNF_PAYLOAD	 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
+#define SNF_HANDOFF	 3    /* payload packets of a flow that user space may see */
 
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
 enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
@@ -111,11 +111,11 @@ struct control {
 	__u32 split_legs; /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
 	__u32 seed;   /* of the hash that tells IPv6 flows with one key apart; secret, so that nobody can aim at it */
 	__u32 reader; /* one value of FLOW_READER: who has to be told of each flow once */
-	__u32 tick_at_us;  /* low half of the time of `tick` */
-	__u64 tick;	   /* number of a tick of the kernel */
-	__u64 tick_us_q20; /* length of a tick in 2^-20 us */
-	__u64 tick_ns;	   /* the kernel's time of `tick` */
-	__u32 abi;	   /* of the process that made the maps: another one takes them over when it has the same */
+	__u32 tick_at_us;    /* low half of the time of `tick` */
+	__u64 tick;	     /* number of a tick of the kernel */
+	__u64 tick_us_q20;   /* length of a tick in 2^-20 us */
+	__u64 tick_ns;	     /* the kernel's time of `tick` */
+	__u32 abi;	     /* of the process that made the maps: another one takes them over when it has the same */
 	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
 	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
 	__u32 pad[13];

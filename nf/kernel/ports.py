@@ -71,7 +71,9 @@ class Ports:
             slot = known.slot if known else self._free_slot(link)
             left = _left_behind(link)
             if left and known is None:
-                log.warning("%s: its program has tables of other sizes or of another version: counts begin anew", link.name)
+                log.warning(
+                    "%s: its program has tables of other sizes or of another version: counts begin anew", link.name
+                )
             program = self._programs.load(PROGRAM[interface.role])
             if known is None:
                 self.set_port(link.ifindex, slot=slot, mode=interface.mode, instance=interface.instance)

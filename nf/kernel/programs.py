@@ -154,7 +154,8 @@ class Programs:
         code = np.frombuffer(compiled.dump_func(name.encode()), objects.INSTRUCTION).copy()
         is_map = (code["code"] == _LOAD_MAP) & (code["registers"] >> 4 == _MAP_FD)
         fds: Mapping[int, int] = {
-            int(fd): self._in_use(objects.map_info(int(fd)).name, int(fd)) for fd in np.unique(code["immediate"][is_map])
+            int(fd): self._in_use(objects.map_info(int(fd)).name, int(fd))
+            for fd in np.unique(code["immediate"][is_map])
         }
         code["immediate"][is_map] = [fds[int(fd)] for fd in code["immediate"][is_map]]
         try:
@@ -176,8 +177,10 @@ class Programs:
         """Compile again and load every program anew on the maps in use; tail calls change one by one, none is empty.
 
         What is attached keeps its old program until it is attached anew. Raises Unsupported and changes nothing when a
-        program does not compile or load.
+        program does not compile or load, or when the sources have other structs and maps than what runs.
         """
+        if source.abi(self._limits, replay=self._replay) ^ self.frags != self.abi:
+            raise Unsupported("The new programs have other tables than the running ones.", "Restart the function.")
         compiled = self._compile(small=True)
         fresh: dict[str, Program] = {}
         try:

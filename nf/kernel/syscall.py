@@ -9,7 +9,6 @@ import ctypes
 import errno
 import os
 import platform
-import sys
 from typing import Any
 
 import numpy as np
@@ -95,6 +94,19 @@ class TestRun:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         return int(self._attr.retval)
+
+    def output(self, frame: bytes) -> tuple[int, bytes]:
+        """Run the program on *frame*; return its XDP action and the frame as the program left it."""
+        out = ctypes.create_string_buffer(len(self._buffer))
+        self._attr.data_out = ctypes.addressof(out)
+        ctypes.memmove(self._address, frame, len(frame))
+        self._attr.data_size_in, self._attr.data_size_out = len(frame), len(out)
+        failed = bpf(_PROG_TEST_RUN, self._attr) < 0
+        self._attr.data_out = 0
+        if failed:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return int(self._attr.retval), out.raw[: self._attr.data_size_out]
 
 
 class LiveFrames:

@@ -17,8 +17,8 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from nf.service import Service
-from nf.settings import Export, Interface, Limits, Mode, Role, Settings, StaticSession
-from tests.live.wire import Wire, wire
+from nf.settings import Export, Limits, Settings, StaticSession
+from tests.live.wire import N3, N6, Wire, wire
 
 __all__ = ["FLOODED", "KNOWN", "STRIDE", "UNKNOWN", "Flood", "flood", "user_frame"]
 
@@ -39,7 +39,7 @@ SESSIONS = tuple(
     for i in range(KNOWN)
 )
 FLOODED = Settings(
-    interfaces=(Interface("n3", Role.N3, Mode.MIRROR),),
+    interfaces=(N3, N6),  # inline, so that the source knows what has arrived
     sessions=SESSIONS,
     limits=Limits(),
     export=Export(endpoint="ipc:///tmp/snf-flood.sock"),

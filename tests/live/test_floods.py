@@ -9,7 +9,7 @@ import pytest
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits
 from tests.live.flood import FLOODED, KNOWN, STRIDE, UNKNOWN, Flood, flood, user_frame
-from tests.live.wire import N3, wire
+from tests.live.wire import N3, N6, wire
 
 BURST_S = 1  # LIMIT_BURST_NS of limit.h
 
@@ -41,7 +41,7 @@ class TestFlood:
 
         assert counters["gtpu_gpdu"] == of_users
         assert counters["counted"] + counters["unknown_limited"] == of_users
-        assert counters["frames"] == of_users + counters["gtpu_echo_request"] == counters["dropped"]
+        assert counters["frames"] == of_users + counters["gtpu_echo_request"] == counters["redirected"]
 
     def test_paths_stay_within_their_table(self, flooded):
         assert flooded.paths <= 4096
@@ -55,6 +55,7 @@ class TestLimit:
             plane = DataPlane(Limits(unknown_flows_per_s=1000 * (os.cpu_count() or 1)))
             try:
                 plane.attach(N3)
+                plane.attach(N6)
                 bump.send(user_frame(), 20_032)
 
                 begun = plane.read_counters("n3")["flow_new"]
