@@ -17,7 +17,7 @@ from typing import IO
 from nf.errors import AttachRefused
 from nf.settings import Interface, Mode
 
-__all__ = ["Link", "claim", "claimed", "find", "refuse_unsafe", "release", "set_promiscuous"]
+__all__ = ["Link", "claim", "claimed", "find", "refuse_unsafe", "release", "remember", "remembers", "set_promiscuous"]
 
 LOCKS = Path("/run/supernetflow")
 _ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
@@ -102,16 +102,31 @@ def claim(link: Link) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        holder = lock.read().strip() or "unknown"
+        holder = lock.readline().strip() or "unknown"
         lock.close()
         raise AttachRefused(
             f"Interface {link.name} is in use by another snf (process {holder}).",
             "Stop it first, or choose another interface.",
         ) from None
+    lock.seek(0)
+    kept = lock.read().splitlines()[1:]
     lock.truncate(0)
-    lock.write(str(os.getpid()))
+    lock.write("\n".join([str(os.getpid()), *kept]))
     lock.flush()
     return lock
+
+
+def remember(lock: IO[str], word: str) -> None:
+    """Note something about the interface that the next process must know when this one is killed."""
+    if not remembers(lock, word):
+        lock.write(f"\n{word}")
+        lock.flush()
+
+
+def remembers(lock: IO[str], word: str) -> bool:
+    """Say whether this process, or one before that was killed, noted *word*."""
+    lock.seek(0)
+    return word in lock.read().splitlines()[1:]
 
 
 def release(lock: IO[str]) -> None:

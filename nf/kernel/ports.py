@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from nf.errors import AttachRefused, SnfError
-from nf.kernel import links, objects, source
+from nf.kernel import devices, links, objects, source
 from nf.kernel.programs import PREFIX, Programs, maps_of
 from nf.settings import Interface, Mode, Monitor, Role, XdpMode
 
@@ -28,6 +28,7 @@ _MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
 _NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
 _MONITOR_PORT = 16  # SNF_MONITOR_PORT of abi.h
 _SEND, _INNER = 1, 2  # enum snf_monitor
+_RX_VLAN = "rx-vlan"  # noted in the lock: the card took VLAN tags off before it was ours
 _NO_PEER = 255  # no index of the device map: a redirect there passes the packet
 _TRIES = {
     XdpMode.AUTO: (("native", _DRV), ("generic", _SKB)),
@@ -46,6 +47,8 @@ class Attached:
     program_id: int
     slot: int
     lock: IO[str]
+    rx_vlan: bool = False  # the card takes VLAN tags off, and its driver does not let it be switched off
+    mtu_limit: int = 0  # above it frames do not fit what the program reads; 0: frames of several buffers are read
 
 
 class Ports:
@@ -77,16 +80,19 @@ class Ports:
             program = self._programs.load(PROGRAM[interface.role])
             if known is None:
                 self.set_port(link.ifindex, slot=slot, mode=interface.mode, instance=interface.instance)
+            rx_vlan = _leave_tags(lock, link)
             xdp_mode = _put_on(interface, link, program.fd, left)
             if interface.mode is Mode.MIRROR:
                 links.set_promiscuous(link, True)
         except Exception:
             if known is None:
                 self._clear_port(link.ifindex)
+            _restore_tags(lock, link)
             links.release(lock)
             raise
         number = objects.program_info(program.fd).id
-        attached = Attached(interface, link, xdp_mode, number, slot, lock)
+        limit = 0 if self._programs.frags else devices.mtu_limit()
+        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, limit)
         self.attached[interface.name] = attached
         self._pair()
         return attached
@@ -132,6 +138,7 @@ class Ports:
             with contextlib.suppress(SnfError):
                 links.set_promiscuous(attached.link, False)
         self._clear_port(attached.link.ifindex)
+        _restore_tags(attached.lock, attached.link)
         links.release(attached.lock)
 
     def release_left_behind(self) -> None:
@@ -145,24 +152,35 @@ class Ports:
                 for fd in maps.values():
                     os.close(fd)
                 if ours:
-                    _attach(link.name, -1, _SKB if link.xdp_generic else _DRV)
-                    self._clear_port(link.ifindex)
+                    self._leave(link)
 
     def set_monitor(self, monitor: Monitor | None) -> None:
         """Name the port that mirror ports copy to; it carries no program."""
-        devices = self._programs.bpf["tx_ports"]
+        targets = self._programs.bpf["tx_ports"]
         if monitor is None:
             self._monitor = None
             self._pair()
             with contextlib.suppress(KeyError):
-                del devices[devices.Key(_MONITOR_PORT)]
+                del targets[targets.Key(_MONITOR_PORT)]
             return
         link = links.find(Interface(monitor.interface, Role.N6))
         if any(a.link.ifindex == link.ifindex for a in self.attached.values()):
             raise AttachRefused(f"Interface {link.name} is read already.", "Choose another one for the monitor port.")
-        devices[devices.Key(_MONITOR_PORT)] = devices.Leaf(link.ifindex)
+        targets[targets.Key(_MONITOR_PORT)] = targets.Leaf(link.ifindex)
         self._monitor = monitor
         self._pair()
+
+    def _leave(self, link: links.Link) -> None:
+        """Make an interface as it was before a process that died took it."""
+        lock = links.claim(link)
+        ports = self._programs.bpf["ports"]
+        entry = ports[ports.Key(link.ifindex % len(ports))]
+        _attach(link.name, -1, _SKB if link.xdp_generic else _DRV)
+        if entry.ifindex == link.ifindex and entry.mode == _MODES[Mode.MIRROR]:
+            links.set_promiscuous(link, False)
+        self._clear_port(link.ifindex)
+        _restore_tags(lock, link)
+        links.release(lock)
 
     # -- what the programs know of a port ----------------------------------
 
@@ -198,21 +216,21 @@ class Ports:
         ports[ports.Key(ifindex % len(ports))] = port
 
     def _clear_port(self, ifindex: int) -> None:
-        ports, devices = self._programs.bpf["ports"], self._programs.bpf["tx_ports"]
+        ports, targets = self._programs.bpf["ports"], self._programs.bpf["tx_ports"]
         entry = ports[ports.Key(ifindex % len(ports))]
         if entry.ifindex != ifindex:
             return
         with contextlib.suppress(KeyError):
-            del devices[devices.Key(entry.slot)]
+            del targets[targets.Key(entry.slot)]
         ports[ports.Key(ifindex % len(ports))] = ports.Leaf()
 
     def _pair(self) -> None:
         """Tell the programs of all ports, and for the inline ones the way to their partner; without one they pass."""
-        devices = self._programs.bpf["tx_ports"]
+        targets = self._programs.bpf["tx_ports"]
         for a in self.attached.values():
             partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
             if partner is not None:
-                devices[devices.Key(partner.slot)] = devices.Leaf(partner.link.ifindex)
+                targets[targets.Key(partner.slot)] = targets.Leaf(partner.link.ifindex)
             self.set_port(
                 a.link.ifindex,
                 slot=a.slot,
@@ -220,6 +238,19 @@ class Ports:
                 instance=a.interface.instance,
                 peer=partner.slot if partner else _NO_PEER,
             )
+
+
+def _leave_tags(lock: IO[str], link: links.Link) -> bool:
+    """Let the card leave VLAN tags where a program sees them; return whether it takes them off all the same."""
+    if devices.rx_vlan(link.name):
+        links.remember(lock, _RX_VLAN)
+        return devices.set_rx_vlan(link.name, False)
+    return False
+
+
+def _restore_tags(lock: IO[str], link: links.Link) -> None:
+    if links.remembers(lock, _RX_VLAN):
+        devices.set_rx_vlan(link.name, True)
 
 
 def _attach(device: str, fd: int, flags: int) -> str:
@@ -263,5 +294,5 @@ def _put_on(interface: Interface, link: links.Link, fd: int, left: bool) -> str:
             return mode
     raise AttachRefused(
         f"Interface {link.name} takes no XDP program ({interface.xdp.value}): {why}.",
-        "Lower its MTU to 3498 or less, or try xdp mode generic.",
+        f"Lower its MTU to {devices.mtu_limit()} or less, or try xdp mode generic.",
     )
