@@ -115,10 +115,11 @@ struct control {
 	__u64 tick;	     /* number of a tick of the kernel */
 	__u64 tick_us_q20;   /* length of a tick in 2^-20 us */
 	__u64 tick_ns;	     /* the kernel's time of `tick` */
+	__u64 answers;	     /* changes when the verdict table got entries */
 	__u32 abi;	     /* of the process that made the maps: another one takes them over when it has the same */
 	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
 	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
-	__u32 pad[13];
+	__u32 pad[11];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 
@@ -263,7 +264,7 @@ struct flow {
 	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
 	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
 	__u16 epoch;
-	__u16 frags; /* fragments, 65535 at most */
+	__u16 asked; /* low half of control.answers when the verdict table was last asked about it */
 	/* third line: now and then */
 	__u32 rtt_sum_us[2];
 	__u32 rtt_n[2];
@@ -273,7 +274,7 @@ struct flow {
 		struct tcp_rare tcp_rare;
 	};
 	__u32 check; /* IPv6: a second hash of both addresses */
-	__u32 pad;
+	__u32 frags;
 };
 _Static_assert(sizeof(struct flow) == 192, "flow is ABI");
 
