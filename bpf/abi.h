@@ -13,6 +13,7 @@
 #define SNF_PORTS	 1024	   /* slots of the port table, by interface index modulo this */
 #define SNF_STATS	 16	   /* ports that can be attached at once */
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
+#define SNF_GROUPS	 8	   /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_APPS	 4096	   /* applications that can have a policy */
 #define SNF_PAYLOAD	 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
 #define SNF_HANDOFF	 3    /* payload packets of a flow that user space may see */
@@ -119,7 +120,8 @@ struct control {
 	__u32 abi;	     /* of the process that made the maps: another one takes them over when it has the same */
 	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
 	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
-	__u32 pad[11];
+	__u32 groups;	     /* 1: some sessions are of a group */
+	__u32 pad[10];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 

@@ -260,6 +260,17 @@ static __always_inline u8 ue_end_of(u8 side, u8 dir)
 	return side == SNF_UPLINK ? dir : !dir; /* uplink: the sender is the UE; direction 0 is sent by a */
 }
 
+/* The group of subscribers whose policies hold for a session. */
+static __always_inline u8 group_of(struct control *c, u32 session)
+{
+	u32 *group;
+
+	if (!c->groups || !session)
+		return 0;
+	group = session_groups.lookup(&session);
+	return group ? *group : 0;
+}
+
 /* Fill s->fresh with a flow that has seen nothing yet. */
 static __always_inline void fresh_flow(struct scratch *s, struct control *c, u32 session, u8 side)
 {
@@ -267,6 +278,7 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c, u32
 
 	__builtin_memset(f, 0, sizeof(*f));
 	f->session = session;
+	f->group = group_of(c, session);
 	f->generation = c->generation;
 	f->ue_end = ue_end_of(side, s->dir);
 	f->epoch = c->epoch;
@@ -352,6 +364,7 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 	}
 	if (session) {
 		f->session = session;
+		f->group = group_of(c, session);
 		f->flags |= bound;
 	} else if (moved) {
 		if (over_limit(s->slot, c, s->now_ns)) {

@@ -28,8 +28,13 @@ BPF_F_TABLE("hash", struct tunnel_key, struct tunnel, tunnels, MAX_TUNNELS, BPF_
 /* UE address of N6 to session; written and read as `tunnels`. */
 BPF_F_TABLE("hash", struct ue_key, u32, ues, MAX_UES, BPF_F_NO_PREALLOC);
 
-/* Policy by application number; index 0: traffic without a name. Written at a commit. */
-BPF_ARRAY(policies, struct policy, SNF_APPS);
+/* Policy by group of subscribers and, within it, application number; number 0: traffic without a name. Written at a
+ * commit. */
+BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
+
+/* Group of a session, where it is of one. Written with the session, read when a flow is bound to it. Full: the update
+ * fails and is counted in user space. */
+BPF_F_TABLE("hash", u32, u32, session_groups, MAX_GROUPED, BPF_F_NO_PREALLOC);
 
 /* The flows. Written by the packet path only; read as a whole by nf/kernel once an interval.
  * Full: the least recently used flow leaves and what was not read of it is lost. */

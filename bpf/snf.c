@@ -88,7 +88,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	st->n[SNF_C_counted_octets] += s->inner.total;
 	if (handed(f) && !(f->flags & FLOW_FINAL) && f->asked != (u16)c->answers)
 		adopt_verdict(s, c, f);
-	app = f->app;
+	app = (f->group & (SNF_GROUPS - 1)) * SNF_APPS + (f->app & (SNF_APPS - 1));
 	policy = policies.lookup(&app);
 	if (!policy)
 		return 0;

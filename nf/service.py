@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -17,14 +17,15 @@ from typing import Any
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
 from nf.errors import BadSettings, SnfError
+from nf.groups import group_of
 from nf.kernel.dataplane import DataPlane
 from nf.n4 import N4Listener
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.records import Columns
-from nf.sessions import BindingStore
-from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, diff
+from nf.sessions import BindingStore, PutTunnel, PutUe, TableChange
+from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, SubscriberGroup, diff
 from nf.tables import apply_changes
 
 __all__ = ["Service"]
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 _Undo = Callable[[], object]
+_Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
 
 
 class _PublisherSink:
@@ -95,8 +97,8 @@ class Service:
             "monitor": self._apply_monitor,
         }
         changed = diff(old, new)
-        if "applications" in changed and "policies" not in changed:
-            changed = {**changed, "policies": (old.policies, new.policies)}
+        if changed.keys() & {"applications", "policies", "groups"}:
+            changed = {**changed, "policies": ((old.policies, old.groups), (new.policies, new.groups))}
         with ExitStack() as undo:
             for part, step in steps.items():
                 if part in changed:
@@ -136,17 +138,34 @@ class Service:
         self.pipeline.pseudonymiser = Pseudonymiser(new.key, new.epoch) if new.key else self._random
         return [lambda: setattr(self.pipeline, "pseudonymiser", before)]
 
-    def _apply_policies(self, old: tuple[Policy, ...], new: tuple[Policy, ...]) -> Sequence[_Undo]:
-        for policy in new:
+    def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[_Undo]:
+        for policy in new[0]:
             if policy.application and not self.pipeline.signatures.number(policy.application):
                 raise BadSettings(
                     f"No application is named {policy.application}.",
                     f"/snf-policies:policies/policy[name='{policy.name}']/application",
                     "Add it under applications, or use a name of the signature file.",
                 )
-        with self._pipeline_lock:
-            self.pipeline.set_policies(new)
-        return [lambda: self.pipeline.set_policies(old)]
+        self._use_policies(*new)
+        return [lambda: self._use_policies(*old)]
+
+    def _use_policies(self, policies: tuple[Policy, ...], groups: tuple[SubscriberGroup, ...]) -> None:
+        with self._pipeline_lock, self._tables:
+            regroup = groups != self.pipeline.groups
+            self.pipeline.set_policies(policies, groups)
+            if regroup:
+                self._put_groups(self.store.numbers())
+                self.plane.new_generation()
+
+    def _put_groups(self, numbers: Iterable[int]) -> None:
+        found = ((number, self.store.by_index(number)) for number in numbers)
+        self.plane.put_groups({n: group_of(b.whole, self.pipeline.groups) for n, b in found if b is not None})
+
+    def _change_tables(self, changes: Sequence[TableChange]) -> None:
+        """Write changes of bindings; the group of a session first, for the flows that are bound to it from now on."""
+        if self.pipeline.groups:
+            self._put_groups({change.index for change in changes if isinstance(change, PutTunnel | PutUe)})
+        apply_changes(self.plane, changes)
 
     def _apply_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> Sequence[_Undo]:
         self._configure_sessions(old, new)
@@ -154,7 +173,7 @@ class Service:
 
     def _configure_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> None:
         with self._tables:
-            apply_changes(self.plane, self.store.configure(old, new, time.time()))
+            self._change_tables(self.store.configure(old, new, time.time()))
 
     def _apply_export(self, old: Any, new: Any) -> Sequence[_Undo]:
         self.publisher.reconfigure(new)
@@ -220,7 +239,7 @@ class Service:
     def _on_events(self, events: list[SessionEvent]) -> None:
         with self._tables:
             for event in events:
-                apply_changes(self.plane, self.store.apply(event))
+                self._change_tables(self.store.apply(event))
 
     # -- running -----------------------------------------------------------
 
@@ -236,7 +255,9 @@ class Service:
                         continue
                     self.pipeline.sweep(now)
                 with self._tables:
-                    apply_changes(self.plane, self.store.expire(now))
+                    self._change_tables(self.store.expire(now))
+                    self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
+                    self.store.freed.clear()
                 self.publisher.inspected(self.plane.read_counters()["octets"])
             except Exception:
                 # One bad interval must not end the function; the next one starts from the same maps.

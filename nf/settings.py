@@ -24,6 +24,7 @@ __all__ = [
     "Role",
     "Settings",
     "StaticSession",
+    "SubscriberGroup",
     "XdpMode",
     "diff",
 ]
@@ -93,15 +94,31 @@ class StaticSession:
         return f"StaticSession({self.name!r})"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class SubscriberGroup:
+    """Subscribers with policies of their own: by data network, by the beginning of the IMSI, or by both."""
+
+    name: str
+    dnns: tuple[str, ...] = ()
+    imsi_prefixes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SubscriberGroup({self.name!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What to do with the traffic of one application, or of a class; an application's own policy wins."""
+    """What to do with the traffic of one application, or of a class; an application's own policy wins.
+
+    One for a group of subscribers wins over those for all.
+    """
 
     name: str
     action: Action
     application: str = ""
     app_class: str = ""
     snap_length: int = 0  # truncate: bytes kept of each packet
+    group: str = ""  # of subscribers; empty: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +190,7 @@ class Settings:
     nf_id: str = "snf"
     interfaces: tuple[Interface, ...] = ()
     sessions: tuple[StaticSession, ...] = ()
+    groups: tuple[SubscriberGroup, ...] = ()
     policies: tuple[Policy, ...] = ()
     monitor: Monitor | None = None
     applications: tuple[Application, ...] = ()

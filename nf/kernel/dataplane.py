@@ -15,7 +15,7 @@ import mmap
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bp
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
+_GROUPS = 8  # SNF_GROUPS of abi.h
 _WHOLE = 0xFFFF  # snap length: no packet is longer
 _KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
 _READER = 32  # of FLOW_READER in abi.h: the first of its three values
@@ -96,7 +97,10 @@ class DataPlane:
         self.counters = source.counters()
         self._fds = {
             name: self._bpf[name].map_fd
-            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths", "earlies", "details")
+            for name in (
+                *("flows", "tunnels", "ues", "verdicts", "policies"),
+                *("ports", "paths", "earlies", "details", "session_groups"),
+            )
         }
         self._types = {
             "event": np.dtype(self._bpf["event_type"].Leaf),
@@ -161,6 +165,8 @@ class DataPlane:
             keys, values = syscall.read_map(self._fds[name], key, value)
             used.append(int(values["session"].max(initial=0)))
             syscall.delete_batch(self._fds[name], keys)
+        grouped = syscall.read_map(self._fds["session_groups"], np.dtype(np.uint32), np.dtype(np.uint32), 4096)[0]
+        syscall.delete_batch(self._fds["session_groups"], grouped)
         self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
@@ -345,20 +351,39 @@ class DataPlane:
         policies: Mapping[int, tuple[Action, int]],
         coarse: Collection[int] = (),
         detailed: Collection[int] = (),
+        groups: Sequence[Mapping[int, tuple[Action, int]]] = (),
     ) -> None:
         """Write (action, snap length) by application number; all others are inspected.
+
+        *groups* are the same for groups 1, 2 and so on of subscribers (`put_groups`), *policies* for the rest.
 
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
         Flows of *detailed* ones keep a ``struct detail``.
         """
-        values = np.zeros(len(self._bpf["policies"]), self._types["policy"])
+        values = np.zeros((_GROUPS, len(self._bpf["policies"]) // _GROUPS), self._types["policy"])
         values["keep"], values["snap_length"] = _KEEP_FINE, _WHOLE
-        values["keep"][list(coarse)] = 0
-        values["keep"][list(detailed)] |= _KEEP_DETAIL
-        for app, (action, snap) in policies.items():
-            values["action"][app] = _ACTIONS[action]
-            values["snap_length"][app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
-        syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
+        values["keep"][:, list(coarse)] = 0
+        values["keep"][:, list(detailed)] |= _KEEP_DETAIL
+        for group, table in enumerate((policies, *groups)):
+            for app, (action, snap) in table.items():
+                values["action"][group, app] = _ACTIONS[action]
+                values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
+        syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
+
+    def put_groups(self, groups: Mapping[int, int]) -> None:
+        """Write the group of each session, by number; 0: none.
+
+        It holds for the flows that are bound to the session from now on; a new generation binds all anew.
+        """
+        numbers = np.array(list(groups), np.uint32)
+        values = np.array(list(groups.values()), np.uint32)
+        some = values > 0
+        if some.any():
+            self._control["groups"] = 1
+            done = syscall.update_batch(self._fds["session_groups"], numbers[some], values[some])
+            self.refused_entries += int(some.sum()) - done
+        if self._control["groups"][0]:
+            syscall.delete_batch(self._fds["session_groups"], numbers[~some])
 
     def put_verdicts(
         self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]

@@ -83,6 +83,7 @@ def flags(limits: Limits, *, replay: bool, flows: int = 0) -> list[str]:
         "MAX_FLOWS": flows or limits.flows,
         "MAX_VERDICTS": min(max(1024, limits.flows // 2), MOST_VERDICTS),
         "MAX_DETAILS": max(1024, limits.flows // MEDIA_SHARE),
+        "MAX_GROUPED": limits.sessions,
         "MAX_TUNNELS": limits.sessions * 3,
         "MAX_UES": limits.sessions * 4,
         "EVENT_PAGES": EVENT_RING_BYTES // pages,

@@ -198,7 +198,7 @@ def update_batch(fd: int, keys: NDArray[Any], values: NDArray[Any]) -> int:
     return int(attr.count)
 
 
-def delete_batch(fd: int, keys: NDArray[np.void]) -> int:
+def delete_batch(fd: int, keys: NDArray[Any]) -> int:
     """Delete the entries that exist; return how many there were."""
     keys = np.ascontiguousarray(keys)
     done = 0

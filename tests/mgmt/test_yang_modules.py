@@ -109,7 +109,7 @@ class TestExamples:
             default = getattr(Settings(), part) or Monitor("")
             same = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) == getattr(default, f.name)]
             assert same == [], part
-        for part in ("interfaces", "sessions", "policies", "applications"):
+        for part in ("interfaces", "sessions", "groups", "policies", "applications"):
             entries = getattr(settings, part)
             for f in dataclasses.fields(entries[0]):
                 if f.default is not dataclasses.MISSING:
@@ -338,6 +338,16 @@ RULES = [
         application("<name>a</name><class>unknown</class>"),
         ("operation-failed", "class-is-known", "/snf-applications:applications/application[name='a']/class"),
         id="the class of an application is known",
+    ),
+    pytest.param(
+        policies(POLICY.format("a", "x") + "<subscriber-group>b</subscriber-group>"),
+        ("operation-failed", "group-is-known", f"{P}[name='a']/subscriber-group"),
+        id="a policy is for a group that exists",
+    ),
+    pytest.param(
+        policies().replace("></", "><subscriber-group><name>a</name></subscriber-group></"),
+        ("operation-failed", "group-without-members", "/snf-policies:policies/subscriber-group[name='a']"),
+        id="a group says who is in it",
     ),
     pytest.param(
         interfaces(interface("a", "<role>n3</role>")) + MONITOR_A,
