@@ -88,7 +88,7 @@ class Pipeline:
         self._last_s: float | None = None
         self.set_policies(())
         if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
-            self._deltas.begin(plane.read_flows()[1])
+            self._deltas.begin(plane.read_flows()[1].copy())
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
     # -- configuration -----------------------------------------------------

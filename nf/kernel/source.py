@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from nf.apps.signatures import FILE
 from nf.settings import Limits
 
 __all__ = ["BPF_DIR", "Counter", "abi", "captured_stderr", "counters", "flags", "last_line", "text", "use_shim"]
@@ -50,9 +51,9 @@ def counters() -> tuple[Counter, ...]:
 
 
 def abi(limits: Limits, *, replay: bool) -> int:
-    """Return a number that changes with every struct and map of the programs, and with the sizes of the site."""
-    both = "".join((BPF_DIR / name).read_text() for name in ("abi.h", "maps.h"))
-    return zlib.crc32((both + repr(flags(limits, replay=replay))).encode())
+    """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
+    files = "".join(path.read_text() for path in (BPF_DIR / "abi.h", BPF_DIR / "maps.h", FILE))
+    return zlib.crc32((files + repr(flags(limits, replay=replay))).encode())
 
 
 def text(name: str = "snf.c") -> str:

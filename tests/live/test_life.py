@@ -30,18 +30,26 @@ UPF, UE, SERVER, TEID = "192.0.2.2", "10.45.0.1", "198.51.100.7", 0x100
 SESSION = StaticSession("one", imsi="001010000000001", ue_ipv4=UE, dnn="internet", uplink=((UPF, TEID),))
 QUIET = Export(endpoint="ipc:///tmp/snf-life.sock")
 BUMP = Settings(interfaces=(N3, N6), sessions=(SESSION,), limits=SMALL, export=QUIET)
+APP = 5  # any number of the signature file
 MAC = "02:00:00:00:00:01"
 
 CHILD = """
 import sys
+import time
+import numpy as np
 from lab.net import child_of_the_lab
 child_of_the_lab(sys.argv[1])
 from nf.service import Service
 from nf.settings import Settings
-from tests.live.test_life import BUMP
+from tests.live.test_life import APP, BUMP
 with Service() as service:
     service.apply(Settings(), BUMP)
     print("ready", flush=True)
+    while not len(numbers := service.plane.read_flows()[1]["number"]):
+        time.sleep(0.01)
+    keys = service.plane.read_flows()[0]
+    service.plane.put_verdicts(keys, numbers, np.array([APP], np.uint16), np.ones(1, np.bool_))
+    print("named", flush=True)
     service.run()
 """
 
@@ -117,21 +125,22 @@ class TestKill:
     """A process that is killed leaves packets passing; the next one finds its maps, counters and flows."""
 
     @pytest.fixture
-    def killed(self, bump) -> Iterator[dict[str, int]]:
+    def killed(self, bump) -> dict[str, int]:
         """Start a function in a process of its own, and kill it under load."""
         words = [sys.executable, "-c", CHILD, bump.path]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
             with bump.load(uplink()):
-                wait_until(lambda: bump.seen() > 50_000, "frames pass")
+                assert child.stdout.readline() == "named\n"
+                passed = bump.seen()
+                wait_until(lambda: bump.seen() > passed + 50_000, "frames pass")
                 os.kill(child.pid, signal.SIGKILL)
                 child.wait()
                 at_death = bump.seen()
                 wait_until(lambda: bump.seen() > at_death + 50_000, "frames pass without a process")
         assert bump.seen() == bump.sent()
-        yield xdp()
-        DataPlane(SMALL).close()
+        return xdp()
 
     def test_counters_and_flows_go_on(self, bump, killed):
         passed = bump.sent()
@@ -149,6 +158,9 @@ class TestKill:
             assert counts(plane)["frames"] == bump.sent() == bump.seen()
             assert later["number"] == flow["number"] == 1
             assert later["packets"].sum() == bump.sent()
+            (records,) = service.pipeline.sweep(time.time())
+            assert records.columns["app"] == [service.pipeline.signatures.names[APP]]
+            assert records.columns["ul_packets"].tolist() == [bump.sent() - passed]
             binding = service.store.by_index(int(later["session"]))
             assert binding is not None
             assert binding.whole.identity.imsi == SESSION.imsi
@@ -169,13 +181,17 @@ class TestKill:
             assert set(xdp()) == {"source", "sink", "n3"}
 
     def test_other_limits_begin_anew_and_say_so(self, bump, killed, caplog):
-        with Service() as service:
-            service.apply(Settings(), replace(BUMP, limits=Limits(flows=8192, sessions=256)))
+        plane = DataPlane(Limits(flows=8192, sessions=256))
+        try:
+            assert not plane.taken_over
+            plane.attach(N3)
+            plane.attach(N6)
+            bump.send(uplink(), 64)
 
-            assert not service.plane.taken_over
-            assert counts(service.plane)["frames"] == 0
-            assert "n3" in caplog.text
-            assert "begin anew" in caplog.text
+            assert counts(plane)["frames"] == 64
+            assert {"n3" in line for line in caplog.messages if "begin anew" in line} == {True, False}
+        finally:
+            plane.close()
 
 
 class TestEnd:

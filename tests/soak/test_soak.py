@@ -14,7 +14,7 @@ from tests.live.test_life import BUMP, SESSION, UPF, uplink
 from tests.live.wire import N3, N6, wire
 
 INLINE_S, CHANGES = 60, 20
-FLOOD_S = 80
+FLOOD_S = 200  # the books of user space are full after 70 s
 FLAT_BYTES = 32 << 20  # a table of numpy columns is copied once when it grows
 
 
@@ -48,7 +48,7 @@ class TestInline:
 class TestFlood:
     """Unknown TEIDs and echoes at full rate: known subscribers exact, memory flat, events at the limit."""
 
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(600)
     def test_known_subscribers_are_exact_and_memory_stays_flat(self):
         seen = flood(FLOOD_S)
 
