@@ -10,13 +10,15 @@
 #ifndef SNF_ABI_H
 #define SNF_ABI_H
 
-#define SNF_PORTS	 1024	   /* slots of the port table, by interface index modulo this */
-#define SNF_STATS	 16	   /* ports that can be attached at once */
+#define SNF_PORTS   1024 /* slots of the port table, by interface index modulo this */
+#define SNF_STATS   16	 /* ports that can be attached at once */
+#define SNF_APPS    4096 /* applications that can have a policy */
+#define SNF_GROUPS  8	 /* groups of subscribers with policies of their own; 0: all others */
+#define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
+#define SNF_NAME    64	 /* longest host name that the kernel reads */
+#define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
+
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
-#define SNF_GROUPS	 8	   /* groups of subscribers with policies of their own; 0: all others */
-#define SNF_APPS	 4096	   /* applications that can have a policy */
-#define SNF_PAYLOAD	 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
-#define SNF_HANDOFF	 3    /* payload packets of a flow that user space may see */
 
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
 enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
@@ -71,6 +73,14 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
+	X(sni_named, "flows named by the server name of their ClientHello, in the kernel")                             \
+	X(sni_unlisted, "of these: by a name that no application has")                                                 \
+	X(sni_handed_off, "ClientHellos for user space: split, or without a plain name")                               \
+	X(dns_read, "DNS responses read in the kernel")                                                                \
+	X(dns_learned, "addresses learned from them")                                                                  \
+	X(dns_handed_off, "DNS responses that user space reads")                                                       \
+	X(answer_used, "flows named by a DNS answer, in the kernel")                                                   \
+	X(name_ring_full, "names that found the ring full; the payload goes to user space instead")                    \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
 	X(event_ring_full, "flow events that found the ring full; a flow is told again with its next packet")          \
 	X(chunks, "request-answer pairs told to user space")                                                           \
@@ -121,7 +131,8 @@ struct control {
 	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
 	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
 	__u32 groups;	     /* 1: some sessions are of a group */
-	__u32 pad[10];
+	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
+	__u32 pad[9];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 
@@ -363,9 +374,26 @@ struct flow_event {
 	__u64 old_bytes[2];
 	__u32 old_packets[2];
 	__u32 old_session;
-	__u8 pad1[44];
+	__u16 app; /* a DNS answer named it, */
+	__u8 pad1[2];
+	__u64 name; /* by the name of this hash (struct named) */
+	__u8 pad2[32];
 };
 _Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
+
+/* The kernel named a flow, or read a DNS response in it. */
+struct named {
+	__u64 number; /* of the flow */
+	__u64 hash;   /* of the name, FNV-1a from its last byte to its first */
+	__u16 app;    /* 0: no suffix of the name belongs to one */
+	__u8 basis;   /* enum snf_basis */
+	__u8 length;
+	__u32 pad;
+	__u8 name[SNF_NAME];
+};
+_Static_assert(sizeof(struct named) == 88, "named is ABI");
+
+enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* as nf/apps/basis.py */
 
 /* The start of a payload packet of a flow that has no name yet. */
 struct payload {

@@ -4,7 +4,7 @@
 #ifndef SNF_VERDICT_H
 #define SNF_VERDICT_H
 
-#include "maps.h"
+#include "parse.h"
 
 #ifdef XDP_FRAGS /* the kernel takes frames of several buffers; all headers are in the first */
 static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; bcc 0.24 has no name for it */

@@ -25,6 +25,7 @@ from nf.kernel import source, syscall
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import Program, Programs
 from nf.kernel.ring import Ring
+from nf.kernel.suffixes import suffix_table
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 
 __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
@@ -99,7 +100,7 @@ class DataPlane:
             name: self._bpf[name].map_fd
             for name in (
                 *("flows", "tunnels", "ues", "verdicts", "policies"),
-                *("ports", "paths", "earlies", "details", "session_groups"),
+                *("ports", "paths", "earlies", "details", "session_groups", "suffixes", "answers"),
             )
         }
         self._types = {
@@ -116,6 +117,7 @@ class DataPlane:
             "path": np.dtype(self._bpf["paths"].Leaf),
             "detail": np.dtype(self._bpf["details"].Leaf),
             "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
+            "named": np.dtype(self._bpf["named_type"].Leaf),
             "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
@@ -127,6 +129,8 @@ class DataPlane:
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
+        self._names = Ring(self._bpf["names"].map_fd, source.NAME_RING_BYTES, self._types["named"])
+        self._suffixes = np.zeros(0, np.uint64)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
@@ -134,8 +138,8 @@ class DataPlane:
         self._ports = Ports(self._programs, self.instance_number)
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
-        self._load("snf_handoff", tail=0)
-        self._load("snf_monitor", tail=3)
+        for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")):
+            self._load(name, tail=slot)
         if self.taken_over:
             self._take_over()
         else:
@@ -167,6 +171,7 @@ class DataPlane:
             syscall.delete_batch(self._fds[name], keys)
         grouped = syscall.read_map(self._fds["session_groups"], np.dtype(np.uint32), np.dtype(np.uint32), 4096)[0]
         syscall.delete_batch(self._fds["session_groups"], grouped)
+        self._suffixes = syscall.read_map(self._fds["suffixes"], np.dtype(np.uint64), np.dtype(np.uint16), 16_384)[0]
         self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
@@ -385,6 +390,22 @@ class DataPlane:
         if self._control["groups"][0]:
             syscall.delete_batch(self._fds["session_groups"], numbers[~some])
 
+    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
+        """Let the programs name flows by these domain suffixes; names under *ask* are left to user space."""
+        hashes, values = suffix_table(apps, ask)
+        syscall.update_batch(self._fds["suffixes"], hashes, values)
+        syscall.delete_batch(self._fds["suffixes"], np.setdiff1d(self._suffixes, hashes))
+        self._suffixes = hashes
+
+    @property
+    def economy(self) -> bool:
+        """Whether DNS is read in the kernel, and QUIC flows that an answer names hand nothing over."""
+        return bool(self._control["economy"][0])
+
+    @economy.setter
+    def economy(self, on: bool) -> None:
+        self._control["economy"] = on
+
     def put_verdicts(
         self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
     ) -> None:
@@ -421,6 +442,10 @@ class DataPlane:
     def read_payloads(self) -> NDArray[np.void]:
         """Return the payload records since the last call (``struct payload``)."""
         return self._payloads.read()
+
+    def read_names(self) -> NDArray[np.void]:
+        """Return what the programs named since the last call (``struct named``)."""
+        return self._names.read()
 
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
@@ -469,6 +494,7 @@ class DataPlane:
         self._events.close()
         self._payloads.close()
         self._chunks.close()
+        self._names.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._programs.close()
