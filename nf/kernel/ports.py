@@ -48,6 +48,7 @@ class Attached:
     slot: int
     lock: IO[str]
     rx_vlan: bool = False  # the card takes VLAN tags off, and its driver does not let it be switched off
+    heir_of: int = _NO_PEER  # where a process before sent its packets, until the partner is attached as well
     mtu_limit: int = 0  # above it frames do not fit what the program reads; 0: frames of several buffers are read
 
 
@@ -92,7 +93,9 @@ class Ports:
             raise
         number = objects.program_info(program.fd).id
         limit = 0 if self._programs.frags else devices.mtu_limit()
-        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, limit)
+        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit)
+        if known and known.mode == _MODES[Mode.INLINE]:
+            attached.heir_of = known.peer
         self.attached[interface.name] = attached
         self._pair()
         return attached
@@ -143,6 +146,9 @@ class Ports:
 
     def release_left_behind(self) -> None:
         """Take the programs of the process before off the interfaces that are not configured any more."""
+        for attached in self.attached.values():
+            attached.heir_of = _NO_PEER
+        self._pair()
         mine = {a.link.ifindex for a in self.attached.values()}
         control = objects.map_info(self._programs.bpf["control"].map_fd).id
         for link in links.links():
@@ -236,7 +242,7 @@ class Ports:
                 slot=a.slot,
                 mode=a.interface.mode,
                 instance=a.interface.instance,
-                peer=partner.slot if partner else _NO_PEER,
+                peer=partner.slot if partner else a.heir_of,
             )
 
 
