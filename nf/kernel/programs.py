@@ -82,9 +82,11 @@ class Programs:
             self._forget()
             self.bpf.cleanup()
             self.bpf = self._compile(small=False)
-        for name, fd in self._adopted.items():
-            self.bpf[name].map_fd = fd
         self.taken_over = bool(self._adopted)
+        for name, fd in self._adopted.items():  # bcc closes its descriptors at the end, and shall close these
+            os.dup2(fd, self.bpf[name].map_fd)
+            os.close(fd)
+        self._adopted = {}
 
     # -- maps --------------------------------------------------------------
 
