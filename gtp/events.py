@@ -71,7 +71,7 @@ class Session:
     """
 
     key: str
-    source: str  # pfcp, netconf, ...
+    source: str  # pfcp, gtp-c, radius, netconf
     identity: Identity = Identity()
     ue_ipv4: str = ""
     ue_ipv6: str = ""  # an address, or a prefix as "2001:db8:1::/64"

@@ -1,7 +1,7 @@
 """Signalling from a mirrored interface (N4, S11, S5/S8, Gn): a packet socket, reassembly, the trackers.
 
 The socket has a classic BPF filter, so that a port that carries other traffic as well costs nothing:
-the UDP ports of `gtp.signalling` and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
+the UDP ports of `nf.signalling` and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
 made in the network namespace of the caller. An interface that goes down and comes back is read on.
 """
 
@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 from gtp.events import SessionEvent
 from gtp.ip import UdpReader
-from gtp.signalling import PORTS, Signalling
 from nf.errors import AttachRefused
+from nf.signalling import PORTS, Signalling
 
 __all__ = ["N4Listener"]
 
