@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from gtp.codec import CodecError
 from gtp.events import EndReason, Identity, SessionEvent, Side, Tunnel
 from gtp.gtpc.contexts import Contexts, Ends, Leg, Name, Pdn
-from gtp.gtpc.transactions import Endpoint, RestartCounters, Transactions
 from gtp.gtpc.v2 import ACCEPTED, Bearer, Body, FTeid, Header, Kind, messages, read_body
+from gtp.transactions import Endpoint, RestartCounters, Transactions
 
 __all__ = ["GtpV2Tracker"]
 
@@ -48,6 +48,7 @@ class _Request:
     body: Body
     src: Endpoint
     dst: Endpoint
+    leg: Leg | None = None  # whose session it asks to delete, or accepts to
 
 
 class GtpV2Tracker:
@@ -83,10 +84,26 @@ class GtpV2Tracker:
     def _message(self, said: _Request, mark: int, at_s: float) -> list[SessionEvent]:
         header, events = said.header, self._recovered(said.src[0], said.body, at_s)
         if header.kind in _REQUESTS:
-            self._transactions.ask(said.src, said.dst, header.sequence, header.kind, said, mark, at_s)
-            return events
-        request = self._transactions.answer(said.src, said.dst, header.sequence, header.kind - 1, at_s)
+            return events + self._asked(said, mark, at_s)
+        if header.kind == Kind.DELETE_SESSION_REQUEST + 1 and said.body.cause in ACCEPTED:
+            said.leg = self._contexts.find(said.dst[0], header.teid, said.src[0])
+        request = self._transactions.answer(said.src, said.dst, header.sequence, header.kind - 1, said, at_s)
         return events if request is None else events + self._answered(request, said, at_s)
+
+    def _asked(self, said: _Request, mark: int, at_s: float) -> list[SessionEvent]:
+        names = said.src, said.dst, said.header.sequence, said.header.kind
+        if said.header.kind == Kind.DELETE_SESSION_REQUEST:
+            said.leg = self._contexts.find(said.dst[0], said.header.teid, said.src[0])
+        if not self._transactions.ask(*names, said, mark, at_s):
+            return []
+        events: list[SessionEvent] = []
+        for half in self._transactions.halves():  # who asked has let go of the session all the same
+            if half.leg is None or not half.leg.pdns or (half.header.kind not in _REQUESTS and len(half.leg.pdns) > 1):
+                continue  # a response does not say which connection it was
+            self.counters["gtpv2_deletion_half_seen"] += 1
+            events += self._deleted(half.leg, half.body, at_s)
+        early = self._transactions.early(*names, at_s)
+        return events if early is None else events + self._answered(said, early, at_s)
 
     def _recovered(self, peer: str, body: Body, at_s: float) -> list[SessionEvent]:
         """A newer restart counter: the peer has lost all its contexts (TS 23.007, clauses 14 to 17a)."""

@@ -337,3 +337,40 @@ class TestBadInput:
         talk.ask(build.establishment_request(1, PLAN), at_s=0.0)
         talk.ask(build.heartbeat_request(2, 1), at_s=61.0)
         assert talk.tracker.counters["pfcp_unanswered"] == 1
+
+
+class TestMirror:
+    """A mirror brings the directions by ways of their own, and may lose a message that arrived."""
+
+    def test_a_response_that_comes_before_its_request(self, talk):
+        assert talk.answer(build.establishment_response(1, 11, UPF[0], 22), 1.0) == []
+        (event,) = talk.ask(build.establishment_request(1, PLAN), 1.002)
+        assert isinstance(event, SessionUp)
+        assert talk.tracker.counters["pfcp_reordered"] == 1
+        assert talk.ask(build.establishment_request(1, PLAN), 1.1) == [], "a retransmission"
+
+    def test_an_old_response_is_none_to_a_new_request(self, talk):
+        talk.answer(build.establishment_response(1, 11, UPF[0], 22), 1.0)
+        assert talk.ask(build.establishment_request(1, PLAN), 2.0) == []
+
+    def test_a_deletion_of_which_only_the_request_was_seen(self, talk):
+        talk.up()
+        talk.ask(build.deletion_request(7, 22), 2.0)
+        assert talk.ask(build.heartbeat_request(8, 1), 50.0) == [], "it may still be answered"
+        (event,) = talk.ask(build.heartbeat_request(9, 1), 63.0)
+        assert (type(event), event.reason) == (SessionDown, EndReason.DELETED)
+        assert talk.tracker.counters["pfcp_deletion_half_seen"] == 1
+
+    def test_a_deletion_of_which_only_the_response_was_seen(self, talk):
+        talk.up()
+        assert talk.answer(build.deletion_response(7, 11), 2.0) == []
+        (event,) = talk.ask(build.heartbeat_request(8, 1), 3.0)
+        assert isinstance(event, SessionDown)
+
+    def test_it_does_not_end_who_has_the_name_since(self, talk):
+        talk.up()
+        talk.ask(build.deletion_request(7, 22), 2.0)
+        talk.sequence = 7
+        talk.up(replace(PLAN, identity=Identity(imsi=OTHER)), at_s=3.0)
+        assert talk.ask(build.heartbeat_request(9, 1), 70.0) == []
+        assert len(talk.tracker) == 1
