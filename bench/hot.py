@@ -72,7 +72,7 @@ def _figures(plane: DataPlane, empty_fd: int) -> list[Figure]:
     cases: dict[str, list[float]] = {"empty": []}
     for _ in range(ROUNDS):
         for action in (Action.INSPECT, Action.COUNT, Action.SUPPRESS):
-            plane.set_policies({APP: (action, 0)})
+            plane.set_policies({APP: (action, 0)}, [APP])
             for kind, packet in frames.items():
                 cases["empty"].append(run_empty())
                 cases.setdefault(f"{kind} {action.value}", []).append(timer(fd, packet)())

@@ -39,18 +39,15 @@ enum parse_result { PARSE_OK, PARSE_TRUNCATED, PARSE_MALFORMED, PARSE_TOO_LONG, 
  * the ways through a loop that stores it here are one state at the next turn and not many. */
 #define KEEP(x) (*(volatile __typeof__(x) *)&(x))
 
+/* Headers lie at any offset; x86 and arm64 load from any. */
 static __always_inline u16 load16(const void *p)
 {
-	const u8 *b = p;
-
-	return (u16)b[0] << 8 | b[1];
+	return bpf_ntohs(*(const u16 *)p);
 }
 
 static __always_inline u32 load32(const void *p)
 {
-	const u8 *b = p;
-
-	return (u32)b[0] << 24 | (u32)b[1] << 16 | (u32)b[2] << 8 | b[3];
+	return bpf_ntohl(*(const u32 *)p);
 }
 
 /* Return the ethertype behind the VLAN tags and set *off; 0 with *why set when there is none. */

@@ -96,7 +96,8 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 		st->n[SNF_C_copy]++;
 		return 0;
 	}
-	f->owner |= s->role << 2 * d;
+	if (!owner)
+		f->owner |= s->role << 2 * d;
 	st->n[SNF_C_counted]++;
 	st->n[SNF_C_counted_octets] += s->inner.total;
 	if (handed(f) && !(f->flags & FLOW_FINAL))

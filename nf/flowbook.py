@@ -196,8 +196,6 @@ class FlowBook:
         row = self._row(number)
         return "" if row is None else str(self._names.values[row["name"]])
 
-    # -- one flow ----------------------------------------------------------
-
     def _row(self, number: int) -> Any:
         row = int(self.at(np.array([number], np.uint64))[0])
         return None if row < 0 else self.rows[row]
@@ -212,6 +210,36 @@ class FlowBook:
         if row is None:
             return "", ""
         return address_text(row["address_a"].tobytes()), address_text(row["address_b"].tobytes())
+
+    # -- columns of flows --------------------------------------------------
+
+    def tunnels(self, numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Return (n, 2) each: number of the endpoints (0: no tunnel) and TEID, the latest of each direction."""
+        rows = self.at(numbers)
+        if not len(self.rows):
+            return np.zeros((len(numbers), 2), np.uint32), np.zeros((len(numbers), 2), np.uint32)
+        known = (rows >= 0)[:, None]
+        outer, teid = self.rows["outer"][rows], self.rows["teid"][rows]
+        return np.where(known, outer, 0).astype(np.uint32), np.where(known, teid, 0).astype(np.uint32)
+
+    def receiver(self, outer: int) -> str:
+        """Return the receiving address of endpoints by their number, "" for 0."""
+        return address_text(self._outers.values[outer][16:]) if outer else ""
+
+    def addresses(self, numbers: NDArray[np.uint64], end: NDArray[np.integer[Any]]) -> NDArray[np.void]:
+        """Return the 16 bytes of one end's address (0: a, 1: b) of each flow; zeros where it is not known."""
+        rows = self.at(numbers)
+        if not len(self.rows):
+            return np.zeros(len(numbers), "V16")
+        a, b = (np.ascontiguousarray(self.rows[n][rows]).view("V16").ravel() for n in ("address_a", "address_b"))
+        return np.where(rows >= 0, np.where(end == 0, a, b), np.zeros((), "V16"))
+
+    @staticmethod
+    def text(address: np.void) -> str:
+        """Return the text of an address of `addresses`."""
+        return address_text(address.tobytes())
+
+    # -- one flow ----------------------------------------------------------
 
     def _tunnels(self, number: int, direction: int) -> Iterator[tuple[int, int, tuple[str, str]]]:
         """Yield (TEID, QFI, endpoints) of one direction of a flow, in the order they were seen."""

@@ -10,6 +10,7 @@ on frames that it is given, at the times it is given.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import mmap
 import secrets
@@ -46,6 +47,7 @@ def address_bytes(text: str) -> bytes:
     return (b"\0" * 10 + b"\xff\xff" + ip.packed) if ip.version == 4 else ip.packed
 
 
+@functools.lru_cache(maxsize=65_536)
 def address_text(raw: bytes) -> str:
     """Return the canonical text of the 16 bytes of abi.h."""
     ip = ipaddress.IPv6Address(raw)

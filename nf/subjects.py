@@ -1,0 +1,104 @@
+"""Whose each flow is: the session that the kernel found, one that signalling told since, or a name for the unknown.
+
+A flow without a session is known by the tunnel that it came in, or on N6 by its UE address. Each
+tunnel is asked about once an interval, however many flows it carries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.flowbook import FlowBook
+from nf.flows import FlowBatch
+from nf.privacy import Pseudonymiser
+from nf.sessions import BindingStore, is_of_ue
+from nf.sessions.store import Binding
+from nf.subscribers import SubscriberNames
+
+__all__ = ["subjects"]
+
+_UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
+_FIRST_B = 8  # FLOW_FIRST_B of abi.h
+
+
+def subjects(
+    batch: FlowBatch,
+    flows: NDArray[np.void],
+    book: FlowBook,
+    store: BindingStore,
+    pseudonymiser: Pseudonymiser,
+    now_s: float,
+) -> tuple[NDArray[np.int64], SubscriberNames]:
+    """Return for each flow a dense number of who it belongs to, and the columns that say who that is.
+
+    *flows* (``struct flow``) has the rows of *batch*.
+    """
+    session = batch.session.copy()
+    nobody = np.flatnonzero(session == 0)
+    tunnels = _Tunnels(book, batch.flow_id[nobody])
+    session[nobody] = tunnels.late_sessions(store, now_s)
+    sessions, subject = np.unique(session, return_inverse=True)
+    names = SubscriberNames()
+    for index in sessions.tolist():
+        binding = store.by_index(index) if index else None
+        names.subscriber.append(store.subscriber(index, pseudonymiser))
+        names.identity_source.append(binding.whole.source if binding else "none")
+        names.dnn.append(binding.whole.dnn if binding else "")
+    still = session[nobody] == 0
+    of_unknown, unknown = tunnels.names(flows[nobody], still)
+    subject[nobody[still]] = len(sessions) + of_unknown
+    names.subscriber.extend(unknown)
+    names.identity_source.extend(["none"] * len(unknown))
+    names.dnn.extend([""] * len(unknown))
+    return subject.astype(np.int64), names
+
+
+class _Tunnels:
+    """The tunnels of some flows, each direction's latest, as numbers of distinct (endpoints, TEID)."""
+
+    def __init__(self, book: FlowBook, numbers: NDArray[np.uint64]) -> None:
+        self._book, self._numbers = book, numbers
+        outer, teid = book.tunnels(numbers)
+        which = outer.astype(np.uint64) << np.uint64(32) | teid
+        distinct, at = np.unique(which, return_inverse=True)
+        self._of_flow = at.reshape(which.shape)  # (n, 2)
+        self._exists = outer > 0
+        self._receivers = [
+            (book.receiver(int(tunnel >> np.uint64(32))), int(tunnel & np.uint64(0xFFFF_FFFF))) for tunnel in distinct
+        ]
+
+    def late_sessions(self, store: BindingStore, now_s: float) -> NDArray[np.uint32]:
+        """Return the session of each flow whose tunnel is bound by now, else 0."""
+        found: list[Binding | None] = [
+            store.by_tunnel(address, teid, now_s) if address else None for address, teid in self._receivers
+        ]
+        bound = np.array([binding is not None for binding in found], np.bool_)
+        session = np.zeros(len(self._numbers), np.uint32)
+        for direction in (0, 1):
+            rows = self._exists[:, direction] & (session == 0)
+            if len(bound):
+                rows &= bound[self._of_flow[:, direction]]
+            for i in np.flatnonzero(rows).tolist():  # once a flow: the kernel has the binding from its next packet on
+                binding = found[self._of_flow[i, direction]]
+                if binding is not None and is_of_ue(binding.session, self._book.ends(int(self._numbers[i]))):
+                    session[i] = binding.index
+        return session
+
+    def names(self, flows: NDArray[np.void], wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[str]]:
+        """Return for each *wanted* flow the number of its name among those returned with it."""
+        direction = np.where(self._exists[wanted, 0], 0, 1)
+        rows = np.arange(np.count_nonzero(wanted))
+        of_flow = self._of_flow[wanted][rows, direction]
+        plain = ~self._exists[wanted][rows, direction]
+        # A flow outside of a tunnel goes by its UE address; who spoke first is taken for the UE.
+        flows = flows[wanted]
+        end = np.where(flows["ue_end"] < _UE_UNKNOWN, flows["ue_end"], flows["flags"] & _FIRST_B > 0)
+        ue = self._book.addresses(self._numbers[wanted], end)
+        addresses, at = np.unique(ue[plain], return_inverse=True)
+        names = [f"teid:{address}:0x{teid:08x}" for address, teid in self._receivers]
+        number = np.where(plain, 0, of_flow)
+        number[plain] = len(names) + at
+        names += [f"ue::{self._book.text(address)}" for address in addresses]
+        used, number = np.unique(number, return_inverse=True)
+        return number.astype(np.int64), [names[i] for i in used.tolist()]
