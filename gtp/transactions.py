@@ -20,7 +20,7 @@ __all__ = ["EARLY_S", "Endpoint", "RestartCounters", "Transactions"]
 EARLY_S = 0.5  # how much later a request may be seen than its response: the buffers of a mirror, not of a network
 _MAX_PENDING = 65_536  # requests that wait for their response
 _MAX_EARLY = 4096
-_PENDING_S = 60.0  # retransmissions end well before (the standards leave their number and time to the operator)
+_PENDING_S = 20.0  # retransmissions end before: 3 of 3 s are usual, the standards leave both to the operator
 _MAX_PEERS = 4096
 
 Endpoint = tuple[str, int]
@@ -91,10 +91,10 @@ class Transactions(Generic[Value]):
         return halves
 
     def began_anew(self, peer: str) -> None:
-        """Forget what was answered to and by *peer*: its sequence numbers begin again."""
-        for held in (self._answered, self._early):
+        """Forget what was asked and answered by *peer*: its sequence numbers begin again."""
+        for held in (self._pending, self._answered, self._early):
             for key in [k for k in held if peer in (k[0][0], k[1][0])]:
-                del held[key]
+                del held[key]  # type: ignore[attr-defined]
 
     def _forget(self, at_s: float) -> None:
         while self._pending and (

@@ -47,7 +47,7 @@ class _Request:
     src: Endpoint
     dst: Endpoint
     mark: int  # of its bytes
-    state: _State | None = None  # the session whose deletion it asks for, or accepts
+    state: _State | None = None  # the session that is over if this message was meant
 
 
 @dataclass(slots=True)
@@ -218,27 +218,37 @@ class PfcpTracker:
         names = request.src, request.dst, header.sequence, header.kind
         if header.kind == Kind.DELETION_REQUEST:
             request.state = self._by_name.get(("up", request.dst[0], header.seid or 0))
-        if not self._transactions.ask(*names, request, request.mark, at_s):
-            return []
-        events = self._half_seen(at_s)
+        elif header.kind == Kind.ESTABLISHMENT_REQUEST and request.body.fseid is not None:
+            request.state = self._by_name.get(("cp", request.src[0], request.body.fseid.seid))
+        events: list[SessionEvent] = []
         if header.kind == Kind.HEARTBEAT_REQUEST:
             events += self._recovered(request.src[0], request.body, at_s)
+        if not self._transactions.ask(*names, request, request.mark, at_s):
+            return events
+        events += self._half_seen(at_s)
         early = self._transactions.early(*names, at_s)
         return events if early is None else events + self._answer(request, early.header, early.body, at_s)
 
     def _half_seen(self, at_s: float) -> list[SessionEvent]:
-        """A deletion of which one message was lost on the way here: the SMF lets go of the session all the same."""
+        """Exchanges of which one message was lost on the way here, and what they say of a session that we know.
+
+        Who asks for a deletion lets go of the session, and a SEID that is given to a new session was free:
+        in both cases the one that had it is over, and nobody may be found under its name.
+        """
         events: list[SessionEvent] = []
         for half in self._transactions.halves():
             if half.state is not None and half.state.key in self._states:
-                self.counters["pfcp_deletion_half_seen"] += 1
-                events.append(self._end(half.state, EndReason.DELETED, at_s))
+                self.counters["pfcp_ended_by_half"] += 1
+                deleted = half.header.kind in (Kind.DELETION_REQUEST, Kind.DELETION_RESPONSE)
+                events.append(self._end(half.state, EndReason.DELETED if deleted else EndReason.SUPERSEDED, at_s))
         return events
 
     def _response(self, response: _Request) -> list[SessionEvent]:
         header, src, dst, at_s = response.header, response.src, response.dst, response.at_s
         if header.kind == Kind.DELETION_RESPONSE and response.body.cause in ACCEPTED:
             response.state = self._by_name.get(("cp", dst[0], header.seid or 0))
+        elif header.kind == Kind.ESTABLISHMENT_RESPONSE and response.body.fseid is not None:
+            response.state = self._by_name.get(("up", src[0], response.body.fseid.seid))
         request = self._transactions.answer(src, dst, header.sequence, header.kind - 1, response, at_s)
         if header.kind == Kind.HEARTBEAT_RESPONSE:
             return self._recovered(src[0], response.body, at_s)
@@ -257,6 +267,9 @@ class PfcpTracker:
                 return self._end_set(request, at_s)
             case Kind.ESTABLISHMENT_RESPONSE:
                 return self._established(request, header.seid, body, at_s)
+            case Kind.MODIFICATION_RESPONSE | Kind.DELETION_RESPONSE if self._is_for_another(request, header):
+                self.counters["pfcp_other_seid"] += 1
+                return []
             case Kind.MODIFICATION_RESPONSE:
                 return self._modified(request, body, at_s)
             case Kind.DELETION_RESPONSE:
@@ -264,6 +277,12 @@ class PfcpTracker:
         if header.kind == Kind.REPORT_RESPONSE and request.body.ended_by_upf:
             return self._deleted(request, EndReason.REPORTED, "cp", request.dst[0], at_s)
         return []
+
+    def _is_for_another(self, request: _Request, response: Header) -> bool:
+        """Say whether a response names another session than the request: it answers one that was not seen."""
+        state = self._by_name.get(("up", request.dst[0], request.header.seid or 0))
+        mine = {seid for side, _, seid in state.names if side == "cp"} if state else set()
+        return bool(mine and response.seid and response.seid not in mine and request.body.fseid is None)
 
     # -- node messages -------------------------------------------------------
 

@@ -72,7 +72,8 @@ class Replay:
     ) -> None:
         self._own_plane = plane is None
         self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
-        self.store = BindingStore((limits or Limits()).sessions)
+        sessions = (limits or Limits()).sessions
+        self.store = BindingStore(sessions, history=sessions)
         self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
         self.signalling, self.udp = Signalling(), UdpReader()
         self._interval_ns = round(interval_s * 1e9)

@@ -37,7 +37,7 @@ __all__ = [
     "without",
 ]
 
-JOIN_S = 10.0  # a transaction with all its retransmissions: N3 = 3 of T3 = 3 s (TS 29.274, 7.6; TS 29.244, 6.4)
+JOIN_S = 5.0  # a procedure on all interfaces (TS 23.401, 5.3.2.1) with retransmissions; T3 and T1 are about 1 s
 CONFIGURED = "netconf"  # all other sources are signalling
 
 TunnelKey = tuple[str, int]

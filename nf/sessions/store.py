@@ -45,9 +45,9 @@ GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packe
 
 
 class BindingStore:
-    """All bindings. Not thread-safe: the caller serialises changes."""
+    """All bindings; of those that ended, the last *history*. Not thread-safe: the caller serialises changes."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, history: int = 10_000) -> None:
         self.counters: Counter[str] = Counter()
         self._capacity = capacity
         self._bindings: dict[int, Binding] = {}  # those that hold, by number
@@ -62,7 +62,7 @@ class BindingStore:
         self._by_imsi: dict[str, dict[int, Binding]] = {}
         self._gone: deque[tuple[float, TunnelKey, Binding]] = deque()
         self._ended: deque[Binding] = deque()
-        self._history: deque[Binding] = deque(maxlen=max(1, capacity))
+        self._history: deque[Binding] = deque(maxlen=max(1, history))
         self._next = 1
 
     # -- changes -------------------------------------------------------------

@@ -376,7 +376,7 @@ class TestDamage:
     def test_requests_that_nobody_answers_are_bounded(self, talk):
         for number in range(300):
             talk.ask(request(1, number, None), at_s=float(number))
-        assert len(talk.tracker._transactions._pending) <= 62
+        assert len(talk.tracker._transactions._pending) <= 22
         assert talk.tracker.counters["gtpv2_unanswered"] >= 238
 
 
@@ -398,9 +398,19 @@ class TestMirror:
         attached.answer(response(37, 30, 1, cause(16)), 65.0)
         (event,) = attached.ask(request(1, 31, None), 66.0)
         assert isinstance(event, SessionDown)
-        assert attached.tracker.counters["gtpv2_deletion_half_seen"] == 2
+        assert attached.tracker.counters["gtpv2_ended_by_half"] == 2
 
     def test_a_response_alone_does_not_say_which_of_two(self, attached):
         attached.up(number=6, core=0xA2, home=0xC2, ue="10.46.0.2", teid=2, apn="ims")
         attached.answer(response(37, 30, 1, cause(16)), 65.0)
         assert attached.ask(request(1, 31, None), 66.0) == []
+
+    def test_a_control_teid_that_is_given_again_ends_who_had_it(self, attached):
+        attached.ask(create_request(9, bearer(5), sender=(S11_MME, 1, MME), imsi=BOB), 5.0)
+        (event,) = attached.ask(request(1, 10, None), 30.0)
+        assert (event.session.identity.imsi, event.reason) == (ALICE, EndReason.SUPERSEDED)
+
+    def test_a_response_to_another_leg_changes_nothing(self, attached):
+        asked = [bearer(5, (S1U_ENB, 0xB1, ENB))]
+        assert attached.exchange(34, 2, asked, [cause(16)], answer_teid=9) == []
+        assert attached.tracker.counters["gtpv2_other_teid"] == 1
