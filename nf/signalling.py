@@ -13,16 +13,19 @@ from collections import Counter
 from gtp.events import SessionEvent
 from gtp.gtpc.tracker_v1 import GtpV1Tracker
 from gtp.gtpc.tracker_v2 import GtpV2Tracker
-from gtp.ip import Datagram
+from gtp.ip import Datagram, UdpReader
 from gtp.pfcp.message import PORT as _PFCP
 from gtp.pfcp.tracker import PfcpTracker
+from gtp.sctp import read_sctp
+from nf.ngap import PORT as _NGAP
+from nf.ngap import NgapTracker
 from nf.radius import PORT as _RADIUS
 from nf.radius import RadiusTracker
 
 __all__ = ["PORTS", "Signalling"]
 
 _GTPC = 2123
-PORTS = (_PFCP, _GTPC, _RADIUS)
+PORTS = (_PFCP, _GTPC, _RADIUS, _NGAP)
 
 
 class Signalling:
@@ -30,6 +33,13 @@ class Signalling:
 
     def __init__(self) -> None:
         self.pfcp, self.gtpv2, self.gtpv1, self.radius = PfcpTracker(), GtpV2Tracker(), GtpV1Tracker(), RadiusTracker()
+        self.ngap, self.udp = NgapTracker(), UdpReader()
+        self._counters: Counter[str] = Counter()
+
+    def frame(self, ethernet: bytes, at_s: float) -> list[SessionEvent]:
+        """Take an Ethernet frame seen at *at_s* and return what it changed. Never raises."""
+        events = [e for m in read_sctp(ethernet, self._counters) for e in self.ngap.feed(m, at_s)]
+        return events + [e for d in self.udp.feed(ethernet, at_s) for e in self.feed(d, at_s)]
 
     def feed(self, d: Datagram, at_s: float) -> list[SessionEvent]:
         """Take a datagram seen at *at_s* and return what it changed; of other ports, nothing. Never raises."""
@@ -46,6 +56,7 @@ class Signalling:
     def counters(self) -> Counter[str]:
         """What all trackers counted; each name begins with its protocol."""
         total: Counter[str] = Counter()
-        for tracker in (self.pfcp, self.gtpv2, self.gtpv1, self.radius):
-            total.update(dict(tracker.counters))  # of a copy: another thread may be adding a name
+        for part in (self.pfcp, self.gtpv2, self.gtpv1, self.radius, self.ngap, self.udp):
+            total.update(dict(part.counters))  # of a copy: another thread may be adding a name
+        total.update(dict(self._counters))
         return total

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gtp.events import SessionEvent
-from gtp.ip import UdpReader
+from gtp.sctp import SCTP
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
@@ -75,7 +75,7 @@ class Replay:
         sessions = (limits or Limits()).sessions
         self.store = BindingStore(sessions, history=sessions)
         self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
-        self.signalling, self.udp = Signalling(), UdpReader()
+        self.signalling = Signalling()
         self._interval_ns = round(interval_s * 1e9)
         self._ended = Ended()
         self._starts: list[int] = []  # flow number from which on the file at the same place is the first packet's
@@ -135,13 +135,11 @@ class Replay:
         if self.plane.next_flow != flows and (not self._files or self._files[-1] != index):
             self._starts.append(flows)
             self._files.append(index)
-        if verdict == _XDP_PASS or _is_fragment(ethernet) or _is_accounting(ethernet):
+        if verdict == _XDP_PASS or _is_fragment(ethernet) or _is_more_signalling(ethernet):
             self._signalling(ethernet, at_ns)
 
     def _signalling(self, ethernet: bytes, at_ns: int) -> None:
-        at_s = at_ns / 1e9
-        for d in self.udp.feed(ethernet, at_s):
-            self._apply(self.signalling.feed(d, at_s))
+        self._apply(self.signalling.frame(ethernet, at_ns / 1e9))
 
     def _apply(self, events: Sequence[SessionEvent]) -> None:
         for event in events:
@@ -167,7 +165,6 @@ class Replay:
         result.flows = flow_rows(self.pipeline, self._ended, file_of)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.signalling.counters)
-        result.signalling.update(self.udp.counters)
         result.records = self.pipeline.rows
         return result
 
@@ -185,8 +182,8 @@ def _is_fragment(ethernet: bytes) -> bool:
     return kind == b"\x86\xdd" and len(ethernet) > 20 and ethernet[20] == 44
 
 
-def _is_accounting(ethernet: bytes) -> bool:
-    """Tell whether an untagged packet is RADIUS accounting, which the program counts like any other traffic."""
+def _is_more_signalling(ethernet: bytes) -> bool:
+    """Tell whether an untagged packet is RADIUS accounting or SCTP: the program counts them like any other traffic."""
     kind, at = ethernet[12:14], 54
     if kind == b"\x08\x00" and len(ethernet) > 23:
         proto, at = ethernet[23], 14 + (ethernet[14] & 15) * 4
@@ -194,7 +191,7 @@ def _is_accounting(ethernet: bytes) -> bool:
         proto = ethernet[20]
     else:
         return False
-    return proto == _UDP and _RADIUS in (ethernet[at : at + 2], ethernet[at + 2 : at + 4])
+    return proto == SCTP or (proto == _UDP and _RADIUS in (ethernet[at : at + 2], ethernet[at + 2 : at + 4]))
 
 
 def _event_row(event: SessionEvent) -> dict[str, Any]:
