@@ -14,6 +14,7 @@ from nf.privacy import Pseudonymiser
 from nf.settings import Role
 from tests.replay.conftest import KEY
 
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 IMSI, UE, SERVER = "001010000000001", "10.45.0.2", "198.51.100.7"
 
 
@@ -25,11 +26,11 @@ def accounting(status, over):
         RadiusAttribute(type=30, value=b"internet"),
         RadiusAttr_Vendor_Specific(vendor_id=10415, vendor_type=1, value=IMSI.encode()),
     ]
-    return Ether() / over / UDP(sport=40000, dport=1813) / Radius(code=4, attributes=attributes)
+    return ETHER / over / UDP(sport=40000, dport=1813) / Radius(code=4, attributes=attributes)
 
 
 def user(number):
-    return Ether() / IP(src=UE, dst=SERVER) / UDP(sport=5000, dport=6000 + number) / Raw(b"x" * 100)
+    return ETHER / IP(src=UE, dst=SERVER) / UDP(sport=5000, dport=6000 + number) / Raw(b"x" * 100)
 
 
 @pytest.mark.parametrize("over", [IP(src="192.0.2.3", dst="192.0.2.9"), IPv6(src="2001:db8::3", dst="2001:db8::9")])

@@ -20,6 +20,7 @@ from gtp.sctp import SctpMessage, read_sctp
 from nf.ngap import NgapTracker, msin_of
 from nf.sessions import BindingStore
 
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 FILE = "open5gs__testregistration.pcapng"
 # Identity Response (TS 24.501, 8.2.22) with a SUCI (9.11.3.4): PLMN 901-70, routing indicator 0, null scheme.
 RESPONSE = bytes.fromhex("7e005c000d0109f107f0ff000000002031 90")
@@ -120,14 +121,14 @@ class TestSctp:
     @pytest.mark.parametrize("over", [IP(src="192.0.2.1", dst="192.0.2.2"), IPv6(src="2001:db8::1", dst="2001:db8::2")])
     @pytest.mark.parametrize("tag", [None, Dot1Q(vlan=7)])
     def test_data_chunks_between_others(self, over, tag):
-        frame = Ether() / tag / over if tag else Ether() / over
+        frame = ETHER / tag / over if tag else ETHER / over
         second = SCTPChunkData(beginning=1, ending=1, proto_id=60, data=b"two!!")
         raw = bytes(frame / SCTP(dport=38412) / SCTPChunkSACK() / self.DATA / second)
         assert [(m.protocol, m.payload) for m in read_sctp(raw, Counter())] == [(60, b"full"), (60, b"two!!")]
 
     def test_parts_and_cuts_are_counted(self):
         counters = Counter()
-        ip = Ether() / IP(src="192.0.2.1", dst="192.0.2.2")
+        ip = ETHER / IP(src="192.0.2.1", dst="192.0.2.2")
         part = bytes(ip / SCTP() / SCTPChunkData(beginning=1, ending=0, proto_id=60, data=b"x"))
         assert read_sctp(part, counters) == []
         whole = bytes(ip / SCTP() / self.DATA)
