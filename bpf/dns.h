@@ -10,6 +10,7 @@
 
 #define DNS_A		1
 #define DNS_AAAA	28
+#define DNS_IN		1
 #define DNS_MAX_RECORDS 12   /* of a response, CNAMEs with them; the rest is not learned */
 #define ANSWER_LEAST_S	3600 /* as nf/apps/answers.py: clients use answers that have expired */
 #define ANSWER_MOST_S	86400
@@ -80,10 +81,12 @@ static __always_inline void learn(struct scratch *s, struct port_stats *st, cons
 /* The answers behind the question: s->off at the first one. Returns 0 when one is of a shape that is not read here. */
 static __always_inline u32 learn_answers(void *data, void *end, struct scratch *s, struct port_stats *st, u32 count)
 {
-	u32 off, kind, length;
+	u32 off, kind, length, last = s->payload_off + s->payload_length;
 	u64 i;
 	u8 *h;
 
+	if (s->off > last)
+		return 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < DNS_MAX_RECORDS; i++) {
 		if (i >= count)
@@ -92,8 +95,10 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 		h = bytes_at(data, end, off, 12);
 		if (!h || h[0] < 0xc0) /* servers compress the owner (4.1.4); user space reads the rest */
 			return 0;
-		kind = load16(h + 2);
+		kind = load16(h + 4) == DNS_IN ? load16(h + 2) : 0;
 		length = load16(h + 10);
+		if (off + 12 + length > last)
+			return 0;
 		if (kind == DNS_A && length == 4) {
 			u8 *a = bytes_at(data, end, off + 12, 4);
 

@@ -81,11 +81,14 @@ static __always_inline u32 find_server_name(void *data, void *end, struct scratc
 /* Returns 1 with the name in s->name when the hello has one that is plain and here. */
 static __always_inline u32 server_name(void *data, void *end, struct scratch *s)
 {
-	u32 off = s->payload_off, hello_end;
+	u32 off = s->payload_off, hello_end, here;
 	u8 *h = bytes_at(data, end, off, 44);
 
 	if (!h || h[9] != 3)
 		return 0;
+	here = off + 5 + load16(h + 3); /* of the first record; another one's header may follow amid the hello */
+	if (here > off + s->payload_length)
+		here = off + s->payload_length; /* behind it: padding, trailers, checksums */
 	hello_end = off + 9 + ((u32)h[6] << 16 | load16(h + 7));
 	off += 44 + h[43]; /* session */
 	h = bytes_at(data, end, off, 2);
@@ -104,7 +107,7 @@ static __always_inline u32 server_name(void *data, void *end, struct scratch *s)
 		return 0;
 	s->off = off;
 	s->gtpu_end = hello_end;
-	return find_server_name(data, end, s) && take_name(data, end, s);
+	return find_server_name(data, end, s) && s->off + s->name_length <= here && take_name(data, end, s);
 }
 
 #endif

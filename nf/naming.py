@@ -22,6 +22,7 @@ __all__ = ["Naming"]
 
 _FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _BY_DNS = 3  # SNF_BY_DNS of abi.h
+_SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))  # grounds that are a name in the packets
 _MOST_TOLD = 262_144  # host names of DNS responses that flows may still be named by
 
 
@@ -47,8 +48,9 @@ class Naming:
 
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
         """Take events, names and payloads from the rings, and tell the kernel; *on_events* sees the events."""
-        payloads, named = self.plane.read_payloads(), self.plane.read_names()
-        events = self.plane.read_events()  # after them: then it holds the beginning of each flow
+        payloads = self.plane.read_payloads()
+        events = self.plane.read_events()  # after the payloads: then it holds the beginning of each of their flows
+        named = self.plane.read_names()  # after the events: then it holds each name that a flow was born with
         if len(events):
             self.book.add(events)
             self._new.append(events[events["kind"] == _FLOW_NEW])
@@ -74,6 +76,7 @@ class Naming:
 
     def _answered(self, events: NDArray[np.void]) -> None:
         born = events[(events["kind"] == _FLOW_NEW) & (events["name"] > 0)]
+        born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have been heard before
         if len(born):
             names = [self._told.get(h, "") for h in born["name"].tolist()]
             self.book.name(born["number"], born["app"], np.full(len(born), int(Basis.DNS_ANSWER), np.uint8), names)
@@ -91,10 +94,22 @@ class Naming:
                 answered.append(i)
                 verdicts.append(verdict)
         if answered:
-            self._record(verdicts)
             rows = payloads[answered]
-            apps = np.array([v.app for v in verdicts], np.uint16)
+            apps, stays = self._weigh(rows["number"], verdicts)
+            self._record([v for v, old in zip(verdicts, stays.tolist(), strict=True) if not old])
             self.plane.put_verdicts(rows["key"], rows["number"], apps, np.array([v.final for v in verdicts], np.bool_))
+
+    def _weigh(
+        self, numbers: NDArray[np.uint64], verdicts: Sequence[Verdict]
+    ) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+        """Return each flow's application, and whether it is the one the kernel gave it.
+
+        A DNS answer that the kernel used is not known to the namer, and only a name in the packets beats it.
+        """
+        apps, bases = np.array([(v.app, int(v.basis)) for v in verdicts]).T
+        old_apps, old_bases = self.book.apps(numbers)
+        stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~np.isin(bases, _SPOKEN)
+        return np.where(stays, old_apps, apps).astype(np.uint16), stays
 
     def _record(self, verdicts: Sequence[Verdict]) -> None:
         self.book.name(
@@ -150,7 +165,9 @@ class Naming:
         new = np.concatenate(self._new)
         self._new.clear()
         verdicts = []
-        for e in new[self.book.apps(new["number"])[1] == int(Basis.NONE)]:
+        apps, bases = self.book.apps(new["number"])
+        self._by_address(new[(new["name"] > 0) & (apps == 0) & (bases == int(Basis.DNS_ANSWER))])
+        for e in new[bases == int(Basis.NONE)]:
             ends = address_text(e["address_a"].tobytes()), address_text(e["address_b"].tobytes())
             at_s = int(e["at_ns"]) / 1e9 + self._clock_offset_s
             verdict = self.namer.by_server(int(e["number"]), int(e["session"]), *ends, at_s)
@@ -158,6 +175,16 @@ class Naming:
                 verdicts.append(verdict)
         if verdicts:
             self._record(verdicts)
+
+    def _by_address(self, born: NDArray[np.void]) -> None:
+        """Name flows by the owner of their server's address that a DNS answer gave a name, but no application."""
+        for e in born:
+            number = int(e["number"])
+            for end in ("address_b", "address_a"):
+                app = self.namer.signatures.match_address(address_text(e[end].tobytes()))
+                if app:
+                    self._record([Verdict(number, app, Basis.ADDRESS, self.book.host(number), final=False)])
+                    break
 
 
 def _texts(named: NDArray[np.void]) -> list[str]:

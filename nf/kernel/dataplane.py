@@ -169,8 +169,7 @@ class DataPlane:
             keys, values = syscall.read_map(self._fds[name], key, value)
             used.append(int(values["session"].max(initial=0)))
             syscall.delete_batch(self._fds[name], keys)
-        grouped = syscall.read_map(self._fds["session_groups"], np.dtype(np.uint32), np.dtype(np.uint32), 4096)[0]
-        syscall.delete_batch(self._fds["session_groups"], grouped)
+        syscall.clear(self._fds["session_groups"], np.dtype(np.uint32), np.dtype(np.uint32))
         self._suffixes = syscall.read_map(self._fds["suffixes"], np.dtype(np.uint64), np.dtype(np.uint16), 16_384)[0]
         self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
         self.first_session = max(used) + 1
@@ -391,11 +390,12 @@ class DataPlane:
             syscall.delete_batch(self._fds["session_groups"], numbers[~some])
 
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
-        """Let the programs name flows by these domain suffixes; names under *ask* are left to user space."""
+        """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
         hashes, values = suffix_table(apps, ask)
         syscall.update_batch(self._fds["suffixes"], hashes, values)
         syscall.delete_batch(self._fds["suffixes"], np.setdiff1d(self._suffixes, hashes))
         self._suffixes = hashes
+        syscall.clear(self._fds["answers"], np.dtype(self._bpf["answers"].Key), np.dtype(self._bpf["answers"].Leaf))
 
     @property
     def economy(self) -> bool:

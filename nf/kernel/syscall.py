@@ -198,6 +198,11 @@ def update_batch(fd: int, keys: NDArray[Any], values: NDArray[Any]) -> int:
     return int(attr.count)
 
 
+def clear(fd: int, key: np.dtype[Any], value: np.dtype[Any]) -> None:
+    """Delete all entries of a hash map."""
+    delete_batch(fd, read_map(fd, key, value, 16_384)[0])
+
+
 def delete_batch(fd: int, keys: NDArray[Any]) -> int:
     """Delete the entries that exist; return how many there were."""
     keys = np.ascontiguousarray(keys)

@@ -193,6 +193,26 @@ class TestForUserSpace:
 
         assert wrong == []
 
+    def test_bytes_behind_the_packet_are_no_part_of_it(self, named: Rig) -> None:
+        whole = named_hello(b"www.example.org")
+        end = whole.index(b"org") + 1
+        outcome = named.run(over_tcp(whole[:end]) + b"zz.example.org" + whole[end:], "n6")
+
+        assert records(named) == []
+        assert outcome.counters["handed_off"] == 1
+
+    def test_a_name_behind_the_end_of_the_first_record(self, named: Rig) -> None:
+        fake = b"cloud.test"  # whoever does not see the second record's header takes it for the server name
+        trap = extension(21, bytes(50) + struct.pack("!HHB", 0, len(fake) + 5, 0))
+        message = hello(trap, extension(len(fake) + 3 << 8, fake), server_name(b"www.example.org"))[5:]
+        first, second = message[:110], message[110:]  # RFC 8446, 5.1: a message may be cut into records anywhere
+        split = b"".join(b"\x16\3\1" + struct.pack("!H", len(part)) + part for part in (first, second))
+        outcome = named.run(over_tcp(split), "n6")
+
+        assert tls.tls_hello(split).name == "www.example.org"
+        assert records(named) == []
+        assert outcome.counters["handed_off"] == 1
+
     def test_more_extensions_than_it_walks(self, named: Rig) -> None:
         outcome = named.run(over_tcp(named_hello(b"www.example.org", 41)), "n6")
 
@@ -372,6 +392,17 @@ class TestAnswers:
 
         assert "dns_handed_off" in outcome.why
         assert outcome.counters["handed_off"] == 1
+
+    def test_an_address_behind_the_packet_is_not_learned(self, named: Rig) -> None:
+        outcome = named.run(to_ue(PLAIN[:-2]) + PLAIN[-2:], "n6")
+
+        assert outcome.counters.get("dns_learned", 0) == 0
+
+    def test_a_record_of_another_class_is_not_learned(self, named: Rig) -> None:
+        outcome = named.run(to_ue(PLAIN[:-12] + struct.pack("!H", 3) + PLAIN[-10:]), "n6")  # CH: RFC 1035, 3.2.4
+
+        assert outcome.why >= {"dns_read"}
+        assert outcome.counters.get("dns_learned", 0) == 0
 
     def test_every_cut_ends_well(self, named: Rig) -> None:
         for length in range(1, len(PLAIN)):

@@ -1,0 +1,113 @@
+"""Names of flows from kernel and payloads together, as the live function joins them (economy)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.packet import Raw
+
+from nf.apps.basis import Basis
+from nf.apps.signatures import Signatures
+from nf.flowbook import FlowBook
+from nf.naming import Naming
+from nf.settings import Application
+from tests.kernel.packets import SERVER, UE, ether
+from tests.kernel.rig import ROLES, Rig
+from tests.kernel.test_names import named_hello, over_tcp, quic, response, to_ue
+
+OPAQUE = bytes(range(200, 256)) * 3  # no protocol that anybody knows
+NETFLIX_ADDRESS = "45.57.1.2"  # of nf/apps/signatures.toml: this application alone is served there
+
+
+def example(*domains: str) -> Signatures:
+    return Signatures.load([Application(name="Example Video", app_class="video", domains=domains)])
+
+
+@pytest.fixture
+def naming(rig: Rig) -> Iterator[Naming]:
+    """Return the reader of a data plane in economy, for which www.example.org is a video service."""
+    rig.plane.economy = True
+    yield Naming(rig.plane, example("example.org"), FlowBook(), 0.0)
+    rig.plane.set_suffixes({})
+    rig.plane.economy = False
+
+
+def tcp(payload: bytes, seq: int = 1, dport: int = 8899) -> bytes:
+    return ether(IP(src=UE, dst=SERVER) / TCP(sport=40001, dport=dport, flags="PA", seq=seq) / Raw(payload))
+
+
+def send(rig: Rig, frame: bytes) -> None:
+    """Run a frame and leave the rings to the reader."""
+    rig.now_ns += 1000
+    rig.plane.run(frame, rig.now_ns, ROLES["n6"])
+    rig._moved()
+
+
+def latest(naming: Naming) -> tuple[str, Basis, str]:
+    """Return (application, ground, host name) of the flow that began last."""
+    naming.drain()
+    naming.name_by_server()
+    row = naming.book.rows[-1]
+    return (
+        naming.namer.signatures.name(int(row["app"])),
+        Basis(int(row["basis"])),
+        naming.book.host(int(row["number"])),
+    )
+
+
+class TestGrounds:
+    """What names a flow best stands, whoever of kernel and user space found it."""
+
+    def test_a_dns_answer_with_the_flow_in_one_reading(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
+        send(rig, quic())
+
+        assert latest(naming) == ("Example Video", Basis.DNS_ANSWER, "www.example.org")
+
+    def test_payloads_that_say_nothing_leave_it(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
+        for n in range(4):
+            send(rig, tcp(OPAQUE, 1 + n * len(OPAQUE)))
+            told = latest(naming)
+
+        assert told == ("Example Video", Basis.DNS_ANSWER, "www.example.org")
+        apps = rig.plane.read_flows()[1]["app"].tolist()
+        assert {naming.namer.signatures.name(app) for app in apps} == {"Example Video"}
+
+    def test_a_client_hello_beats_it(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
+        send(rig, over_tcp(named_hello(b"www.netflix.com")))
+
+        assert latest(naming) == ("Netflix", Basis.SNI, "www.netflix.com")
+
+    def test_a_host_name_of_http_beats_it(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
+        send(rig, tcp(b"GET / HTTP/1.1\r\nHost: www.netflix.com\r\n\r\n", dport=80))
+
+        assert latest(naming) == ("Netflix", Basis.HTTP_HOST, "www.netflix.com")
+
+    def test_the_owner_of_the_address_when_nobody_owns_the_name(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("a.b.test.", "A", NETFLIX_ADDRESS), name="a.b.test.")))
+        send(rig, quic(NETFLIX_ADDRESS))
+
+        assert latest(naming) == ("Netflix", Basis.ADDRESS, "a.b.test")
+
+
+class TestOtherSignatures:
+    """Signatures that change hold for what comes after, without a restart."""
+
+    def test_an_answer_from_before_names_no_more(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
+        naming.drain()
+        naming.use(example("example.net"))
+        send(rig, quic())
+
+        assert latest(naming) == ("", Basis.NONE, "")
+
+    def test_a_new_domain_names_at_once(self, rig: Rig, naming: Naming) -> None:
+        naming.use(example("example.net"))
+        send(rig, over_tcp(named_hello(b"www.example.net")))
+
+        assert latest(naming) == ("Example Video", Basis.SNI, "www.example.net")
