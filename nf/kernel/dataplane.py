@@ -101,6 +101,7 @@ class DataPlane:
             for name in (
                 *("flows", "tunnels", "ues", "verdicts", "policies"),
                 *("ports", "paths", "earlies", "details", "session_groups", "suffixes", "answers"),
+                *("delays", "transits"),
             )
         }
         self._types = {
@@ -118,6 +119,9 @@ class DataPlane:
             "detail": np.dtype(self._bpf["details"].Leaf),
             "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
             "named": np.dtype(self._bpf["named_type"].Leaf),
+            "delay_key": np.dtype(self._bpf["delays"].Key),
+            "delay": np.dtype(self._bpf["delays"].Leaf),
+            "transit": np.dtype(self._bpf["transits"].Leaf),
             "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
@@ -223,7 +227,9 @@ class DataPlane:
 
     def attach(self, interface: Interface) -> Attached:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
-        return self._ports.attach(interface)
+        attached = self._ports.attach(interface)
+        self._follow()
+        return attached
 
     def change(self, interface: Interface) -> bool:
         """Change an attached interface in place; False when that takes another attach."""
@@ -232,6 +238,20 @@ class DataPlane:
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
         self._ports.detach(name)
+        self._follow()
+
+    def _follow(self) -> None:
+        roles = {attached.interface.role for attached in self.attached.values()}
+        self.follow = {Role.N3, Role.N6} <= roles
+
+    @property
+    def follow(self) -> bool:
+        """Whether packets are timed on their way from N3 to N6 and back; so while both are attached."""
+        return bool(self._control["follow"][0])
+
+    @follow.setter
+    def follow(self, on: bool) -> None:
+        self._control["follow"] = on
 
     def set_monitor(self, monitor: Monitor | None) -> None:
         """Send what mirror ports receive to another port, as far as the policies let it; None: to nobody.
@@ -450,6 +470,15 @@ class DataPlane:
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
         return self._chunks.read()
+
+    def read_delays(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (``struct delay_key``, ``struct delay``) of the QoS flows that PDU Session Containers measure."""
+        return syscall.read_map(self._fds["delays"], self._types["delay_key"], self._types["delay"], 8192)
+
+    def read_transits(self) -> tuple[NDArray[np.uint32], NDArray[np.void]]:
+        """Return (sessions, ``struct transit``): the ways of their packets through the UPF."""
+        keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 8192)
+        return keys.astype(np.uint32), values
 
     def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
         """Return (flow numbers, ``struct detail``) of the media flows."""
