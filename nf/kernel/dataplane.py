@@ -160,7 +160,7 @@ class DataPlane:
         self.set_policies({})
         self._measure_tick()
         if replay:
-            self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+            self.take_test_runs()
 
     # -- programs ---------------------------------------------------------
 
@@ -198,6 +198,10 @@ class DataPlane:
         tick, at_ns = min(readings, key=lambda r: r[1] - r[0] * length_ns)
         self._control["tick"], self._control["tick_at_us"] = tick, at_ns // 1000 & 0xFFFF_FFFF
         self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
+
+    def take_test_runs(self) -> None:
+        """Let test runs of the programs count as packets of a mirrored interface; without, they are a stranger's."""
+        self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
 
     def program(self, role: Role | None) -> int:
         """Return the file descriptor of the program of *role* (None: any)."""
