@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.kernel import source, syscall
+from bench.rig import bcc
+from nf.kernel import syscall
 
-__all__ = ["BLOCK", "Feed", "live_bpf"]
+__all__ = ["BLOCK", "Feed"]
 
 BLOCK = 64  # bytes: a frame is stored as so many of these
 _TEXT = """
@@ -67,14 +67,6 @@ int empty(struct xdp_md *ctx) { return XDP_DROP; }
 """
 
 
-def live_bpf() -> Any:
-    """Return bcc's class; the shim must be in force before its first use."""
-    source.use_shim()
-    from bcc import BPF
-
-    return BPF
-
-
 class Feed:
     """Frames in kernel memory; ``run`` lets a program see the next ones. ``close`` frees them.
 
@@ -83,7 +75,7 @@ class Feed:
     """
 
     def __init__(self, frames: Sequence[bytes], lengths: NDArray[np.int64], size: int = 1536) -> None:
-        bpf = live_bpf()
+        bpf = bcc()
         count = -(-lengths // BLOCK)
         first = np.cumsum(count) - count
         flags = [f"-DBLOCKS={int(count.sum())}", f"-DFRAMES={len(frames)}"]
