@@ -38,6 +38,12 @@ static __always_inline u32 gtpu_type_counter(u8 type)
 	return SNF_C_gtpu_other;
 }
 
+/* Is this counter one of a message type? */
+static __always_inline u32 is_message(u32 counter)
+{
+	return counter >= SNF_C_gtpu_echo_request && counter <= SNF_C_gtpu_other;
+}
+
 /* The chain behind the optional fields: s->off at the first extension header, `type` its type.
  * Returns 0, or the counter that says what is wrong. */
 static __always_inline u32 gtpu_extensions(void *data, void *end, struct scratch *s, u8 type)

@@ -111,7 +111,8 @@ struct scratch {
 	u16 dport;
 	u8 tcp_flags;
 	u8 has_ts;
-	u8 gtpu; /* 1: the packet came in a tunnel */
+	u8 whole_l4; /* 1: the transport header was all there */
+	u8 gtpu;     /* 1: the packet came in a tunnel */
 	u8 qfi;
 	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */
 	u8 dir;

@@ -18,6 +18,10 @@
 #define ETH_8021AD 0x88a8
 #define ETH_QINQ   0x9100
 
+#define ETH_PPPOE 0x8864 /* RFC 2516, 4 */
+#define PPP_IPV4  0x0021 /* RFC 1332, 2 */
+#define PPP_IPV6  0x0057 /* RFC 5072, 2 */
+
 #define PROTO_HOPOPTS  0
 #define PROTO_ICMP     1
 #define PROTO_TCP      6
@@ -50,6 +54,23 @@ static __always_inline u32 load32(const void *p)
 	return bpf_ntohl(*(const u32 *)p);
 }
 
+/* *off behind the ethertype of a PPPoE session: the ethertype of what it carries, or its own when that is no IP. */
+static __always_inline u16 parse_pppoe(void *data, void *end, u32 *off, u32 *why)
+{
+	u8 *h = data + (*off & MAX_OFFSET);
+	u16 protocol;
+
+	if ((void *)h + 8 > end) {
+		*why = SNF_C_l2_truncated;
+		return 0;
+	}
+	if (h[0] != 0x11 || h[1]) /* version 1, type 1, session data */
+		return ETH_PPPOE;
+	protocol = load16(h + 6);
+	*off += 8;
+	return protocol == PPP_IPV4 ? ETH_IPV4 : protocol == PPP_IPV6 ? ETH_IPV6 : ETH_PPPOE;
+}
+
 /* Return the ethertype behind the VLAN tags and set *off; 0 with *why set when there is none. */
 static __always_inline u16 parse_l2(void *data, void *end, u32 *off, u32 *why)
 {
@@ -65,7 +86,7 @@ static __always_inline u16 parse_l2(void *data, void *end, u32 *off, u32 *why)
 #pragma unroll
 	for (i = 0; i < MAX_VLANS; i++) {
 		if (type != ETH_8021Q && type != ETH_8021AD && type != ETH_QINQ)
-			return type;
+			return type == ETH_PPPOE ? parse_pppoe(data, end, off, why) : type;
 		if (data + 18 + 4 * i > end) {
 			*why = SNF_C_l2_truncated;
 			return 0;
@@ -77,7 +98,7 @@ static __always_inline u16 parse_l2(void *data, void *end, u32 *off, u32 *why)
 		*why = SNF_C_vlan_too_deep;
 		return 0;
 	}
-	return type;
+	return type == ETH_PPPOE ? parse_pppoe(data, end, off, why) : type;
 }
 
 static __always_inline u32 ipv4(const u8 *address)
@@ -197,8 +218,8 @@ static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, st
 	return PARSE_NOT_IP;
 }
 
-/* Ports, and for TCP what the flow needs of its header. Ports stay 0 for later fragments, for other
- * protocols, and when the header is cut off. Returns 0 when it is. */
+/* Ports, and for TCP what the flow needs of its header. Ports stay 0 for later fragments and for other protocols;
+ * they are the first four octets, and known also when the rest of the header is cut off. Returns 0 when it is. */
 static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, struct ip *ip)
 {
 	u32 off = s->off, length;
@@ -209,12 +230,17 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 	s->payload_length = 0;
 	s->tcp_flags = 0;
 	s->has_ts = 0;
+	s->whole_l4 = 0;
 	if (ip->fragment == FRAGMENT_LATER || (ip->proto != PROTO_TCP && ip->proto != PROTO_UDP))
 		return 1;
 	if (off > MAX_OFFSET)
 		return 0;
 	off &= MAX_OFFSET;
 	h = data + off;
+	if ((void *)h + 4 > end || off + 4 > ip->end)
+		return 0;
+	s->sport = *(u16 *)h;
+	s->dport = *(u16 *)(h + 2);
 	if (ip->proto == PROTO_UDP) {
 		if ((void *)h + 8 > end || off + 8 > ip->end)
 			return 0;
@@ -235,8 +261,7 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 			s->tsecr = load32(h + 28);
 		}
 	}
-	s->sport = *(u16 *)h;
-	s->dport = *(u16 *)(h + 2);
+	s->whole_l4 = 1;
 	s->payload_off = off + length;
 	s->payload_length = ip->end - off - length;
 	return 1;

@@ -60,9 +60,9 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 		f->payload_packets[d]++;
 	if (keep & KEEP_DETAIL)
 		count_detail(s, c, f, st, keep);
-	if (s->inner.fragment == FRAGMENT_LATER) /* its transport header was in the first */
+	if (!s->whole_l4)
 		return;
-	if (s->inner.proto == PROTO_TCP && s->sport | s->dport)
+	if (s->inner.proto == PROTO_TCP)
 		tcp_segment(s, c, f, d);
 	else if (s->inner.proto == PROTO_UDP)
 		rtp_packet(data, end, s, f, d);
@@ -134,14 +134,15 @@ static __always_inline u32 outer_counter(u32 result)
 }
 
 /* A tunnel packet: s->off at the UDP header. Returns 0 when s->inner holds user data, else a counter;
- * *plain when the datagram is no GTP-U at all. */
+ * *plain when the datagram carries none: it is of the path between the tunnel's ends, or no GTP-U at all. */
 static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s, struct port_stats *st, u32 *plain)
 {
 	u32 why = parse_gtpu(data, end, s), result;
 
-	*plain = why == SNF_C_gtpu_version;
+	*plain = why == SNF_C_gtpu_version || is_message(why);
 	if (why != SNF_C_gtpu_gpdu)
 		return why;
+	*plain = 0;
 	st->n[SNF_C_gtpu_gpdu]++;
 	s->gtpu = 1;
 	if (s->off >= s->gtpu_end)
@@ -209,8 +210,12 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 					gtpu_path(s, CLOCK_NS(c), why);
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
-				if (why) /* something else that goes to this port */
-					st->n[SNF_C_gtpu_version]++;
+				if (why && why < SNF_C_MAX) { /* on a port of any role it is a packet like others */
+					st->n[why]++;
+					s->off = at;
+					s->qfi = 0;
+					s->side = SIDE_UNKNOWN;
+				}
 			}
 		}
 	}

@@ -9,7 +9,19 @@ from __future__ import annotations
 import random
 import struct
 
-from tests.kernel.twin import AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, IPV4, IPV6, MOBILITY, ROUTING, TCP, UDP
+from tests.kernel.twin import (
+    AUTHENTICATION,
+    DESTINATION,
+    FRAGMENT,
+    HOP_BY_HOP,
+    IPV4,
+    IPV6,
+    MOBILITY,
+    PPPOE,
+    ROUTING,
+    TCP,
+    UDP,
+)
 
 MACS = bytes.fromhex("020000000002020000000001")
 VLANS = (0x8100, 0x88A8, 0x9100)
@@ -30,8 +42,16 @@ def composed(chance: random.Random) -> bytes:
     content = _gtpu(chance, _ip(chance)[1]) if tunnelled else b""
     kind, packet = _ip(chance, content if tunnelled else None)
     vlan = b"".join(struct.pack("!HH", chance.choice(VLANS), chance.randrange(4096)) for _ in range(tags))
+    if chance.random() < 0.05:
+        kind, packet = PPPOE, _pppoe(chance, packet)
     trailer = bytes(chance.choice((0, 0, 0, 4, 18)))
     return (MACS + vlan + struct.pack("!H", kind) + packet + trailer)[:LONGEST_BYTES]
+
+
+def _pppoe(chance: random.Random, packet: bytes) -> bytes:
+    """Return *packet* in a PPPoE session (RFC 2516), sometimes of another version or code."""
+    version, code = chance.choice((0x11, 0x11, 0x11, 0x12)), chance.choice((0, 0, 0, 9))
+    return struct.pack("!BBHHH", version, code, 3, len(packet) + 2, chance.choice((0x21, 0x57, 0xC021))) + packet
 
 
 def _ip(chance: random.Random, tunnel: bytes | None = None) -> tuple[int, bytes]:

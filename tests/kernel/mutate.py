@@ -14,6 +14,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrRouting,
 )
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
+from scapy.layers.ppp import PPP, PPPoE
 
 from tests.kernel.compose import composed
 from tests.kernel.packets import (
@@ -74,6 +75,7 @@ def sound() -> list[bytes]:
         ether(udp6()),
         ether(udp(dport=8805)),
         ether(outer() / optional() / udp()),
+        raw(tagged / Dot1Q(vlan=5, type=0x8864) / PPPoE(sessionid=3) / PPP(proto=0x21) / tcp()),
     ]
 
 

@@ -18,6 +18,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.ipsec import AH
 from scapy.layers.l2 import ARP, LLC, Dot1AD, Dot1Q, Dot3, Ether
+from scapy.layers.ppp import PPP, PPPoE, PPPoED
 from scapy.packet import Packet, Raw
 
 from tests.kernel.packets import (
@@ -113,6 +114,22 @@ LINK = [
     ),
     row("four tags are too many", ETH / Dot1AD() / Dot1Q() / Dot1Q() / Dot1Q() / udp(), "n6", "vlan_too_deep"),
     row("a frame that ends in its tag is truncated", raw(ETH / Dot1Q() / udp())[:17], "n6", "l2_truncated"),
+    row("a PPPoE session carries IPv4", ETH / PPPoE(sessionid=1) / PPP(proto=0x21) / udp(), "n6", flow=PLAIN),
+    row(
+        "a PPPoE session in a VLAN carries IPv6",
+        ETH / Dot1Q(type=0x8864) / PPPoE(sessionid=1) / PPP(proto=0x57) / udp6(),
+        "n6",
+        flow=PLAIN6,
+    ),
+    row("what else PPPoE carries is not IP", ETH / PPPoE(sessionid=1) / PPP(proto=0xC021) / udp(), "n6", "not_ip"),
+    row("PPPoE of another version is not read", ETH / PPPoE(version=2) / PPP(proto=0x21) / udp(), "n6", "not_ip"),
+    row("PPPoE discovery is not IP", ETH / PPPoED(code=9), "n6", "not_ip"),
+    row(
+        "a frame that ends in its PPPoE header is truncated",
+        raw(ETH / PPPoE() / PPP(proto=0x21) / udp())[:21],
+        "n6",
+        "l2_truncated",
+    ),
     row("a frame of 14 bytes ends before its packet", ether(udp())[:14], "n6", "ip_truncated"),
     row("ARP is not IP", ETH / ARP(), "n6", "not_ip"),
     row(
@@ -182,20 +199,28 @@ IP_LAYER = [
     ),
     row("a TCP segment is a flow", tcp(), "n6", flow=PLAIN._replace(proto=6, octets=72)),
     row("ICMP is a flow without ports", IP(src=UE, dst=SERVER) / ICMP(), "n6", flow=Flow(UE, 0, SERVER, 0, 1, 28)),
-    row("a UDP header that is cut has no ports", ether(udp())[:41], "n6", "l4_truncated", flow=cut_ports(PLAIN)),
+    row("a UDP header that is cut behind its ports has them", ether(udp())[:41], "n6", "l4_truncated", flow=PLAIN),
+    row("one that is cut inside of them has none", ether(udp())[:37], "n6", "l4_truncated", flow=cut_ports(PLAIN)),
     row(
-        "a TCP header whose options are cut has no ports",
+        "a TCP header whose options are cut has its ports",
         ether(tcp(options=[("Timestamp", (1, 2))]))[:60],
         "n6",
         "l4_truncated",
-        flow=Flow(UE, 0, SERVER, 0, 6, 84),
+        flow=Flow(UE, 40000, SERVER, 443, 6, 84),
     ),
     row(
-        "a UDP header outside of its IP packet is none",
+        "a UDP header that leaves its IP packet behind its ports has them",
         put(ether(udp()), 16, 0, 24),
         "n6",
         "l4_truncated",
-        flow=cut_ports(PLAIN)._replace(octets=24),
+        flow=PLAIN._replace(octets=24),
+    ),
+    row(
+        "ports outside of their IP packet are none",
+        put(ether(udp()), 16, 0, 23),
+        "n6",
+        "l4_truncated",
+        flow=cut_ports(PLAIN)._replace(octets=23),
     ),
 ]
 
@@ -428,10 +453,10 @@ INNER = [
     inner("an inner packet longer than its message is malformed", Raw(put(raw(udp()), 2, 9)), "inner_malformed"),
     inner("one that is shorter is counted by its length", Raw(raw(udp()) + bytes(20)), flow=UP),
     inner(
-        "an inner TCP header outside of its packet has no ports",
+        "an inner TCP header that leaves its packet has its ports",
         Raw(put(raw(tcp(size=0)), 32, 0xF0)),
         "inner_l4_truncated",
-        flow=cut_ports(UP)._replace(proto=6, octets=40),
+        flow=UP._replace(proto=6, octets=40),
     ),
     row(
         "a captured start of a tunnel packet counts whole",

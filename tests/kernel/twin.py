@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+PPPOE = 0x8864
 IPV4, IPV6 = 0x0800, 0x86DD
 VLANS, MAX_VLANS = (0x8100, 0x88A8, 0x9100), 3
 MAX_IP_EXTENSIONS, MAX_GTPU_EXTENSIONS = 6, 8
@@ -108,10 +109,10 @@ def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
         facts.add("outer_fragment")
         if role == "n3":
             return None
-    ports = _ports(frame, outer) if outer.proto == UDP else None
-    if ports and {PORT_PFCP, PORT_GTPC} & set(ports):
+    ports, whole = _ports(frame, outer) if outer.proto == UDP else ((0, 0), False)
+    if whole and {PORT_PFCP, PORT_GTPC} & set(ports):
         facts.add("signalling")
-    elif ports and ports[1] == PORT_GTPU and role != "n6":
+    elif whole and ports[1] == PORT_GTPU and role != "n6":
         try:
             tunnel = _gtpu(frame, outer, facts)
         except Refused as refused:
@@ -119,9 +120,10 @@ def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
                 raise
             facts.add(refused.reason)  # it is something else that goes to this port
         else:
-            if tunnel is None:
+            if tunnel is not None:
+                return _inner(frame, tunnel, facts)
+            if role == "n3":
                 return None
-            return _inner(frame, tunnel, facts)
     if role == "n3":
         raise Refused("not_gtpu")
     return _flow(frame, outer, facts, "l4_truncated")
@@ -141,7 +143,17 @@ def _link(frame: bytes) -> tuple[int, int]:
         tags, at = tags + 1, at + 4
         if len(frame) < at + 2:
             raise Refused("l2_truncated")
-    return _u16(frame, at), at + 2
+    kind, at = _u16(frame, at), at + 2
+    return _pppoe(frame, at) if kind == PPPOE else (kind, at)
+
+
+def _pppoe(frame: bytes, at: int) -> tuple[int, int]:
+    """Read a PPPoE header and the PPP protocol behind it (RFC 2516, 4; RFC 1661, 2)."""
+    if len(frame) < at + 8:
+        raise Refused("l2_truncated")
+    if frame[at] != 0x11 or frame[at + 1]:
+        return PPPOE, at
+    return {0x0021: IPV4, 0x0057: IPV6}.get(_u16(frame, at + 6), PPPOE), at + 8
 
 
 def _network(frame: bytes, at: int, limit: int | None, kind: int, name: str) -> Packet:
@@ -194,21 +206,23 @@ def _ipv6(frame: bytes, at: int, name: str) -> Packet:
     return Packet(src, dst, kind, total, fragment, here, end)
 
 
-def _ports(frame: bytes, packet: Packet) -> tuple[int, int] | None:
-    """Return (0, 0) for what has no ports, None when the transport header is not all there."""
+def _ports(frame: bytes, packet: Packet) -> tuple[tuple[int, int], bool]:
+    """Return the ports, (0, 0) for what has none, and whether the transport header is all there.
+
+    They are its first four octets (RFC 768; RFC 9293, 3.1): a header that ends behind them has them.
+    """
     if packet.fragment == "later" or packet.proto not in (TCP, UDP):
-        return 0, 0
-    if packet.l4 > REACH:
-        return None
+        return (0, 0), True
+    here = min(len(frame), packet.end)
+    if packet.l4 > REACH or here < packet.l4 + 4:
+        return (0, 0), False
+    ports = _u16(frame, packet.l4), _u16(frame, packet.l4 + 2)
     need = 8
     if packet.proto == TCP:
-        here = min(len(frame), packet.end)
         need = max(20, (frame[packet.l4 + 12] >> 4) * 4) if here >= packet.l4 + 20 else 20
         if here >= packet.l4 + 20 and frame[packet.l4 + 12] >> 4 < 5:
-            return None
-    if min(len(frame), packet.end) < packet.l4 + need:
-        return None
-    return _u16(frame, packet.l4), _u16(frame, packet.l4 + 2)
+            return ports, False
+    return ports, here >= packet.l4 + need
 
 
 def _gtpu(frame: bytes, outer: Packet, facts: set[str]) -> Tunnel | None:
@@ -273,8 +287,7 @@ def _inner(frame: bytes, tunnel: Tunnel, facts: set[str]) -> Flow | None:
 
 
 def _flow(frame: bytes, packet: Packet, facts: set[str], cut: str) -> Flow:
-    ports = _ports(frame, packet)
-    if ports is None:
+    ports, whole = _ports(frame, packet)
+    if not whole:
         facts.add(cut)
-        ports = 0, 0
     return Flow(packet.src, ports[0], packet.dst, ports[1], packet.proto, packet.total)

@@ -19,18 +19,43 @@ KNOWN = {
         "tshark leaves out tunnel packets whose later outer fragments are not in the file; the first has all we need"
     ),
 }
+WITH_TUNNEL = "first fragments of tunnel packets: tshark has them apart from the tunnel, ours belong to the flow inside"
+FIRST_HEADER = "tshark's file has the first IPv6 extension header for the protocol; ours is what it leads to"
+PLAIN = {
+    ("magma__gx_gy_combined_03_210505_132953-1.pcapng", ("17", "172.16.10.4", "0", "172.16.10.101", "0")): WITH_TUNNEL,
+    ("open5gs__ipsec_to_nonipsec_call.pcapng", ("17", "172.24.0.46", "0", "10.4.128.21", "0")): WITH_TUNNEL,
+    ("open5gs__nonipsec_reg.pcapng", ("17", "172.24.0.46", "0", "10.4.128.21", "0")): WITH_TUNNEL,
+    ("open5gs__volte.pcapng", ("17", "172.24.0.45", "0", "10.4.128.21", "0")): WITH_TUNNEL,
+    (
+        "zeek__gtp1_gn_normal_incl_fragmentation.pcap",
+        ("17", "239.114.155.111", "0", "63.94.149.181", "0"),
+    ): WITH_TUNNEL,
+    ("ndpi__android.pcap", ("0", "::", "0", "ff02::16", "0")): FIRST_HEADER,
+    ("ndpi__android.pcap", ("0", "fe80::4e6a:f6ff:fe9f:f627", "0", "ff02::16", "0")): FIRST_HEADER,
+    ("ndpi__wechat.pcap", ("0", "fe80::842:a3f3:a286:6c5b", "0", "ff02::16", "0")): FIRST_HEADER,
+    (
+        "ndpi__dns_fragmented.pcap",
+        ("0", "2001:470:765b::a25:53", "0", "2a00:1450:4013:c03::10a", "0"),
+    ): FIRST_HEADER,
+    (
+        "ndpi__dns_fragmented.pcap",
+        ("0", "2001:470:765b::a25:53", "0", "2a00:1450:4013:c06::105", "0"),
+    ): FIRST_HEADER,
+    (
+        "ndpi__dns_fragmented.pcap",
+        ("0", "2001:470:765b::a25:53", "0", "2001:470:1f0b:16b0:20c:29ff:fe7c:a4cb", "0"),
+    ): FIRST_HEADER,
+    (
+        "tcpdump__quic_32_bit_pointer_overflow.pcap",
+        ("17", "::8:46:ee:102:202:202", "0", "202:200:0:fe7e:b65f:677a:82b:601", "443"),
+    ): "its payload length is zero: what follows is no part of the packet (RFC 8200, 3)",
+}
 COPIES = "tshark counts the copies of each packet in the tunnels of this capture as retransmissions of the plain one"
-NO_PORTS = "its first fragment ends inside the TCP header: tshark reads the ports after reassembly, and we have none"
 RETRANSMISSIONS = {  # (file, port of the source): why tshark's number is not ours
     ("ndpi__android.pcap", "36888"): (
         "two holes are filled a round trip (29 ms) after the UE reported them by SACK, so they were lost; tshark has "
         "them out of order, because it allows for the handshake's 333 ms"
     ),
-    ("ndpi__fuzz-2006-06-26-2594.pcap", "58657"): "its header length is damaged: it has no ports to trust",
-    ("ndpi__ip_fragmented_garbage.pcap", "24102"): NO_PORTS,
-    ("ndpi__ip_fragmented_garbage.pcap", "18730"): NO_PORTS,
-    ("ndpi__ip_fragmented_garbage.pcap", "9253"): NO_PORTS,
-    ("ndpi__ip_fragmented_garbage.pcap", "16417"): NO_PORTS,
     ("open5gs__nonipsec_reg.pcapng", "43824"): COPIES,
     ("open5gs__nonipsec_reg.pcapng", "43779"): COPIES,
     ("open5gs__nonipsec_reg.pcapng", "43551"): COPIES,
@@ -122,7 +147,8 @@ def compared(replay, shared):
         ours = defaultdict(list)
         for row in replayed.flows:
             ours[str(row["gtpu"]), key(row)].append(row)
-            ours[str(row["gtpu"]), key(turned(row))].append(turned(row))
+            if key(turned(row)) != key(row):  # a flow from an end to itself is one row
+                ours[str(row["gtpu"]), key(turned(row))].append(turned(row))
         for row in by_file[file]:
             same = ours[row["gtpu"], key(row)]
             ok = agrees(row, same)
@@ -146,8 +172,12 @@ class TestAllCaptures:
 
     def test_plain_flows_agree_as_well(self, compared):
         plain = compared[1]
-        wrong = [(file, flow) for file, flow, ok in plain if not ok]
-        assert len(wrong) <= len(plain) * 3 // 100, wrong
+        assert len(plain) == 1392
+        assert {(file, flow) for file, flow, ok in plain if not ok} == set(PLAIN)
+
+    def test_at_most_one_in_a_hundred_disagrees(self, compared):
+        rows = len(compared[0]) + len(compared[1])
+        assert len(KNOWN) + len(PLAIN) <= rows / 100
 
 
 class TestTcp:
