@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PACKET", "Packets", "read_pcap", "write_pcap"]
+__all__ = ["PACKET", "PCAP", "Packets", "read_pcap", "write_pcap"]
 
 PACKET = np.dtype(
     [
@@ -34,12 +34,13 @@ _IP = [("version", "u1"), ("tos", "u1"), ("total", ">u2"), ("id", ">u2"), ("frag
        ("proto", "u1"), ("sum", ">u2"), ("src", ">u4"), ("dst", ">u4")]  # fmt: skip
 _UDP = [("sport", ">u2"), ("dport", ">u2"), ("length", ">u2"), ("check", ">u2")]
 _TCP = [("sport", ">u2"), ("dport", ">u2"), ("seq", ">u4"), ("ack", ">u4"), ("offset", "u1"), ("flags", "u1"),
-        ("window", ">u2"), ("check", ">u2"), ("urgent", ">u2"), ("nop", ">u4"), ("tsval", ">u4"), ("tsecr", ">u4")]  # fmt: skip
+        ("window", ">u2"), ("check", ">u2"), ("urgent", ">u2"), ("nop", ">u4"),
+        ("tsval", ">u4"), ("tsecr", ">u4")]  # fmt: skip
 # TS 29.281, 5.1 and 5.2.2.7: E set, sequence and N-PDU 0, then the PDU Session Container of TS 38.415, 5.5.2
 _GTP = [("flags", "u1"), ("kind", "u1"), ("length", ">u2"), ("teid", ">u4"), ("seq", ">u2"), ("npdu", "u1"),
         ("next", "u1"), ("psc", "u1"), ("pdu_type", "u1"), ("qfi", "u1"), ("last", "u1")]  # fmt: skip
 _HEAD = [("record", _RECORD), ("ethernet", "V14"), ("outer", _IP), ("udp", _UDP), ("gtp", _GTP), ("ip", _IP)]
-_PCAP = np.array([0xA1B2C3D4, 0x0004_0002, 0, 0, 262_144, 1], "<u4").tobytes()
+PCAP = np.array([0xA1B2C3D4, 0x0004_0002, 0, 0, 262_144, 1], "<u4").tobytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def uplink_teid(ue: NDArray[np.integer]) -> NDArray[np.uint32]:
 def _ip_sum(ip: NDArray[np.void]) -> NDArray[np.uint16]:
     total = np.ascontiguousarray(ip).view(">u2").reshape(len(ip), 10).astype(np.uint32).sum(axis=1)
     total = (total & 0xFFFF) + (total >> 16)
-    return (~((total & 0xFFFF) + (total >> 16)) & 0xFFFF).astype(np.uint16)
+    folded: NDArray[np.uint32] = (total & 0xFFFF) + (total >> 16)
+    return np.asarray(~folded & 0xFFFF, np.uint16)
 
 
 def _fill_ip(ip: NDArray[np.void], total: NDArray[np.integer], proto: int) -> None:
@@ -110,7 +112,7 @@ def write_pcap(path: Path, packets: Packets) -> None:
     payload = memoryview(packets.payload)
     partial = path.with_suffix(".part")
     with partial.open("wb") as out:
-        out.write(_PCAP)
+        out.write(PCAP)
         for head, at, length in zip(heads, rows["at"].tolist(), rows["length"].tolist(), strict=True):
             out.write(head)
             out.write(payload[at : at + length])
@@ -120,7 +122,7 @@ def write_pcap(path: Path, packets: Packets) -> None:
 def read_pcap(path: Path) -> tuple[NDArray[np.int64], list[bytes]]:
     """Return (times in nanoseconds, frames) of a file that `write_pcap` wrote."""
     raw = path.read_bytes()
-    times, frames, at = [], [], len(_PCAP)
+    times, frames, at = [], [], len(PCAP)
     while at < len(raw):
         sec, usec, incl, _ = np.frombuffer(raw, "<u4", 4, at).tolist()
         times.append(sec * 1_000_000_000 + usec * 1000)

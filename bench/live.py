@@ -1,4 +1,4 @@
-"""Live frames: a frame of its own for each packet and batches of 64, as a driver has them (BPF_F_TEST_XDP_LIVE_FRAMES)."""
+"""Live frames: a frame of its own for each packet, batches of 64, as a driver has them (BPF_F_TEST_XDP_LIVE_FRAMES)."""
 
 from __future__ import annotations
 

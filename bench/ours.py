@@ -8,6 +8,8 @@ feeding are no part of any time told here.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -116,9 +118,9 @@ class Ours:
         ends = np.flatnonzero(np.diff(seconds)) + 1
         bounds = [0, *ends.tolist(), len(seconds)]
         out = []
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in itertools.pairwise(bounds):
             cuts = [*range(first, last, SLICE), last]
-            out += [(b - a, b == last) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            out += [(b - a, b == last) for a, b in itertools.pairwise(cuts)]
         return out
 
     def empty(self) -> float:
@@ -126,7 +128,7 @@ class Ours:
         self.feed.aim(self.feed.empty)
         return float(sum(self.feed.run(frames) for frames, _ in self._slices))
 
-    def run(self, around: Callable[[Callable[[], None]], None] = lambda work: work()) -> Cost:
+    def run(self, around: Callable[[Callable[[], object]], object] = lambda work: work()) -> Cost:
         """Run the capture once, on empty tables; *around* may profile what user space does."""
         cost = Cost()
         sink, store = _Messages(cost), BindingStore(65_536)
@@ -141,7 +143,7 @@ class Ours:
 
         def timed(stage: str, work: Callable[[], object]) -> None:
             begun = time.process_time_ns()
-            around(lambda: work() and None)
+            around(work)
             cost.user_ns[stage] += time.process_time_ns() - begun
 
         at_s = float(self.capture.times_ns[0]) / 1e9 // 1
@@ -151,11 +153,23 @@ class Ours:
             timed("drain", pipeline.drain)
             if ends:
                 at_s += INTERVAL_NS / 1e9
-                timed("sweep", lambda: pipeline.sweep(at_s))
+                timed("sweep", functools.partial(pipeline.sweep, at_s))
         timed("records", sink.flush)
         cost.counters = {n: v - before[n] for n, v in self.plane.read_counters().items()}
         self._clear(pipeline, store)
         return cost
+
+    def ring_bytes(self, cost: Cost) -> dict[str, int]:
+        """Return what a pass put into the rings, in bytes, by what it is."""
+        types = self.plane.record_types
+        count, size = cost.counters, {name: types[name].itemsize for name in ("payload", "event")}
+        head = size["payload"] - types["payload"]["data"].itemsize
+        return {
+            "payloads": count["handed_off_octets"],
+            "heads": head * count["handed_off"],
+            "events": size["event"] * count["flow_new"],
+            "room of payload records": size["payload"] * count["handed_off"],
+        }
 
     def _clear(self, pipeline: Pipeline, store: BindingStore) -> None:
         keys, _ = self.plane.read_flows()

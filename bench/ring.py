@@ -70,4 +70,6 @@ def measure() -> list[Figure]:
     finally:
         bpf.cleanup()
     note = f"ns a record of 64 bytes, empty callback, minimum of {ROUNDS} x {RECORDS} records"
-    return [Figure("ring reader: bcc callback / ours", ns["bcc callback"] / ns["columns"], "ratio", 15, ns, note, more=True)]
+    return [
+        Figure("ring reader: bcc callback / ours", ns["bcc callback"] / ns["columns"], "ratio", 15, ns, note, more=True)
+    ]

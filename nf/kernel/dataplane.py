@@ -199,6 +199,11 @@ class DataPlane:
         self._control["tick"], self._control["tick_at_us"] = tick, at_ns // 1000 & 0xFFFF_FFFF
         self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
 
+    @property
+    def record_types(self) -> Mapping[str, np.dtype[Any]]:
+        """The numpy types of keys, values and records, by the names of abi.h."""
+        return self._types
+
     def take_test_runs(self) -> None:
         """Let test runs of the programs count as packets of a mirrored interface; without, they are a stranger's."""
         self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
