@@ -108,8 +108,9 @@ struct control {
 	__u64 tick;	   /* number of a tick of the kernel */
 	__u64 tick_us_q20; /* length of a tick in 2^-20 us */
 	__u64 tick_ns;	   /* the kernel's time of `tick` */
+	__u64 answers;	   /* changes when the verdict table got entries */
 };
-_Static_assert(sizeof(struct control) == 64, "control is ABI");
+_Static_assert(sizeof(struct control) == 72, "control is ABI");
 
 /* Receiving end of a tunnel: the TEID alone is not unique (TS 29.281, 5.1). */
 struct tunnel_key {
@@ -252,7 +253,7 @@ struct flow {
 	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
 	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
 	__u16 epoch;
-	__u16 frags; /* fragments, 65535 at most */
+	__u16 asked; /* low half of control.answers when the verdict table was last asked about it */
 	/* third line: now and then */
 	__u32 rtt_sum_us[2];
 	__u32 rtt_n[2];
@@ -262,7 +263,7 @@ struct flow {
 		struct tcp_rare tcp_rare;
 	};
 	__u32 check; /* IPv6: a second hash of both addresses */
-	__u32 pad;
+	__u32 frags;
 };
 _Static_assert(sizeof(struct flow) == 192, "flow is ABI");
 

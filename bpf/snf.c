@@ -29,10 +29,12 @@ static __always_inline int decide(struct port *p, struct port_stats *st, u32 kee
 	return XDP_DROP;
 }
 
-static __always_inline void adopt_verdict(struct scratch *s, struct flow *f)
+static __always_inline void adopt_verdict(struct scratch *s, struct control *c, struct flow *f)
 {
-	struct verdict *v = verdicts.lookup(&s->key);
+	struct verdict *v;
 
+	f->asked = c->answers; /* before the table is: an answer that comes meanwhile is found by the next packet */
+	v = verdicts.lookup(&s->key);
 	if (!v || v->flow != (u32)f->number)
 		return;
 	f->app = v->app;
@@ -73,8 +75,7 @@ static __always_inline void count_fragment(struct scratch *s, struct flow *f, u3
 	struct early none = {}, *e;
 	u64 number = f->number;
 
-	if (f->frags < 0xffff)
-		f->frags++;
+	f->frags++;
 	if (!s->inner.more)
 		return;
 	e = earlies.lookup_or_try_init(&number, &none);
@@ -100,8 +101,8 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 		f->owner |= s->role << 2 * d;
 	st->n[SNF_C_counted]++;
 	st->n[SNF_C_counted_octets] += s->inner.total;
-	if (handed(f) && !(f->flags & FLOW_FINAL))
-		adopt_verdict(s, f);
+	if (handed(f) && !(f->flags & FLOW_FINAL) && f->asked != (u16)c->answers)
+		adopt_verdict(s, c, f);
 	app = f->app;
 	policy = policies.lookup(&app);
 	if (!policy)

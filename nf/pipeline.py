@@ -223,7 +223,7 @@ class Pipeline:
             for records in out:
                 self.rows += len(records)
                 self.sink.records(records)
-            self._follow(out, batch, keys[rows], flows[rows], np.array(who.subscriber, object)[subject])
+            self._follow(out, batch, (keys, flows, rows), np.array(who.subscriber, object), subject)
         self._expire(keys, flows, clock_ns)
         return out
 
@@ -235,18 +235,23 @@ class Pipeline:
         self,
         out: Sequence[RecordBatch],
         batch: FlowBatch,
-        keys: NDArray[np.void],
-        flows: NDArray[np.void],
-        subscriber: NDArray[np.object_],
+        table: tuple[NDArray[np.void], NDArray[np.void], NDArray[np.intp]],
+        names: NDArray[np.object_],
+        subject: NDArray[np.int64],
     ) -> None:
+        followed = self.sink.followed()
+        if not followed:
+            self.plane.read_chunks()  # nobody wants them, and the ring must not fill
+            return
         media = self.media.read(self.plane)
-        for who in self.sink.followed():
-            mine = subscriber == who
-            if not mine.any():
+        keys, flows, rows = table
+        for who in followed:
+            mine = np.flatnonzero(np.isin(subject, np.flatnonzero(names == who)))
+            if not len(mine):
                 continue
             records = [r for r in out if who in r.columns["subscriber"]]
             merged = _concatenate([_of(r, who) for r in records])
-            detail = flow_columns(batch, keys, flows, np.flatnonzero(mine), self.book, media, self.signatures)
+            detail = flow_columns(batch, keys[rows], flows[rows], mine, self.book, media, self.signatures)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
     def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], clock_ns: int) -> None:

@@ -454,6 +454,7 @@ class DataPlane:
         values["flow"] = numbers & np.uint64(0xFFFF_FFFF)
         values["app"], values["final"] = apps, final
         syscall.update_batch(self._fds["verdicts"], keys.astype(self._types["flow_key"]), values)
+        self._control["answers"] += 1
 
     # -- what the programs tell -------------------------------------------
 
