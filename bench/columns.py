@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PACKET", "PCAP", "Packets", "read_pcap", "write_pcap"]
+__all__ = ["PACKET", "PCAP", "Packets", "frames_of", "read_pcap", "write_pcap"]
 
 PACKET = np.dtype(
     [
@@ -99,8 +100,8 @@ def _heads(rows: NDArray[np.void], tcp: bool) -> NDArray[np.void]:
     return head
 
 
-def write_pcap(path: Path, packets: Packets) -> None:
-    """Write the packets as Ethernet frames with GTP-U inside; whole microseconds from 1,700,000,000 s on."""
+def _records(packets: Packets) -> list[bytes]:
+    """Return record and headers of each packet, without its payload."""
     rows = packets.rows
     heads: list[bytes] = [b""] * len(rows)
     for tcp in (True, False):
@@ -109,13 +110,29 @@ def write_pcap(path: Path, packets: Packets) -> None:
         raw, size = made.tobytes(), made.dtype.itemsize
         for i, at in enumerate(where.tolist()):
             heads[at] = raw[i * size : (i + 1) * size]
+    return heads
+
+
+def _payloads(packets: Packets) -> Iterator[memoryview]:
     payload = memoryview(packets.payload)
+    for at, length in zip(packets.rows["at"].tolist(), packets.rows["length"].tolist(), strict=True):
+        yield payload[at : at + length]
+
+
+def frames_of(rows: NDArray[np.void], payload: bytes) -> list[bytes]:
+    """Return the frames of rows of PACKET that carry places of *payload*."""
+    packets = Packets(rows, payload)
+    return [head[16:] + bytes(data) for head, data in zip(_records(packets), _payloads(packets), strict=True)]
+
+
+def write_pcap(path: Path, packets: Packets) -> None:
+    """Write the packets as Ethernet frames with GTP-U inside; whole microseconds from 1,700,000,000 s on."""
     partial = path.with_suffix(".part")
     with partial.open("wb") as out:
         out.write(PCAP)
-        for head, at, length in zip(heads, rows["at"].tolist(), rows["length"].tolist(), strict=True):
+        for head, data in zip(_records(packets), _payloads(packets), strict=True):
             out.write(head)
-            out.write(payload[at : at + length])
+            out.write(data)
     partial.rename(path)
 
 

@@ -30,7 +30,7 @@ from nf.sessions import BindingStore
 from nf.settings import Export, Limits, Role, StaticSession
 from nf.tables import apply_changes
 
-__all__ = ["Capture", "Cost", "Ours"]
+__all__ = ["Capture", "Cost", "Messages", "Ours"]
 
 SLICE = 4096  # frames between two looks at the rings: 4 ms at 1 M packets a second, where the service waits 50
 INTERVAL_NS = Export().interval_ms * 1_000_000
@@ -68,12 +68,12 @@ class Cost:
         return sum(self.user_ns.values())
 
 
-class _Messages:
+class Messages:
     """The sink: batches and messages as the publisher makes them."""
 
-    def __init__(self, cost: Cost) -> None:
+    def __init__(self, cost: Cost | None = None) -> None:
         export = Export()
-        self.cost, self.batches, self.seq = cost, Batches(export.batch_rows, export.batch_ms), 0
+        self.cost, self.batches, self.seq = cost or Cost(), Batches(export.batch_rows, export.batch_ms), 0
 
     def records(self, batch: RecordBatch) -> None:
         begun = time.process_time_ns()
@@ -131,7 +131,7 @@ class Ours:
     def run(self, around: Callable[[Callable[[], object]], object] = lambda work: work()) -> Cost:
         """Run the capture once, on empty tables; *around* may profile what user space does."""
         cost = Cost()
-        sink, store = _Messages(cost), BindingStore(65_536)
+        sink, store = Messages(cost), BindingStore(65_536)
         pseudonymiser = Pseudonymiser(bytes(32), 1)
         offset_s = time.time() - time.monotonic()
         pipeline = Pipeline(

@@ -113,8 +113,8 @@ def _compare(path: Path, capture: Capture, words: str) -> list[Figure]:
     for name in ("frames", "counted", "flow_new", "handed_off"):
         cases[name] = costs[-1].counters[name]
     note = (
-        f"{words}. CPU user and system, minimum of {ROUNDS} each; peers net of start and reading; ours: test-run time of "
-        "the live program on each frame, net of the feed, and process time of drain, sweep and making messages"
+        f"{words}. CPU user and system, minimum of {ROUNDS} each; peers net of start and reading; ours: test-run time "
+        "of the live program on each frame, net of the feed, and process time of drain, sweep and making messages"
     )
     return [
         Figure("nDPI / ours", net["nDPI"] / net["ours"], "ratio", 10, cases, note, more=True),

@@ -18,9 +18,10 @@ from nf.kernel import source, syscall
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Action, Limits, Role
 
-__all__ = ["APP", "EMPTY", "Table", "bcc", "interleave", "one_cpu", "progress", "tcp_frame", "udp_frame"]
+__all__ = ["APP", "CPUS", "EMPTY", "Table", "bcc", "interleave", "one_cpu", "progress", "tcp_frame", "udp_frame"]
 
 APP = 1
+CPUS = sorted(os.sched_getaffinity(0))
 _BLOCK = 20_000  # new flows between two looks at the ring of events, which holds 20,971
 _VERDICTS = 1 << 13  # answers at a time: far fewer than the table of them holds
 _TEXT = """
@@ -77,9 +78,8 @@ def bcc() -> Any:
 
 def one_cpu() -> int:
     """Pin this thread to the last CPU that it may use, and return its number."""
-    cpu = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cpu})
-    return cpu
+    os.sched_setaffinity(0, CPUS[-1:])
+    return CPUS[-1]
 
 
 def progress(text: str) -> None:
@@ -125,10 +125,9 @@ class Table:
         self.plane.take_test_runs()
         self.plane.set_policies({APP: (Action.INSPECT, 0)}, [APP])
         self.program = self.plane.program(Role.N3)
-        BPF = bcc()
-        self._bpf = BPF(text=_TEXT)
-        self.walk = int(self._bpf.load_func(b"walk", BPF.XDP).fd)
-        self.empty = int(self._bpf.load_func(b"empty", BPF.XDP).fd)
+        self._bpf = bcc()(text=_TEXT)
+        self.walk = int(self._bpf.load_func(b"walk", bcc().XDP).fd)
+        self.empty = int(self._bpf.load_func(b"empty", bcc().XDP).fd)
         plans = mmap.mmap(self._bpf["plans"].map_fd, 256 * _PLAN.itemsize, mmap.MAP_SHARED)
         self._plans = np.frombuffer(plans, _PLAN)
         self._frame = tcp_frame()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from typing import Any
 
@@ -32,13 +33,10 @@ int produce(struct xdp_md *ctx)
 
 def measure() -> list[Figure]:
     """Return the figure of the ring reader."""
-    import mmap
-
     rig.one_cpu()
-    BPF = rig.bcc()
-    bpf: Any = BPF(text=_TEXT, cflags=[f"-DPAGES={RING_BYTES // mmap.PAGESIZE}"])
+    bpf: Any = rig.bcc()(text=_TEXT, cflags=[f"-DPAGES={RING_BYTES // mmap.PAGESIZE}"])
     try:
-        fill = syscall.TestRun(bpf.load_func(b"produce", BPF.XDP).fd, 128)
+        fill = syscall.TestRun(bpf.load_func(b"produce", rig.bcc().XDP).fd, 128)
         table = bpf["ring"]
         ours = Ring(table.map_fd, RING_BYTES, np.dtype(bpf["record_type"].Leaf))
         heard = [0]

@@ -20,7 +20,11 @@ def measure() -> list[Figure]:
     finally:
         ours.close()
     wire = capture.octets
-    cases = {"bytes on the wire": wire, "published bytes": cost.exported_bytes, "records": cost.records}
+    cases: dict[str, float] = {
+        "bytes on the wire": wire,
+        "published bytes": cost.exported_bytes,
+        "records": cost.records,
+    }
     cases |= {f"{name}, bytes": size for name, size in rings.items()}
     export = Export()
     note = (

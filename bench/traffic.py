@@ -36,7 +36,8 @@ MIX = {  # share of flows, and packets of one (a mean; the script below adds han
     "rtp": (0.03, 300),
     "unnamed udp": (0.02, 20),
 }
-WEB = ["www.instagram.com", "scontent-ams2-1.cdninstagram.com", "www.google.com", "static.xx.fbcdn.net", "web.whatsapp.com",
+WEB = ["www.instagram.com", "scontent-ams2-1.cdninstagram.com", "www.google.com", "static.xx.fbcdn.net",
+       "web.whatsapp.com",
        "api.twitter.com", "www.amazon.com", "i.redd.it", "www.linkedin.com", "outlook.office365.com",
        "www.wikipedia.org", "telegram.org", "cdn.discordapp.com", "open.spotify.com"]  # fmt: skip
 VIDEO = ["rr4---sn-5hne6nsz.googlevideo.com", "ipv4-c012-ams001-ix.1.oca.nflxvideo.net", "v16-webapp.tiktokcdn.com",

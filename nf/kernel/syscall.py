@@ -100,7 +100,7 @@ class TestRun:
         return int(self._attr.retval)
 
     def repeat(self, frame: bytes, times: int, *, live: bool = False) -> int:
-        """Run the program *times* times on *frame* and return the mean in whole nanoseconds, the kernel's loop included.
+        """Run the program *times* times on *frame*; return the mean in whole nanoseconds, the kernel's loop included.
 
         *live*: as on an interface, with a frame of its own each time and batches of 64 (Linux 5.18).
         Raises OSError when the kernel refuses.
