@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,11 @@ from nf.capture import merged
 from nf.errors import SnfError
 from nf.settings import StaticSession
 
-__all__ = ["BUILD", "load_mixed", "mixed", "real"]
+__all__ = ["BUILD", "Tunnels", "load_mixed", "mixed", "real"]
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
-SHARED = ROOT.parent / "shared" / "captures" / "pcap"
+SHARED = Path(os.environ.get("SNF_SHARED") or ROOT.parent / "shared") / "captures" / "pcap"
 _HEAD = 192  # bytes of a frame with all headers, and what is beside them of RTP
 _WHOLE = 8  # payload packets of a flow from its first on that are fed whole
 _PAYLOAD_AT = {6: 110, 17: 86}  # offset of the payload in a frame of `write_pcap`, by inner protocol
@@ -74,7 +75,7 @@ def _lengths(frames: list[bytes]) -> NDArray[np.int64]:
 # -- real captures ------------------------------------------------------------
 
 
-class _Tunnels:
+class Tunnels:
     """Gives each UE of a capture a tunnel each way: the UE is the end with a private address, else who speaks first."""
 
     def __init__(self) -> None:
@@ -118,7 +119,7 @@ def _inner(frame: bytes) -> tuple[bytes, bool]:
     return packet, bool(udp) and packet[udp + 2 : udp + 4] == _GTPU.to_bytes(2, "big")
 
 
-def _real_frames(tunnels: _Tunnels) -> Iterator[tuple[int, bytes]]:
+def _real_frames(tunnels: Tunnels) -> Iterator[tuple[int, bytes]]:
     now_ns = 1_700_000_000_000_000_000
     for path in sorted(SHARED.iterdir()):
         before: int | None = None
@@ -139,9 +140,9 @@ def real() -> tuple[Path, Capture, str]:
     What was in a tunnel stays as it is. Raises SnfError when the captures are not there.
     """
     if not SHARED.is_dir():
-        raise SnfError("The folder of shared captures is not there.", "Put it beside this checkout: ../shared/captures")
+        raise SnfError(f"The captures are not at {SHARED}.", "Set SNF_SHARED to the folder that holds captures/.")
     BUILD.mkdir(parents=True, exist_ok=True)
-    tunnels = _Tunnels()
+    tunnels = Tunnels()
     times, frames = zip(*_real_frames(tunnels), strict=True)
     path = BUILD / "real.pcap"
     with path.open("wb") as out:

@@ -73,5 +73,6 @@ def measure() -> list[Figure]:
     share = 100 * s["read and deltas"] / INTERVAL_S
     return [
         Figure("reading 1 M flows: bcc items() / ours", s["items"] / s["read"], "ratio", 12, cases, note, more=True),
-        Figure("1 M flows each 10 s, share of a core", share, "%", 5, cases, note),
+        Figure("reading 1 M flows each 10 s, share of a core", 100 * s["read"] / INTERVAL_S, "%", 5, cases, note),
+        Figure("reading and differences each 10 s, share of a core", share, "%", 5, cases, note),
     ]

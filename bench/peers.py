@@ -108,6 +108,7 @@ def _compare(path: Path, capture: Capture, words: str) -> list[Figure]:
     }
     cases = {f"{name}, ns a packet": value / n * 1e9 for name, value in net.items()}
     cases["ours, kernel, ns a packet"] = (min(c.kernel_ns for c in costs) - seconds["feed"] * 1e9) / n
+    cases["nDPI / our packet path alone"] = cases["nDPI, ns a packet"] / cases["ours, kernel, ns a packet"]
     for stage in costs[0].user_ns:
         cases[f"ours, {stage}, ns a packet"] = min(c.user_ns[stage] for c in costs) / n
     for name in ("frames", "counted", "flow_new", "handed_off"):

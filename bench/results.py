@@ -10,9 +10,11 @@ import json
 import os
 import platform
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
+from bench import model_table
 from bench.figure import Figure
 
 __all__ = ["DOCS", "FILE", "machine", "render", "rows", "write"]
@@ -80,6 +82,20 @@ def _notes() -> str:
     return "\n".join(f"- {n}" for n in dict.fromkeys(f"`{row['bench']}`: {row['note']}" for row in rows()))
 
 
+def _misses() -> str:
+    out = []
+    for row in rows():
+        if not row["met"]:
+            out.append(f"- **{row['name']}**: {reason(row['name'])}")
+    return "\n".join(out) or "None."
+
+
+def reason(name: str) -> str:
+    """Return why a figure misses its goal; raises KeyError when nobody has said so in bench/reasons.toml."""
+    reasons: dict[str, str] = tomllib.loads(FILE.with_name("reasons.toml").read_text())
+    return next((text for start, text in reasons.items() if name.startswith(start)), None) or reasons[name]
+
+
 def _machines() -> str:
     return "\n".join(dict.fromkeys(str(row["machine"]) for row in rows()))
 
@@ -87,7 +103,8 @@ def _machines() -> str:
 def render(text: str) -> str:
     """Return a document with what stands between ``<!-- bench: WHAT -->`` and ``<!-- end -->`` made anew.
 
-    WHAT is ``figures NAME ...``, ``cases NAME ...``, ``notes`` or ``machine``; names are those of the scripts.
+    WHAT is ``figures NAME ...``, ``cases NAME ...``, ``notes``, ``misses``, ``model`` or ``machine``; names are those
+    of the scripts.
     """
 
     def block(mark: re.Match[str]) -> str:
@@ -99,6 +116,10 @@ def render(text: str) -> str:
                 body = _cases(families)
             case "notes":
                 body = _notes()
+            case "misses":
+                body = _misses()
+            case "model":
+                body = model_table.table(rows())
             case "machine":
                 body = _machines()
             case _:
