@@ -14,6 +14,7 @@
 #define SNF_STATS   16	 /* ports that can be attached at once */
 #define SNF_APPS    4096 /* applications that can have a policy */
 #define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
+#define SNF_NAME    64	 /* longest host name that the kernel reads */
 #define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
 
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
@@ -67,6 +68,14 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
+	X(sni_named, "flows named by the server name of their ClientHello, in the kernel")                             \
+	X(sni_unlisted, "of these: by a name that no application has")                                                 \
+	X(sni_handed_off, "ClientHellos for user space: split, or without a plain name")                               \
+	X(dns_read, "DNS responses read in the kernel")                                                                \
+	X(dns_learned, "addresses learned from them")                                                                  \
+	X(dns_handed_off, "DNS responses that user space reads")                                                       \
+	X(answer_used, "flows named by a DNS answer, in the kernel")                                                   \
+	X(name_ring_full, "names that found the ring full; the payload goes to user space instead")                    \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
 	X(event_ring_full, "flow events that found the ring full; a flow is told again with its next packet")          \
 	X(chunks, "request-answer pairs told to user space")                                                           \
@@ -109,8 +118,10 @@ struct control {
 	__u64 tick_us_q20; /* length of a tick in 2^-20 us */
 	__u64 tick_ns;	   /* the kernel's time of `tick` */
 	__u64 answers;	   /* changes when the verdict table got entries */
+	__u32 economy;	   /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct control) == 72, "control is ABI");
+_Static_assert(sizeof(struct control) == 80, "control is ABI");
 
 /* Receiving end of a tunnel: the TEID alone is not unique (TS 29.281, 5.1). */
 struct tunnel_key {
@@ -350,9 +361,26 @@ struct flow_event {
 	__u64 old_bytes[2];
 	__u32 old_packets[2];
 	__u32 old_session;
-	__u8 pad1[44];
+	__u16 app; /* a DNS answer named it, */
+	__u8 pad1[2];
+	__u64 name; /* by the name of this hash (struct named) */
+	__u8 pad2[32];
 };
 _Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
+
+/* The kernel named a flow, or read a DNS response in it. */
+struct named {
+	__u64 number; /* of the flow */
+	__u64 hash;   /* of the name, FNV-1a from its last byte to its first */
+	__u16 app;    /* 0: no suffix of the name belongs to one */
+	__u8 basis;   /* enum snf_basis */
+	__u8 length;
+	__u32 pad;
+	__u8 name[SNF_NAME];
+};
+_Static_assert(sizeof(struct named) == 88, "named is ABI");
+
+enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* as nf/apps/basis.py */
 
 /* The start of a payload packet of a flow that has no name yet. */
 struct payload {

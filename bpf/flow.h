@@ -3,7 +3,7 @@
 #ifndef SNF_FLOW_H
 #define SNF_FLOW_H
 
-#include "gtpu.h"
+#include "answers.h"
 
 #define NO_RTT	      0xffffffff
 #define FLOW_OWNER(d) (3 << 2 * (d)) /* bits of flow.owner */
@@ -44,20 +44,6 @@ static __always_inline u32 fine_clock(struct scratch *s, struct control *c)
 		s->now_us = s->now_ns / NS_PER_US;
 	}
 	return s->now_us;
-}
-
-static __always_inline u32 mix(u32 h, u32 v)
-{
-	h ^= v;
-	h *= 0x9e3779b1; /* 2^32 divided by the golden ratio: spreads neighbours (Knuth, TAOCP 3, 6.4) */
-	return h ^ h >> 15;
-}
-
-static __always_inline u32 fold(const u8 *address)
-{
-	const u32 *w = (const u32 *)address;
-
-	return mix(mix(mix(mix(0, w[0]), w[1]), w[2]), w[3]);
 }
 
 /* The ports of a fragment: the first one has them and leaves them for the later ones. The last to come is
@@ -219,6 +205,10 @@ static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct 
 	e->role = s->role;
 	e->gtpu = s->gtpu;
 	e->first_dir = !!(f->flags & FLOW_FIRST_B);
+	if (kind == SNF_FLOW_NEW && s->name_hash) {
+		e->app = f->app;
+		e->name = s->name_hash;
+	}
 	if (old) {
 		e->old_number = old->number;
 		e->old_bytes[0] = old->bytes[0];
@@ -299,6 +289,9 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 	if (!session && s->gtpu)
 		st->n[SNF_C_tunnel_unknown]++;
 	fresh_flow(s, c, session, side);
+	s->name_hash = 0;
+	if (c->economy)
+		name_by_answer(s, st, &s->fresh, session, side);
 	flows.insert(&s->key, &s->fresh);
 	f = flows.lookup(&s->key);
 	if (!f) {
@@ -370,8 +363,10 @@ static __always_inline struct flow *flow_of(struct scratch *s, struct control *c
 	}
 	if (f->generation != c->generation || (s->gtpu && f->teid[s->dir & 1] != s->teid))
 		flow_rebind(s, c, st, f, instance);
-	if ((f->flags & FLOW_READER) != c->reader)
+	if ((f->flags & FLOW_READER) != c->reader) {
+		s->name_hash = 0;
 		tell(s, c, f, st);
+	}
 	if (s->qfi)
 		f->qfi[s->dir & 1] = s->qfi;
 	return f;

@@ -57,10 +57,29 @@ BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
  * apart. Full: the oldest leaves, and its fragments are shown with their flow. */
 BPF_TABLE("lru_hash", u64, struct early, earlies, 4096);
 
+/* Application by the hash of a domain suffix (names.h). Written with the signatures. Full: the update fails and those
+ * names are user space's. */
+BPF_F_TABLE("hash", u64, u16, suffixes, MAX_SUFFIXES, BPF_F_NO_PREALLOC);
+
+/* What DNS told each subscriber of an address. Full: the one that was not asked for the longest leaves, and its flows
+ * hand a payload over. */
+struct answer_key {
+	u8 address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	u32 who;	/* asker() */
+};
+struct answer {
+	u64 name; /* hash, as in struct named */
+	u32 until_s;
+	u16 app; /* NAMING_ASK: it goes by names of several applications */
+	u16 pad;
+};
+BPF_TABLE("lru_hash", struct answer_key, struct answer, answers, MAX_ANSWERS);
+
 /* Records to user space, one ring a record size; full: the record is dropped and counted. */
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
 BPF_RINGBUF_OUTPUT(chunks, CHUNK_PAGES);
+BPF_RINGBUF_OUTPUT(names, NAME_PAGES);
 
 /* GTP-U paths between tunnel ends. Written by the packet path, read for operational state. Full: the path
  * that was silent longest leaves. */
@@ -118,7 +137,11 @@ struct scratch {
 	u8 dir;
 	u8 role;
 	u8 verdict;
-	u8 fine;	   /* 1: the clock was asked for this packet */
+	u8 fine; /* 1: the clock was asked for this packet */
+	u8 name[SNF_NAME];
+	u32 name_length;
+	u16 name_app;
+	u64 name_hash;
 	struct flow fresh; /* a new flow is built here: it is too large for the stack */
 };
 BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
@@ -127,10 +150,13 @@ BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 /* Second programs, entered by tail call. */
 BPF_PROG_ARRAY(next_program, 4);
 #define NEXT_HANDOFF 0
+#define NEXT_TLS     1
+#define NEXT_DNS     2
 
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);
 BPF_ARRAY(payload_type, struct payload, 1);
 BPF_ARRAY(chunk_type, struct chunk, 1);
+BPF_ARRAY(named_type, struct named, 1);
 
 #endif

@@ -6,7 +6,8 @@
  * (both, for captures that hold everything). They differ in a constant only.
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
-#include "path.h"
+#include "dns.h"
+#include "tls.h"
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
 
@@ -42,12 +43,20 @@ static __always_inline void adopt_verdict(struct scratch *s, struct control *c, 
 		f->flags |= FLOW_FINAL;
 }
 
-/* Does user space want this packet's payload? */
-static __always_inline u32 wanted(struct scratch *s, struct flow *f)
+enum want { WANT_NOTHING, WANT_PAYLOAD, WANT_DNS };
+
+/* Who wants this packet's payload? */
+static __always_inline u32 wanted(struct scratch *s, struct control *c, struct flow *f)
 {
-	if (!s->payload_length || handed(f) >= SNF_HANDOFF || f->flags & FLOW_FINAL)
-		return 0;
-	return s->inner.proto == PROTO_TCP || s->inner.proto == PROTO_UDP;
+	if (!s->payload_length || (s->inner.proto != PROTO_TCP && s->inner.proto != PROTO_UDP))
+		return WANT_NOTHING;
+	if (c->economy && s->inner.proto == PROTO_UDP) {
+		if (s->sport == bpf_htons(PORT_DNS))
+			return WANT_DNS;
+		if (s->dport == bpf_htons(PORT_DNS))
+			return WANT_NOTHING; /* its answer repeats the question */
+	}
+	return handed(f) < SNF_HANDOFF && !(f->flags & FLOW_FINAL) ? WANT_PAYLOAD : WANT_NOTHING;
 }
 
 static __always_inline void inspect(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
@@ -85,7 +94,7 @@ static __always_inline void count_fragment(struct scratch *s, struct flow *f, u3
 	e->bytes[d & 1] += s->inner.total;
 }
 
-/* Count the packet for its flow. Returns 1 when its payload shall go to user space. */
+/* Count the packet for its flow. Returns one of enum want. */
 static __always_inline u32 count(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
 				 struct flow *f)
 {
@@ -115,7 +124,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	f->packets[d]++;
 	if (f->last_us[d] - s->now_us > TICK_MAX_US) /* a tick may be earlier than an exact time before it */
 		f->last_us[d] = s->now_us;
-	return wanted(s, f);
+	return wanted(s, c, f);
 }
 
 static __always_inline u32 inner_counter(u32 result)
@@ -238,15 +247,26 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	coarse_clock(s, c);
 	flow_key(s, c->split_legs);
 	f = flow_of(s, c, st, p->instance);
-	if (f && count(data, end, s, c, st, f)) {
-		f->owner += FLOW_HANDED;
-		s->fresh.number = f->number;
-		s->fresh.session = f->session;
-		s->fresh.ue_end = f->ue_end;
-		full_addresses(&s->inner);
-		fine_clock(s, c);
-		s->verdict = keep;
-		next_program.call(ctx, NEXT_HANDOFF);
+	if (f) {
+		u32 want = count(data, end, s, c, st, f);
+
+		if (want) {
+			s->fresh.number = f->number;
+			s->fresh.session = f->session;
+			s->fresh.ue_end = f->ue_end;
+			s->fresh.owner = f->owner;
+			if (handed(f) < SNF_HANDOFF)
+				f->owner += FLOW_HANDED;
+			full_addresses(&s->inner);
+			fine_clock(s, c);
+			s->verdict = keep;
+			if (want == WANT_DNS)
+				next_program.call(ctx, NEXT_DNS);
+			else if (is_hello(data, end, s))
+				next_program.call(ctx, NEXT_TLS);
+			else
+				next_program.call(ctx, NEXT_HANDOFF);
+		}
 	}
 	return decide(p, st, keep);
 reason:
@@ -339,6 +359,79 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	st->n[SNF_C_handed_off]++;
 	st->n[SNF_C_handed_off_octets] += r->length;
 	payloads.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
+/* The packet's flow, when it is still the one that it was in the first program. */
+static __always_inline struct flow *same_flow(struct scratch *s)
+{
+	struct flow *f = flows.lookup(&s->key);
+
+	return f && f->number == s->fresh.number ? f : NULL;
+}
+
+/* Entered by tail call with a payload that begins as a ClientHello. */
+int snf_tls(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, named = 0;
+	struct port *p = ports.lookup(&slot);
+	struct scratch *s = scratch.lookup(&zero);
+	struct port_stats *st;
+	struct flow *f;
+
+	if (!p || !s)
+		return XDP_PASS;
+	slot = p->slot;
+	st = stats.lookup(&slot);
+	if (!st)
+		return XDP_PASS;
+	if (server_name(data, end, s)) {
+		app_of_name(s);
+		named = s->name_app != NAMING_ASK && tell_name(s, st, SNF_BY_SNI);
+	}
+	if (!named) {
+		st->n[SNF_C_sni_handed_off]++;
+		next_program.call(ctx, NEXT_HANDOFF);
+		return decide(p, st, s->verdict);
+	}
+	st->n[SNF_C_sni_named]++;
+	if (!s->name_app)
+		st->n[SNF_C_sni_unlisted]++;
+	f = same_flow(s);
+	if (f) {
+		f->app = s->name_app;
+		f->flags |= FLOW_FINAL;
+	}
+	return decide(p, st, s->verdict);
+}
+
+/* Entered by tail call with a DNS message to a client. */
+int snf_dns(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
+	struct port *p = ports.lookup(&slot);
+	struct scratch *s = scratch.lookup(&zero);
+	struct port_stats *st;
+	struct flow *f;
+
+	if (!p || !s)
+		return XDP_PASS;
+	slot = p->slot;
+	st = stats.lookup(&slot);
+	if (!st)
+		return XDP_PASS;
+	if (!dns_response(data, end, s, st) || !tell_name(s, st, SNF_BY_DNS)) {
+		st->n[SNF_C_dns_handed_off]++;
+		if (handed(&s->fresh) < SNF_HANDOFF)
+			next_program.call(ctx, NEXT_HANDOFF);
+		return decide(p, st, s->verdict);
+	}
+	st->n[SNF_C_dns_read]++;
+	f = same_flow(s);
+	if (f && s->name_app)
+		f->app = s->name_app;
+	return decide(p, st, s->verdict);
 }
 
 int snf_handoff(struct xdp_md *ctx)

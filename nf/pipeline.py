@@ -11,22 +11,21 @@ at most), new tunnels, the flows of a followed subscriber.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.apps.basis import Basis
-from nf.apps.namer import Namer, Payload, Verdict
 from nf.apps.signatures import Signatures
 from nf.deltas import FlowDeltas
 from nf.detail import flow_columns
 from nf.flowbook import FlowBook, age_us
 from nf.flows import FlowBatch
-from nf.kernel.dataplane import DataPlane, address_text
+from nf.kernel.dataplane import DataPlane
 from nf.media import Media
+from nf.naming import Naming
 from nf.privacy import Pseudonymiser
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore
@@ -42,7 +41,6 @@ IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, R
 _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
-_FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
 
 
@@ -79,8 +77,8 @@ class Pipeline:
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
-        self.namer = Namer(signatures)
         self.book, self.media = FlowBook(), Media()
+        self.naming = Naming(plane, signatures, self.book, clock_offset_s)
         self.subscribers = Subscribers()
         self.action = np.zeros(len(signatures.class_of), np.uint8)
         self.rows = 0
@@ -115,85 +113,14 @@ class Pipeline:
     def _apps_outside(self, classes: Sequence[str]) -> list[int]:
         return sorted(set(range(1, len(self.signatures.class_of))) - set(self._apps_of(classes)))
 
-    # -- names -------------------------------------------------------------
+    def use(self, signatures: Signatures) -> None:
+        """Name by other signatures from now on; the policies are to be set again."""
+        self.signatures = signatures
+        self.naming.use(signatures)
 
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
-        """Take events and payloads from the rings, name flows, and tell the kernel; *on_events* sees the events."""
-        payloads = self.plane.read_payloads()  # before the events: then these hold the beginning of each flow
-        events = self.plane.read_events()
-        self.book.add(events)
-        if on_events is not None:
-            on_events(events)
-        if len(payloads):
-            self._name(payloads)
-        self._name_by_server(events)
-
-    def _name_by_server(self, events: NDArray[np.void]) -> None:
-        """Name new flows that have handed nothing over by their server: DNS answers first, then address lists."""
-        new = events[events["kind"] == _FLOW_NEW]
-        for e in new[self.book.apps(new["number"])[1] == int(Basis.NONE)]:
-            number = int(e["number"])
-            ends = address_text(e["address_a"].tobytes()), address_text(e["address_b"].tobytes())
-            at_s = int(e["at_ns"]) / 1e9 + self._clock_offset_s
-            verdict = self.namer.by_server(number, int(e["session"]), *ends, at_s)
-            if verdict is not None:
-                self._record([verdict])
-
-    def _name(self, payloads: NDArray[np.void]) -> None:
-        answered, verdicts = [], []
-        for i, payload in enumerate(self._payloads(payloads)):
-            verdict = self.namer.feed(payload)
-            if verdict is not None:
-                answered.append(i)
-                verdicts.append(verdict)
-        if answered:
-            self._record(verdicts)
-            rows = payloads[answered]
-            apps = np.array([v.app for v in verdicts], np.uint16)
-            self.plane.put_verdicts(rows["key"], rows["number"], apps, np.array([v.final for v in verdicts], np.bool_))
-
-    def _record(self, verdicts: Sequence[Verdict]) -> None:
-        self.book.name(
-            np.array([v.flow_id for v in verdicts], np.uint64),
-            np.array([v.app for v in verdicts], np.uint16),
-            np.array([int(v.basis) for v in verdicts], np.uint8),
-            [v.name for v in verdicts],
-        )
-
-    def _payloads(self, records: NDArray[np.void]) -> Iterator[Payload]:
-        """Yield ring records as values; whole columns are turned at once, which is many times cheaper than cells."""
-        keys, back = records["key"], records["dir"] == 1
-        address_a, address_b = (
-            np.ascontiguousarray(records[n]).view("V16").ravel() for n in ("address_a", "address_b")
-        )
-        port_a, port_b = keys["port_a"].byteswap(), keys["port_b"].byteswap()
-        columns = zip(
-            records["number"].tolist(),
-            records["session"].tolist(),
-            keys["proto"].tolist(),
-            np.where(back, address_b, address_a).tolist(),
-            np.where(back, port_b, port_a).tolist(),
-            np.where(back, address_a, address_b).tolist(),
-            np.where(back, port_a, port_b).tolist(),
-            records["seq"].tolist(),
-            (records["at_ns"] / 1e9 + self._clock_offset_s).tolist(),
-            records["length"].tolist(),
-            records["data"],
-            strict=True,
-        )
-        for number, session, proto, src, sport, dst, dport, seq, at_s, length, data in columns:
-            yield Payload(
-                flow_id=number,
-                session=session,
-                proto=proto,
-                src=address_text(src),
-                sport=sport,
-                dst=address_text(dst),
-                dport=dport,
-                data=data[:length].tobytes(),
-                seq=seq,
-                at_s=at_s,
-            )
+        """Take what the rings hold, and name flows; *on_events* sees the flow events."""
+        self.naming.drain(on_events)
 
     # -- one interval ------------------------------------------------------
 
@@ -202,6 +129,7 @@ class Pipeline:
         keys, flows = self.plane.read_flows()
         self.plane.new_epoch()
         self.drain()  # after the table: then the book knows each flow that is in it
+        self.naming.name_by_server()
         clock_ns = self.plane.now_ns()
         if self._last_s is None:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s

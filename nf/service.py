@@ -66,6 +66,7 @@ class Service:
     def _build(self, settings: Settings) -> None:
         """Make data plane, store and pipeline of the sizes that the settings say."""
         self.plane = DataPlane(settings.limits)
+        self.plane.economy = True
         self.store = BindingStore(settings.limits.sessions)
         self.pipeline = Pipeline(
             self.plane,
@@ -125,7 +126,7 @@ class Service:
 
     def _use_signatures(self, signatures: Signatures) -> None:
         with self._pipeline_lock:
-            self.pipeline.signatures = self.pipeline.namer.signatures = signatures
+            self.pipeline.use(signatures)
 
     def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
         before = self.pipeline.pseudonymiser

@@ -21,7 +21,7 @@ from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.signatures import TCP, UDP, Signatures
 from nf.apps.wire import Pieces
 
-__all__ = ["HANDOFF", "Namer", "Payload", "Verdict"]
+__all__ = ["HANDOFF", "PUBLIC_NAMES", "Namer", "Payload", "Verdict"]
 
 HANDOFF = 3  # SNF_HANDOFF of abi.h: payload packets that the kernel hands over of a flow
 _MAX_FLOWS = 32_768  # flows whose state is kept; the one that was quiet for the longest leaves first
@@ -29,7 +29,7 @@ _DNS, _MDNS, _LLMNR = 53, 5353, 5355  # RFC 1035, 6762, 4795
 _NAME_SERVICES = frozenset((_DNS, _MDNS, _LLMNR))
 # The outer name of every encrypted ClientHello to Cloudflare: it names no application
 # (draft-ietf-tls-esni, 4: public_name).
-_PUBLIC_NAMES = frozenset(("cloudflare-ech.com",))
+PUBLIC_NAMES = frozenset(("cloudflare-ech.com",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Namer:
             )
         else:
             found = self._of_stream(p, flow)
-        if found and found[2] in _PUBLIC_NAMES:
+        if found and found[2] in PUBLIC_NAMES:
             self.counters["ech"] += 1
             told = self._by_server(p.session, p.src, p.dst, p.at_s)
             return told if told[0] else found

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from nf.errors import AttachRefused, SnfError, Unsupported
 from nf.kernel import links, source, syscall
 from nf.kernel.ring import Ring
+from nf.kernel.suffixes import suffix_table
 from nf.settings import Action, Interface, Limits, Mode, Role, XdpMode
 
 __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
@@ -119,7 +120,19 @@ class DataPlane:
         self.counters = source.counters()
         self._fds = {
             name: self._bpf[name].map_fd
-            for name in ("flows", "tunnels", "ues", "verdicts", "policies", "ports", "paths", "earlies", "details")
+            for name in (
+                "flows",
+                "tunnels",
+                "ues",
+                "verdicts",
+                "policies",
+                "ports",
+                "paths",
+                "earlies",
+                "details",
+                "suffixes",
+                "answers",
+            )
         }
         self._types = {
             "event": np.dtype(self._bpf["event_type"].Leaf),
@@ -135,6 +148,7 @@ class DataPlane:
             "path": np.dtype(self._bpf["paths"].Leaf),
             "detail": np.dtype(self._bpf["details"].Leaf),
             "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
+            "named": np.dtype(self._bpf["named_type"].Leaf),
             "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
@@ -150,13 +164,16 @@ class DataPlane:
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
+        self._names = Ring(self._bpf["names"].map_fd, source.NAME_RING_BYTES, self._types["named"])
+        self._suffixes = np.zeros(0, np.uint64)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
         self._attached: dict[str, Attached] = {}
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
-        self._load("snf_handoff", tail=0)
+        for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns")):
+            self._load(name, tail=slot)
         self.set_policies({})
         self._measure_tick()
         if replay:
@@ -446,6 +463,22 @@ class DataPlane:
             values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
         syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
 
+    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
+        """Let the programs name flows by these domain suffixes; names under *ask* are left to user space."""
+        hashes, values = suffix_table(apps, ask)
+        syscall.update_batch(self._fds["suffixes"], hashes, values)
+        syscall.delete_batch(self._fds["suffixes"], np.setdiff1d(self._suffixes, hashes))
+        self._suffixes = hashes
+
+    @property
+    def economy(self) -> bool:
+        """Whether DNS is read in the kernel, and QUIC flows that an answer names hand nothing over."""
+        return bool(self._control["economy"][0])
+
+    @economy.setter
+    def economy(self, on: bool) -> None:
+        self._control["economy"] = on
+
     def put_verdicts(
         self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
     ) -> None:
@@ -482,6 +515,10 @@ class DataPlane:
     def read_payloads(self) -> NDArray[np.void]:
         """Return the payload records since the last call (``struct payload``)."""
         return self._payloads.read()
+
+    def read_names(self) -> NDArray[np.void]:
+        """Return what the programs named since the last call (``struct named``)."""
+        return self._names.read()
 
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
@@ -528,6 +565,7 @@ class DataPlane:
         self._events.close()
         self._payloads.close()
         self._chunks.close()
+        self._names.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._bpf.cleanup()

@@ -23,11 +23,14 @@ __all__ = ["BPF_DIR", "Counter", "captured_stderr", "counters", "flags", "last_l
 BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
 
 _INCLUDE = re.compile(r'#include "(\w+\.h)"')
-_COUNTER = re.compile(r'X\((\w+), "([^"]*)"\)')
+_COUNTER = re.compile(r'X\((\w+),[\s\\]*"([^"]*)"\)')
 
 EVENT_RING_BYTES = 4 << 20  # 21,000 flow events, a tenth of a second of new flows at the rate one core can make
 PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
 CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
+NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
+MOST_SUFFIXES = 131_072
+FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
 MOST_VERDICTS = 65_536  # flows that wait for an answer or have not taken it yet
 MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
 
@@ -81,6 +84,9 @@ def flags(limits: Limits, *, replay: bool) -> list[str]:
         "EVENT_PAGES": EVENT_RING_BYTES // pages,
         "PAYLOAD_PAGES": PAYLOAD_RING_BYTES // pages,
         "CHUNK_PAGES": CHUNK_RING_BYTES // pages,
+        "NAME_PAGES": NAME_RING_BYTES // pages,
+        "MAX_SUFFIXES": MOST_SUFFIXES,
+        "MAX_ANSWERS": max(4096, limits.flows // FLOWS_AN_ANSWER),
         "PAGE_SIZE": pages,
     }
     return [f"-D{name}={value}" for name, value in sizes.items()] + (["-DREPLAY"] if replay else [])

@@ -70,6 +70,7 @@ class Replay:
     ) -> None:
         self._own_plane = plane is None
         self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
+        self.plane.economy = False  # user space sees all that names a flow
         self.store = BindingStore((limits or Limits()).sessions)
         self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
         self.signalling, self.udp = Signalling(), UdpReader()

@@ -22,8 +22,8 @@ VERDICTS = {1: "drop", 2: "pass", 4: "redirect"}  # enum xdp_action of linux/bpf
 VERDICT_COUNTERS = {"drop": "dropped", "pass": "passed", "redirect": "redirected"}
 BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "handed_off", "handed_off_octets"}
 """Counters that follow from the others; `Rig.run` checks that they do."""
-# Without sessions each tunnel is unknown; the twin does not know the tables.
-TABLES = {"tunnel_unknown"}
+# Without sessions each tunnel is unknown; the twin knows neither the tables nor what a payload says.
+TABLES = {"tunnel_unknown", "sni_named", "sni_unlisted", "sni_handed_off"}
 A_SECOND_NS = 1_000_000_000
 FIRST_B, GTPU = 8, 16  # enum flow_flags of abi.h
 _L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
@@ -144,6 +144,7 @@ class Rig:
         self.plane.read_events()
         self._events.clear()
         self.plane.read_payloads()
+        self.plane.read_names()
 
     def close(self) -> None:
         """Free the kernel's memory."""
