@@ -108,6 +108,7 @@ class Ours:
         self.feed = Feed(capture.frames, capture.lengths, size=max(1536, int(capture.lengths.max())))
         self.plane = DataPlane(limits or Limits(flows=131_072, sessions=65_536))
         self.plane.take_test_runs()
+        self.plane.economy = True  # as the service runs
         self.program = self.plane.program(Role.N3)
         self.signatures = Signatures.load(())
         self._slices = self._plan()

@@ -123,6 +123,7 @@ class Table:
     def __init__(self, flows: int, *, room: int | None = None, sessions: int = 65_536) -> None:
         self.plane = DataPlane(Limits(flows=room or flows + flows // 4, sessions=sessions))
         self.plane.take_test_runs()
+        self.plane.economy = True  # as the service runs
         self.plane.set_policies({APP: (Action.INSPECT, 0)}, [APP])
         self.program = self.plane.program(Role.N3)
         self._bpf = bcc()(text=_TEXT)
