@@ -1,4 +1,4 @@
-"""Run figures, print them, and write them to bench/results.json, which the documentation quotes.
+"""Run figures, print them, write them to bench/results.json, and that into the tables of the documentation.
 
 python -m bench              all of them, in about ten minutes
 python -m bench NAME ...     some of them; the others stay in the file as they are
@@ -52,6 +52,7 @@ def main() -> int:
             _show(figure)
         _cases(figures)
         results.write(name, figures)
+        results.document()
     return 1 if failed else 0
 
 

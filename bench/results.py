@@ -17,7 +17,7 @@ from typing import Any
 from bench import model_table
 from bench.figure import Figure
 
-__all__ = ["DOCS", "FILE", "machine", "render", "rows", "write"]
+__all__ = ["DOCS", "FILE", "document", "machine", "render", "rows", "write"]
 
 FILE = Path(__file__).with_name("results.json")
 _DOCS = FILE.parent.parent / "docs"
@@ -129,6 +129,11 @@ def render(text: str) -> str:
     return _MARK.sub(block, text)
 
 
-if __name__ == "__main__":
+def document() -> None:
+    """Write the tables into the documents."""
     for path in DOCS:
         path.write_text(render(path.read_text()))
+
+
+if __name__ == "__main__":
+    document()
