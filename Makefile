@@ -2,6 +2,7 @@
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
 # make fuzz    N=1000000 packets through the kernel programs and their twin, SEED= others
+# make soak    minutes of full load: program swaps, configuration commits, a process killed, floods
 # make bench   figures of speed as ratios of one run, with their goals
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make pins    resolve the versions of constraints/ anew
@@ -16,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
 APT_CHECK := clang-format
 
-.PHONY: help demo test check bench fuzz setup doctor fresh pins clean
+.PHONY: help demo test check bench fuzz soak setup doctor fresh pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -41,6 +42,9 @@ demo: doctor
 
 test: doctor
 	@$(BIN)/python -m pytest $(TESTS)
+
+soak: doctor
+	@$(BIN)/python -m pytest -s tests/soak
 
 bench: doctor
 	@$(BIN)/python -m bench

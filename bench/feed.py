@@ -7,12 +7,13 @@ very one that an interface gets. What the copy costs is told by the same feed in
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.rig import bcc
+from bench.rig import bcc, load
 from nf.kernel import syscall
 
 __all__ = ["BLOCK", "Feed"]
@@ -75,11 +76,10 @@ class Feed:
     """
 
     def __init__(self, frames: Sequence[bytes], lengths: NDArray[np.int64], size: int = 1536) -> None:
-        bpf = bcc()
         count = -(-lengths // BLOCK)
         first = np.cumsum(count) - count
         flags = [f"-DBLOCKS={int(count.sum())}", f"-DFRAMES={len(frames)}"]
-        self._bpf = bpf(text=_TEXT, cflags=flags)
+        self._bpf = bcc()(text=_TEXT, cflags=flags)
         places = self._map("places", len(frames) * 8).view(np.uint32).reshape(-1, 2)
         places[:, 0], places[:, 1] = first, count
         blocks = self._map("blocks", int(count.sum()) * BLOCK)
@@ -87,8 +87,8 @@ class Feed:
             part = frame[:length]
             blocks[at : at + len(part)] = np.frombuffer(part, np.uint8)
         self._cursor = self._map("cursor", 8).view(np.uint64)
-        self._fd = self._bpf.load_func(b"feed", bpf.XDP).fd
-        self.empty = int(self._bpf.load_func(b"empty", bpf.XDP).fd)
+        self._fd = load(self._bpf, "feed")
+        self.empty = load(self._bpf, "empty")
         self._run = syscall.TestRun(self._fd, size + 64)
         self._packet = bytes(size)
 
@@ -108,5 +108,7 @@ class Feed:
 
     def close(self) -> None:
         """Free the kernel's memory."""
+        os.close(self._fd)
+        os.close(self.empty)
         del self._cursor
         self._bpf.cleanup()

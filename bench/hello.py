@@ -112,7 +112,7 @@ def measure() -> list[Figure]:
     """Return the figures of naming in the kernel."""
     rig.one_cpu()
     signatures = Signatures.load(())
-    plane = DataPlane(Limits(flows=8192, sessions=1024))
+    plane = DataPlane(Limits(8192, 1024, unknown_flows_per_s=rig.UNKNOWN))
     plane.take_test_runs()
     sink: Any = Messages()
     Pipeline(plane, signatures, BindingStore(1024), Pseudonymiser(bytes(32), 1), sink, idle_s=math.inf)

@@ -6,6 +6,7 @@ which closes the RTT probe and opens none.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,11 @@ def measure() -> list[Figure]:
     plane = DataPlane(Limits(flows=1024, sessions=256))
     empty: Any = rig.bcc()(text=rig.EMPTY)
     try:
-        return _figures(plane, int(empty.load_func(b"empty", rig.bcc().XDP).fd))
+        fd = rig.load(empty, "empty")
+        try:
+            return _figures(plane, fd)
+        finally:
+            os.close(fd)
     finally:
         empty.cleanup()
         plane.close()

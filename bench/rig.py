@@ -14,13 +14,27 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from nf.kernel import source, syscall
+from nf.kernel import objects, source, syscall
 from nf.kernel.dataplane import DataPlane
+from nf.kernel.programs import takes_frags
 from nf.settings import Action, Limits, Role
 
-__all__ = ["APP", "CPUS", "EMPTY", "Table", "bcc", "interleave", "one_cpu", "progress", "tcp_frame", "udp_frame"]
+__all__ = [
+    "APP",
+    "CPUS",
+    "EMPTY",
+    "Table",
+    "bcc",
+    "interleave",
+    "load",
+    "one_cpu",
+    "progress",
+    "tcp_frame",
+    "udp_frame",
+]
 
 APP = 1
+UNKNOWN = 1 << 30  # flows a second without a session: no limit, the table is filled at once
 CPUS = sorted(os.sched_getaffinity(0))
 _BLOCK = 20_000  # new flows between two looks at the ring of events, which holds 20,971
 _VERDICTS = 1 << 13  # answers at a time: far fewer than the table of them holds
@@ -76,6 +90,12 @@ def bcc() -> Any:
     return BPF
 
 
+def load(compiled: Any, name: str) -> int:
+    """Return the descriptor of a compiled function as an XDP program that may tail-call ours: flagged as they are."""
+    code = np.frombuffer(compiled.dump_func(name.encode()), objects.INSTRUCTION).copy()
+    return objects.load_program(name, code, objects.HAS_FRAGS if takes_frags() else 0)
+
+
 def one_cpu() -> int:
     """Pin this thread to the last CPU that it may use, and return its number."""
     os.sched_setaffinity(0, CPUS[-1:])
@@ -121,14 +141,14 @@ class Table:
     """A data plane with *flows* flows that have their application, and a walk over them. ``close`` frees it."""
 
     def __init__(self, flows: int, *, room: int | None = None, sessions: int = 65_536) -> None:
-        self.plane = DataPlane(Limits(flows=room or flows + flows // 4, sessions=sessions))
+        self.plane = DataPlane(Limits(room or flows + flows // 4, sessions, unknown_flows_per_s=UNKNOWN))
         self.plane.take_test_runs()
         self.plane.economy = True  # as the service runs
         self.plane.set_policies({APP: (Action.INSPECT, 0)}, [APP])
         self.program = self.plane.program(Role.N3)
         self._bpf = bcc()(text=_TEXT)
-        self.walk = int(self._bpf.load_func(b"walk", bcc().XDP).fd)
-        self.empty = int(self._bpf.load_func(b"empty", bcc().XDP).fd)
+        self.walk = load(self._bpf, "walk")
+        self.empty = load(self._bpf, "empty")
         plans = mmap.mmap(self._bpf["plans"].map_fd, 256 * _PLAN.itemsize, mmap.MAP_SHARED)
         self._plans = np.frombuffer(plans, _PLAN)
         self._frame = tcp_frame()
@@ -198,5 +218,7 @@ class Table:
     def close(self) -> None:
         """Free the kernel's memory."""
         self.plane.close()
+        os.close(self.walk)
+        os.close(self.empty)
         del self._plans
         self._bpf.cleanup()

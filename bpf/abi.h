@@ -13,12 +13,16 @@
 #define SNF_PORTS   1024 /* slots of the port table, by interface index modulo this */
 #define SNF_STATS   16	 /* ports that can be attached at once */
 #define SNF_APPS    4096 /* applications that can have a policy */
+#define SNF_GROUPS  8	 /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
 #define SNF_NAME    64	 /* longest host name that the kernel reads */
 #define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
 
+#define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
+
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
 enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
+enum snf_monitor { SNF_MONITOR_SEND = 1, SNF_MONITOR_INNER = 2 /* without the tunnel */ };
 enum snf_action { SNF_INSPECT = 0, SNF_COUNT = 1, SNF_TRUNCATE = 2, SNF_SUPPRESS = 3 };
 enum snf_side { SNF_UPLINK = 0, SNF_DOWNLINK = 1 };
 enum snf_ue_end { SNF_UE_A = 0, SNF_UE_B = 1, SNF_UE_UNKNOWN = 2 };
@@ -65,6 +69,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
 	X(flow_restarted, "flows begun again because their tunnel has a new owner")                                    \
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
+	X(unknown_limited, "packets without a session that might have begun a flow or moved one, but for the limit")   \
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
@@ -83,7 +88,10 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
-	X(redirected, "verdict: sent out of the paired port")
+	X(redirected, "verdict: sent out of the paired or the monitor port")                                           \
+	X(monitor_packets, "packets sent to the monitor port")                                                         \
+	X(monitor_octets, "bytes of these packets as they were sent")                                                  \
+	X(monitor_saved, "bytes that the monitor port was spared: packets not sent, tunnels and ends cut off")
 
 #define SNF_ENUM(name, text) SNF_C_##name,
 enum snf_counter { SNF_COUNTERS(SNF_ENUM) SNF_C_MAX };
@@ -96,7 +104,8 @@ struct port {
 	__u8 slot;	/* index of its counters */
 	__u8 mode;	/* enum snf_mode */
 	__u8 peer;	/* inline: index of the paired port in the device map */
-	__u8 pad[5];
+	__u8 monitor;	/* mirror: bits of enum snf_monitor; 0: there is no monitor port */
+	__u8 pad[4];
 };
 _Static_assert(sizeof(struct port) == 16, "port is ABI");
 
@@ -113,15 +122,19 @@ struct control {
 	__u32 split_legs; /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
 	__u32 seed;   /* of the hash that tells IPv6 flows with one key apart; secret, so that nobody can aim at it */
 	__u32 reader; /* one value of FLOW_READER: who has to be told of each flow once */
-	__u32 tick_at_us;  /* low half of the time of `tick` */
-	__u64 tick;	   /* number of a tick of the kernel */
-	__u64 tick_us_q20; /* length of a tick in 2^-20 us */
-	__u64 tick_ns;	   /* the kernel's time of `tick` */
-	__u64 answers;	   /* changes when the verdict table got entries */
-	__u32 economy;	   /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
-	__u32 pad;
+	__u32 tick_at_us;    /* low half of the time of `tick` */
+	__u64 tick;	     /* number of a tick of the kernel */
+	__u64 tick_us_q20;   /* length of a tick in 2^-20 us */
+	__u64 tick_ns;	     /* the kernel's time of `tick` */
+	__u64 answers;	     /* changes when the verdict table got entries */
+	__u32 abi;	     /* of the process that made the maps: another one takes them over when it has the same */
+	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
+	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
+	__u32 groups;	     /* 1: some sessions are of a group */
+	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
+	__u32 pad[9];
 };
-_Static_assert(sizeof(struct control) == 80, "control is ABI");
+_Static_assert(sizeof(struct control) == 128, "control is ABI");
 
 /* Receiving end of a tunnel: the TEID alone is not unique (TS 29.281, 5.1). */
 struct tunnel_key {
@@ -169,7 +182,7 @@ _Static_assert(sizeof(struct path) == 64, "path is ABI");
 struct policy {
 	__u8 action;	   /* enum snf_action */
 	__u8 keep;	   /* bits of enum policy_keep */
-	__u16 snap_length; /* bytes, truncate only */
+	__u16 snap_length; /* bytes of a packet that a monitor port may see; 0: it sees none */
 };
 _Static_assert(sizeof(struct policy) == 4, "policy is ABI");
 

@@ -4,6 +4,7 @@
 #define SNF_FLOW_H
 
 #include "answers.h"
+#include "limit.h"
 
 #define NO_RTT	      0xffffffff
 #define FLOW_OWNER(d) (3 << 2 * (d)) /* bits of flow.owner */
@@ -249,6 +250,17 @@ static __always_inline u8 ue_end_of(u8 side, u8 dir)
 	return side == SNF_UPLINK ? dir : !dir; /* uplink: the sender is the UE; direction 0 is sent by a */
 }
 
+/* The group of subscribers whose policies hold for a session. */
+static __always_inline u8 group_of(struct control *c, u32 session)
+{
+	u32 *group;
+
+	if (!c->groups || !session)
+		return 0;
+	group = session_groups.lookup(&session);
+	return group ? *group : 0;
+}
+
 /* Fill s->fresh with a flow that has seen nothing yet. */
 static __always_inline void fresh_flow(struct scratch *s, struct control *c, u32 session, u8 side)
 {
@@ -256,6 +268,7 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c, u32
 
 	__builtin_memset(f, 0, sizeof(*f));
 	f->session = session;
+	f->group = group_of(c, session);
 	f->generation = c->generation;
 	f->ue_end = ue_end_of(side, s->dir);
 	f->epoch = c->epoch;
@@ -286,6 +299,10 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 	session = session_of(s, st, instance, &side);
 	if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
 		side = s->side;
+	if (!session && over_limit(s->slot, c, s->now_ns)) {
+		st->n[SNF_C_unknown_limited]++;
+		return NULL;
+	}
 	if (!session && s->gtpu)
 		st->n[SNF_C_tunnel_unknown]++;
 	fresh_flow(s, c, session, side);
@@ -330,14 +347,23 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 	if (s->side != SIDE_UNKNOWN)
 		side = s->side;
 	f->generation = c->generation;
+	if (f->session < c->first_session) {
+		f->session = 0;
+		f->flags &= ~(FLOW_BOUND_0 | FLOW_BOUND_1);
+	}
 	if (session ? f->session && session != f->session : f->session && !moved && f->flags & bound) {
 		flow_restart(s, c, st, f, session, side);
 		return;
 	}
 	if (session) {
 		f->session = session;
+		f->group = group_of(c, session);
 		f->flags |= bound;
 	} else if (moved) {
+		if (over_limit(s->slot, c, s->now_ns)) {
+			st->n[SNF_C_unknown_limited]++;
+			return;
+		}
 		f->flags &= ~bound;
 		st->n[SNF_C_tunnel_unknown]++;
 	}

@@ -15,6 +15,9 @@ BPF_ARRAY(ports, struct port, SNF_PORTS);
 /* Counters of a port, one copy a CPU so that the packet path takes no lock; summed by nf/kernel. */
 BPF_PERCPU_ARRAY(stats, struct port_stats, SNF_STATS);
 
+/* When the bucket of limit.h of a port will be full again, one copy a CPU; read and written by the packet path only. */
+BPF_PERCPU_ARRAY(births, u64, SNF_STATS);
+
 /* Clock of a replay, generation, epoch. Mapped into user space: a change is one store. */
 BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
 
@@ -25,8 +28,13 @@ BPF_F_TABLE("hash", struct tunnel_key, struct tunnel, tunnels, MAX_TUNNELS, BPF_
 /* UE address of N6 to session; written and read as `tunnels`. */
 BPF_F_TABLE("hash", struct ue_key, u32, ues, MAX_UES, BPF_F_NO_PREALLOC);
 
-/* Policy by application number; index 0: traffic without a name. Written at a commit. */
-BPF_ARRAY(policies, struct policy, SNF_APPS);
+/* Policy by group of subscribers and, within it, application number; number 0: traffic without a name. Written at a
+ * commit. */
+BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
+
+/* Group of a session, where it is of one. Written with the session, read when a flow is bound to it. Full: the update
+ * fails and is counted in user space. */
+BPF_F_TABLE("hash", u32, u32, session_groups, MAX_GROUPED, BPF_F_NO_PREALLOC);
 
 /* The flows. Written by the packet path only; read as a whole by nf/kernel once an interval.
  * Full: the least recently used flow leaves and what was not read of it is lost. */
@@ -92,8 +100,8 @@ struct echo_key {
 };
 BPF_TABLE("lru_hash", struct echo_key, u64, echoes, 8192);
 
-/* Where inline ports send. Index: slot of the paired port. */
-BPF_DEVMAP(tx_ports, SNF_STATS);
+/* Where inline ports send. Index: slot of the paired port; the last one is the monitor port. */
+BPF_DEVMAP(tx_ports, SNF_MONITOR_PORT + 1);
 
 /* What one packet's parser leaves for the next step. It is a map and not the stack because the
  * verifier forgets what it knew of a value stored here: the steps behind a loop are then
@@ -128,6 +136,8 @@ struct scratch {
 	u32 tsecr;
 	u16 sport;
 	u16 dport;
+	u16 inner_off;	 /* offset of the inner packet */
+	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
 	u8 has_ts;
 	u8 whole_l4; /* 1: the transport header was all there */
@@ -137,6 +147,7 @@ struct scratch {
 	u8 dir;
 	u8 role;
 	u8 verdict;
+	u8 slot;
 	u8 fine; /* 1: the clock was asked for this packet */
 	u8 name[SNF_NAME];
 	u32 name_length;
@@ -150,6 +161,7 @@ BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 /* Second programs, entered by tail call. */
 BPF_PROG_ARRAY(next_program, 4);
 #define NEXT_HANDOFF 0
+#define NEXT_MONITOR 3
 #define NEXT_TLS     1
 #define NEXT_DNS     2
 

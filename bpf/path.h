@@ -6,18 +6,18 @@
 
 #include "detail.h"
 
-static __always_inline struct path *path_of(struct path_key *k)
+static __always_inline struct path *path_of(struct path_key *k, u32 slot, struct control *c, u64 now)
 {
 	struct path empty = {}, *p = paths.lookup(k);
 
-	if (p)
+	if (p || over_limit(slot, c, now))
 		return p;
 	paths.insert(k, &empty);
 	return paths.lookup(k);
 }
 
 /* s->gtpu_seq pairs a response with its request (TS 29.281, 7.2.2). */
-static __always_inline void gtpu_path(struct scratch *s, u64 now, u32 message)
+static __always_inline void gtpu_path(struct scratch *s, struct control *c, u64 now, u32 message)
 {
 	struct path_key k;
 	struct echo_key e;
@@ -36,7 +36,7 @@ static __always_inline void gtpu_path(struct scratch *s, u64 now, u32 message)
 		__builtin_memcpy(k.from, s->outer.src, 16);
 		__builtin_memcpy(k.to, s->outer.dst, 16);
 	}
-	p = path_of(&k);
+	p = path_of(&k, s->slot, c, now);
 	if (!p)
 		return;
 	p->last_ns = now;

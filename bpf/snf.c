@@ -8,27 +8,12 @@
  */
 #include "dns.h"
 #include "tls.h"
+#include "verdict.h"
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
 
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
-
-static __always_inline int decide(struct port *p, struct port_stats *st, u32 keep)
-{
-	if (p->mode == SNF_INLINE) {
-		int action = tx_ports.redirect_map(p->peer, XDP_PASS);
-
-		st->n[action == XDP_REDIRECT ? SNF_C_redirected : SNF_C_passed]++;
-		return action;
-	}
-	if (p->mode == SNF_LOCAL || keep) {
-		st->n[SNF_C_passed]++;
-		return XDP_PASS;
-	}
-	st->n[SNF_C_dropped]++;
-	return XDP_DROP;
-}
 
 static __always_inline void adopt_verdict(struct scratch *s, struct control *c, struct flow *f)
 {
@@ -112,10 +97,11 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	st->n[SNF_C_counted_octets] += s->inner.total;
 	if (handed(f) && !(f->flags & FLOW_FINAL) && f->asked != (u16)c->answers)
 		adopt_verdict(s, c, f);
-	app = f->app;
+	app = (f->group & (SNF_GROUPS - 1)) * SNF_APPS + (f->app & (SNF_APPS - 1));
 	policy = policies.lookup(&app);
 	if (!policy)
 		return 0;
+	s->snap_length = policy->snap_length;
 	if (policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE)
 		inspect(data, end, s, c, st, f, d, policy->keep);
 	if (s->inner.fragment)
@@ -157,6 +143,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	s->gtpu = 1;
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
+	s->inner_off = s->off;
 	result = parse_ip(data, end, s, &s->inner, 0);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
@@ -181,8 +168,9 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	st = stats.lookup(&slot);
 	if (!st)
 		return XDP_PASS;
+	s->snap_length = 0;
 	st->n[SNF_C_frames]++;
-	st->n[SNF_C_octets] += end - data;
+	st->n[SNF_C_octets] += FRAME_LENGTH(ctx);
 	type = parse_l2(data, end, &off, &why);
 	if (type != ETH_IPV4 && type != ETH_IPV6)
 		goto reason;
@@ -191,6 +179,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->qfi = 0;
 	s->side = SIDE_UNKNOWN;
 	s->role = role;
+	s->slot = slot;
 	result = parse_ip(data, end, s, &s->outer, type);
 	if (result) {
 		why = outer_counter(result);
@@ -200,10 +189,10 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		st->n[SNF_C_outer_fragment]++;
 		if (role != SNF_N6 && tunnel_fragment(s, 0)) {
 			st->n[SNF_C_outer_fragment_known]++;
-			return decide(p, st, keep);
+			return decide(ctx, p, st, s, keep);
 		}
 		if (role == SNF_N3)
-			return decide(p, st, keep);
+			return decide(ctx, p, st, s, keep);
 	} else if (s->outer.proto == PROTO_UDP) {
 		u32 at = s->off & MAX_OFFSET;
 		u8 *h = data + at;
@@ -217,7 +206,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			} else if (dport == GTPU_PORT && role != SNF_N6) {
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why)
-					gtpu_path(s, CLOCK_NS(c), why);
+					gtpu_path(s, c, CLOCK_NS(c), why);
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
 				if (why && why < SNF_C_MAX) { /* on a port of any role it is a packet like others */
@@ -268,11 +257,11 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 				next_program.call(ctx, NEXT_HANDOFF);
 		}
 	}
-	return decide(p, st, keep);
+	return decide(ctx, p, st, s, keep);
 reason:
 	if (why < SNF_C_MAX)
 		st->n[why]++;
-	return decide(p, st, keep);
+	return decide(ctx, p, st, s, keep);
 }
 
 int snf_n3(struct xdp_md *ctx)
@@ -392,7 +381,7 @@ int snf_tls(struct xdp_md *ctx)
 	if (!named) {
 		st->n[SNF_C_sni_handed_off]++;
 		next_program.call(ctx, NEXT_HANDOFF);
-		return decide(p, st, s->verdict);
+		return decide(ctx, p, st, s, s->verdict);
 	}
 	st->n[SNF_C_sni_named]++;
 	if (!s->name_app)
@@ -402,7 +391,7 @@ int snf_tls(struct xdp_md *ctx)
 		f->app = s->name_app;
 		f->flags |= FLOW_FINAL;
 	}
-	return decide(p, st, s->verdict);
+	return decide(ctx, p, st, s, s->verdict);
 }
 
 /* Entered by tail call with a DNS message to a client. */
@@ -425,13 +414,13 @@ int snf_dns(struct xdp_md *ctx)
 		st->n[SNF_C_dns_handed_off]++;
 		if (handed(&s->fresh) < SNF_HANDOFF)
 			next_program.call(ctx, NEXT_HANDOFF);
-		return decide(p, st, s->verdict);
+		return decide(ctx, p, st, s, s->verdict);
 	}
 	st->n[SNF_C_dns_read]++;
 	f = same_flow(s);
 	if (f && s->name_app)
 		f->app = s->name_app;
-	return decide(p, st, s->verdict);
+	return decide(ctx, p, st, s, s->verdict);
 }
 
 int snf_handoff(struct xdp_md *ctx)
@@ -449,5 +438,21 @@ int snf_handoff(struct xdp_md *ctx)
 	if (!st)
 		return XDP_PASS;
 	hand_off(data, end, s, st);
-	return decide(p, st, s->verdict);
+	return decide(ctx, p, st, s, s->verdict);
+}
+
+int snf_monitor(struct xdp_md *ctx)
+{
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
+	struct port *p = ports.lookup(&slot);
+	struct scratch *s = scratch.lookup(&zero);
+	struct port_stats *st;
+
+	if (!p || !s)
+		return XDP_DROP;
+	slot = p->slot;
+	st = stats.lookup(&slot);
+	if (!st)
+		return XDP_DROP;
+	return monitor(ctx, p, st, s);
 }

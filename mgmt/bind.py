@@ -20,17 +20,20 @@ from nf.settings import (
     Interface,
     Limits,
     Mode,
+    Monitor,
     Policy,
     Privacy,
     Role,
     Settings,
     StaticSession,
+    SubscriberGroup,
     XdpMode,
 )
 
 __all__ = ["bind"]
 
 Node = Mapping[str, Any]
+_ALL = "all"  # default of the leaf subscriber-group
 
 
 def bind(tree: Node) -> Settings:
@@ -39,17 +42,27 @@ def bind(tree: Node) -> Settings:
     Raises BadSettings with the path of what is valid alone but not with the rest.
     """
     function = tree.get("snf-function:network-function", {})
+    policies = tree.get("snf-policies:policies", {})
     sessions = tree.get("snf-subscribers:subscribers", {}).get("static-session", [])
     _check_tunnels(sessions)
     return Settings(
         nf_id=function.get("name", Settings().nf_id),
         interfaces=_ordered(map(_interface, _captured(tree))),
         sessions=_ordered(map(_session, sessions)),
-        policies=_ordered(map(_policy, tree.get("snf-policies:policies", {}).get("policy", []))),
+        groups=_ordered(map(_group, policies.get("subscriber-group", []))),
+        policies=_ordered(map(_policy, policies.get("policy", []))),
+        monitor=_monitor(policies.get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
         export=_export(tree.get("snf-export:exporter", {})),
         privacy=_privacy(tree.get("snf-privacy:privacy", {})),
-        limits=Limits(**_given(function.get("limits", {}), flows="flows", sessions="sessions")),
+        limits=Limits(
+            **_given(
+                function.get("limits", {}),
+                flows="flows",
+                sessions="sessions",
+                unknown_flows_per_s="unknown-flow-rate",
+            )
+        ),
     )
 
 
@@ -115,7 +128,20 @@ def _policy(entry: Node) -> Policy:
         name=entry["name"],
         action=Action(entry["action"]),
         **_given(entry, application="application", app_class="application-class", snap_length="snap-length"),
+        group="" if entry.get("subscriber-group", _ALL) == _ALL else entry["subscriber-group"],
     )
+
+
+def _group(entry: Node) -> SubscriberGroup:
+    return SubscriberGroup(
+        name=entry["name"],
+        dnns=tuple(sorted(entry.get("dnn", []))),
+        imsi_prefixes=tuple(sorted(entry.get("imsi-prefix", []))),
+    )
+
+
+def _monitor(node: Node | None) -> Monitor | None:
+    return None if node is None else Monitor(node["interface"], node.get("decapsulate", False))
 
 
 def _application(entry: Node) -> Application:

@@ -24,6 +24,9 @@ class InterfaceState(TypedDict, total=False):
     device: str  # name of the device that was found
     attached_mode: str  # native, generic, socket
     program_id: int
+    vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
+    multi_buffer: str  # true, false: frames larger than a buffer are read
+    mtu_limit: int  # without multi_buffer
     packets: int  # since it was attached
     octets: int
     counters: Mapping[str, int]

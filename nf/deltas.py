@@ -35,6 +35,10 @@ class FlowDeltas:
         self._numbers: NDArray[np.uint64] = np.zeros(0, np.uint64)  # of `_before`, sorted
         self._order: NDArray[np.intp] = np.zeros(0, np.intp)
 
+    def begin(self, flows: NDArray[np.void]) -> None:
+        """Let the next update compare with this snapshot."""
+        self._active(flows)
+
     def update(
         self,
         keys: NDArray[np.void],
@@ -50,6 +54,7 @@ class FlowDeltas:
         before = self._before
         rows, at, known, packets = self._active(flows)
         app, basis = names(flows["number"][rows])
+        app = np.where(app > 0, app, flows["app"][rows])  # named by a process before, or its record was lost
         parts = []
         for first in range(0, max(len(rows), 1), _BLOCK):  # a block of rows stays in the cache for all its columns
             block = slice(first, first + _BLOCK)

@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nf.kernel import probe
+from nf.kernel import devices, probe
 
 __all__ = ["Check", "checks", "main"]
 
@@ -120,13 +119,27 @@ def _libyang() -> Check:
 def _optional() -> Iterator[Check]:
     btf = Path("/sys/kernel/btf/vmlinux").exists()
     yield Check("BTF", btf, "present" if btf else "absent, and not needed", required=False)
-    native = probe.drivers_with_xdp()
-    modes = {True: "native", False: "generic only"}
-    for _, name in socket.if_nameindex():
-        driver = Path(f"/sys/class/net/{name}/device/driver")
-        if driver.exists():
-            mode = modes[native[name]] if name in native else "native or generic: this kernel does not say"
-            yield Check(f"XDP on {name}", True, f"{mode}, driver {driver.resolve().name}", required=False)
+    for device in devices.devices():
+        yield describe(device)
+
+
+def describe(device: devices.Device) -> Check:
+    """Say what the driver of an interface does, and what it lacks."""
+    has = device.features
+    words = ["native or generic: this kernel does not say", f"driver {device.driver}"]
+    if has is not None:
+        words[0] = "native" if has & devices.BASIC else "generic only"
+    words += [f"{device.rx_queues} receive queue{'s' * (device.rx_queues != 1)}", f"MTU {device.mtu}"]
+    if has is not None and has & devices.BASIC:
+        if not has & devices.TARGET:
+            words.append("no target of inline or monitor until a program is attached to it, or not at all")
+        if device.mtu > devices.mtu_limit() and not has & devices.MULTI_BUFFER:
+            words.append(
+                f"frames of MTU {device.mtu} need several buffers, which it lacks: lower it to {devices.mtu_limit()}"
+            )
+    if device.rx_vlan:
+        words.append("takes VLAN tags off, which is switched off at attach where it can be")
+    return Check(f"XDP on {device.name}", True, ", ".join(words), required=False)
 
 
 def checks(*, lab: bool = False) -> list[Check]:

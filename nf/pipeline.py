@@ -29,7 +29,7 @@ from nf.naming import Naming
 from nf.privacy import Pseudonymiser
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore
-from nf.settings import Action, Policy
+from nf.settings import Action, Policy, SubscriberGroup
 from nf.subjects import subjects
 from nf.subscribers import Subscribers
 
@@ -80,19 +80,32 @@ class Pipeline:
         self.book, self.media = FlowBook(), Media()
         self.naming = Naming(plane, signatures, self.book, clock_offset_s)
         self.subscribers = Subscribers()
-        self.action = np.zeros(len(signatures.class_of), np.uint8)
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
         self._deltas = FlowDeltas()
         self._last_s: float | None = None
         self.set_policies(())
+        if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
+            self._deltas.begin(plane.read_flows()[1].copy())
+            self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
     # -- configuration -----------------------------------------------------
 
-    def set_policies(self, policies: Sequence[Policy]) -> None:
-        """Put policies in force with the next packet; an application's own wins over its class's."""
+    def set_policies(self, policies: Sequence[Policy], groups: Sequence[SubscriberGroup] = ()) -> None:
+        """Put policies in force with the next packet: a group's go before those for all, an application's own
+        before its class's."""
+        tables = [self._policy_table(policies, "")] + [self._policy_table(policies, g.name) for g in groups]
+        self.groups = tuple(groups)
+        self.plane.set_policies(tables[0], self._apps_outside(_TIMED), self._apps_of(_DETAILED), tables[1:])
+        self.action = np.zeros((len(tables), len(self.signatures.class_of)), np.uint8)
+        for group, table in enumerate(tables):
+            for app, (action, _) in table.items():
+                self.action[group, app] = _ACTION_NUMBER[action]
+
+    def _policy_table(self, policies: Sequence[Policy], group: str) -> dict[int, tuple[Action, int]]:
         table: dict[int, tuple[Action, int]] = {}
-        for policy in sorted(policies, key=lambda p: bool(p.application)):
+        mine = (p for p in policies if p.group in {"", group})
+        for policy in sorted(mine, key=lambda p: (bool(p.group), bool(p.application))):
             apps = (
                 [self.signatures.number(policy.application)]
                 if policy.application
@@ -101,10 +114,7 @@ class Pipeline:
             for app in apps:
                 if app:
                     table[app] = (policy.action, policy.snap_length)
-        self.plane.set_policies(table, self._apps_outside(_TIMED), self._apps_of(_DETAILED))
-        self.action = np.zeros(len(self.signatures.class_of), np.uint8)
-        for app, (action, _) in table.items():
-            self.action[app] = _ACTION_NUMBER[action]
+        return table
 
     def _apps_of(self, classes: Sequence[str]) -> list[int]:
         wanted = [APP_CLASSES.index(name) for name in classes]
@@ -139,7 +149,7 @@ class Pipeline:
         self._last_s = now_s
         out: list[RecordBatch] = []
         if len(batch):
-            subject, who = subjects(batch, flows[rows], self.book, self.store, self.pseudonymiser, now_s)
+            subject, who = subjects(batch, flows[rows], self.book, self.store, self.pseudonymiser, now_s, self.groups)
             out = self.subscribers.update(
                 batch,
                 subject=subject,

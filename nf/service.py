@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -17,14 +17,15 @@ from typing import Any
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
 from nf.errors import BadSettings, SnfError
+from nf.groups import group_of
 from nf.kernel.dataplane import DataPlane
 from nf.n4 import N4Listener
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.records import Columns
-from nf.sessions import BindingStore
-from nf.settings import Interface, Limits, Policy, Role, Settings, StaticSession, diff
+from nf.sessions import BindingStore, PutTunnel, PutUe, TableChange
+from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, SubscriberGroup, diff
 from nf.tables import apply_changes
 
 __all__ = ["Service"]
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 _Undo = Callable[[], object]
+_Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
 
 
 class _PublisherSink:
@@ -67,7 +69,7 @@ class Service:
         """Make data plane, store and pipeline of the sizes that the settings say."""
         self.plane = DataPlane(settings.limits)
         self.plane.economy = True
-        self.store = BindingStore(settings.limits.sessions)
+        self.store = BindingStore(settings.limits.sessions, self.plane.first_session)
         self.pipeline = Pipeline(
             self.plane,
             Signatures.load(settings.applications),
@@ -93,10 +95,11 @@ class Service:
             "sessions": self._apply_sessions,
             "export": self._apply_export,
             "interfaces": self._apply_interfaces,
+            "monitor": self._apply_monitor,
         }
         changed = diff(old, new)
-        if "applications" in changed and "policies" not in changed:
-            changed = {**changed, "policies": (old.policies, new.policies)}
+        if changed.keys() & {"applications", "policies", "groups"}:
+            changed = {**changed, "policies": ((old.policies, old.groups), (new.policies, new.groups))}
         with ExitStack() as undo:
             for part, step in steps.items():
                 if part in changed:
@@ -105,13 +108,16 @@ class Service:
             undo.pop_all()
         self.settings = new
 
-    def _apply_limits(self, old: Any, new: Limits) -> Sequence[_Undo]:
+    def _apply_limits(self, old: Limits, new: Limits) -> Sequence[_Undo]:
         """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
+        self.plane.limit_unknown(new)
+        if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) == new:
+            return [lambda: self.plane.limit_unknown(old)]
         if self.plane.attached or len(self.store):
             log.warning("the table sizes take effect at the next start")
             return []
         with self._pipeline_lock, self._tables:
-            self.plane.close()
+            self.plane.close(leave_behind=True)
             self._build(replace(self.settings, limits=new))
         return []
 
@@ -133,17 +139,34 @@ class Service:
         self.pipeline.pseudonymiser = Pseudonymiser(new.key, new.epoch) if new.key else self._random
         return [lambda: setattr(self.pipeline, "pseudonymiser", before)]
 
-    def _apply_policies(self, old: tuple[Policy, ...], new: tuple[Policy, ...]) -> Sequence[_Undo]:
-        for policy in new:
+    def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[_Undo]:
+        for policy in new[0]:
             if policy.application and not self.pipeline.signatures.number(policy.application):
                 raise BadSettings(
                     f"No application is named {policy.application}.",
                     f"/snf-policies:policies/policy[name='{policy.name}']/application",
                     "Add it under applications, or use a name of the signature file.",
                 )
-        with self._pipeline_lock:
-            self.pipeline.set_policies(new)
-        return [lambda: self.pipeline.set_policies(old)]
+        self._use_policies(*new)
+        return [lambda: self._use_policies(*old)]
+
+    def _use_policies(self, policies: tuple[Policy, ...], groups: tuple[SubscriberGroup, ...]) -> None:
+        with self._pipeline_lock, self._tables:
+            regroup = groups != self.pipeline.groups
+            self.pipeline.set_policies(policies, groups)
+            if regroup:
+                self._put_groups(self.store.numbers())
+                self.plane.new_generation()
+
+    def _put_groups(self, numbers: Iterable[int]) -> None:
+        found = ((number, self.store.by_index(number)) for number in numbers)
+        self.plane.put_groups({n: group_of(b.whole, self.pipeline.groups) for n, b in found if b is not None})
+
+    def _change_tables(self, changes: Sequence[TableChange]) -> None:
+        """Write changes of bindings; the group of a session first, for the flows that are bound to it from now on."""
+        if self.pipeline.groups:
+            self._put_groups({change.index for change in changes if isinstance(change, PutTunnel | PutUe)})
+        apply_changes(self.plane, changes)
 
     def _apply_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> Sequence[_Undo]:
         self._configure_sessions(old, new)
@@ -151,7 +174,7 @@ class Service:
 
     def _configure_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> None:
         with self._tables:
-            apply_changes(self.plane, self.store.configure(old, new, time.time()))
+            self._change_tables(self.store.configure(old, new, time.time()))
 
     def _apply_export(self, old: Any, new: Any) -> Sequence[_Undo]:
         self.publisher.reconfigure(new)
@@ -159,10 +182,16 @@ class Service:
 
     def _apply_interfaces(self, old: tuple[Interface, ...], new: tuple[Interface, ...]) -> Sequence[_Undo]:
         was, will = {i.name: i for i in old}, {i.name: i for i in new}
-        gone = [i for n, i in was.items() if will.get(n) != i]
-        come = [i for n, i in will.items() if was.get(n) != i]
+        gone = [i for n, i in was.items() if n not in will]
+        come = [i for n, i in will.items() if n not in was]
         done: list[_Undo] = []
         try:
+            for interface in (i for n, i in will.items() if was.get(n, i) != i):
+                if self._change(was[interface.name], interface):
+                    done.append(lambda i=interface: self._change(i, was[i.name]))  # type: ignore[misc]
+                else:
+                    gone.append(was[interface.name])
+                    come.append(interface)
             for interface in gone:
                 self._detach(interface)
                 done.append(lambda i=interface: self._attach(i))  # type: ignore[misc]
@@ -174,7 +203,19 @@ class Service:
                 inverse()
             path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
             raise BadSettings(error.what, path, error.remedy) from None
+        self.plane.release_left_behind()
         return done
+
+    def _apply_monitor(self, old: Monitor | None, new: Monitor | None) -> Sequence[_Undo]:
+        try:
+            self.plane.set_monitor(new)
+        except SnfError as error:
+            raise BadSettings(error.what, "/snf-policies:policies/monitor/interface", error.remedy) from None
+        return [lambda: self.plane.set_monitor(old)]
+
+    def _change(self, old: Interface, new: Interface) -> bool:
+        """Change an interface without taking its program off, if that can be."""
+        return Role.N4 not in (old.role, new.role) and self.plane.change(new)
 
     def _attach(self, interface: Interface) -> None:
         if interface.role is Role.N4:
@@ -199,7 +240,7 @@ class Service:
     def _on_events(self, events: list[SessionEvent]) -> None:
         with self._tables:
             for event in events:
-                apply_changes(self.plane, self.store.apply(event))
+                self._change_tables(self.store.apply(event))
 
     # -- running -----------------------------------------------------------
 
@@ -215,7 +256,9 @@ class Service:
                         continue
                     self.pipeline.sweep(now)
                 with self._tables:
-                    apply_changes(self.plane, self.store.expire(now))
+                    self._change_tables(self.store.expire(now))
+                    self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
+                    self.store.freed.clear()
                 self.publisher.inspected(self.plane.read_counters()["octets"])
             except Exception:
                 # One bad interval must not end the function; the next one starts from the same maps.

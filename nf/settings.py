@@ -18,11 +18,13 @@ __all__ = [
     "Interface",
     "Limits",
     "Mode",
+    "Monitor",
     "Policy",
     "Privacy",
     "Role",
     "Settings",
     "StaticSession",
+    "SubscriberGroup",
     "XdpMode",
     "diff",
 ]
@@ -92,15 +94,39 @@ class StaticSession:
         return f"StaticSession({self.name!r})"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class SubscriberGroup:
+    """Subscribers with policies of their own: by data network, by the beginning of the IMSI, or by both."""
+
+    name: str
+    dnns: tuple[str, ...] = ()
+    imsi_prefixes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SubscriberGroup({self.name!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What to do with the traffic of one application, or of a class; an application's own policy wins."""
+    """What to do with the traffic of one application, or of a class; an application's own policy wins.
+
+    One for a group of subscribers wins over those for all.
+    """
 
     name: str
     action: Action
     application: str = ""
     app_class: str = ""
     snap_length: int = 0  # truncate: bytes kept of each packet
+    group: str = ""  # of subscribers; empty: all
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """A port that gets what mirror ports receive, as far as the policies let it."""
+
+    interface: str  # name of the device
+    decapsulate: bool = False  # without the tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +176,11 @@ class Privacy:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes of the kernel's tables; a change needs a restart of the data plane."""
+    """Sizes of the kernel's tables; a change of them needs a restart of the data plane."""
 
     flows: int = 131_072
     sessions: int = 65_536
+    unknown_flows_per_s: int = 0  # that may begin without a session, a port; 0: a sixteenth of `flows`
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +190,9 @@ class Settings:
     nf_id: str = "snf"
     interfaces: tuple[Interface, ...] = ()
     sessions: tuple[StaticSession, ...] = ()
+    groups: tuple[SubscriberGroup, ...] = ()
     policies: tuple[Policy, ...] = ()
+    monitor: Monitor | None = None
     applications: tuple[Application, ...] = ()
     export: Export = Export()
     privacy: Privacy = Privacy()

@@ -6,14 +6,18 @@ tunnel is asked about once an interval, however many flows it carries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nf.flowbook import FlowBook
 from nf.flows import FlowBatch
+from nf.groups import group_of
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, is_of_ue
 from nf.sessions.store import Binding
+from nf.settings import SubscriberGroup
 from nf.subscribers import SubscriberNames
 
 __all__ = ["subjects"]
@@ -29,6 +33,7 @@ def subjects(
     store: BindingStore,
     pseudonymiser: Pseudonymiser,
     now_s: float,
+    groups: Sequence[SubscriberGroup] = (),
 ) -> tuple[NDArray[np.int64], SubscriberNames]:
     """Return for each flow a dense number of who it belongs to, and the columns that say who that is.
 
@@ -45,6 +50,7 @@ def subjects(
         names.subscriber.append(store.subscriber(index, pseudonymiser))
         names.identity_source.append(binding.whole.source if binding else "none")
         names.dnn.append(binding.whole.dnn if binding else "")
+        names.group.append(group_of(binding.whole, groups) if binding and groups else 0)
     still = session[nobody] == 0
     of_unknown, unknown = tunnels.names(flows[nobody], still)
     subject[nobody[still]] = len(sessions) + of_unknown

@@ -9,34 +9,33 @@ on frames that it is given, at the times it is given.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import ipaddress
 import mmap
+import os
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.errors import AttachRefused, SnfError, Unsupported
-from nf.kernel import links, source, syscall
+from nf.kernel import source, syscall
+from nf.kernel.ports import PROGRAM, Attached, Ports
+from nf.kernel.programs import Program, Programs
 from nf.kernel.ring import Ring
 from nf.kernel.suffixes import suffix_table
-from nf.settings import Action, Interface, Limits, Mode, Role, XdpMode
+from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 
 __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
 
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
 
-_NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
-_PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
-_MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
+_GROUPS = 8  # SNF_GROUPS of abi.h
+_WHOLE = 0xFFFF  # snap length: no packet is longer
 _KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
 _READER = 32  # of FLOW_READER in abi.h: the first of its three values
 _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
@@ -87,51 +86,21 @@ class Path:
     rtt_last_us: int
 
 
-@dataclass(slots=True)
-class Attached:
-    """An interface with a program on it."""
-
-    interface: Interface
-    link: links.Link
-    xdp_mode: str  # native or generic
-    program_id: int
-    slot: int
-    lock: IO[str]
-
-
 class DataPlane:
     """Programs and maps of one function; ``close()`` detaches and frees everything."""
 
     def __init__(self, limits: Limits | None = None, *, replay: bool = False, split_legs: bool = False) -> None:
         limits = limits or Limits()
-        source.use_shim()
-        try:
-            from bcc import BPF
-
-            self._BPF = BPF
-        except ImportError:
-            raise Unsupported("bcc is not installed.", "Run: apt-get install python3-bpfcc") from None
-        if not hasattr(BPF, "load_func"):
-            raise Unsupported(
-                "The module bcc is another project's.", "Run: pip uninstall bcc; apt-get install python3-bpfcc"
-            )
         self._replay = replay
-        self._bpf = self._compile(limits, replay)
+        self._programs = Programs(limits, replay=replay)
+        self.taken_over = self._programs.taken_over  # from a process that died
+        self._bpf, self._BPF = self._programs.bpf, self._programs._BPF
         self.counters = source.counters()
         self._fds = {
             name: self._bpf[name].map_fd
             for name in (
-                "flows",
-                "tunnels",
-                "ues",
-                "verdicts",
-                "policies",
-                "ports",
-                "paths",
-                "earlies",
-                "details",
-                "suffixes",
-                "answers",
+                *("flows", "tunnels", "ues", "verdicts", "policies"),
+                *("ports", "paths", "earlies", "details", "session_groups", "suffixes", "answers"),
             )
         }
         self._types = {
@@ -156,11 +125,7 @@ class DataPlane:
         self._control = np.frombuffer(self._control_map, control, 1)
         self._clock = self._control["clock_ns"]
         self._next_flow = self._control["next_flow"]
-        self._control["next_flow"] = 1
-        self._control["epoch"] = 1
-        self._control["split_legs"] = split_legs
-        self._control["seed"] = 0 if replay else secrets.randbits(32)
-        self._control["reader"] = _READER
+        self.first_session = 1  # numbers below are those of a process that died
         self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
@@ -168,41 +133,64 @@ class DataPlane:
         self._suffixes = np.zeros(0, np.uint64)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
+        self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
-        self._attached: dict[str, Attached] = {}
+        self._ports = Ports(self._programs, self.instance_number)
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self.refused_entries = 0  # tunnels and UE addresses that found no room
-        for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns")):
+        for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")):
             self._load(name, tail=slot)
-        self.set_policies({})
-        self._measure_tick()
+        if self.taken_over:
+            self._take_over()
+        else:
+            self._begin(split_legs)
+        if not replay:
+            self.limit_unknown(limits)
         if replay:
             self.take_test_runs()
 
+    def _begin(self, split_legs: bool) -> None:
+        self._control["abi"] = self._programs.abi
+        self._control["next_flow"] = self._control["epoch"] = self._control["first_session"] = 1
+        self._control["split_legs"] = split_legs
+        self._control["seed"] = 0 if self._replay else secrets.randbits(32)
+        self._control["reader"] = _READER
+        self.set_policies({})
+        self._measure_tick()
+
+    def _take_over(self) -> None:
+        """Make the tables of a process that died ours: its session numbers end, its flows are told once more."""
+        flows = self.read_flows()[1]
+        used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
+        for name, key, value in (
+            ("tunnels", self._types["tunnel_key"], self._types["tunnel"]),
+            ("ues", self._types["ue_key"], np.dtype([("session", "u4")])),
+        ):
+            keys, values = syscall.read_map(self._fds[name], key, value)
+            used.append(int(values["session"].max(initial=0)))
+            syscall.delete_batch(self._fds[name], keys)
+        grouped = syscall.read_map(self._fds["session_groups"], np.dtype(np.uint32), np.dtype(np.uint32), 4096)[0]
+        syscall.delete_batch(self._fds["session_groups"], grouped)
+        self._suffixes = syscall.read_map(self._fds["suffixes"], np.dtype(np.uint64), np.dtype(np.uint16), 16_384)[0]
+        self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
+        self.first_session = max(used) + 1
+        self._control["first_session"] = self.first_session
+        self._control["reader"] = self._control["reader"] % (3 * _READER) + _READER
+        self.new_generation()
+
     # -- programs ---------------------------------------------------------
 
-    def _compile(self, limits: Limits, replay: bool) -> Any:
-        with source.captured_stderr() as log:
-            try:
-                return self._BPF(text=source.text(), cflags=source.flags(limits, replay=replay))
-            except Exception as error:  # bcc raises bare Exception
-                raise Unsupported(
-                    f"The kernel programs or their maps cannot be made: {source.last_line(log) or error}.",
-                    "Run: snf doctor",
-                ) from None
+    def _load(self, name: str, tail: int | None = None) -> Program:
+        return self._programs.load(name, tail)
 
-    def _load(self, name: str, tail: int | None = None) -> Any:
-        with source.captured_stderr() as log:
-            try:
-                program = self._bpf.load_func(name.encode(), self._BPF.XDP)
-            except Exception:
-                raise Unsupported(
-                    f"The kernel refused the program {name}: {source.last_line(log)}.", "Run: snf doctor"
-                ) from None
-        if tail is not None:
-            table = self._bpf["next_program"]
-            table[table.Key(tail)] = table.Leaf(program.fd)
-        return program
+    def swap(self) -> None:
+        """Compile the programs again and put them in the place of the running ones: no packet and no count is lost.
+
+        Raises Unsupported, and everything stays as it was, when the kernel refuses one of them.
+        """
+        self._programs.swap()
+        self._runs.clear()
+        self._ports.renew()
 
     def _measure_tick(self) -> None:
         """Tell the programs how long a tick of the kernel is and what time one had (flow.h, the clock)."""
@@ -217,7 +205,7 @@ class DataPlane:
         self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
 
     @property
-    def record_types(self) -> Mapping[str, np.dtype[Any]]:
+    def record_types(self) -> Mapping[str, np.dtype[np.void]]:
         """The numpy types of keys, values and records, by the names of abi.h."""
         return self._types
 
@@ -227,7 +215,7 @@ class DataPlane:
 
     def program(self, role: Role | None) -> int:
         """Return the file descriptor of the program of *role* (None: any)."""
-        return int(self._load(_PROGRAM[role]).fd)
+        return int(self._load(PROGRAM[role]).fd)
 
     def run(self, frame: bytes, at_ns: int, role: Role | None = None) -> int:
         """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
@@ -244,119 +232,41 @@ class DataPlane:
 
     def attach(self, interface: Interface) -> Attached:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
-        link = links.find(interface)
-        links.refuse_unsafe(interface, link)
-        lock = links.claim(link)
-        try:
-            slot = self._free_slot(link)
-            replaces = link.xdp_program and syscall.prog_name(link.xdp_program).startswith("snf_")
-            if link.xdp_program and not replaces:
-                raise AttachRefused(
-                    f"Interface {link.name} already has the XDP program {link.xdp_program}.",
-                    f"Remove it with: ip link set dev {link.name} xdp off",
-                )
-            program = self._load(_PROGRAM[interface.role])
-            self._set_port(link.ifindex, slot=slot, mode=interface.mode, instance=interface.instance)
-            xdp_mode = self._attach_program(interface, link, program, bool(replaces))
-            if interface.mode is Mode.MIRROR:
-                links.set_promiscuous(link, True)
-        except Exception:
-            self._clear_port(link.ifindex)
-            links.release(lock)
-            raise
-        attached = Attached(interface, link, xdp_mode, syscall.prog_info_id(program.fd), slot, lock)
-        self._attached[interface.name] = attached
-        self._pair()
-        return attached
+        return self._ports.attach(interface)
 
-    def _attach_program(self, interface: Interface, link: links.Link, program: Any, replaces: bool) -> str:
-        tries = {
-            XdpMode.AUTO: (("native", _DRV), ("generic", _SKB)),
-            XdpMode.NATIVE: (("native", _DRV),),
-            XdpMode.GENERIC: (("generic", _SKB),),
-        }[interface.xdp]
-        if replaces:  # left by a process that was killed; it may sit in the other mode
-            for flag in (_DRV, _SKB):
-                with contextlib.suppress(Exception), source.captured_stderr():
-                    self._BPF.remove_xdp(link.name, flag)
-        why = ""
-        for mode, flag in tries:
-            with source.captured_stderr() as log:
-                try:
-                    self._BPF.attach_xdp(link.name, program, flag | _NO_REPLACE)
-                except Exception as error:
-                    why = source.last_line(log) or str(error)
-                    continue
-            return mode
-        raise AttachRefused(
-            f"Interface {link.name} takes no XDP program ({interface.xdp.value}): {why}.",
-            "Lower its MTU to 3498 or less, or try xdp mode generic.",
-        )
+    def change(self, interface: Interface) -> bool:
+        """Change an attached interface in place; False when that takes another attach."""
+        return self._ports.change(interface)
 
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
-        attached = self._attached.pop(name)
-        flag = _DRV if attached.xdp_mode == "native" else _SKB
-        with contextlib.suppress(Exception), source.captured_stderr():  # the device may be gone
-            self._BPF.remove_xdp(attached.link.name, flag)
-        if attached.interface.mode is Mode.MIRROR:
-            with contextlib.suppress(SnfError):
-                links.set_promiscuous(attached.link, False)
-        self._clear_port(attached.link.ifindex)
-        links.release(attached.lock)
-        self._pair()
+        self._ports.detach(name)
+
+    def set_monitor(self, monitor: Monitor | None) -> None:
+        """Send what mirror ports receive to another port, as far as the policies let it; None: to nobody.
+
+        Raises AttachRefused when there is no such interface, or when it is one that is attached.
+        """
+        self._ports.set_monitor(monitor)
+
+    def release_left_behind(self) -> None:
+        """Take what a process before left attached off the interfaces that are not attached by now."""
+        if self.taken_over:
+            self._ports.release_left_behind()
 
     @property
     def attached(self) -> Mapping[str, Attached]:
         """Interfaces with a program, by their configured name."""
-        return self._attached
+        return self._ports.attached
 
-    def _free_slot(self, link: links.Link) -> int:
-        used = {a.slot for a in self._attached.values()}
-        width = len(self._bpf["ports"])
-        for other in self._attached.values():
-            if other.link.ifindex % width == link.ifindex % width:
-                raise AttachRefused(
-                    f"Interfaces {other.link.name} and {link.name} share a slot of the port table.",
-                    "Attach one of them in another network namespace.",
-                )
-        for slot in range(len(self._bpf["stats"])):
-            if slot not in used:
-                stats = self._bpf["stats"]
-                stats[stats.Key(slot)] = (stats.Leaf * len(stats[stats.Key(slot)]))()
-                return slot
-        raise AttachRefused(f"No more than {len(used)} interfaces can be attached.", "Detach one first.")
-
-    def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str, peer: int = 0) -> None:
-        ports = self._bpf["ports"]
-        port = ports.Leaf()
-        port.ifindex, port.slot, port.mode, port.peer = ifindex, slot, _MODES[mode], peer
-        port.instance = self.instance_number(instance)
-        ports[ports.Key(ifindex % len(ports))] = port
-
-    def _clear_port(self, ifindex: int) -> None:
-        ports = self._bpf["ports"]
-        ports[ports.Key(ifindex % len(ports))] = ports.Leaf()
-
-    def _pair(self) -> None:
-        """Fill the device map for inline ports whose partner is attached."""
-        devices = self._bpf["tx_ports"]
-        for a in self._attached.values():
-            if a.interface.mode is not Mode.INLINE:
-                continue
-            partner = self._attached.get(a.interface.peer)
-            if partner is None:
-                continue
-            devices[devices.Key(partner.slot)] = devices.Leaf(partner.link.ifindex)
-            self._set_port(
-                a.link.ifindex, slot=a.slot, mode=Mode.INLINE, instance=a.interface.instance, peer=partner.slot
-            )
+    def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str) -> None:
+        self._ports.set_port(ifindex, slot=slot, mode=mode, instance=instance)
 
     # -- what the programs are told ---------------------------------------
 
     def instance_number(self, name: str) -> int:
         """Return the number of a network instance; a new name gets the next one."""
-        return self._instances.setdefault(name, len(self._instances))
+        return self._instances.setdefault(name, self._spent_instances + len(self._instances))
 
     def put_tunnels(self, rows: Iterable[TunnelRow]) -> None:
         """Bind tunnels to sessions. A row's UE addresses, where given, are checked on each of its flows."""
@@ -444,24 +354,50 @@ class DataPlane:
         """Begin an interval: minima and maxima start anew."""
         self._control["epoch"] += 1
 
+    def limit_unknown(self, limits: Limits) -> None:
+        """Put in force how many flows without a session may begin: at this rate a table is new in 16 s or more."""
+        per_second = limits.unknown_flows_per_s or limits.flows // 16
+        cpus = os.cpu_count() or 1  # a port's packets are spread over them
+        self._control["birth_gap_ns"] = min(cpus * 1_000_000_000 // per_second, 0xFFFF_FFFF)
+
     def set_policies(
         self,
         policies: Mapping[int, tuple[Action, int]],
         coarse: Collection[int] = (),
         detailed: Collection[int] = (),
+        groups: Sequence[Mapping[int, tuple[Action, int]]] = (),
     ) -> None:
         """Write (action, snap length) by application number; all others are inspected.
+
+        *groups* are the same for groups 1, 2 and so on of subscribers (`put_groups`), *policies* for the rest.
 
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
         Flows of *detailed* ones keep a ``struct detail``.
         """
-        values = np.zeros(len(self._bpf["policies"]), self._types["policy"])
-        values["keep"] = _KEEP_FINE
-        values["keep"][list(coarse)] = 0
-        values["keep"][list(detailed)] |= _KEEP_DETAIL
-        for app, (action, snap) in policies.items():
-            values["action"][app], values["snap_length"][app] = _ACTIONS[action], snap
-        syscall.update_batch(self._fds["policies"], np.arange(len(values), dtype=np.uint32), values)
+        values = np.zeros((_GROUPS, len(self._bpf["policies"]) // _GROUPS), self._types["policy"])
+        values["keep"], values["snap_length"] = _KEEP_FINE, _WHOLE
+        values["keep"][:, list(coarse)] = 0
+        values["keep"][:, list(detailed)] |= _KEEP_DETAIL
+        for group, table in enumerate((policies, *groups)):
+            for app, (action, snap) in table.items():
+                values["action"][group, app] = _ACTIONS[action]
+                values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
+        syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
+
+    def put_groups(self, groups: Mapping[int, int]) -> None:
+        """Write the group of each session, by number; 0: none.
+
+        It holds for the flows that are bound to the session from now on; a new generation binds all anew.
+        """
+        numbers = np.array(list(groups), np.uint32)
+        values = np.array(list(groups.values()), np.uint32)
+        some = values > 0
+        if some.any():
+            self._control["groups"] = 1
+            done = syscall.update_batch(self._fds["session_groups"], numbers[some], values[some])
+            self.refused_entries += int(some.sum()) - done
+        if self._control["groups"][0]:
+            syscall.delete_batch(self._fds["session_groups"], numbers[~some])
 
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
         """Let the programs name flows by these domain suffixes; names under *ask* are left to user space."""
@@ -550,7 +486,7 @@ class DataPlane:
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
         """Return the counters of an attached interface by its configured name, or of all together."""
-        slots = [self._attached[name].slot] if name is not None else range(len(self._bpf["stats"]))
+        slots = [self.attached[name].slot] if name is not None else range(len(self._bpf["stats"]))
         table = self._bpf["stats"]
         total = np.zeros(len(self.counters), np.uint64)
         for slot in slots:
@@ -558,14 +494,16 @@ class DataPlane:
                 total += np.frombuffer(bytes(copy), np.uint64)
         return {c.name: int(total[i]) for i, c in enumerate(self.counters)}
 
-    def close(self) -> None:
-        """Detach everything and free programs and maps."""
-        for name in list(self._attached):
+    def close(self, *, leave_behind: bool = False) -> None:
+        """Detach everything and free programs and maps; *leave_behind*: but not what a process before left attached."""
+        for name in list(self.attached):
             self.detach(name)
+        if not leave_behind:
+            self.release_left_behind()
         self._events.close()
         self._payloads.close()
         self._chunks.close()
         self._names.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()
-        self._bpf.cleanup()
+        self._programs.close()

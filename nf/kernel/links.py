@@ -17,9 +17,10 @@ from typing import IO
 from nf.errors import AttachRefused
 from nf.settings import Interface, Mode
 
-__all__ = ["Link", "claim", "find", "refuse_unsafe", "release", "set_promiscuous"]
+__all__ = ["Link", "claim", "claimed", "find", "refuse_unsafe", "release", "remember", "remembers", "set_promiscuous"]
 
 LOCKS = Path("/run/supernetflow")
+_ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Link:
     up: bool
     addresses: tuple[str, ...]  # global ones; link-local IPv6 comes by itself
     xdp_program: int  # 0: none attached
+    xdp_generic: bool = False  # it runs in the stack
 
 
 def _ip(*words: str) -> str:
@@ -48,10 +50,9 @@ def links() -> list[Link]:
     found = []
     for d in json.loads(_ip("-json", "-details", "address", "show")):
         addresses = tuple(a["local"] for a in d.get("addr_info", ()) if a.get("scope") != "link")
-        program = d.get("xdp", {}).get("prog", {}).get("id", 0)
-        found.append(
-            Link(d["ifname"], d["ifindex"], d.get("address", ""), "UP" in d.get("flags", ()), addresses, program)
-        )
+        xdp, up = d.get("xdp", {}), "UP" in d.get("flags", ())
+        program, generic = xdp.get("prog", {}).get("id", 0), xdp.get("mode") == _ATTACHED_SKB
+        found.append(Link(d["ifname"], d["ifindex"], d.get("address", ""), up, addresses, program, generic))
     return found
 
 
@@ -76,26 +77,56 @@ def refuse_unsafe(interface: Interface, link: Link) -> None:
         )
 
 
+def _lock_file(link: Link) -> Path:
+    namespace = os.stat("/proc/self/ns/net").st_ino
+    return LOCKS / f"{namespace}-{link.ifindex}.lock"
+
+
+def claimed(link: Link) -> bool:
+    """Say whether a living process holds the interface."""
+    try:
+        with _lock_file(link).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def claim(link: Link) -> IO[str]:
     """Take the interface for this process; the kernel gives it back when the process ends, however it ends."""
     LOCKS.mkdir(mode=0o755, exist_ok=True)
-    namespace = os.stat("/proc/self/ns/net").st_ino
-    path = LOCKS / f"{namespace}-{link.ifindex}.lock"
-    lock = path.open("a+")
+    lock = _lock_file(link).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        holder = lock.read().strip() or "unknown"
+        holder = lock.readline().strip() or "unknown"
         lock.close()
         raise AttachRefused(
             f"Interface {link.name} is in use by another snf (process {holder}).",
             "Stop it first, or choose another interface.",
         ) from None
+    lock.seek(0)
+    kept = lock.read().splitlines()[1:]
     lock.truncate(0)
-    lock.write(str(os.getpid()))
+    lock.write("\n".join([str(os.getpid()), *kept]))
     lock.flush()
     return lock
+
+
+def remember(lock: IO[str], word: str) -> None:
+    """Note something about the interface that the next process must know when this one is killed."""
+    if not remembers(lock, word):
+        lock.write(f"\n{word}")
+        lock.flush()
+
+
+def remembers(lock: IO[str], word: str) -> bool:
+    """Say whether this process, or one before that was killed, noted *word*."""
+    lock.seek(0)
+    return word in lock.read().splitlines()[1:]
 
 
 def release(lock: IO[str]) -> None:

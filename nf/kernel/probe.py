@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from nf.kernel import source
 
-__all__ = ["bcc_origin", "drivers_with_xdp", "native_xdp", "program"]
+__all__ = ["bcc_origin", "native_xdp", "program", "xdp_features"]
 
 _PROGRAM = """
 BPF_RINGBUF_OUTPUT(ring, 1);
@@ -85,7 +85,7 @@ def native_xdp() -> str:
 
 # Generic netlink (linux/genetlink.h) and its family "netdev" (Documentation/netlink/specs/netdev.yaml, Linux 6.3).
 _CONTROLLER, _GETFAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
-_DEV_GET, _DEV_IFINDEX, _DEV_XDP_FEATURES, _XDP_BASIC = 1, 1, 3, 1
+_DEV_GET, _DEV_IFINDEX, _DEV_XDP_FEATURES = 1, 1, 3
 _REQUEST, _ERROR = 1, 2
 _HEADER = struct.Struct("=IHHIIBBH")  # length, type, flags, sequence, port; command, version, reserved
 
@@ -108,8 +108,8 @@ def _ask(netlink: socket.socket, family: int, command: int, attribute: bytes) ->
     return found
 
 
-def drivers_with_xdp() -> Mapping[str, bool]:
-    """Say for each interface whether its driver runs XDP natively; empty where the kernel cannot say (before 6.3)."""
+def xdp_features() -> Mapping[str, int]:
+    """Return NETDEV_XDP_ACT_* of each interface, what its driver does natively; empty before Linux 6.3."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _CONTROLLER) as netlink:
         netlink.settimeout(1)
         try:
@@ -128,7 +128,7 @@ def drivers_with_xdp() -> Mapping[str, bool]:
         except OSError:
             return {}
     return {
-        name: bool(int.from_bytes(answer[_DEV_XDP_FEATURES], sys.byteorder) & _XDP_BASIC)
+        name: int.from_bytes(answer[_DEV_XDP_FEATURES], sys.byteorder)
         for name, answer in answers.items()
         if _DEV_XDP_FEATURES in answer
     }

@@ -11,14 +11,16 @@ import mmap
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from nf.apps.signatures import FILE
 from nf.settings import Limits
 
-__all__ = ["BPF_DIR", "Counter", "captured_stderr", "counters", "flags", "last_line", "text", "use_shim"]
+__all__ = ["BPF_DIR", "Counter", "abi", "captured_stderr", "counters", "flags", "last_line", "text", "use_shim"]
 
 BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
 
@@ -51,6 +53,12 @@ def counters() -> tuple[Counter, ...]:
     return tuple(Counter(*m) for m in _COUNTER.findall(body))
 
 
+def abi(limits: Limits, *, replay: bool) -> int:
+    """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
+    files = "".join(path.read_text() for path in (BPF_DIR / "abi.h", BPF_DIR / "maps.h", FILE))
+    return zlib.crc32((files + repr(flags(limits, replay=replay))).encode())
+
+
 def text(name: str = "snf.c") -> str:
     """Return the program with its headers in place; line numbers of errors are those of the files."""
     seen: set[str] = set()
@@ -70,15 +78,16 @@ def text(name: str = "snf.c") -> str:
     return "\n".join(expand(name)) + "\n"
 
 
-def flags(limits: Limits, *, replay: bool) -> list[str]:
-    """Return the compiler flags: table sizes, and the clock of a replay."""
+def flags(limits: Limits, *, replay: bool, flows: int = 0) -> list[str]:
+    """Return the compiler flags: table sizes, and the clock of a replay. *flows*: another size of that table alone."""
     pages = mmap.PAGESIZE
     # A session has a tunnel each way, and during a handover a third; a UE may have two addresses, each
     # of which stands twice: with its network instance and without.
     sizes = {
-        "MAX_FLOWS": limits.flows,
+        "MAX_FLOWS": flows or limits.flows,
         "MAX_VERDICTS": min(max(1024, limits.flows // 2), MOST_VERDICTS),
         "MAX_DETAILS": max(1024, limits.flows // MEDIA_SHARE),
+        "MAX_GROUPED": limits.sessions,
         "MAX_TUNNELS": limits.sessions * 3,
         "MAX_UES": limits.sessions * 4,
         "EVENT_PAGES": EVENT_RING_BYTES // pages,

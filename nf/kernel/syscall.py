@@ -9,7 +9,6 @@ import ctypes
 import errno
 import os
 import platform
-import sys
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,13 @@ from numpy.typing import NDArray
 
 from nf.errors import Unsupported
 
-__all__ = ["MapReader", "TestRun", "delete_batch", "prog_info_id", "prog_name", "read_map", "update_batch"]
+__all__ = ["LiveFrames", "MapReader", "TestRun", "bpf", "delete_batch", "read_map", "update_batch"]
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}  # of bpf(2): arch/x86/entry/syscalls, include/uapi/asm-generic/unistd.h
-_PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 10, 13, 15
+_PROG_TEST_RUN = 10
+_LIVE_FRAMES = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES
 _MAP_LOOKUP_BATCH, _MAP_UPDATE_BATCH, _MAP_DELETE_BATCH = 24, 26, 27
-_TEST_XDP_LIVE_FRAMES, _LIVE_BATCH = 2, 64  # BPF_F_TEST_XDP_LIVE_FRAMES; NAPI_POLL_WEIGHT, what a driver takes
+_LIVE_BATCH = 64  # NAPI_POLL_WEIGHT, what a driver takes
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -60,10 +60,6 @@ class _BatchAttr(ctypes.Structure):
     )
 
 
-class _InfoAttr(ctypes.Structure):
-    _fields_ = (("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64))
-
-
 def _number() -> int:
     try:
         return _NUMBER[platform.machine()]
@@ -71,7 +67,8 @@ def _number() -> int:
         raise Unsupported(f"The processor {platform.machine()} is not supported.", "Use x86_64 or arm64.") from None
 
 
-def _bpf(command: int, attr: ctypes.Structure) -> int:
+def bpf(command: int, attr: ctypes.Structure) -> int:
+    """Return what bpf(2) does: a descriptor or 0, and -1 with errno set."""
     return int(_libc.syscall(_number(), command, ctypes.byref(attr), ctypes.sizeof(attr)))
 
 
@@ -106,11 +103,49 @@ class TestRun:
         Raises OSError when the kernel refuses.
         """
         self._attr.repeat = times
-        self._attr.flags, self._attr.batch_size = (_TEST_XDP_LIVE_FRAMES, _LIVE_BATCH) if live else (0, 0)
+        self._attr.flags, self._attr.batch_size = (_LIVE_FRAMES, _LIVE_BATCH) if live else (0, 0)
         try:
             self(frame)
         finally:
             self._attr.repeat, self._attr.flags, self._attr.batch_size = 1, 0, 0
+        return int(self._attr.duration)
+
+    def output(self, frame: bytes) -> tuple[int, bytes]:
+        """Run the program on *frame*; return its XDP action and the frame as the program left it."""
+        out = ctypes.create_string_buffer(len(self._buffer))
+        self._attr.data_out = ctypes.addressof(out)
+        ctypes.memmove(self._address, frame, len(frame))
+        self._attr.data_size_in, self._attr.data_size_out = len(frame), len(out)
+        failed = bpf(_PROG_TEST_RUN, self._attr) < 0
+        self._attr.data_out = 0
+        if failed:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return int(self._attr.retval), out.raw[: self._attr.data_size_out]
+
+
+class LiveFrames:
+    """A source of frames: a program that redirects what it is given is run on real frames, 64 a time (Linux 5.18).
+
+    What is redirected goes through drivers and receiving programs as if it had come by a wire.
+    """
+
+    def __init__(self, prog_fd: int, frame: bytes) -> None:
+        self._frame = ctypes.create_string_buffer(frame, len(frame))
+        self._attr = _TestAttr(
+            prog_fd=prog_fd,
+            data_in=ctypes.addressof(self._frame),
+            data_size_in=len(frame),
+            flags=_LIVE_FRAMES,
+            batch_size=_LIVE_BATCH,
+        )
+
+    def send(self, count: int) -> int:
+        """Run the program on *count* frames in this thread's network namespace; returns nanoseconds a frame."""
+        self._attr.repeat = count
+        if bpf(_PROG_TEST_RUN, self._attr) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
         return int(self._attr.duration)
 
 
@@ -146,7 +181,7 @@ class MapReader:
                 self._grow(done + step)
             keys, values = self._buffers[0]
             attr.keys, attr.values, attr.count = keys[done:].ctypes.data, values[done:].ctypes.data, step
-            failed = _bpf(_MAP_LOOKUP_BATCH, attr) < 0
+            failed = bpf(_MAP_LOOKUP_BATCH, attr) < 0
             code = ctypes.get_errno() if failed else 0
             if code == errno.ENOSPC:  # one bucket holds more than a step
                 step *= 2
@@ -172,49 +207,23 @@ def update_batch(fd: int, keys: NDArray[Any], values: NDArray[Any]) -> int:
     if not len(keys):
         return 0
     attr = _BatchAttr(map_fd=fd, keys=keys.ctypes.data, values=values.ctypes.data, count=len(keys))
-    if _bpf(_MAP_UPDATE_BATCH, attr) < 0 and ctypes.get_errno() not in (errno.E2BIG, errno.ENOMEM):
+    if bpf(_MAP_UPDATE_BATCH, attr) < 0 and ctypes.get_errno() not in (errno.E2BIG, errno.ENOMEM):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return int(attr.count)
 
 
-def delete_batch(fd: int, keys: NDArray[np.void]) -> int:
+def delete_batch(fd: int, keys: NDArray[Any]) -> int:
     """Delete the entries that exist; return how many there were."""
     keys = np.ascontiguousarray(keys)
     done = 0
     while done < len(keys):
         rest = keys[done:]
         attr = _BatchAttr(map_fd=fd, keys=rest.ctypes.data, count=len(rest))
-        if _bpf(_MAP_DELETE_BATCH, attr) >= 0:
+        if bpf(_MAP_DELETE_BATCH, attr) >= 0:
             return done + int(attr.count)
         if ctypes.get_errno() != errno.ENOENT:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         done += int(attr.count) + 1  # the kernel stops at the first that is gone
     return done
-
-
-class _IdAttr(ctypes.Structure):
-    _fields_ = (("id", ctypes.c_uint32), ("next", ctypes.c_uint32), ("open_flags", ctypes.c_uint32))
-
-
-def _prog_info(fd: int) -> bytes:
-    info = ctypes.create_string_buffer(256)
-    attr = _InfoAttr(fd=fd, length=len(info), info=ctypes.addressof(info))
-    return info.raw if _bpf(_OBJ_GET_INFO_BY_FD, attr) >= 0 else bytes(len(info))
-
-
-def prog_info_id(fd: int) -> int:
-    """Return the number by which the kernel lists a program (``struct bpf_prog_info``, offset 4)."""
-    return int.from_bytes(_prog_info(fd)[4:8], sys.byteorder)
-
-
-def prog_name(program_id: int) -> str:
-    """Return the name of a loaded program by its number (``struct bpf_prog_info``, offset 64); empty when gone."""
-    fd = _bpf(_PROG_GET_FD_BY_ID, _IdAttr(id=program_id))
-    if fd < 0:
-        return ""
-    try:
-        return _prog_info(fd)[64:80].rstrip(b"\0").decode(errors="replace")
-    finally:
-        os.close(fd)

@@ -47,8 +47,10 @@ GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packe
 class BindingStore:
     """All bindings. Not thread-safe: the caller serialises changes."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, first: int = 1) -> None:
+        """Hold at most *capacity* sessions, numbered from *first*."""
         self.counters: Counter[str] = Counter()
+        self.freed: list[int] = []  # numbers that nobody has any more; whoever reads them empties the list
         self._capacity = capacity
         self._bindings: dict[int, Binding] = {}  # those that hold, by number
         self._by_key: dict[str, Binding] = {}  # of each part
@@ -63,7 +65,7 @@ class BindingStore:
         self._gone: deque[tuple[float, TunnelKey, Binding]] = deque()
         self._ended: deque[Binding] = deque()
         self._history: deque[Binding] = deque(maxlen=max(1, capacity))
-        self._next = 1
+        self._next = first
 
     # -- changes -------------------------------------------------------------
 
@@ -107,7 +109,9 @@ class BindingStore:
             if self._tunnels.get(key) is binding and key not in keys(binding.session.tunnels):
                 changes += self._release_tunnel(key, binding, at_s)
         while self._ended and at_s - (self._ended[0].last_s or 0.0) >= REUSE_S:
-            self._by_index.pop(self._ended.popleft().index, None)
+            index = self._ended.popleft().index
+            self._by_index.pop(index, None)
+            self.freed.append(index)
         return changes
 
     def _up(self, session: Session, at_s: float, before: Session | None = None) -> list[TableChange]:
@@ -359,6 +363,10 @@ class BindingStore:
         """Yield the bindings that ended (the latest of them), then those that hold."""
         yield from self._history
         yield from self._bindings.values()
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the sessions that hold."""
+        return list(self._bindings)
 
     def count_by_source(self) -> Counter[str]:
         """Return how many sessions hold, by source."""

@@ -49,6 +49,7 @@ class SubscriberNames:
     subscriber: list[str] = field(default_factory=list)
     identity_source: list[str] = field(default_factory=list)
     dnn: list[str] = field(default_factory=list)
+    group: list[int] = field(default_factory=list)  # of subscribers; the ends that miss are 0
 
 
 class Subscribers:
@@ -86,19 +87,23 @@ class Subscribers:
         """Return the records of one interval, a batch for each application class that has any.
 
         *subject* (n,) indexes *names*; *class_of_app*, *app_names* and *action* (numbers of
-        `Action` in order of declaration) are indexed by application number, 0 is no application.
+        `Action` in order of declaration) are indexed by application number, 0 is no application;
+        *action* may have a row for each group of subscribers.
         Suppressed applications and flows without a packet make no record; of counted ones the
         volumes are told and nothing else.
         """
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
-        used = np.flatnonzero((flows.packets.sum(axis=1) > 0) & (action[app] != _SUPPRESS))
+        of_group = np.zeros(len(names.subscriber), np.intp)
+        of_group[: len(names.group)] = names.group
+        due = np.atleast_2d(action)[of_group[subject], app]
+        used = np.flatnonzero((flows.packets.sum(axis=1) > 0) & (due != _SUPPRESS))
         if not len(used):
             return []
         interval_s = max(flows.t_end_s - flows.t_start_s, 1e-3)
         who = self._numbers(names)[subject]
         keys, rows = group(_take(flows, used), (who[used] << _APP_BITS) | app[used], interval_s)
         of_app, first = keys & ((1 << _APP_BITS) - 1), used[rows.first]
-        inspected = action[of_app] != _COUNT
+        inspected = due[first] != _COUNT
         inputs = self._inputs(keys, rows, interval_s, flows.t_end_s)
         columns = self._columns(flows, rows, interval_s)
         columns["subscriber"] = np.array(names.subscriber, object)[subject[first]]

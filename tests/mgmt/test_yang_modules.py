@@ -14,7 +14,7 @@ from mgmt.edit import apply_edit, empty_tree
 from mgmt.model import yang_dir
 from mgmt.rpcerror import RpcError
 from nf.records import APP_CLASSES
-from nf.settings import Action, Limits, Mode, Policy, Role, Settings, XdpMode
+from nf.settings import Action, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
 
 OWN = sorted(yang_dir().glob("snf-*.yang"))
 EXAMPLES = sorted((yang_dir() / "examples").glob("*.xml"))
@@ -38,6 +38,11 @@ def interfaces(*entries):
 def policies(*entries):
     inner = "".join(f"<policy>{entry}</policy>" for entry in entries)
     return f'<policies xmlns="urn:supernetflow:yang:snf-policies">{inner}</policies>'
+
+
+MONITOR_A = (
+    '<policies xmlns="urn:supernetflow:yang:snf-policies"><monitor><interface>a</interface></monitor></policies>'
+)
 
 
 def session(name="s", more="<ue-ipv4>10.0.0.1</ue-ipv4>"):
@@ -99,12 +104,12 @@ class TestExamples:
         tree = apply_edit(model, empty_tree(), etree.parse(yang_dir() / "examples/everything.xml").getroot())[0]
         settings = bind(model.validate(tree))
 
-        for part in ("export", "privacy", "limits"):
+        for part in ("export", "privacy", "limits", "monitor"):
             value = getattr(settings, part)
-            default = getattr(Settings(), part)
+            default = getattr(Settings(), part) or Monitor("")
             same = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) == getattr(default, f.name)]
             assert same == [], part
-        for part in ("interfaces", "sessions", "policies", "applications"):
+        for part in ("interfaces", "sessions", "groups", "policies", "applications"):
             entries = getattr(settings, part)
             for f in dataclasses.fields(entries[0]):
                 if f.default is not dataclasses.MISSING:
@@ -333,6 +338,21 @@ RULES = [
         application("<name>a</name><class>unknown</class>"),
         ("operation-failed", "class-is-known", "/snf-applications:applications/application[name='a']/class"),
         id="the class of an application is known",
+    ),
+    pytest.param(
+        policies(POLICY.format("a", "x") + "<subscriber-group>b</subscriber-group>"),
+        ("operation-failed", "group-is-known", f"{P}[name='a']/subscriber-group"),
+        id="a policy is for a group that exists",
+    ),
+    pytest.param(
+        policies().replace("></", "><subscriber-group><name>a</name></subscriber-group></"),
+        ("operation-failed", "group-without-members", "/snf-policies:policies/subscriber-group[name='a']"),
+        id="a group says who is in it",
+    ),
+    pytest.param(
+        interfaces(interface("a", "<role>n3</role>")) + MONITOR_A,
+        ("operation-failed", "monitor-is-captured", "/snf-policies:policies/monitor/interface"),
+        id="a monitor port is not captured from",
     ),
     pytest.param(
         limits("<flows>1023</flows>"),

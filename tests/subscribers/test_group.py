@@ -255,6 +255,17 @@ class TestShape:
         rows = [(part.columns["dnn"][i], part.columns["app"][i]) for part in out for i in range(len(part))]
         assert len(rows) == len(set(rows))
 
+    def test_a_group_of_subscribers_has_actions_of_its_own(self):
+        batch = random_batch(8, 40)
+        batch.packets[:] = 5
+        names, subject = people(2), np.arange(40) % 2
+        names.group.extend([0, 1])
+        actions = np.array([[0] * len(APPS), [3] * len(APPS)], np.uint8)  # suppress whatever group 1 does
+
+        out = aggregate(batch, subject=subject, names=names, class_of_app=CLASS_OF, app_names=APPS, action=actions)
+
+        assert {who for part in out for who in part.columns["subscriber"]} == {names.subscriber[0]}
+
     def test_an_application_beyond_the_table_is_no_application(self):
         batch = random_batch(7, 4)
         batch.app[:] = 60_000

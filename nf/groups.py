@@ -1,0 +1,27 @@
+"""Which group of subscribers a session is in: a number, by which the kernel finds the policies of its traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gtp.events import Session
+from nf.settings import SubscriberGroup
+
+__all__ = ["MAX_GROUPS", "group_of"]
+
+MAX_GROUPS = 7  # SNF_GROUPS of abi.h, without the one of all others
+
+
+def group_of(session: Session, groups: Sequence[SubscriberGroup]) -> int:
+    """Return the number of the first group that the session fits, counted from 1; 0 when it fits none.
+
+    It fits a group that names its data network, if the group names any, and the beginning of its IMSI, if
+    the group names any.
+    """
+    for number, group in enumerate(groups, 1):
+        if group.dnns and session.dnn not in group.dnns:
+            continue
+        if group.imsi_prefixes and not session.identity.imsi.startswith(group.imsi_prefixes):
+            continue
+        return number
+    return 0

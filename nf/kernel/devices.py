@@ -1,0 +1,93 @@
+"""What a network device can do for the function: its XDP features, its queues, and whether it takes VLAN tags off.
+
+Asked of the kernel: ``SIOCETHTOOL`` (include/uapi/linux/ethtool.h) and the netlink family ``netdev`` (Linux 6.3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nf.kernel import probe
+
+__all__ = ["BASIC", "MULTI_BUFFER", "REDIRECT", "TARGET", "Device", "devices", "mtu_limit", "rx_vlan", "set_rx_vlan"]
+
+BASIC, REDIRECT, TARGET, MULTI_BUFFER = 1, 2, 4, 32  # NETDEV_XDP_ACT_* of include/uapi/linux/netdev.h
+_SIOCETHTOOL = 0x8946
+_GET_FLAGS, _SET_FLAGS, _RX_VLAN = 0x25, 0x26, 1 << 8  # ETHTOOL_GFLAGS, ETHTOOL_SFLAGS, ETH_FLAG_RXVLAN
+_HEAD_ROOM, _TAIL_ROOM = 256, 320  # XDP_PACKET_HEADROOM; skb_shared_info in cache lines of 64 bytes
+_L2_BYTES = 14 + 2 * 4  # Ethernet and two VLAN tags
+
+
+class _Request(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char * 16), ("data", ctypes.c_void_p), ("pad", ctypes.c_char * 16))  # struct ifreq
+
+
+class _Value(ctypes.Structure):
+    _fields_ = (("command", ctypes.c_uint32), ("data", ctypes.c_uint32))  # struct ethtool_value
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device with a driver. ``features`` are NETDEV_XDP_ACT_* bits, None where the kernel does not say."""
+
+    name: str
+    driver: str
+    features: int | None
+    rx_queues: int
+    mtu: int
+    rx_vlan: bool  # the card takes VLAN tags off, where no program sees them
+
+
+def mtu_limit() -> int:
+    """Return the largest MTU whose frames fit one buffer, so that a program without multi-buffer reads them."""
+    return mmap.PAGESIZE - _HEAD_ROOM - _TAIL_ROOM - _L2_BYTES
+
+
+def _flags(device: str, command: int, flags: int = 0) -> int:
+    value = _Value(command, flags)
+    request = _Request(device.encode(), ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        fcntl.ioctl(s, _SIOCETHTOOL, request)
+    return int(value.data)
+
+
+def rx_vlan(device: str) -> bool:
+    """Say whether the card takes VLAN tags off before a program sees the frame."""
+    try:
+        return bool(_flags(device, _GET_FLAGS) & _RX_VLAN)
+    except OSError:  # a device without ethtool does nothing of the kind
+        return False
+
+
+def set_rx_vlan(device: str, on: bool) -> bool:
+    """Let the card take VLAN tags off or leave them; return what is in force, which the driver may have fixed."""
+    try:
+        flags = _flags(device, _GET_FLAGS)
+        if bool(flags & _RX_VLAN) is not on:
+            _flags(device, _SET_FLAGS, flags | _RX_VLAN if on else flags & ~_RX_VLAN)
+    except OSError:
+        pass
+    return rx_vlan(device)
+
+
+def devices() -> Iterator[Device]:
+    """Yield the devices of this host that a driver serves."""
+    features = probe.xdp_features()
+    for _, name in socket.if_nameindex():
+        folder = Path(f"/sys/class/net/{name}")
+        driver = folder / "device/driver"
+        if driver.exists():
+            yield Device(
+                name,
+                driver.resolve().name,
+                features.get(name),
+                len(list((folder / "queues").glob("rx-*"))),
+                int((folder / "mtu").read_text()),
+                rx_vlan(name),
+            )

@@ -1,0 +1,184 @@
+"""Programs and maps of the kernel by their numbers: loading, looking up, finding out what they are.
+
+Layouts follow include/uapi/linux/bpf.h: ``union bpf_attr``, ``struct bpf_prog_info``, ``struct bpf_map_info``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.kernel.syscall import bpf
+
+__all__ = [
+    "HAS_FRAGS",
+    "INSTRUCTION",
+    "MapInfo",
+    "ProgramInfo",
+    "Refused",
+    "load_program",
+    "map_info",
+    "open_map",
+    "open_program",
+    "program_info",
+    "programs_in",
+    "read_element",
+]
+
+HAS_FRAGS = 1 << 5  # BPF_F_XDP_HAS_FRAGS, Linux 5.18
+INSTRUCTION = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
+
+_MAP_LOOKUP, _PROG_LOAD, _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _GET_INFO_BY_FD = 1, 5, 13, 14, 15
+_XDP = 6  # BPF_PROG_TYPE_XDP
+_LOG_BYTES = 1 << 20
+
+
+class Refused(Exception):
+    """The kernel did not take a program; the text is the last line of the verifier."""
+
+
+class _LoadAttr(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_uint32),
+        ("instructions", ctypes.c_uint32),
+        ("code", ctypes.c_uint64),
+        ("license", ctypes.c_uint64),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log", ctypes.c_uint64),
+        ("kernel_version", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("name", ctypes.c_char * 16),
+    )
+
+
+class _IdAttr(ctypes.Structure):
+    _fields_ = (("id", ctypes.c_uint32), ("next", ctypes.c_uint32), ("open_flags", ctypes.c_uint32))
+
+
+class _InfoAttr(ctypes.Structure):
+    _fields_ = (("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64))
+
+
+class _ElementAttr(ctypes.Structure):
+    _fields_ = (
+        ("fd", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInfo:
+    """A loaded program: its number, its name, the numbers of the maps that it uses."""
+
+    id: int
+    name: str
+    maps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapInfo:
+    """A map: its number, its name (15 characters at most), and its shape."""
+
+    id: int
+    name: str
+    kind: int  # enum bpf_map_type
+    key_bytes: int
+    value_bytes: int
+    entries: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """What two maps must share so that one can stand for the other."""
+        return self.kind, self.key_bytes, self.value_bytes, self.entries
+
+
+def load_program(name: str, code: NDArray[np.void], flags: int = 0) -> int:
+    """Load an XDP program (rows of INSTRUCTION) and return its file descriptor; raises Refused with the reason."""
+    code = np.ascontiguousarray(code)
+    license_ = ctypes.create_string_buffer(b"GPL")
+    attr = _LoadAttr(
+        kind=_XDP,
+        instructions=len(code),
+        code=code.ctypes.data,
+        license=ctypes.addressof(license_),
+        flags=flags,
+        name=name.encode()[:15],
+    )
+    fd = bpf(_PROG_LOAD, attr)
+    if fd >= 0:
+        return fd
+    why = os.strerror(ctypes.get_errno())
+    log = ctypes.create_string_buffer(_LOG_BYTES)  # once more, to be told why
+    attr.log, attr.log_size, attr.log_level = ctypes.addressof(log), len(log), 1
+    fd = bpf(_PROG_LOAD, attr)
+    if fd >= 0:
+        return fd
+    lines = [line for line in log.value.decode(errors="replace").splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("processed ", "verification time"))]
+    raise Refused(said[-1].strip() if said else why)
+
+
+def _info(fd: int, info: ctypes.Array[ctypes.c_char]) -> bytes:
+    attr = _InfoAttr(fd=fd, length=len(info), info=ctypes.addressof(info))
+    return info.raw if bpf(_GET_INFO_BY_FD, attr) >= 0 else bytes(len(info))
+
+
+def _word(info: bytes, offset: int) -> int:
+    return int.from_bytes(info[offset : offset + 4], sys.byteorder)
+
+
+def _name(info: bytes, offset: int) -> str:
+    return info[offset : offset + 16].split(b"\0")[0].decode(errors="replace")
+
+
+def program_info(fd: int) -> ProgramInfo:
+    """Return what the kernel knows of a program; number 0 when it does not say."""
+    count = _word(_info(fd, ctypes.create_string_buffer(256)), 52)
+    ids = (ctypes.c_uint32 * max(count, 1))()
+    info = ctypes.create_string_buffer(256)
+    ctypes.memmove(ctypes.addressof(info) + 52, count.to_bytes(4, sys.byteorder), 4)
+    ctypes.memmove(ctypes.addressof(info) + 56, ctypes.addressof(ids).to_bytes(8, sys.byteorder), 8)
+    raw = _info(fd, info)
+    return ProgramInfo(_word(raw, 4), _name(raw, 64), tuple(ids[: min(count, _word(raw, 52))]))
+
+
+def map_info(fd: int) -> MapInfo:
+    """Return what the kernel knows of a map."""
+    raw = _info(fd, ctypes.create_string_buffer(256))
+    return MapInfo(_word(raw, 4), _name(raw, 24), _word(raw, 0), _word(raw, 8), _word(raw, 12), _word(raw, 16))
+
+
+def open_program(number: int) -> int:
+    """Return a file descriptor of the program with this number, -1 when it is gone."""
+    return bpf(_PROG_GET_FD_BY_ID, _IdAttr(id=number))
+
+
+def open_map(number: int) -> int:
+    """Return a file descriptor of the map with this number, -1 when it is gone."""
+    return bpf(_MAP_GET_FD_BY_ID, _IdAttr(id=number))
+
+
+def programs_in(fd: int) -> Iterator[int]:
+    """Yield the numbers of the programs in a program array."""
+    for slot in range(map_info(fd).entries):
+        number = int(read_element(fd, np.array([slot], np.uint32), np.dtype(np.uint32))[0])
+        if number:
+            yield number
+
+
+def read_element(fd: int, key: NDArray[Any], value: np.dtype[Any]) -> NDArray[Any]:
+    """Return the value of *key*, as an array of one; zeros when there is none."""
+    found = np.zeros(1, value)
+    bpf(_MAP_LOOKUP, _ElementAttr(fd=fd, key=key.ctypes.data, value=found.ctypes.data))
+    return found

@@ -1,0 +1,304 @@
+"""The interfaces that carry a program: attaching, changing and leaving them, and what the programs know of each.
+
+A change of an interface's attributes, and a swap of the programs, never takes the program off: the kernel
+replaces one program by another between two packets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any
+
+from nf.errors import AttachRefused, SnfError
+from nf.kernel import devices, links, objects, source
+from nf.kernel.programs import PREFIX, Programs, maps_of
+from nf.settings import Interface, Mode, Monitor, Role, XdpMode
+
+__all__ = ["PROGRAM", "Attached", "Ports"]
+
+log = logging.getLogger(__name__)
+
+PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
+_MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
+_NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
+_MONITOR_PORT = 16  # SNF_MONITOR_PORT of abi.h
+_SEND, _INNER = 1, 2  # enum snf_monitor
+_RX_VLAN = "rx-vlan"  # noted in the lock: the card took VLAN tags off before it was ours
+_NO_PEER = 255  # no index of the device map: a redirect there passes the packet
+_TRIES = {
+    XdpMode.AUTO: (("native", _DRV), ("generic", _SKB)),
+    XdpMode.NATIVE: (("native", _DRV),),
+    XdpMode.GENERIC: (("generic", _SKB),),
+}
+
+
+@dataclass(slots=True)
+class Attached:
+    """An interface with a program on it."""
+
+    interface: Interface
+    link: links.Link
+    xdp_mode: str  # native or generic
+    program_id: int
+    slot: int
+    lock: IO[str]
+    rx_vlan: bool = False  # the card takes VLAN tags off, and its driver does not let it be switched off
+    heir_of: int = _NO_PEER  # where a process before sent its packets, until the partner is attached as well
+    mtu_limit: int = 0  # above it frames do not fit what the program reads; 0: frames of several buffers are read
+
+
+class Ports:
+    """The attached interfaces of one function, by configured name."""
+
+    def __init__(self, programs: Programs, instance_number: Callable[[str], int]) -> None:
+        self._programs, self._instance_number = programs, instance_number
+        self.attached: dict[str, Attached] = {}
+        self._monitor: Monitor | None = None
+
+    # -- attaching ---------------------------------------------------------
+
+    def attach(self, interface: Interface) -> Attached:
+        """Put the program of its role on an interface; raises AttachRefused and leaves it as it was.
+
+        A program of a process that died is replaced without a gap; when its maps were taken over, the counters go on.
+        """
+        link = links.find(interface)
+        links.refuse_unsafe(interface, link)
+        lock = links.claim(link)
+        known = self._known(link)
+        try:
+            slot = known.slot if known else self._free_slot(link)
+            left = _left_behind(link)
+            if left and known is None:
+                log.warning(
+                    "%s: its program has tables of other sizes or of another version: counts begin anew", link.name
+                )
+            program = self._programs.load(PROGRAM[interface.role])
+            if known is None:
+                self.set_port(link.ifindex, slot=slot, mode=interface.mode, instance=interface.instance)
+            rx_vlan = _leave_tags(lock, link)
+            xdp_mode = _put_on(interface, link, program.fd, left)
+            if interface.mode is Mode.MIRROR:
+                links.set_promiscuous(link, True)
+        except Exception:
+            if known is None:
+                self._clear_port(link.ifindex)
+            _restore_tags(lock, link)
+            links.release(lock)
+            raise
+        number = objects.program_info(program.fd).id
+        limit = 0 if self._programs.frags else devices.mtu_limit()
+        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit)
+        if known and known.mode == _MODES[Mode.INLINE]:
+            attached.heir_of = known.peer
+        self.attached[interface.name] = attached
+        self._pair()
+        return attached
+
+    def change(self, interface: Interface) -> bool:
+        """Change role, mode, peer or instance of an attached interface in place, between two packets.
+
+        Returns False when that takes another attach: another device, or another XDP mode.
+        """
+        attached = self.attached.get(interface.name)
+        if attached is None or (attached.interface.mac, attached.interface.xdp) != (interface.mac, interface.xdp):
+            return False
+        old, link = attached.interface, attached.link
+        if old.mode is not Mode.MIRROR:
+            links.refuse_unsafe(interface, link)
+        if old.role is not interface.role:
+            self._replace(attached, self._programs.load(PROGRAM[interface.role]).fd)
+        if old.mode is not interface.mode and Mode.MIRROR in (old.mode, interface.mode):
+            links.set_promiscuous(link, interface.mode is Mode.MIRROR)
+        attached.interface = interface
+        self._pair()
+        return True
+
+    def renew(self) -> None:
+        """Replace the program on each interface by the loaded one of its role."""
+        for attached in self.attached.values():
+            self._replace(attached, self._programs.load(PROGRAM[attached.interface.role]).fd)
+
+    def _replace(self, attached: Attached, fd: int) -> None:
+        why = _attach(attached.link.name, fd, _DRV if attached.xdp_mode == "native" else _SKB)
+        if why:
+            raise AttachRefused(
+                f"Interface {attached.link.name} kept its old program: {why}.", "Detach it and attach it again."
+            )
+        attached.program_id = objects.program_info(fd).id
+
+    def detach(self, name: str) -> None:
+        """Take the program off an interface."""
+        attached = self.attached.pop(name)
+        self._pair()  # before its slot is free: nothing is sent to a port that is gone
+        _attach(attached.link.name, -1, _DRV if attached.xdp_mode == "native" else _SKB)  # the device may be gone
+        if attached.interface.mode is Mode.MIRROR:
+            with contextlib.suppress(SnfError):
+                links.set_promiscuous(attached.link, False)
+        self._clear_port(attached.link.ifindex)
+        _restore_tags(attached.lock, attached.link)
+        links.release(attached.lock)
+
+    def release_left_behind(self) -> None:
+        """Take the programs of the process before off the interfaces that are not configured any more."""
+        for attached in self.attached.values():
+            attached.heir_of = _NO_PEER
+        self._pair()
+        mine = {a.link.ifindex for a in self.attached.values()}
+        control = objects.map_info(self._programs.bpf["control"].map_fd).id
+        for link in links.links():
+            if link.xdp_program and link.ifindex not in mine and not links.claimed(link):
+                maps = maps_of(link.xdp_program)
+                ours = "control" in maps and objects.map_info(maps["control"]).id == control
+                for fd in maps.values():
+                    os.close(fd)
+                if ours:
+                    self._leave(link)
+
+    def set_monitor(self, monitor: Monitor | None) -> None:
+        """Name the port that mirror ports copy to; it carries no program."""
+        targets = self._programs.bpf["tx_ports"]
+        if monitor is None:
+            self._monitor = None
+            self._pair()
+            with contextlib.suppress(KeyError):
+                del targets[targets.Key(_MONITOR_PORT)]
+            return
+        link = links.find(Interface(monitor.interface, Role.N6))
+        if any(a.link.ifindex == link.ifindex for a in self.attached.values()):
+            raise AttachRefused(f"Interface {link.name} is read already.", "Choose another one for the monitor port.")
+        targets[targets.Key(_MONITOR_PORT)] = targets.Leaf(link.ifindex)
+        self._monitor = monitor
+        self._pair()
+
+    def _leave(self, link: links.Link) -> None:
+        """Make an interface as it was before a process that died took it."""
+        lock = links.claim(link)
+        ports = self._programs.bpf["ports"]
+        entry = ports[ports.Key(link.ifindex % len(ports))]
+        _attach(link.name, -1, _SKB if link.xdp_generic else _DRV)
+        if entry.ifindex == link.ifindex and entry.mode == _MODES[Mode.MIRROR]:
+            links.set_promiscuous(link, False)
+        self._clear_port(link.ifindex)
+        _restore_tags(lock, link)
+        links.release(lock)
+
+    # -- what the programs know of a port ----------------------------------
+
+    def _known(self, link: links.Link) -> Any:
+        """Return the entry that a process before made for this interface, if its maps were taken over."""
+        table = self._programs.bpf["ports"]
+        entry = table[table.Key(link.ifindex % len(table))]
+        return entry if self._programs.taken_over and entry.ifindex == link.ifindex else None
+
+    def _free_slot(self, link: links.Link) -> int:
+        table, stats = self._programs.bpf["ports"], self._programs.bpf["stats"]
+        taken = [entry for entry in table.values() if entry.ifindex]
+        if any(entry.ifindex % len(table) == link.ifindex % len(table) for entry in taken):
+            raise AttachRefused(
+                f"Interface {link.name} shares a slot of the port table with another one.",
+                "Attach one of them in another network namespace.",
+            )
+        used = {entry.slot for entry in taken}
+        for slot in range(len(stats)):
+            if slot not in used:
+                stats[stats.Key(slot)] = (stats.Leaf * len(stats[stats.Key(slot)]))()
+                return slot
+        raise AttachRefused(f"No more than {len(stats)} interfaces can be attached.", "Detach one first.")
+
+    def set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str, peer: int = _NO_PEER) -> None:
+        """Tell the programs of a port."""
+        ports = self._programs.bpf["ports"]
+        port = ports.Leaf()
+        port.ifindex, port.slot, port.mode, port.peer = ifindex, slot, _MODES[mode], peer
+        if self._monitor and mode is Mode.MIRROR:
+            port.monitor = _SEND | (_INNER if self._monitor.decapsulate else 0)
+        port.instance = self._instance_number(instance)
+        ports[ports.Key(ifindex % len(ports))] = port
+
+    def _clear_port(self, ifindex: int) -> None:
+        ports, targets = self._programs.bpf["ports"], self._programs.bpf["tx_ports"]
+        entry = ports[ports.Key(ifindex % len(ports))]
+        if entry.ifindex != ifindex:
+            return
+        with contextlib.suppress(KeyError):
+            del targets[targets.Key(entry.slot)]
+        ports[ports.Key(ifindex % len(ports))] = ports.Leaf()
+
+    def _pair(self) -> None:
+        """Tell the programs of all ports, and for the inline ones the way to their partner; without one they pass."""
+        targets = self._programs.bpf["tx_ports"]
+        for a in self.attached.values():
+            partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
+            if partner is not None:
+                targets[targets.Key(partner.slot)] = targets.Leaf(partner.link.ifindex)
+            self.set_port(
+                a.link.ifindex,
+                slot=a.slot,
+                mode=a.interface.mode,
+                instance=a.interface.instance,
+                peer=partner.slot if partner else a.heir_of,
+            )
+
+
+def _leave_tags(lock: IO[str], link: links.Link) -> bool:
+    """Let the card leave VLAN tags where a program sees them; return whether it takes them off all the same."""
+    if devices.rx_vlan(link.name):
+        links.remember(lock, _RX_VLAN)
+        return devices.set_rx_vlan(link.name, False)
+    return False
+
+
+def _restore_tags(lock: IO[str], link: links.Link) -> None:
+    if links.remembers(lock, _RX_VLAN):
+        devices.set_rx_vlan(link.name, True)
+
+
+def _attach(device: str, fd: int, flags: int) -> str:
+    """Attach a program, or with -1 detach; return "" or why the kernel refused."""
+    from bcc.libbcc import lib
+
+    with source.captured_stderr() as said:
+        if lib.bpf_attach_xdp(device.encode(), fd, flags) >= 0:
+            return ""
+        return source.last_line(said) or os.strerror(ctypes.get_errno())
+
+
+def _left_behind(link: links.Link) -> bool:
+    """Say whether a program of ours is on the interface; raises AttachRefused when it is somebody else's."""
+    if not link.xdp_program:
+        return False
+    fd = objects.open_program(link.xdp_program)
+    name = objects.program_info(fd).name if fd >= 0 else ""
+    if fd >= 0:
+        os.close(fd)
+    if not name.startswith(PREFIX):
+        raise AttachRefused(
+            f"Interface {link.name} already has the XDP program {link.xdp_program}.",
+            f"Remove it with: ip link set dev {link.name} xdp off",
+        )
+    return True
+
+
+def _put_on(interface: Interface, link: links.Link, fd: int, left: bool) -> str:
+    """Attach and return the mode; what a dead process *left* behind is replaced in the mode that it is in."""
+    tries = _TRIES[interface.xdp]
+    if left:
+        here = ("generic", _SKB) if link.xdp_generic else ("native", _DRV)
+        if here in tries and not _attach(link.name, fd, here[1]):
+            return here[0]
+        _attach(link.name, -1, here[1])
+    why = ""
+    for mode, flag in tries:
+        why = _attach(link.name, fd, flag | _NO_REPLACE)
+        if not why:
+            return mode
+    raise AttachRefused(
+        f"Interface {link.name} takes no XDP program ({interface.xdp.value}): {why}.",
+        f"Lower its MTU to {devices.mtu_limit()} or less, or try xdp mode generic.",
+    )
