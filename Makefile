@@ -2,8 +2,8 @@
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
 # make fuzz    N=1000000 packets through the kernel programs and their twin, SEED= others
-# make soak    minutes of full load: program swaps, configuration commits, a process killed, floods
-# make bench   figures of speed as ratios of one run, with their goals
+# make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
+# make bench   figures of speed and memory with their goals, peers among them; NAME in `python -m bench NAME` runs one
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make pins    resolve the versions of constraints/ anew
 
@@ -45,6 +45,8 @@ test: doctor
 
 soak: doctor
 	@$(BIN)/python -m pytest -s tests/soak
+	@$(BIN)/python -m lab.soak $(ARGS)
+	@$(BIN)/python -m lab.soak --fourth $(ARGS)
 
 bench: doctor
 	@$(BIN)/python -m bench

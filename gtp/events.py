@@ -52,6 +52,7 @@ class Identity:
     imei: str = ""
     msisdn: str = ""
     nai: str = ""
+    msin: str = ""  # the last digits of an IMSI whose first are not known (TS 23.003, 2.2)
 
     def __bool__(self) -> bool:
         return bool(self.imsi or self.msisdn or self.nai)
@@ -71,7 +72,7 @@ class Session:
     """
 
     key: str
-    source: str  # pfcp, netconf, ...
+    source: str  # pfcp, gtp-c, radius, ngap, netconf
     identity: Identity = Identity()
     ue_ipv4: str = ""
     ue_ipv6: str = ""  # an address, or a prefix as "2001:db8:1::/64"

@@ -1,7 +1,7 @@
 """Signalling from a mirrored interface (N4, S11, S5/S8, Gn): a packet socket, reassembly, the trackers.
 
 The socket has a classic BPF filter, so that a port that carries other traffic as well costs nothing:
-the UDP ports of `gtp.signalling` and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
+the UDP ports of `nf.signalling` and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
 made in the network namespace of the caller. An interface that goes down and comes back is read on.
 """
 
@@ -18,9 +18,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from gtp.events import SessionEvent
-from gtp.ip import UdpReader
-from gtp.signalling import PORTS, Signalling
+from gtp.sctp import SCTP
 from nf.errors import AttachRefused
+from nf.signalling import PORTS, Signalling
 
 __all__ = ["N4Listener"]
 
@@ -62,7 +62,9 @@ def _program() -> list[tuple[int, int, str, str]]:
     add(_JEQ, _IPV6, "ipv6", "drop")
     label("ipv4")
     add(_LDB_IND, 9)
+    add(_JEQ, SCTP, "fragment4", "")
     add(_JEQ, _UDP, "", "drop")
+    label("fragment4")
     add(_LDH_IND, 6)
     add(_JSET, 0x3FFF, "accept")  # more fragments, or an offset
     add(_LDB_IND, 0)
@@ -73,7 +75,9 @@ def _program() -> list[tuple[int, int, str, str]]:
     add(_LDB_IND, 6)
     for kind in (_FRAGMENT, *_EXTENSIONS):
         add(_JEQ, kind, "accept")  # seldom: the reader looks behind them
+    add(_JEQ, SCTP, "ports6", "")
     add(_JEQ, _UDP, "", "drop")
+    label("ports6")
     for op, k in ((_TXA, 0), (_ADD, 40), (_TAX, 0)):
         add(op, k)
     label("ports")
@@ -126,7 +130,7 @@ class N4Listener:
 
     def __init__(self, ifname: str, on_events: Callable[[list[SessionEvent]], None]) -> None:
         self.ifname = ifname
-        self.signalling, self.udp = Signalling(), UdpReader()
+        self.signalling = Signalling()
         self._on_events = on_events
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()
@@ -147,7 +151,7 @@ class N4Listener:
         except OSError:
             pass  # closed
         total: Counter[str] = Counter()
-        for counted in (self._counted, self.udp.counters, self.signalling.counters):
+        for counted in (self._counted, self.signalling.counters):
             total.update(dict(counted))  # of a copy: the thread may be adding a name
         return total
 
@@ -178,14 +182,11 @@ class N4Listener:
             self._frame(frame)
 
     def _frame(self, frame: bytes) -> None:
-        at_s = time.time()
-        for d in self.udp.feed(frame, at_s):
-            events = self.signalling.feed(d, at_s)
-            if not events:
-                continue
-            try:
+        events = self.signalling.frame(frame, time.time())
+        try:
+            if events:
                 self._on_events(events)
-            except Exception:
-                # The sessions that follow must not be lost with these.
-                self._counted["n4_events_lost"] += len(events)
-                log.exception("%s: session events were lost", self.ifname)
+        except Exception:
+            # The sessions that follow must not be lost with these.
+            self._counted["n4_events_lost"] += len(events)
+            log.exception("%s: session events were lost", self.ifname)

@@ -48,7 +48,7 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "t_ms": Column("u8", "ms", "end of the interval, since the epoch"),
     "interval_ms": Column("u4", "ms", "length of the interval"),
     "subscriber": Column("str", "", "pseudonym, or teid:ADDRESS:0xTEID or ue:INSTANCE:ADDRESS while unknown"),
-    "identity_source": Column("str", "", "pfcp, gtp-c, netconf, or none"),
+    "identity_source": Column("str", "", "pfcp, gtp-c, radius, ngap, netconf, or none"),
     "dnn": Column("str", "", "data network name, empty when not said"),
     "app": Column("str", "", "application, empty when not named"),
     "app_basis": Column("str", "", "ground of the name: sni, http_host, dns_answer, address, behaviour, none"),

@@ -35,7 +35,7 @@ class Role(enum.Enum):
 
     N3 = "n3"  # GTP-U between gNB and UPF
     N6 = "n6"  # plain IP between UPF and data network
-    N4 = "n4"  # signalling, mirrored: PFCP, GTP-C
+    N4 = "n4"  # signalling, mirrored: PFCP, GTP-C, RADIUS, NGAP
 
 
 class Mode(enum.Enum):

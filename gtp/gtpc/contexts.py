@@ -176,7 +176,7 @@ class Contexts:
 
 def merge_identity(old: Identity, new: Identity) -> Identity:
     """Return what both say; the new word counts."""
-    return Identity(*(getattr(new, n) or getattr(old, n) for n in ("imsi", "imei", "msisdn", "nai")))
+    return Identity(*(getattr(new, n) or getattr(old, n) for n in Identity.__slots__))
 
 
 def apn_name(labels: Iterable[bytes]) -> str:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from gtp.codec import CodecError, Reader
 from gtp.events import EndReason, Identity, SessionEvent, Side, Tunnel
 from gtp.gtpc.contexts import Contexts, Ends, Leg, Name, Pdn
-from gtp.gtpc.transactions import Endpoint, RestartCounters, Transactions
 from gtp.gtpc.v1 import ACCEPTED, Body, Header, Kind, read_body, read_header
+from gtp.transactions import Endpoint, RestartCounters, Transactions
 
 __all__ = ["GtpV1Tracker"]
 
@@ -75,9 +75,12 @@ class GtpV1Tracker:
             self.counters["gtpv1_without_sequence"] += 1
             return events
         if header.kind in _REQUESTS:
-            self._transactions.ask(said.src, said.dst, header.sequence, header.kind, said, mark, at_s)
-            return events
-        request = self._transactions.answer(said.src, said.dst, header.sequence, header.kind - 1, at_s)
+            names = said.src, said.dst, header.sequence, header.kind
+            fresh = self._transactions.ask(*names, said, mark, at_s)
+            self._transactions.halves()  # which context was meant is not told: a newer one will take its TEIDs
+            early = self._transactions.early(*names, at_s) if fresh else None
+            return events if early is None else events + self._answered(said, early, at_s)
+        request = self._transactions.answer(said.src, said.dst, header.sequence, header.kind - 1, said, at_s)
         return events if request is None else events + self._answered(request, said, at_s)
 
     def _recovered(self, peer: str, body: Body, at_s: float) -> list[SessionEvent]:

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from gtp.codec import CodecError
 from gtp.events import EndReason, Identity, SessionEvent, Side, Tunnel
 from gtp.gtpc.contexts import Contexts, Ends, Leg, Name, Pdn
-from gtp.gtpc.transactions import Endpoint, RestartCounters, Transactions
 from gtp.gtpc.v2 import ACCEPTED, Bearer, Body, FTeid, Header, Kind, messages, read_body
+from gtp.transactions import Endpoint, RestartCounters, Transactions
 
 __all__ = ["GtpV2Tracker"]
 
@@ -48,6 +48,7 @@ class _Request:
     body: Body
     src: Endpoint
     dst: Endpoint
+    leg: Leg | None = None  # whose session is over if this message was meant
 
 
 class GtpV2Tracker:
@@ -83,10 +84,40 @@ class GtpV2Tracker:
     def _message(self, said: _Request, mark: int, at_s: float) -> list[SessionEvent]:
         header, events = said.header, self._recovered(said.src[0], said.body, at_s)
         if header.kind in _REQUESTS:
-            self._transactions.ask(said.src, said.dst, header.sequence, header.kind, said, mark, at_s)
-            return events
-        request = self._transactions.answer(said.src, said.dst, header.sequence, header.kind - 1, at_s)
+            return events + self._asked(said, mark, at_s)
+        if header.kind == Kind.DELETE_SESSION_REQUEST + 1 and said.body.cause in ACCEPTED:
+            said.leg = self._contexts.find(said.dst[0], header.teid, said.src[0])
+        request = self._transactions.answer(said.src, said.dst, header.sequence, header.kind - 1, said, at_s)
         return events if request is None else events + self._answered(request, said, at_s)
+
+    def _asked(self, said: _Request, mark: int, at_s: float) -> list[SessionEvent]:
+        names = said.src, said.dst, said.header.sequence, said.header.kind
+        if said.header.kind == Kind.DELETE_SESSION_REQUEST:
+            said.leg = self._contexts.find(said.dst[0], said.header.teid, said.src[0])
+        elif said.header.kind == Kind.CREATE_SESSION_REQUEST and not said.header.teid:
+            mine = next((f for f in said.body.fteids if f.interface in _ANSWERS), None)
+            leg = self._contexts.find(said.src[0], mine.teid if mine else 0, said.dst[0])
+            said.leg = leg if leg is not None and said.dst[0] in {a for a, _ in leg.answerer} else None
+        if not self._transactions.ask(*names, said, mark, at_s):
+            return []
+        events: list[SessionEvent] = []
+        for half in self._transactions.halves():
+            events += self._half_seen(half, at_s)
+        early = self._transactions.early(*names, at_s)
+        return events if early is None else events + self._answered(said, early, at_s)
+
+    def _half_seen(self, half: _Request, at_s: float) -> list[SessionEvent]:
+        """One message of an exchange was lost on the way here: see what it says of a session that we know.
+
+        Who asks for a deletion lets go of the session, and a control TEID that is given to a new UE was free.
+        """
+        leg = half.leg
+        if leg is None or not leg.pdns or (half.header.kind not in _REQUESTS and len(leg.pdns) > 1):
+            return []  # a response does not say which connection it was
+        self.counters["gtpv2_ended_by_half"] += 1
+        if half.header.kind == Kind.CREATE_SESSION_REQUEST:
+            return self._contexts.end(leg, EndReason.SUPERSEDED, at_s)
+        return self._deleted(leg, half.body, at_s)
 
     def _recovered(self, peer: str, body: Body, at_s: float) -> list[SessionEvent]:
         """A newer restart counter: the peer has lost all its contexts (TS 23.007, clauses 14 to 17a)."""
@@ -110,6 +141,9 @@ class GtpV2Tracker:
             csids = request.body.csids
             return self._contexts.end_where(lambda _, pdn: bool(pdn.csids & csids), EndReason.RELEASED, at_s)
         leg = self._contexts.find(request.dst[0], request.header.teid, request.src[0])
+        if leg is not None and self._is_for_another(leg, request, response):
+            self.counters["gtpv2_other_teid"] += 1
+            return []
         match kind:
             case Kind.MODIFY_BEARER_REQUEST | Kind.MODIFY_ACCESS_BEARERS_REQUEST:
                 return self._modified(leg, request, response, at_s)
@@ -125,6 +159,12 @@ class GtpV2Tracker:
             case Kind.RELEASE_ACCESS_BEARERS_REQUEST:
                 return self._released(leg, request.body, at_s)
         return self._deleted(leg, request.body, at_s)
+
+    def _is_for_another(self, leg: Leg, request: _Request, response: _Request) -> bool:
+        """Say whether a response goes to another leg than the request's: it answers one that was not seen."""
+        teid = response.header.teid
+        mine = {t for a, t in leg.asker | leg.answerer if a == request.src[0]} | {f.teid for f in request.body.fteids}
+        return bool(teid and mine and teid not in mine)
 
     # -- sessions ------------------------------------------------------------
 

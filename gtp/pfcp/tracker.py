@@ -8,21 +8,20 @@ addresses and tunnels is compared with what they said before:
     -             establishment, accepted       up              SessionUp
     up            modification, accepted        up              SessionMoved if anything changed
     up            deletion, accepted            -               SessionDown deleted
+    up            deletion, of which half was   -               SessionDown deleted
+                  seen
     up            report with PSDBU, answered   -               SessionDown reported
     up            newer recovery time stamp     -               SessionDown restarted
     up            association released          -               SessionDown released
     -             modification, accepted        up (partial)    SessionUp without identity: a late start
 
-Nothing is guessed: an identity comes from User ID only. Bad input is counted, never raised.
-
-A retransmission is the same bytes from the same socket (6.4) and changes nothing, also when the first
-one was answered already. Other bytes under a sequence number in use are a request of a peer that
-began anew: the old one is forgotten, so that a response is never taken for the answer to it.
+Nothing is guessed: an identity comes from User ID only. Bad input is counted, never raised. `gtp.transactions` pairs
+requests with responses.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -30,16 +29,13 @@ from gtp.codec import CodecError
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
 from gtp.pfcp.ie import FTeid, Interface
 from gtp.pfcp.message import ACCEPTED, Body, Far, Header, Kind, Pdr, messages, read_body
+from gtp.transactions import Endpoint, Transactions
 
 __all__ = ["PfcpTracker"]
 
-_MAX_PENDING = 65_536  # requests that wait for their response
-_PENDING_S = 60.0  # N1 retransmissions after T1 end well before (6.4 leaves both to the operator)
 _NOT_ACCESS = (Interface.CORE, Interface.N6_LAN, Interface.CP_FUNCTION)  # the SMF answers router solicitations
 _FORWARD = 2  # bit of Apply Action (8.2.26)
 
-Endpoint = tuple[str, int]
-_RequestKey = tuple[Endpoint, Endpoint, int, int]  # from, to, sequence number, message type
 _Which = Callable[["_State"], bool]
 
 
@@ -51,6 +47,7 @@ class _Request:
     src: Endpoint
     dst: Endpoint
     mark: int  # of its bytes
+    state: _State | None = None  # the session that is over if this message was meant
 
 
 @dataclass(slots=True)
@@ -182,8 +179,7 @@ class PfcpTracker:
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
-        self._pending: OrderedDict[_RequestKey, _Request] = OrderedDict()
-        self._answered: OrderedDict[_RequestKey, tuple[int, float]] = OrderedDict()  # mark and time
+        self._transactions: Transactions[_Request] = Transactions(self.counters, "pfcp")
         self._by_name: dict[tuple[str, str, int], _State] = {}
         self._states: dict[str, _State] = {}
         self._recovery: dict[str, int] = {}
@@ -209,54 +205,54 @@ class PfcpTracker:
     ) -> list[SessionEvent]:
         if body.identity_refused:
             self.counters["pfcp_identity_refused"] += body.identity_refused
+        said = _Request(header, body, at_s, src, dst, mark)
         if header.kind in _REQUESTS:
-            return self._request(_Request(header, body, at_s, src, dst, mark))
+            return self._request(said)
         if header.kind in _RESPONSES:
-            return self._response(header, body, src, dst, at_s)
+            return self._response(said)
         self.counters["pfcp_other_messages"] += 1
         return []
 
     def _request(self, request: _Request) -> list[SessionEvent]:
         at_s, header = request.at_s, request.header
-        key = (request.src, request.dst, header.sequence, header.kind)
-        self._forget(at_s)
-        waiting, answered = self._pending.get(key), self._answered.get(key)
-        if (waiting and waiting.mark == request.mark) or (answered and answered[0] == request.mark):
-            self.counters["pfcp_retransmitted"] += 1
-            return []
-        if waiting:
-            del self._pending[key]
-            self.counters["pfcp_unanswered"] += 1
-        self._answered.pop(key, None)
-        self._pending[key] = request
+        names = request.src, request.dst, header.sequence, header.kind
+        if header.kind == Kind.DELETION_REQUEST:
+            request.state = self._by_name.get(("up", request.dst[0], header.seid or 0))
+        elif header.kind == Kind.ESTABLISHMENT_REQUEST and request.body.fseid is not None:
+            request.state = self._by_name.get(("cp", request.src[0], request.body.fseid.seid))
+        events: list[SessionEvent] = []
         if header.kind == Kind.HEARTBEAT_REQUEST:
-            return self._recovered(request.src[0], request.body, at_s)
-        return []
+            events += self._recovered(request.src[0], request.body, at_s)
+        if not self._transactions.ask(*names, request, request.mark, at_s):
+            return events
+        events += self._half_seen(at_s)
+        early = self._transactions.early(*names, at_s)
+        return events if early is None else events + self._answer(request, early.header, early.body, at_s)
 
-    def _forget(self, at_s: float) -> None:
-        """Let go of requests that are too old, or too many."""
-        while self._pending and (
-            len(self._pending) >= _MAX_PENDING or at_s - next(iter(self._pending.values())).at_s > _PENDING_S
-        ):
-            self._pending.popitem(last=False)
-            self.counters["pfcp_unanswered"] += 1
-        while self._answered and (
-            len(self._answered) >= _MAX_PENDING or at_s - next(iter(self._answered.values()))[1] > _PENDING_S
-        ):
-            self._answered.popitem(last=False)
+    def _half_seen(self, at_s: float) -> list[SessionEvent]:
+        """Exchanges of which one message was lost on the way here, and what they say of a session that we know.
 
-    def _response(self, header: Header, body: Body, src: Endpoint, dst: Endpoint, at_s: float) -> list[SessionEvent]:
-        key = (dst, src, header.sequence, header.kind - 1)
-        request = self._pending.pop(key, None)
-        if header.kind == Kind.HEARTBEAT_RESPONSE:
-            return self._recovered(src[0], body, at_s)
-        if request is None:
-            known = key in self._answered
-            self.counters["pfcp_retransmitted" if known else "pfcp_response_without_request"] += 1
-            return []
-        events = self._answer(request, header, body, at_s)
-        self._answered[key] = request.mark, at_s
+        Who asks for a deletion lets go of the session, and a SEID that is given to a new session was free:
+        in both cases the one that had it is over, and nobody may be found under its name.
+        """
+        events: list[SessionEvent] = []
+        for half in self._transactions.halves():
+            if half.state is not None and half.state.key in self._states:
+                self.counters["pfcp_ended_by_half"] += 1
+                deleted = half.header.kind in (Kind.DELETION_REQUEST, Kind.DELETION_RESPONSE)
+                events.append(self._end(half.state, EndReason.DELETED if deleted else EndReason.SUPERSEDED, at_s))
         return events
+
+    def _response(self, response: _Request) -> list[SessionEvent]:
+        header, src, dst, at_s = response.header, response.src, response.dst, response.at_s
+        if header.kind == Kind.DELETION_RESPONSE and response.body.cause in ACCEPTED:
+            response.state = self._by_name.get(("cp", dst[0], header.seid or 0))
+        elif header.kind == Kind.ESTABLISHMENT_RESPONSE and response.body.fseid is not None:
+            response.state = self._by_name.get(("up", src[0], response.body.fseid.seid))
+        request = self._transactions.answer(src, dst, header.sequence, header.kind - 1, response, at_s)
+        if header.kind == Kind.HEARTBEAT_RESPONSE:
+            return self._recovered(src[0], response.body, at_s)
+        return [] if request is None else self._answer(request, header, response.body, at_s)
 
     def _answer(self, request: _Request, header: Header, body: Body, at_s: float) -> list[SessionEvent]:
         if body.cause not in ACCEPTED and header.kind != Kind.REPORT_RESPONSE:
@@ -271,6 +267,9 @@ class PfcpTracker:
                 return self._end_set(request, at_s)
             case Kind.ESTABLISHMENT_RESPONSE:
                 return self._established(request, header.seid, body, at_s)
+            case Kind.MODIFICATION_RESPONSE | Kind.DELETION_RESPONSE if self._is_for_another(request, header):
+                self.counters["pfcp_other_seid"] += 1
+                return []
             case Kind.MODIFICATION_RESPONSE:
                 return self._modified(request, body, at_s)
             case Kind.DELETION_RESPONSE:
@@ -278,6 +277,12 @@ class PfcpTracker:
         if header.kind == Kind.REPORT_RESPONSE and request.body.ended_by_upf:
             return self._deleted(request, EndReason.REPORTED, "cp", request.dst[0], at_s)
         return []
+
+    def _is_for_another(self, request: _Request, response: Header) -> bool:
+        """Say whether a response names another session than the request: it answers one that was not seen."""
+        state = self._by_name.get(("up", request.dst[0], request.header.seid or 0))
+        mine = {seid for side, _, seid in state.names if side == "cp"} if state else set()
+        return bool(mine and response.seid and response.seid not in mine and request.body.fseid is None)
 
     # -- node messages -------------------------------------------------------
 
@@ -292,13 +297,8 @@ class PfcpTracker:
         if known is None:
             return []
         self.counters["pfcp_restarts"] += 1
-        self._began_anew(peer)
+        self._transactions.began_anew(peer)
         return self._end_all(lambda s: peer in (s.smf, s.upf), EndReason.RESTARTED, at_s)
-
-    def _began_anew(self, peer: str) -> None:
-        """Its sequence numbers begin again: equal bytes are no retransmission of what was before."""
-        for key in [k for k in self._answered if peer in (k[0][0], k[1][0])]:
-            del self._answered[key]
 
     def _associated(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
         """A new association ends the old one's sessions, unless the UPF retained them when asked (6.2.6.2.1)."""
@@ -311,7 +311,7 @@ class PfcpTracker:
             if body.recovery is not None:
                 self._recovery[peer] = body.recovery  # the last word, also of a clock that was set back
         if not retained:
-            self._began_anew(request.src[0])
+            self._transactions.began_anew(request.src[0])
             events += self._end_all(_between(request), EndReason.RESTARTED, at_s)
         return events
 

@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from gtp.events import SessionEvent
-from gtp.ip import UdpReader
-from gtp.signalling import Signalling
+from gtp.sctp import SCTP
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
 from nf.pipeline import Pipeline, Sink
 from nf.privacy import Pseudonymiser
+from nf.radius import PORT
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
 from nf.settings import Limits, Role
+from nf.signalling import Signalling
 from nf.tables import apply_changes
 
 __all__ = ["Replay", "Result"]
@@ -34,6 +35,7 @@ __all__ = ["Replay", "Result"]
 _DRAIN_PACKETS = 4096  # packets between two looks at the rings; they hold more than these can fill
 _XDP_PASS = 2  # in mirror mode the program passes signalling only
 _MIN_FRAME = 14
+_UDP, _RADIUS = 17, PORT.to_bytes(2, "big")
 _WHOLE = 65_536  # signalling is read here, not in the kernel, and may be larger than a test run takes
 
 
@@ -71,9 +73,10 @@ class Replay:
         self._own_plane = plane is None
         self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
         self.plane.economy = False  # user space sees all that names a flow
-        self.store = BindingStore((limits or Limits()).sessions)
+        sessions = (limits or Limits()).sessions
+        self.store = BindingStore(sessions, history=sessions)
         self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
-        self.signalling, self.udp = Signalling(), UdpReader()
+        self.signalling = Signalling()
         self._interval_ns = round(interval_s * 1e9)
         self._ended = Ended()
         self._starts: list[int] = []  # flow number from which on the file at the same place is the first packet's
@@ -133,13 +136,11 @@ class Replay:
         if self.plane.next_flow != flows and (not self._files or self._files[-1] != index):
             self._starts.append(flows)
             self._files.append(index)
-        if verdict == _XDP_PASS or _is_fragment(ethernet):
+        if verdict == _XDP_PASS or _is_fragment(ethernet) or _is_more_signalling(ethernet):
             self._signalling(ethernet, at_ns)
 
     def _signalling(self, ethernet: bytes, at_ns: int) -> None:
-        at_s = at_ns / 1e9
-        for d in self.udp.feed(ethernet, at_s):
-            self._apply(self.signalling.feed(d, at_s))
+        self._apply(self.signalling.frame(ethernet, at_ns / 1e9))
 
     def _apply(self, events: Sequence[SessionEvent]) -> None:
         for event in events:
@@ -165,7 +166,6 @@ class Replay:
         result.flows = flow_rows(self.pipeline, self._ended, file_of)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.signalling.counters)
-        result.signalling.update(self.udp.counters)
         result.records = self.pipeline.rows
         return result
 
@@ -181,6 +181,18 @@ def _is_fragment(ethernet: bytes) -> bool:
     if kind == b"\x08\x00" and len(ethernet) > 21:
         return bool(ethernet[20] & 0x3F or ethernet[21])
     return kind == b"\x86\xdd" and len(ethernet) > 20 and ethernet[20] == 44
+
+
+def _is_more_signalling(ethernet: bytes) -> bool:
+    """Tell whether an untagged packet is RADIUS accounting or SCTP: the program counts them like any other traffic."""
+    kind, at = ethernet[12:14], 54
+    if kind == b"\x08\x00" and len(ethernet) > 23:
+        proto, at = ethernet[23], 14 + (ethernet[14] & 15) * 4
+    elif kind == b"\x86\xdd" and len(ethernet) > 20:
+        proto = ethernet[20]
+    else:
+        return False
+    return proto == SCTP or (proto == _UDP and _RADIUS in (ethernet[at : at + 2], ethernet[at + 2 : at + 4]))
 
 
 def _event_row(event: SessionEvent) -> dict[str, Any]:

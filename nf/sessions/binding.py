@@ -23,22 +23,24 @@ from gtp.events import Identity, Session, Tunnel
 __all__ = [
     "CONFIGURED",
     "JOIN_S",
+    "RADIO",
     "Binding",
     "TunnelKey",
     "UeKey",
     "is_configured",
     "keys",
-    "may_take",
     "one_session",
     "other_end",
+    "rank",
     "receives",
     "together",
     "ues",
     "without",
 ]
 
-JOIN_S = 10.0  # a transaction with all its retransmissions: N3 = 3 of T3 = 3 s (TS 29.274, 7.6; TS 29.244, 6.4)
+JOIN_S = 5.0  # a procedure on all interfaces (TS 23.401, 5.3.2.1) with retransmissions; T3 and T1 are about 1 s
 CONFIGURED = "netconf"  # all other sources are signalling
+RADIO = "ngap"  # it comes and goes with the radio, while the session of the core stays
 
 TunnelKey = tuple[str, int]
 UeKey = tuple[str, str]
@@ -91,9 +93,11 @@ def is_configured(binding: Binding) -> bool:
     return binding.session.source == CONFIGURED
 
 
-def may_take(taker: Binding, holder: Binding) -> bool:
-    """Say whether a newer claim of *taker* goes before an older one of *holder*."""
-    return is_configured(taker) or not is_configured(holder)
+def rank(binding: Binding) -> int:
+    """Return whose claims go before: a configured session's, a signalled one's, one's that the radio alone knows."""
+    if is_configured(binding):
+        return 2
+    return int(any(part.source != RADIO for part in binding.parts.values()))
 
 
 def receives(holder: Binding, tunnel: Tunnel, sender: Binding) -> bool:
@@ -130,6 +134,9 @@ def _compatible(a: Session, b: Session) -> bool:
     """Say whether nothing that two sessions say of their subscriber contradicts."""
     if a.identity.imsi and b.identity.imsi and a.identity.imsi != b.identity.imsi:
         return False
+    for one, two in ((a.identity, b.identity), (b.identity, a.identity)):
+        if one.msin and not (two.imsi.endswith(one.msin) if two.imsi else two.msin in ("", one.msin)):
+            return False
     if a.ue_ipv4 and b.ue_ipv4 and a.ue_ipv4 != b.ue_ipv4:
         return False
     return not a.ue_ipv6 or not b.ue_ipv6 or _one_prefix(a.ue_ipv6, b.ue_ipv6)
@@ -154,9 +161,8 @@ def together(parts: dict[str, Session]) -> Session:
         return next((v for s in sessions if (v := getattr(s, name))), getattr(first, name))
 
     names = ("ue_ipv4", "ue_ipv6", "dnn", "snssai", "instance")
-    identity = Identity(
-        *(next((v for s in sessions if (v := getattr(s.identity, n))), "") for n in ("imsi", "imei", "msisdn", "nai"))
-    )
-    source = next((s.source for s in sessions if s.identity.imsi), first.source)
+    identity = Identity(*(next((v for s in sessions if (v := getattr(s.identity, n))), "") for n in Identity.__slots__))
+    core = next((s.source for s in sessions if s.source != RADIO), first.source)
+    source = next((s.source for s in sessions if s.identity.imsi), core)
     tunnels = dict.fromkeys(sorted((t for s in sessions for t in s.tunnels), key=lambda t: not t.local))
     return replace(first, source=source, identity=identity, tunnels=tuple(tunnels), **{n: word(n) for n in names})

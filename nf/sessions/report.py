@@ -8,7 +8,7 @@ from nf.sessions.store import BindingStore
 
 __all__ = ["COLUMNS", "sessions_rows"]
 
-COLUMNS = ("imsi", "ue_ipv4", "ue_ipv6", "dnn", "snssai", "teids", "source", "first_s", "last_s", "ended_by")
+COLUMNS = ("imsi", "msin", "ue_ipv4", "ue_ipv6", "dnn", "snssai", "teids", "source", "first_s", "last_s", "ended_by")
 
 
 def sessions_rows(store: BindingStore) -> list[dict[str, Any]]:
@@ -16,6 +16,7 @@ def sessions_rows(store: BindingStore) -> list[dict[str, Any]]:
     rows = [
         {
             "imsi": (whole := b.whole).identity.imsi,
+            "msin": whole.identity.msin,  # of a subscriber whose IMSI is not known
             "ue_ipv4": whole.ue_ipv4,
             "ue_ipv6": whole.ue_ipv6,
             "dnn": whole.dnn,

@@ -5,10 +5,10 @@ Each session has a number, the only thing of it that a BPF map holds. A number i
 
 Several sources, and several segments of one source, speak of one PDU session: they are parts of one binding.
 `nf.sessions.binding` says when two are one; otherwise they contend. A configured session goes before a
-signalled one, and takes only what it names. Among signalled ones the newer claim wins whatever its source: who
-loses is closed as superseded, since its end was not seen. Only a tunnel that a part sends into stays with
-the session that receives there. Every such conflict is counted. A session that was closed so and then moves is
-alive after all: it comes back with what nobody else has claimed since.
+signalled one, and takes only what it names; what N2 alone says goes after both. Among signalled ones the newer
+claim wins whatever its source: who loses is closed as superseded, since its end was not seen. Only a tunnel
+that a part sends into stays with the session that receives there. Every such conflict is counted. A session
+that was closed so and then moves is alive after all: it comes back with what nobody else has claimed since.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from nf.privacy import Pseudonymiser
 from nf.sessions.binding import (
     CONFIGURED,
     JOIN_S,
+    RADIO,
     Binding,
     TunnelKey,
     UeKey,
     is_configured,
     keys,
-    may_take,
     one_session,
     other_end,
+    rank,
     receives,
     together,
     ues,
@@ -45,9 +46,9 @@ GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packe
 
 
 class BindingStore:
-    """All bindings. Not thread-safe: the caller serialises changes."""
+    """All bindings; of those that ended, the last *history*. Not thread-safe: the caller serialises changes."""
 
-    def __init__(self, capacity: int, first: int = 1) -> None:
+    def __init__(self, capacity: int, first: int = 1, history: int = 10_000) -> None:
         """Hold at most *capacity* sessions, numbered from *first*."""
         self.counters: Counter[str] = Counter()
         self.freed: list[int] = []  # numbers that nobody has any more; whoever reads them empties the list
@@ -64,7 +65,7 @@ class BindingStore:
         self._by_imsi: dict[str, dict[int, Binding]] = {}
         self._gone: deque[tuple[float, TunnelKey, Binding]] = deque()
         self._ended: deque[Binding] = deque()
-        self._history: deque[Binding] = deque(maxlen=max(1, capacity))
+        self._history: deque[Binding] = deque(maxlen=max(1, history))
         self._next = first
 
     # -- changes -------------------------------------------------------------
@@ -156,8 +157,9 @@ class BindingStore:
         return [*changes, *self._hold(binding, event.at_s, before)]
 
     def _part_down(self, binding: Binding, event: SessionDown) -> list[TableChange]:
-        """End one part; the session ends with its last."""
-        if len(binding.parts) == 1:
+        """End one part; the session ends with its last, or with the last that is not a radio's word for it."""
+        others = [p for p in binding.parts.values() if p.key != event.session.key]
+        if not others or (event.session.source != RADIO and all(p.source == RADIO for p in others)):
             return self._down(binding, event.at_s, event.reason.value)
         part = binding.parts.pop(event.session.key)
         del self._by_key[part.key]
@@ -204,6 +206,7 @@ class BindingStore:
     def _join(self, binding: Binding, into: Binding) -> list[TableChange]:
         """Let *binding* continue as part of *into*; its number stays another name of it for flows that carry it."""
         changes: list[TableChange] = []
+        into.said = {**binding.said, **into.said}
         for part in binding.parts.values():
             self._by_key[part.key] = into
             self._set_part(into, part)
@@ -266,7 +269,7 @@ class BindingStore:
             key = (tunnel.address, tunnel.teid)
             holder = self._tunnels.get(key)
             if holder is not None and holder is not binding:
-                if tunnel in claimed or not may_take(binding, holder) or receives(holder, tunnel, binding):
+                if tunnel in claimed or rank(binding) < rank(holder) or receives(holder, tunnel, binding):
                     self.counters["conflict_tunnel_kept"] += 1
                     continue
                 changes += self._take_tunnel(key, binding, holder, at_s)
@@ -278,11 +281,11 @@ class BindingStore:
         for ue in ues(binding.session):
             other = self._ues.get(ue)
             if other is not None and other is not binding:
-                if ue in claimed_ues or not may_take(binding, other):
+                if ue in claimed_ues or rank(binding) < rank(other):
                     self.counters["conflict_ue_kept"] += 1
                     continue
                 self.counters["conflict_ue_taken"] += 1
-                if is_configured(other) == is_configured(binding):
+                if rank(other) == rank(binding):
                     changes += self._down(other, at_s, EndReason.SUPERSEDED.value)
             if other is not binding:
                 self._ues[ue], binding.ue_s = binding, at_s
@@ -293,7 +296,7 @@ class BindingStore:
         if key not in keys(holder.session.tunnels):  # it had left the tunnel and kept it for late packets only
             return self._release_tunnel(key, holder, at_s)
         self.counters["conflict_tunnel_taken"] += 1
-        if is_configured(holder) == is_configured(binding):
+        if rank(holder) == rank(binding):
             return self._down(holder, at_s, EndReason.SUPERSEDED.value)
         return self._release_tunnel(key, holder, at_s)
 

@@ -376,5 +376,41 @@ class TestDamage:
     def test_requests_that_nobody_answers_are_bounded(self, talk):
         for number in range(300):
             talk.ask(request(1, number, None), at_s=float(number))
-        assert len(talk.tracker._transactions._pending) <= 62
+        assert len(talk.tracker._transactions._pending) <= 22
         assert talk.tracker.counters["gtpv2_unanswered"] >= 238
+
+
+class TestMirror:
+    """A mirror brings the directions by ways of their own, and may lose a message that arrived."""
+
+    def test_a_response_that_comes_before_its_request(self, talk):
+        ends = bearer(5, (S1U_SGW, 0xA1, SGW), answer=16)
+        assert talk.answer(create_response(1, 1, ends, sender=(S11_SGW, 2, SGW)), 1.0) == []
+        (event,) = talk.ask(create_request(1, bearer(5), sender=(S11_MME, 1, MME)), 1.002)
+        assert event.session.tunnels == (CORE,)
+        assert talk.tracker.counters["gtpv2_reordered"] == 1
+
+    def test_a_deletion_of_which_only_one_message_was_seen(self, attached):
+        attached.ask(request(36, 9, 2, ebi(5)), 2.0)
+        (event,) = attached.ask(request(1, 10, None), 63.0)
+        assert (type(event), event.reason) == (SessionDown, EndReason.DELETED)
+        attached.up(at_s=64.0)
+        attached.answer(response(37, 30, 1, cause(16)), 65.0)
+        (event,) = attached.ask(request(1, 31, None), 66.0)
+        assert isinstance(event, SessionDown)
+        assert attached.tracker.counters["gtpv2_ended_by_half"] == 2
+
+    def test_a_response_alone_does_not_say_which_of_two(self, attached):
+        attached.up(number=6, core=0xA2, home=0xC2, ue="10.46.0.2", teid=2, apn="ims")
+        attached.answer(response(37, 30, 1, cause(16)), 65.0)
+        assert attached.ask(request(1, 31, None), 66.0) == []
+
+    def test_a_control_teid_that_is_given_again_ends_who_had_it(self, attached):
+        attached.ask(create_request(9, bearer(5), sender=(S11_MME, 1, MME), imsi=BOB), 5.0)
+        (event,) = attached.ask(request(1, 10, None), 30.0)
+        assert (event.session.identity.imsi, event.reason) == (ALICE, EndReason.SUPERSEDED)
+
+    def test_a_response_to_another_leg_changes_nothing(self, attached):
+        asked = [bearer(5, (S1U_ENB, 0xB1, ENB))]
+        assert attached.exchange(34, 2, asked, [cause(16)], answer_teid=9) == []
+        assert attached.tracker.counters["gtpv2_other_teid"] == 1

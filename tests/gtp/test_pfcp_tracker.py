@@ -337,3 +337,67 @@ class TestBadInput:
         talk.ask(build.establishment_request(1, PLAN), at_s=0.0)
         talk.ask(build.heartbeat_request(2, 1), at_s=61.0)
         assert talk.tracker.counters["pfcp_unanswered"] == 1
+
+
+class TestMirror:
+    """A mirror brings the directions by ways of their own, and may lose a message that arrived."""
+
+    def test_a_response_that_comes_before_its_request(self, talk):
+        assert talk.answer(build.establishment_response(1, 11, UPF[0], 22), 1.0) == []
+        (event,) = talk.ask(build.establishment_request(1, PLAN), 1.002)
+        assert isinstance(event, SessionUp)
+        assert talk.tracker.counters["pfcp_reordered"] == 1
+        assert talk.ask(build.establishment_request(1, PLAN), 1.1) == [], "a retransmission"
+
+    def test_an_old_response_is_none_to_a_new_request(self, talk):
+        talk.answer(build.establishment_response(1, 11, UPF[0], 22), 1.0)
+        assert talk.ask(build.establishment_request(1, PLAN), 2.0) == []
+
+    def test_a_deletion_of_which_only_the_request_was_seen(self, talk):
+        talk.up()
+        talk.ask(build.deletion_request(7, 22), 2.0)
+        assert talk.ask(build.heartbeat_request(8, 1), 20.0) == [], "it may still be answered"
+        (event,) = talk.ask(build.heartbeat_request(9, 1), 63.0)
+        assert (type(event), event.reason) == (SessionDown, EndReason.DELETED)
+        assert talk.tracker.counters["pfcp_ended_by_half"] == 1
+
+    def test_a_deletion_of_which_only_the_response_was_seen(self, talk):
+        talk.up()
+        assert talk.answer(build.deletion_response(7, 11), 2.0) == []
+        (event,) = talk.ask(build.heartbeat_request(8, 1), 3.0)
+        assert isinstance(event, SessionDown)
+
+    def test_it_does_not_end_who_has_the_name_since(self, talk):
+        talk.up()
+        talk.ask(build.deletion_request(7, 22), 2.0)
+        talk.sequence = 7
+        talk.up(replace(PLAN, identity=Identity(imsi=OTHER)), at_s=3.0)
+        assert talk.ask(build.heartbeat_request(9, 1), 70.0) == []
+        assert len(talk.tracker) == 1
+
+    @pytest.mark.parametrize("half", ["request", "response"])
+    def test_a_seid_that_is_given_again_ends_who_had_it(self, talk, half):
+        """The end of the first and half of the second's beginning were lost: who is there now stays unknown."""
+        talk.up()
+        if half == "request":
+            talk.ask(build.establishment_request(7, replace(PLAN, identity=Identity(imsi=OTHER))), 5.0)
+        else:
+            talk.answer(build.establishment_response(7, 11, UPF[0], 22), 5.0)
+        (event,) = talk.ask(build.heartbeat_request(8, 1), 30.0)
+        assert (type(event), event.reason) == (SessionDown, EndReason.SUPERSEDED)
+
+    def test_a_restarted_smf_answers_no_request_of_before(self, talk):
+        """Its sequence numbers begin again: what waits from before is over."""
+        talk.up()
+        talk.ask(build.handover_request(2, 22, ("192.0.2.21", 0xC3)), 2.0)
+        talk.ask(build.association_request(3, SMF[0], 10), 3.0)
+        talk.answer(build.association_response(3, UPF[0], 5), 3.0)
+        talk.sequence = 0
+        talk.up(at_s=4.0)
+        assert talk.answer(build.modification_response(2, 11), 4.1) == []
+
+    def test_a_response_for_another_session_changes_nothing(self, talk):
+        talk.up()
+        talk.ask(build.handover_request(2, 22, ("192.0.2.21", 0xC3)), 2.0)
+        assert talk.answer(build.modification_response(2, 12), 2.1) == []
+        assert talk.tracker.counters["pfcp_other_seid"] == 1

@@ -61,10 +61,17 @@ class TestRegistration:
             mine = got[want["ue_ipv4"]]
             assert pfcp_teids(want) <= set(mine["teids"].split())
             assert mine["ue_ipv6"] == want["ue_ipv6"]
+            assert mine["msin"] in ("", want["note"].partition("SUCI-MSIN=")[2])
             if want["deleted"]:
                 assert mine["ended_by"] == "deleted"
             else:
                 assert mine["ended_by"] in ("", "superseded")
+
+    def test_the_msin_is_known_where_its_ue_said_it_in_clear(self, replayed, shared):
+        """All but two of those that the table has: one UE came back with a service request, one gNB never answered."""
+        noted = {r["ue_ipv4"] for r in expected(shared, REGISTRATION) if r["note"]}
+        known = {r["ue_ipv4"] for r in replayed.sessions if r["msin"]}
+        assert (len(noted), noted - known, known - noted) == (21, {"10.45.0.6", "10.45.0.24"}, set())
 
     def test_one_teid_serves_ten_ues_in_turn(self, replayed):
         """TEID 0x0c at one gNB address: each UE's session holds it for its own time, one after the other."""

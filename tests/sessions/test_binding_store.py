@@ -214,7 +214,7 @@ class TestBounds:
     """Whatever signalling brings, memory has a bound."""
 
     def test_tunnels_of_the_past_are_forgotten(self):
-        store = BindingStore(50)
+        store = BindingStore(50, history=20)
         for n in range(1000):
             one = session("s", ALICE, "10.45.0.2", (Tunnel("192.0.2.10", n + 1),))
             store.apply(SessionUp(float(n), one))
@@ -222,4 +222,4 @@ class TestBounds:
             store.expire(n + 0.5)
         assert len(store._past) <= 100
         assert len(store._by_index) <= 62, "ended ones are kept for a minute"
-        assert len(list(store.history())) <= 50
+        assert len(list(store.history())) <= 20

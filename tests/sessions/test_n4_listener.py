@@ -13,6 +13,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, fragment6
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
+from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.packet import Raw
 
 from gtp.events import Identity, SessionUp
@@ -148,6 +149,15 @@ class TestHears:
         wire.send(ETHER / V4_BACK / UDP(sport=2123, dport=40364) / Raw(answer))
         (event,) = heard.wait(1)
         assert (event.session.source, event.session.identity.imsi) == ("gtp-c", IMSI)
+
+    @pytest.mark.parametrize("over", [V4, IPv6(src="2001:db8::1", dst="2001:db8::10")])
+    def test_ngap_on_sctp_reaches_its_tracker(self, wire, listener, over):
+        chunk = SCTPChunkData(beginning=1, ending=1, proto_id=60, data=b"no such message!")
+        wire.send(ETHER / over / SCTP(dport=38412) / chunk, ETHER / over / SCTP(dport=5000) / chunk)
+        deadline = time.monotonic() + WAIT_S
+        while not listener.counters["ngap_malformed"] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert (listener.counters["ngap_malformed"], listener.counters["n4_frames"]) == (1, 1)
 
 
 class TestFilter:

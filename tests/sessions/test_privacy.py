@@ -74,6 +74,7 @@ class TestReport:
         assert sessions_rows(store) == [
             {
                 "imsi": IMSI,
+                "msin": "",
                 "ue_ipv4": "10.45.0.2",
                 "ue_ipv6": "2001:db8:1::/56",
                 "dnn": "internet",
