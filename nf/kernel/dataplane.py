@@ -151,7 +151,7 @@ class DataPlane:
         if not replay:
             self.limit_unknown(limits)
         if replay:
-            self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+            self.take_test_runs()
 
     def _begin(self, split_legs: bool) -> None:
         self._control["abi"] = self._programs.abi
@@ -207,6 +207,15 @@ class DataPlane:
         tick, at_ns = min(readings, key=lambda r: r[1] - r[0] * length_ns)
         self._control["tick"], self._control["tick_at_us"] = tick, at_ns // 1000 & 0xFFFF_FFFF
         self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
+
+    @property
+    def record_types(self) -> Mapping[str, np.dtype[np.void]]:
+        """The numpy types of keys, values and records, by the names of abi.h."""
+        return self._types
+
+    def take_test_runs(self) -> None:
+        """Let test runs of the programs count as packets of a mirrored interface; without, they are a stranger's."""
+        self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
 
     def program(self, role: Role | None) -> int:
         """Return the file descriptor of the program of *role* (None: any)."""

@@ -18,7 +18,7 @@ from nf.errors import SnfError, Unsupported
 from nf.kernel import links, objects, source
 from nf.settings import Limits
 
-__all__ = ["PREFIX", "Program", "Programs", "maps_of"]
+__all__ = ["PREFIX", "Program", "Programs", "maps_of", "takes_frags"]
 
 PREFIX = "snf_"  # of the names of our programs
 _LOAD_MAP, _MAP_FD = 0x18, 1  # BPF_LD | BPF_IMM | BPF_DW; BPF_PSEUDO_MAP_FD in the source register
@@ -87,7 +87,7 @@ class Programs:
     def __init__(self, limits: Limits, *, replay: bool) -> None:
         self._BPF = _bcc()
         self._limits, self._replay = limits, replay
-        self.frags = _takes_frags()
+        self.frags = takes_frags()
         self.abi = source.abi(limits, replay=replay) ^ self.frags
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
@@ -214,7 +214,7 @@ def _bcc() -> Any:
     return BPF
 
 
-def _takes_frags() -> bool:
+def takes_frags() -> bool:
     """Try a program that takes frames of several buffers and asks for their length (Linux 5.18)."""
     code = np.zeros(3, objects.INSTRUCTION)
     code["code"] = 0x85, 0xB7, 0x95  # call, r0 = immediate, exit
