@@ -3,7 +3,7 @@
 # make check   lint, types, layers, YANG, C format
 # make fuzz    N=1000000 packets through the kernel programs and their twin, SEED= others
 # make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
-# make bench   figures of speed as ratios of one run, with their goals
+# make bench   figures of speed and memory with their goals, peers among them; NAME in `python -m bench NAME` runs one
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make pins    resolve the versions of constraints/ anew
 

@@ -81,6 +81,9 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(dns_handed_off, "DNS responses that user space reads")                                                       \
 	X(answer_used, "flows named by a DNS answer, in the kernel")                                                   \
 	X(name_ring_full, "names that found the ring full; the payload goes to user space instead")                    \
+	X(psc_measured, "PDU Session Containers with delays or sequence numbers")                                      \
+	X(psc_malformed, "of these: a field lies outside of the container")                                            \
+	X(transit_measured, "packets whose way through the UPF was timed")                                             \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
 	X(event_ring_full, "flow events that found the ring full; a flow is told again with its next packet")          \
 	X(chunks, "request-answer pairs told to user space")                                                           \
@@ -132,7 +135,8 @@ struct control {
 	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
 	__u32 groups;	     /* 1: some sessions are of a group */
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
-	__u32 pad[9];
+	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
+	__u32 pad[8];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 
@@ -336,6 +340,42 @@ struct detail {
 	__u32 pad;
 };
 _Static_assert(sizeof(struct detail) == 128, "detail is ABI");
+
+/* What PDU Session Containers measure of a QoS flow. Index [2]: enum snf_side. */
+struct delay_key {
+	__u32 session; /* 0: unknown, then the TEID of the packet says whose it is */
+	__u32 teid;
+	__u32 qfi;
+};
+_Static_assert(sizeof(struct delay_key) == 12, "delay_key is ABI");
+
+struct delay {
+	__u32 ran_ms[2]; /* the gNB's last word: NG-RAN and radio (TS 38.415, 5.5.3.14 and 5.5.3.16) */
+	__u32 ran_sum_ms[2];
+	__u32 ran_min_ms[2];
+	__u32 ran_n[2];
+	__u64 n3_sum_us; /* round trip from here to the gNB */
+	__u32 n3_us;
+	__u32 n3_min_us;
+	__u32 n3_n;
+	__u32 n3n9_ms; /* the path below, as the gNB or UPF reports it (5.5.3.20) */
+	__u32 n3n9_n;
+	__u32 ppi;	   /* paging policy indicator */
+	__u32 sequence[2]; /* last one */
+	__u32 expected[2];
+	__u32 received[2];
+	__u32 pad[2];
+};
+_Static_assert(sizeof(struct delay) == 96, "delay is ABI");
+
+/* The way through the UPF, by session. Index [2]: enum snf_side. */
+struct transit {
+	__u64 sum_us[2];
+	__u32 n[2];
+	__u32 min_us[2];
+	__u32 max_us[2];
+};
+_Static_assert(sizeof(struct transit) == 40, "transit is ABI");
 
 /* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
 struct chunk {

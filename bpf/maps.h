@@ -83,6 +83,28 @@ struct answer {
 };
 BPF_TABLE("lru_hash", struct answer_key, struct answer, answers, MAX_ANSWERS);
 
+/* QoS flows that containers measure. Written by the packet path, read once an interval. Full: the quietest leaves. */
+BPF_TABLE("lru_hash", struct delay_key, struct delay, delays, 8192);
+
+/* Downlink packets with a time stamp, until an uplink packet repeats it. Full: the oldest is never answered. */
+struct stamp_key {
+	u64 stamp;
+	u32 session;
+	u32 qfi;
+};
+BPF_TABLE("lru_hash", struct stamp_key, u64, stamps, 8192);
+
+/* Packets on their way through the UPF, by a hash of what does not change on it. Full: the oldest is not timed. */
+struct transit_sight {
+	u64 at_ns;
+	u32 role;
+	u32 pad;
+};
+BPF_TABLE("lru_hash", u64, struct transit_sight, sights, 16384);
+
+/* Their delays by session. Full: the session that was not measured for the longest begins anew. */
+BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);
+
 /* Records to user space, one ring a record size; full: the record is dropped and counted. */
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
@@ -149,6 +171,11 @@ struct scratch {
 	u8 verdict;
 	u8 slot;
 	u8 fine; /* 1: the clock was asked for this packet */
+	u8 psc;	 /* 1: the packet's PDU Session Container measures something: */
+	u8 psc_first;
+	u8 psc_second;
+	u32 psc_at; /* offset of its third octet */
+	u32 psc_end;
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;

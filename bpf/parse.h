@@ -229,6 +229,8 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 	s->dport = 0;
 	s->payload_length = 0;
 	s->tcp_flags = 0;
+	s->seq = 0;
+	s->ack = 0;
 	s->has_ts = 0;
 	s->whole_l4 = 0;
 	if (ip->fragment == FRAGMENT_LATER || (ip->proto != PROTO_TCP && ip->proto != PROTO_UDP))
@@ -245,6 +247,8 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 		if ((void *)h + 8 > end || off + 8 > ip->end)
 			return 0;
 		length = 8;
+		s->seq = load16(h + 6); /* of UDP its check sum: what tells packets apart */
+		s->ack = 0;
 	} else {
 		if ((void *)h + 20 > end || off + 20 > ip->end)
 			return 0;

@@ -7,7 +7,9 @@
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "dns.h"
+#include "psc.h"
 #include "tls.h"
+#include "transit.h"
 #include "verdict.h"
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
@@ -178,6 +180,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->gtpu = 0;
 	s->qfi = 0;
 	s->side = SIDE_UNKNOWN;
+	s->psc = 0;
 	s->role = role;
 	s->slot = slot;
 	result = parse_ip(data, end, s, &s->outer, type);
@@ -213,6 +216,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 					st->n[why]++;
 					s->off = at;
 					s->qfi = 0;
+					s->psc = 0;
 					s->side = SIDE_UNKNOWN;
 				}
 			}
@@ -239,6 +243,14 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	if (f) {
 		u32 want = count(data, end, s, c, st, f);
 
+		if (c->follow && (s->role == SNF_N3 || s->role == SNF_N6)) {
+			fine_clock(s, c);
+			transit(s, st, f);
+		}
+		if (s->psc) {
+			fine_clock(s, c);
+			psc_measure(data, end, s, st, f->session);
+		}
 		if (want) {
 			s->fresh.number = f->number;
 			s->fresh.session = f->session;

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
+from nf.delays import DelayInterval
 from nf.domains import registrable_domain
 from nf.flowbook import FlowBook
 from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
@@ -30,6 +31,7 @@ def flow_columns(
     rows: NDArray[np.intp],
     book: FlowBook,
     media: MediaInterval,
+    delays: DelayInterval,
     signatures: Signatures,
 ) -> Columns:
     """Return FLOW_COLUMNS for *rows* of an interval; names are cut to the registrable domain."""
@@ -70,6 +72,7 @@ def flow_columns(
         "rtt_access_ms": mean_ms(ACCESS),
         "rtt_core_ms": mean_ms(CORE),
         "gap_max_dl_ms": (batch.gap_max_us[rows, DOWNLINK] / 1e3).astype(np.float32),
+        **delays.flows(batch.session[rows], batch.qfi[rows].max(axis=1)),
         "peak_dl_bps": media.column("peak_bps", batch.flow_id[rows]),
         "frames_dl": media.column("frames", batch.flow_id[rows]),
         "frozen_dl_ms": media.column("frozen_ms", batch.flow_id[rows]),

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.signatures import Signatures
+from nf.delays import DelayInterval, Delays
 from nf.deltas import FlowDeltas
 from nf.detail import flow_columns
 from nf.flowbook import FlowBook, age_us
@@ -77,7 +78,7 @@ class Pipeline:
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
-        self.book, self.media = FlowBook(), Media()
+        self.book, self.media, self.delays = FlowBook(), Media(), Delays()
         self.naming = Naming(plane, signatures, self.book, clock_offset_s)
         self.subscribers = Subscribers()
         self.rows = 0
@@ -150,6 +151,7 @@ class Pipeline:
         out: list[RecordBatch] = []
         if len(batch):
             subject, who = subjects(batch, flows[rows], self.book, self.store, self.pseudonymiser, now_s, self.groups)
+            delays = self.delays.read(self.plane)
             out = self.subscribers.update(
                 batch,
                 subject=subject,
@@ -157,11 +159,12 @@ class Pipeline:
                 class_of_app=self.signatures.class_of,
                 app_names=self.signatures.names,
                 action=self.action,
+                delays=delays.sessions(np.array(who.session, np.uint64)),
             )
             for records in out:
                 self.rows += len(records)
                 self.sink.records(records)
-            self._follow(out, batch, (keys, flows, rows), np.array(who.subscriber, object), subject)
+            self._follow(out, batch, (keys, flows, rows), np.array(who.subscriber, object), subject, delays)
         self._expire(keys, flows, clock_ns)
         return out
 
@@ -176,6 +179,7 @@ class Pipeline:
         table: tuple[NDArray[np.void], NDArray[np.void], NDArray[np.intp]],
         names: NDArray[np.object_],
         subject: NDArray[np.int64],
+        delays: DelayInterval,
     ) -> None:
         followed = self.sink.followed()
         if not followed:
@@ -189,7 +193,7 @@ class Pipeline:
                 continue
             records = [r for r in out if who in r.columns["subscriber"]]
             merged = _concatenate([_of(r, who) for r in records])
-            detail = flow_columns(batch, keys[rows], flows[rows], mine, self.book, media, self.signatures)
+            detail = flow_columns(batch, keys[rows], flows[rows], mine, self.book, media, delays, self.signatures)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
     def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], clock_ns: int) -> None:

@@ -54,6 +54,7 @@ def subjects(
     still = session[nobody] == 0
     of_unknown, unknown = tunnels.names(flows[nobody], still)
     subject[nobody[still]] = len(sessions) + of_unknown
+    names.session.extend([*sessions.tolist(), *[0] * len(unknown)])
     names.subscriber.extend(unknown)
     names.identity_source.extend(["none"] * len(unknown))
     names.dnn.extend([""] * len(unknown))

@@ -101,6 +101,7 @@ class DataPlane:
             for name in (
                 *("flows", "tunnels", "ues", "verdicts", "policies"),
                 *("ports", "paths", "earlies", "details", "session_groups", "suffixes", "answers"),
+                *("delays", "transits"),
             )
         }
         self._types = {
@@ -118,6 +119,9 @@ class DataPlane:
             "detail": np.dtype(self._bpf["details"].Leaf),
             "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
             "named": np.dtype(self._bpf["named_type"].Leaf),
+            "delay_key": np.dtype(self._bpf["delays"].Key),
+            "delay": np.dtype(self._bpf["delays"].Leaf),
+            "transit": np.dtype(self._bpf["transits"].Leaf),
             "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
@@ -147,7 +151,7 @@ class DataPlane:
         if not replay:
             self.limit_unknown(limits)
         if replay:
-            self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+            self.take_test_runs()
 
     def _begin(self, split_legs: bool) -> None:
         self._control["abi"] = self._programs.abi
@@ -203,6 +207,15 @@ class DataPlane:
         self._control["tick"], self._control["tick_at_us"] = tick, at_ns // 1000 & 0xFFFF_FFFF
         self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
 
+    @property
+    def record_types(self) -> Mapping[str, np.dtype[np.void]]:
+        """The numpy types of keys, values and records, by the names of abi.h."""
+        return self._types
+
+    def take_test_runs(self) -> None:
+        """Let test runs of the programs count as packets of a mirrored interface; without, they are a stranger's."""
+        self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+
     def program(self, role: Role | None) -> int:
         """Return the file descriptor of the program of *role* (None: any)."""
         return int(self._load(PROGRAM[role]).fd)
@@ -222,7 +235,9 @@ class DataPlane:
 
     def attach(self, interface: Interface) -> Attached:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
-        return self._ports.attach(interface)
+        attached = self._ports.attach(interface)
+        self._follow()
+        return attached
 
     def change(self, interface: Interface) -> bool:
         """Change an attached interface in place; False when that takes another attach."""
@@ -231,6 +246,20 @@ class DataPlane:
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
         self._ports.detach(name)
+        self._follow()
+
+    def _follow(self) -> None:
+        roles = {attached.interface.role for attached in self.attached.values()}
+        self.follow = {Role.N3, Role.N6} <= roles
+
+    @property
+    def follow(self) -> bool:
+        """Whether packets are timed on their way from N3 to N6 and back; so while both are attached."""
+        return bool(self._control["follow"][0])
+
+    @follow.setter
+    def follow(self, on: bool) -> None:
+        self._control["follow"] = on
 
     def set_monitor(self, monitor: Monitor | None) -> None:
         """Send what mirror ports receive to another port, as far as the policies let it; None: to nobody.
@@ -450,6 +479,15 @@ class DataPlane:
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
         return self._chunks.read()
+
+    def read_delays(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (``struct delay_key``, ``struct delay``) of the QoS flows that PDU Session Containers measure."""
+        return syscall.read_map(self._fds["delays"], self._types["delay_key"], self._types["delay"], 8192)
+
+    def read_transits(self) -> tuple[NDArray[np.uint32], NDArray[np.void]]:
+        """Return (sessions, ``struct transit``): the ways of their packets through the UPF."""
+        keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 8192)
+        return keys.astype(np.uint32), values
 
     def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
         """Return (flow numbers, ``struct detail``) of the media flows."""

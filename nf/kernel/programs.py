@@ -18,7 +18,7 @@ from nf.errors import SnfError, Unsupported
 from nf.kernel import links, objects, source
 from nf.settings import Limits
 
-__all__ = ["PREFIX", "Program", "Programs", "maps_of"]
+__all__ = ["PREFIX", "Program", "Programs", "maps_of", "takes_frags"]
 
 PREFIX = "snf_"  # of the names of our programs
 _LOAD_MAP, _MAP_FD = 0x18, 1  # BPF_LD | BPF_IMM | BPF_DW; BPF_PSEUDO_MAP_FD in the source register
@@ -66,47 +66,47 @@ def _close(fds: list[int]) -> None:
             os.close(fd)
 
 
+def _find() -> dict[str, int]:
+    """Return the maps of a data plane that runs in this network namespace without its process."""
+    try:
+        candidates = [link for link in links.links() if link.xdp_program and not links.claimed(link)]
+    except SnfError:  # an attach will say why
+        return {}
+    for link in candidates:
+        fd = objects.open_program(link.xdp_program)
+        ours = fd >= 0 and objects.program_info(fd).name.startswith(PREFIX)
+        _close([fd])
+        if ours and (maps := maps_of(link.xdp_program)):
+            return maps
+    return {}
+
+
 class Programs:
     """One set of programs and maps. ``taken_over``: the maps are those of a process that died."""
 
     def __init__(self, limits: Limits, *, replay: bool) -> None:
         self._BPF = _bcc()
         self._limits, self._replay = limits, replay
-        self.frags = _takes_frags()
+        self.frags = takes_frags()
         self.abi = source.abi(limits, replay=replay) ^ self.frags
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
-        self._adopted: dict[str, int] = {} if replay else self._find()
-        self.bpf = self._compile(small=bool(self._adopted))
-        if self._adopted and not self._fits():
-            self._forget()
+        found = {} if replay else _find()
+        self.bpf = self._compile(small=bool(found))
+        self.taken_over = bool(found) and self._fits(found)
+        if self.taken_over:
+            for name, fd in found.items():  # bcc's descriptor is from now on one of the map that was found
+                os.dup2(fd, self.bpf[name].map_fd, inheritable=False)
+        elif found:
             self.bpf.cleanup()
             self.bpf = self._compile(small=False)
-        self.taken_over = bool(self._adopted)
-        for name, fd in self._adopted.items():  # bcc closes its descriptors at the end, and shall close these
-            os.dup2(fd, self.bpf[name].map_fd)
-            os.close(fd)
-        self._adopted = {}
+        _close(list(found.values()))
 
     # -- maps --------------------------------------------------------------
 
-    def _find(self) -> dict[str, int]:
-        """Return the maps of a data plane that runs in this network namespace without its process."""
-        try:
-            candidates = [link for link in links.links() if link.xdp_program and not links.claimed(link)]
-        except SnfError:  # an attach will say why
-            return {}
-        for link in candidates:
-            fd = objects.open_program(link.xdp_program)
-            ours = fd >= 0 and objects.program_info(fd).name.startswith(PREFIX)
-            _close([fd])
-            if ours and (maps := maps_of(link.xdp_program)):
-                return maps
-        return {}
-
-    def _fits(self) -> bool:
+    def _fits(self, maps: Mapping[str, int]) -> bool:
         """Say whether the maps that were found are those that this code would make."""
-        for name, fd in self._adopted.items():
+        for name, fd in maps.items():
             try:
                 made = objects.map_info(self.bpf[name].map_fd).shape
             except KeyError:
@@ -116,17 +116,13 @@ class Programs:
                 made = (*made[:3], self._limits.flows)
             if made != found:
                 return False
-        missing = {_ABI, _SITE_SIZED} - self._adopted.keys()
-        return not missing and self._abi_of(self._adopted[_ABI]) == self.abi
+        missing = {_ABI, _SITE_SIZED} - maps.keys()
+        return not missing and self._abi_of(maps[_ABI]) == self.abi
 
     def _abi_of(self, control: int) -> int:
         value = np.dtype(self.bpf[_ABI].Leaf)
         key = np.zeros(1, np.uint32)
         return int(objects.read_element(control, key, value)["abi"][0])
-
-    def _forget(self) -> None:
-        _close(list(self._adopted.values()))
-        self._adopted = {}
 
     # -- programs ----------------------------------------------------------
 
@@ -202,7 +198,6 @@ class Programs:
         """Free programs and maps that nothing else holds."""
         _close([program.fd for program in self._loaded.values()])
         self._loaded = {}
-        self._forget()
         self.bpf.cleanup()
 
 
@@ -219,7 +214,7 @@ def _bcc() -> Any:
     return BPF
 
 
-def _takes_frags() -> bool:
+def takes_frags() -> bool:
     """Try a program that takes frames of several buffers and asks for their length (Linux 5.18)."""
     code = np.zeros(3, objects.INSTRUCTION)
     code["code"] = 0x85, 0xB7, 0x95  # call, r0 = immediate, exit

@@ -95,6 +95,7 @@ class Replay:
         *progress* is told (bytes read, packets run) now and then.
         """
         result, boundary = self.result, 0
+        self.plane.follow = {Role.N3, Role.N6} <= set(roles)
         captures = merged(paths)
         for index, at_ns, frame, link in captures:
             if at_ns >= boundary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -50,6 +50,7 @@ class SubscriberNames:
     identity_source: list[str] = field(default_factory=list)
     dnn: list[str] = field(default_factory=list)
     group: list[int] = field(default_factory=list)  # of subscribers; the ends that miss are 0
+    session: list[int] = field(default_factory=list)  # number in the kernel; 0: unknown
 
 
 class Subscribers:
@@ -83,8 +84,11 @@ class Subscribers:
         class_of_app: NDArray[np.uint8],
         app_names: Sequence[str],
         action: NDArray[np.uint8],
+        delays: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any.
+
+        *delays* are further columns by subject: of the radio network, of N3 and of the UPF.
 
         *subject* (n,) indexes *names*; *class_of_app*, *app_names* and *action* (numbers of
         `Action` in order of declaration) are indexed by application number, 0 is no application;
@@ -110,6 +114,8 @@ class Subscribers:
         columns["identity_source"] = np.array(names.identity_source, object)[subject[first]]
         columns["dnn"] = np.array(names.dnn, object)[subject[first]]
         columns["app"] = np.array(app_names, object)[of_app]
+        for name in DELAYS:
+            columns[name] = delays[name][subject[first]] if delays else np.full(len(first), np.nan, np.float32)
         self._forget()
         return [
             _batch(flows, name, chosen, columns, inputs, rows, inspected)
@@ -219,7 +225,9 @@ def aggregate(
     )
 
 
+DELAYS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
 _QUALITIES = (
+    *DELAYS,
     *("rtt_access_ms", "rtt_core_ms", "rtt_min_access_ms", "rtt_min_core_ms"),
     *("loss_ul", "loss_dl", "jitter_dl_ms", "gap_max_dl_ms"),
 )

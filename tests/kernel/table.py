@@ -346,16 +346,25 @@ GTPU_EXTENSIONS = [
         flow=UP._replace(qfi=1, teid=DL_TEID, side=DOWNLINK),
     ),
     row(
-        "QoS monitoring: time stamps, delays and sequence number are passed over",
+        "QoS monitoring: time stamps, delays and sequence number are measured",
         uplink(udp(), QMP=1, dlDelayInd=1, ulDelayInd=1, SNP=1, N3N9DelayInd=1, dlDelayRslt=12, ulDelayRslt=9),
         "n3",
+        "psc_measured",
         flow=UP,
     ),
     row(
-        "paging policy, sending time and sequence number are passed over",
+        "paging policy, sending time and sequence number are measured",
         downlink(udp(), QMP=1, SNP=1, PPP=1, PPI=3),
         "n3",
+        "psc_measured",
         flow=UP._replace(teid=DL_TEID, side=DOWNLINK),
+    ),
+    row(
+        "a delay outside of its container is malformed, and the packet is user data all the same",
+        chained(extension(b"\x14\x09"), first=0x85),
+        "n3",
+        "psc_malformed",
+        flow=UP,
     ),
     row(
         "a reserved PDU type says nothing (TS 38.415, 5.5.3.1)",

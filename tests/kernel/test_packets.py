@@ -18,6 +18,7 @@ PARSER = {
     *("outer_fragment", "signalling", "not_gtpu", "gtpu_truncated", "gtpu_version", "gtpu_length"),
     *("gtpu_ext_malformed", "gtpu_ext_too_long", "inner_not_ip", "inner_truncated", "inner_malformed"),
     *("inner_ext_too_long", "inner_l4_truncated", "inner_fragment", "gtpu_other", *MESSAGES.values()),
+    *("psc_measured", "psc_malformed"),
 }
 
 

@@ -87,6 +87,7 @@ class Tunnel(NamedTuple):
     side: str
     begin: int
     end: int
+    measures: str  # of its PDU Session Container: "", psc_measured or psc_malformed
 
 
 def observe(frame: bytes, role: str) -> Truth:
@@ -238,21 +239,32 @@ def _gtpu(frame: bytes, outer: Packet, facts: set[str]) -> Tunnel | None:
     if end > datagram_end or (datagram_end > outer.end and not outer.fragment):
         raise Refused("gtpu_length")  # the first fragment of a datagram has the length of the whole
     teid = int.from_bytes(frame[at + 4 : at + 8], "big")
-    here, qfi, side = at + 8, 0, ""
+    here, qfi, side, measures = at + 8, 0, "", ""
     if flags & 7:
         if len(frame) < here + 4 or length < 4:
             raise Refused("gtpu_truncated")
         here += 4
         if flags & 4:
-            here, qfi, side = _chain(frame, here, end)
+            here, qfi, side, measures = _chain(frame, here, end)
     name = MESSAGES.get(message, "gtpu_other")
     facts.add(name)
-    return Tunnel(teid, qfi, side, here, end) if name == "gtpu_gpdu" else None
+    return Tunnel(teid, qfi, side, here, end, measures) if name == "gtpu_gpdu" else None
 
 
-def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str]:
+def _measures(container: bytes) -> str:
+    """Say what a PDU Session Container (TS 38.415, 5.5.2.1 and 5.5.2.2) without its length and next type measures."""
+    first, second = container[0], container[1]
+    if first >> 4:
+        fields = [(first & 8, 24), (first & 4, 4), (first & 2, 4), (first & 1, 3), (second & 0x80, 4)]
+    else:
+        fields = [(second & 0x80, 1), (first & 8, 8), (first & 4, 3)]
+    due = sum(size for present, size in fields if present)
+    return "" if not due else "psc_measured" if len(container) >= 2 + due else "psc_malformed"
+
+
+def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str, str]:
     """Walk the extension headers whose first type is the octet before *here*."""
-    kind, seen, qfi, side = frame[here - 1], 0, 0, ""
+    kind, seen, qfi, side, measures = frame[here - 1], 0, 0, "", ""
     while kind:
         if seen == MAX_GTPU_EXTENSIONS or here > REACH:
             raise Refused("gtpu_ext_too_long")
@@ -263,12 +275,13 @@ def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str]:
             raise Refused("gtpu_ext_malformed")
         if kind == PDU_SESSION_CONTAINER and frame[here + 1] >> 4 in (0, 1):
             qfi, side = frame[here + 2] & 0x3F, (DOWNLINK, UPLINK)[frame[here + 1] >> 4]
+            measures = _measures(frame[here + 1 : min(here + length, len(frame)) - 1].ljust(2, b"\0"))
         if here + length > REACH:
             raise Refused("gtpu_ext_too_long")
         if len(frame) < here + length:
             raise Refused("gtpu_truncated")
         kind, here, seen = frame[here + length - 1], here + length, seen + 1
-    return here, qfi, side
+    return here, qfi, side, measures
 
 
 def _inner(frame: bytes, tunnel: Tunnel, facts: set[str]) -> Flow | None:
@@ -283,6 +296,7 @@ def _inner(frame: bytes, tunnel: Tunnel, facts: set[str]) -> Flow | None:
     if inner.fragment == "later":
         facts.add("inner_fragment")
     flow = _flow(frame, inner, facts, "inner_l4_truncated")
+    facts.update({tunnel.measures} - {""})
     return flow._replace(gtpu=True, teid=tunnel.teid, qfi=tunnel.qfi, side=tunnel.side)
 
 

@@ -53,6 +53,7 @@ def records(rows: int, subscribers: int, seed: int = 1) -> dict[str, Any]:
         "loss_dl": np.where(r.random(rows) < 0.75, 0, r.beta(1, 60, rows)),
         "jitter_dl_ms": np.full(rows, np.nan),
         "gap_max_dl_ms": r.lognormal(np.log(80), 0.8, rows),
+        **{name: np.full(rows, np.nan) for name in ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")},
         "mos": mos,
         "suspect": np.where(~(mos <= 4), "", r.choice(["access", "core", "loss"], rows)).tolist(),
     }

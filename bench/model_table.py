@@ -1,0 +1,68 @@
+"""The model of docs/scaling.md: what a rate of traffic needs, reckoned from the figures of the bench."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["inputs", "table"]
+
+RATES_GBPS = (10, 40, 100, 400)
+INTERVAL_S, KEPT_S = 10.0, 60.0
+
+
+def inputs(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return what the model rests on; raises KeyError when a figure is not in the file."""
+    case = {(row["bench"], name): value for row in rows for name, value in row["cases"].items()}
+    mixed = next(row["cases"] for row in rows if row["name"].endswith("nDPI / ours, mixed capture"))
+    packets_a_flow = mixed["frames"] / mixed["flow_new"]
+    return {
+        "bytes a packet": case["share", "bytes on the wire"] / mixed["frames"],
+        "packets a flow": packets_a_flow,
+        "ns a packet in the kernel, live frames, 65 k flows": case["live", "65k flows"],
+        "us a new flow in user space": mixed["ours, drain, ns a packet"] * packets_a_flow / 1e3,
+        "ns a packet in user space for scores and messages": (
+            mixed["ours, sweep, ns a packet"] + mixed["ours, records, ns a packet"]
+        ),
+        "s to read 1 M flows and take differences": case["drain", "read and deltas, s"],
+        "MB of kernel memory for 1 M flows and subscribers": next(
+            row["value"] for row in rows if row["bench"] == "memory"
+        ),
+        "published share, %": next(row["value"] for row in rows if row["name"].startswith("telemetry")),
+    }
+
+
+def _row(gbps: float, given: dict[str, float]) -> list[str]:
+    packets = gbps * 1e9 / 8 / given["bytes a packet"]
+    births = packets / given["packets a flow"]
+    kept = births * KEPT_S / 1e6  # million flows
+    names = births * given["us a new flow in user space"] / 1e6
+    scores = packets * given["ns a packet in user space for scores and messages"] / 1e9
+    table_ = kept * given["s to read 1 M flows and take differences"] / INTERVAL_S
+    return [
+        f"{gbps:g}",
+        f"{packets / 1e6:.1f}",
+        f"{packets * given['ns a packet in the kernel, live frames, 65 k flows'] / 1e9:.1f}",
+        f"{births / 1e3:.0f}",
+        f"{names:.1f}",
+        f"{scores:.1f}",
+        f"{kept:.1f}",
+        f"{table_:.2f}",
+        f"{kept * given['MB of kernel memory for 1 M flows and subscribers'] / 1e3:.1f}",
+        f"{gbps * 1e3 * given['published share, %'] / 100:.1f}",
+        f"{math.ceil(names + scores + table_)}",
+    ]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the inputs and the table in Markdown."""
+    given = inputs(rows)
+    head = [
+        "Gbit/s", "M packets/s", "cores: XDP", "k new flows/s", "cores: names", "cores: scores",
+        f"M flows in {KEPT_S:.0f} s",
+        f"cores: table each {INTERVAL_S:.0f} s", "GB in the kernel", "Mbit/s published", "sensors",
+    ]  # fmt: skip
+    lines = ["| it rests on | |", "|---|---|", *(f"| {name} | {value:.3g} |" for name, value in given.items()), ""]
+    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(_row(rate, given)) + " |" for rate in RATES_GBPS]
+    return "\n".join(lines)
