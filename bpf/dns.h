@@ -11,7 +11,7 @@
 #define DNS_A		1
 #define DNS_AAAA	28
 #define DNS_IN		1
-#define DNS_MAX_RECORDS 12   /* of a response, CNAMEs with them; the rest is not learned */
+#define DNS_MAX_RECORDS 16   /* of a response, CNAMEs with them; the rest is not learned */
 #define ANSWER_LEAST_S	3600 /* as nf/apps/answers.py: clients use answers that have expired */
 #define ANSWER_MOST_S	86400
 

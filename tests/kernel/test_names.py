@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 import struct
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 from typing import Any
 
 import dns.flags
@@ -16,11 +18,12 @@ from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
 from nf.apps import tls
+from nf.apps.dns import parse
 from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.signatures import Signatures
 from tests.apps.capture_payloads import expected_flows, payloads
 from tests.kernel.packets import SERVER, SERVER6, UE, UE6, ether, uplink
-from tests.kernel.rig import Rig
+from tests.kernel.rig import ROLES, Rig
 
 VIDEO, MAIL, CLOUD = 11, 12, 13
 SUFFIXES = {"example.org": VIDEO, "mail.example.org": MAIL, "cloud.test": CLOUD, "deep.in.a.cloud.test": VIDEO}
@@ -64,8 +67,8 @@ def named_hello(name: bytes, before: int = 0) -> bytes:
     return hello(*others, server_name(name), extension(43, b"\2\3\4"))
 
 
-def over_tcp(payload: bytes) -> bytes:
-    return ether(IP(src=UE, dst=SERVER) / TCP(sport=40000, dport=443, flags="PA") / Raw(payload))
+def over_tcp(payload: bytes, sport: int = 40000) -> bytes:
+    return ether(IP(src=UE, dst=SERVER) / TCP(sport=sport, dport=443, flags="PA") / Raw(payload))
 
 
 def real_hello(name: str) -> bytes:
@@ -225,8 +228,42 @@ class TestForUserSpace:
         assert records(named) == [("www.example.org", 0, BY_SNI)]
 
 
+class TestDamage:
+    """A damaged ClientHello is never given another name than user space reads in it."""
+
+    def test_no_other_name(self, named: Rig) -> None:
+        rng = random.Random(6066)
+        both, wrong = 0, []
+        for n in range(4000):
+            whole = bytearray(named_hello(b"www.example.org", n % 12))
+            for _ in range(rng.randrange(4)):
+                at = rng.randrange(len(whole))
+                damage = rng.randrange(4)
+                if damage < 2:
+                    whole[at] = rng.randrange(256)
+                elif damage == 2:
+                    whole[at:at] = rng.randbytes(rng.randrange(1, 6))
+                else:
+                    del whole[at : at + rng.randrange(1, 6)]
+            try:
+                due = tls.tls_hello(bytes(whole)).name
+            except (NeedMore, Malformed, NotThis):
+                due = ""
+            if n % 200 == 0:
+                named.forget()
+            named.plane.run(over_tcp(bytes(whole), 1024 + n), named.now_ns, ROLES["n6"])
+            named._moved()
+            told = [name for name, _, _ in records(named)]
+            both += bool(due and told)
+            if due and told and told != [due]:  # what is damaged behind the name the kernel need not see
+                wrong.append((due, told))
+
+        assert wrong == []
+        assert both > 1000
+
+
 class TestCaptures:
-    """The ClientHellos of the captures: the kernel says what user space says, and reads nearly all of them."""
+    """The ClientHellos and DNS responses of the captures: the kernel says what user space says, and reads nearly all."""
 
     def test_both_say_the_same(self, named: Rig) -> None:
         signatures = Signatures.load()
@@ -252,6 +289,34 @@ class TestCaptures:
         assert wrong == []
         assert whole > 100
         assert read >= 0.95 * whole
+
+    def test_dns_gives_the_same_addresses(self, named: Rig) -> None:
+        named.plane.economy = True
+        due, read, wrong = 0, 0, []
+        for file in sorted({row["file"] for row in expected_flows()}):
+            for _, p in payloads(file):
+                if p.proto != 17 or p.sport != 53 or len(p.data) > 1400:
+                    continue
+                try:
+                    message = parse(p.data)
+                except (Malformed, NotThis):
+                    continue
+                if not message.response or message.rcode:
+                    continue
+                due += 1
+                named.forget()
+                named.plane._bpf["answers"].clear()
+                named.run(to_ue(p.data), "n6")
+                told = [name for name, _, _ in records(named)]
+                learned = [IPv6Address(bytes(k.address)) for k in named.plane._bpf["answers"]]
+                addresses = {str(a.ipv4_mapped or a) for a in learned}
+                read += bool(told)
+                if told and (told != [message.names[0]] or addresses != {a for a, _ in message.addresses}):
+                    wrong.append((file, told, addresses))
+        print(f"DNS responses: {due}, read in the kernel: {read}")
+
+        assert wrong == []
+        assert read >= 0.95 * due > 100
 
 
 def response(*answers: tuple[str, str, str], name: str = "www.example.org.", ttl: int = 300, **more: Any) -> bytes:
