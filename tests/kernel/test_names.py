@@ -263,7 +263,7 @@ class TestDamage:
 
 
 class TestCaptures:
-    """The ClientHellos and DNS responses of the captures: the kernel says what user space says, and reads nearly all."""
+    """The ClientHellos and DNS responses of the captures: the kernel says what user space says, and reads most."""
 
     def test_both_say_the_same(self, named: Rig) -> None:
         signatures = Signatures.load()
