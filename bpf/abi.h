@@ -16,6 +16,7 @@
 #define SNF_GROUPS  8	 /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
 #define SNF_NAME    64	 /* longest host name that the kernel reads */
+#define SNF_PROBES  16	 /* slots that a domain suffix can be in */
 #define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
 
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
@@ -136,7 +137,8 @@ struct control {
 	__u32 groups;	     /* 1: some sessions are of a group */
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u32 pad[8];
+	__u64 suffixes;	     /* table in use: index of its first slot in the high half, slots - 1 in the low half */
+	__u32 pad[6];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 
@@ -420,6 +422,15 @@ struct flow_event {
 	__u8 pad2[32];
 };
 _Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
+
+/* A domain suffix and its application. A table of them is open: a suffix is in the slot that its hash says or, while
+ * that is taken, as many slots further as the high half of the hash says (made odd), SNF_PROBES slots at most. */
+struct suffix {
+	__u64 hash; /* FNV-1a from the last byte to the first; 0: the slot is empty */
+	__u16 app;
+	__u16 pad[3];
+};
+_Static_assert(sizeof(struct suffix) == 16, "suffix is ABI");
 
 /* The kernel named a flow, or read a DNS response in it. */
 struct named {

@@ -136,8 +136,7 @@ static __always_inline u32 dns_response(void *data, void *end, struct scratch *s
 	s->off = off + 12;
 	if (!question(data, end, s))
 		return 0;
-	app_of_name(s);
-	if (s->name_app == NAMING_ASK)
+	if (!app_of_name(s) || s->name_app == NAMING_ASK)
 		return 0;
 	s->off += 4; /* type and class of the question */
 	return learn_answers(data, end, s, st, count);

@@ -65,9 +65,10 @@ BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 8192);
  * apart. Full: the oldest leaves, and its fragments are shown with their flow. */
 BPF_TABLE("lru_hash", u64, struct early, earlies, 4096);
 
-/* Application by the hash of a domain suffix (names.h). Written with the signatures. Full: the update fails and those
- * names are user space's. */
-BPF_F_TABLE("hash", u64, u16, suffixes, MAX_SUFFIXES, BPF_F_NO_PREALLOC);
+/* Application by the hash of a domain suffix (names.h): two tables, so that one is read while the other is written.
+ * A few hundred suffixes fill some pages only, which stay in a core's cache; a hash map misses it three times a lookup.
+ */
+BPF_F_TABLE("array", u32, struct suffix, suffixes, 2 * SUFFIX_SLOTS, BPF_F_MMAPABLE);
 
 /* What DNS told each subscriber of an address. Full: the one that was not asked for the longest leaves, and its flows
  * hand a payload over. */

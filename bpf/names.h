@@ -32,9 +32,9 @@ static __always_inline u8 *bytes_at(void *data, void *end, u32 off, u32 n)
 /* A byte of a host name in lower case; NO_LETTER for what user space shall look at. */
 static __always_inline u8 letter(u8 c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c + 32;
-	if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_')
+	if ((u8)((c | 32) - 'a') < 26)
+		return c | 32;
+	if ((u8)(c - '0') < 10 || (u8)(c - '-') < 2 || c == '_')
 		return c;
 	return NO_LETTER;
 }
@@ -46,38 +46,60 @@ static __always_inline void set_letter(struct scratch *s, u32 at, u8 c)
 	s->name[at] = c;
 }
 
-/* Look up each suffix of s->name on a label boundary: s->name_app is that of the longest one, 0 when there is none;
- * s->name_hash that of the whole name. */
-static __always_inline void app_of_name(struct scratch *s)
+/* Set s->name_app when the suffix of this hash belongs to an application. */
+static __always_inline void look_up(struct scratch *s, u64 table, u64 hash)
 {
-	u32 length = s->name_length;
-	u16 *app;
-	u64 i;
+	u64 step = hash >> 32 | 1, i;
 
-	KEEP(s->name_hash) = FNV_OFFSET;
-	KEEP(s->name_app) = 0;
 #pragma clang loop unroll(disable)
-	for (i = 0; i <= SNF_NAME; i++) {
-		u32 at = length - 1 - (u32)i;
-		u8 c = '.';
+	for (i = 0; i < SNF_PROBES; i++) {
+		u32 at = (table >> 32) + ((u32)(hash + i * step) & (u32)table);
+		struct suffix *x = suffixes.lookup(&at);
 
-		if (i > length)
-			break;
-		if (i < length) {
-			asm volatile("" : "+r"(at));
-			at &= SNF_NAME - 1;
-			c = s->name[at];
+		if (!x || !x->hash)
+			return;
+		if (x->hash == hash) {
+			KEEP(s->name_app) = x->app;
+			return;
 		}
-		if (c == '.' && i) {
-			u64 hash = KEEP(s->name_hash);
-
-			app = suffixes.lookup(&hash);
-			if (app)
-				KEEP(s->name_app) = *app;
-		}
-		if (i < length)
-			KEEP(s->name_hash) = (KEEP(s->name_hash) ^ c) * FNV_PRIME;
 	}
+}
+
+/* Turn s->name to lower case and look each suffix on a label boundary up: s->name_app is that of the longest one, 0
+ * when there is none; s->name_hash that of the whole name. Returns 0 when it holds what no plain name does. */
+static __always_inline u32 app_of_name(struct scratch *s)
+{
+	u32 zero = 0, length = KEEP(s->name_length);
+	struct control *c = control.lookup(&zero);
+	u64 hash, table, i;
+
+	if (!c || !length || length > SNF_NAME)
+		return 0;
+	asm volatile("" : "+r"(length)); /* else the compiler drops the constant bound, which the verifier needs */
+	KEEP(s->name_app) = 0;
+	KEEP(s->name_hash) = FNV_OFFSET;
+	hash = KEEP(s->name_hash);
+	table = c->suffixes;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < SNF_NAME; i++) {
+		u32 at = length - 1 - (u32)i;
+		u8 c;
+
+		if (i >= length)
+			break;
+		asm volatile("" : "+r"(at));
+		at &= SNF_NAME - 1;
+		c = letter(s->name[at]);
+		if (c == NO_LETTER || (c == '.' && !i))
+			return 0;
+		s->name[at] = c;
+		if (c == '.')
+			look_up(s, table, hash);
+		hash = (hash ^ c) * FNV_PRIME;
+	}
+	look_up(s, table, hash);
+	s->name_hash = hash;
+	return 1;
 }
 
 /* Tell user space what the flow in s->fresh is. Returns 0 when the ring is full. */

@@ -258,13 +258,13 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			s->fresh.owner = f->owner;
 			if (handed(f) < SNF_HANDOFF)
 				f->owner += FLOW_HANDED;
+			s->verdict = keep;
+			if (want != WANT_DNS && is_hello(data, end, s))
+				next_program.call(ctx, NEXT_TLS);
 			full_addresses(&s->inner);
 			fine_clock(s, c);
-			s->verdict = keep;
 			if (want == WANT_DNS)
 				next_program.call(ctx, NEXT_DNS);
-			else if (is_hello(data, end, s))
-				next_program.call(ctx, NEXT_TLS);
 			else
 				next_program.call(ctx, NEXT_HANDOFF);
 		}
@@ -376,22 +376,23 @@ int snf_tls(struct xdp_md *ctx)
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, named = 0;
 	struct port *p = ports.lookup(&slot);
+	struct control *c = control.lookup(&zero);
 	struct scratch *s = scratch.lookup(&zero);
 	struct port_stats *st;
 	struct flow *f;
 
-	if (!p || !s)
+	if (!p || !c || !s)
 		return XDP_PASS;
 	slot = p->slot;
 	st = stats.lookup(&slot);
 	if (!st)
 		return XDP_PASS;
-	if (server_name(data, end, s)) {
-		app_of_name(s);
+	if (server_name(data, end, s) && app_of_name(s))
 		named = s->name_app != NAMING_ASK && tell_name(s, st, SNF_BY_SNI);
-	}
 	if (!named) {
 		st->n[SNF_C_sni_handed_off]++;
+		full_addresses(&s->inner);
+		fine_clock(s, c);
 		next_program.call(ctx, NEXT_HANDOFF);
 		return decide(ctx, p, st, s, s->verdict);
 	}

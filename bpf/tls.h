@@ -20,27 +20,34 @@ static __always_inline u32 is_hello(void *data, void *end, struct scratch *s)
 	return h && h[0] == TLS_HANDSHAKE && h[1] == 3 && h[5] == TLS_CLIENT_HELLO;
 }
 
-/* Copy a name of s->name_length bytes at s->off. Returns 0 when not all of it is there and plain. */
+/* Copy the s->name_length bytes at s->off, which may be followed by others. Returns 0 when not all of them are there.
+ */
 static __always_inline u32 take_name(void *data, void *end, struct scratch *s)
 {
 	u32 off = s->off, length = s->name_length;
 	u64 i;
+	u8 *h;
 
 	if (!length || length > SNF_NAME)
 		return 0;
+	asm volatile("" : "+r"(length)); /* as in app_of_name */
 #pragma clang loop unroll(disable)
-	for (i = 0; i < SNF_NAME; i++) {
-		u8 *h, c;
-
+	for (i = 0; i < SNF_NAME; i += 8) {
 		if (i >= length)
+			return 1;
+		h = bytes_at(data, end, off + (u32)i, 8);
+		if (!h)
 			break;
+		*(u64 *)(s->name + i) = *(u64 *)h;
+	}
+#pragma clang loop unroll(disable)
+	for (; i < SNF_NAME; i++) {
+		if (i >= length)
+			return 1;
 		h = bytes_at(data, end, off + (u32)i, 1);
 		if (!h)
 			return 0;
-		c = letter(*h);
-		if (c == NO_LETTER || (c == '.' && i == length - 1))
-			return 0;
-		set_letter(s, i, c);
+		set_letter(s, i, *h);
 	}
 	return 1;
 }

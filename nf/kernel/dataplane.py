@@ -25,7 +25,7 @@ from nf.kernel import source, syscall
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import Program, Programs
 from nf.kernel.ring import Ring
-from nf.kernel.suffixes import suffix_table
+from nf.kernel.suffixes import SuffixTables
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 
 __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
@@ -100,7 +100,7 @@ class DataPlane:
             name: self._bpf[name].map_fd
             for name in (
                 *("flows", "tunnels", "ues", "verdicts", "policies"),
-                *("ports", "paths", "earlies", "details", "session_groups", "suffixes", "answers"),
+                *("ports", "paths", "earlies", "details", "session_groups", "answers"),
                 *("delays", "transits"),
             )
         }
@@ -134,7 +134,8 @@ class DataPlane:
         self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
         self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
         self._names = Ring(self._bpf["names"].map_fd, source.NAME_RING_BYTES, self._types["named"])
-        self._suffixes = np.zeros(0, np.uint64)
+        suffixes = self._bpf["suffixes"]
+        self._suffixes = SuffixTables(suffixes.map_fd, np.dtype(suffixes.Leaf), self._control)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
@@ -174,7 +175,6 @@ class DataPlane:
             used.append(int(values["session"].max(initial=0)))
             syscall.delete_batch(self._fds[name], keys)
         syscall.clear(self._fds["session_groups"], np.dtype(np.uint32), np.dtype(np.uint32))
-        self._suffixes = syscall.read_map(self._fds["suffixes"], np.dtype(np.uint64), np.dtype(np.uint16), 16_384)[0]
         self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
@@ -420,10 +420,7 @@ class DataPlane:
 
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
-        hashes, values = suffix_table(apps, ask)
-        syscall.update_batch(self._fds["suffixes"], hashes, values)
-        syscall.delete_batch(self._fds["suffixes"], np.setdiff1d(self._suffixes, hashes))
-        self._suffixes = hashes
+        self._suffixes.write(apps, ask)
         syscall.clear(self._fds["answers"], np.dtype(self._bpf["answers"].Key), np.dtype(self._bpf["answers"].Leaf))
 
     @property
@@ -533,6 +530,7 @@ class DataPlane:
         self._payloads.close()
         self._chunks.close()
         self._names.close()
+        self._suffixes.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._programs.close()

@@ -31,7 +31,7 @@ EVENT_RING_BYTES = 4 << 20  # 21,000 flow events, a tenth of a second of new flo
 PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
 CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
-MOST_SUFFIXES = 131_072
+SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
 FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
 MOST_VERDICTS = 65_536  # flows that wait for an answer or have not taken it yet
 MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
@@ -94,7 +94,7 @@ def flags(limits: Limits, *, replay: bool, flows: int = 0) -> list[str]:
         "PAYLOAD_PAGES": PAYLOAD_RING_BYTES // pages,
         "CHUNK_PAGES": CHUNK_RING_BYTES // pages,
         "NAME_PAGES": NAME_RING_BYTES // pages,
-        "MAX_SUFFIXES": MOST_SUFFIXES,
+        "SUFFIX_SLOTS": SUFFIX_SLOTS,
         "MAX_ANSWERS": max(4096, limits.flows // FLOWS_AN_ANSWER),
         "PAGE_SIZE": pages,
     }

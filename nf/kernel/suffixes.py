@@ -5,15 +5,21 @@ FNV-1a: draft-eastlake-fnv, 64 bits. `bpf/names.h` computes the same over a host
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ASK", "LONGEST", "suffix_hashes", "suffix_table"]
+from nf.errors import BadSignatures
+from nf.kernel.source import SUFFIX_SLOTS
+
+__all__ = ["ASK", "LONGEST", "SuffixTables", "slots", "suffix_hashes", "suffix_table"]
 
 ASK = 0xFFFF  # NAMING_ASK of answers.h
 LONGEST = 64  # SNF_NAME of abi.h
+PROBES = 16  # SNF_PROBES of abi.h
 _OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
@@ -41,3 +47,51 @@ def suffix_table(apps: Mapping[str, int], ask: Iterable[str] = ()) -> tuple[NDAr
     hashes, at, count = np.unique(suffix_hashes(names), return_index=True, return_counts=True)
     values = np.array([table[name] for name in names], np.uint16)[at] if names else np.zeros(0, np.uint16)
     return hashes, np.where(count > 1, np.uint16(ASK), values)
+
+
+def slots(hashes: NDArray[np.uint64], values: NDArray[np.uint16], dtype: np.dtype[Any]) -> NDArray[np.void] | None:
+    """Return a table of ``struct suffix`` with each hash at one of its PROBES places, the first that was free.
+
+    None when SUFFIX_SLOTS are not enough for that.
+    """
+    size = 64
+    while size < min(4 * len(hashes), SUFFIX_SLOTS):
+        size *= 2
+    while size <= SUFFIX_SLOTS:
+        table, left = np.zeros(size, dtype), np.arange(len(hashes))
+        for probe in range(PROBES):
+            step = hashes[left] >> np.uint64(32) | np.uint64(1)
+            at = ((hashes[left] + np.uint64(probe) * step) % np.uint64(size)).astype(np.intp)
+            free = np.flatnonzero(table["hash"][at] == 0)
+            _, first = np.unique(at[free], return_index=True)
+            placed = free[first]
+            table["hash"][at[placed]], table["app"][at[placed]] = hashes[left[placed]], values[left[placed]]
+            left = np.delete(left, placed)
+        if not len(left):
+            return table
+        size *= 2
+    return None
+
+
+class SuffixTables:
+    """The map `suffixes` (``struct suffix``); *control* says which of its two tables is in use."""
+
+    def __init__(self, fd: int, dtype: np.dtype[Any], control: NDArray[np.void]) -> None:
+        self._map = mmap.mmap(fd, 2 * SUFFIX_SLOTS * dtype.itemsize, mmap.MAP_SHARED)
+        self._tables = np.frombuffer(self._map, dtype).reshape(2, SUFFIX_SLOTS)
+        self._control = control
+
+    def write(self, apps: Mapping[str, int], ask: Iterable[str]) -> None:
+        """Make these the suffixes (`suffix_table`) from the next packet on; raises BadSignatures for too many."""
+        hashes, values = suffix_table(apps, ask)
+        table = slots(hashes, values, self._tables.dtype)
+        if table is None:
+            raise BadSignatures(f"{len(hashes):,} domains are more than the kernel takes.", "Name fewer domains.")
+        which = 0 if int(self._control["suffixes"][0]) >> 32 else 1
+        self._tables[which, : len(table)] = table
+        self._control["suffixes"] = which * SUFFIX_SLOTS << 32 | len(table) - 1
+
+    def close(self) -> None:
+        """Let go of the memory that is shared with the kernel."""
+        del self._tables, self._control
+        self._map.close()
