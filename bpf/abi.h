@@ -253,6 +253,21 @@ struct rtp_state {
 };
 _Static_assert(sizeof(struct rtp_state) == 32, "rtp_state is ABI");
 
+struct quic_state {
+	__u32 version;
+	__u32 hello_us;	  /* the client's first packet */
+	__u32 answer_us;  /* the server's; 0: none yet */
+	__u32 edge_us[2]; /* of the spin bit; 0: none yet */
+	__u16 shorts;	  /* short headers, 65535 at most */
+	__u16 edges;
+	__u8 spin[2]; /* last value */
+	__u8 client;  /* direction of its packets */
+	__u8 again;   /* 1: the client's first packet was sent twice */
+	__u8 done;    /* 1: the handshake was timed */
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct quic_state) == 32, "quic_state is ABI");
+
 /* A flow. Index [2]: direction; a direction's fields are written by its packets only.
  * For rtt_* and handshake_us, [d] is the answer to packets of direction d, so the far side seen from there.
  * Who talks to whom is in the key; what of it does not fit there went to user space when the flow began. */
@@ -275,6 +290,7 @@ struct flow {
 	union {
 		struct tcp_state tcp;
 		struct rtp_state rtp;
+		struct quic_state quic; /* FLOW_QUIC */
 	};
 	__u32 payload_packets[2];
 	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
@@ -305,6 +321,7 @@ enum flow_flags {
 	FLOW_BOUND_1 = 4,
 	FLOW_FIRST_B = 8, /* the first packet came from b */
 	FLOW_GTPU = 16,	  /* seen in a tunnel */
+	FLOW_QUIC = 128,  /* QUIC, seen from its first packet */
 	FLOW_READER = 96, /* two bits: the reader that was told of it; 0: none */
 };
 

@@ -8,6 +8,7 @@
  */
 #include "dns.h"
 #include "psc.h"
+#include "quic.h"
 #include "tls.h"
 #include "transit.h"
 #include "verdict.h"
@@ -62,7 +63,7 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 		return;
 	if (s->inner.proto == PROTO_TCP)
 		tcp_segment(s, c, f, d);
-	else if (s->inner.proto == PROTO_UDP)
+	else if (s->inner.proto == PROTO_UDP && !quic_packet(data, end, s, c, f, d))
 		rtp_packet(data, end, s, f, d);
 }
 

@@ -18,7 +18,7 @@ from nf.flows import FlowBatch
 __all__ = ["FlowDeltas"]
 
 _TCP, _UDP = 6, 17
-_FIRST_B = 8  # FLOW_FIRST_B of abi.h
+_FIRST_B, _QUIC = 8, 128  # FLOW_FIRST_B, FLOW_QUIC of abi.h
 _TICK_US = 64  # SNF_GAP_TICK_US of abi.h
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 _UE_B, _UE_UNKNOWN = 1, 2  # enum snf_ue_end
@@ -108,7 +108,8 @@ def _columns(
     def of_tcp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
 
-    is_rtp = (now[_L4]["rtp"]["valid"] > 0) & (proto == _UDP)[:, None]
+    rtp_or_none = (proto == _UDP) & (now["flags"] & _QUIC == 0) & (old["flags"] & _QUIC == 0)
+    is_rtp = (now[_L4]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
 
     def rtp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_rtp, now[_L4]["rtp"][name] - old[_L4]["rtp"][name], 0)).astype(np.uint32)
