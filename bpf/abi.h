@@ -63,7 +63,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(inner_fragment, "later fragment of an inner packet")                                                         \
 	X(counted, "packets counted for a flow")                                                                       \
 	X(counted_octets, "inner IP bytes of these packets")                                                           \
-	X(copy, "packets already counted on another port")                                                             \
+	X(copy, "packets already counted on another port, or in another tunnel")                                       \
 	X(flow_new, "flows begun")                                                                                     \
 	X(flow_full, "packets without a flow: the table took no entry")                                                \
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
@@ -135,8 +135,9 @@ struct control {
 	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
 	__u32 groups;	     /* 1: some sessions are of a group */
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
+	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u32 pad[8];
+	__u32 pad[7];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 

@@ -7,6 +7,7 @@
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "dns.h"
+#include "legs.h"
 #include "psc.h"
 #include "quic.h"
 #include "tls.h"
@@ -156,7 +157,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 static __always_inline int run(struct xdp_md *ctx, u32 role)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, off = 0, keep = 0, plain = 1, result;
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, off = 0, keep = 0, plain = 1, copy = 0, result;
 	u32 why = SNF_C_not_ip;
 	struct port *p = ports.lookup(&slot);
 	struct control *c = control.lookup(&zero);
@@ -240,7 +241,16 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		fragment_ports(s);
 	coarse_clock(s, c);
 	flow_key(s, c->split_legs);
+	if (c->legs && (s->gtpu || role == SNF_ANY) && passed_before(s, c)) {
+		copy = 1;
+		if (!c->split_legs) {
+			st->n[SNF_C_copy]++;
+			return decide(ctx, p, st, s, keep);
+		}
+	}
 	f = flow_of(s, c, st, p->instance);
+	if (f && copy)
+		count_leg_copy(f, s->dir);
 	if (f) {
 		u32 want = count(data, end, s, c, st, f);
 

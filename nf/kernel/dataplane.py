@@ -101,7 +101,7 @@ class DataPlane:
             for name in (
                 *("flows", "tunnels", "ues", "verdicts", "policies"),
                 *("ports", "paths", "earlies", "details", "session_groups", "suffixes", "answers"),
-                *("delays", "transits"),
+                *("delays", "transits", "leg_copies"),
             )
         }
         self._types = {
@@ -122,6 +122,7 @@ class DataPlane:
             "delay_key": np.dtype(self._bpf["delays"].Key),
             "delay": np.dtype(self._bpf["delays"].Leaf),
             "transit": np.dtype(self._bpf["transits"].Leaf),
+            "leg_copy": np.dtype(self._bpf["leg_copies"].Leaf),
             "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
@@ -479,6 +480,23 @@ class DataPlane:
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
         return self._chunks.read()
+
+    @property
+    def legs(self) -> bool:
+        """Whether user data is looked for in other tunnels that it passed in, so that it is counted once."""
+        return bool(self._control["legs"][0])
+
+    @legs.setter
+    def legs(self, on: bool) -> None:
+        self._control["legs"] = on
+
+    def read_leg_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Return (flow numbers, (n, 2) packets by direction that had passed in another tunnel).
+
+        A replay has a flow for each leg.
+        """
+        keys, values = syscall.read_map(self._fds["leg_copies"], np.dtype(np.uint64), self._types["leg_copy"], 4096)
+        return keys.astype(np.uint64), values["packets"].astype(np.uint32)
 
     def read_delays(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Return (``struct delay_key``, ``struct delay``) of the QoS flows that PDU Session Containers measure."""
