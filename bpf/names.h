@@ -51,33 +51,31 @@ static __always_inline void set_letter(struct scratch *s, u32 at, u8 c)
 static __always_inline void app_of_name(struct scratch *s)
 {
 	u32 length = s->name_length;
+	u64 hash = FNV_OFFSET, i;
 	u16 *app;
-	u64 i;
 
-	KEEP(s->name_hash) = FNV_OFFSET;
-	KEEP(s->name_app) = 0;
+	s->name_app = 0;
 #pragma clang loop unroll(disable)
-	for (i = 0; i <= SNF_NAME; i++) {
+	for (i = 0; i < SNF_NAME; i++) {
 		u32 at = length - 1 - (u32)i;
-		u8 c = '.';
+		u8 c;
 
-		if (i > length)
+		if (i >= length)
 			break;
-		if (i < length) {
-			asm volatile("" : "+r"(at));
-			at &= SNF_NAME - 1;
-			c = s->name[at];
-		}
-		if (c == '.' && i) {
-			u64 hash = KEEP(s->name_hash);
-
+		asm volatile("" : "+r"(at));
+		at &= SNF_NAME - 1;
+		c = s->name[at];
+		if (c == '.') {
 			app = suffixes.lookup(&hash);
 			if (app)
-				KEEP(s->name_app) = *app;
+				s->name_app = *app;
 		}
-		if (i < length)
-			KEEP(s->name_hash) = (KEEP(s->name_hash) ^ c) * FNV_PRIME;
+		hash = (hash ^ c) * FNV_PRIME;
 	}
+	app = suffixes.lookup(&hash);
+	if (app)
+		s->name_app = *app;
+	s->name_hash = hash;
 }
 
 /* Tell user space what the flow in s->fresh is. Returns 0 when the ring is full. */

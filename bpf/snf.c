@@ -400,7 +400,6 @@ int snf_tls(struct xdp_md *ctx)
 	if (!st)
 		return XDP_PASS;
 	if (server_name(data, end, s)) {
-		app_of_name(s);
 		named = s->name_app != NAMING_ASK && tell_name(s, st, SNF_BY_SNI);
 	}
 	if (!named) {

@@ -20,28 +20,42 @@ static __always_inline u32 is_hello(void *data, void *end, struct scratch *s)
 	return h && h[0] == TLS_HANDSHAKE && h[1] == 3 && h[5] == TLS_CLIENT_HELLO;
 }
 
-/* Copy a name of s->name_length bytes at s->off. Returns 0 when not all of it is there and plain. */
+/* Copy the name of s->name_length bytes at s->off, from its end, and look its suffixes up on the way, as
+ * app_of_name() does. Returns 0 when not all of it is there and plain. */
 static __always_inline u32 take_name(void *data, void *end, struct scratch *s)
 {
 	u32 off = s->off, length = s->name_length;
-	u64 i;
+	u64 hash = FNV_OFFSET, i;
+	u16 *app;
 
+	s->name_app = 0;
 	if (!length || length > SNF_NAME)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < SNF_NAME; i++) {
+		u32 at = length - 1 - (u32)i;
 		u8 *h, c;
 
 		if (i >= length)
 			break;
-		h = bytes_at(data, end, off + (u32)i, 1);
+		h = bytes_at(data, end, off + at, 1);
 		if (!h)
 			return 0;
 		c = letter(*h);
-		if (c == NO_LETTER || (c == '.' && i == length - 1))
+		if (c == NO_LETTER || (c == '.' && !i))
 			return 0;
-		set_letter(s, i, c);
+		if (c == '.') {
+			app = suffixes.lookup(&hash);
+			if (app)
+				s->name_app = *app;
+		}
+		hash = (hash ^ c) * FNV_PRIME;
+		set_letter(s, at, c);
 	}
+	app = suffixes.lookup(&hash);
+	if (app)
+		s->name_app = *app;
+	s->name_hash = hash;
 	return 1;
 }
 
