@@ -64,7 +64,7 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(inner_fragment, "later fragment of an inner packet")                                                         \
 	X(counted, "packets counted for a flow")                                                                       \
 	X(counted_octets, "inner IP bytes of these packets")                                                           \
-	X(copy, "packets already counted on another port")                                                             \
+	X(copy, "packets already counted on another port, or in another tunnel")                                       \
 	X(flow_new, "flows begun")                                                                                     \
 	X(flow_full, "packets without a flow: the table took no entry")                                                \
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
@@ -131,14 +131,15 @@ struct control {
 	__u64 tick_us_q20;   /* length of a tick in 2^-20 us */
 	__u64 tick_ns;	     /* the kernel's time of `tick` */
 	__u64 answers;	     /* changes when the verdict table got entries */
+	__u64 suffixes;	     /* table in use: index of its first slot in the high half, slots - 1 in the low half */
 	__u32 abi;	     /* of the process that made the maps: another one takes them over when it has the same */
 	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
 	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
 	__u32 groups;	     /* 1: some sessions are of a group */
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
+	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u64 suffixes;	     /* table in use: index of its first slot in the high half, slots - 1 in the low half */
-	__u32 pad[6];
+	__u32 pad[5];
 };
 _Static_assert(sizeof(struct control) == 128, "control is ABI");
 
@@ -255,6 +256,21 @@ struct rtp_state {
 };
 _Static_assert(sizeof(struct rtp_state) == 32, "rtp_state is ABI");
 
+struct quic_state {
+	__u32 version;
+	__u32 hello_us;	  /* the client's first packet */
+	__u32 answer_us;  /* the server's; 0: none yet */
+	__u32 edge_us[2]; /* of the spin bit; 0: none yet */
+	__u16 shorts;	  /* short headers, 65535 at most */
+	__u16 edges;
+	__u8 spin[2]; /* last value */
+	__u8 client;  /* direction of its packets */
+	__u8 again;   /* 1: the client's first packet was sent twice */
+	__u8 done;    /* 1: the handshake was timed */
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct quic_state) == 32, "quic_state is ABI");
+
 /* A flow. Index [2]: direction; a direction's fields are written by its packets only.
  * For rtt_* and handshake_us, [d] is the answer to packets of direction d, so the far side seen from there.
  * Who talks to whom is in the key; what of it does not fit there went to user space when the flow began. */
@@ -277,6 +293,7 @@ struct flow {
 	union {
 		struct tcp_state tcp;
 		struct rtp_state rtp;
+		struct quic_state quic; /* FLOW_QUIC */
 	};
 	__u32 payload_packets[2];
 	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
@@ -307,6 +324,7 @@ enum flow_flags {
 	FLOW_BOUND_1 = 4,
 	FLOW_FIRST_B = 8, /* the first packet came from b */
 	FLOW_GTPU = 16,	  /* seen in a tunnel */
+	FLOW_QUIC = 128,  /* QUIC, seen from its first packet */
 	FLOW_READER = 96, /* two bits: the reader that was told of it; 0: none */
 };
 

@@ -103,6 +103,22 @@ struct transit_sight {
 };
 BPF_TABLE("lru_hash", u64, struct transit_sight, sights, 16384);
 
+/* User data that passed in a tunnel, or in a capture outside of one, by the same hash, and in which. Full: the oldest
+ * leaves, and what comes of it in another tunnel is counted again. */
+struct leg_sight {
+	u64 at_ns;
+	u32 leg; /* hash of the tunnel's ends */
+	u32 pad;
+};
+BPF_TABLE("lru_hash", u64, struct leg_sight, leg_sights, 32768);
+
+/* Packets of a leg that had passed on another one, by flow number; where legs are flows of their own. Full: the
+ * quietest leg is one of its own again. */
+struct leg_copy {
+	u32 packets[2];
+};
+BPF_TABLE("lru_hash", u64, struct leg_copy, leg_copies, 4096);
+
 /* Their delays by session. Full: the session that was not measured for the longest begins anew. */
 BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);
 

@@ -7,7 +7,9 @@
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "dns.h"
+#include "legs.h"
 #include "psc.h"
+#include "quic.h"
 #include "tls.h"
 #include "transit.h"
 #include "verdict.h"
@@ -62,7 +64,7 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 		return;
 	if (s->inner.proto == PROTO_TCP)
 		tcp_segment(s, c, f, d);
-	else if (s->inner.proto == PROTO_UDP)
+	else if (s->inner.proto == PROTO_UDP && !quic_packet(data, end, s, c, f, d))
 		rtp_packet(data, end, s, f, d);
 }
 
@@ -155,7 +157,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 static __always_inline int run(struct xdp_md *ctx, u32 role)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, off = 0, keep = 0, plain = 1, result;
+	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, off = 0, keep = 0, plain = 1, copy = 0, result;
 	u32 why = SNF_C_not_ip;
 	struct port *p = ports.lookup(&slot);
 	struct control *c = control.lookup(&zero);
@@ -239,7 +241,16 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		fragment_ports(s);
 	coarse_clock(s, c);
 	flow_key(s, c->split_legs);
+	if (c->legs && (s->gtpu || role == SNF_ANY) && passed_before(s, c)) {
+		copy = 1;
+		if (!c->split_legs) {
+			st->n[SNF_C_copy]++;
+			return decide(ctx, p, st, s, keep);
+		}
+	}
 	f = flow_of(s, c, st, p->instance);
+	if (f && copy)
+		count_leg_copy(f, s->dir);
 	if (f) {
 		u32 want = count(data, end, s, c, st, f);
 
@@ -286,10 +297,12 @@ int snf_n6(struct xdp_md *ctx)
 	return run(ctx, SNF_N6);
 }
 
+#ifdef REPLAY /* an interface has a role; a capture may hold anything */
 int snf_any(struct xdp_md *ctx)
 {
 	return run(ctx, SNF_ANY);
 }
+#endif
 
 /* Run once by user space, which then knows what time each tick has. */
 int snf_tick(struct xdp_md *ctx)

@@ -13,7 +13,7 @@
 
 static __always_inline u32 packet_hash(struct scratch *s, u32 h)
 {
-	const u32 *k = (const u32 *)&s->key;
+	const u32 *k = (const u32 *)&s->key; /* without the leg */
 
 	h = mix(mix(mix(mix(h, k[0]), k[1]), k[2]), (u32)s->key.proto << 8 | (s->dir & 1));
 	h = mix(h, s->inner.ipv6 ? 0 : s->inner.id);

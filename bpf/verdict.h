@@ -8,7 +8,15 @@
 
 #ifdef XDP_FRAGS /* the kernel takes frames of several buffers; all headers are in the first */
 static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; bcc 0.24 has no name for it */
-#define FRAME_LENGTH(ctx) ((u32)xdp_get_buff_len(ctx))
+#define ONE_BUFFER 1536				      /* a frame of several buffers fills the first one beyond this */
+
+static __always_inline u32 frame_length(struct xdp_md *ctx)
+{
+	u32 length = ctx->data_end - ctx->data;
+
+	return length < ONE_BUFFER ? length : xdp_get_buff_len(ctx);
+}
+#define FRAME_LENGTH(ctx) frame_length(ctx)
 #else
 #define FRAME_LENGTH(ctx) ((u32)((ctx)->data_end - (ctx)->data))
 #endif

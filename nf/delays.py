@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.kernel.dataplane import DataPlane
-from nf.subscribers.stage import DELAYS
+from nf.records import SPARSE_COLUMNS as DELAY_COLUMNS
 
-__all__ = ["DELAY_COLUMNS", "DelayInterval", "Delays"]
-
-DELAY_COLUMNS = DELAYS
+__all__ = ["DelayInterval", "Delays"]
 
 Means = Mapping[str, NDArray[np.float32]]
 _Sums = dict[str, tuple[NDArray[np.uint64], NDArray[np.uint64], float]]  # column to (sum, samples, unit in ms)

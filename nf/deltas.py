@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from nf.flows import FlowBatch
 
-__all__ = ["FlowDeltas"]
+__all__ = ["FlowDeltas", "from_b"]
 
 _TCP, _UDP = 6, 17
-_FIRST_B = 8  # FLOW_FIRST_B of abi.h
+_FIRST_B, _QUIC = 8, 128  # FLOW_FIRST_B, FLOW_QUIC of abi.h
 _TICK_US = 64  # SNF_GAP_TICK_US of abi.h
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 _UE_B, _UE_UNKNOWN = 1, 2  # enum snf_ue_end
@@ -86,6 +86,14 @@ class FlowDeltas:
         return order[active], at[active], known[active], packets[active]
 
 
+def from_b(flows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say of each flow whether its uplink comes from end b.
+
+    Without a word of the tunnel about its direction, who spoke first is taken for the UE.
+    """
+    return np.where(flows["ue_end"] == _UE_UNKNOWN, flows["flags"] & _FIRST_B > 0, flows["ue_end"] == _UE_B)
+
+
 def _columns(
     now: NDArray[np.void],
     old: NDArray[np.void],
@@ -94,8 +102,7 @@ def _columns(
     proto: NDArray[np.uint8],
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of FlowBatch that two states of the same flows give."""
-    # Without a word of the tunnel about its direction, who spoke first is taken for the UE.
-    reverse = np.where(now["ue_end"] == _UE_UNKNOWN, now["flags"] & _FIRST_B > 0, now["ue_end"] == _UE_B)[:, None]
+    reverse = from_b(now)[:, None]
 
     def ordered(values: NDArray[Any]) -> NDArray[Any]:
         return np.where(reverse, values[:, ::-1], values)
@@ -108,7 +115,8 @@ def _columns(
     def of_tcp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
 
-    is_rtp = (now[_L4]["rtp"]["valid"] > 0) & (proto == _UDP)[:, None]
+    rtp_or_none = (proto == _UDP) & (now["flags"] & _QUIC == 0) & (old["flags"] & _QUIC == 0)
+    is_rtp = (now[_L4]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
 
     def rtp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_rtp, now[_L4]["rtp"][name] - old[_L4]["rtp"][name], 0)).astype(np.uint32)

@@ -79,6 +79,7 @@ class FlowBook:
 
     def __init__(self) -> None:
         self.rows = np.zeros(0, _ROW)
+        self.returned = 0  # times that a flow came back to a tunnel it had left
         self._names, self._outers = _Interned(""), _Interned(b"")
         self._early: dict[int, tuple[int, int, str]] = {}  # names of flows that the kernel did not tell yet
         self._more: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (number, dir): earlier (teid, qfi, outer)
@@ -144,7 +145,12 @@ class FlowBook:
         was = int(r["teid"][direction]), int(r["qfi"][direction]), int(r["outer"][direction])
         if was == (int(event["teid"]), int(event["qfi"]), outer):
             return
-        self._more.setdefault((int(r["number"]), direction), []).append(was)
+        now = int(event["teid"]), int(event["qfi"]), outer
+        before = self._more.setdefault((int(r["number"]), direction), [])
+        if now in before:  # a handover does not come back: the flow passes in several tunnels
+            self.returned += 1
+            before.remove(now)
+        before.append(was)
         self.rows["teid"][row, direction] = event["teid"]
         self.rows["qfi"][row, direction] = event["qfi"]
         self.rows["outer"][row, direction] = outer

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nf.apps.signatures import Signatures
 from nf.delays import DelayInterval, Delays
-from nf.deltas import FlowDeltas
+from nf.deltas import FlowDeltas, from_b
 from nf.detail import flow_columns
 from nf.flowbook import FlowBook, age_us
 from nf.flows import FlowBatch
@@ -41,6 +41,8 @@ IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, R
 # Classes scored by jitter: their packets are timed exactly. What has no name yet (number 0) is timed as if it were one.
 _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
+_RETURNS = 10  # of flows to tunnels that they had left: handovers do not do that
+_NONE: NDArray[np.uint64] = np.zeros(0, np.uint64)
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
 
@@ -132,6 +134,8 @@ class Pipeline:
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
         """Take what the rings hold, and name flows; *on_events* sees the flow events."""
         self.naming.drain(on_events)
+        if self.book.returned > _RETURNS and not self.plane.legs:
+            self.plane.legs = True
 
     # -- one interval ------------------------------------------------------
 
@@ -147,6 +151,7 @@ class Pipeline:
             self._last_s = min(begun, now_s)
         batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
         self.book.seen(flows, rows, clock_ns)
+        batch = self._once(batch, flows, rows)
         self._last_s = now_s
         out: list[RecordBatch] = []
         if len(batch):
@@ -171,6 +176,19 @@ class Pipeline:
     def begin(self, at_s: float) -> None:
         """Let the next interval begin here: a replay passes over times without packets."""
         self._last_s = at_s
+
+    def _once(self, batch: FlowBatch, flows: NDArray[np.void], rows: NDArray[np.intp]) -> FlowBatch:
+        """Leave out of an interval, by direction, the legs of a replay whose packets had passed in another tunnel."""
+        number, copies = self.plane.read_leg_copies() if self.plane.legs else (_NONE, _NONE)
+        if not len(number):
+            return batch
+        order = np.argsort(number)
+        number, copies = number[order], copies[order]
+        at = np.minimum(np.searchsorted(number, batch.flow_id), len(number) - 1)
+        found = np.where((number[at] == batch.flow_id)[:, None], copies[at], 0)
+        first = 2 * found < flows["packets"][rows]  # by direction, as the kernel has them
+        first = np.where(from_b(flows[rows])[:, None], first[:, ::-1], first)
+        return replace(batch, packets=batch.packets * first, octets=batch.octets * first)
 
     def _follow(
         self,

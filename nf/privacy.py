@@ -8,6 +8,7 @@ import secrets
 
 __all__ = ["Pseudonymiser"]
 
+_MOST_NAMES = 262_144  # kept, because each interval asks for those of all active subscribers
 _BYTES = 16  # of the digest: 128 bits, so that no two of 10^15 subscribers collide
 
 
@@ -20,11 +21,18 @@ class Pseudonymiser:
 
     def __init__(self, key: bytes, epoch: int) -> None:
         self._key = key or secrets.token_bytes(32)
+        self._names: dict[str, str] = {}
         self.epoch = epoch
 
     def name(self, imsi: str) -> str:
         """Return 32 hexadecimal digits."""
-        return hmac.new(self._key, imsi.encode("ascii"), hashlib.sha256).digest()[:_BYTES].hex()
+        name = self._names.get(imsi)
+        if name is None:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            name = hmac.new(self._key, imsi.encode("ascii"), hashlib.sha256).digest()[:_BYTES].hex()
+            self._names[imsi] = name
+        return name
 
     def __repr__(self) -> str:
         return f"Pseudonymiser(epoch={self.epoch})"

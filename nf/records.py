@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["APP_CLASSES", "FLOW_COLUMNS", "RECORD_COLUMNS", "SCHEMA", "Column", "Columns", "RecordBatch"]
+__all__ = [
+    "APP_CLASSES",
+    "FLOW_COLUMNS",
+    "RECORD_COLUMNS",
+    "SCHEMA",
+    "SPARSE_COLUMNS",
+    "Column",
+    "Columns",
+    "RecordBatch",
+]
 
 SCHEMA = "snf.qoe.v1"
 
@@ -108,6 +117,9 @@ FLOW_COLUMNS: Mapping[str, Column] = {
     "chunk_bytes": Column("u8", "byte", "of these answers"),
 }
 """The detail of a followed subscriber: one row per flow with traffic, schema "snf.flow.v1"."""
+
+SPARSE_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
+"""Columns that few sites can measure: a message in which they are missing in every row leaves them out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _KINDS = frozenset(kind.value for kind in Kind)
 _KEYS = frozenset(("class", "domains", "prefixes", "ports", "behaviour"))
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
 _PORTS = re.compile(r"(tcp|udp)/(\d{1,5})(?:-(\d{1,5}))?")
+_MOST_ADDRESSES = 65_536
 _MAX_RANGE = 64  # ports; a wider range says nothing
 # Search lists of home and office networks, which resolvers append to a name that is not found.
 LOCAL = (".lan", ".home", ".local", ".localdomain", ".internal", ".home.arpa", ".fritz.box", ".corp")
@@ -121,6 +122,7 @@ class Signatures:
         self._suffixes: dict[str, int] = {}
         self._ports: dict[tuple[int, int], int] = {}
         self._behaviour: dict[str, int] = {}
+        self._addresses: dict[str, int] = {}  # answers of `match_address`: servers are asked for again and again
         networks: dict[tuple[int, int], dict[int, int]] = {}  # (version, host bits) to network bits to application
         for name, entry in table.items():
             app = _numbers[name]
@@ -196,6 +198,14 @@ class Signatures:
 
     def match_address(self, address: str) -> int:
         """Return the application that owns an address by its longest prefix; 0 when none does."""
+        app = self._addresses.get(address)
+        if app is None:
+            if len(self._addresses) >= _MOST_ADDRESSES:
+                self._addresses.clear()
+            app = self._addresses[address] = self._by_prefix(address)
+        return app
+
+    def _by_prefix(self, address: str) -> int:
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

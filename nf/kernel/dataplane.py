@@ -9,8 +9,6 @@ on frames that it is given, at the times it is given.
 
 from __future__ import annotations
 
-import functools
-import ipaddress
 import mmap
 import os
 import secrets
@@ -22,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.kernel import source, syscall
+from nf.kernel.addresses import address_bytes, address_text, ue_bytes
+from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import Program, Programs
 from nf.kernel.ring import Ring
@@ -41,24 +41,6 @@ _READER = 32  # of FLOW_READER in abi.h: the first of its three values
 _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
 
 
-def address_bytes(text: str) -> bytes:
-    """Return the 16 bytes of abi.h: IPv4 as ::ffff:a.b.c.d; of an IPv6 prefix its first address."""
-    ip = ipaddress.ip_address(text.partition("/")[0])
-    return (b"\0" * 10 + b"\xff\xff" + ip.packed) if ip.version == 4 else ip.packed
-
-
-@functools.lru_cache(maxsize=65_536)
-def address_text(raw: bytes) -> str:
-    """Return the canonical text of the 16 bytes of abi.h."""
-    ip = ipaddress.IPv6Address(raw)
-    return str(ip.ipv4_mapped or ip)
-
-
-def _ue_bytes(text: str) -> bytes:
-    raw = address_bytes(text)
-    return raw if ":" not in text else raw[:8] + bytes(8)  # the programs look IPv6 up by its /64
-
-
 @dataclass(frozen=True, slots=True)
 class TunnelRow:
     """The receiving end of a tunnel, its session, and whose it is. ``side``: 0 uplink, 1 downlink."""
@@ -69,21 +51,6 @@ class TunnelRow:
     session: int
     ue_ipv4: str = ""
     ue_ipv6: str = ""  # an address; a prefix is not checked
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A GTP-U path (TS 29.281, 4.2.1): what echoes and error indications say of it. RTTs are 0 without a sample."""
-
-    requester: str
-    responder: str
-    requests: int
-    responses: int
-    error_indications: int
-    rtt_samples: int
-    rtt_min_us: int
-    rtt_mean_us: int
-    rtt_last_us: int
 
 
 class DataPlane:
@@ -101,7 +68,7 @@ class DataPlane:
             for name in (
                 *("flows", "tunnels", "ues", "verdicts", "policies"),
                 *("ports", "paths", "earlies", "details", "session_groups", "answers"),
-                *("delays", "transits"),
+                *("delays", "transits", "leg_copies"),
             )
         }
         self._types = {
@@ -122,6 +89,7 @@ class DataPlane:
             "delay_key": np.dtype(self._bpf["delays"].Key),
             "delay": np.dtype(self._bpf["delays"].Leaf),
             "transit": np.dtype(self._bpf["transits"].Leaf),
+            "leg_copy": np.dtype(self._bpf["leg_copies"].Leaf),
             "early": np.dtype(self._bpf["earlies"].Leaf),
         }
         control = np.dtype(self._bpf["control"].Leaf)
@@ -356,7 +324,7 @@ class DataPlane:
         data = list(rows)
         keys = np.zeros(len(data), self._types["ue_key"])
         for i, (instance, address) in enumerate(data):
-            keys["address"][i] = np.frombuffer(_ue_bytes(address), np.uint8)
+            keys["address"][i] = np.frombuffer(ue_bytes(address), np.uint8)
             keys["instance"][i] = self.instance_number(instance)
         return keys
 
@@ -477,6 +445,23 @@ class DataPlane:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
         return self._chunks.read()
 
+    @property
+    def legs(self) -> bool:
+        """Whether user data is looked for in other tunnels that it passed in, so that it is counted once."""
+        return bool(self._control["legs"][0])
+
+    @legs.setter
+    def legs(self, on: bool) -> None:
+        self._control["legs"] = on
+
+    def read_leg_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Return (flow numbers, (n, 2) packets by direction that had passed in another tunnel).
+
+        A replay has a flow for each leg.
+        """
+        keys, values = syscall.read_map(self._fds["leg_copies"], np.dtype(np.uint64), self._types["leg_copy"], 4096)
+        return keys.astype(np.uint64), values["packets"].astype(np.uint32)
+
     def read_delays(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Return (``struct delay_key``, ``struct delay``) of the QoS flows that PDU Session Containers measure."""
         return syscall.read_map(self._fds["delays"], self._types["delay_key"], self._types["delay"], 8192)
@@ -494,21 +479,7 @@ class DataPlane:
     def read_paths(self) -> list[Path]:
         """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
         keys, values = syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)
-        found = [
-            Path(
-                address_text(k["from"].tobytes()),
-                address_text(k["to"].tobytes()),
-                requests=int(v["requests"]),
-                responses=int(v["responses"]),
-                error_indications=int(v["error_indications"]),
-                rtt_samples=int(v["rtt_n"]),
-                rtt_min_us=int(v["rtt_min_us"]),
-                rtt_mean_us=int(v["rtt_sum_us"] // max(int(v["rtt_n"]), 1)),
-                rtt_last_us=int(v["rtt_last_us"]),
-            )
-            for k, v in zip(keys, values, strict=True)
-        ]
-        return sorted(found, key=lambda path: (path.requester, path.responder))
+        return paths(keys, values)
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
         """Return the counters of an attached interface by its configured name, or of all together."""

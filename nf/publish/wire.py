@@ -17,7 +17,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from nf.publish.columns import WireError, pack_columns, unpack_columns
-from nf.records import Columns
+from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
 
 __all__ = [
     "ENCODING",
@@ -80,6 +80,7 @@ def topic(family: str, nf_id: str, *rest: str) -> bytes:
 def encode(topic_: bytes, header: Header, columns: Columns) -> list[bytes]:
     """Return the three frames; raises WireError when the columns are no columns."""
     rows, packed = pack_columns(columns)
+    packed = {name: column for name, column in packed.items() if name not in SPARSE_COLUMNS or column != ["nan"]}
     head = {
         "schema": header.schema,
         "nf": header.nf,
@@ -128,13 +129,24 @@ def _body(raw: bytes) -> dict[str, Any]:
     return body
 
 
+def _with_sparse(header: Header, columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns with those that were left out because they are missing in every row."""
+    known = {QOE_SCHEMA: RECORD_COLUMNS, FLOW_SCHEMA: FLOW_COLUMNS}.get(header.schema, {})
+    left_out = {name: np.full(header.rows, np.nan) for name in SPARSE_COLUMNS if name in known and name not in columns}
+    if not left_out or not columns:
+        return columns
+    all_of_them = columns | left_out
+    return {name: all_of_them[name] for name in known if name in all_of_them} | columns
+
+
 def decode(frames: Sequence[bytes]) -> Message:
     """Return the message; raises WireError for anything that is not one."""
     if len(frames) != 3:
         raise WireError(f"a message has three frames, this has {len(frames)}")
     try:
         header = _header(frames[1])
-        return Message(frames[0].decode(), header, unpack_columns(_body(frames[2]), header.rows))
+        columns = unpack_columns(_body(frames[2]), header.rows)
+        return Message(frames[0].decode(), header, _with_sparse(header, columns))
     except WireError:
         raise
     except (

@@ -72,6 +72,7 @@ class Replay:
     ) -> None:
         self._own_plane = plane is None
         self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
+        self.plane.legs = True
         self.plane.economy = False  # user space sees all that names a flow
         sessions = (limits or Limits()).sessions
         self.store = BindingStore(sessions, history=sessions)

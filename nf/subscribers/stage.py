@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
-from nf.records import APP_CLASSES, RECORD_COLUMNS, RecordBatch
+from nf.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from nf.settings import Action
 from nf.subscribers.group import NO_BASIS, Rows, group
 from nf.subscribers.memory import FadingSums, RecentMinima
@@ -114,7 +114,7 @@ class Subscribers:
         columns["identity_source"] = np.array(names.identity_source, object)[subject[first]]
         columns["dnn"] = np.array(names.dnn, object)[subject[first]]
         columns["app"] = np.array(app_names, object)[of_app]
-        for name in DELAYS:
+        for name in SPARSE_COLUMNS:
             columns[name] = delays[name][subject[first]] if delays else np.full(len(first), np.nan, np.float32)
         self._forget()
         return [
@@ -225,9 +225,8 @@ def aggregate(
     )
 
 
-DELAYS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
 _QUALITIES = (
-    *DELAYS,
+    *SPARSE_COLUMNS,
     *("rtt_access_ms", "rtt_core_ms", "rtt_min_access_ms", "rtt_min_core_ms"),
     *("loss_ul", "loss_dl", "jitter_dl_ms", "gap_max_dl_ms"),
 )

@@ -139,7 +139,8 @@ class Rig:
     def forget(self) -> None:
         """Empty the flow table, the fragments and the rings."""
         self.plane._bpf["fragments"].clear()
-        self.plane._bpf["earlies"].clear()
+        for name in ("earlies", "leg_sights", "leg_copies"):
+            self.plane._bpf[name].clear()
         self.plane.drop_flows(self._table()[0])
         self.plane.read_events()
         self._events.clear()

@@ -197,9 +197,11 @@ class TestBothSides:
         assert access_us == round((self.DOWN_MS + 30) * 1000)
 
     def test_the_way_through_the_upf_is_timed(self, known: Rig) -> None:
+        before = known.plane.read_counters()["transit_measured"]
         self.session(known)
 
         ((session,), (transit,)) = known.plane.read_transits()
+        assert known.plane.read_counters()["transit_measured"] - before == transit["n"].sum()
         assert int(session) == SESSION
         assert min(transit["n"].tolist()) >= 1  # the SYN and the SYN-ACK always, of others one in sixteen
         assert transit["min_us"].tolist() == [700, 400]

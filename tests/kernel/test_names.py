@@ -369,8 +369,9 @@ class TestAnswers:
 
     def test_nothing_of_it_goes_to_user_space(self, named: Rig) -> None:
         named.run(to_ue(PLAIN), "n6")
-        named.run(quic(), "n6")
+        outcome = named.run(quic(), "n6")
 
+        assert "answer_used" in outcome.why
         assert len(named.plane.read_payloads()) == 0
 
     def test_over_tcp_the_client_hello_still_has_the_last_word(self, named: Rig) -> None:

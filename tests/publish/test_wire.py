@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nf.publish import wire
 from nf.publish.columns import MAX_CELLS
-from nf.records import RECORD_COLUMNS
+from nf.records import RECORD_COLUMNS, SPARSE_COLUMNS
 from tests.publish.samples import flows, records
 
 HEADER = wire.Header("snf.qoe.v1", "nf1", "0badcafe", 7, 1_785_000_000.0, 1_785_000_010.0)
@@ -75,12 +75,29 @@ class TestFormat:
 
         head, out = by_the_document(wire.encode(TOPIC, HEADER, columns))
 
-        assert set(out) == set(RECORD_COLUMNS)
+        assert set(out) == set(RECORD_COLUMNS) - set(SPARSE_COLUMNS)
         for name, column in columns.items():
+            if name not in out:
+                continue
             given = column if isinstance(column, list) else column.tolist()
             wrong = [(i, o, g) for i, (o, g) in enumerate(zip(out[name], given, strict=True)) if not same(o, g)]
             assert not wrong, name
         assert head["rows"] == rows
+
+    def test_a_delay_that_one_row_has_is_there(self) -> None:
+        columns = records(10, 10)
+        columns["n3_rtt_ms"][3] = 8.25
+
+        _, out = by_the_document(wire.encode(TOPIC, HEADER, columns))
+
+        assert set(out) & set(SPARSE_COLUMNS) == {"n3_rtt_ms"}
+        assert [i for i, value in enumerate(out["n3_rtt_ms"]) if same(value, 8.25)] == [3]
+
+    def test_one_that_was_left_out_reads_as_missing(self) -> None:
+        message = wire.decode(wire.encode(TOPIC, HEADER, records(10, 10)))
+
+        assert list(message.columns) == list(RECORD_COLUMNS)
+        assert np.isnan(message.columns["n3_rtt_ms"]).all()
 
     def test_the_header_has_the_documented_keys(self) -> None:
         _, header, _ = wire.encode(TOPIC, HEADER, records(3, 3))

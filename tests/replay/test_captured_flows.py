@@ -193,3 +193,24 @@ class TestTcp:
         assert len(found) == rows
         assert len(wrong) <= rows * 5 // 100
         assert set(wrong) == set(known)
+
+
+class TestLegs:
+    """A capture that saw each packet in two tunnels and outside: a row for each leg, one count in the records."""
+
+    def test_the_records_count_it_once(self, replay, shared):
+        replayed = replay(shared / "captures" / "pcap" / "open5gs__nonipsec_reg.pcapng")
+        legs = [r for r in replayed.flows if key(r)[1:] == ("192.168.100.6", "43779", "216.58.213.196", "443")]
+        total = sum(
+            int(b.columns["ul_bytes"][i] + b.columns["dl_bytes"][i])
+            for b in replayed.batches
+            for i in range(len(b))
+            if b.columns["app"][i] == legs[0]["app"]
+        )
+        once = {}
+        for r in replayed.flows:
+            if r["app"] == legs[0]["app"]:
+                once[key(r)] = r["ipbytes_fwd"] + r["ipbytes_rev"]
+
+        assert [numbers(r) for r in legs] == [(10, 7, 1373, 853)] * 3
+        assert total == sum(once.values())

@@ -1,0 +1,167 @@
+"""Round trips of QUIC: of the handshake, and of the spin bit, as an observer between the ends sees them (RFC 9312)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.packet import Raw
+
+from nf.apps.namer import Payload
+from tests.apps.capture_payloads import expected_flows, flow_of, payloads
+from tests.kernel.packets import SERVER, UE, ether
+from tests.kernel.rig import Rig
+
+MS = 1_000_000
+V1, V2, DRAFT_29 = 0x00000001, 0x6B3343CF, 0xFF00001D
+QUIC_FLAG = 128  # FLOW_QUIC of abi.h
+
+
+def long_header(back: bool = False, version: int = V1) -> bytes:
+    """Return a datagram that begins with a long header (RFC 8999, 5.1)."""
+    return datagram(b"\xc0" + version.to_bytes(4, "big") + b"\x08" + bytes(8) + b"\x08" + bytes(8) + bytes(1100), back)
+
+
+def short_header(spin: int, back: bool = False) -> bytes:
+    """Return a datagram with a short header (RFC 9000, 17.3.1) and this spin bit."""
+    return datagram(bytes([0x40 | spin << 5]) + bytes(60), back)
+
+
+def datagram(payload: bytes, back: bool) -> bytes:
+    src, dst, sport, dport = (SERVER, UE, 443, 40000) if back else (UE, SERVER, 40000, 443)
+    return ether(IP(src=src, dst=dst) / UDP(sport=sport, dport=dport) / Raw(payload))
+
+
+def play(rig: Rig, *packets: tuple[float, bytes]) -> Any:
+    """Run (milliseconds, frame) packets on N6; return the flow."""
+    start = rig.now_ns
+    for at_ms, frame in packets:
+        rig.run(frame, "n6", start + round(at_ms * MS) + MS - rig.now_ns)
+    return rig.flow()
+
+
+def pair(value: Any) -> tuple[int, int]:
+    return int(value[0]), int(value[1])
+
+
+class TestHandshake:
+    """Client Initial to the first packet of the server, and that to the client's next long header."""
+
+    @pytest.mark.parametrize("version", [V1, V2, DRAFT_29])
+    def test_both_sides_are_timed(self, rig: Rig, version: int) -> None:
+        flow = play(
+            rig, (0, long_header(version=version)), (30, long_header(True, version)), (50, long_header(version=version))
+        )
+
+        assert pair(flow["handshake_us"]) == (30_000, 20_000)
+        assert pair(flow["rtt_n"]) == (1, 1)
+        assert flow["flags"] & QUIC_FLAG
+
+    def test_a_hello_in_two_datagrams_is_one(self, rig: Rig) -> None:
+        flow = play(rig, (0, long_header()), (0.2, long_header()), (30, long_header(True)))
+
+        assert pair(flow["handshake_us"])[0] == 30_000
+
+    def test_the_answer_to_a_second_try_times_nothing(self, rig: Rig) -> None:
+        """It may be the answer to the first (RFC 9002, 5.1)."""
+        flow = play(rig, (0, long_header()), (1000, long_header()), (1030, long_header(True)), (1050, long_header()))
+
+        assert pair(flow["handshake_us"]) == (0, 20_000)
+
+    def test_more_of_the_servers_flight_changes_nothing(self, rig: Rig) -> None:
+        flight = [(30 + n, long_header(True)) for n in range(3)]
+        flow = play(rig, (0, long_header()), *flight, (50, long_header()), (51, long_header()))
+
+        assert pair(flow["handshake_us"]) == (30_000, 20_000)
+        assert pair(flow["rtt_n"]) == (1, 1)
+
+    @pytest.mark.parametrize("version", [0, 0x51303433, 0x0A0A0A0A])
+    def test_other_versions_are_left_alone(self, rig: Rig, version: int) -> None:
+        flow = play(rig, (0, long_header(version=version)), (30, long_header(True, version)))
+
+        assert not flow["flags"] & QUIC_FLAG
+        assert pair(flow["handshake_us"]) == (0, 0)
+
+    def test_rtp_is_none(self, rig: Rig) -> None:
+        flow = play(rig, (0, datagram(b"\x80\x60" + bytes(100), False)))
+
+        assert not flow["flags"] & QUIC_FLAG
+
+
+class TestSpin:
+    """An edge back is the server's side, the next one forth the client's; 25 ms and 15 ms here."""
+
+    CORE_MS, ACCESS_MS = 25.0, 15.0
+
+    def rounds(self, count: int, packets: int = 8) -> list[tuple[float, bytes]]:
+        """Return *count* round trips of a connection that spins, with *packets* each way in each half."""
+        sent: list[tuple[float, bytes]] = []
+        at, value = 100.0, 1
+        for _ in range(count):
+            sent += [(at + 0.1 * n, short_header(value)) for n in range(packets)]
+            sent += [(at + self.CORE_MS + 0.1 * n, short_header(value, True)) for n in range(packets)]
+            at, value = at + self.CORE_MS + self.ACCESS_MS, 1 - value
+        return sorted(sent, key=lambda packet: packet[0])
+
+    def test_both_sides_are_timed_each_round(self, rig: Rig) -> None:
+        flow = play(rig, (0, long_header()), (1, long_header(True)), *self.rounds(12))
+        (core_n, access_n), (core_us, access_us) = pair(flow["rtt_n"]), pair(flow["rtt_sum_us"])
+
+        # the handshake is one sample of 1 ms; the first rounds are not believed yet
+        assert core_n >= 10
+        assert access_n >= 9
+        assert core_us == 1_000 + (core_n - 1) * 25_000
+        assert access_us == access_n * 15_000
+
+    def test_an_endpoint_that_does_not_spin_gives_none(self, rig: Rig) -> None:
+        still = [(100 + n, short_header(0, bool(n % 2))) for n in range(100)]
+        flow = play(rig, (0, long_header()), (1, long_header(True)), *still)
+
+        assert pair(flow["rtt_n"]) == (1, 0)
+
+    def test_random_bits_are_not_believed(self, rig: Rig) -> None:
+        """An endpoint that does not take part sets it at random (RFC 9000, 17.4)."""
+        bits = [int(b) for b in f"{0x9E3779B97F4A7C15F39CC0605CEDC834:0128b}"]
+        noise = [(100 + n, short_header(bit, bool(n % 2))) for n, bit in enumerate(bits)]
+        flow = play(rig, (0, long_header()), (1, long_header(True)), *noise)
+
+        assert pair(flow["rtt_n"]) == (1, 0)
+
+    def test_a_connection_seen_from_the_middle_is_not_followed(self, rig: Rig) -> None:
+        flow = play(rig, *self.rounds(12))
+
+        assert pair(flow["rtt_n"]) == (0, 0)
+
+
+class TestCaptures:
+    """The handshakes of the captures, against the times of their packets as scapy reads them."""
+
+    @staticmethod
+    def connections() -> Iterator[list[Payload]]:
+        """Yield the packets of each connection that begins with an Initial of a version that is timed."""
+        for row in expected_flows():
+            if row["quic"] and row["proto"] == "17" and not row["leg"]:
+                mine = [p for flow, p in payloads(row["file"]) if flow == flow_of(row)]
+                if mine and int.from_bytes(mine[0].data[1:5], "big") in (V1, V2, DRAFT_29) and mine[0].data[0] >= 0xC0:
+                    yield mine
+
+    def test_the_servers_side_is_what_the_packet_times_say(self, rig: Rig) -> None:
+        compared, wrong = 0, []
+        for mine in self.connections():
+            client = mine[0].src, mine[0].sport
+            answer = next((p for p in mine if (p.src, p.sport) != client and p.data[0] >= 0x80), None)
+            tries = [p for p in mine if answer and (p.src, p.sport) == client and p.at_s < answer.at_s]
+            if answer is None or tries[-1].at_s - tries[0].at_s > 0.02:
+                continue  # the server was not captured, or its answer is ambiguous
+            rig.forget()
+            packets = [((p.at_s - mine[0].at_s) * 1e3, datagram(p.data, (p.src, p.sport) != client)) for p in mine]
+            seen_us, due_us = pair(play(rig, *packets)["handshake_us"])[0], (answer.at_s - mine[0].at_s) * 1e6
+            compared += 1
+            if abs(seen_us - due_us) > 2:  # a capture's time as a float resolves a quarter of a microsecond
+                wrong.append((mine[0].src, seen_us, due_us))
+        print(f"QUIC handshakes: {compared - len(wrong)} of {compared}")
+
+        assert wrong == []
+        assert compared == 10

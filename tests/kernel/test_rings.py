@@ -1,0 +1,103 @@
+"""A ring that nobody reads: what does not fit is counted, and after a reading all is well again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.packet import Raw
+
+from nf.kernel import source
+from nf.settings import Role
+from tests.kernel.packets import SERVER, UE, ether, udp
+from tests.kernel.rig import Rig
+from tests.kernel.test_names import named_hello, over_tcp
+
+HEADER = 8  # of a record in a ring (kernel/bpf/ringbuf.c)
+APP = 9
+
+
+def room(rig: Rig, ring_bytes: int, record: str) -> int:
+    """Return how many records a ring takes."""
+    return ring_bytes // (HEADER + rig.plane._types[record].itemsize)
+
+
+def flows_of(frame: bytes, count: int) -> Iterator[bytes]:
+    """Yield *count* frames that differ in the port of their sender, so that each begins a flow."""
+    made = bytearray(frame)
+    at = made.index((40000).to_bytes(2, "big"))
+    for number in range(count):
+        made[at : at + 2] = (1 + number % 60_000).to_bytes(2, "big")
+        yield bytes(made)
+
+
+def moved(rig: Rig, before: dict[str, int]) -> dict[str, int]:
+    return {name: value - before[name] for name, value in rig.plane.read_counters().items()}
+
+
+class TestPayloads:
+    """Payloads of flows without a name."""
+
+    def test_what_does_not_fit_is_counted_and_its_packet_too(self, rig: Rig) -> None:
+        most, before = room(rig, source.PAYLOAD_RING_BYTES, "payload"), rig.plane.read_counters()
+        for frame in flows_of(ether(udp()), most + 50):
+            rig.plane.run(frame, rig.now_ns, Role.N6)
+
+        counters = moved(rig, before)
+        assert counters["payload_ring_full"] >= 50
+        assert counters["handed_off"] + counters["payload_ring_full"] == counters["counted"] == most + 50
+
+    def test_after_a_reading_there_is_room(self, rig: Rig) -> None:
+        most = room(rig, source.PAYLOAD_RING_BYTES, "payload")
+        for frame in flows_of(ether(udp()), most + 50):
+            rig.plane.run(frame, rig.now_ns, Role.N6)
+        rig.plane.read_payloads()
+        before = rig.plane.read_counters()
+        rig.plane.run(ether(udp(sport=61_000)), rig.now_ns, Role.N6)
+
+        assert moved(rig, before)["payload_ring_full"] == 0
+
+
+class TestNames:
+    """Names that the kernel found."""
+
+    def test_a_name_that_does_not_fit_goes_to_user_space_as_payload(self, rig: Rig) -> None:
+        most, before = room(rig, source.NAME_RING_BYTES, "named"), rig.plane.read_counters()
+        for number, frame in enumerate(flows_of(over_tcp(named_hello(b"www.example.org")), most + 50)):
+            rig.plane.run(frame, rig.now_ns, Role.N6)
+            if not number % 1000:
+                rig.plane.read_events()
+
+        counters = moved(rig, before)
+        assert counters["name_ring_full"] >= 50
+        assert counters["handed_off"] == counters["name_ring_full"]
+        assert counters["sni_named"] + counters["name_ring_full"] == most + 50
+
+
+class TestChunks:
+    """Request-answer pairs of media flows."""
+
+    @pytest.fixture
+    def media(self, rig: Rig) -> Iterator[Rig]:
+        rig.plane.read_chunks()
+        rig.plane._bpf["details"].clear()
+        rig.plane.set_policies({}, detailed=[APP])
+        rig.run(ether(udp(10)), "n6")
+        keys, flows = rig.plane.read_flows()
+        rig.plane.put_verdicts(keys, flows["number"], np.array([APP], np.uint16), np.ones(1, np.bool_))
+        yield rig
+        rig.plane.read_chunks()
+
+    def test_what_does_not_fit_is_counted(self, media: Rig) -> None:
+        most, before = room(media, source.CHUNK_RING_BYTES, "chunk"), media.plane.read_counters()
+        request = ether(udp(400))
+        answer = ether(IP(src=SERVER, dst=UE) / UDP(sport=443, dport=40000) / Raw(bytes(3000)))
+        for _ in range(most + 51):
+            for frame in (request, answer, answer, answer):
+                media.plane.run(frame, media.now_ns, Role.N6)
+
+        counters = moved(media, before)
+        assert counters["chunk_ring_full"] >= 50
+        assert counters["chunks"] + counters["chunk_ring_full"] == most + 50
