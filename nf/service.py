@@ -159,8 +159,8 @@ class Service:
                 self.plane.new_generation()
 
     def _put_groups(self, numbers: Iterable[int]) -> None:
-        found = ((number, self.store.by_index(number)) for number in numbers)
-        self.plane.put_groups({n: group_of(b.whole, self.pipeline.groups) for n, b in found if b is not None})
+        found = ((number, self.store.label(number)) for number in numbers)
+        self.plane.put_groups({n: group_of(b.dnn, b.imsi, self.pipeline.groups) for n, b in found if b is not None})
 
     def _change_tables(self, changes: Sequence[TableChange]) -> None:
         """Write changes of bindings; the group of a session first, for the flows that are bound to it from now on."""

@@ -59,7 +59,6 @@ class Binding:
     ended_by: str = ""
     held: dict[Tunnel, float] = field(default_factory=dict)  # all tunnels it ever had, and when it last got them
     ue_s: float = 0.0  # when it last got a UE address
-    held_until_s: dict[TunnelKey, float] = field(default_factory=dict)
     checked: tuple[str, str] = ("", "")  # UE addresses that the kernel compares
 
     @property
