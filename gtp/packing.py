@@ -86,7 +86,7 @@ class Packer:
         shape = self._shapes.get(key)
         if shape is None:
             if len(self._by_number) >= _MOST_SHAPES:
-                alone = _Shape(0, None, key[1])
+                alone = _Shape(0, (), key[1])
                 body = alone.layout.pack(0, *packed) + b"".join(texts)
                 return _ALONE + marshal.dumps((constant, key[1], body))
             shape = self._shapes[key] = _Shape(len(self._by_number), constant, key[1])

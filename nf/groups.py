@@ -14,8 +14,8 @@ MAX_GROUPS = 7  # SNF_GROUPS of abi.h, without the one of all others
 def group_of(dnn: str, imsi: str, groups: Sequence[SubscriberGroup]) -> int:
     """Return the number of the first group that a session fits, counted from 1; 0 when it fits none.
 
-    The session is one of *imsi* in the data network *dnn*. It fits a group that names its data network, if the group names any, and the beginning of its IMSI, if
-    the group names any.
+    The session is one of *imsi* in the data network *dnn*. It fits a group that names its data network, if the
+    group names any, and the beginning of its IMSI, if the group names any.
     """
     for number, group in enumerate(groups, 1):
         if group.dnns and dnn not in group.dnns:

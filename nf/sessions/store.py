@@ -16,12 +16,11 @@ again at its end. Maps lead to numbers, never to bindings.
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Sequence
 
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
+from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Tunnel
 from nf.privacy import Pseudonymiser
 from nf.sessions.binding import (
     CONFIGURED,
@@ -30,7 +29,9 @@ from nf.sessions.binding import (
     Binding,
     TunnelKey,
     UeKey,
+    configured,
     is_configured,
+    is_of_ue,
     keys,
     one_session,
     other_end,
@@ -121,7 +122,7 @@ class BindingStore:
         freed = bool(changes)
         for name, session in will.items():
             if was.get(name) != session:
-                changes += self._up(_static(session), at_s)
+                changes += self._up(configured(session), at_s)
         for number in list(self._wanting) if freed else ():  # what was kept from a signalled session may be free now
             wanting = self._at(number) if number in self._records else None
             if wanting is None:
@@ -490,40 +491,6 @@ class BindingStore:
         return len(self._records)
 
 
-def is_of_ue(session: Session, ends: Sequence[str]) -> bool:
-    """Say whether a flow between two addresses can be the session's: one of them is its UE's, where that is known.
-
-    The kernel asks the same of each packet; this is for flows that are given to their session afterwards.
-    """
-    for text in ends:
-        if ":" not in text:
-            if not session.ue_ipv4 or text == session.ue_ipv4:
-                return True
-            continue
-        prefix, _, length = session.ue_ipv6.partition("/")
-        if not prefix or text.startswith("fe80:"):  # link-local addresses are any UE's
-            return True
-        if ipaddress.IPv6Address(text) in ipaddress.IPv6Network((prefix, int(length or 64)), strict=False):
-            return True
-    return False
-
-
 def _put(tunnel: Tunnel, binding: Binding) -> PutTunnel:
     session = binding.session
     return PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index, session.ue_ipv4, session.ue_ipv6)
-
-
-def _static(s: StaticSession) -> Session:
-    return Session(
-        key=f"{CONFIGURED}-{s.name}",
-        source=CONFIGURED,
-        identity=Identity(imsi=s.imsi),
-        ue_ipv4=s.ue_ipv4,
-        ue_ipv6=s.ue_ipv6,
-        dnn=s.dnn,
-        instance=s.instance or s.dnn,
-        tunnels=(
-            *(Tunnel(a, t, Side.UPLINK) for a, t in s.uplink),
-            *(Tunnel(a, t, Side.DOWNLINK) for a, t in s.downlink),
-        ),
-    )
