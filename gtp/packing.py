@@ -123,6 +123,11 @@ class Packer:
                 values.append(next(packed))
         return shape.constant, values
 
+    def constant(self, record: bytes) -> Any:
+        """Return only what few different values have of a record."""
+        shape = self._by_number[record[0] << 8 | record[1]]
+        return self.unpack(record)[0] if shape is None else shape.constant
+
     # -- whole -----------------------------------------------------------------
 
     def dump(self) -> list[tuple[Constant, tuple[_Kind, ...]]]:
