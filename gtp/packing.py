@@ -75,13 +75,19 @@ class Packer:
         packed: list[Any] = []
         texts: list[bytes] = []
         for value in values:
-            if value == "" or value is None:
+            if not value and value in ("", None):
                 kinds.append("e" if value == "" else "n")
-            elif type(value) is str:
-                _pack_text(value, kinds, packed, texts)
-            else:
+            elif type(value) is not str:
                 kinds.append("d" if type(value) is float else "I" if value < 1 << 32 else "Q")
                 packed.append(value)
+            elif value.isdigit() and value.isascii() and len(value) <= _MOST_DIGITS:
+                kinds.append("D")
+                packed.append(int("1" + value))
+            elif (address := ipv4_number(value)) is not None:
+                kinds.append("4")
+                packed.append(address)
+            else:
+                _pack_text(value, kinds, packed, texts)
         key = constant, tuple(kinds)
         shape = self._shapes.get(key)
         if shape is None:
@@ -142,14 +148,6 @@ class Packer:
 
 
 def _pack_text(value: str, kinds: list[_Kind], packed: list[Any], texts: list[bytes]) -> None:
-    if value.isdecimal() and value.isascii() and len(value) <= _MOST_DIGITS:
-        kinds.append("D")
-        packed.append(int("1" + value))
-        return
-    if "." in value and (address := ipv4_number(value)) is not None:
-        kinds.append("4")
-        packed.append(address)
-        return
     word, _, digits = value.rpartition("-")
     if word and len(word) <= _MOST_WORD and digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS:
         number = int(digits)
