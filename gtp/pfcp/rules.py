@@ -79,24 +79,22 @@ class Rules:
 
     def value(self) -> Session:
         """Return what the rules say now."""
-        tunnels: dict[Tunnel, None] = {}
+        tunnels: dict[tuple[str, int], Tunnel] = {}
         ipv4 = ipv6 = instance = ""
         for pdr in self.pdrs.values():
             said = self.endpoints.get(pdr.endpoint, _NOTHING) if pdr.endpoint is not None else _NOTHING
             source = pdr.source if pdr.source is not None else said.source
             fteid = pdr.fteid or said.fteid
-            for ue in (*pdr.ue, *said.ue):
+            for ue in (*pdr.ue, *said.ue) if said.ue else pdr.ue:
                 ipv4, ipv6 = ipv4 or ue.ipv4, ipv6 or ue.ipv6
             if source == 0 or not instance:  # access
                 instance = pdr.instance or said.instance or instance
             side = _side_of_source(source)
             if fteid is not None and not fteid.choose and side is not None:
-                for address in fteid.addresses:
-                    tunnels[Tunnel(address, fteid.teid, side)] = None
+                _add_tunnels(tunnels, fteid, side, True)
         for far in self.fars.values():
             if far.header is not None and (side := _side_of_destination(far.destination)) is not None:
-                for address in far.header.addresses:
-                    tunnels[Tunnel(address, far.header.teid, side, False)] = None
+                _add_tunnels(tunnels, far.header, side, False)
         return Session(
             f"pfcp-{self.number}",
             "pfcp",
@@ -106,11 +104,17 @@ class Rules:
             self.dnn or instance,
             self.snssai,
             self.dnn or instance,
-            tuple(tunnels),
+            tuple(tunnels.values()),
         )
 
 
 _NOTHING = Pdr()
+
+
+def _add_tunnels(tunnels: dict[tuple[str, int], Tunnel], end: FTeid | OuterHeader, side: Side, local: bool) -> None:
+    for address in (end.ipv4, end.ipv6):
+        if address and (address, end.teid) not in tunnels:
+            tunnels[address, end.teid] = Tunnel(address, end.teid, side, local)
 
 
 def _side_of_source(source: int | None) -> Side | None:
@@ -161,25 +165,29 @@ class RulesPacker:
         """Return the rules as bytes."""
         i = rules.identity
         values: list[Any] = [i.imsi, i.imei, i.msisdn, i.nai, i.msin]
-        sides = []
+        names = []
         for side, address, seid in rules.names:
-            sides.append(side)
-            values += (address, seid)
+            of_peer = address == (rules.smf if side == "cp" else rules.upf)
+            names.append((side, of_peer))
+            values += (seid,) if of_peer else (seid, address)
         pdrs = tuple([_split_pdr(p, values) for p in rules.pdrs.values()])
         fars = tuple([_split_far(f, values) for f in rules.fars.values()])
         endpoints = tuple([_split_pdr(e, values) for e in rules.endpoints.values()])
         values += rules.endpoints
         csids = tuple(sorted(rules.csids))
         network = (rules.smf, rules.upf, rules.dnn, rules.snssai)
-        return self.packer.pack((network, tuple(sides), pdrs, fars, endpoints, csids), values)
+        return self.packer.pack((network, tuple(names), pdrs, fars, endpoints, csids), values)
 
     def unpack(self, number: int, record: bytes) -> Rules:
         """Return the rules that `pack` made *record* of."""
-        (network, sides, pdrs, fars, endpoints, csids), values = self.packer.unpack(record)
+        (network, named, pdrs, fars, endpoints, csids), values = self.packer.unpack(record)
         each = iter(values)
         identity = Identity(*islice(each, 5))
-        names = {(side, next(each), next(each)) for side in sides}
         smf, upf, dnn, snssai = network
+        names = set()
+        for side, of_peer in named:
+            seid = next(each)
+            names.add((side, (smf if side == "cp" else upf) if of_peer else next(each), seid))
         return Rules(
             number,
             smf,
