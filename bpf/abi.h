@@ -462,6 +462,15 @@ struct named {
 };
 _Static_assert(sizeof(struct named) == 88, "named is ABI");
 
+/* Kinds of records to user space; each has rings of its own (maps.h). */
+enum snf_ring {
+	SNF_RING_EVENTS = 0,
+	SNF_RING_PAYLOADS = 1,
+	SNF_RING_CHUNKS = 2,
+	SNF_RING_NAMES = 3,
+	SNF_RING_KINDS = 4
+};
+
 enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* as nf/apps/basis.py */
 
 /* The start of a payload packet of a flow that has no name yet. */

@@ -113,11 +113,13 @@ static __always_inline void count_frame(struct detail *e, u32 now_us, u32 length
 static __always_inline void close_chunk(struct detail *e, struct flow *f, struct port_stats *st, u32 now_us)
 {
 	struct chunk *r;
+	void *ring;
 
 	if (!e->request_us || e->chunk_bytes < CHUNK_LEAST)
 		return;
 	e->chunks++;
-	r = chunks.ringbuf_reserve(sizeof(*r));
+	ring = ring_of(SNF_RING_CHUNKS);
+	r = ring ? bpf_ringbuf_reserve(ring, sizeof(*r), 0) : NULL;
 	if (!r) {
 		st->n[SNF_C_chunk_ring_full]++;
 		return;
@@ -132,7 +134,7 @@ static __always_inline void close_chunk(struct detail *e, struct flow *f, struct
 	r->idle_us = now_us - e->last_us;
 	r->request_length = e->request_length;
 	st->n[SNF_C_chunks]++;
-	chunks.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void count_chunk(struct detail *e, struct flow *f, struct port_stats *st, u32 down, u32 now_us,

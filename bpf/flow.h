@@ -181,7 +181,8 @@ static __always_inline u32 session_of(struct scratch *s, struct port_stats *st, 
 static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct port_stats *st, u8 kind,
 				      struct flow *old)
 {
-	struct flow_event *e = events.ringbuf_reserve(sizeof(*e));
+	void *ring = ring_of(SNF_RING_EVENTS);
+	struct flow_event *e = ring ? bpf_ringbuf_reserve(ring, sizeof(*e), 0) : NULL;
 	u32 from_b = !!(s->dir & 1);
 
 	if (!e) {
@@ -218,7 +219,7 @@ static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct 
 		e->old_packets[1] = old->packets[1];
 		e->old_session = old->session;
 	}
-	events.ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	return 1;
 }
 

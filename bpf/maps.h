@@ -122,11 +122,18 @@ BPF_TABLE("lru_hash", u64, struct leg_copy, leg_copies, 4096);
 /* Their delays by session. Full: the session that was not measured for the longest begins anew. */
 BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);
 
-/* Records to user space, one ring a record size; full: the record is dropped and counted. */
-BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
-BPF_RINGBUF_OUTPUT(payloads, PAYLOAD_PAGES);
-BPF_RINGBUF_OUTPUT(chunks, CHUNK_PAGES);
-BPF_RINGBUF_OUTPUT(names, NAME_PAGES);
+/* Records to user space: of each kind, and so of one size, a ring for each CPU, because reserving room in a ring takes
+ * its lock. Made by nf/kernel; a full one drops the record, which is counted. */
+BPF_RINGBUF_OUTPUT(ring_shape, 1);
+BPF_ARRAY_OF_MAPS(rings, "ring_shape", SNF_RING_KINDS *RINGS);
+
+/* The ring of this CPU for records of a kind. */
+static __always_inline void *ring_of(u32 kind)
+{
+	u32 at = kind * RINGS + (bpf_get_smp_processor_id() & (RINGS - 1));
+
+	return rings.lookup(&at);
+}
 
 /* GTP-U paths between tunnel ends. Written by the packet path, read for operational state. Full: the path
  * that was silent longest leaves. */

@@ -105,7 +105,8 @@ static __always_inline u32 app_of_name(struct scratch *s)
 /* Tell user space what the flow in s->fresh is. Returns 0 when the ring is full. */
 static __always_inline u32 tell_name(struct scratch *s, struct port_stats *st, u8 basis)
 {
-	struct named *r = names.ringbuf_reserve(sizeof(*r));
+	void *ring = ring_of(SNF_RING_NAMES);
+	struct named *r = ring ? bpf_ringbuf_reserve(ring, sizeof(*r), 0) : NULL;
 
 	if (!r) {
 		st->n[SNF_C_name_ring_full]++;
@@ -118,7 +119,7 @@ static __always_inline u32 tell_name(struct scratch *s, struct port_stats *st, u
 	r->length = s->name_length;
 	r->pad = 0;
 	__builtin_memcpy(r->name, s->name, SNF_NAME);
-	names.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 1;
 }
 

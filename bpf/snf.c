@@ -323,6 +323,7 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 {
 	u32 off = s->payload_off, length = s->payload_length;
 	struct payload *r;
+	void *ring;
 	u64 i;
 	u8 *from;
 
@@ -331,7 +332,8 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	from = data + (off & MAX_OFFSET);
 	if ((void *)from > end)
 		return;
-	r = payloads.ringbuf_reserve(sizeof(*r));
+	ring = ring_of(SNF_RING_PAYLOADS);
+	r = ring ? bpf_ringbuf_reserve(ring, sizeof(*r), 0) : NULL;
 	if (!r) {
 		st->n[SNF_C_payload_ring_full]++;
 		return;
@@ -372,7 +374,7 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	}
 	st->n[SNF_C_handed_off]++;
 	st->n[SNF_C_handed_off_octets] += r->length;
-	payloads.ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
 /* The packet's flow, when it is still the one that it was in the first program. */

@@ -13,7 +13,7 @@ import mmap
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from nf.kernel.addresses import address_bytes, address_text, ue_bytes
 from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import Program, Programs
-from nf.kernel.ring import Ring
+from nf.kernel.ring import Rings
 from nf.kernel.suffixes import SuffixTables
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 
@@ -98,10 +98,7 @@ class DataPlane:
         self._clock = self._control["clock_ns"]
         self._next_flow = self._control["next_flow"]
         self.first_session = 1  # numbers below are those of a process that died
-        self._events = Ring(self._bpf["events"].map_fd, source.EVENT_RING_BYTES, self._types["event"])
-        self._payloads = Ring(self._bpf["payloads"].map_fd, source.PAYLOAD_RING_BYTES, self._types["payload"])
-        self._chunks = Ring(self._bpf["chunks"].map_fd, source.CHUNK_RING_BYTES, self._types["chunk"])
-        self._names = Ring(self._bpf["names"].map_fd, source.NAME_RING_BYTES, self._types["named"])
+        self._events, self._payloads, self._chunks, self._names = self._rings()
         suffixes = self._bpf["suffixes"]
         self._suffixes = SuffixTables(suffixes.map_fd, np.dtype(suffixes.Leaf), self._control)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
@@ -121,6 +118,13 @@ class DataPlane:
             self.limit_unknown(limits)
         if replay:
             self.take_test_runs()
+
+    def _rings(self) -> Iterator[Rings]:
+        """Yield the rings of each kind of record, in the order of ``enum snf_ring``."""
+        kinds = self._programs.rings
+        sizes = source.ring_sizes(len(kinds[0]))
+        for fds, size, record in zip(kinds, sizes, ("event", "payload", "chunk", "named"), strict=True):
+            yield Rings(fds, size, self._types[record])
 
     def _begin(self, split_legs: bool) -> None:
         self._control["abi"] = self._programs.abi
@@ -497,10 +501,8 @@ class DataPlane:
             self.detach(name)
         if not leave_behind:
             self.release_left_behind()
-        self._events.close()
-        self._payloads.close()
-        self._chunks.close()
-        self._names.close()
+        for rings in (self._events, self._payloads, self._chunks, self._names):
+            rings.close()
         self._suffixes.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()

@@ -24,18 +24,23 @@ __all__ = [
     "ProgramInfo",
     "Refused",
     "load_program",
+    "make_ring",
     "map_info",
+    "maps_in",
     "open_map",
     "open_program",
     "program_info",
     "programs_in",
+    "put_inner",
     "read_element",
 ]
 
 HAS_FRAGS = 1 << 5  # BPF_F_XDP_HAS_FRAGS, Linux 5.18
 INSTRUCTION = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
 
-_MAP_LOOKUP, _PROG_LOAD, _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _GET_INFO_BY_FD = 1, 5, 13, 14, 15
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD = 0, 1, 2, 5
+_PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _GET_INFO_BY_FD = 13, 14, 15
+_RINGBUF = 27  # BPF_MAP_TYPE_RINGBUF
 _XDP = 6  # BPF_PROG_TYPE_XDP
 _LOG_BYTES = 1 << 20
 
@@ -65,6 +70,19 @@ class _IdAttr(ctypes.Structure):
 
 class _InfoAttr(ctypes.Structure):
     _fields_ = (("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64))
+
+
+class _CreateAttr(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("numa_node", ctypes.c_uint32),
+        ("name", ctypes.c_char * 16),
+    )
 
 
 class _ElementAttr(ctypes.Structure):
@@ -182,3 +200,24 @@ def read_element(fd: int, key: NDArray[Any], value: np.dtype[Any]) -> NDArray[An
     found = np.zeros(1, value)
     bpf(_MAP_LOOKUP, _ElementAttr(fd=fd, key=key.ctypes.data, value=found.ctypes.data))
     return found
+
+
+def make_ring(name: str, size: int) -> int:
+    """Make a ring buffer of *size* bytes, a power of two of pages, and return its descriptor; raises OSError."""
+    fd = bpf(_MAP_CREATE, _CreateAttr(kind=_RINGBUF, max_entries=size, name=name.encode()[:15]))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fd
+
+
+def put_inner(outer: int, slot: int, inner: int) -> None:
+    """Put a map into a slot of an array of maps; raises OSError."""
+    key, value = np.array([slot], np.uint32), np.array([inner], np.uint32)
+    if bpf(_MAP_UPDATE, _ElementAttr(fd=outer, key=key.ctypes.data, value=value.ctypes.data)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def maps_in(fd: int) -> Iterator[int]:
+    """Yield the number of the map in each slot of an array of maps, 0 where there is none."""
+    for slot in range(map_info(fd).entries):
+        yield int(read_element(fd, np.array([slot], np.uint32), np.dtype(np.uint32))[0])

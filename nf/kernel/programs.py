@@ -101,6 +101,7 @@ class Programs:
             self.bpf.cleanup()
             self.bpf = self._compile(small=False)
         _close(list(found.values()))
+        self.rings = self._rings()
 
     # -- maps --------------------------------------------------------------
 
@@ -118,6 +119,19 @@ class Programs:
                 return False
         missing = {_ABI, _SITE_SIZED} - maps.keys()
         return not missing and self._abi_of(maps[_ABI]) == self.abi
+
+    def _rings(self) -> tuple[tuple[int, ...], ...]:
+        """Return descriptors of the rings of each kind of record (``enum snf_ring``), which are made where none are."""
+        outer, count = self.bpf["rings"].map_fd, source.rings(replay=self._replay)
+        sizes = source.ring_sizes(count)
+        fds = []
+        for slot, number in enumerate(objects.maps_in(outer)):
+            fd = objects.open_map(number) if number else -1
+            if fd < 0:
+                fd = objects.make_ring("ring", sizes[slot // count])
+                objects.put_inner(outer, slot, fd)
+            fds.append(fd)
+        return tuple(tuple(fds[kind * count : (kind + 1) * count]) for kind in range(len(sizes)))
 
     def _abi_of(self, control: int) -> int:
         value = np.dtype(self.bpf[_ABI].Leaf)
@@ -197,6 +211,7 @@ class Programs:
     def close(self) -> None:
         """Free programs and maps that nothing else holds."""
         _close([program.fd for program in self._loaded.values()])
+        _close([fd for kind in self.rings for fd in kind])
         self._loaded = {}
         self.bpf.cleanup()
 

@@ -1,4 +1,4 @@
-"""Reading a BPF ring buffer of equal records as columns.
+"""Reading BPF ring buffers of equal records as columns.
 
 Layout: kernel/bpf/ringbuf.c. The consumer's page is mapped for writing; the producer's page and
 the data, which the kernel maps twice in a row so that no record wraps, for reading only.
@@ -7,11 +7,12 @@ the data, which the kernel maps twice in a row so that no record wraps, for read
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ring"]
+__all__ = ["Ring", "Rings"]
 
 _BUSY_OR_DISCARD = 0xC000_0000  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 
@@ -48,3 +49,25 @@ class Ring:
         del self._consumer, self._producer
         self._consumer_map.close()
         self._producer_map.close()
+
+
+class Rings:
+    """The rings of one kind of record, one a CPU."""
+
+    def __init__(self, fds: Sequence[int], size: int, record: np.dtype[np.void]) -> None:
+        self._rings = [Ring(fd, size, record) for fd in fds]
+        self._timed = "at_ns" in (record.names or ())
+
+    def read(self) -> NDArray[np.void]:
+        """Return the records of all CPUs, by their time where they have one."""
+        read = [ring.read() for ring in self._rings]
+        full = [records for records in read if len(records)]
+        if len(full) < 2:
+            return full[0] if full else read[0]
+        records = np.concatenate(full)
+        return records[np.argsort(records["at_ns"], kind="stable")] if self._timed else records
+
+    def close(self) -> None:
+        """Unmap all."""
+        for ring in self._rings:
+            ring.close()

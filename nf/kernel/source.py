@@ -20,17 +20,32 @@ from typing import IO
 from nf.apps.signatures import FILE
 from nf.settings import Limits
 
-__all__ = ["BPF_DIR", "Counter", "abi", "captured_stderr", "counters", "flags", "last_line", "text", "use_shim"]
+__all__ = [
+    "BPF_DIR",
+    "Counter",
+    "abi",
+    "captured_stderr",
+    "counters",
+    "flags",
+    "last_line",
+    "ring_sizes",
+    "rings",
+    "text",
+    "use_shim",
+]
 
 BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
 
 _INCLUDE = re.compile(r'#include "(\w+\.h)"')
 _COUNTER = re.compile(r'X\((\w+),[\s\\]*"([^"]*)"\)')
 
+RING_KINDS = 4  # SNF_RING_KINDS of abi.h
 EVENT_RING_BYTES = 4 << 20  # 21,000 flow events, a tenth of a second of new flows at the rate one core can make
 PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
 CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
+RINGS_MOST = 64  # of a kind; more CPUs than these share them
+_LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
 SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
 FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
 MOST_VERDICTS = 65_536  # flows that wait for an answer or have not taken it yet
@@ -90,15 +105,24 @@ def flags(limits: Limits, *, replay: bool, flows: int = 0) -> list[str]:
         "MAX_GROUPED": limits.sessions,
         "MAX_TUNNELS": limits.sessions * 3,
         "MAX_UES": limits.sessions * 4,
-        "EVENT_PAGES": EVENT_RING_BYTES // pages,
-        "PAYLOAD_PAGES": PAYLOAD_RING_BYTES // pages,
-        "CHUNK_PAGES": CHUNK_RING_BYTES // pages,
-        "NAME_PAGES": NAME_RING_BYTES // pages,
+        "RINGS": rings(replay=replay),
         "SUFFIX_SLOTS": SUFFIX_SLOTS,
         "MAX_ANSWERS": max(4096, limits.flows // FLOWS_AN_ANSWER),
         "PAGE_SIZE": pages,
     }
     return [f"-D{name}={value}" for name, value in sizes.items()] + (["-DREPLAY"] if replay else [])
+
+
+def rings(*, replay: bool) -> int:
+    """Return how many rings there are of each kind: one a CPU, a power of two; a replay runs on one CPU at a time."""
+    cpus = 1 if replay else min(os.cpu_count() or 1, RINGS_MOST)
+    return 1 << (cpus - 1).bit_length()
+
+
+def ring_sizes(count: int) -> tuple[int, ...]:
+    """Return the bytes of a ring of each kind (``enum snf_ring``) where there are *count* of each."""
+    whole = EVENT_RING_BYTES, PAYLOAD_RING_BYTES, CHUNK_RING_BYTES, NAME_RING_BYTES
+    return tuple(size // min(count, _LEAST_SHARE) for size in whole)
 
 
 def use_shim() -> None:

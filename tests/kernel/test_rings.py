@@ -1,7 +1,9 @@
-"""A ring that nobody reads: what does not fit is counted, and after a reading all is well again."""
+"""Rings to user space: what does not fit is counted, and each CPU has its own."""
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
-from nf.kernel import source
-from nf.settings import Role
+from nf.kernel import source, syscall
+from nf.kernel.dataplane import DataPlane
+from nf.settings import Limits, Role
 from tests.kernel.packets import SERVER, UE, ether, udp
 from tests.kernel.rig import Rig
 from tests.kernel.test_names import named_hello, over_tcp
@@ -101,3 +104,39 @@ class TestChunks:
         counters = moved(media, before)
         assert counters["chunk_ring_full"] >= 50
         assert counters["chunks"] + counters["chunk_ring_full"] == most + 50
+
+
+class TestCpus:
+    """A live data plane: each CPU has rings of its own."""
+
+    @pytest.fixture
+    def live(self) -> Iterator[DataPlane]:
+        before = os.sched_getaffinity(0)
+        plane = DataPlane(Limits(flows=1024, sessions=256))
+        try:
+            plane.take_test_runs()
+            yield plane
+        finally:
+            plane.close()
+            os.sched_setaffinity(0, before)
+
+    def test_records_of_all_cpus_come_in_the_order_of_their_time(self, live: DataPlane) -> None:
+        run = syscall.TestRun(live.program(Role.N6), 2048)
+        ports = []
+        for number, frame in enumerate(flows_of(ether(udp()), 40)):
+            os.sched_setaffinity(0, {number % os.cpu_count()})
+            run(frame)
+            ports.append(1 + number)
+
+        events = live.read_events()
+        ends = [{socket.ntohs(int(key["port_a"])), socket.ntohs(int(key["port_b"]))} for key in events["key"]]
+        assert ends == [{port, 443} for port in ports]
+        assert len(live.read_payloads()) == 40
+
+    def test_a_ring_gets_what_its_cpu_saw(self, live: DataPlane) -> None:
+        run = syscall.TestRun(live.program(Role.N6), 2048)
+        os.sched_setaffinity(0, {1})
+        for frame in flows_of(ether(udp()), 7):
+            run(frame)
+
+        assert [len(ring.read()) for ring in live._events._rings[:2]] == [0, 7]
