@@ -84,6 +84,12 @@ class NumberTable:
         self._size -= 1
         return number
 
+    def columns(self) -> Iterator[tuple[array[int], array[int]]]:
+        """Yield (keys, numbers) of a part of the entries; where the number is 0 there is none."""
+        for segment in self._segments:
+            if segment is not None:
+                yield segment.keys, segment.numbers
+
     def items(self) -> Iterator[tuple[int, int]]:
         """Yield (key, number) of all entries, which must not change meanwhile."""
         for segment in self._segments:

@@ -46,6 +46,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         server = NetconfServer(
             datastore,
             lambda: state_of(service),
+            find_sessions=service.find_sessions,
             address=options.address,
             port=options.port,
             host_key_file=options.host_key,
@@ -93,9 +94,10 @@ def state_of(service: Service) -> StateTree:
         "started_s": service.started_s,
         "interfaces": interfaces,
         "naming": service.pipeline.naming.reading.status(),
-        "data_plane": {**total, "refused_entries": plane.refused_entries, **service.store.counters},
+        "data_plane": {**total, "refused_entries": plane.refused_entries},
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
+        "session_counters": dict(service.store.counters),
         "exporter": {
             "octets_sent": published["exported_bytes"],
             "records": published["records"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 
@@ -30,9 +29,13 @@ class Pseudonymiser:
         if name is None:
             if len(self._names) >= _MOST_NAMES:
                 self._names.clear()
-            name = hmac.new(self._key, imsi.encode("ascii"), hashlib.sha256).digest()[:_BYTES].hex()
+            name = hmac.digest(self._key, imsi.encode("ascii"), "sha256")[:_BYTES].hex()
             self._names[imsi] = name
         return name
+
+    def tag(self, imsi: str) -> int:
+        """Return the first 64 bits of the name, by which sessions are found."""
+        return int.from_bytes(hmac.digest(self._key, imsi.encode("ascii"), "sha256")[:8], "big")
 
     def __repr__(self) -> str:
         return f"Pseudonymiser(epoch={self.epoch})"

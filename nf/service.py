@@ -24,7 +24,7 @@ from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.records import Columns
-from nf.sessions import BindingStore, PutTunnel, PutUe, TableChange
+from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
 from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, SubscriberGroup, diff
 from nf.tables import apply_changes
 
@@ -62,6 +62,7 @@ class Service:
         self._pipeline_lock = threading.Lock()  # a sweep, or a change of what it uses
         self._stop = threading.Event()
         self._random = Pseudonymiser(b"", 0)  # names while no key is configured
+        self.pseudonymiser = self._random
         self._build(self.settings)
         self.publisher.start()
 
@@ -69,12 +70,12 @@ class Service:
         """Make data plane, store and pipeline of the sizes that the settings say."""
         self.plane = DataPlane(settings.limits)
         self.plane.economy = True
-        self.store = BindingStore(settings.limits.sessions, self.plane.first_session)
+        self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
         self.pipeline = Pipeline(
             self.plane,
             Signatures.load(settings.applications),
             self.store,
-            self._random,
+            self.pseudonymiser,
             _PublisherSink(self.publisher),
             clock_offset_s=time.time() - time.monotonic(),
         )
@@ -147,9 +148,17 @@ class Service:
             self.pipeline.use(signatures)
 
     def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
-        before = self.pipeline.pseudonymiser
-        self.pipeline.pseudonymiser = Pseudonymiser(new.key, new.epoch) if new.key else self._random
-        return [lambda: setattr(self.pipeline, "pseudonymiser", before)]
+        before = self.pseudonymiser
+        self._name_by(Pseudonymiser(new.key, new.epoch) if new.key else self._random)
+        return [lambda: self._name_by(before)]
+
+    def _name_by(self, pseudonymiser: Pseudonymiser) -> None:
+        self.store.use(pseudonymiser)
+        self.pseudonymiser = self.pipeline.pseudonymiser = pseudonymiser
+
+    def find_sessions(self, query: Query) -> Page:
+        """Return a page of the sessions that match."""
+        return find(self.store, query, self.pseudonymiser)
 
     def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[_Undo]:
         for policy in new[0]:

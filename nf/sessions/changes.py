@@ -86,6 +86,10 @@ class UeEntries:
             changes += [PutUe(instance, a, n) for a, n in held.items()]
         return changes
 
+    def instances(self) -> set[str]:
+        """Return the network instances of IPv6 addresses."""
+        return {instance for instance, _ in self._held}
+
     def only(self, instance: str, address: str) -> int | None:
         """Return the number of the only session in the entry of an address."""
         numbers = set(self._held.get((instance, _entry(address)), {}).values()) if ":" in address else set()

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from gtp.events import Identity, Session, Side, Tunnel
 from gtp.packing import Packer, ipv4_number
 from gtp.table import NumberTable
 from nf.privacy import Pseudonymiser
 from nf.sessions.binding import Binding, TunnelKey, UeKey, together
 
-__all__ = ["CompactMap", "Freezer", "ImsiMap", "KeyPacker", "Label", "UePacker", "label_of", "pack_tunnel"]
+__all__ = ["CompactMap", "Freezer", "KeyPacker", "Label", "SubscriberMap", "UePacker", "label_of", "pack_tunnel"]
 
 _SIDES = (Side.UPLINK, Side.DOWNLINK)
 K = TypeVar("K")
@@ -211,6 +213,9 @@ class _Words:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._numbers))
+
     def number(self, word: str) -> int:
         return self._numbers.setdefault(word, len(self._numbers))
 
@@ -219,12 +224,12 @@ class UePacker:
     """Packs (network instance, IPv4 address)."""
 
     def __init__(self) -> None:
-        self._instances = _Words()
+        self.instances = _Words()
 
     def __call__(self, key: UeKey) -> int | None:
         """Return the number; None for IPv6."""
         address = ipv4_number(key[1])
-        return None if address is None else self._instances.number(key[0]) << 32 | address
+        return None if address is None else self.instances.number(key[0]) << 32 | address
 
 
 class KeyPacker:
@@ -243,43 +248,64 @@ class KeyPacker:
         return self._words.number(word) << 47 | int(digits)
 
 
-def _pack_imsi(imsi: str) -> int | None:
-    # A one in front keeps leading zeros apart.
-    return int("1" + imsi) if imsi.isascii() and imsi.isdecimal() and len(imsi) <= 15 else None
+class SubscriberMap:
+    """The sessions of each subscriber, the oldest first.
 
+    It is kept by the first half of the pseudonym, so that the pseudonym finds them as well as the IMSI. Halves of two
+    subscribers may be equal: who asks has to compare the IMSI.
+    """
 
-class ImsiMap:
-    """The sessions of each subscriber, the oldest first."""
-
-    __slots__ = ("_first", "_more")
-
-    def __init__(self) -> None:
-        self._first: CompactMap[str] = CompactMap(_pack_imsi)
-        self._more: dict[str, tuple[int, ...]] = {}  # beyond the first
+    def __init__(self, pseudonymiser: Pseudonymiser) -> None:
+        self._tag = pseudonymiser.tag
+        self._first = NumberTable()
+        self._more: dict[int, tuple[int, ...]] = {}  # beyond the first
 
     def __len__(self) -> int:
         return len(self._first)
 
     def get(self, imsi: str) -> tuple[int, ...]:
         """Return the numbers of the sessions of a subscriber."""
-        first = self._first.get(imsi)
-        return (first, *self._more.get(imsi, ())) if first else ()
+        return self._of_tag(self._tag(imsi))
+
+    def _of_tag(self, tag: int) -> tuple[int, ...]:
+        first = self._first.get(tag)
+        return (first, *self._more.get(tag, ())) if first else ()
 
     def add(self, imsi: str, number: int) -> None:
         """Let a subscriber have a session."""
-        numbers = self.get(imsi)
+        tag = self._tag(imsi)
+        numbers = self._of_tag(tag)
         if not numbers:
-            self._first[imsi] = number
+            self._first.put(tag, number)
         elif number not in numbers:
-            self._more[imsi] = (*numbers[1:], number)
+            self._more[tag] = (*numbers[1:], number)
 
     def discard(self, imsi: str, number: int) -> None:
         """Let a subscriber have a session no longer."""
-        numbers = tuple(n for n in self.get(imsi) if n != number)
-        self._more.pop(imsi, None)
+        tag = self._tag(imsi)
+        numbers = tuple(n for n in self._of_tag(tag) if n != number)
+        self._more.pop(tag, None)
         if not numbers:
-            self._first.pop(imsi)
+            self._first.pop(tag)
             return
-        self._first[imsi] = numbers[0]
+        self._first.put(tag, numbers[0])
         if len(numbers) > 1:
-            self._more[imsi] = numbers[1:]
+            self._more[tag] = numbers[1:]
+
+    def beginning_with(self, digits: str, most: int) -> list[int]:
+        """Return at most *most* numbers of sessions of which the pseudonym begins with hexadecimal digits."""
+        digits = digits[:16]
+        if not digits or any(c not in "0123456789abcdef" for c in digits):
+            return []
+        low, high = (int(digits.ljust(16, fill), 16) for fill in "0f")
+        if low == high:
+            return list(self._of_tag(low))
+        found: list[int] = []
+        for keys, numbers in self._first.columns():
+            tags = np.frombuffer(keys, np.uint64)
+            hits = np.flatnonzero((tags >= low) & (tags <= high) & (np.frombuffer(numbers, np.uint32) > 0))
+            for tag in tags[hits].tolist():
+                found += self._of_tag(tag)
+            if len(found) >= most:
+                break
+        return found[:most]

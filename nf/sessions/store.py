@@ -42,7 +42,8 @@ from nf.sessions.binding import (
     without,
 )
 from nf.sessions.changes import DropTunnel, PutTunnel, TableChange, UeEntries
-from nf.sessions.compact import CompactMap, Freezer, ImsiMap, KeyPacker, Label, UePacker, pack_tunnel
+from nf.sessions.compact import CompactMap, Freezer, KeyPacker, Label, SubscriberMap, UePacker, pack_tunnel
+from nf.sessions.past import PastHolders
 from nf.settings import StaticSession
 
 __all__ = ["Binding", "BindingStore", "is_of_ue"]
@@ -55,8 +56,10 @@ GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packe
 class BindingStore:
     """All bindings; of those that ended, the last *history*. May be asked while another thread changes it."""
 
-    def __init__(self, capacity: int, first: int = 1, history: int = 10_000) -> None:
-        """Hold at most *capacity* sessions, numbered from *first*."""
+    def __init__(
+        self, capacity: int, first: int = 1, history: int = 10_000, pseudonymiser: Pseudonymiser | None = None
+    ) -> None:
+        """Hold at most *capacity* sessions, numbered from *first*. *pseudonymiser* is the one of `use`."""
         self._lock = threading.RLock()
         self.counters: Counter[str] = Counter()
         self.freed: list[int] = []  # numbers that nobody has any more; whoever reads them empties the list
@@ -71,12 +74,12 @@ class BindingStore:
         self._wanting: set[int] = set()  # those that lost a claim to a configured session
         self._by_key: CompactMap[str] = CompactMap(KeyPacker())  # of each part
         self._tunnels: CompactMap[TunnelKey] = CompactMap(pack_tunnel)
-        self._ues: CompactMap[UeKey] = CompactMap(UePacker())
-        self._past: dict[TunnelKey, deque[tuple[int, float, float]]] = {}  # number, and from when to when
-        self._past_order: deque[tuple[float, TunnelKey]] = deque()
+        self._ue_packer = UePacker()
+        self._ues: CompactMap[UeKey] = CompactMap(self._ue_packer)
+        self._past = PastHolders(2 * capacity)  # what is asked about the past is recent
         self._entries = UeEntries()
         self._lost: OrderedDict[str, Session] = OrderedDict()  # superseded ones by key, with what they claimed
-        self._by_imsi = ImsiMap()
+        self._by_imsi = SubscriberMap(pseudonymiser or Pseudonymiser(b"", 0))
         self._gone: deque[tuple[float, TunnelKey, int]] = deque()
         self._ended: deque[tuple[float, int]] = deque()
         self._history: deque[tuple[int, bytes]] = deque(maxlen=max(1, history))
@@ -150,8 +153,7 @@ class BindingStore:
                 self.freed.append(name)
             self._over.pop(number, None)
             self._warm.pop(number, None)
-        while self._past_order and at_s - self._past_order[0][0] >= REUSE_S:
-            self._forget_oldest()
+        self._past.forget_before(at_s - REUSE_S)
         return changes
 
     # -- records -------------------------------------------------------------
@@ -404,19 +406,8 @@ class BindingStore:
 
     def _release_tunnel(self, key: TunnelKey, binding: Binding, at_s: float) -> list[TableChange]:
         self._tunnels.pop(key)
-        self._past.setdefault(key, deque(maxlen=16)).append((binding.index, binding.first_s, at_s))
-        self._past_order.append((at_s, key))
-        while len(self._past_order) > 2 * self._capacity:  # what is asked about the past is recent
-            self._forget_oldest()
+        self._past.add(key, binding.index, binding.first_s, at_s)
         return [DropTunnel(*key)]
-
-    def _forget_oldest(self) -> None:
-        oldest = self._past_order.popleft()[1]
-        held = self._past.get(oldest)
-        if held:
-            held.popleft()
-        if not held:
-            self._past.pop(oldest, None)
 
     def _number(self) -> int:
         while self._next in self._records or self._next in self._over or self._next in self._other_names:
@@ -440,9 +431,8 @@ class BindingStore:
             now = self._holder(key)
             if at_s is None or (now is not None and now.first_s <= at_s):
                 return now
-            for number, first_s, until_s in reversed(self._past.get(key, ())):
-                if first_s <= at_s <= until_s:
-                    return self._at(number)
+            if number := self._past.at(key, at_s):
+                return self._at(number)
             # The first packets may precede the response that bound them: they are nobody else's.
             return now if key not in self._past else None
 
@@ -459,7 +449,28 @@ class BindingStore:
         """Return the sessions that a subscriber has now."""
         with self._lock:
             self._cool()
-            return [b for b in map(self._at, self._by_imsi.get(imsi)) if b is not None]
+            found = (self._at(number) for number in self._by_imsi.get(imsi))
+            return [b for b in found if b is not None and b.whole.identity.imsi == imsi]
+
+    def numbers_by_pseudonym(self, digits: str, most: int = 1000) -> list[int]:
+        """Return sessions, at most *most*, of subscribers whose pseudonym begins so; a few may be of others."""
+        with self._lock:
+            return self._by_imsi.beginning_with(digits, most)
+
+    def instances(self) -> list[str]:
+        """Return the network instances that UE addresses were ever of."""
+        with self._lock:
+            return list(dict.fromkeys([*self._ue_packer.instances, *self._entries.instances()]))
+
+    def use(self, pseudonymiser: Pseudonymiser) -> None:
+        """Let sessions be found by the names that *pseudonymiser* gives, from now on."""
+        with self._lock:
+            by_imsi = SubscriberMap(pseudonymiser)
+            for number in self._records:
+                label = self.label(number)
+                if label is not None and label.imsi:
+                    by_imsi.add(label.imsi, number)
+            self._by_imsi = by_imsi
 
     def label(self, index: int) -> Label | None:
         """Return what is published of a session, also for a while after its end."""
