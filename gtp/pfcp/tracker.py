@@ -22,8 +22,9 @@ requests with responses. Between messages a session is a record (`gtp.packing`),
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from gtp.codec import CodecError
 from gtp.events import EndReason, SessionDown, SessionEvent, SessionMoved, SessionUp
@@ -62,6 +63,24 @@ class PfcpTracker:
         self._clashes: dict[Name, int] = {}  # names whose hash another one had
         self._recovery: dict[str, int] = {}
         self._number = 0
+
+    def count_from(self, number: int) -> None:
+        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        self._number = number
+
+    def dump(self) -> dict[str, Any]:
+        """Return all sessions as plain values, for `restore`. They hold IMSIs."""
+        constants = self._rules.packer.dump()
+        return {"constants": constants, "records": dict(self._records), "recovery": dict(self._recovery)}
+
+    def restore(self, dumped: dict[str, Any]) -> None:
+        """Know the sessions of a tracker of before again; this one must know none yet."""
+        self._rules.packer.load(dumped["constants"])
+        self._recovery.update(dumped["recovery"])
+        for number, record in dumped["records"].items():
+            self._name(self._rules.unpack(number, record).names, number)
+            self._records[number] = record
+        self._number = max(self._number, *dumped["records"], 0)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -224,15 +243,18 @@ class PfcpTracker:
 
     def _keep(self, rules: Rules, names: set[Name]) -> None:
         """Put a session to rest; *names* are those that it had not before."""
+        self._name(names, rules.number)
+        rules.names |= names
+        self._records[rules.number] = self._rules.pack(rules)
+
+    def _name(self, names: Iterable[Name], number: int) -> None:
         for name in names:
             mark = hash(name) & _MASK
             other = self._names.get(mark)
-            if other and other != rules.number and name not in self._rules.unpack(other, self._records[other]).names:
-                self._clashes[name] = rules.number
+            if other and other != number and name not in self._rules.unpack(other, self._records[other]).names:
+                self._clashes[name] = number
             else:
-                self._names.put(mark, rules.number)
-        rules.names |= names
-        self._records[rules.number] = self._rules.pack(rules)
+                self._names.put(mark, number)
 
     # -- session messages ----------------------------------------------------
 

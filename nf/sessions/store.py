@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Tunnel
 from nf.privacy import Pseudonymiser
@@ -154,6 +155,57 @@ class BindingStore:
             self._over.pop(number, None)
             self._warm.pop(number, None)
         self._past.forget_before(at_s - REUSE_S)
+        return changes
+
+    # -- over a restart --------------------------------------------------------
+
+    def dump(self) -> tuple[list[Any], list[bytes]]:
+        """Return (constants, records) of the sessions that hold, for `restore`. They hold IMSIs."""
+        with self._lock:
+            return self._freezer.packer.dump(), list(self._records.values())
+
+    def restore(self, old: Freezer, records: Iterable[bytes], sources: Collection[str]) -> list[TableChange]:
+        """Know sessions of before again, as far as *sources* told of them; *old* reads their records.
+
+        Who got a tunnel or an address last has it, as before; what a session holds that is known already stays.
+        """
+        changes: list[TableChange] = []
+        with self._lock:
+            for record in records:
+                binding = old.thaw(self._next, record)
+                if any(part.source not in sources for part in binding.said.values()):
+                    binding.parts = {k: part for k, part in binding.parts.items() if part.source in sources}
+                    binding.said = dict(binding.parts)
+                    binding.session = together(binding.parts) if binding.parts else binding.session
+                if binding.parts and len(self) < self._capacity and not any(k in self._by_key for k in binding.parts):
+                    binding.index = self._number()
+                    changes += self._restored(binding)
+            self._cool()
+        return changes
+
+    def _restored(self, binding: Binding) -> list[TableChange]:
+        changes: list[TableChange] = []
+        number, session = binding.index, binding.session
+        for part_key in binding.parts:
+            self._by_key[part_key] = number
+        if session.identity.imsi:
+            self._by_imsi.add(session.identity.imsi, number)
+        for tunnel in session.tunnels:
+            key = (tunnel.address, tunnel.teid)
+            since_s = binding.held.get(tunnel)
+            holder = self._holder(key) if since_s is not None else None
+            if since_s is not None and (holder is None or since_s > holder.held.get(tunnel, since_s)):
+                self._tunnels[key] = number
+                changes.append(_put(tunnel, binding))
+        for ue in ues(session):
+            other = self._ue_holder(ue)
+            if other is None or binding.ue_s > other.ue_s:
+                if other is not None:
+                    changes += self._entries.drop(*ue)
+                self._ues[ue] = number
+                changes += self._entries.put(*ue, number)
+        self._records[number] = self._freezer.freeze(binding)
+        self._sources[session.source] += 1
         return changes
 
     # -- records -------------------------------------------------------------
