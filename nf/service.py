@@ -251,8 +251,7 @@ class Service:
 
     def _on_events(self, events: list[SessionEvent]) -> None:
         with self._tables:
-            for event in events:
-                self._change_tables(self.store.apply(event))
+            self._change_tables([change for event in events for change in self.store.apply(event)])
 
     # -- running -----------------------------------------------------------
 
