@@ -16,6 +16,7 @@ from nf.apps.basis import Basis
 from nf.apps.namer import PUBLIC_NAMES, Namer, Payload, Verdict
 from nf.apps.signatures import LOCAL, Signatures
 from nf.flowbook import FlowBook
+from nf.inference import Inference
 from nf.kernel.dataplane import DataPlane, address_text
 
 __all__ = ["Naming"]
@@ -35,6 +36,7 @@ class Naming:
     def __init__(self, plane: DataPlane, signatures: Signatures, book: FlowBook, clock_offset_s: float) -> None:
         self.plane, self.book = plane, book
         self.namer = Namer(signatures)
+        self.inference = Inference()
         self._clock_offset_s = clock_offset_s
         self._told: dict[int, str] = {}  # names of DNS responses by their hash
         self._new: list[NDArray[np.void]] = []  # flow events since the last `name_by_server`
@@ -107,7 +109,7 @@ class Naming:
         A DNS answer that the kernel used is not known to the namer, and only a name in the packets beats it.
         """
         apps, bases = np.array([(v.app, int(v.basis)) for v in verdicts]).T
-        old_apps, old_bases = self.book.apps(numbers)
+        old_apps, old_bases, _ = self.book.apps(numbers)
         stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~np.isin(bases, _SPOKEN)
         return np.where(stays, old_apps, apps).astype(np.uint16), stays
 
@@ -156,16 +158,27 @@ class Naming:
     # -- what is known of their servers --------------------------------------
 
     def name_by_server(self) -> None:
-        """Name the new flows that nothing has named by their server: DNS answers first, then address lists.
+        """Name the flows that nothing has named by their server: DNS answers first, then what other subscribers'
+        flows taught of it, then address lists.
 
         Their payload may have come before the answer that names them, or there was none.
         """
-        if not self._new:
-            return
+        if self._new:
+            self._name_new()
+        self.inference.update(self.book, self._now_s())
+
+    def finish(self) -> None:
+        """Ask once more for all flows: what their servers are known for may have changed since."""
+        self.inference.update(self.book, self._now_s(), everything=True)
+
+    def _now_s(self) -> float:
+        return self.plane.now_ns() / 1e9 + self._clock_offset_s
+
+    def _name_new(self) -> None:
         new = np.concatenate(self._new)
         self._new.clear()
         verdicts = []
-        apps, bases = self.book.apps(new["number"])
+        apps, bases, _ = self.book.apps(new["number"])
         self._by_address(new[(new["name"] > 0) & (apps == 0) & (bases == int(Basis.DNS_ANSWER))])
         for e in new[bases == int(Basis.NONE)]:
             ends = address_text(e["address_a"].tobytes()), address_text(e["address_b"].tobytes())

@@ -95,6 +95,66 @@ class TestGrounds:
         assert latest(naming) == ("Netflix", Basis.ADDRESS, "a.b.test")
 
 
+class TestLearnedServers:
+    """A flow without a name goes by what the named flows of others said of its server."""
+
+    ELSEWHERE = "198.51.100.7"
+
+    def named(self, rig: Rig, ue: str, name: bytes = b"www.netflix.com", server: str = ELSEWHERE) -> None:
+        layers = IP(src=ue, dst=server) / TCP(sport=40001, dport=443, flags="PA", seq=1) / Raw(named_hello(name))
+        send(rig, ether(layers))
+
+    def unnamed(self, rig: Rig, server: str = ELSEWHERE) -> None:
+        send(rig, ether(IP(src=UE, dst=server) / TCP(sport=40009, dport=443, flags="PA", seq=1) / Raw(OPAQUE)))
+
+    def test_of_two_other_subscribers(self, rig: Rig, naming: Naming) -> None:
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        self.unnamed(rig)
+
+        assert latest(naming) == ("Netflix", Basis.LEARNED, "")
+        assert naming.book.rows["confidence"][-1] == 75
+
+    def test_that_come_after_it(self, rig: Rig, naming: Naming) -> None:
+        self.unnamed(rig)
+        assert latest(naming) == ("", Basis.NONE, "")
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        latest(naming)
+        row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
+        assert (naming.namer.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.LEARNED)
+
+    def test_until_the_server_proves_to_be_shared(self, rig: Rig, naming: Naming) -> None:
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        self.unnamed(rig)
+        assert latest(naming)[0] == "Netflix"
+        self.named(rig, "10.45.0.5", b"www.example.org")
+        latest(naming)
+
+        row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
+        assert (int(row["app"]), int(row["basis"]), int(row["confidence"])) == (0, Basis.NONE, 0)
+
+    def test_the_own_dns_answer_goes_before_it(self, rig: Rig, naming: Naming) -> None:
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        send(rig, to_ue(response(("www.example.org.", "A", self.ELSEWHERE))))
+        self.unnamed(rig)
+
+        assert latest(naming) == ("Example Video", Basis.DNS_ANSWER, "www.example.org")
+
+    def test_it_goes_before_the_owner_of_the_address_which_comes_back(self, rig: Rig, naming: Naming) -> None:
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue, b"www.example.org", NETFLIX_ADDRESS)
+        self.unnamed(rig, NETFLIX_ADDRESS)
+        assert latest(naming) == ("Example Video", Basis.LEARNED, "")
+        self.named(rig, "10.45.0.5", b"www.instagram.com", NETFLIX_ADDRESS)
+        latest(naming)
+
+        row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
+        assert (naming.namer.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.ADDRESS)
+
+
 class TestOtherSignatures:
     """Signatures that change hold for what comes after, without a restart."""
 
