@@ -15,7 +15,7 @@ from bench import results
 from bench.figure import Figure
 from nf.errors import SnfError
 
-FAMILIES = ("hot", "many", "live", "hello", "ring", "drain", "memory", "load", "share", "peers", "model")
+FAMILIES = ("hot", "many", "live", "hello", "ring", "drain", "memory", "load", "share", "peers", "model", "workers")
 
 
 def _show(figure: Figure) -> None:

@@ -55,6 +55,7 @@ def bind(tree: Node) -> Settings:
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
         export=_export(tree.get("snf-export:exporter", {})),
         privacy=_privacy(tree.get("snf-privacy:privacy", {})),
+        naming_workers=function.get("naming-workers", 0),
         limits=Limits(
             **_given(
                 function.get("limits", {}),

@@ -92,6 +92,7 @@ def state_of(service: Service) -> StateTree:
     return {
         "started_s": service.started_s,
         "interfaces": interfaces,
+        "naming": service.pipeline.naming.reading.status(),
         "data_plane": {**total, "refused_entries": plane.refused_entries, **service.store.counters},
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),

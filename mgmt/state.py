@@ -12,6 +12,7 @@ from typing import TypedDict
 from lxml import etree
 
 from mgmt.model import Model
+from nf.reading import Status
 
 __all__ = ["ExporterState", "InterfaceState", "PathState", "StateProvider", "StateTree", "add_state"]
 
@@ -61,6 +62,7 @@ class StateTree(TypedDict, total=False):
 
     started_s: float  # since the epoch
     interfaces: Mapping[str, InterfaceState]  # by configured name
+    naming: Status
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
@@ -125,6 +127,8 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
     parent = write.add(write.under(tree, module, "network-function"), module, "state")
     if "started_s" in state:
         write.add(parent, module, "started", _date_and_time(state["started_s"]))
+    if "naming" in state:
+        write.leaves(write.add(parent, module, "naming"), module, {**state["naming"]})
     if "data_plane" in state:
         write.counters(write.add(parent, module, "data-plane"), module, state["data_plane"])
     if state.get("gtpu_paths"):

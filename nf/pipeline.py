@@ -28,11 +28,13 @@ from nf.kernel.dataplane import DataPlane
 from nf.media import Media
 from nf.naming import Naming
 from nf.privacy import Pseudonymiser
+from nf.reading import Here
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore
 from nf.settings import Action, Policy, SubscriberGroup
 from nf.subjects import subjects
 from nf.subscribers import Subscribers
+from nf.workers import Workers
 
 __all__ = ["IDLE_S", "Pipeline", "Sink"]
 
@@ -81,7 +83,7 @@ class Pipeline:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
         self.book, self.media, self.delays = FlowBook(), Media(), Delays()
-        self.naming = Naming(plane, signatures, self.book, clock_offset_s)
+        self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s))
         self.subscribers = Subscribers()
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
@@ -136,6 +138,20 @@ class Pipeline:
         self.naming.drain(on_events)
         if self.book.returned > _RETURNS and not self.plane.legs:
             self.plane.legs = True
+
+    def read_names_in(self, workers: int) -> None:
+        """Let payloads be read by so many processes; 0: by this one."""
+        self.naming.reading.close()
+        reading = (
+            Workers(workers, self.signatures, self._clock_offset_s)
+            if workers
+            else Here(self.signatures, self._clock_offset_s)
+        )
+        self.naming.reading = reading
+
+    def close(self) -> None:
+        """End what was started."""
+        self.naming.reading.close()
 
     # -- one interval ------------------------------------------------------
 

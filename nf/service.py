@@ -78,6 +78,8 @@ class Service:
             _PublisherSink(self.publisher),
             clock_offset_s=time.time() - time.monotonic(),
         )
+        if settings.naming_workers:
+            self.pipeline.read_names_in(settings.naming_workers)
 
     # -- settings ----------------------------------------------------------
 
@@ -88,6 +90,7 @@ class Service:
         """
         steps: dict[str, Callable[[Any, Any], Sequence[_Undo]]] = {
             "limits": self._apply_limits,
+            "naming_workers": self._apply_naming_workers,
             "nf_id": self._apply_nf_id,
             "applications": self._apply_applications,
             "privacy": self._apply_privacy,
@@ -117,9 +120,18 @@ class Service:
             log.warning("the table sizes take effect at the next start")
             return []
         with self._pipeline_lock, self._tables:
+            self.pipeline.close()
             self.plane.close(leave_behind=True)
             self._build(replace(self.settings, limits=new))
         return []
+
+    def _apply_naming_workers(self, old: int, new: int) -> Sequence[_Undo]:
+        self._read_names_in(new)
+        return [lambda: self._read_names_in(old)]
+
+    def _read_names_in(self, workers: int) -> None:
+        with self._pipeline_lock:
+            self.pipeline.read_names_in(workers)
 
     def _apply_nf_id(self, old: str, new: str) -> Sequence[_Undo]:
         self.publisher.nf_id = new
@@ -282,6 +294,7 @@ class Service:
             if self.plane.attached:
                 self.pipeline.sweep(time.time())
             self.publisher.stop()
+            self.pipeline.close()
             self.plane.close()
 
     def __enter__(self) -> Service:

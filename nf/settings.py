@@ -197,6 +197,7 @@ class Settings:
     export: Export = Export()
     privacy: Privacy = Privacy()
     limits: Limits = Limits()
+    naming_workers: int = 0  # processes that read payloads; 0: the function itself
 
 
 def diff(old: Settings, new: Settings) -> Mapping[str, tuple[object, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,9 @@ from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flowbook import FlowBook
 from nf.naming import Naming
+from nf.reading import Here
 from nf.settings import Application
+from nf.workers import Workers
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import ROLES, Rig
 from tests.kernel.test_names import named_hello, over_tcp, quic, response, to_ue
@@ -25,11 +28,19 @@ def example(*domains: str) -> Signatures:
     return Signatures.load([Application(name="Example Video", app_class="video", domains=domains)])
 
 
-@pytest.fixture
-def naming(rig: Rig) -> Iterator[Naming]:
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    with contextlib.closing(Workers(2, example("example.org"), 0.0)) as two:
+        yield two
+
+
+@pytest.fixture(params=["in this process", "in two others"])
+def naming(rig: Rig, request: pytest.FixtureRequest, workers: Workers) -> Iterator[Naming]:
     """Return the reader of a data plane in economy, for which www.example.org is a video service."""
+    signatures = example("example.org")
+    reading = Here(signatures, 0.0) if request.param == "in this process" else workers
     rig.plane.economy = True
-    yield Naming(rig.plane, example("example.org"), FlowBook(), 0.0)
+    yield Naming(rig.plane, signatures, FlowBook(), reading)
     rig.plane.set_suffixes({})
     rig.plane.economy = False
 
@@ -47,11 +58,13 @@ def send(rig: Rig, frame: bytes) -> None:
 
 def latest(naming: Naming) -> tuple[str, Basis, str]:
     """Return (application, ground, host name) of the flow that began last."""
-    naming.drain()
-    naming.name_by_server()
+    for ask in (naming.drain, naming.name_by_server):
+        ask()
+        while naming.reading.status()["waiting"]:
+            naming.drain()
     row = naming.book.rows[-1]
     return (
-        naming.namer.signatures.name(int(row["app"])),
+        naming.signatures.name(int(row["app"])),
         Basis(int(row["basis"])),
         naming.book.host(int(row["number"])),
     )
@@ -74,7 +87,7 @@ class TestGrounds:
 
         assert told == ("Example Video", Basis.DNS_ANSWER, "www.example.org")
         apps = rig.plane.read_flows()[1]["app"].tolist()
-        assert {naming.namer.signatures.name(app) for app in apps} == {"Example Video"}
+        assert {naming.signatures.name(app) for app in apps} == {"Example Video"}
 
     def test_a_client_hello_beats_it(self, rig: Rig, naming: Naming) -> None:
         send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
@@ -122,7 +135,7 @@ class TestLearnedServers:
             self.named(rig, ue)
         latest(naming)
         row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
-        assert (naming.namer.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.LEARNED)
+        assert (naming.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.LEARNED)
 
     def test_until_the_server_proves_to_be_shared(self, rig: Rig, naming: Naming) -> None:
         for ue in ("10.45.0.3", "10.45.0.4"):
@@ -152,7 +165,7 @@ class TestLearnedServers:
         latest(naming)
 
         row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
-        assert (naming.namer.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.ADDRESS)
+        assert (naming.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.ADDRESS)
 
 
 class TestOtherSignatures:

@@ -73,6 +73,12 @@ def bump() -> Iterator[Wire]:
         yield made
 
 
+def answered(service: Service) -> bool:
+    """Take from the rings, and say whether no payload is waiting to be read."""
+    service.pipeline.drain()
+    return not service.pipeline.naming.reading.status()["waiting"]
+
+
 def counts(plane: DataPlane) -> dict[str, int]:
     return plane.read_counters("n3")
 
@@ -104,6 +110,22 @@ class TestSwap:
         assert seen["frames"] == seen["counted"] == seen["redirected"] == bump.sent()
         assert set(before) == set(after)
         assert before["n3"] != after["n3"]  # the program is another one
+
+    def test_names_go_on_while_processes_that_read_them_come_and_go(self, bump):
+        with Service() as service:
+            service.apply(Settings(), BUMP)
+            spread = replace(BUMP, naming_workers=2)
+            service.apply(BUMP, spread)
+            processes = service.pipeline.naming.reading.processes
+            with bump.load(uplink()):
+                wait_until(lambda: service.plane.read_counters()["handed_off"] > 0, "a payload")
+                wait_until(lambda: answered(service), "an answer")
+                service.apply(spread, BUMP)
+            seen = counts(service.plane)
+
+        assert len(processes) == 2
+        assert not any(os.path.exists(f"/proc/{number}") for number in processes)
+        assert seen["frames"] == seen["counted"] == bump.sent()
 
     def test_a_role_and_a_mode_change_without_a_new_attach(self, bump):
         plane = DataPlane(SMALL)

@@ -122,6 +122,7 @@ STATE: StateTree = {
             "counters": {"gtpu_truncated": 2},
         }
     },
+    "naming": {"waiting": 0, "lost": 3, "restarts": 1},
     "data_plane": {"gtpu_truncated": 2},
     "gtpu_paths": [
         {"requester": "192.0.2.1", "responder": "192.0.2.2", "requests": 2, "responses": 1, "error_indications": 0}

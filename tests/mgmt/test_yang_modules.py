@@ -128,7 +128,7 @@ class TestAgreement:
         # A tree with one node gets the defaults of all modules.
         values = model.validate(tree_of(model, privacy("<epoch>0</epoch>")))
         assert values["snf-export:exporter"].keys() >= {"endpoint", "high-water-mark", "interval", "batch-rows"}
-        assert values["snf-function:network-function"].keys() == {"name", "limits"}
+        assert values["snf-function:network-function"].keys() == {"name", "naming-workers", "limits"}
         assert bind(values) == Settings()
         assert bind({}) == Settings()
 
