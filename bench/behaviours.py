@@ -1,9 +1,9 @@
 """Flows of eight classes, and of none of them, as packets in time: generated from parameters that vary widely.
 
-What the processes are made of: segments that a player asks for and buffers (lab/player.py; Requet, MMSys 2019; ReCLive,
-CNSM 2021), frames and speech of calls (RFC 3551; Sharma, Feamster et al., IMC 2023), ticks of games (G.1072, 7), pages and
-their objects (HTTP Archive: tens of objects with a median near 15 kB), and bulk. They are a model of applications and not
-applications: figures on them prove the estimator. A flow is (seconds, from the UE?, payload bytes).
+What the processes are made of: segments that a player asks for and buffers (lab/player.py; Requet, MMSys 2019;
+ReCLive, CNSM 2021), frames and speech of calls (RFC 3551; Sharma et al., IMC 2023), ticks of games (G.1072, 7), pages
+of tens of objects with a median near 15 kB, and bulk. They are a model of applications and not applications: figures
+on them prove the estimator.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.columns import PACKET
 from nf.apps.model import CLASSES
 
-__all__ = ["KINDS", "Flow", "make"]
+__all__ = ["KINDS", "Flow", "make", "rows_of"]
 
 Rng = np.random.Generator
+_ACK = 0x10
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,18 @@ _MAKERS: dict[str, Callable[[_Line, float], None]] = {
 KINDS = tuple(_MAKERS)
 _UDP_SHARE = {"video": 0.5, "live-video": 0.3, "conferencing": 0.97, "voice": 1.0, "gaming": 0.85, "messaging": 0.1,
               "web": 0.4, "download": 0.25, "none": 0.5}  # fmt: skip
+
+
+def rows_of(flow: Flow, ue: int, server: int, sport: int, dport: int = 443) -> NDArray[np.void]:
+    """Return a flow as rows of `bench.columns.PACKET`, whose payload is at 0 of some bytes."""
+    rows = np.zeros(len(flow.at_s), PACKET)
+    rows["at_us"], rows["up"], rows["length"] = flow.at_s * 1e6, flow.up, flow.length
+    rows["tcp"], rows["flags"], rows["ue"], rows["server"] = flow.tcp, _ACK, ue, server
+    rows["sport"], rows["dport"] = sport, dport
+    for side in (True, False):  # a sequence of its own for each direction
+        mine = flow.up == side
+        rows["seq"][mine] = np.cumsum(flow.length[mine]) - flow.length[mine] + 1
+    return rows
 
 
 def make(kind: str, rng: Rng, *, longest_s: float = 60.0) -> Flow:

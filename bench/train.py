@@ -1,12 +1,11 @@
-"""Fit the forest of nf/apps/model.npz: generated flows of bench/behaviours.py, and the captures that are for training.
+"""Fit the forest of nf/apps/model.npz to generated flows of bench/behaviours.py.
 
-python -m bench.train        needs scikit-learn (`pip install .[train]`); takes a minute
+python -m bench.train        takes a minute; needs scikit-learn (BSD-3-Clause, made with 1.9.1), which nothing else does
 """
 
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,19 +15,14 @@ from bench import behaviours
 from bench.behaviours import Flow
 from nf.apps.model import CLASSES, FEATURES, FILE, LEAST_INTERVALS, LEAST_PACKETS, PATTERN, add_interval, features
 
-__all__ = ["TEST_SEED", "TRAIN_SEED", "is_for_training", "patterns_of"]
+__all__ = ["TEST_SEED", "TRAIN_SEED", "patterns_of"]
 
 TRAIN_SEED, TEST_SEED = 1, 2
 PER_KIND = 700
 TREES, LEAVES = 40, 96
-LEAST = 0.60  # share of the trees from which a class is told
+LEAST = 0.55  # share of the trees from which a class is told
 _TICK_S, _CUT_S, _GAP_MAX_S = 64e-6, 1.0, 1024e-6  # SNF_GAP_TICK_US and SNF_GAP_MAX_US of abi.h; gaps are cut
 _IP_TCP, _IP_UDP = 52, 28
-
-
-def is_for_training(capture: str) -> bool:
-    """Say whether a capture is in the half that the model may learn from: by its name."""
-    return zlib.crc32(capture.encode()) % 2 == 0
 
 
 def _intervals(flow: Flow, length_s: float) -> tuple[NDArray[np.intp], NDArray[np.void]]:

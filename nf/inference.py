@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
 from nf.apps.learned import Ends, Learned, Server, client_of
+from nf.apps.model import CLASSES
 from nf.apps.namer import NAME_SERVICES, PUBLIC_NAMES
+from nf.apps.signatures import Signatures
 from nf.flowbook import FlowBook
+from nf.flows import FlowBatch
+from nf.patterns import Patterns
 
 __all__ = ["Inference", "client_is_b"]
 
@@ -45,8 +49,8 @@ def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
 class Inference:
     """State between intervals: the learned servers, and how far the second look over the book has come."""
 
-    def __init__(self, learned: Learned | None = None) -> None:
-        self.learned = learned or Learned()
+    def __init__(self, learned: Learned | None = None, patterns: Patterns | None = None) -> None:
+        self.learned, self.patterns = learned or Learned(), patterns or Patterns()
         self._next = 0
 
     def update(self, book: FlowBook, at_s: float, *, everything: bool = False) -> None:
@@ -98,6 +102,22 @@ class Inference:
     def _take_back(book: FlowBook, rows: NDArray[np.intp]) -> None:
         for name in ("app", "basis", "confidence"):
             book.rows[name][rows] = book.rows[f"prior_{name}"][rows]
+
+    def watch(self, book: FlowBook, batch: FlowBatch, signatures: Signatures) -> None:
+        """Look at what the flows of an interval did; those without a better ground get a class, and no application."""
+        weak = (batch.basis == Basis.MODEL) | ((batch.basis == Basis.NONE) & (batch.app == 0))
+        weak &= (batch.proto == _TCP) | (batch.proto == _UDP)
+        numbers, classes, confidence = self.patterns.update(batch, weak)
+        rows = book.at(numbers)
+        told = rows >= 0
+        rows, classes, confidence = rows[told], classes[told], confidence[told]
+        weak_now = np.isin(book.rows["basis"][rows], (int(Basis.NONE), int(Basis.MODEL))) & ~_name_service(
+            book.rows[rows]
+        )
+        rows, classes, confidence = rows[weak_now], classes[weak_now], confidence[weak_now]
+        only_class = np.array([signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
+        book.rows["app"][rows], book.rows["confidence"][rows] = only_class[classes], confidence
+        book.rows["basis"][rows] = np.where(classes >= 0, int(Basis.MODEL), int(Basis.NONE))
 
     def server(self, book: FlowBook, number: int, at_s: float) -> Server | None:
         """Return what is known of the server of one flow."""

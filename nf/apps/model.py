@@ -1,8 +1,8 @@
 """The class of a flow that nothing names, by what it does: a small forest over sums of the kernel's own columns.
 
-`Pattern` columns are sums over the intervals of a flow, `features` turns them into what does not depend on the length of
-an interval, and `Forest` gives the probability of each class. A flow that is like nothing of the training, or between
-two classes, gets none. `bench/train.py` makes the file; nothing here needs more than numpy.
+`PATTERN` columns are sums over the intervals of a flow, `features` turns them into what does not depend on the length
+of an interval, and `Forest` gives the probability of each class. A flow that is like nothing of the training, or
+between two classes, gets none. `bench/train.py` makes the file; nothing here needs more than numpy.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _UP, _DOWN = 0, 1
 def add_interval(
     pattern: NDArray[np.void], interval: NDArray[np.void], span_s: tuple[float, float]
 ) -> NDArray[np.void]:
-    """Return patterns with one more interval; *interval* has the sums of that one, rows as in *pattern*."""
+    """Return patterns with one more interval, from and to *span_s*, of which *interval* has the sums, row by row."""
     length_s = max(span_s[1] - span_s[0], 1e-3)
     p = pattern.copy()
     new = p["intervals"] == 0

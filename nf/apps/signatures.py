@@ -34,6 +34,7 @@ _MAX_RANGE = 64  # ports; a wider range says nothing
 # Search lists of home and office networks, which resolvers append to a name that is not found.
 LOCAL = (".lan", ".home", ".local", ".localdomain", ".internal", ".home.arpa", ".fritz.box", ".corp")
 
+_ONLY_CLASS = "\0"  # before the name of a class, for what is known of it alone; no application can be called so
 _numbers: dict[str, int] = {}  # for the life of the process: flows carry numbers over a change of signatures
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -110,14 +111,16 @@ class Signatures:
     """
 
     def __init__(self, table: Mapping[str, _Entry]) -> None:
-        size = len(_numbers.keys() | table.keys()) + 1
+        size = len(_numbers.keys() | table.keys()) + (1 if _numbers else 1 + _UNKNOWN)
         if size > MAX_APPS:
             raise BadSignatures(f"{size - 1} applications were named since the start, {MAX_APPS - 1} is the most.",
                                 "Name fewer, and start again.")  # fmt: skip
-        for name in table:
+        for name in (*(_ONLY_CLASS + app_class for app_class in APP_CLASSES[:_UNKNOWN]), *table):
             _numbers.setdefault(name, len(_numbers) + 1)
-        self.names: Sequence[str] = ["", *_numbers]
+        self.names: Sequence[str] = ["", *("" if name.startswith(_ONLY_CLASS) else name for name in _numbers)]
         self.class_of: NDArray[np.uint8] = np.full(len(self.names), _UNKNOWN, np.uint8)
+        for app_class in range(_UNKNOWN):
+            self.class_of[self.only_class(APP_CLASSES[app_class])] = app_class
         self._known = frozenset(table)
         self._suffixes: dict[str, int] = {}
         self._ports: dict[tuple[int, int], int] = {}
@@ -227,6 +230,10 @@ class Signatures:
     def number(self, app: str) -> int:
         """Return the number of an application by name; 0 when there is none."""
         return _numbers[app] if app in self._known else 0
+
+    def only_class(self, app_class: str) -> int:
+        """Return the number that stands for whatever application of a class: it has no name."""
+        return _numbers[_ONLY_CLASS + app_class]
 
     def name(self, app: int) -> str:
         """Return the name of an application by number."""

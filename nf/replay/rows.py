@@ -158,6 +158,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
     connect_us = flow.get("connect_us", 0)
     floors = [us for us in flow.get("rtt_min_us", ()) if us != _NO_RTT]
     return {
+        "number": int(flow["number"]),
         "file": file,
         "proto": int(key["proto"]),
         "src": address[fwd],
@@ -182,6 +183,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
         "app": pipeline.signatures.name(int(known["app"])) if known["app"] else "",
         "app_basis": Basis(int(known["basis"])).text,
         "app_confidence": int(known["confidence"]),
+        "app_class": pipeline.signatures.app_class(int(known["app"])),
         "name": book.host(flow["number"]),
         "retrans_fwd": retrans[fwd],
         "retrans_rev": retrans[rev],
