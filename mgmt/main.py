@@ -93,7 +93,12 @@ def state_of(service: Service) -> StateTree:
         "started_s": service.started_s,
         "interfaces": interfaces,
         "naming": service.pipeline.naming.reading.status(),
-        "data_plane": {**total, "refused_entries": plane.refused_entries, **service.store.counters},
+        "data_plane": {
+            **total,
+            "refused_entries": plane.refused_entries,
+            **service.store.counters,
+            **service.pipeline.naming.inference.counters,
+        },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "exporter": {

@@ -36,7 +36,10 @@ _ROW = np.dtype(
         ("name", "u4"),
         ("app", "u2"),
         ("qfi", "u1", 2),
-        ("prior_app", "u2"),  # what a learned server took the place of
+        ("prior_app", "u2"),  # what a learned server, or a doubt, took the place of
+        ("told", "u2"),  # application of the name that DNS told the subscriber of the server
+        ("doubt_app", "u2"),  # whose server it is by better knowledge
+        ("doubt", "u1"),  # nf.apps.lies.Doubt
         ("port", "u2", 2),  # of ends a and b; 0 for anything but TCP and UDP
         ("basis", "u1"),
         ("confidence", "u1"),  # percent
@@ -196,9 +199,14 @@ class FlowBook:
             self._early[int(numbers[i])] = (int(apps[i]), int(bases[i]), int(trust[i]), names[i])
         rows = rows[known]
         self.rows["app"][rows], self.rows["basis"][rows] = apps[known], bases[known]
-        self.rows["confidence"][rows] = trust[known]
+        self.rows["confidence"][rows], self.rows["doubt"][rows] = trust[known], 0
         self.rows["name"][rows] = np.array([self._names.number(n) for n in names], np.uint32)[known]
         self._fresh.append(numbers[known])
+
+    def tell(self, numbers: NDArray[np.uint64], apps: NDArray[np.uint16]) -> None:
+        """Record what DNS told of the servers of flows."""
+        rows = self.at(numbers)
+        self.rows["told"][rows[rows >= 0]] = apps[rows >= 0]
 
     def fresh(self) -> NDArray[np.intp]:
         """Return the rows of the flows that got a name since the last call."""

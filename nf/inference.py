@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
 from nf.apps.learned import Ends, Learned, Server, client_of
+from nf.apps.lies import Doubt, Doubts, looks_like_a_tunnel
 from nf.apps.model import CLASSES
 from nf.apps.namer import NAME_SERVICES, PUBLIC_NAMES
 from nf.apps.signatures import Signatures
@@ -28,6 +29,7 @@ _SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))
 # Grounds that a learned server is better than, and its own, which is asked again.
 _ASKING = (int(Basis.NONE), int(Basis.LEARNED), int(Basis.ADDRESS), int(Basis.BEHAVIOUR), int(Basis.MODEL))
 _LEARNED = int(Basis.LEARNED)
+_CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # what a client may say as it likes
 
 
 def client_is_b(rows: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -49,9 +51,20 @@ def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
 class Inference:
     """State between intervals: the learned servers, and how far the second look over the book has come."""
 
-    def __init__(self, learned: Learned | None = None, patterns: Patterns | None = None) -> None:
-        self.learned, self.patterns = learned or Learned(), patterns or Patterns()
+    def __init__(self, signatures: Signatures) -> None:
+        self.learned, self.patterns, self.doubts = Learned(), Patterns(), Doubts(signatures)
+        self.signatures = signatures
         self._next = 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Return what was learned, lost, doubted, and not watched for want of room."""
+        return {**self.learned.counters, **self.doubts.counters, "patterns_refused": self.patterns.refused}
+
+    def use(self, signatures: Signatures) -> None:
+        """Name by other signatures from now on."""
+        self.signatures = signatures
+        self.doubts.use(signatures)
 
     def update(self, book: FlowBook, at_s: float, *, everything: bool = False) -> None:
         """Teach with what was named since the last call, then ask for rows of the book; all of them on demand."""
@@ -66,6 +79,7 @@ class Inference:
             rows = np.union1d(newest, (self._next + np.arange(_AT_ONCE // 2)) % size)
             self._next = (self._next + _AT_ONCE // 2) % size
         self._ask(book, rows, at_s)
+        self._reconsider(book, at_s)
 
     def _teach(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
         named = book.rows[rows]
@@ -77,7 +91,32 @@ class Inference:
         outer = np.array([name in PUBLIC_NAMES for name in names])
         rows, names = rows[~outer], [n for n in names if n not in PUBLIC_NAMES]
         servers, clients = _servers(book.rows[rows])
-        self.learned.teach(servers, book.rows["app"][rows], clients, names, at_s)
+        flows = book.rows[rows]
+        claims = np.where(np.isin(flows["basis"], _CLAIMS), flows["app"], 0)
+        doubt, other = self.doubts.judge(servers, claims, clients, flows["told"], self.learned, at_s)
+        self._doubt(book, rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
+        good = np.flatnonzero(doubt == 0)
+        names = [names[i] for i in good.tolist()]
+        self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
+
+    @staticmethod
+    def _doubt(book: FlowBook, rows: NDArray[np.intp], doubt: NDArray[np.uint8], other: NDArray[np.uint16]) -> None:
+        for name in ("app", "basis", "confidence"):
+            book.rows[f"prior_{name}"][rows] = book.rows[name][rows]
+        book.rows["app"][rows], book.rows["confidence"][rows] = 0, 0
+        book.rows["basis"][rows] = int(Basis.CONTRADICTED)
+        book.rows["doubt"][rows], book.rows["doubt_app"][rows] = doubt, other
+
+    def _reconsider(self, book: FlowBook, at_s: float) -> None:
+        """Believe names again that rest on what a server was known for, when it is not any more."""
+        rows = np.flatnonzero(book.rows["doubt"])
+        if not len(rows):
+            return
+        flows = book.rows[rows]
+        doubt, other = flows["doubt"], flows["doubt_app"]
+        gone = self.doubts.over(_servers(flows)[0], flows["prior_app"], doubt, other, self.learned, at_s)
+        self._take_back(book, rows[gone])
+        book.rows["doubt"][rows[gone]] = 0
 
     def _ask(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
         basis = book.rows["basis"][rows]
@@ -103,8 +142,13 @@ class Inference:
         for name in ("app", "basis", "confidence"):
             book.rows[name][rows] = book.rows[f"prior_{name}"][rows]
 
-    def watch(self, book: FlowBook, batch: FlowBatch, signatures: Signatures) -> None:
-        """Look at what the flows of an interval did; those without a better ground get a class, and no application."""
+    def watch(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
+        """Look at what the flows of an interval did; *flows* are theirs in the table of the kernel.
+
+        Those without a better ground get a class, and no application; those that say a name and do what it never
+        does are not believed.
+        """
+        self._tunnels(book, batch, flows)
         weak = (batch.basis == Basis.MODEL) | ((batch.basis == Basis.NONE) & (batch.app == 0))
         weak &= (batch.proto == _TCP) | (batch.proto == _UDP)
         numbers, classes, confidence = self.patterns.update(batch, weak)
@@ -115,9 +159,21 @@ class Inference:
             book.rows[rows]
         )
         rows, classes, confidence = rows[weak_now], classes[weak_now], confidence[weak_now]
-        only_class = np.array([signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
+        only_class = np.array([self.signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
         book.rows["app"][rows], book.rows["confidence"][rows] = only_class[classes], confidence
         book.rows["basis"][rows] = np.where(classes >= 0, int(Basis.MODEL), int(Basis.NONE))
+
+    def _tunnels(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
+        class_of = self.signatures.class_of[np.minimum(batch.app, len(self.signatures.class_of) - 1)]
+        tunnel = looks_like_a_tunnel(flows["bytes"], flows["packets"], class_of, self.doubts.claimed_by_tunnels)
+        tunnel &= np.isin(batch.basis, _CLAIMS)
+        if not tunnel.any():
+            return
+        rows = book.at(batch.flow_id[tunnel])
+        rows = rows[rows >= 0]
+        rows = rows[np.isin(book.rows["basis"][rows], _CLAIMS)]
+        self.doubts.counters["doubted_tunnel"] += len(rows)
+        self._doubt(book, rows, np.full(len(rows), Doubt.TUNNEL, np.uint8), np.zeros(len(rows), np.uint16))
 
     def server(self, book: FlowBook, number: int, at_s: float) -> Server | None:
         """Return what is known of the server of one flow."""

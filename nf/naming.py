@@ -32,7 +32,7 @@ class Naming:
 
     def __init__(self, plane: DataPlane, signatures: Signatures, book: FlowBook, reading: Reading) -> None:
         self.plane, self.book, self.reading = plane, book, reading
-        self.inference = Inference()
+        self.inference = Inference(signatures)
         self._told: dict[int, str] = {}  # names of DNS responses by their hash
         self._new: list[NDArray[np.void]] = []  # flow events since the last `name_by_server`
         self.use(signatures)
@@ -41,6 +41,7 @@ class Naming:
         """Name by other signatures from now on, in the kernel as well."""
         self.signatures = signatures
         self.reading.use(signatures)
+        self.inference.use(signatures)
         ask = [local.lstrip(".") for local in LOCAL] + sorted(PUBLIC_NAMES)
         self.plane.set_suffixes(signatures.suffixes, ask)
 
@@ -75,6 +76,7 @@ class Naming:
 
     def _answered(self, events: NDArray[np.void]) -> None:
         born = events[(events["kind"] == _FLOW_NEW) & (events["name"] > 0)]
+        self.book.tell(born["number"], born["app"])
         born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have been heard before
         if len(born):
             names = [self._told.get(h, "") for h in born["name"].tolist()]

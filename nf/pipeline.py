@@ -168,7 +168,7 @@ class Pipeline:
         batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
         self.book.seen(flows, rows, clock_ns)
         batch = self._once(batch, flows, rows)
-        self.naming.inference.watch(self.book, batch, self.signatures)  # in force with the next interval
+        self.naming.inference.watch(self.book, batch, flows[rows])  # in force with the next interval
         self._last_s = now_s
         out: list[RecordBatch] = []
         if len(batch):

@@ -144,6 +144,7 @@ class Learned:
         # Nobody shall aim at a set, or at the key of another server.
         self._seed = np.uint64(secrets.randbits(64) if seed is None else seed)
         self.taught = 0
+        self._pieces = np.zeros(0xFFFF, np.uint32)  # of evidence by application, at all servers together
 
     def __len__(self) -> int:
         return int((self._servers.slots["key"] > 0).sum())
@@ -158,7 +159,7 @@ class Learned:
         if not len(servers):
             return
         self.taught += len(servers)
-        keys, first, which = np.unique(self._keys(servers), return_index=True, return_inverse=True)
+        keys, first, which = np.unique(self.keys(servers), return_index=True, return_inverse=True)
         low, high = np.full(len(keys), 0xFFFF, np.uint16), np.zeros(len(keys), np.uint16)
         np.minimum.at(low, which, apps)
         np.maximum.at(high, which, apps)
@@ -179,19 +180,20 @@ class Learned:
         s["shared_until_s"] = np.where(conflict, at_s + SHARED_S, s["shared_until_s"])
         s["other"] = np.where(conflict, other, s["other"])
         s["app"], s["client"], s["seen_s"] = new, client, at_s
+        np.add.at(self._pieces, new, np.where(page, 0, pieces).astype(np.uint32))
         self._servers.slots[at] = s
         self._servers.names[at] = np.array(names, object)[last]
         if conflict.any():
             self._share(servers.take(first[conflict]), at_s)
 
     def _share(self, servers: Ends, at_s: float) -> None:
-        around = self._around.place(np.unique(self._keys(_neighbourhood(servers))))
+        around = self._around.place(np.unique(self.keys(_neighbourhood(servers))))
         self._around.slots["seen_s"][around] = at_s
         self._around.slots["shared_until_s"][around] = at_s + SHARED_S
 
     def look(self, servers: Ends, at_s: float) -> tuple[U16, U8]:
         """Return (application, confidence in percent) of each server; 0 where it names none."""
-        at = self._servers.find(self._keys(servers))
+        at = self._servers.find(self.keys(servers))
         s = self._servers.slots[at]
         candidate = (at >= 0) & (s["app"] > 0) & (s["evidence"] >= LEAST)
         candidate &= (s["shared_until_s"] < at_s) & (s["counted_s"] + HOLD_S >= at_s)
@@ -203,23 +205,27 @@ class Learned:
         return np.where(candidate, s["app"], 0).astype(np.uint16), confidence.astype(np.uint8)
 
     def _shared_around(self, servers: Ends, at_s: float) -> NDArray[np.bool_]:
-        at = self._around.find(self._keys(_neighbourhood(servers)))
+        at = self._around.find(self.keys(_neighbourhood(servers)))
         shared: NDArray[np.bool_] = (at >= 0) & (self._around.slots["shared_until_s"][at] >= at_s)
         return shared
 
     def evidence(self, servers: Ends, at_s: float) -> tuple[U16, U32]:
         """Return (application, pieces of evidence) of each server that served one application alone; else 0, 0."""
-        at = self._servers.find(self._keys(servers))
+        at = self._servers.find(self.keys(servers))
         s = self._servers.slots[at]
         alone = (at >= 0) & (s["shared_until_s"] < at_s) & (s["counted_s"] + HOLD_S >= at_s)
         alone &= ~self._shared_around(servers, at_s)
         return np.where(alone, s["app"], 0).astype(np.uint16), np.where(alone, s["evidence"], 0).astype(np.uint32)
 
+    def clients_of(self, apps: U16) -> U32:
+        """Return the pieces of evidence that each application has, at all servers together."""
+        return self._pieces[apps]
+
     def server(self, address: bytes, port: int, proto: int, at_s: float) -> Server | None:
         """Return what is known of one server, None when nothing is."""
         one = Ends(np.frombuffer(address, np.uint8).reshape(1, 16), np.array([port], np.uint16),
                    np.array([proto], np.uint8))  # fmt: skip
-        at = int(self._servers.find(self._keys(one))[0])
+        at = int(self._servers.find(self.keys(one))[0])
         if at < 0 or self._servers.slots["counted_s"][at] + HOLD_S < at_s:
             return None
         s = self._servers.slots[at]
@@ -227,7 +233,7 @@ class Learned:
         around = bool(self._shared_around(one, at_s)[0])
         return Server(int(s["app"]), int(s["evidence"]), str(self._servers.names[at]), shared, int(s["other"]), around)
 
-    def _keys(self, servers: Ends) -> U64:
+    def keys(self, servers: Ends) -> U64:
         """Return a keyed 64-bit hash of each server, never 0. HTTP/3 is offered by HTTPS servers (RFC 9114, 3.1.1)."""
         words = np.ascontiguousarray(servers.address).view("<u8").reshape(-1, 2)
         proto = np.where((servers.port == _HTTPS) & (servers.proto == _UDP), _TCP, servers.proto).astype(np.uint64)

@@ -219,6 +219,11 @@ class Signatures:
                 return app
         return 0
 
+    @property
+    def networks(self) -> Mapping[int, Sequence[tuple[int, Mapping[int, int]]]]:
+        """Prefixes by IP version, the longest first: (bits of the host part, network bits to application)."""
+        return self._networks
+
     def match_port(self, proto: int, port: int) -> int:
         """Return the application that has a port of a protocol to itself; 0 when none does."""
         return self._ports.get((proto, port), 0)

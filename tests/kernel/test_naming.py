@@ -157,15 +157,59 @@ class TestLearnedServers:
         assert latest(naming) == ("Example Video", Basis.DNS_ANSWER, "www.example.org")
 
     def test_it_goes_before_the_owner_of_the_address_which_comes_back(self, rig: Rig, naming: Naming) -> None:
-        for ue in ("10.45.0.3", "10.45.0.4"):
-            self.named(rig, ue, b"www.example.org", NETFLIX_ADDRESS)
+        for n in range(3, 7):  # so many that it is no lie
+            self.named(rig, f"10.45.0.{n}", b"www.example.org", NETFLIX_ADDRESS)
+            latest(naming)
         self.unnamed(rig, NETFLIX_ADDRESS)
         assert latest(naming) == ("Example Video", Basis.LEARNED, "")
-        self.named(rig, "10.45.0.5", b"www.instagram.com", NETFLIX_ADDRESS)
-        latest(naming)
+        for n in range(7, 10):
+            self.named(rig, f"10.45.0.{n}", b"www.instagram.com", NETFLIX_ADDRESS)
+            latest(naming)
 
         row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
         assert (naming.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.ADDRESS)
+
+
+class TestLies:
+    """A name that its server contradicts is no application, until several clients say the same."""
+
+    def says(self, rig: Rig, ue: str, name: bytes, server: str) -> None:
+        layers = IP(src=ue, dst=server) / TCP(sport=40001, dport=443, flags="PA", seq=1) / Raw(named_hello(name))
+        send(rig, ether(layers))
+
+    def test_a_popular_host_at_the_address_of_another(self, rig: Rig, naming: Naming) -> None:
+        self.says(rig, UE, b"web.whatsapp.com", NETFLIX_ADDRESS)
+
+        assert latest(naming) == ("", Basis.CONTRADICTED, "web.whatsapp.com")
+        assert naming.inference.counters["doubted_prefix"] == 1
+
+    def test_the_owner_itself_is_believed(self, rig: Rig, naming: Naming) -> None:
+        self.says(rig, UE, b"www.netflix.com", NETFLIX_ADDRESS)
+
+        assert latest(naming)[:2] == ("Netflix", Basis.SNI)
+
+    def test_a_name_of_nobody_claims_nothing(self, rig: Rig, naming: Naming) -> None:
+        self.says(rig, UE, b"host.invalid", NETFLIX_ADDRESS)
+
+        assert latest(naming) == ("", Basis.SNI, "host.invalid")
+
+    def test_three_clients_are_believed_and_the_first_two_again(self, rig: Rig, naming: Naming) -> None:
+        for n in (3, 4, 5):
+            self.says(rig, f"10.45.0.{n}", b"web.whatsapp.com", NETFLIX_ADDRESS)
+            latest(naming)
+
+        bases = naming.book.rows["basis"].tolist()
+        assert bases == [Basis.SNI] * 3
+        assert {naming.signatures.name(a) for a in naming.book.rows["app"].tolist()} == {"WhatsApp"}
+
+    def test_where_many_clients_of_another_application_went(self, rig: Rig, naming: Naming) -> None:
+        for n in range(16):  # both are well known, each at its own server
+            self.says(rig, f"10.45.1.{n}", b"www.example.org", "198.51.100.7")
+            self.says(rig, f"10.45.1.{n}", b"web.whatsapp.com", "203.0.113.9")
+        latest(naming)
+        self.says(rig, UE, b"web.whatsapp.com", "198.51.100.7")
+
+        assert latest(naming) == ("", Basis.CONTRADICTED, "web.whatsapp.com")
 
 
 class TestOtherSignatures:
