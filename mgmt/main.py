@@ -50,6 +50,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             port=options.port,
             host_key_file=options.host_key,
             users_file=options.users,
+            explain=service.explain,
         )
         server.start()
         stack.callback(server.stop)

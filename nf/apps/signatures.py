@@ -191,6 +191,22 @@ class Signatures:
                 return self._by_suffix(name[: -len(local)])
         return 0
 
+    def suffix_of(self, name: str) -> tuple[str, int]:
+        """Return (suffix, application) by which `match` knows a name; ("", 0) when it does not."""
+        app = self.match(name)
+        labels = name.rstrip(".").lower().partition(":")[0].split(".")
+        suffixes = (".".join(labels[i:j]) for i in range(len(labels)) for j in range(len(labels), i, -1))
+        return next((s for s in suffixes if self._suffixes.get(s) == app), "") if app else "", app
+
+    def prefix_of(self, address: str) -> tuple[str, int]:
+        """Return (prefix, application) by which `match_address` knows an address; ("", 0) when it does not."""
+        app = self.match_address(address)
+        parsed = ipaddress.ip_address(address)
+        for shift, found in self._networks[parsed.version] if app else ():
+            if int(parsed) >> shift in found:
+                return str(ipaddress.ip_network((address, parsed.max_prefixlen - shift), strict=False)), app
+        return "", app
+
     def _by_suffix(self, name: str) -> int:
         suffixes = self._suffixes
         while name:

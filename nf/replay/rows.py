@@ -184,6 +184,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
         "app_basis": Basis(int(known["basis"])).text,
         "app_confidence": int(known["confidence"]),
         "app_class": pipeline.signatures.app_class(int(known["app"])),
+        "app_evidence": "; ".join(map(str, pipeline.explain_flow(flow["number"]))),
         "name": book.host(flow["number"]),
         "retrans_fwd": retrans[fwd],
         "retrans_rev": retrans[rev],

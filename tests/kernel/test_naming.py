@@ -11,6 +11,7 @@ from scapy.packet import Raw
 
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
+from nf.explain import Ground, Question, explain, find
 from nf.flowbook import FlowBook
 from nf.naming import Naming
 from nf.reading import Here
@@ -210,6 +211,56 @@ class TestLies:
         self.says(rig, UE, b"web.whatsapp.com", "198.51.100.7")
 
         assert latest(naming) == ("", Basis.CONTRADICTED, "web.whatsapp.com")
+
+
+class TestWhy:
+    """Each flow's ground can be shown, with what the others say."""
+
+    def why(self, naming: Naming) -> dict[str, Ground]:
+        number = int(naming.book.rows["number"][-1])
+        grounds = explain(naming.book, naming.inference, naming.signatures, number, naming.plane.now_ns() / 1e9)
+        return {g.ground: g for g in grounds}
+
+    def hello(self, rig: Rig, ue: str, name: bytes, server: str) -> None:
+        layers = IP(src=ue, dst=server) / TCP(sport=40001, dport=443, flags="PA", seq=1) / Raw(named_hello(name))
+        send(rig, ether(layers))
+
+    def test_a_name_with_the_suffix_that_matched(self, rig: Rig, naming: Naming) -> None:
+        self.hello(rig, UE, b"www.netflix.com", NETFLIX_ADDRESS)
+        latest(naming)
+        why = self.why(naming)
+
+        assert why["sni"] == Ground("sni", "it says www.netflix.com, of Netflix by netflix.com", "Netflix", 99, True)
+        assert why["address"].finding == f"{NETFLIX_ADDRESS} is in 45.57.0.0/17"
+        assert [g.ground for g in why.values() if g.decides] == ["sni"]
+
+    def test_a_learned_server_with_its_evidence(self, rig: Rig, naming: Naming) -> None:
+        for n in (3, 4):
+            self.hello(rig, f"10.45.0.{n}", b"www.netflix.com", "198.51.100.7")
+        send(rig, ether(IP(src=UE, dst="198.51.100.7") / TCP(sport=40009, dport=443, flags="PA", seq=1) / Raw(OPAQUE)))
+        latest(naming)
+        text = "198.51.100.7 port 443 tcp served Netflix alone: 2 pieces of evidence, the last www.netflix.com"
+
+        assert self.why(naming)["learned"] == Ground("learned", text, "Netflix", 75, True)
+
+    def test_a_lie_with_whose_the_server_is(self, rig: Rig, naming: Naming) -> None:
+        self.hello(rig, UE, b"web.whatsapp.com", NETFLIX_ADDRESS)
+        latest(naming)
+        why = self.why(naming)
+
+        assert why["contradicted"].finding == "it says web.whatsapp.com, but its address belongs to Netflix"
+        assert why["contradicted"].decides
+        assert why["sni"].application == "WhatsApp"
+
+    def test_by_its_ends_in_any_order(self, rig: Rig, naming: Naming) -> None:
+        self.hello(rig, UE, b"www.netflix.com", NETFLIX_ADDRESS)
+        latest(naming)
+        number = naming.book.rows["number"].tolist()
+
+        assert find(naming.book, Question(6, UE, 40001, NETFLIX_ADDRESS, 443)) == number
+        assert find(naming.book, Question(6, NETFLIX_ADDRESS, 443, UE, 40001)) == number
+        assert find(naming.book, Question(17, UE, 40001, NETFLIX_ADDRESS, 443)) == []
+        assert find(naming.book, Question(6, UE, 443, NETFLIX_ADDRESS, 40001)) == []
 
 
 class TestOtherSignatures:
