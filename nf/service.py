@@ -252,8 +252,7 @@ class Service:
 
     def _on_events(self, events: list[SessionEvent]) -> None:
         with self._tables:
-            for event in events:
-                self._change_tables(self.store.apply(event))
+            self._change_tables([change for event in events for change in self.store.apply(event)])
 
     def explain(self, question: Question) -> list[list[Ground]]:
         """Return why the flows between two ends have their application, the latest last; [] when there is none."""
