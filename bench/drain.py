@@ -35,8 +35,8 @@ def _seconds(work: Any) -> float:
     return (time.process_time_ns() - begun) / 1e9
 
 
-def _no_names(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    return np.zeros(len(numbers), np.uint16), np.zeros(len(numbers), np.uint8)
+def _no_names(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]:
+    return np.zeros(len(numbers), np.uint16), np.zeros(len(numbers), np.uint8), np.zeros(len(numbers), np.uint8)
 
 
 def measure() -> list[Figure]:

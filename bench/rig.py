@@ -36,7 +36,7 @@ __all__ = [
 APP = 1
 UNKNOWN = 1 << 30  # flows a second without a session: no limit, the table is filled at once
 CPUS = sorted(os.sched_getaffinity(0))
-_BLOCK = 20_000  # new flows between two looks at the ring of events, which holds 20,971
+_BLOCK = 8_192  # flows whose events fit a CPU's ring
 _VERDICTS = 1 << 13  # answers at a time: far fewer than the table of them holds
 _TEXT = """
 struct plan {

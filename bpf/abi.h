@@ -10,14 +10,15 @@
 #ifndef SNF_ABI_H
 #define SNF_ABI_H
 
-#define SNF_PORTS   1024 /* slots of the port table, by interface index modulo this */
-#define SNF_STATS   16	 /* ports that can be attached at once */
-#define SNF_APPS    4096 /* applications that can have a policy */
-#define SNF_GROUPS  8	 /* groups of subscribers with policies of their own; 0: all others */
-#define SNF_PAYLOAD 1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
-#define SNF_NAME    64	 /* longest host name that the kernel reads */
-#define SNF_PROBES  16	 /* slots that a domain suffix can be in */
-#define SNF_HANDOFF 3	 /* payload packets of a flow that user space may see */
+#define SNF_PORTS      1024 /* slots of the port table, by interface index modulo this */
+#define SNF_STATS      16   /* ports that can be attached at once */
+#define SNF_APPS       4096 /* applications that can have a policy */
+#define SNF_GROUPS     8    /* groups of subscribers with policies of their own; 0: all others */
+#define SNF_SHARD_BITS 10   /* 2,000 changes a second, of two addresses each, are four of a shard */
+#define SNF_PAYLOAD    1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
+#define SNF_NAME       64   /* longest host name that the kernel reads */
+#define SNF_PROBES     16   /* slots that a domain suffix can be in */
+#define SNF_HANDOFF    3    /* payload packets of a flow that user space may see */
 
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
 
@@ -27,6 +28,7 @@ enum snf_monitor { SNF_MONITOR_SEND = 1, SNF_MONITOR_INNER = 2 /* without the tu
 enum snf_action { SNF_INSPECT = 0, SNF_COUNT = 1, SNF_TRUNCATE = 2, SNF_SUPPRESS = 3 };
 enum snf_side { SNF_UPLINK = 0, SNF_DOWNLINK = 1 };
 enum snf_ue_end { SNF_UE_A = 0, SNF_UE_B = 1, SNF_UE_UNKNOWN = 2 };
+enum snf_family { SNF_IPV4 = 0, SNF_IPV6 = 1, SNF_LINK_LOCAL = 2 }; /* of a flow */
 enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 3 };
 
 /* Every packet meets `frames`; each other line is one reason or fact. One copy a port and CPU. */
@@ -119,11 +121,12 @@ struct port_stats {
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
 struct control {
-	__u64 clock_ns;	  /* replay: time of the packet being run; live: unused */
-	__u64 next_flow;  /* number of the next flow; only the programs write it */
-	__u32 generation; /* changes when a tunnel or UE address changed its session */
-	__u32 epoch;	  /* number of the current interval; a change resets minima and maxima */
-	__u32 split_legs; /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
+	__u64 clock_ns;	     /* replay: time of the packet being run; live: unused */
+	__u64 next_flow;     /* number of the next flow; only the programs write it */
+	__u32 generation[3]; /* by enum snf_family: changes with tunnels whose UE is not known by such an address, and
+				groups */
+	__u32 epoch;	     /* number of the current interval; a change resets minima and maxima */
+	__u32 split_legs;    /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
 	__u32 seed;   /* of the hash that tells IPv6 flows with one key apart; secret, so that nobody can aim at it */
 	__u32 reader; /* one value of FLOW_READER: who has to be told of each flow once */
 	__u32 tick_at_us;    /* low half of the time of `tick` */
@@ -139,32 +142,45 @@ struct control {
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
 	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u32 pad[5];
+	__u32 pad[3];
+	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
-_Static_assert(sizeof(struct control) == 128, "control is ABI");
+_Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
 
-/* Receiving end of a tunnel: the TEID alone is not unique (TS 29.281, 5.1). */
-struct tunnel_key {
-	__u8 address[16]; /* IPv4 as ::ffff:a.b.c.d */
-	__u32 teid;	  /* host byte order */
+/* Whose a tunnel, or a UE address of N6, is: an entry of the session table, of which a bucket has 15. Written by user
+ * space, session and tag last, while the programs read; an entry that was left is not used again for a while. */
+struct entry {
+	__u32 key;  /* TEID; UE's IPv4 address; first half of the /64 of its IPv6 address (TS 23.501, 5.8.2.2.3);
+		       session, of ENTRY_GROUP */
+	__u32 head; /* bits 0-15: number of the receiving address (the TEID alone is not unique: TS 29.281, 5.1), or of
+		       the network instance; above: enum entry_head */
+	__u32 session; /* 0: free */
+	__u32 more;    /* of a tunnel, to check its UE: ue_hash() of IPv4 or IPv6, or the high halves of both, IPv4's
+			  below;    of an IPv6 address: second half of the /64; of ENTRY_GROUP: the group */
 };
-_Static_assert(sizeof(struct tunnel_key) == 20, "tunnel_key is ABI");
+_Static_assert(sizeof(struct entry) == 16, "entry is ABI");
 
-struct tunnel {
-	__u32 session; /* > 0 */
-	__u32 ue_ipv4; /* address of the UE, network order; 0: not known, not checked */
-	__u64 ue_ipv6; /* the /64 prefix of the UE, network order; 0: not known, not checked */
-	__u8 side;     /* enum snf_side: which way its traffic flows */
-	__u8 pad[7];
+enum entry_head {
+	ENTRY_SCOPE = 0xffff,
+	ENTRY_KIND = 0x70000,
+	ENTRY_TUNNEL = 0x10000,
+	ENTRY_IPV4 = 0x20000,
+	ENTRY_IPV6 = 0x30000,
+	ENTRY_GROUP = 0x40000, /* of a session, where it is of one */
+	ENTRY_HELD = 0x70000,  /* was left, and is not free yet */
+	ENTRY_DOWNLINK = 0x100000,
+	ENTRY_HAS_IPV4 = 0x200000, /* of a tunnel: the UE's address is known */
+	ENTRY_HAS_IPV6 = 0x400000,
+	ENTRY_SHARED = 0x800000, /* of an address: several network instances have it */
 };
-_Static_assert(sizeof(struct tunnel) == 24, "tunnel is ABI");
 
-/* UE address on N6. IPv4 as ::ffff:a.b.c.d, IPv6 as its /64 prefix (TS 23.501, 5.8.2.2.3). */
-struct ue_key {
-	__u8 address[16];
-	__u32 instance;
+#define SNF_ENTRIES 15
+struct bucket {
+	__u64 tags[2]; /* a byte an entry: of the hash of its key, 0 where there is none; of one value two a word at
+			  most */
+	struct entry entries[SNF_ENTRIES];
 };
-_Static_assert(sizeof(struct ue_key) == 20, "ue_key is ABI");
+_Static_assert(sizeof(struct bucket) == 256, "bucket is four cache lines");
 
 /* Two tunnel ends, named by who sends the echo request. */
 struct path_key {

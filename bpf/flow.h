@@ -3,8 +3,8 @@
 #ifndef SNF_FLOW_H
 #define SNF_FLOW_H
 
-#include "answers.h"
 #include "limit.h"
+#include "session.h"
 
 #define NO_RTT	      0xffffffff
 #define FLOW_OWNER(d) (3 << 2 * (d)) /* bits of flow.owner */
@@ -123,60 +123,6 @@ static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 	}
 }
 
-/* Is the inner packet of the UE that the tunnel is for? A TEID that was given to another UE is seen here
- * even before the signalling that says so. Link-local addresses belong to any UE. */
-static __always_inline u32 is_of_ue(struct scratch *s, struct tunnel *t)
-{
-	const u8 *ue = t->side == SNF_UPLINK ? s->inner.src : s->inner.dst;
-
-	if (!s->inner.ipv6)
-		return !t->ue_ipv4 || t->ue_ipv4 == ipv4(ue);
-	return !t->ue_ipv6 || t->ue_ipv6 == *(u64 *)ue || (ue[0] == 0xfe && (ue[1] & 0xc0) == 0x80);
-}
-
-/* The session that the packet's tunnel, or on N6 its UE address, belongs to; 0 when none is known. */
-static __always_inline u32 session_of(struct scratch *s, struct port_stats *st, u32 instance, u8 *side)
-{
-	if (s->gtpu) {
-		struct tunnel_key k;
-		struct tunnel *t;
-
-		__builtin_memcpy(k.address, s->outer.dst, 16);
-		k.teid = s->teid;
-		t = tunnels.lookup(&k);
-		if (!t)
-			return 0;
-		*side = t->side;
-		if (!is_of_ue(s, t)) {
-			st->n[SNF_C_ue_mismatch]++;
-			return 0;
-		}
-		return t->session;
-	} else {
-		struct ue_key k;
-		u32 *session;
-
-		k.instance = instance;
-		__builtin_memcpy(k.address, s->inner.src, 16);
-		if (s->inner.ipv6)
-			__builtin_memset(k.address + 8, 0, 8);
-		session = ues.lookup(&k);
-		if (session) {
-			*side = SNF_UPLINK;
-			return *session;
-		}
-		__builtin_memcpy(k.address, s->inner.dst, 16);
-		if (s->inner.ipv6)
-			__builtin_memset(k.address + 8, 0, 8);
-		session = ues.lookup(&k);
-		if (session) {
-			*side = SNF_DOWNLINK;
-			return *session;
-		}
-	}
-	return 0;
-}
-
 /* Returns 1 when user space will hear of it. */
 static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct port_stats *st, u8 kind,
 				      struct flow *old)
@@ -251,27 +197,16 @@ static __always_inline u8 ue_end_of(u8 side, u8 dir)
 	return side == SNF_UPLINK ? dir : !dir; /* uplink: the sender is the UE; direction 0 is sent by a */
 }
 
-/* The group of subscribers whose policies hold for a session. */
-static __always_inline u8 group_of(struct control *c, u32 session)
-{
-	u32 *group;
-
-	if (!c->groups || !session)
-		return 0;
-	group = session_groups.lookup(&session);
-	return group ? *group : 0;
-}
-
 /* Fill s->fresh with a flow that has seen nothing yet. */
-static __always_inline void fresh_flow(struct scratch *s, struct control *c, u32 session, u8 side)
+static __always_inline void fresh_flow(struct scratch *s, struct control *c)
 {
 	struct flow *f = &s->fresh;
 
 	__builtin_memset(f, 0, sizeof(*f));
-	f->session = session;
-	f->group = group_of(c, session);
-	f->generation = c->generation;
-	f->ue_end = ue_end_of(side, s->dir);
+	f->session = s->session;
+	f->group = s->group;
+	f->generation = generation(s, c);
+	f->ue_end = ue_end_of(s->way, s->dir);
 	f->epoch = c->epoch;
 	f->rtt_min_us[0] = f->rtt_min_us[1] = NO_RTT;
 	f->number = __sync_fetch_and_add(&c->next_flow, 1);
@@ -282,34 +217,25 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c, u32
 	if (s->gtpu) {
 		f->flags |= FLOW_GTPU;
 		f->teid[s->dir & 1] = s->teid;
-		if (session)
+		if (s->session)
 			f->flags |= s->dir ? FLOW_BOUND_1 : FLOW_BOUND_0;
 	}
 }
 
-static __always_inline struct flow *flow_begin(struct scratch *s, struct control *c, struct port_stats *st,
-					       u32 instance)
+static __always_inline struct flow *flow_begin(struct scratch *s, struct control *c, struct port_stats *st)
 {
-	u8 side = SIDE_UNKNOWN;
 	struct flow *f;
-	u32 session;
 
-	fine_clock(s, c);
-	full_addresses(&s->inner);
-	full_addresses(&s->outer);
-	session = session_of(s, st, instance, &side);
-	if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
-		side = s->side;
-	if (!session && over_limit(s->slot, c, s->now_ns)) {
+	if (!s->session && over_limit(s->slot, c, s->now_ns)) {
 		st->n[SNF_C_unknown_limited]++;
 		return NULL;
 	}
-	if (!session && s->gtpu)
+	if (!s->session && s->gtpu)
 		st->n[SNF_C_tunnel_unknown]++;
-	fresh_flow(s, c, session, side);
+	fresh_flow(s, c);
 	s->name_hash = 0;
 	if (c->economy)
-		name_by_answer(s, st, &s->fresh, session, side);
+		name_by_answer(s, st, &s->fresh, s->session, s->way);
 	flows.insert(&s->key, &s->fresh);
 	f = flows.lookup(&s->key);
 	if (!f) {
@@ -323,42 +249,34 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 
 /* The tunnel of the flow now belongs to another session, or to none: what was counted so far stays
  * with the old one, and the flow begins again. */
-static __always_inline void flow_restart(struct scratch *s, struct control *c, struct port_stats *st, struct flow *f,
-					 u32 session, u8 side)
+static __always_inline void flow_restart(struct scratch *s, struct control *c, struct port_stats *st, struct flow *f)
 {
-	fresh_flow(s, c, session, side);
+	fresh_flow(s, c);
 	if (emit_event(s, &s->fresh, st, SNF_FLOW_RESTART, f))
 		s->fresh.flags |= c->reader;
 	__builtin_memcpy(f, &s->fresh, sizeof(*f));
 	st->n[SNF_C_flow_restarted]++;
 }
 
-/* Called when the TEID or the generation is not the one the flow remembers. */
-static __always_inline void flow_rebind(struct scratch *s, struct control *c, struct port_stats *st, struct flow *f,
-					u32 instance)
+/* The TEID or the generation is not the one that the flow remembers. */
+static __always_inline void flow_rebind(struct scratch *s, struct control *c, struct port_stats *st, struct flow *f)
 {
-	u8 bound = s->dir ? FLOW_BOUND_1 : FLOW_BOUND_0, side = SIDE_UNKNOWN;
+	u8 bound = s->dir ? FLOW_BOUND_1 : FLOW_BOUND_0;
 	u32 moved = s->gtpu && f->teid[s->dir & 1] != s->teid;
-	u32 session;
+	u32 session = s->session;
 
-	fine_clock(s, c);
-	full_addresses(&s->inner);
-	full_addresses(&s->outer);
-	session = session_of(s, st, instance, &side);
-	if (s->side != SIDE_UNKNOWN)
-		side = s->side;
-	f->generation = c->generation;
+	f->generation = generation(s, c);
 	if (f->session < c->first_session) {
 		f->session = 0;
 		f->flags &= ~(FLOW_BOUND_0 | FLOW_BOUND_1);
 	}
 	if (session ? f->session && session != f->session : f->session && !moved && f->flags & bound) {
-		flow_restart(s, c, st, f, session, side);
+		flow_restart(s, c, st, f);
 		return;
 	}
 	if (session) {
 		f->session = session;
-		f->group = group_of(c, session);
+		f->group = s->group;
 		f->flags |= bound;
 	} else if (moved) {
 		if (over_limit(s->slot, c, s->now_ns)) {
@@ -368,8 +286,8 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 		f->flags &= ~bound;
 		st->n[SNF_C_tunnel_unknown]++;
 	}
-	if (side != SIDE_UNKNOWN)
-		f->ue_end = ue_end_of(side, s->dir);
+	if (s->way != SIDE_UNKNOWN)
+		f->ue_end = ue_end_of(s->way, s->dir);
 	if (moved) {
 		f->teid[s->dir & 1] = s->teid;
 		f->flags |= FLOW_GTPU;
@@ -378,18 +296,27 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 }
 
 /* The flow of the packet in s, bound to its session; NULL when it can have none. */
-static __always_inline struct flow *flow_of(struct scratch *s, struct control *c, struct port_stats *st, u32 instance)
+static __always_inline struct flow *flow_of(struct scratch *s, struct control *c, struct port_stats *st, u32 instance,
+					    u32 role)
 {
 	struct flow *f = flows.lookup(&s->key);
 
-	if (!f)
-		return flow_begin(s, c, st, instance);
-	if (s->inner.ipv6 && f->check != ends_check(s, c)) {
+	if (f && s->inner.ipv6 && f->check != ends_check(s, c)) {
 		st->n[SNF_C_flow_collision]++;
 		return NULL;
 	}
-	if (f->generation != c->generation || (s->gtpu && f->teid[s->dir & 1] != s->teid))
-		flow_rebind(s, c, st, f, instance);
+	if (!f || f->generation != generation(s, c) || (s->gtpu && f->teid[s->dir & 1] != s->teid)) {
+		fine_clock(s, c);
+		full_addresses(&s->inner);
+		full_addresses(&s->outer);
+		look_session_up(s, c, st, instance, role);
+		if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
+			s->way = s->side;
+		f = flows.lookup(&s->key);
+		if (!f)
+			return flow_begin(s, c, st);
+		flow_rebind(s, c, st, f);
+	}
 	if ((f->flags & FLOW_READER) != c->reader) {
 		s->name_hash = 0;
 		tell(s, c, f, st);

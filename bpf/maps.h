@@ -21,20 +21,20 @@ BPF_PERCPU_ARRAY(births, u64, SNF_STATS);
 /* Clock of a replay, generation, epoch. Mapped into user space: a change is one store. */
 BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
 
-/* Tunnel end to session. Written by nf/sessions through nf/kernel, read when a flow is new, changes
- * its TEID or the generation moved. Full: the update fails and is counted in user space. */
-BPF_F_TABLE("hash", struct tunnel_key, struct tunnel, tunnels, MAX_TUNNELS, BPF_F_NO_PREALLOC);
+/* The session table (session.h). Mapped into user space, which writes it; read when a flow is new, changes its TEID
+ * or its generation moved. Both buckets of an entry full: it is refused and counted in user space. */
+BPF_F_TABLE("array", u32, struct bucket, sessions, SESSION_BUCKETS, BPF_F_MMAPABLE);
 
-/* UE address of N6 to session; written and read as `tunnels`. */
-BPF_F_TABLE("hash", struct ue_key, u32, ues, MAX_UES, BPF_F_NO_PREALLOC);
+/* Addresses that receive tunnels, and the numbers by which entries know them. Full: the update fails and is counted in
+ * user space. */
+struct address {
+	u8 octets[16]; /* IPv4 as ::ffff:a.b.c.d */
+};
+BPF_F_TABLE("hash", struct address, u32, endpoints, SNF_ENDPOINTS, BPF_F_NO_PREALLOC);
 
 /* Policy by group of subscribers and, within it, application number; number 0: traffic without a name. Written at a
  * commit. */
 BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
-
-/* Group of a session, where it is of one. Written with the session, read when a flow is bound to it. Full: the update
- * fails and is counted in user space. */
-BPF_F_TABLE("hash", u32, u32, session_groups, MAX_GROUPED, BPF_F_NO_PREALLOC);
 
 /* The flows. Written by the packet path only; read as a whole by nf/kernel once an interval.
  * Full: the least recently used flow leaves and what was not read of it is lost. */
@@ -204,6 +204,12 @@ struct scratch {
 	u32 name_length;
 	u16 name_app;
 	u64 name_hash;
+	struct entry wanted; /* in the session table */
+	struct entry found;
+	u32 which;   /* bits of wanted.head */
+	u32 session; /* what the session table says of the packet */
+	u8 group;
+	u8 way;		   /* enum snf_side */
 	struct flow fresh; /* a new flow is built here: it is too large for the stack */
 };
 BPF_PERCPU_ARRAY(scratch, struct scratch, 1);

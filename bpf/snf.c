@@ -248,7 +248,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			return decide(ctx, p, st, s, keep);
 		}
 	}
-	f = flow_of(s, c, st, p->instance);
+	f = flow_of(s, c, st, p->instance, role);
 	if (f && copy)
 		count_leg_copy(f, s->dir);
 	if (f) {

@@ -118,6 +118,44 @@ def replay(
     )
 
 
+@snf.command()
+@click.argument("flow", nargs=-1, required=True)
+@click.option("--replay", "files", type=_PATH, help="Of a replay: its file of --flows, or the folder that holds it.")
+@click.option("--netconf", default="127.0.0.1:830", show_default=True, help="Of a running function: its ADDRESS:PORT.")
+@click.option("--user", help="Name of a user of the function.")
+@click.option("--key", type=_EXISTING, help="Private SSH key of the user.")
+@click.option("--host-key", type=_EXISTING, help="Public key of the function; needed when it is not on this machine.")
+def explain(
+    flow: tuple[str, ...], files: Path | None, netconf: str, user: str | None, key: Path | None, host_key: Path | None
+) -> None:
+    """Say why a flow has its application.
+
+    FLOW is a protocol and two ends, as in: tcp 10.45.0.2:40000 192.0.2.1:443, or of a replay its number.
+    """
+    from rich.console import Console
+
+    from mgmt import explain as view
+
+    console, title = Console(soft_wrap=True), " ".join(flow)
+    if files is not None:
+        for row in view.rows_of(files, flow):
+            view.show(console, f"{title} ({row['file']}, flow {row['number']})", view.grounds_of(row))
+        return
+    if not user or not key:
+        raise click.UsageError("A running function is asked with --user and --key, a replay with --replay.")
+    wanted, (address, port) = view.flow_of(flow), _endpoint(netconf)
+    if host_key is None and address not in {"127.0.0.1", "::1", "localhost"}:
+        raise click.UsageError("Give --host-key, the public key of the function: it is not on this machine.")
+    from mgmt.client import connect
+
+    with connect(address, port, user, key, host_key.read_text() if host_key else None) as client:
+        found = client.explain(wanted)
+    if not found:
+        raise SnfError(f"The function knows no flow {title}.", "It may have ended: flows are kept for 5 minutes.")
+    for grounds in found:
+        view.show(console, title, grounds)
+
+
 def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option(

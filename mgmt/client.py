@@ -7,7 +7,7 @@ with connect("127.0.0.1", 830, "alice", key_file, host_key=server_key) as client
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from ncclient import manager
 from ncclient.operations import OperationError, RPCError
 from ncclient.transport import TransportError
 
+from mgmt import explain as explaining
 from mgmt.names import BASE
 from nf.errors import SnfError
+from nf.explain import Ground
 
 __all__ = ["Client", "Refused", "connect"]
 
@@ -117,6 +119,11 @@ class Client:
         """Send the operation in *rpc* (XML); return the element ``rpc-reply``."""
         reply = self._ask(lambda: self.session.dispatch(etree.fromstring(rpc)))
         return etree.fromstring(reply.xml.encode())
+
+    def explain(self, flow: Mapping[str, str]) -> list[list[Ground]]:
+        """Return why the flows between two ends have their application; *flow* is of `mgmt.explain.flow_of`."""
+        reply = self._ask(lambda: self.session.dispatch(explaining.request(flow)))
+        return explaining.read_reply(etree.fromstring(reply.xml.encode()))
 
     @staticmethod
     def _ask(request: Any) -> Any:

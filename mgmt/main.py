@@ -51,6 +51,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             port=options.port,
             host_key_file=options.host_key,
             users_file=options.users,
+            explain=service.explain,
         )
         server.start()
         stack.callback(server.stop)
@@ -94,7 +95,11 @@ def state_of(service: Service) -> StateTree:
         "started_s": service.started_s,
         "interfaces": interfaces,
         "naming": service.pipeline.naming.reading.status(),
-        "data_plane": {**total, "refused_entries": plane.refused_entries},
+        "data_plane": {
+            **total,
+            "refused_entries": plane.refused_entries,
+            **service.pipeline.naming.inference.counters,
+        },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "session_counters": dict(service.store.counters),

@@ -37,6 +37,7 @@ IMPLEMENTED = (
     "snf-policies",
     "snf-export",
     "snf-privacy",
+    "snf-explain",
 )
 """Modules whose data nodes exist; what they import is loaded with them."""
 

@@ -7,11 +7,12 @@ an element, attribute or namespace that is not there is refused with its name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lxml import etree
 
+from mgmt import explain as explaining
 from mgmt.datastore import TARGETS, Datastore
 from mgmt.edit import DEFAULT_OPERATIONS
 from mgmt.filters import filter_subtree, filter_xpath
@@ -20,13 +21,17 @@ from mgmt.names import BASE, NC, Doctype, elements, local, parse
 from mgmt.rpcerror import RpcError, bad_element, missing_attribute, missing_element, unknown_element
 from mgmt.sessions import session_numbers, session_query
 from mgmt.state import SessionFinder, StateProvider, add_sessions, add_state, found_elements
+from nf.explain import Ground, Question
 from nf.sessions import Query
 
-__all__ = ["Dispatcher", "Reply"]
+__all__ = ["Dispatcher", "Explain", "Reply"]
 
 log = logging.getLogger(__name__)
 
 _NM = f"{{{MONITORING}}}"
+
+Explain = Callable[[Question], Sequence[Sequence[Ground]]]
+"""Says why the flows between two ends have their application; called from a thread of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,10 @@ class Dispatcher:
         find_sessions: SessionFinder,
         kill: Callable[[int], bool],
         capabilities: Iterable[str] = (),
+        explain: Explain | None = None,
     ) -> None:
         self._datastore, self._state, self._find_sessions, self._kill = datastore, state, find_sessions, kill
+        self._explain = explain
         self._capabilities = tuple(capabilities)
         none: tuple[str, ...] = ()
         base: dict[str, tuple[tuple[str, ...], Callable[[int, _Params], list[etree._Element] | None]]] = {
@@ -128,6 +135,7 @@ class Dispatcher:
         self._operations = {NC + name: entry for name, entry in base.items()}
         find = f"{{{datastore.model.namespace('snf-subscribers')}}}find-sessions"
         self._operations[find] = (tuple(datastore.model.inputs[find]), self._find)
+        self._operations[f"{{{explaining.NAMESPACE}}}explain-flow"] = (explaining.PARAMETERS, self._explain_flow)
         self._operations[f"{_NM}get-schema"] = (("identifier", "version", "format"), self._get_schema)
 
     def handle(self, session: int, message: bytes, *, chunked: bool = True) -> Reply:
@@ -208,6 +216,17 @@ class Dispatcher:
         data = etree.Element(f"{_NM}data", nsmap={None: MONITORING})
         data.text = text
         return [data]
+
+    def _explain_flow(self, _session: int, params: _Params) -> list[etree._Element]:
+        words = {name: (params.need(name).text or "").strip() for name in explaining.PARAMETERS}
+        try:
+            question = explaining.question_of(words)
+        except ValueError as error:
+            info = [("bad-element", str(error))]
+            raise RpcError("invalid-value", f"The {error} is none.", kind="application", info=info) from None
+        if self._explain is None:
+            raise RpcError("operation-failed", "The function sees no flows.")
+        return explaining.reply_of(self._explain(question))
 
     # -- changing ----------------------------------------------------------
 

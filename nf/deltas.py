@@ -43,18 +43,19 @@ class FlowDeltas:
         self,
         keys: NDArray[np.void],
         flows: NDArray[np.void],
-        names: Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint16], NDArray[np.uint8]]],
+        names: Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]],
         span_s: tuple[float, float],
     ) -> tuple[FlowBatch, NDArray[np.intp]]:
         """Compare a snapshot with the one before.
 
-        *names* gives the columns (application, basis) of flow numbers. Returns the batch of the flows
+        *names* gives the columns (application, basis, confidence) of flow numbers. Returns the batch of the flows
         that had packets, by number, and their rows in the snapshot.
         """
         before = self._before
         rows, at, known, packets = self._active(flows)
-        app, basis = names(flows["number"][rows])
-        app = np.where(app > 0, app, flows["app"][rows])  # named by a process before, or its record was lost
+        app, basis, confidence = names(flows["number"][rows])
+        # Named by a process before, or its record was lost; with a ground, no application is the answer.
+        app = np.where((app > 0) | (basis > 0), app, flows["app"][rows])
         parts = []
         for first in range(0, max(len(rows), 1), _BLOCK):  # a block of rows stays in the cache for all its columns
             block = slice(first, first + _BLOCK)
@@ -64,7 +65,8 @@ class FlowDeltas:
                 old[known[block]] = before[at[block][known[block]]]
             parts.append(_columns(now, old, known[block], packets[block], keys["proto"][rows[block]]))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return FlowBatch(t_start_s=span_s[0], t_end_s=span_s[1], app=app, basis=basis, **columns), rows
+        batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
+        return batch, rows
 
     def _active(
         self, flows: NDArray[np.void]

@@ -78,4 +78,5 @@ def flow_columns(
         "frozen_dl_ms": media.column("frozen_ms", batch.flow_id[rows]),
         "chunks": media.column("chunks", batch.flow_id[rows]),
         "chunk_bytes": media.column("chunk_octets", batch.flow_id[rows]),
+        "app_confidence": batch.confidence[rows],
     }

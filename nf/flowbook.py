@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.apps.basis import CONFIDENCE
 from nf.kernel.dataplane import address_text
 
 __all__ = ["FlowBook", "Leg"]
@@ -35,7 +36,16 @@ _ROW = np.dtype(
         ("name", "u4"),
         ("app", "u2"),
         ("qfi", "u1", 2),
+        ("prior_app", "u2"),  # what a learned server, or a doubt, took the place of
+        ("told", "u2"),  # application of the name that DNS told the subscriber of the server
+        ("doubt_app", "u2"),  # whose server it is by better knowledge
+        ("doubt", "u1"),  # nf.apps.lies.Doubt
+        ("port", "u2", 2),  # of ends a and b; 0 for anything but TCP and UDP
         ("basis", "u1"),
+        ("confidence", "u1"),  # percent
+        ("prior_basis", "u1"),
+        ("prior_confidence", "u1"),
+        ("proto", "u1"),
         ("first_dir", "u1"),
         ("gtpu", "?"),
     ]
@@ -80,8 +90,9 @@ class FlowBook:
     def __init__(self) -> None:
         self.rows = np.zeros(0, _ROW)
         self.returned = 0  # times that a flow came back to a tunnel it had left
+        self._fresh: list[NDArray[np.uint64]] = []  # numbers of flows that got a name since `fresh` was called
         self._names, self._outers = _Interned(""), _Interned(b"")
-        self._early: dict[int, tuple[int, int, str]] = {}  # names of flows that the kernel did not tell yet
+        self._early: dict[int, tuple[int, int, int, str]] = {}  # names of flows that the kernel did not tell yet
         self._more: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (number, dir): earlier (teid, qfi, outer)
 
     def __len__(self) -> int:
@@ -128,13 +139,15 @@ class FlowBook:
         rows = np.zeros(len(e), _ROW)
         for name in ("number", "address_a", "address_b", "first_dir"):
             rows[name] = e[name]
-        rows["gtpu"] = e["gtpu"]
+        rows["gtpu"], rows["proto"] = e["gtpu"], e["key"]["proto"]
+        rows["port"] = np.stack([e["key"]["port_a"], e["key"]["port_b"]], axis=1).byteswap()
         rows["first_ns"] = rows["last_ns"] = e["at_ns"]
         rows["rtt_min_us"] = _NO_RTT
         for number in self._early.keys() & set(rows["number"].tolist()) if self._early else ():
             row = rows[np.searchsorted(rows["number"], number)]
-            row["app"], row["basis"], name = self._early.pop(number)
+            row["app"], row["basis"], row["confidence"], name = self._early.pop(number)
             row["name"] = self._names.number(name)
+            self._fresh.append(np.array([number], np.uint64))
         in_order = not len(self.rows) or rows["number"][0] > self.rows["number"][-1]
         self.rows = np.concatenate([self.rows, rows])
         if not in_order:  # processors that wrote at once, or a flow that was told late
@@ -176,31 +189,54 @@ class FlowBook:
         apps: NDArray[np.uint16],
         bases: NDArray[np.uint8],
         names: list[str],
+        confidence: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Record the latest answer about flows."""
+        """Record the latest answer about flows; *confidence* in percent, without it that of the ground."""
         rows = self.at(numbers)
         known = rows >= 0
+        trust = np.where(apps > 0, CONFIDENCE[bases] if confidence is None else confidence, 0)
+        for i in np.flatnonzero(~known).tolist():
+            self._early[int(numbers[i])] = (int(apps[i]), int(bases[i]), int(trust[i]), names[i])
         rows = rows[known]
         self.rows["app"][rows], self.rows["basis"][rows] = apps[known], bases[known]
+        self.rows["confidence"][rows], self.rows["doubt"][rows] = trust[known], 0
         self.rows["name"][rows] = np.array([self._names.number(n) for n in names], np.uint32)[known]
-        for i in np.flatnonzero(~known).tolist():
-            self._early[int(numbers[i])] = (int(apps[i]), int(bases[i]), names[i])
+        self._fresh.append(numbers[known])
 
-    def apps(self, numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-        """Return the columns application and basis for *numbers*; 0 where nothing is known."""
+    def tell(self, numbers: NDArray[np.uint64], apps: NDArray[np.uint16]) -> None:
+        """Record what DNS told of the servers of flows."""
+        rows = self.at(numbers)
+        self.rows["told"][rows[rows >= 0]] = apps[rows >= 0]
+
+    def fresh(self) -> NDArray[np.intp]:
+        """Return the rows of the flows that got a name since the last call."""
+        if not self._fresh:
+            return np.zeros(0, np.intp)
+        rows = self.at(np.unique(np.concatenate(self._fresh)))
+        self._fresh.clear()
+        return rows[rows >= 0]
+
+    def apps(self, numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the columns application, basis and confidence for *numbers*; 0 where nothing is known."""
         if not len(self.rows):
-            return np.zeros(len(numbers), np.uint16), np.zeros(len(numbers), np.uint8)
+            return np.zeros(len(numbers), np.uint16), np.zeros(len(numbers), np.uint8), np.zeros(len(numbers), np.uint8)
         rows = self.at(numbers)
         known = rows >= 0
         return (
             np.where(known, self.rows["app"][rows], 0).astype(np.uint16),
             np.where(known, self.rows["basis"][rows], 0).astype(np.uint8),
+            np.where(known, self.rows["confidence"][rows], 0).astype(np.uint8),
         )
 
     def host(self, number: int) -> str:
         """Return the host name of one flow, "" when none is known."""
         row = self._row(number)
         return "" if row is None else str(self._names.values[row["name"]])
+
+    def hosts(self, rows: NDArray[np.intp]) -> list[str]:
+        """Return the host names of rows, "" where none is known."""
+        values = self._names.values
+        return [values[n] for n in self.rows["name"][rows].tolist()]
 
     def _row(self, number: int) -> Any:
         row = int(self.at(np.array([number], np.uint64))[0])

@@ -33,6 +33,7 @@ class FlowBatch:
     session: U32  # index of the binding store; 0: no session known
     app: U16  # application number of the signature file; 0: none
     basis: U8  # ground of the name: nf.apps.Basis
+    confidence: U8  # percent that the application is the right one
     proto: U8  # IP protocol of the inner packet
     qfi: U8  # (n, 2) last QoS flow identifier seen, 0: none
     octets: U64  # (n, 2) inner IP bytes

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.apps.basis import Basis
+from nf.apps.basis import RANK, Basis
 from nf.apps.namer import PUBLIC_NAMES
 from nf.apps.signatures import LOCAL, Signatures
 from nf.flowbook import FlowBook
+from nf.inference import Inference
 from nf.kernel.dataplane import DataPlane, address_text
 from nf.reading import Found, Reading
 
@@ -31,6 +32,7 @@ class Naming:
 
     def __init__(self, plane: DataPlane, signatures: Signatures, book: FlowBook, reading: Reading) -> None:
         self.plane, self.book, self.reading = plane, book, reading
+        self.inference = Inference(signatures)
         self._told: dict[int, str] = {}  # names of DNS responses by their hash
         self._new: list[NDArray[np.void]] = []  # flow events since the last `name_by_server`
         self.use(signatures)
@@ -39,6 +41,7 @@ class Naming:
         """Name by other signatures from now on, in the kernel as well."""
         self.signatures = signatures
         self.reading.use(signatures)
+        self.inference.use(signatures)
         ask = [local.lstrip(".") for local in LOCAL] + sorted(PUBLIC_NAMES)
         self.plane.set_suffixes(signatures.suffixes, ask)
 
@@ -73,6 +76,7 @@ class Naming:
 
     def _answered(self, events: NDArray[np.void]) -> None:
         born = events[(events["kind"] == _FLOW_NEW) & (events["name"] > 0)]
+        self.book.tell(born["number"], born["app"])
         born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have been heard before
         if len(born):
             names = [self._told.get(h, "") for h in born["name"].tolist()]
@@ -87,8 +91,8 @@ class Naming:
         """Take what was read."""
         for found in self.reading.found():
             if found.key is None:
-                known = self.book.apps(found.number)[1] != int(Basis.NONE)  # meanwhile
-                self._record(found.rows(~known))
+                better = RANK[found.basis] < RANK[self.book.apps(found.number)[1]]  # than what is known meanwhile
+                self._record(found.rows(better))
                 continue
             apps, stays = self._weigh(found)
             self._record(found.rows(~stays))
@@ -99,7 +103,7 @@ class Naming:
 
         A DNS answer that the kernel used is not known to the namer, and only a name in the packets beats it.
         """
-        old_apps, old_bases = self.book.apps(found.number)
+        old_apps, old_bases, _ = self.book.apps(found.number)
         stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~np.isin(found.basis, _SPOKEN)
         return np.where(stays, old_apps, found.app).astype(np.uint16), stays
 
@@ -108,15 +112,26 @@ class Naming:
             self.book.name(found.number, found.app, found.basis, found.name)
 
     def name_by_server(self) -> None:
-        """Name the new flows that nothing has named by their server: DNS answers first, then address lists.
+        """Name the flows that nothing has named by their server: DNS answers first, then what other subscribers'
+        flows taught of it, then address lists.
 
         Their payload may have come before the answer that names them, or there was none.
         """
-        if not self._new:
-            return
+        if self._new:
+            self._name_new()
+        self.inference.update(self.book, self._now_s())
+
+    def finish(self) -> None:
+        """Ask once more for all flows: what their servers are known for may have changed since."""
+        self.inference.update(self.book, self._now_s(), everything=True)
+
+    def _now_s(self) -> float:
+        return self.plane.now_ns() / 1e9  # differences are all that is asked of it
+
+    def _name_new(self) -> None:
         new = np.concatenate(self._new)
         self._new.clear()
-        apps, bases = self.book.apps(new["number"])
+        apps, bases, _ = self.book.apps(new["number"])
         self._by_address(new[(new["name"] > 0) & (apps == 0) & (bases == int(Basis.DNS_ANSWER))])
         unnamed = new[bases == int(Basis.NONE)]
         if len(unnamed):

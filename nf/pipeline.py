@@ -22,6 +22,7 @@ from nf.apps.signatures import Signatures
 from nf.delays import DelayInterval, Delays
 from nf.deltas import FlowDeltas, from_b
 from nf.detail import flow_columns
+from nf.explain import Ground, Question, explain, find
 from nf.flowbook import FlowBook, age_us
 from nf.flows import FlowBatch
 from nf.kernel.dataplane import DataPlane
@@ -168,6 +169,7 @@ class Pipeline:
         batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
         self.book.seen(flows, rows, clock_ns)
         batch = self._once(batch, flows, rows)
+        self.naming.inference.watch(self.book, batch, flows[rows])  # in force with the next interval
         self._last_s = now_s
         out: list[RecordBatch] = []
         if len(batch):
@@ -188,6 +190,14 @@ class Pipeline:
             self._follow(out, batch, (keys, flows, rows), np.array(who.subscriber, object), subject, delays)
         self._expire(keys, flows, clock_ns)
         return out
+
+    def explain(self, question: Question) -> list[list[Ground]]:
+        """Return why the flows between two ends have their application, the latest last."""
+        return [self.explain_flow(number) for number in find(self.book, question)]
+
+    def explain_flow(self, number: int) -> list[Ground]:
+        """Return why one flow has its application."""
+        return explain(self.book, self.naming.inference, self.signatures, number, self.plane.now_ns() / 1e9)
 
     def begin(self, at_s: float) -> None:
         """Let the next interval begin here: a replay passes over times without packets."""

@@ -60,7 +60,12 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "identity_source": Column("str", "", "pfcp, gtp-c, radius, ngap, netconf, or none"),
     "dnn": Column("str", "", "data network name, empty when not said"),
     "app": Column("str", "", "application, empty when not named"),
-    "app_basis": Column("str", "", "ground of the name: sni, http_host, dns_answer, address, behaviour, none"),
+    "app_basis": Column(
+        "str",
+        "",
+        "ground of the name, the strongest of the flows: sni, http_host, dns_answer, learned, address, behaviour, "
+        "model, contradicted, none",
+    ),
     "flows": Column("u4", "", "flows with traffic in the interval"),
     "ul_bytes": Column("u8", "byte", "inner IP bytes from the UE"),
     "dl_bytes": Column("u8", "byte", "inner IP bytes to the UE"),
@@ -84,6 +89,7 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "upf_dl_ms": Column("f4", "ms", "from N6 to N3"),
     "mos": Column("f4", "1..5", "score by class; formula and source in docs/qoe.md"),
     "suspect": Column("str", "", "what limits the score: access, core, loss, app, or empty when the score is good"),
+    "app_confidence": Column("u1", "percent", "how sure the application is, mean over the bytes; 0 when not named"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -115,6 +121,7 @@ FLOW_COLUMNS: Mapping[str, Column] = {
     "frozen_dl_ms": Column("u4", "ms", "distances of frames far above their mean"),
     "chunks": Column("u4", "", "requests whose answer was complete; media applications"),
     "chunk_bytes": Column("u8", "byte", "of these answers"),
+    "app_confidence": Column("u1", "percent", ""),
 }
 """The detail of a followed subscriber: one row per flow with traffic, schema "snf.flow.v1"."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
 from nf.errors import BadSettings, SnfError
+from nf.explain import Ground, Question
 from nf.groups import group_of
 from nf.kernel.dataplane import DataPlane
 from nf.n4 import N4Listener
@@ -260,8 +261,12 @@ class Service:
 
     def _on_events(self, events: list[SessionEvent]) -> None:
         with self._tables:
-            for event in events:
-                self._change_tables(self.store.apply(event))
+            self._change_tables([change for event in events for change in self.store.apply(event)])
+
+    def explain(self, question: Question) -> list[list[Ground]]:
+        """Return why the flows between two ends have their application, the latest last; [] when there is none."""
+        with self._pipeline_lock:
+            return self.pipeline.explain(question)
 
     # -- running -----------------------------------------------------------
 

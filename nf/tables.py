@@ -36,4 +36,3 @@ def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
     plane.put_tunnels([row for row in tunnels.values() if row is not None])
     plane.drop_ues([k for k, v in ues.items() if v is None])
     plane.put_ues([(*k, v) for k, v in ues.items() if v is not None])
-    plane.new_generation()

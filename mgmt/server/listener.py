@@ -22,7 +22,7 @@ from netconf.error import SessionError
 from mgmt.datastore import Datastore
 from mgmt.framing import FramingError
 from mgmt.monitoring import capabilities
-from mgmt.rpc import Dispatcher
+from mgmt.rpc import Dispatcher, Explain
 from mgmt.server.auth import Login, Users, host_key
 from mgmt.server.session import ServerSession
 from mgmt.state import SessionFinder, StateProvider
@@ -73,6 +73,7 @@ class NetconfServer:
         host_key_file: Path | None = None,
         users_file: Path,
         limits: ServerLimits | None = None,
+        explain: Explain | None = None,
     ) -> None:
         self._datastore = datastore
         self._address, self._port = address, port
@@ -80,7 +81,7 @@ class NetconfServer:
         self._users = Users(users_file)
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = capabilities(datastore.model)
-        self._dispatcher = Dispatcher(datastore, state_provider, find_sessions, self._kill, self._capabilities)
+        self._dispatcher = Dispatcher(datastore, state_provider, find_sessions, self._kill, self._capabilities, explain)
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None

@@ -21,12 +21,12 @@ from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.signatures import TCP, UDP, Signatures
 from nf.apps.wire import Pieces
 
-__all__ = ["HANDOFF", "PUBLIC_NAMES", "Namer", "Payload", "Verdict"]
+__all__ = ["HANDOFF", "NAME_SERVICES", "PUBLIC_NAMES", "Namer", "Payload", "Verdict"]
 
 HANDOFF = 3  # SNF_HANDOFF of abi.h: payload packets that the kernel hands over of a flow
 _MAX_FLOWS = 32_768  # flows whose state is kept; the one that was quiet for the longest leaves first
 _DNS, _MDNS, _LLMNR = 53, 5353, 5355  # RFC 1035, 6762, 4795
-_NAME_SERVICES = frozenset((_DNS, _MDNS, _LLMNR))
+NAME_SERVICES = frozenset((_DNS, _MDNS, _LLMNR))
 # The outer name of every encrypted ClientHello to Cloudflare: it names no application
 # (draft-ietf-tls-esni, 4: public_name).
 PUBLIC_NAMES = frozenset(("cloudflare-ech.com",))
@@ -120,7 +120,7 @@ class Namer:
         self.counters["payloads"] += 1
         if p.proto not in (TCP, UDP):
             return None
-        if _NAME_SERVICES & {p.sport, p.dport}:
+        if NAME_SERVICES & {p.sport, p.dport}:
             return self._name_service(p, flow)
         found = self._named(p, flow)
         final = found is not None or flow.packets >= self._handoff

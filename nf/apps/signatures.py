@@ -34,6 +34,7 @@ _MAX_RANGE = 64  # ports; a wider range says nothing
 # Search lists of home and office networks, which resolvers append to a name that is not found.
 LOCAL = (".lan", ".home", ".local", ".localdomain", ".internal", ".home.arpa", ".fritz.box", ".corp")
 
+_ONLY_CLASS = "\0"  # before the name of a class, for what is known of it alone; no application can be called so
 _numbers: dict[str, int] = {}  # for the life of the process: flows carry numbers over a change of signatures
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -110,14 +111,16 @@ class Signatures:
     """
 
     def __init__(self, table: Mapping[str, _Entry]) -> None:
-        size = len(_numbers.keys() | table.keys()) + 1
+        size = len(_numbers.keys() | table.keys()) + (1 if _numbers else 1 + _UNKNOWN)
         if size > MAX_APPS:
             raise BadSignatures(f"{size - 1} applications were named since the start, {MAX_APPS - 1} is the most.",
                                 "Name fewer, and start again.")  # fmt: skip
-        for name in table:
+        for name in (*(_ONLY_CLASS + app_class for app_class in APP_CLASSES[:_UNKNOWN]), *table):
             _numbers.setdefault(name, len(_numbers) + 1)
-        self.names: Sequence[str] = ["", *_numbers]
+        self.names: Sequence[str] = ["", *("" if name.startswith(_ONLY_CLASS) else name for name in _numbers)]
         self.class_of: NDArray[np.uint8] = np.full(len(self.names), _UNKNOWN, np.uint8)
+        for app_class in range(_UNKNOWN):
+            self.class_of[self.only_class(APP_CLASSES[app_class])] = app_class
         self._known = frozenset(table)
         self._suffixes: dict[str, int] = {}
         self._ports: dict[tuple[int, int], int] = {}
@@ -188,6 +191,22 @@ class Signatures:
                 return self._by_suffix(name[: -len(local)])
         return 0
 
+    def suffix_of(self, name: str) -> tuple[str, int]:
+        """Return (suffix, application) by which `match` knows a name; ("", 0) when it does not."""
+        app = self.match(name)
+        labels = name.rstrip(".").lower().partition(":")[0].split(".")
+        suffixes = (".".join(labels[i:j]) for i in range(len(labels)) for j in range(len(labels), i, -1))
+        return next((s for s in suffixes if self._suffixes.get(s) == app), "") if app else "", app
+
+    def prefix_of(self, address: str) -> tuple[str, int]:
+        """Return (prefix, application) by which `match_address` knows an address; ("", 0) when it does not."""
+        app = self.match_address(address)
+        parsed = ipaddress.ip_address(address)
+        for shift, found in self._networks[parsed.version] if app else ():
+            if int(parsed) >> shift in found:
+                return str(ipaddress.ip_network((address, parsed.max_prefixlen - shift), strict=False)), app
+        return "", app
+
     def _by_suffix(self, name: str) -> int:
         suffixes = self._suffixes
         while name:
@@ -216,6 +235,11 @@ class Signatures:
                 return app
         return 0
 
+    @property
+    def networks(self) -> Mapping[int, Sequence[tuple[int, Mapping[int, int]]]]:
+        """Prefixes by IP version, the longest first: (bits of the host part, network bits to application)."""
+        return self._networks
+
     def match_port(self, proto: int, port: int) -> int:
         """Return the application that has a port of a protocol to itself; 0 when none does."""
         return self._ports.get((proto, port), 0)
@@ -227,6 +251,10 @@ class Signatures:
     def number(self, app: str) -> int:
         """Return the number of an application by name; 0 when there is none."""
         return _numbers[app] if app in self._known else 0
+
+    def only_class(self, app_class: str) -> int:
+        """Return the number that stands for whatever application of a class: it has no name."""
+        return _numbers[_ONLY_CLASS + app_class]
 
     def name(self, app: int) -> str:
         """Return the name of an application by number."""

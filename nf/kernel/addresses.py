@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import socket
 
-__all__ = ["address_bytes", "address_text", "ue_bytes"]
+__all__ = ["address_bytes", "address_text"]
+
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 
 
 def address_bytes(text: str) -> bytes:
-    """Return the 16 bytes of abi.h: IPv4 as ::ffff:a.b.c.d; of an IPv6 prefix its first address."""
-    ip = ipaddress.ip_address(text.partition("/")[0])
-    return (b"\0" * 10 + b"\xff\xff" + ip.packed) if ip.version == 4 else ip.packed
+    """Return the 16 bytes of abi.h: IPv4 as ::ffff:a.b.c.d; of an IPv6 prefix its first address.
+
+    Raises ValueError.
+    """
+    host = text.partition("/")[0]
+    try:
+        if ":" in host:
+            return socket.inet_pton(socket.AF_INET6, host)
+        return _MAPPED + socket.inet_pton(socket.AF_INET, host)  # of a million at a time, five times ipaddress
+    except OSError:
+        raise ValueError(f"{text!r} is no IP address") from None
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -19,9 +30,3 @@ def address_text(raw: bytes) -> str:
     """Return the canonical text of the 16 bytes of abi.h."""
     ip = ipaddress.IPv6Address(raw)
     return str(ip.ipv4_mapped or ip)
-
-
-def ue_bytes(text: str) -> bytes:
-    """Return the bytes by which the programs look a UE address up: IPv6 by its /64 (TS 23.501, 5.8.2.2.3)."""
-    raw = address_bytes(text)
-    return raw if ":" not in text else raw[:8] + bytes(8)

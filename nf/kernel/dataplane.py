@@ -14,17 +14,17 @@ import os
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nf.kernel import source, syscall
-from nf.kernel.addresses import address_bytes, address_text, ue_bytes
+from nf.kernel.addresses import address_bytes, address_text
 from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import Program, Programs
 from nf.kernel.ring import Rings
+from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 
@@ -41,18 +41,6 @@ _READER = 32  # of FLOW_READER in abi.h: the first of its three values
 _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelRow:
-    """The receiving end of a tunnel, its session, and whose it is. ``side``: 0 uplink, 1 downlink."""
-
-    address: str
-    teid: int
-    side: int
-    session: int
-    ue_ipv4: str = ""
-    ue_ipv6: str = ""  # an address; a prefix is not checked
-
-
 class DataPlane:
     """Programs and maps of one function; ``close()`` detaches and frees everything."""
 
@@ -66,8 +54,8 @@ class DataPlane:
         self._fds = {
             name: self._bpf[name].map_fd
             for name in (
-                *("flows", "tunnels", "ues", "verdicts", "policies"),
-                *("ports", "paths", "earlies", "details", "session_groups", "answers"),
+                *("flows", "verdicts", "policies", "sessions", "endpoints"),
+                *("ports", "paths", "earlies", "details", "answers"),
                 *("delays", "transits", "leg_copies"),
             )
         }
@@ -76,9 +64,6 @@ class DataPlane:
             "payload": np.dtype(self._bpf["payload_type"].Leaf),
             "flow_key": np.dtype(self._bpf["flows"].Key),
             "flow": np.dtype(self._bpf["flows"].Leaf),
-            "tunnel_key": np.dtype(self._bpf["tunnels"].Key),
-            "tunnel": np.dtype(self._bpf["tunnels"].Leaf),
-            "ue_key": np.dtype(self._bpf["ues"].Key),
             "verdict": np.dtype(self._bpf["verdicts"].Leaf),
             "policy": np.dtype(self._bpf["policies"].Leaf),
             "path_key": np.dtype(self._bpf["paths"].Key),
@@ -99,15 +84,16 @@ class DataPlane:
         self._next_flow = self._control["next_flow"]
         self.first_session = 1  # numbers below are those of a process that died
         self._events, self._payloads, self._chunks, self._names = self._rings()
+        self.sessions = SessionTable(
+            self._fds["sessions"], len(self._bpf["sessions"]), self._fds["endpoints"], self._control
+        )
         suffixes = self._bpf["suffixes"]
         self._suffixes = SuffixTables(suffixes.map_fd, np.dtype(suffixes.Leaf), self._control)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
-        self._ue_instances: dict[str, dict[str, int]] = {}  # UE address to its instances and their sessions
         self._ports = Ports(self._programs, self.instance_number)
         self._runs: dict[Role | None, syscall.TestRun] = {}
-        self.refused_entries = 0  # tunnels and UE addresses that found no room
         for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")):
             self._load(name, tail=slot)
         if self.taken_over:
@@ -139,14 +125,7 @@ class DataPlane:
         """Make the tables of a process that died ours: its session numbers end, its flows are told once more."""
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
-        for name, key, value in (
-            ("tunnels", self._types["tunnel_key"], self._types["tunnel"]),
-            ("ues", self._types["ue_key"], np.dtype([("session", "u4")])),
-        ):
-            keys, values = syscall.read_map(self._fds[name], key, value)
-            used.append(int(values["session"].max(initial=0)))
-            syscall.delete_batch(self._fds[name], keys)
-        syscall.clear(self._fds["session_groups"], np.dtype(np.uint32), np.dtype(np.uint32))
+        used.append(self.sessions.clear())
         self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
@@ -260,77 +239,29 @@ class DataPlane:
         return self._instances.setdefault(name, self._spent_instances + len(self._instances))
 
     def put_tunnels(self, rows: Iterable[TunnelRow]) -> None:
-        """Bind tunnels to sessions. A row's UE addresses, where given, are checked on each of its flows."""
-        data = list(rows)
-        keys = self._tunnel_keys((row.address, row.teid) for row in data)
-        values = np.zeros(len(data), self._types["tunnel"])
-        for i, row in enumerate(data):
-            values["side"][i], values["session"][i] = row.side, row.session
-            if row.ue_ipv4:
-                values["ue_ipv4"][i] = np.frombuffer(address_bytes(row.ue_ipv4)[12:], np.uint32)[0]
-            if row.ue_ipv6 and "/" not in row.ue_ipv6:  # a shorter prefix holds many /64
-                values["ue_ipv6"][i] = np.frombuffer(address_bytes(row.ue_ipv6)[:8], np.uint64)[0]
-        self.refused_entries += len(data) - syscall.update_batch(self._fds["tunnels"], keys, values)
+        """As `SessionTable.put_tunnels`."""
+        self.sessions.put_tunnels(rows)
 
     def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:
-        """Delete (receiving address, TEID) rows."""
-        syscall.delete_batch(self._fds["tunnels"], self._tunnel_keys(rows))
+        """As `SessionTable.drop_tunnels`."""
+        self.sessions.drop_tunnels(rows)
 
     def put_ues(self, rows: Iterable[tuple[str, str, int]]) -> None:
-        """Write (network instance, UE address or IPv6 prefix, session) rows.
-
-        A port without an instance finds an address as long as one instance has it; when two do, it
-        could be anybody's and is nobody's.
-        """
-        data = list(rows)
-        for instance, address, session in data:
-            self._ue_instances.setdefault(address, {})[instance] = session
-        self._write_ues(data)
-        self._write_ues_of_any([address for _, address, _ in data])
+        """Write (network instance, UE address or IPv6 prefix, session) rows, as `SessionTable.put_ues`."""
+        self.sessions.put_ues((self.instance_number(instance), address, session) for instance, address, session in rows)
 
     def drop_ues(self, rows: Iterable[tuple[str, str]]) -> None:
         """Delete (network instance, UE address or IPv6 prefix) rows."""
-        data = list(rows)
-        for instance, address in data:
-            self._ue_instances.get(address, {}).pop(instance, None)
-        syscall.delete_batch(self._fds["ues"], self._ue_keys(data))
-        self._write_ues_of_any([address for _, address in data])
+        self.sessions.drop_ues((self.instance_number(instance), address) for instance, address in rows)
 
-    def _write_ues(self, data: list[tuple[str, str, int]]) -> None:
-        keys = self._ue_keys((i, a) for i, a, _ in data)
-        values = np.array([s for _, _, s in data], np.uint32)
-        self.refused_entries += len(data) - syscall.update_batch(self._fds["ues"], keys, values)
+    def put_groups(self, groups: Mapping[int, int]) -> None:
+        """Write the group of each session, by number; 0: none. It holds from the next packet on."""
+        self.sessions.put_groups(groups)
 
-    def _write_ues_of_any(self, addresses: Iterable[str]) -> None:
-        """Keep the entries without an instance: one for each address that one instance alone has."""
-        put, drop = [], []
-        for address in dict.fromkeys(addresses):
-            held = self._ue_instances.get(address, {})
-            sessions = set(held.values())
-            if len(sessions) == 1:
-                put.append(("", address, sessions.pop()))
-            elif "" not in held:
-                drop.append(("", address))
-            if not held:
-                self._ue_instances.pop(address, None)
-        self._write_ues(put)
-        syscall.delete_batch(self._fds["ues"], self._ue_keys(drop))
-
-    def _tunnel_keys(self, rows: Iterable[tuple[str, int]]) -> NDArray[np.void]:
-        data = list(rows)
-        keys = np.zeros(len(data), self._types["tunnel_key"])
-        for i, (address, teid) in enumerate(data):
-            keys["address"][i] = np.frombuffer(address_bytes(address), np.uint8)
-            keys["teid"][i] = teid
-        return keys
-
-    def _ue_keys(self, rows: Iterable[tuple[str, str]]) -> NDArray[np.void]:
-        data = list(rows)
-        keys = np.zeros(len(data), self._types["ue_key"])
-        for i, (instance, address) in enumerate(data):
-            keys["address"][i] = np.frombuffer(ue_bytes(address), np.uint8)
-            keys["instance"][i] = self.instance_number(instance)
-        return keys
+    @property
+    def refused_entries(self) -> int:
+        """Tunnels, UE addresses and groups that found no room."""
+        return self.sessions.refused
 
     @property
     def next_flow(self) -> int:
@@ -338,7 +269,7 @@ class DataPlane:
         return int(self._next_flow[0])
 
     def new_generation(self) -> None:
-        """Tell the programs that tunnels or UE addresses changed, so that each flow asks once again."""
+        """Let each flow ask once again for its session and its group."""
         self._control["generation"] += 1
 
     def new_epoch(self) -> None:
@@ -374,21 +305,6 @@ class DataPlane:
                 values["action"][group, app] = _ACTIONS[action]
                 values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
         syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
-
-    def put_groups(self, groups: Mapping[int, int]) -> None:
-        """Write the group of each session, by number; 0: none.
-
-        It holds for the flows that are bound to the session from now on; a new generation binds all anew.
-        """
-        numbers = np.array(list(groups), np.uint32)
-        values = np.array(list(groups.values()), np.uint32)
-        some = values > 0
-        if some.any():
-            self._control["groups"] = 1
-            done = syscall.update_batch(self._fds["session_groups"], numbers[some], values[some])
-            self.refused_entries += int(some.sum()) - done
-        if self._control["groups"][0]:
-            syscall.delete_batch(self._fds["session_groups"], numbers[~some])
 
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
@@ -504,6 +420,7 @@ class DataPlane:
         for rings in (self._events, self._payloads, self._chunks, self._names):
             rings.close()
         self._suffixes.close()
+        self.sessions.close()
         del self._clock, self._next_flow, self._control
         self._control_map.close()
         self._programs.close()

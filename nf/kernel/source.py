@@ -46,6 +46,10 @@ CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
 RINGS_MOST = 64  # of a kind; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
+ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
+BUCKET_ENTRIES = 15  # SNF_ENTRIES of abi.h
+# A session has a tunnel each way and an address, or two with IPv4 and IPv6: four entries then fill 84 % of the table.
+ENTRIES_A_SESSION = 4.75
 SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
 FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
 MOST_VERDICTS = 65_536  # flows that wait for an answer or have not taken it yet
@@ -96,21 +100,23 @@ def text(name: str = "snf.c") -> str:
 def flags(limits: Limits, *, replay: bool, flows: int = 0) -> list[str]:
     """Return the compiler flags: table sizes, and the clock of a replay. *flows*: another size of that table alone."""
     pages = mmap.PAGESIZE
-    # A session has a tunnel each way, and during a handover a third; a UE may have two addresses, each
-    # of which stands twice: with its network instance and without.
     sizes = {
         "MAX_FLOWS": flows or limits.flows,
         "MAX_VERDICTS": min(max(1024, limits.flows // 2), MOST_VERDICTS),
         "MAX_DETAILS": max(1024, limits.flows // MEDIA_SHARE),
-        "MAX_GROUPED": limits.sessions,
-        "MAX_TUNNELS": limits.sessions * 3,
-        "MAX_UES": limits.sessions * 4,
+        "SESSION_BUCKETS": session_buckets(limits.sessions),
+        "SNF_ENDPOINTS": ENDPOINTS,
         "RINGS": rings(replay=replay),
         "SUFFIX_SLOTS": SUFFIX_SLOTS,
         "MAX_ANSWERS": max(4096, limits.flows // FLOWS_AN_ANSWER),
         "PAGE_SIZE": pages,
     }
     return [f"-D{name}={value}" for name, value in sizes.items()] + (["-DREPLAY"] if replay else [])
+
+
+def session_buckets(sessions: int) -> int:
+    """Return how many buckets the session table has for so many sessions."""
+    return max(64, int(sessions * ENTRIES_A_SESSION / BUCKET_ENTRIES))
 
 
 def rings(*, replay: bool) -> int:

@@ -36,7 +36,7 @@ retrans_fwd retrans_rev rtt_handshake_ms rtt_min_ms rtt_n frags
 """
 _FLOW_NUMBERS = """
 proto sport dport pkts_fwd pkts_rev ipbytes_fwd ipbytes_rev first_s last_s gtpu
-retrans_fwd retrans_rev rtt_handshake_ms rtt_min_ms rtt_n frags
+retrans_fwd retrans_rev rtt_handshake_ms rtt_min_ms rtt_n frags app_confidence
 """
 _SESSIONS = "file imsi ue_ipv4 ue_ipv6 dnn snssai teids source first_s last_s ended_by"
 _EVENTS = "t_s event reason source ue_ipv4 ue_ipv6 dnn tunnels gone"

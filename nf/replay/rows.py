@@ -86,7 +86,15 @@ def _early_fragments_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         out.append(row)
         if not sum(packets):
             continue
-        portless = {**row, "sport": 0, "dport": 0, "name": "", "app": "", "app_basis": Basis.NONE.text}
+        portless = {
+            **row,
+            "sport": 0,
+            "dport": 0,
+            "name": "",
+            "app": "",
+            "app_basis": Basis.NONE.text,
+            "app_confidence": 0,
+        }
         if not packets[0]:  # the sender of the first fragment is its source
             portless = _turned(portless)
             packets, octets = packets[::-1], octets[::-1]
@@ -150,6 +158,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
     connect_us = flow.get("connect_us", 0)
     floors = [us for us in flow.get("rtt_min_us", ()) if us != _NO_RTT]
     return {
+        "number": int(flow["number"]),
         "file": file,
         "proto": int(key["proto"]),
         "src": address[fwd],
@@ -173,6 +182,9 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
         "identity_source": source,
         "app": pipeline.signatures.name(int(known["app"])) if known["app"] else "",
         "app_basis": Basis(int(known["basis"])).text,
+        "app_confidence": int(known["confidence"]),
+        "app_class": pipeline.signatures.app_class(int(known["app"])),
+        "app_evidence": "; ".join(map(str, pipeline.explain_flow(flow["number"]))),
         "name": book.host(flow["number"]),
         "retrans_fwd": retrans[fwd],
         "retrans_rev": retrans[rev],

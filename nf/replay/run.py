@@ -117,6 +117,7 @@ class Replay:
             result.last_s = max(result.last_s, at_ns / 1e9)
         if boundary:
             self._sweep(boundary)
+            self.pipeline.naming.finish()
         progress(captures.bytes_read, result.packets)
         result.skipped.update(captures.notes)
         return self._finish(paths)

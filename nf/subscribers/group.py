@@ -23,7 +23,10 @@ PAUSE_LEAST_US, PAUSE_UNKNOWN_US, PAUSE_MOST_US = 200_000.0, 500_000.0, 900_000.
 GAP_CUT_US = 1_000_000.0  # the kernel cuts longer gaps in its sums
 FASTEST_BPS = 1e9  # no radio is faster: bounds the busy time of a burst from below
 
-NO_BASIS = 255  # above any nf.apps.basis.Basis
+# By the numbers of nf.apps.basis.Basis, which is a layer beside this one; a test compares them.
+BASES = ("none", "sni", "http_host", "dns_answer", "address", "behaviour", "learned", "model", "contradicted")
+_PLACES = np.array([8, 1, 2, 3, 6, 4, 5, 7, 0])  # from the strongest to none
+_RANK = _PLACES.argsort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Rows:
     first: NDArray[np.intp]  # a flow of the row: the one that came first in the batch
     flows: NDArray[np.int64]
     basis: NDArray[np.int64]  # strongest ground of a name
+    confidence: Array  # percent, mean over the bytes
     octets: NDArray[np.uint64]
     packets: NDArray[np.uint64]
     rtt_n: NDArray[np.uint64]
@@ -86,12 +90,14 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
     rtp = expected > 0
 
     octets = flows.octets.astype(np.float64)
+    strongest = _PLACES[least(_RANK[flows.basis])]
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
     rows = Rows(
         first=order[starts],
         flows=np.diff(np.append(starts, len(order))),
-        basis=least(np.where(flows.basis == 0, NO_BASIS, flows.basis).astype(np.int64)),
+        basis=strongest,
+        confidence=_over(total(octets.sum(axis=1) * flows.confidence), total(octets.sum(axis=1))),
         octets=total(flows.octets),
         packets=total(flows.packets),
         rtt_n=total(flows.rtt_n.astype(np.uint64)),

@@ -14,7 +14,7 @@ from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from nf.settings import Action
-from nf.subscribers.group import NO_BASIS, Rows, group
+from nf.subscribers.group import BASES, Rows, group
 from nf.subscribers.memory import FadingSums, RecentMinima
 from nf.subscribers.suspect import SUSPECTS, suspect
 
@@ -38,8 +38,7 @@ _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
 _REAL_TIME = frozenset({"conferencing", "voice", "gaming"})
 _APP_BITS = 16
-# By the numbers of nf.apps.basis.Basis, which is a layer beside this one; a test compares them.
-_BASIS_TEXT = np.array(["none", "sni", "http_host", "dns_answer", "address", "behaviour"], object)
+_BASIS_TEXT = np.array(BASES, object)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -190,7 +189,8 @@ class Subscribers:
         return {
             "t_ms": np.full(n, max(round(flows.t_end_s * 1000), 0)),
             "interval_ms": np.full(n, max(round((flows.t_end_s - flows.t_start_s) * 1000), 0)),
-            "app_basis": _BASIS_TEXT[np.where(rows.basis == NO_BASIS, 0, rows.basis)],
+            "app_basis": _BASIS_TEXT[rows.basis],
+            "app_confidence": np.rint(rows.confidence),
             "flows": rows.flows,
             "ul_bytes": octets[:, UPLINK],
             "dl_bytes": octets[:, DOWNLINK],

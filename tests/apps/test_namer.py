@@ -388,10 +388,12 @@ class TestBasis:
     """Grounds have an order and a text."""
 
     def test_texts_are_those_of_the_published_column(self) -> None:
-        assert [b.text for b in Basis] == ["none", "sni", "http_host", "dns_answer", "address", "behaviour"]
+        texts = ["none", "sni", "http_host", "dns_answer", "address", "behaviour", "learned", "model", "contradicted"]
+        assert [b.text for b in Basis] == texts  # their numbers are in the kernel, too, and do not change
 
     def test_any_ground_beats_none_and_the_stronger_beats_the_weaker(self) -> None:
-        order = [Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER, Basis.ADDRESS, Basis.BEHAVIOUR, Basis.NONE]
+        order = [Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER, Basis.LEARNED, Basis.ADDRESS, Basis.BEHAVIOUR,
+                 Basis.MODEL, Basis.NONE]  # fmt: skip
         for a, b in itertools.combinations(order, 2):
             assert a.beats(b)
             assert not b.beats(a)

@@ -11,6 +11,7 @@ from scapy.packet import Raw
 
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
+from nf.explain import Ground, Question, explain, find
 from nf.flowbook import FlowBook
 from nf.naming import Naming
 from nf.reading import Here
@@ -106,6 +107,160 @@ class TestGrounds:
         send(rig, quic(NETFLIX_ADDRESS))
 
         assert latest(naming) == ("Netflix", Basis.ADDRESS, "a.b.test")
+
+
+class TestLearnedServers:
+    """A flow without a name goes by what the named flows of others said of its server."""
+
+    ELSEWHERE = "198.51.100.7"
+
+    def named(self, rig: Rig, ue: str, name: bytes = b"www.netflix.com", server: str = ELSEWHERE) -> None:
+        layers = IP(src=ue, dst=server) / TCP(sport=40001, dport=443, flags="PA", seq=1) / Raw(named_hello(name))
+        send(rig, ether(layers))
+
+    def unnamed(self, rig: Rig, server: str = ELSEWHERE) -> None:
+        send(rig, ether(IP(src=UE, dst=server) / TCP(sport=40009, dport=443, flags="PA", seq=1) / Raw(OPAQUE)))
+
+    def test_of_two_other_subscribers(self, rig: Rig, naming: Naming) -> None:
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        self.unnamed(rig)
+
+        assert latest(naming) == ("Netflix", Basis.LEARNED, "")
+        assert naming.book.rows["confidence"][-1] == 75
+
+    def test_that_come_after_it(self, rig: Rig, naming: Naming) -> None:
+        self.unnamed(rig)
+        assert latest(naming) == ("", Basis.NONE, "")
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        latest(naming)
+        row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
+        assert (naming.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.LEARNED)
+
+    def test_until_the_server_proves_to_be_shared(self, rig: Rig, naming: Naming) -> None:
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        self.unnamed(rig)
+        assert latest(naming)[0] == "Netflix"
+        self.named(rig, "10.45.0.5", b"www.example.org")
+        latest(naming)
+
+        row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
+        assert (int(row["app"]), int(row["basis"]), int(row["confidence"])) == (0, Basis.NONE, 0)
+
+    def test_the_own_dns_answer_goes_before_it(self, rig: Rig, naming: Naming) -> None:
+        for ue in ("10.45.0.3", "10.45.0.4"):
+            self.named(rig, ue)
+        send(rig, to_ue(response(("www.example.org.", "A", self.ELSEWHERE))))
+        self.unnamed(rig)
+
+        assert latest(naming) == ("Example Video", Basis.DNS_ANSWER, "www.example.org")
+
+    def test_it_goes_before_the_owner_of_the_address_which_comes_back(self, rig: Rig, naming: Naming) -> None:
+        for n in range(3, 7):  # so many that it is no lie
+            self.named(rig, f"10.45.0.{n}", b"www.example.org", NETFLIX_ADDRESS)
+            latest(naming)
+        self.unnamed(rig, NETFLIX_ADDRESS)
+        assert latest(naming) == ("Example Video", Basis.LEARNED, "")
+        for n in range(7, 10):
+            self.named(rig, f"10.45.0.{n}", b"www.instagram.com", NETFLIX_ADDRESS)
+            latest(naming)
+
+        row = naming.book.rows[naming.book.rows["port"].max(axis=1) == 40009][0]
+        assert (naming.signatures.name(int(row["app"])), int(row["basis"])) == ("Netflix", Basis.ADDRESS)
+
+
+class TestLies:
+    """A name that its server contradicts is no application, until several clients say the same."""
+
+    def says(self, rig: Rig, ue: str, name: bytes, server: str) -> None:
+        layers = IP(src=ue, dst=server) / TCP(sport=40001, dport=443, flags="PA", seq=1) / Raw(named_hello(name))
+        send(rig, ether(layers))
+
+    def test_a_popular_host_at_the_address_of_another(self, rig: Rig, naming: Naming) -> None:
+        self.says(rig, UE, b"web.whatsapp.com", NETFLIX_ADDRESS)
+
+        assert latest(naming) == ("", Basis.CONTRADICTED, "web.whatsapp.com")
+        assert naming.inference.counters["doubted_prefix"] == 1
+
+    def test_the_owner_itself_is_believed(self, rig: Rig, naming: Naming) -> None:
+        self.says(rig, UE, b"www.netflix.com", NETFLIX_ADDRESS)
+
+        assert latest(naming)[:2] == ("Netflix", Basis.SNI)
+
+    def test_a_name_of_nobody_claims_nothing(self, rig: Rig, naming: Naming) -> None:
+        self.says(rig, UE, b"host.invalid", NETFLIX_ADDRESS)
+
+        assert latest(naming) == ("", Basis.SNI, "host.invalid")
+
+    def test_three_clients_are_believed_and_the_first_two_again(self, rig: Rig, naming: Naming) -> None:
+        for n in (3, 4, 5):
+            self.says(rig, f"10.45.0.{n}", b"web.whatsapp.com", NETFLIX_ADDRESS)
+            latest(naming)
+
+        bases = naming.book.rows["basis"].tolist()
+        assert bases == [Basis.SNI] * 3
+        assert {naming.signatures.name(a) for a in naming.book.rows["app"].tolist()} == {"WhatsApp"}
+
+    def test_where_many_clients_of_another_application_went(self, rig: Rig, naming: Naming) -> None:
+        for n in range(16):  # both are well known, each at its own server
+            self.says(rig, f"10.45.1.{n}", b"www.example.org", "198.51.100.7")
+            self.says(rig, f"10.45.1.{n}", b"web.whatsapp.com", "203.0.113.9")
+        latest(naming)
+        self.says(rig, UE, b"web.whatsapp.com", "198.51.100.7")
+
+        assert latest(naming) == ("", Basis.CONTRADICTED, "web.whatsapp.com")
+
+
+class TestWhy:
+    """Each flow's ground can be shown, with what the others say."""
+
+    def why(self, naming: Naming) -> dict[str, Ground]:
+        number = int(naming.book.rows["number"][-1])
+        grounds = explain(naming.book, naming.inference, naming.signatures, number, naming.plane.now_ns() / 1e9)
+        return {g.ground: g for g in grounds}
+
+    def hello(self, rig: Rig, ue: str, name: bytes, server: str) -> None:
+        layers = IP(src=ue, dst=server) / TCP(sport=40001, dport=443, flags="PA", seq=1) / Raw(named_hello(name))
+        send(rig, ether(layers))
+
+    def test_a_name_with_the_suffix_that_matched(self, rig: Rig, naming: Naming) -> None:
+        self.hello(rig, UE, b"www.netflix.com", NETFLIX_ADDRESS)
+        latest(naming)
+        why = self.why(naming)
+
+        assert why["sni"] == Ground("sni", "it says www.netflix.com, of Netflix by netflix.com", "Netflix", 99, True)
+        assert why["address"].finding == f"{NETFLIX_ADDRESS} is in 45.57.0.0/17"
+        assert [g.ground for g in why.values() if g.decides] == ["sni"]
+
+    def test_a_learned_server_with_its_evidence(self, rig: Rig, naming: Naming) -> None:
+        for n in (3, 4):
+            self.hello(rig, f"10.45.0.{n}", b"www.netflix.com", "198.51.100.7")
+        send(rig, ether(IP(src=UE, dst="198.51.100.7") / TCP(sport=40009, dport=443, flags="PA", seq=1) / Raw(OPAQUE)))
+        latest(naming)
+        text = "198.51.100.7 port 443 tcp served Netflix alone: 2 pieces of evidence, the last www.netflix.com"
+
+        assert self.why(naming)["learned"] == Ground("learned", text, "Netflix", 75, True)
+
+    def test_a_lie_with_whose_the_server_is(self, rig: Rig, naming: Naming) -> None:
+        self.hello(rig, UE, b"web.whatsapp.com", NETFLIX_ADDRESS)
+        latest(naming)
+        why = self.why(naming)
+
+        assert why["contradicted"].finding == "it says web.whatsapp.com, but its address belongs to Netflix"
+        assert why["contradicted"].decides
+        assert why["sni"].application == "WhatsApp"
+
+    def test_by_its_ends_in_any_order(self, rig: Rig, naming: Naming) -> None:
+        self.hello(rig, UE, b"www.netflix.com", NETFLIX_ADDRESS)
+        latest(naming)
+        number = naming.book.rows["number"].tolist()
+
+        assert find(naming.book, Question(6, UE, 40001, NETFLIX_ADDRESS, 443)) == number
+        assert find(naming.book, Question(6, NETFLIX_ADDRESS, 443, UE, 40001)) == number
+        assert find(naming.book, Question(17, UE, 40001, NETFLIX_ADDRESS, 443)) == []
+        assert find(naming.book, Question(6, UE, 443, NETFLIX_ADDRESS, 40001)) == []
 
 
 class TestOtherSignatures:

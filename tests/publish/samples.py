@@ -37,6 +37,7 @@ def records(rows: int, subscribers: int, seed: int = 1) -> dict[str, Any]:
         "dnn": ["internet"] * rows,
         "app": [APPS[app[i]] for i in who],
         "app_basis": [("sni", "dns_answer", "address")[basis[i]] for i in who],
+        "app_confidence": np.array([99, 95, 90])[basis[who]],
         "flows": r.integers(1, 6, rows),
         "ul_bytes": up,
         "dl_bytes": down,

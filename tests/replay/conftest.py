@@ -37,11 +37,8 @@ class Replayed:
 
 def empty(plane: DataPlane) -> None:
     plane.drop_flows(plane.read_flows()[0])
-    for name in ("tunnels", "ues", "verdicts"):
-        value = plane._types.get({"tunnels": "tunnel", "verdicts": "verdict"}.get(name, ""), "<u4")
-        key = plane._types[{"tunnels": "tunnel_key", "ues": "ue_key", "verdicts": "flow_key"}[name]]
-        keys, _ = syscall.read_map(plane._fds[name], key, value, 4096)
-        syscall.delete_batch(plane._fds[name], keys)
+    plane.sessions.clear()
+    syscall.clear(plane._fds["verdicts"], plane._types["flow_key"], plane._types["verdict"])
     plane._bpf["fragments"].clear()
     plane.read_events()
     plane.read_payloads()

@@ -19,6 +19,9 @@ from nf.subscribers.group import group
 APPS = ["", "tube", "talk", "game", "chat", "site", "hidden", "tally"]
 CLASSES = ["unknown", "video", "voice", "gaming", "messaging", "web", "social", "web"]
 ACTIONS = [0, 0, 0, 2, 0, 0, 3, 1]  # "hidden" is suppressed, "tally" only counted, "game" cut
+# docs/feed.md, "Grounds", from the strongest
+STRENGTH = [Basis.CONTRADICTED, Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER, Basis.LEARNED, Basis.ADDRESS,
+            Basis.BEHAVIOUR, Basis.MODEL]  # fmt: skip
 CLASS_OF = np.array([APP_CLASSES.index(c) for c in CLASSES], np.uint8)
 
 
@@ -42,6 +45,7 @@ def random_batch(seed: int, n: int, length_s: float = 1.0) -> FlowBatch:
         session=np.zeros(n, np.uint32),
         app=rng.integers(0, len(APPS), n).astype(np.uint16),
         basis=rng.integers(0, len(Basis), n).astype(np.uint8),
+        confidence=rng.integers(0, 100, n).astype(np.uint8),
         proto=rng.choice([6, 17, 1], n).astype(np.uint8),
         qfi=np.ones((n, 2), np.uint8),
         octets=packets * two(40, 1500, np.uint64),
@@ -93,7 +97,10 @@ def twin(b: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tupl
             "flows": len(flows),
         }
         grounds = [Basis(int(b.basis[i])) for i in flows if b.basis[i]]
-        row["app_basis"] = min(grounds).text if grounds else "none"
+        row["app_basis"] = next((g.text for g in STRENGTH if g in grounds), "none")
+        weights = [int(b.octets[i].sum()) for i in flows]
+        trust = sum(w * int(b.confidence[i]) for w, i in zip(weights, flows, strict=True))
+        row["app_confidence"] = round(trust / sum(weights)) if sum(weights) else 0
         for d, way in enumerate(("ul", "dl")):
             octets = sum(int(b.octets[i, d]) for i in flows)
             row |= {f"{way}_bytes": octets, f"{way}_packets": sum(int(b.packets[i, d]) for i in flows)}

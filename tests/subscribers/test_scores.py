@@ -42,6 +42,7 @@ class Probe:
             "flow_id": np.arange(len(flows), dtype=np.uint64),
             "session": np.zeros(len(flows), np.uint32),
             "basis": np.ones(len(flows), np.uint8),
+            "confidence": np.full(len(flows), 99, np.uint8),
             "app": app,
             "proto": proto,
         }

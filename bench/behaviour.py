@@ -1,0 +1,134 @@
+"""How well behaviour alone tells the class of a flow: generated flows of other seeds, and the captures without names.
+
+python -m bench.behaviour       prints the tables; takes a minute
+
+Generated flows stand for the applications of the lab: what holds for them proves the estimator, not the applications.
+The model has seen no capture. Few of their flows last long enough to be judged. Truth is the class of the application
+that the packets name (truth_basis of expected_flows.csv).
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import behaviours
+from bench.captures import SHARED
+from bench.train import TEST_SEED, patterns_of
+from nf.apps.model import CLASSES, LEAST_INTERVALS, LEAST_PACKETS, Forest
+from nf.apps.signatures import Signatures
+from nf.errors import SnfError
+from nf.privacy import Pseudonymiser
+from nf.replay.records import Collector
+from nf.replay.run import Replay
+
+__all__ = ["Told", "captured", "generated", "report"]
+
+PER_CLASS = 60
+_FACTS = ("sni", "http_host", "dns_answer", "dns_query")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Flows that could be judged: truth and answer as indices of CLASSES; len(CLASSES) and -1 are none."""
+
+    truth: NDArray[np.intp]
+    answer: NDArray[np.intp]
+    too_short: int = 0
+
+    def coverage(self, of: int | None = None) -> float:
+        """Return the share of the flows of a class, or of all classes, that got an answer."""
+        mine = self.truth == of if of is not None else self.truth < len(CLASSES)
+        return float((self.answer[mine] >= 0).mean()) if mine.any() else float("nan")
+
+    def accuracy(self, of: int | None = None) -> float:
+        """Return the share of right answers among the answers."""
+        mine = (self.truth == of if of is not None else self.truth < len(CLASSES)) & (self.answer >= 0)
+        return float((self.answer == self.truth)[mine].mean()) if mine.any() else float("nan")
+
+
+def generated(per_class: int = PER_CLASS, seed: int = TEST_SEED, forest: Forest | None = None) -> Told:
+    """Judge each flow once, at its end, at intervals of a second."""
+    forest, truth, patterns, short = forest or Forest(), [], [], 0
+    for number, kind in enumerate(behaviours.KINDS):
+        rng = np.random.default_rng([seed, number])
+        for _ in range(per_class):
+            found = patterns_of(behaviours.make(kind, rng), 1.0, last_only=True)
+            short += not len(found)
+            patterns.append(found)
+            truth += [number] * len(found)
+    answer, _ = forest.classify(np.concatenate(patterns))
+    return Told(np.array(truth), answer, short)
+
+
+def captured(forest: Forest | None = None) -> tuple[Told, Counter[str]]:
+    """Judge the flows of all captures whose class is a fact; also return them by class, judged or not."""
+    if not SHARED.is_dir():
+        raise SnfError(f"The captures are not at {SHARED}.", "Set SNF_SHARED to the folder that holds captures/.")
+    signatures = Signatures.load()
+    forest, truth, answers, met, short = forest or Forest(), [], [], Counter[str](), 0
+    facts: dict[str, dict[tuple[str, ...], str]] = {}
+    with (SHARED.parent / "expected_flows.csv").open() as file:
+        for row in csv.DictReader(file):
+            app = signatures.number(row["truth_app"])
+            if row["truth_basis"] in _FACTS and app and signatures.app_class(app) in CLASSES and "53" not in (
+                row["sport"], row["dport"]
+            ):  # fmt: skip
+                key = tuple(row[n] for n in ("proto", "src", "sport", "dst", "dport"))
+                facts.setdefault(row["file"], {})[key] = signatures.app_class(app)
+    for name, wanted in facts.items():
+        replay = Replay(signatures, Pseudonymiser(bytes(32), 1), Collector())
+        try:
+            replay.pipeline.naming.inference.patterns.everything = True
+            rows = replay.run([SHARED / name], [None]).flows
+            patterns = replay.pipeline.naming.inference.patterns.rows
+        finally:
+            replay.close()
+        for row in rows:
+            app_class = wanted.get(tuple(str(row[n]) for n in ("proto", "src", "sport", "dst", "dport")))
+            if app_class is None:
+                continue
+            met[app_class] += 1
+            p = patterns[patterns["number"] == row["number"]]
+            if not len(p) or p["intervals"][0] < LEAST_INTERVALS or p["packets"].sum() < LEAST_PACKETS:
+                short += 1
+                continue
+            truth.append(CLASSES.index(app_class))
+            answers.append(int(forest.classify(p)[0][0]))
+    return Told(np.array(truth, np.intp), np.array(answers, np.intp), short), met
+
+
+def report(told: Told) -> str:
+    """Return a table: flows, coverage and accuracy by class."""
+    lines = [f"{'class':14} {'flows':>6} {'coverage':>9} {'accuracy':>9}"]
+    for number, name in enumerate((*CLASSES, "none")):
+        flows = int((told.truth == number).sum())
+        if flows:
+            lines.append(f"{name:14} {flows:6} {told.coverage(number):9.1%} {told.accuracy(number):9.1%}")
+    flows = int((told.truth < len(CLASSES)).sum())
+    short = f"and {told.too_short} too short to be judged"
+    lines.append(f"{'all classes':14} {flows:6} {told.coverage():9.1%} {told.accuracy():9.1%}   {short}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print both tables."""
+    print(
+        "generated flows of other seeds (the coverage of none is what it wrongly gives a class)\n" + report(generated())
+    )
+    try:
+        told, met = captured()
+    except SnfError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"\ncaptures without names, {sum(met.values())} flows of known class\n" + report(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

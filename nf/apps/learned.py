@@ -1,0 +1,263 @@
+"""What servers serve, learned from the named flows of all subscribers, for flows that say no name.
+
+A server is (address, port, protocol). It names a flow when the named flows of several clients went there, all of
+one application and of no other. An address that served two applications, or a name that no application owns,
+names nothing until the second one was not seen for a day; and where one address of a neighbourhood is shared so, the
+others of it may be: they need much more evidence. So a content network names nothing, and a rented server does.
+
+Everything is columns: a batch of named flows teaches, a batch of unnamed ones asks, in numpy. The tables are bounded;
+of a full set the server that was quiet for the longest leaves, and is counted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LEAST", "LEAST_SHARED", "Ends", "Learned", "Server", "client_of", "confidence_of"]
+
+U8: TypeAlias = NDArray[np.uint8]
+U16: TypeAlias = NDArray[np.uint16]
+U32: TypeAlias = NDArray[np.uint32]
+U64: TypeAlias = NDArray[np.uint64]
+
+WAYS = 8
+SERVERS = 131_072
+NEIGHBOURHOODS = 16_384
+# The choices of this file. An application's address is its own for hours (cloud providers keep a released address
+# back for less than that); what was shared once this day is shared.
+HOLD_S = 6 * 3600.0
+SHARED_S = 24 * 3600.0
+AGAIN_S = 10.0  # flows of one client within so long are one page load: one piece of evidence
+# Pieces of evidence. Were the server shared by two applications alike, n of one kind come in one of 2^(n-1) cases.
+LEAST, LEAST_SHARED = 2, 32
+_BEST = 95  # percent: a shared server whose other application was never named looks the same
+
+_SERVER = np.dtype(
+    [
+        ("key", "u8"),  # 0: the slot is empty
+        ("seen_s", "f8"),
+        ("counted_s", "f8"),  # when the last piece of evidence was counted
+        ("shared_until_s", "f8"),
+        ("client", "u4"),  # of the last piece
+        ("evidence", "u4"),
+        ("app", "u2"),
+        ("other", "u2"),  # the application before it
+    ]
+)
+_HTTPS, _TCP, _UDP = 443, 6, 17
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Servers as columns of n: addresses (n, 16) bytes, IPv4 mapped; ports; IP protocols."""
+
+    address: U8
+    port: U16
+    proto: U8
+
+    def __len__(self) -> int:
+        return len(self.port)
+
+    def take(self, rows: NDArray[Any]) -> Ends:
+        """Return some of them, by index or mask."""
+        return Ends(self.address[rows], self.port[rows], self.proto[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is known of one server. ``shared``: it served another application as well, and names none."""
+
+    app: int
+    evidence: int
+    name: str  # the latest host name
+    shared: bool
+    other: int  # the application before this one, when it is shared
+    neighbours_shared: bool
+
+
+def client_of(addresses: U8) -> U32:
+    """Return a number for each client address (n, 16): FNV-1a over its 32-bit words."""
+    words = np.ascontiguousarray(addresses).view("<u4").reshape(-1, 4)
+    value = np.full(len(words), 2166136261, np.uint32)
+    for word in words.T:
+        value = (value ^ word) * np.uint32(16777619)
+    return value
+
+
+def confidence_of(evidence: NDArray[Any]) -> U8:
+    """Return percent: two applications that share a server alike pass as one in one of 2^(n-1) cases."""
+    doubt = 2.0 ** -np.minimum(evidence.astype(np.float64), 30.0)
+    return np.minimum(np.floor(100 * (1 - doubt)), _BEST).astype(np.uint8)
+
+
+class _Table:
+    """Slots in sets of `WAYS`, by key; the slot of a full set that was not seen for the longest is used again."""
+
+    def __init__(self, size: int) -> None:
+        self.slots = np.zeros(size, _SERVER)
+        self.names: NDArray[np.object_] = np.full(size, "", object)
+        self._sets = np.uint64(size // WAYS)
+        self.evicted = 0
+
+    def _of_set(self, keys: U64) -> NDArray[np.intp]:
+        """Return the (n, WAYS) slots that each key may be in."""
+        first = ((keys >> np.uint64(32)) % self._sets).astype(np.intp) * WAYS
+        return first[:, None] + np.arange(WAYS)
+
+    def find(self, keys: U64) -> NDArray[np.intp]:
+        """Return the slot of each key, -1 where there is none."""
+        slots = self._of_set(keys)
+        here = self.slots["key"][slots] == keys[:, None]
+        at: NDArray[np.intp] = slots[np.arange(len(keys)), here.argmax(axis=1)]
+        return np.where(here.any(axis=1), at, -1)
+
+    def place(self, keys: U64) -> NDArray[np.intp]:
+        """Return the slot of each of *keys*, which differ; those that were not there get one, cleared."""
+        at = self.find(keys)
+        missing = np.flatnonzero(at < 0)
+        while len(missing):  # one key a set and turn
+            slots = self._of_set(keys[missing])
+            _, turn = np.unique(slots[:, 0], return_index=True)
+            seen = np.where(self.slots["key"][slots[turn]] == 0, -1.0, self.slots["seen_s"][slots[turn]])
+            chosen = slots[turn, seen.argmin(axis=1)]
+            self.evicted += int((self.slots["key"][chosen] > 0).sum())
+            self.slots[chosen] = np.zeros((), _SERVER)
+            self.slots["key"][chosen] = keys[missing[turn]]
+            self.slots["seen_s"][chosen] = np.inf  # not to be chosen again within this call
+            self.names[chosen] = ""
+            at[missing[turn]] = chosen
+            missing = np.delete(missing, turn)
+        return at
+
+
+class Learned:
+    """The servers, and the neighbourhoods (IPv4 /24, IPv6 /48) of shared ones. Times are those of the caller."""
+
+    def __init__(self, servers: int = SERVERS, seed: int | None = None) -> None:
+        self._servers, self._around = _Table(servers), _Table(NEIGHBOURHOODS)
+        # Nobody shall aim at a set, or at the key of another server.
+        self._seed = np.uint64(secrets.randbits(64) if seed is None else seed)
+        self.taught = 0
+        self._pieces = np.zeros(0xFFFF, np.uint32)  # of evidence by application, at all servers together
+
+    def __len__(self) -> int:
+        return int((self._servers.slots["key"] > 0).sum())
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Return what was taught and what a full table lost."""
+        return {"learned_taught": self.taught, "learned_evicted": self._servers.evicted + self._around.evicted}
+
+    def teach(self, servers: Ends, apps: U16, clients: U32, names: Sequence[str], at_s: float) -> None:
+        """Learn from named flows: application (0: the name is nobody's), client (`client_of`) and name of each."""
+        if not len(servers):
+            return
+        self.taught += len(servers)
+        keys, first, which = np.unique(self.keys(servers), return_index=True, return_inverse=True)
+        low, high = np.full(len(keys), 0xFFFF, np.uint16), np.zeros(len(keys), np.uint16)
+        np.minimum.at(low, which, apps)
+        np.maximum.at(high, which, apps)
+        last = np.zeros(len(keys), np.intp)
+        last[which] = np.arange(len(which))  # of equal indices the last one stays
+        people = np.unique(np.stack([which.astype(np.uint64), clients.astype(np.uint64)]), axis=1)[0]
+        pieces = np.bincount(people.astype(np.intp), minlength=len(keys)).astype(np.uint32)
+        at = self._servers.place(keys)
+        s = self._servers.slots[at]
+        new, client = apps[last], clients[last]
+        stale = s["counted_s"] + HOLD_S < at_s  # an empty slot is stale as well
+        known = (s["evidence"] > 0) & ~stale
+        other = np.where(low != high, np.where(low == new, high, low), np.where(known, s["app"], new)).astype(np.uint16)
+        conflict = other != new
+        page = known & ~conflict & (pieces == 1) & (s["client"] == client) & (s["counted_s"] + AGAIN_S > at_s)
+        s["evidence"] = np.where(known & ~conflict, s["evidence"] + np.where(page, 0, pieces), pieces)
+        s["counted_s"] = np.where(page, s["counted_s"], at_s)
+        s["shared_until_s"] = np.where(conflict, at_s + SHARED_S, s["shared_until_s"])
+        s["other"] = np.where(conflict, other, s["other"])
+        s["app"], s["client"], s["seen_s"] = new, client, at_s
+        np.add.at(self._pieces, new, np.where(page, 0, pieces).astype(np.uint32))
+        self._servers.slots[at] = s
+        self._servers.names[at] = np.array(names, object)[last]
+        if conflict.any():
+            self._share(servers.take(first[conflict]), at_s)
+
+    def _share(self, servers: Ends, at_s: float) -> None:
+        around = self._around.place(np.unique(self.keys(_neighbourhood(servers))))
+        self._around.slots["seen_s"][around] = at_s
+        self._around.slots["shared_until_s"][around] = at_s + SHARED_S
+
+    def look(self, servers: Ends, at_s: float) -> tuple[U16, U8]:
+        """Return (application, confidence in percent) of each server; 0 where it names none."""
+        at = self._servers.find(self.keys(servers))
+        s = self._servers.slots[at]
+        candidate = (at >= 0) & (s["app"] > 0) & (s["evidence"] >= LEAST)
+        candidate &= (s["shared_until_s"] < at_s) & (s["counted_s"] + HOLD_S >= at_s)
+        rows = np.flatnonzero(candidate)
+        if len(rows):
+            shared = self._shared_around(servers.take(rows), at_s)
+            candidate[rows] = ~shared | (s["evidence"][rows] >= LEAST_SHARED)
+        confidence = np.where(candidate, confidence_of(s["evidence"]), 0)
+        return np.where(candidate, s["app"], 0).astype(np.uint16), confidence.astype(np.uint8)
+
+    def _shared_around(self, servers: Ends, at_s: float) -> NDArray[np.bool_]:
+        at = self._around.find(self.keys(_neighbourhood(servers)))
+        shared: NDArray[np.bool_] = (at >= 0) & (self._around.slots["shared_until_s"][at] >= at_s)
+        return shared
+
+    def evidence(self, servers: Ends, at_s: float) -> tuple[U16, U32]:
+        """Return (application, pieces of evidence) of each server that served one application alone; else 0, 0."""
+        at = self._servers.find(self.keys(servers))
+        s = self._servers.slots[at]
+        alone = (at >= 0) & (s["shared_until_s"] < at_s) & (s["counted_s"] + HOLD_S >= at_s)
+        alone &= ~self._shared_around(servers, at_s)
+        return np.where(alone, s["app"], 0).astype(np.uint16), np.where(alone, s["evidence"], 0).astype(np.uint32)
+
+    def clients_of(self, apps: U16) -> U32:
+        """Return the pieces of evidence that each application has, at all servers together."""
+        return self._pieces[apps]
+
+    def server(self, address: bytes, port: int, proto: int, at_s: float) -> Server | None:
+        """Return what is known of one server, None when nothing is."""
+        one = Ends(np.frombuffer(address, np.uint8).reshape(1, 16), np.array([port], np.uint16),
+                   np.array([proto], np.uint8))  # fmt: skip
+        at = int(self._servers.find(self.keys(one))[0])
+        if at < 0 or self._servers.slots["counted_s"][at] + HOLD_S < at_s:
+            return None
+        s = self._servers.slots[at]
+        shared = bool(s["shared_until_s"] >= at_s)
+        around = bool(self._shared_around(one, at_s)[0])
+        return Server(int(s["app"]), int(s["evidence"]), str(self._servers.names[at]), shared, int(s["other"]), around)
+
+    def keys(self, servers: Ends) -> U64:
+        """Return a keyed 64-bit hash of each server, never 0. HTTP/3 is offered by HTTPS servers (RFC 9114, 3.1.1)."""
+        words = np.ascontiguousarray(servers.address).view("<u8").reshape(-1, 2)
+        proto = np.where((servers.port == _HTTPS) & (servers.proto == _UDP), _TCP, servers.proto).astype(np.uint64)
+        value = np.full(len(words), self._seed, np.uint64)
+        for part in (words[:, 0], words[:, 1], servers.port.astype(np.uint64) << np.uint64(8) | proto):
+            value = _mixed(value ^ part)
+        return value | np.uint64(1)
+
+
+def _mixed(v: U64) -> U64:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014)."""
+    v = (v ^ v >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    v = (v ^ v >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return v ^ v >> np.uint64(31)
+
+
+_V4 = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
+
+
+def _neighbourhood(servers: Ends) -> Ends:
+    """Return the /24 of each IPv4 address, the /48 of each IPv6 one, without port."""
+    address = servers.address.copy()
+    v4 = (address[:, :12] == _V4).all(axis=1)
+    address[v4, 15] = 0
+    address[~v4, 6:] = 0
+    none = np.zeros(len(address), np.uint16)
+    return Ends(address, none, none.astype(np.uint8))

@@ -1,0 +1,221 @@
+"""Host names that their server contradicts: a flow may say any name it likes.
+
+A flow that says a name of one application is doubted when its server is known to be another's: by the prefix lists, by
+what many clients' named flows taught, or because its subscriber's resolver called the address that of a VPN. Owners of
+several applications (`OWNERS`) serve one from the addresses of another, so that is no contradiction. What several
+clients or several applications say of a server is believed: then it is the lists that are wrong.
+
+Of what can be seen only: a fronted connection, whose inner request names another host than its ClientHello, looks
+like the front.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.apps.learned import Ends, Learned
+from nf.apps.signatures import Signatures
+from nf.records import APP_CLASSES
+
+__all__ = ["LEAST_EVIDENCE", "OWNERS", "VPNS", "Doubt", "Doubts", "Owners", "looks_like_a_tunnel"]
+
+LEAST_EVIDENCE = 16  # clients that a server named alone, and that the claimed application has elsewhere
+_BELIEVED = 3  # clients that claim the same of one server, or applications claimed in the prefixes of one
+_MOST_CLAIMS = 8192
+# Classes whose prefixes serve nobody else; those of clouds, content networks and portals host others.
+_DEDICATED = ("video", "live-video", "conferencing", "voice", "gaming", "messaging")
+# A tunnel that carries data both ways at once fills its packets both ways. Data one way and then the other does not:
+# an acknowledgement for every second packet keeps the mean below 1000 bytes.
+_TUNNEL_BYTES, _TUNNEL_PACKETS, _TUNNEL_RATIO = 1000, 2000, 2.0
+_CLAIMED_BY_TUNNELS = ("web", "social", "messaging")
+
+OWNERS: dict[str, tuple[str, ...]] = {
+    "alibaba": ("Alibaba", "Youku"),
+    "amazon": ("Amazon", "AmazonVideo", "AmazonMusic", "AmazonAWS", "AWS", "Alexa", "Twitch", "IMDb", "Luna", "Kindle"),
+    "apple": ("Apple", "AppleTV", "AppleMusic", "AppleiTunes", "AppleStore", "ApplePush", "iCloudDrive", "iCloud",
+              "FaceTime", "iMessage", "AppleMaps", "ApplePrivateRelay"),
+    "baidu": ("Baidu", "iQIYI"),
+    "bytedance": ("TikTok", "CapCut", "Lark", "Lemon8"),
+    "google": ("Google", "YouTube", "GoogleMeet", "GoogleCall", "GoogleDuo", "GoogleVoice", "GoogleChat", "GoogleAds",
+               "GoogleServices", "GoogleDocs", "GoogleMaps", "GoogleDrive", "PlayStore", "DataSaver", "Gmail",
+               "GooglePhotos", "YouTubeMusic", "Fitbit", "Firebase", "GoogleCloud", "Stadia"),
+    "meta": ("Facebook", "Instagram", "WhatsApp", "Messenger", "Threads", "Oculus", "FacebookMessenger"),
+    "microsoft": ("Microsoft", "Teams", "Skype", "XboxLive", "XboxCloud", "Bing", "LinkedIn", "GitHub", "OneDrive",
+                  "WindowsUpdate", "Minecraft", "Activision", "CoD_Mobile", "Battlenet", "WorldOfWarcraft", "npm",
+                  "Office365", "Outlook", "SharePoint", "Azure", "MicrosoftStore"),
+    "naver": ("Naver", "LINE"),
+    "tencent": ("TencentVideo", "WeChat", "QQ", "PUBG", "Huya", "Douyu", "TencentMeeting", "RiotGames"),
+    "valve": ("Steam", "Dota2", "SteamDownload", "CounterStrike"),
+    "yahoo": ("Yahoo", "Tumblr", "AOL"),
+    "yandex": ("Yandex", "YandexMusic", "Kinopoisk"),
+}  # fmt: skip
+"""Owners of several applications, by the names of the signature file; who is not here has one."""
+
+VPNS = frozenset(
+    (
+        *("WireGuard", "OpenVPN", "IPsec", "NordVPN", "ExpressVPN", "ProtonVPN", "Surfshark", "Mullvad", "Psiphon"),
+        *("Tor", "Tailscale", "ZeroTier", "HotspotShield", "CyberGhost", "PrivateInternetAccess", "PIA", "IPVanish"),
+        *("Windscribe", "TunnelBear", "CloudflareWARP", "WARP", "AnyConnect", "GlobalProtect", "UltraSurf", "Lantern"),
+        *("Shadowsocks", "VPN", "SoftEther", "VyprVPN", "PureVPN", "Zscaler", "FortiClient", "PPTP", "L2TP"),
+        "ApplePrivateRelay",
+    )
+)
+"""Applications that are tunnels, by the names of the signature file."""
+
+
+class Doubt(enum.IntEnum):
+    """Why a name is not believed."""
+
+    NONE = 0
+    PREFIX = 1  # the address is in a prefix of another application
+    LEARNED = 2  # the named flows of many clients to this server were all of another application
+    RESOLVER = 3  # the subscriber was told this address for the name of a VPN
+    TUNNEL = 4  # packets filled in both directions at once
+
+
+class Owners:
+    """Applications of addresses by the prefix lists, in columns. IPv6 prefixes beyond /64 are left to `Signatures`."""
+
+    def __init__(self, signatures: Signatures) -> None:
+        self._v4: list[tuple[np.uint64, NDArray[np.uint64], NDArray[np.uint16]]] = []
+        self._v6: list[tuple[np.uint64, NDArray[np.uint64], NDArray[np.uint16]]] = []
+        for version, tables in signatures.networks.items():
+            for shift, found in tables:
+                if version == 6 and shift < 64:
+                    continue
+                bits = np.array(sorted(found), np.uint64) if version == 4 else np.array(sorted(found), object)
+                apps = np.array([found[b] for b in sorted(found)], np.uint16)
+                move = np.uint64(shift if version == 4 else shift - 64)
+                (self._v4 if version == 4 else self._v6).append((move, bits.astype(np.uint64), apps))
+
+    def of(self, addresses: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Return the application of each address (n, 16), 0 where no prefix holds it."""
+        halves = np.ascontiguousarray(addresses).view(">u8").reshape(-1, 2).astype(np.uint64)
+        mapped = (halves[:, 0] == 0) & (halves[:, 1] >> np.uint64(32) == 0xFFFF)
+        out = np.zeros(len(addresses), np.uint16)
+        for tables, values, mine in (
+            (self._v4, halves[:, 1] & np.uint64(0xFFFF_FFFF), mapped),
+            (self._v6, halves[:, 0], ~mapped),
+        ):
+            for move, bits, apps in tables:  # the longest prefixes first
+                key = values >> move
+                at = np.minimum(np.searchsorted(bits, key), len(bits) - 1)
+                hit = mine & (out == 0) & (bits[at] == key)
+                out[hit] = apps[at[hit]]
+        return out
+
+
+def looks_like_a_tunnel(
+    octets: NDArray[np.uint64], packets: NDArray[np.uint32], class_of: NDArray[np.uint8], claims: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Say of flows (n, 2) whether they fill packets both ways at once, which none of the classes *claims* does."""
+    full = (octets > _TUNNEL_BYTES * packets.astype(np.uint64)) & (packets >= _TUNNEL_PACKETS)
+    more, less = octets.max(axis=1), octets.min(axis=1)
+    tunnel: NDArray[np.bool_] = full.all(axis=1) & (more <= _TUNNEL_RATIO * less) & np.isin(class_of, claims)
+    return tunnel
+
+
+class Doubts:
+    """What was claimed against better knowledge; ``counters`` says how often, by reason."""
+
+    def __init__(self, signatures: Signatures) -> None:
+        self.counters = dict.fromkeys((f"doubted_{d.name.lower()}" for d in Doubt if d), 0)
+        self._claims: OrderedDict[int, set[int]] = OrderedDict()  # number of (server, application) to clients
+        self._true: set[int] = set()  # of them: those that are believed
+        self._hosts: dict[int, set[int]] = {}  # owner of prefixes to applications claimed there
+        self.use(signatures)
+
+    def use(self, signatures: Signatures) -> None:
+        """Judge by other signatures from now on."""
+        self.owners = Owners(signatures)
+        group = {app: number for number, apps in enumerate(OWNERS.values()) for app in apps}
+        of_owner = [len(group) + i if name not in group else group[name] for i, name in enumerate(signatures.names)]
+        self.owner: NDArray[np.intp] = np.array(of_owner)
+        self.vpn: NDArray[np.bool_] = np.array([name in VPNS for name in signatures.names])
+        dedicated = [APP_CLASSES.index(name) for name in _DEDICATED]
+        self._dedicated = np.isin(signatures.class_of, dedicated)
+        self.claimed_by_tunnels = np.array([APP_CLASSES.index(name) for name in _CLAIMED_BY_TUNNELS], np.uint8)
+
+    def kin(self, a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.bool_]:
+        """Say whether applications have one owner, or either is none."""
+        same: NDArray[np.bool_] = (self.owner[a] == self.owner[b]) | (a == 0) | (b == 0)
+        return same
+
+    def judge(
+        self,
+        servers: Ends,
+        apps: NDArray[np.uint16],
+        clients: NDArray[np.uint32],
+        told: NDArray[np.uint16],
+        learned: Learned,
+        at_s: float,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        """Return (`Doubt`, application that the server belongs to) of flows that claim *apps*; *told* is by DNS."""
+        doubt = np.zeros(len(apps), np.uint8)
+        other = np.zeros(len(apps), np.uint16)
+
+        def mark(where: NDArray[np.bool_], reason: Doubt, whose: NDArray[np.uint16]) -> None:
+            where = where & (doubt == 0) & ~self.kin(apps, whose)
+            doubt[where], other[where] = int(reason), whose[where]
+
+        mark(self.vpn[told], Doubt.RESOLVER, told)
+        owner = self.owners.of(servers.address)
+        mark(self._dedicated[owner], Doubt.PREFIX, owner)
+        known, evidence = learned.evidence(servers, at_s)
+        mark((evidence >= LEAST_EVIDENCE) & (learned.clients_of(apps) >= LEAST_EVIDENCE), Doubt.LEARNED, known)
+        rare = np.flatnonzero(doubt)
+        claims = _claims(learned, servers.take(rare), apps[rare])
+        for i, claim in zip(rare.tolist(), claims.tolist(), strict=True):
+            owner_of_claim = int(self.owner[apps[i]])
+            if self._believed(Doubt(int(doubt[i])), claim, int(clients[i]), int(other[i]), owner_of_claim):
+                doubt[i] = other[i] = 0
+            else:
+                self.counters[f"doubted_{Doubt(int(doubt[i])).name.lower()}"] += 1
+        return doubt, other
+
+    def over(
+        self,
+        servers: Ends,
+        apps: NDArray[np.uint16],
+        doubt: NDArray[np.uint8],
+        other: NDArray[np.uint16],
+        learned: Learned,
+        at_s: float,
+    ) -> NDArray[np.bool_]:
+        """Say of doubted flows, which claimed *apps*, whether the doubt is over."""
+        known, evidence = learned.evidence(servers, at_s)
+        gone = (doubt == Doubt.LEARNED) & ((known != other) | (evidence < LEAST_EVIDENCE))
+        hosts = [app for app, claimed in self._hosts.items() if len(claimed) >= _BELIEVED]
+        gone |= (doubt == Doubt.PREFIX) & np.isin(other, hosts)
+        true = np.isin(_claims(learned, servers, apps), np.array(sorted(self._true), np.uint64))
+        gone |= true & ((doubt == Doubt.PREFIX) | (doubt == Doubt.LEARNED))
+        return np.asarray(gone, np.bool_)
+
+    def _believed(self, doubt: Doubt, claim: int, client: int, other: int, owner_of_claim: int) -> bool:
+        """Remember a claim; say whether enough others said the same."""
+        if doubt == Doubt.RESOLVER:
+            return False
+        if doubt == Doubt.PREFIX:
+            claimed = self._hosts.setdefault(other, set())
+            claimed.add(owner_of_claim)
+            if len(claimed) >= _BELIEVED:
+                return True
+        people = self._claims.setdefault(claim, set())
+        self._claims.move_to_end(claim)
+        if len(people) < _BELIEVED:
+            people.add(client)
+        if len(self._claims) > _MOST_CLAIMS:
+            self._true.discard(self._claims.popitem(last=False)[0])
+        if len(people) >= _BELIEVED:
+            self._true.add(claim)
+        return claim in self._true
+
+
+def _claims(learned: Learned, servers: Ends, apps: NDArray[np.uint16]) -> NDArray[np.uint64]:
+    """Return a number for each (server, application)."""
+    claims: NDArray[np.uint64] = learned.keys(servers) ^ (apps.astype(np.uint64) << np.uint64(40))
+    return claims

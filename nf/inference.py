@@ -1,0 +1,190 @@
+"""Names for the flows of the book whose packets say none: what named flows teach of their servers.
+
+Once an interval, in columns over the book: flows that got a name teach `nf.apps.learned`; flows without one, and
+those named by less than their server, ask it. What a server is known for may change, so all flows that rest on it
+are asked again, a bounded number an interval: a name that does not hold any more is taken back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.apps.basis import Basis
+from nf.apps.learned import Ends, Learned, Server, client_of
+from nf.apps.lies import Doubt, Doubts, looks_like_a_tunnel
+from nf.apps.model import CLASSES
+from nf.apps.namer import NAME_SERVICES, PUBLIC_NAMES
+from nf.apps.signatures import Signatures
+from nf.flowbook import FlowBook
+from nf.flows import FlowBatch
+from nf.patterns import Patterns
+
+__all__ = ["Inference", "client_is_b"]
+
+_TCP, _UDP = 6, 17
+_AT_ONCE = 65_536  # rows looked at again in an interval: some 20 ms
+_WELL_KNOWN = 1024  # RFC 6335, 6: system ports, which servers have
+_SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))
+# Grounds that a learned server is better than, and its own, which is asked again.
+_ASKING = (int(Basis.NONE), int(Basis.LEARNED), int(Basis.ADDRESS), int(Basis.BEHAVIOUR), int(Basis.MODEL))
+_LEARNED = int(Basis.LEARNED)
+_CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # what a client may say as it likes
+
+
+def client_is_b(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say of book rows whether end b is the client: who spoke first, unless only that end has a system port."""
+    b_first = rows["first_dir"] == 1
+    system = (rows["port"] < _WELL_KNOWN) & (rows["port"] > 0)
+    return np.where(system[:, 0] == system[:, 1], b_first, system[:, 0])
+
+
+def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
+    """Return the server end of each book row, and who the client is (`client_of`)."""
+    of_a = client_is_b(rows)
+    server = np.where(of_a[:, None], rows["address_a"], rows["address_b"])
+    client = np.where(of_a[:, None], rows["address_b"], rows["address_a"])
+    port = np.where(of_a, rows["port"][:, 0], rows["port"][:, 1])
+    return Ends(np.ascontiguousarray(server), port, rows["proto"].copy()), client_of(client)
+
+
+class Inference:
+    """State between intervals: the learned servers, and how far the second look over the book has come."""
+
+    def __init__(self, signatures: Signatures) -> None:
+        self.learned, self.patterns, self.doubts = Learned(), Patterns(), Doubts(signatures)
+        self.signatures = signatures
+        self._next = 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Return what was learned, lost, doubted, and not watched for want of room."""
+        return {**self.learned.counters, **self.doubts.counters, "patterns_refused": self.patterns.refused}
+
+    def use(self, signatures: Signatures) -> None:
+        """Name by other signatures from now on."""
+        self.signatures = signatures
+        self.doubts.use(signatures)
+
+    def update(self, book: FlowBook, at_s: float, *, everything: bool = False) -> None:
+        """Teach with what was named since the last call, then ask for rows of the book; all of them on demand."""
+        if not len(book):
+            return
+        self._teach(book, book.fresh(), at_s)
+        size = len(book)
+        if everything or size <= _AT_ONCE:
+            rows = np.arange(size)
+        else:  # the newest first, for they have never been asked for
+            newest = np.arange(max(size - _AT_ONCE // 2, 0), size)
+            rows = np.union1d(newest, (self._next + np.arange(_AT_ONCE // 2)) % size)
+            self._next = (self._next + _AT_ONCE // 2) % size
+        self._ask(book, rows, at_s)
+        self._reconsider(book, at_s)
+
+    def _teach(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
+        named = book.rows[rows]
+        useful = np.isin(named["basis"], _SPOKEN) & (named["name"] > 0) & ~_name_service(named)
+        rows = rows[useful]
+        if not len(rows):
+            return
+        names = book.hosts(rows)
+        outer = np.array([name in PUBLIC_NAMES for name in names])
+        rows, names = rows[~outer], [n for n in names if n not in PUBLIC_NAMES]
+        servers, clients = _servers(book.rows[rows])
+        flows = book.rows[rows]
+        claims = np.where(np.isin(flows["basis"], _CLAIMS), flows["app"], 0)
+        doubt, other = self.doubts.judge(servers, claims, clients, flows["told"], self.learned, at_s)
+        self._doubt(book, rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
+        good = np.flatnonzero(doubt == 0)
+        names = [names[i] for i in good.tolist()]
+        self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
+
+    @staticmethod
+    def _doubt(book: FlowBook, rows: NDArray[np.intp], doubt: NDArray[np.uint8], other: NDArray[np.uint16]) -> None:
+        for name in ("app", "basis", "confidence"):
+            book.rows[f"prior_{name}"][rows] = book.rows[name][rows]
+        book.rows["app"][rows], book.rows["confidence"][rows] = 0, 0
+        book.rows["basis"][rows] = int(Basis.CONTRADICTED)
+        book.rows["doubt"][rows], book.rows["doubt_app"][rows] = doubt, other
+
+    def _reconsider(self, book: FlowBook, at_s: float) -> None:
+        """Believe names again that rest on what a server was known for, when it is not any more."""
+        rows = np.flatnonzero(book.rows["doubt"])
+        if not len(rows):
+            return
+        flows = book.rows[rows]
+        doubt, other = flows["doubt"], flows["doubt_app"]
+        gone = self.doubts.over(_servers(flows)[0], flows["prior_app"], doubt, other, self.learned, at_s)
+        self._take_back(book, rows[gone])
+        book.rows["doubt"][rows[gone]] = 0
+
+    def _ask(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
+        basis = book.rows["basis"][rows]
+        proto = book.rows["proto"][rows]
+        rows = rows[np.isin(basis, _ASKING) & ((proto == _TCP) | (proto == _UDP))]
+        flows = book.rows[rows]
+        asking = ~_name_service(flows)
+        rows, flows = rows[asking], flows[asking]
+        if not len(rows):
+            return
+        apps, confidence = self.learned.look(_servers(flows)[0], at_s)
+        was = flows["basis"] == _LEARNED
+        self._take_back(book, rows[was & (apps == 0)])
+        begin = rows[~was & (apps > 0)]
+        for name in ("app", "basis", "confidence"):
+            book.rows[f"prior_{name}"][begin] = book.rows[name][begin]
+        says = apps > 0
+        book.rows["app"][rows[says]], book.rows["confidence"][rows[says]] = apps[says], confidence[says]
+        book.rows["basis"][rows[says]] = _LEARNED
+
+    @staticmethod
+    def _take_back(book: FlowBook, rows: NDArray[np.intp]) -> None:
+        for name in ("app", "basis", "confidence"):
+            book.rows[name][rows] = book.rows[f"prior_{name}"][rows]
+
+    def watch(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
+        """Look at what the flows of an interval did; *flows* are theirs in the table of the kernel.
+
+        Those without a better ground get a class, and no application; those that say a name and do what it never
+        does are not believed.
+        """
+        self._tunnels(book, batch, flows)
+        weak = (batch.basis == Basis.MODEL) | ((batch.basis == Basis.NONE) & (batch.app == 0))
+        weak &= (batch.proto == _TCP) | (batch.proto == _UDP)
+        numbers, classes, confidence = self.patterns.update(batch, weak)
+        rows = book.at(numbers)
+        told = rows >= 0
+        rows, classes, confidence = rows[told], classes[told], confidence[told]
+        weak_now = np.isin(book.rows["basis"][rows], (int(Basis.NONE), int(Basis.MODEL))) & ~_name_service(
+            book.rows[rows]
+        )
+        rows, classes, confidence = rows[weak_now], classes[weak_now], confidence[weak_now]
+        only_class = np.array([self.signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
+        book.rows["app"][rows], book.rows["confidence"][rows] = only_class[classes], confidence
+        book.rows["basis"][rows] = np.where(classes >= 0, int(Basis.MODEL), int(Basis.NONE))
+
+    def _tunnels(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
+        class_of = self.signatures.class_of[np.minimum(batch.app, len(self.signatures.class_of) - 1)]
+        tunnel = looks_like_a_tunnel(flows["bytes"], flows["packets"], class_of, self.doubts.claimed_by_tunnels)
+        tunnel &= np.isin(batch.basis, _CLAIMS)
+        if not tunnel.any():
+            return
+        rows = book.at(batch.flow_id[tunnel])
+        rows = rows[rows >= 0]
+        rows = rows[np.isin(book.rows["basis"][rows], _CLAIMS)]
+        self.doubts.counters["doubted_tunnel"] += len(rows)
+        self._doubt(book, rows, np.full(len(rows), Doubt.TUNNEL, np.uint8), np.zeros(len(rows), np.uint16))
+
+    def server(self, book: FlowBook, number: int, at_s: float) -> Server | None:
+        """Return what is known of the server of one flow."""
+        row = book.at(np.array([number], np.uint64))
+        if row[0] < 0:
+            return None
+        ends, _ = _servers(book.rows[row])
+        return self.learned.server(ends.address[0].tobytes(), int(ends.port[0]), int(ends.proto[0]), at_s)
+
+
+def _name_service(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say of book rows whether they are DNS: their names are what was asked, not whom."""
+    of_service: NDArray[np.bool_] = np.isin(rows["port"], tuple(NAME_SERVICES))
+    return of_service[:, 0] | of_service[:, 1]

@@ -1,0 +1,403 @@
+"""The session table: tunnels and UE addresses with their sessions, as the programs look them up (bpf/session.h).
+
+The table is memory that is shared with the programs: a change is some stores, no call into the kernel. There is one
+writer. An entry is complete before its session is written, which makes it one, and one that was left is not used
+again until no packet can still be looking at it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.kernel import syscall
+from nf.kernel.addresses import address_bytes
+from nf.kernel.source import BUCKET_ENTRIES, ENDPOINTS
+
+__all__ = ["SessionTable", "TunnelRow"]
+
+Words = NDArray[np.uint32]
+Slots = tuple[NDArray[np.intp], NDArray[np.intp]]  # buckets, and places in them
+
+ENTRY = np.dtype([("key", "u4"), ("head", "u4"), ("session", "u4"), ("more", "u4")])  # struct entry of abi.h
+BUCKET = np.dtype([("tags", "u1", 16), ("entries", ENTRY, BUCKET_ENTRIES)])  # struct bucket
+_WORDS = np.arange(BUCKET_ENTRIES) // 8  # of tags, by entry
+_SAME_TAGS = 2  # in a word: so many find() of session.h looks at
+_SCOPE, _KIND = 0xFFFF, 0x70000  # enum entry_head of abi.h, to the end of this list
+_TUNNEL, _IPV4, _IPV6, _GROUP, _HELD = 0x10000, 0x20000, 0x30000, 0x40000, 0x70000
+_DOWNLINK, _HAS_IPV4, _HAS_IPV6, _SHARED = 0x100000, 0x200000, 0x400000, 0x800000
+_GOLDEN = np.uint32(0x9E3779B1)  # of session.h
+_SHARD_BITS = 10  # SNF_SHARD_BITS of abi.h
+
+_STEP = 4096  # rows that look for room at a time: they do not see each other's choice of a bucket
+_HOLD_S = 0.1  # a packet is looked at for some microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelRow:
+    """The receiving end of a tunnel, its session, and whose it is. ``side``: 0 uplink, 1 downlink."""
+
+    address: str
+    teid: int
+    side: int
+    session: int
+    ue_ipv4: str = ""
+    ue_ipv6: str = ""  # an address, or its /64; a shorter prefix is not checked
+
+
+def _mix(h: Words, v: Any) -> Words:
+    """As mix() of answers.h."""
+    h = (h ^ v) * _GOLDEN
+    return h ^ h >> np.uint32(15)
+
+
+def _words(addresses: Iterable[str]) -> Words:
+    """Return the four words of each address as they stand in a packet."""
+    return np.frombuffer(b"".join(map(address_bytes, addresses)), np.uint32).reshape(-1, 4)
+
+
+def _ipv4_words(addresses: Iterable[str]) -> Words:
+    """Return the word of each IPv4 address; of an empty text that of 0.0.0.0."""
+    return np.frombuffer(b"".join(socket.inet_aton(text or "0.0.0.0") for text in addresses), np.uint32)
+
+
+class SessionTable:
+    """The map ``sessions`` and what belongs to it; ``refused`` counts entries that found no room.
+
+    *control* is the mapped ``struct control``.
+    """
+
+    def __init__(self, fd: int, buckets: int, endpoints_fd: int, control: NDArray[np.void]) -> None:
+        self.refused = 0
+        self._map = mmap.mmap(fd, buckets * BUCKET.itemsize, mmap.MAP_SHARED)
+        table = np.frombuffer(self._map, BUCKET)
+        self._entries, self._tags = table["entries"], table["tags"]
+        self._buckets = np.uint64(buckets)
+        self._control = control
+        self._held: deque[tuple[float, Slots]] = deque()
+        self._endpoints = _Endpoints(endpoints_fd)
+        self._instances_of: dict[str, dict[int, int]] = {}  # UE address to its instances and their sessions
+
+    # -- what the programs are told ----------------------------------------
+
+    def put_tunnels(self, rows: Iterable[TunnelRow]) -> None:
+        """Bind tunnels to sessions. A row's UE addresses, where given, are checked on each of its flows."""
+        data = list({(row.address, row.teid): row for row in rows}.values())
+        if not data:
+            return
+        entries = self._tunnels([(row.address, row.teid) for row in data], make=True)
+        entries["session"] = [row.session for row in data]
+        entries["head"] |= np.where(np.array([row.side for row in data]) > 0, np.uint32(_DOWNLINK), np.uint32(0))
+        self._check_ue(entries, data)
+        known = entries["head"] & _SCOPE > 0
+        self.refused += len(data) - int(known.sum())
+        inserted = self._put(entries[known])
+        self._endpoints.use(_scopes(entries[known][inserted]))
+
+    def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:
+        """Delete (receiving address, TEID) rows."""
+        entries = self._tunnels(list(dict.fromkeys(rows)), make=False)
+        entries = entries[entries["head"] & _SCOPE > 0]
+        self._endpoints.leave(_scopes(entries[self._drop(entries)]))
+
+    def put_ues(self, rows: Iterable[tuple[int, str, int]]) -> None:
+        """Write (number of a network instance, UE address or IPv6 prefix, session) rows.
+
+        A port without an instance finds an address as long as one session has it; when two do, it
+        could be anybody's and is nobody's.
+        """
+        data = list(rows)
+        for instance, address, session in data:
+            self._instances_of.setdefault(address, {})[instance] = session
+        self._write_ues([address for _, address, _ in data])
+
+    def drop_ues(self, rows: Iterable[tuple[int, str]]) -> None:
+        """Delete (number of a network instance, UE address or IPv6 prefix) rows."""
+        data = list(rows)
+        for instance, address in data:
+            held = self._instances_of.get(address, {})
+            held.pop(instance, None)
+            if not held:
+                self._instances_of.pop(address, None)
+        self._drop(_ue_entries([(i, a, 0) for i, a in data]))
+        self._write_ues([address for _, address in data])
+
+    def put_groups(self, groups: Mapping[int, int]) -> None:
+        """Write the group of each session, by number; 0: none."""
+        entries = np.zeros(len(groups), ENTRY)
+        entries["key"] = entries["session"] = list(groups)
+        entries["head"], entries["more"] = _GROUP, list(groups.values())
+        some = entries["more"] > 0
+        if some.any():
+            self._control["groups"] = 1
+            self._put(entries[some])
+        if self._control["groups"][0]:
+            self._drop(entries[~some])
+
+    def clear(self) -> int:
+        """Forget all; return the largest session number there was."""
+        largest = int(self._entries["session"].max(initial=0))
+        self._entries["session"] = 0
+        self._tags[:] = 0
+        self._entries["head"] = 0
+        self._held.clear()
+        self._endpoints.clear()
+        self._instances_of.clear()
+        self._control["generation"] += 1
+        return largest
+
+    def close(self) -> None:
+        """Let go of the memory that is shared with the kernel."""
+        del self._entries, self._tags, self._control
+        self._map.close()
+
+    def __len__(self) -> int:
+        """Return how many entries there are."""
+        return int(np.count_nonzero(self._entries["session"]))
+
+    # -- rows to entries ---------------------------------------------------
+
+    def _tunnels(self, keys: list[tuple[str, int]], *, make: bool) -> NDArray[np.void]:
+        """Return entries of (receiving address, TEID) keys; scope 0 where the address is not known."""
+        entries = np.zeros(len(keys), ENTRY)
+        number = self._endpoints.number if make else self._endpoints.known
+        entries["key"] = [teid for _, teid in keys]
+        entries["head"] = [_TUNNEL | number(address) for address, _ in keys]
+        return entries
+
+    @staticmethod
+    def _check_ue(entries: NDArray[np.void], rows: list[TunnelRow]) -> None:
+        """Write by what the UE of each tunnel is known."""
+        has4 = np.array([bool(row.ue_ipv4) for row in rows])
+        prefixes = [row.ue_ipv6.removesuffix("/64") for row in rows]
+        has6 = np.array([bool(text) and "/" not in text for text in prefixes])
+        hash4 = _ipv4_words(row.ue_ipv4 for row in rows) * _GOLDEN
+        hash6 = np.zeros(len(rows), np.uint32)
+        if has6.any():
+            words = _words(text for text, has in zip(prefixes, has6.tolist(), strict=True) if has)
+            hash6[has6] = _hash6(words)
+        both = (hash4 >> np.uint32(16)) | (hash6 & np.uint32(0xFFFF0000))
+        entries["more"] = np.select([has4 & has6, has4, has6], [both, hash4, hash6], np.uint32(0))
+        entries["head"] |= np.where(has4, np.uint32(_HAS_IPV4), np.uint32(0))
+        entries["head"] |= np.where(has6, np.uint32(_HAS_IPV6), np.uint32(0))
+
+    def _write_ues(self, addresses: Iterable[str]) -> None:
+        """Write the entries of addresses as they are held now."""
+        rows, shared = [], []
+        for address in dict.fromkeys(addresses):
+            held = self._instances_of.get(address, {})
+            rows += [(instance, address, session) for instance, session in held.items()]
+            shared += [len(set(held.values())) > 1] * len(held)
+        entries = _ue_entries(rows)
+        entries["head"] |= np.where(np.array(shared, np.bool_), np.uint32(_SHARED), np.uint32(0))
+        self._put(entries)
+
+    # -- entries in buckets ------------------------------------------------
+
+    def _places(self, entries: NDArray[np.void]) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+        """Return the (n, 2) buckets in which each entry may be, and its tags there."""
+        head = entries["head"]
+        of = np.where(head & _KIND == _TUNNEL, head & (_KIND | _SCOPE), head & _KIND)
+        more = np.where(head & _KIND == _IPV6, entries["more"], np.uint32(0))
+        h = _mix(_mix(_mix(np.zeros(len(entries), np.uint32), entries["key"]), of), more)
+        hashes = np.stack([h, _mix(h, _GOLDEN)], axis=1).astype(np.uint64)
+        return (hashes * self._buckets >> np.uint64(32)).astype(np.intp), np.maximum(h & 0xFF, 1).astype(np.uint8)
+
+    def _find(self, entries: NDArray[np.void], buckets: NDArray[np.intp]) -> tuple[Slots, NDArray[np.bool_]]:
+        """Return the (bucket, place) of each entry, and whether it is there."""
+        there = self._entries[buckets].reshape(len(entries), -1)
+        which = np.uint32(_KIND | _SCOPE)
+        found = (there["key"] == entries["key"][:, None]) & (there["session"] > 0)
+        found &= (there["head"] & which) == (entries["head"] & which)[:, None]
+        ipv6 = entries["head"] & _KIND == _IPV6
+        found &= ~ipv6[:, None] | (there["more"] == entries["more"][:, None])
+        second, place = np.divmod(found.argmax(axis=1), BUCKET_ENTRIES)
+        return (buckets[np.arange(len(buckets)), second], place), found.any(axis=1)
+
+    def _put(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Write entries, each key once; return which of them are new in the table."""
+        self._release()
+        new = np.zeros(len(entries), np.bool_)
+        for at in range(0, len(entries), _STEP):
+            new[at : at + _STEP] = self._put_some(entries[at : at + _STEP])
+        return new
+
+    def _put_some(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
+        buckets, tags = self._places(entries)
+        at, known = self._find(entries, buckets)
+        at = at[0][known], at[1][known]
+        self._changed(self._entries[at])  # what it was is as much of interest as what it will be
+        for name in ("more", "head", "session"):
+            self._entries[name][at] = entries[name][known]
+        new = ~known
+        left = np.flatnonzero(new)
+        while len(left):
+            mine = buckets[left]
+            free = self._free(mine, tags[left])
+            room = free.sum(axis=2)
+            rows = np.arange(len(left))
+            choice = np.where(room[:, 0] >= room[:, 1], 0, 1)
+            bucket, place = mine[rows, choice], free[rows, choice].argmax(axis=1)
+            fits = room[rows, choice] > 0
+            self.refused += int((~fits).sum())
+            new[left[~fits]] = False
+            left, bucket, place = left[fits], bucket[fits], place[fits]
+            _, first = np.unique(2 * bucket + _WORDS[place], return_index=True)  # one of those that chose the same word
+            self._publish((bucket[first], place[first]), entries[left[first]], tags[left[first]])
+            left = np.delete(left, first)
+        self._changed(entries)
+        return new
+
+    def _free(self, buckets: NDArray[np.intp], tags: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return (n, 2, entries) places where an entry with this tag may be written."""
+        there = self._entries[buckets]
+        free: NDArray[np.bool_] = (there["session"] == 0) & (there["head"] != _HELD)
+        same = self._tags[buckets] == tags[:, None, None]
+        crowded = np.stack([same[:, :, :8].sum(axis=2), same[:, :, 8:].sum(axis=2)], axis=2) >= _SAME_TAGS
+        return np.logical_and(free, ~crowded[:, :, _WORDS])
+
+    def _publish(self, at: Slots, entries: NDArray[np.void], tags: NDArray[np.uint8]) -> None:
+        for name in ("key", "head", "more"):
+            self._entries[name][at] = entries[name]
+        _barrier()
+        self._entries["session"][at] = entries["session"]
+        _barrier()
+        self._tags[at] = tags
+
+    def _drop(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Delete entries; return which of them there were."""
+        if not len(entries):
+            return np.zeros(0, np.bool_)
+        (bucket, place), found = self._find(entries, self._places(entries)[0])
+        at = bucket[found], place[found]
+        before = self._entries[at]
+        self._entries["session"][at] = 0
+        self._tags[at] = 0
+        _barrier()
+        self._entries["head"][at] = _HELD
+        self._held.append((time.monotonic(), at))
+        self._changed(before)
+        return found
+
+    def _release(self) -> None:
+        """Let places be used again that were left long enough ago."""
+        until = time.monotonic() - _HOLD_S
+        while self._held and self._held[0][0] < until:
+            self._entries["head"][self._held.popleft()[1]] = 0
+
+    def _changed(self, entries: NDArray[np.void]) -> None:
+        """Let flows of the UEs of these entries ask for their session with their next packet."""
+        _barrier()
+        head, more = entries["head"], entries["more"]
+        kind = head & _KIND
+        has4, has6 = head & _HAS_IPV4 > 0, head & _HAS_IPV6 > 0
+        tunnel, group = kind == _TUNNEL, bool((kind == _GROUP).any())
+        # Packets of a family by which the UE is not known pass unchecked, and so do those of link-local addresses.
+        family = (tunnel & ~has4).any(), (tunnel & ~has6).any(), tunnel.any()
+        self._control["generation"] += np.array([any_ or group for any_ in family], np.uint32)
+        bits = np.uint32(32 - _SHARD_BITS)
+        both = more[tunnel & has4 & has6]
+        shards = np.concatenate(
+            [
+                more[tunnel & (has4 ^ has6)] >> bits,
+                (both & 0xFFFF) >> (bits - np.uint32(16)),
+                both >> bits,
+                entries["key"][kind == _IPV4] * _GOLDEN >> bits,
+                _mix(entries["key"][kind == _IPV6], more[kind == _IPV6]) * _GOLDEN >> bits,
+            ]
+        )
+        self._control["shards"][0][np.unique(shards)] += 1
+
+
+def _scopes(entries: NDArray[np.void]) -> Words:
+    scopes: Words = entries["head"] & np.uint32(_SCOPE)
+    return scopes
+
+
+def _hash6(words: Words) -> Words:
+    """As ue_hash() of session.h of IPv6 addresses."""
+    return _mix(words[:, 0].copy(), words[:, 1]) * _GOLDEN
+
+
+def _ue_entries(rows: list[tuple[int, str, int]]) -> NDArray[np.void]:
+    """Return entries of (instance, UE address, session) rows; the last word about a key stays."""
+    rows = list({(i, a): (i, a, s) for i, a, s in rows}.values())
+    entries = np.zeros(len(rows), ENTRY)
+    if not rows:
+        return entries
+    words = _words(address for _, address, _ in rows)
+    ipv6 = np.array([":" in address for _, address, _ in rows])
+    entries["key"] = np.where(ipv6, words[:, 0], words[:, 3])
+    entries["more"] = np.where(ipv6, words[:, 1], np.uint32(0))
+    entries["head"] = np.where(ipv6, np.uint32(_IPV6), np.uint32(_IPV4)) | np.array([i for i, _, _ in rows], np.uint32)
+    entries["session"] = [s for _, _, s in rows]
+    return entries
+
+
+class _Endpoints:
+    """Numbers of the addresses that receive tunnels; 1 and up, for as long as a tunnel has one."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._numbers: dict[str, int] = {}
+        self._names = [""] * (ENDPOINTS + 1)
+        self._uses = np.zeros(ENDPOINTS + 1, np.int64)
+        self._free = deque(range(1, ENDPOINTS + 1))  # the one that was left last is used last
+
+    def known(self, address: str) -> int:
+        """Return the number of an address, 0 when it has none."""
+        return self._numbers.get(address, 0)
+
+    def number(self, address: str) -> int:
+        """Return the number of an address, which gets one now if there is any; 0: all are in use."""
+        number = self._numbers.get(address)
+        if number is not None:
+            return number
+        if not self._free:
+            return 0
+        number = self._numbers[address] = self._free.popleft()
+        self._names[number] = address
+        syscall.update_batch(self._fd, _address_key(address), np.array([number], np.uint32))
+        return number
+
+    def use(self, numbers: Words) -> None:
+        """Count tunnels that came."""
+        np.add.at(self._uses, numbers, 1)
+
+    def leave(self, numbers: Words) -> None:
+        """Count tunnels that went; an address without any has no number any more."""
+        np.subtract.at(self._uses, numbers, 1)
+        for number in np.unique(numbers).tolist():
+            if self._uses[number] == 0:
+                address = self._names[number]
+                syscall.delete_batch(self._fd, _address_key(address))
+                del self._numbers[address]
+                self._free.append(number)
+
+    def clear(self) -> None:
+        """Forget all, also what another process wrote."""
+        syscall.clear(self._fd, np.dtype("V16"), np.dtype(np.uint32))
+        self.__init__(self._fd)  # type: ignore[misc]
+
+
+def _address_key(address: str) -> NDArray[np.void]:
+    return np.frombuffer(address_bytes(address), "V16")
+
+
+_fence = threading.Lock()
+
+
+def _barrier() -> None:
+    """Let no later store be seen before an earlier one: taking a lock that was let go is ordered on every processor."""
+    for _ in range(2):
+        with _fence:
+            pass
