@@ -66,6 +66,26 @@ class NumberTable:
         if _place(segment, spread, key, number):
             self._size += 1
 
+    def claim(self, key: int, number: int) -> int:
+        """Give *key* a number if it has none; return the one that it had, else 0."""
+        spread = key * _GOLDEN & _MASK
+        segment = self._segments[spread >> _SHIFT]
+        if segment is None:
+            segment = self._segments[spread >> _SHIFT] = _Segment(_FIRST)
+        elif segment.used * 4 >= len(segment.numbers) * 3:
+            segment = self._segments[spread >> _SHIFT] = _grown(segment)
+        keys, numbers = segment.keys, segment.numbers
+        last = len(numbers) - 1
+        at = spread >> _WITHIN & last
+        while known := numbers[at]:
+            if keys[at] == key:
+                return known
+            at = at + 1 & last
+        keys[at], numbers[at] = key, number
+        segment.used += 1
+        self._size += 1
+        return 0
+
     def pop(self, key: int) -> int:
         """Take *key* out and return the number that it had, else 0."""
         spread = key * _GOLDEN & _MASK

@@ -184,10 +184,7 @@ class RulesPacker:
         each = iter(values)
         identity = Identity(*islice(each, 5))
         smf, upf, dnn, snssai = network
-        names = set()
-        for side, of_peer in named:
-            seid = next(each)
-            names.add((side, (smf if side == "cp" else upf) if of_peer else next(each), seid))
+        names = _joined_names(network, named, each)
         return Rules(
             number,
             smf,
@@ -202,10 +199,23 @@ class RulesPacker:
             names,
         )
 
+    def names(self, record: bytes) -> set[Name]:
+        """Return the names of a record, without reading the rest."""
+        constant, values = self.packer.unpack(record)
+        return _joined_names(constant[0], constant[1], islice(values, 5, None))
+
     def peers(self, record: bytes) -> tuple[str, str]:
         """Return SMF and UPF of a record, without reading the rest."""
         network = self.packer.constant(record)[0]
         return network[0], network[1]
+
+
+def _joined_names(network: tuple[str, ...], named: Iterable[tuple[str, bool]], each: Iterator[Any]) -> set[Name]:
+    names = set()
+    for side, of_peer in named:
+        seid = next(each)
+        names.add((side, network[0 if side == "cp" else 1] if of_peer else next(each), seid))
+    return names
 
 
 def _split_pdr(p: Pdr, values: list[Any]) -> tuple[Any, ...]:

@@ -78,7 +78,7 @@ class PfcpTracker:
         self._rules.packer.load(dumped["constants"])
         self._recovery.update(dumped["recovery"])
         for number, record in dumped["records"].items():
-            self._name(self._rules.unpack(number, record).names, number)
+            self._name(self._rules.names(record), number)
             self._records[number] = record
         self._number = max(self._number, *dumped["records"], 0)
 

@@ -18,7 +18,17 @@ from gtp.table import NumberTable
 from nf.privacy import Pseudonymiser
 from nf.sessions.binding import Binding, TunnelKey, UeKey, together
 
-__all__ = ["CompactMap", "Freezer", "KeyPacker", "Label", "SubscriberMap", "UePacker", "label_of", "pack_tunnel"]
+__all__ = [
+    "SINCE_FIRST",
+    "CompactMap",
+    "Freezer",
+    "KeyPacker",
+    "Label",
+    "SubscriberMap",
+    "UePacker",
+    "label_of",
+    "pack_tunnel",
+]
 
 _SIDES = (Side.UPLINK, Side.DOWNLINK)
 K = TypeVar("K")
@@ -108,7 +118,7 @@ def _joined(shape: tuple[Any, ...], each: Iterator[Any]) -> Session:
     return Session(key, source, Identity(imsi, imei, msisdn, nai, msin), ipv4, ipv6, dnn, snssai, instance, tunnels)
 
 
-_OWN, _SINCE_FIRST = 0x80, 0x40  # a tunnel that the session has not; one held since the session began
+_OWN, SINCE_FIRST = 0x80, 0x40  # a tunnel that the session has not; one with a time of its own follows
 
 
 def _split_held(b: Binding, values: list[Any]) -> tuple[int, ...]:
@@ -117,14 +127,14 @@ def _split_held(b: Binding, values: list[Any]) -> tuple[int, ...]:
     shape = []
     for t, at_s in b.held.items():
         place = places.get((t.address, t.teid, t.side, t.local), -1)
-        if not 0 <= place < _SINCE_FIRST:
+        if not 0 <= place < SINCE_FIRST:
             place = _OWN | _code(t)
             values += (t.address, t.teid)
         if at_s == b.first_s:
-            place |= _SINCE_FIRST
+            place |= SINCE_FIRST
         else:
             values.append(at_s)
-        shape.append(place ^ _SINCE_FIRST)
+        shape.append(place ^ SINCE_FIRST)
     return tuple(shape)
 
 
@@ -133,11 +143,11 @@ def _joined_held(
 ) -> dict[Tunnel, float]:
     held = {}
     for mark in shape:
-        place = mark & ~_SINCE_FIRST
+        place = mark & ~SINCE_FIRST
         tunnel = (
             Tunnel(next(each), next(each), _SIDES[place >> 1 & 1], place & 1 == 1) if place & _OWN else tunnels[place]
         )
-        held[tunnel] = next(each) if mark & _SINCE_FIRST else first_s
+        held[tunnel] = next(each) if mark & SINCE_FIRST else first_s
     return held
 
 
@@ -194,6 +204,14 @@ class CompactMap(Generic[K]):
             self._others[key] = number
         else:
             self._table.put(packed, number)
+
+    def claim(self, key: K, number: int) -> int:
+        """Give *key* a number if it has none; return the one that it had, else 0."""
+        packed = self._pack(key)
+        if packed is not None:
+            return self._table.claim(packed, number)
+        known = self._others.setdefault(key, number)
+        return 0 if known == number else known
 
     def pop(self, key: K) -> int:
         """Take *key* out and return its number, else 0."""
@@ -274,11 +292,9 @@ class SubscriberMap:
     def add(self, imsi: str, number: int) -> None:
         """Let a subscriber have a session."""
         tag = self._tag(imsi)
-        numbers = self._of_tag(tag)
-        if not numbers:
-            self._first.put(tag, number)
-        elif number not in numbers:
-            self._more[tag] = (*numbers[1:], number)
+        first = self._first.claim(tag, number)
+        if first and number not in (first, *self._more.get(tag, ())):
+            self._more[tag] = (*self._more.get(tag, ()), number)
 
     def discard(self, imsi: str, number: int) -> None:
         """Let a subscriber have a session no longer."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Tunnel
@@ -65,7 +65,7 @@ class BindingStore:
         self.counters: Counter[str] = Counter()
         self.freed: list[int] = []  # numbers that nobody has any more; whoever reads them empties the list
         self._capacity = capacity
-        self._freezer = Freezer()
+        self.freezer = Freezer()
         self._records: dict[int, bytes] = {}  # of bindings that hold, by number
         self._over: dict[int, bytes] = {}  # of those that ended lately
         self._other_names: dict[int, int] = {}  # numbers of bindings that others continue
@@ -160,53 +160,48 @@ class BindingStore:
     # -- over a restart --------------------------------------------------------
 
     def dump(self) -> tuple[list[Any], list[bytes]]:
-        """Return (constants, records) of the sessions that hold, for `restore`. They hold IMSIs."""
+        """Return (constants, records) of the sessions that hold, for `nf.sessions.restore`. They hold IMSIs."""
         with self._lock:
-            return self._freezer.packer.dump(), list(self._records.values())
+            return self.freezer.packer.dump(), list(self._records.values())
 
-    def restore(self, old: Freezer, records: Iterable[bytes], sources: Collection[str]) -> list[TableChange]:
-        """Know sessions of before again, as far as *sources* told of them; *old* reads their records.
+    def changing(self) -> threading.RLock:
+        """Return what keeps others out while sessions are taken back."""
+        return self._lock
 
-        Who got a tunnel or an address last has it, as before; what a session holds that is known already stays.
-        """
-        changes: list[TableChange] = []
-        with self._lock:
-            for record in records:
-                binding = old.thaw(self._next, record)
-                if any(part.source not in sources for part in binding.said.values()):
-                    binding.parts = {k: part for k, part in binding.parts.items() if part.source in sources}
-                    binding.said = dict(binding.parts)
-                    binding.session = together(binding.parts) if binding.parts else binding.session
-                if binding.parts and len(self) < self._capacity and not any(k in self._by_key for k in binding.parts):
-                    binding.index = self._number()
-                    changes += self._restored(binding)
-            self._cool()
-        return changes
+    def take_back(self, record: bytes, keys: Sequence[str], source: str, imsi: str) -> int:
+        """Know the session of a record of `freezer` again; return its number, 0 when it is known or finds no room."""
+        number = self._number()
+        if len(self) >= self._capacity or self._by_key.claim(keys[0], number):
+            return 0
+        for key in keys[1:]:
+            self._by_key[key] = number
+        self._records[number] = record
+        self._sources[source] += 1
+        if imsi:
+            self._by_imsi.add(imsi, number)
+        return number
 
-    def _restored(self, binding: Binding) -> list[TableChange]:
-        changes: list[TableChange] = []
-        number, session = binding.index, binding.session
-        for part_key in binding.parts:
-            self._by_key[part_key] = number
-        if session.identity.imsi:
-            self._by_imsi.add(session.identity.imsi, number)
-        for tunnel in session.tunnels:
-            key = (tunnel.address, tunnel.teid)
-            since_s = binding.held.get(tunnel)
-            holder = self._holder(key) if since_s is not None else None
-            if since_s is not None and (holder is None or since_s > holder.held.get(tunnel, since_s)):
-                self._tunnels[key] = number
-                changes.append(_put(tunnel, binding))
-        for ue in ues(session):
-            other = self._ue_holder(ue)
-            if other is None or binding.ue_s > other.ue_s:
-                if other is not None:
-                    changes += self._entries.drop(*ue)
-                self._ues[ue] = number
-                changes += self._entries.put(*ue, number)
-        self._records[number] = self._freezer.freeze(binding)
-        self._sources[session.source] += 1
-        return changes
+    def take_back_tunnel(self, key: TunnelKey, number: int, since_s: float) -> bool:
+        """Let a session that was taken back have a tunnel, unless another got it later."""
+        if not self._tunnels.claim(key, number):
+            return True
+        holder = self._holder(key)
+        if holder is not None:
+            got_s = (at_s for t, at_s in holder.held.items() if (t.address, t.teid) == key)
+            if next(got_s, since_s) >= since_s:
+                return False
+        self._tunnels[key] = number
+        return True
+
+    def take_back_ue(self, ue: UeKey, number: int, since_s: float) -> list[TableChange]:
+        """Let a session that was taken back have a UE address, unless another got it later."""
+        if not self._ues.claim(ue, number):
+            return self._entries.put(*ue, number)
+        holder = self._ue_holder(ue)
+        if holder is not None and holder.ue_s >= since_s:
+            return []
+        self._ues[ue] = number
+        return [*self._entries.drop(*ue), *self._entries.put(*ue, number)]
 
     # -- records -------------------------------------------------------------
 
@@ -218,7 +213,7 @@ class BindingStore:
             if record is None:
                 into = self._other_names.get(number)
                 return None if into is None else self._at(into)
-            binding = self._warm[number] = self._freezer.thaw(number, record)
+            binding = self._warm[number] = self.freezer.thaw(number, record)
         return binding
 
     def _of_key(self, key: str) -> Binding | None:
@@ -244,11 +239,11 @@ class BindingStore:
             if self._records.get(number):
                 self._sources[source] -= 1
             if binding.last_s is not None:
-                self._over[number] = record = self._freezer.freeze(binding)
+                self._over[number] = record = self.freezer.freeze(binding)
                 self._history.append((number, record))
                 self._records.pop(number, None)
             elif number in self._records:
-                self._records[number] = self._freezer.freeze(binding)
+                self._records[number] = self.freezer.freeze(binding)
                 self._sources[binding.session.source] += 1
         self._touched.clear()
         self._cool()
@@ -530,7 +525,7 @@ class BindingStore:
         if record is None:
             into = self._other_names.get(index)
             return None if into is None else self.label(into)
-        return self._freezer.label(index, record)
+        return self.freezer.label(index, record)
 
     def subscriber(self, index: int, pseudonymiser: Pseudonymiser) -> str:
         """Return the published name of a session's subscriber: a pseudonym, or its address while unknown."""
@@ -540,7 +535,7 @@ class BindingStore:
     def history(self) -> Iterator[Binding]:
         """Yield the bindings that ended (the latest of them), then those that hold."""
         for number, record in (*self._history, *self._records.items()):
-            yield self._freezer.thaw(number, record)
+            yield self.freezer.thaw(number, record)
 
     def numbers(self) -> list[int]:
         """Return the numbers of the sessions that hold."""

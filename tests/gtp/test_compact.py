@@ -24,7 +24,11 @@ class TestNumberTable:
         }[keys]
         for _ in range(30_000):
             key = chance.choice(list(want)) if keys == "any" and want and chance.random() < 0.01 else make()
-            if chance.random() < 0.55:
+            if chance.random() < 0.1:
+                number = chance.randrange(1, 1 << 32)
+                assert table.claim(key, number) == want.get(key, 0)
+                want.setdefault(key, number)
+            elif chance.random() < 0.5:
                 table.put(key, number := chance.randrange(1, 1 << 32))
                 want[key] = number
             else:
