@@ -41,7 +41,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         raise SnfError(f"The state directory {options.state_dir} cannot be made: {error.strerror}.") from None
     startup = options.startup.read_bytes() if options.startup else None
     with ExitStack() as stack:
-        service = stack.enter_context(Service())
+        service = stack.enter_context(Service(options.state_dir / "sessions.snapshot"))
         datastore = Datastore(options.state_dir, service, startup)
         server = NetconfServer(
             datastore,

@@ -6,12 +6,14 @@ inverses run in reverse, so that the function is either as the new settings say 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gtp.events import SessionEvent
@@ -26,7 +28,10 @@ from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.records import Columns
 from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
+from nf.sessions.memory import SOURCES, recall, remember
+from nf.sessions.restore import restore
 from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, SubscriberGroup, diff
+from nf.signalling import Signalling
 from nf.tables import apply_changes
 
 __all__ = ["Service"]
@@ -34,8 +39,21 @@ __all__ = ["Service"]
 log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
+_REMEMBER_S = 60.0  # between two writings of all sessions
+_LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
 _Undo = Callable[[], object]
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Make many objects that stay without the garbage collector looking at all of them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 class _PublisherSink:
@@ -54,8 +72,12 @@ class _PublisherSink:
 class Service:
     """One function: data plane, sessions, pipeline, publisher. ``apply`` may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Path | None = None) -> None:
+        """Begin without configuration. *memory*: the file of sessions over a restart."""
         self.settings = Settings()
+        self._memory, self._recalled = memory, memory is None
+        self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
+        self._lane = 0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.listeners: dict[str, N4Listener] = {}
         self.started_s = time.time()
@@ -151,7 +173,36 @@ class Service:
     def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
         before = self.pseudonymiser
         self._name_by(Pseudonymiser(new.key, new.epoch) if new.key else self._random)
+        if new.key:
+            self._recall(new.key)
         return [lambda: self._name_by(before)]
+
+    def _recall(self, key: bytes) -> None:
+        """Know the sessions of the process before again, at the first configuration only."""
+        found = None if self._recalled or self._memory is None else recall(self._memory, key, time.time())
+        self._recalled = True
+        if found is None:
+            return
+        began = time.monotonic()
+        with self._tables, collector_paused():
+            for records in found.sessions():
+                self._change_tables(restore(self.store, found.constants, records, SOURCES))
+        self._trackers, self._lane = found.trackers, found.last_number // _LANE + 1
+        log.info("%d sessions known again in %.1f s", len(self.store), time.monotonic() - began)
+
+    def _remember(self) -> None:
+        """Write the sessions down, where there is a key that the next process will have, too."""
+        if self._memory is None or not self.settings.privacy.key:
+            return
+        trackers = {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
+        try:
+            remember(self._memory, self.settings.privacy.key, self.store, trackers, time.time())
+        except OSError as error:
+            log.warning("%s cannot be written: %s", self._memory, error.strerror)
+
+    def _remember_often(self) -> None:
+        while not self._stop.wait(_REMEMBER_S):
+            self._remember()
 
     def _name_by(self, pseudonymiser: Pseudonymiser) -> None:
         self.store.use(pseudonymiser)
@@ -241,7 +292,11 @@ class Service:
 
     def _attach(self, interface: Interface) -> None:
         if interface.role is Role.N4:
-            listener = N4Listener(self._device(interface), self._on_events)
+            signalling = Signalling(self._lane * _LANE)
+            self._lane += 1
+            if (dumped := self._trackers.pop(interface.name, None)) is not None:
+                signalling.pfcp.restore(dumped)
+            listener = N4Listener(self._device(interface), self._on_events, signalling)
             listener.start()
             self.listeners[interface.name] = listener
             return
@@ -273,6 +328,7 @@ class Service:
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
         due = self._next_interval(time.time())
+        threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
         while not self._stop.wait(_DRAIN_S):
             now = time.time()
             try:
@@ -302,8 +358,11 @@ class Service:
     def close(self) -> None:
         """Detach, publish what is left, free everything."""
         self.stop()
-        for name in list(self.listeners):
-            self.listeners.pop(name).stop()
+        for listener in list(self.listeners.values()):
+            listener.stop()
+        self._remember()
+        self._memory = None
+        self.listeners.clear()
         with self._pipeline_lock:
             if self.plane.attached:
                 self.pipeline.sweep(time.time())

@@ -70,7 +70,7 @@ def save(path: Path, key: bytes, chunks: Iterable[Any]) -> int:
             os.fsync(file.fileno())
             size = file.tell()
         fresh.replace(path)
-    except OSError:
+    except Exception:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
@@ -92,6 +92,8 @@ def load(path: Path, key: bytes) -> Iterator[Any]:
                 (length,) = _LENGTH.unpack(file.read(4))
                 sealed = file.read(length) if length <= _MOST_BYTES else b""
                 plain, last = _opened(cipher, number, sealed, head)
+                if len(sealed) != length or (last and file.read(1)):
+                    raise InvalidTag
                 yield marshal.loads(zstandard.ZstdDecompressor().decompress(plain))
                 number += 1
     except (InvalidTag, struct.error):
