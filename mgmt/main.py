@@ -13,6 +13,7 @@ from mgmt.server import NetconfServer
 from mgmt.state import InterfaceState, PathState, StateTree
 from nf.errors import SnfError
 from nf.kernel.dataplane import Path
+from nf.kernel.process import no_core_dumps
 from nf.service import Service
 
 __all__ = ["Options", "serve", "state_of"]
@@ -35,6 +36,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
 
     Raises SnfError with a sentence when it cannot start.
     """
+    no_core_dumps()
     try:
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -30,7 +30,18 @@ from nf.records import Columns
 from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
 from nf.sessions.memory import SOURCES, recall, remember
 from nf.sessions.restore import restore
-from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, SubscriberGroup, diff
+from nf.settings import (
+    Interface,
+    Limits,
+    Monitor,
+    Policy,
+    Privacy,
+    Role,
+    Settings,
+    StaticSession,
+    SubscriberGroup,
+    diff,
+)
 from nf.signalling import Signalling
 from nf.tables import apply_changes
 
@@ -43,6 +54,13 @@ _REMEMBER_S = 60.0  # between two writings of all sessions
 _LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
 _Undo = Callable[[], object]
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
+
+
+def _names(privacy: Privacy, random: Pseudonymiser) -> Pseudonymiser:
+    """Return what names subscribers; *random* is used while there is no key and nobody has opted out."""
+    if not privacy.key and not privacy.opted_out:
+        return random
+    return Pseudonymiser(privacy.key, privacy.epoch, privacy.previous_key, privacy.opted_out)
 
 
 @contextmanager
@@ -78,6 +96,7 @@ class Service:
         self._memory, self._recalled = memory, memory is None
         self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
         self._lane = 0
+        self._all_named_s = 0.0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.listeners: dict[str, N4Listener] = {}
         self.started_s = time.time()
@@ -172,7 +191,7 @@ class Service:
 
     def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
         before = self.pseudonymiser
-        self._name_by(Pseudonymiser(new.key, new.epoch) if new.key else self._random)
+        self._name_by(_names(new, self._random))
         if new.key:
             self._recall(new.key)
         return [lambda: self._name_by(before)]
@@ -341,11 +360,21 @@ class Service:
                     self._change_tables(self.store.expire(now))
                     self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
                     self.store.freed.clear()
+                self._publish_imsis(now)
                 self.publisher.inspected(self.plane.read_counters()["octets"])
             except Exception:
                 # One bad interval must not end the function; the next one starts from the same maps.
                 log.exception("an interval was lost")
             due = self._next_interval(now)
+
+    def _publish_imsis(self, now_s: float) -> None:
+        """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""
+        again = now_s - self._all_named_s >= _REMEMBER_S
+        names = self.pseudonymiser.named(again=again)
+        if again:
+            self._all_named_s = now_s
+        if self.settings.privacy.export_imsi:
+            self.publisher.publish_imsis(names, now_s)
 
     def _next_interval(self, now_s: float) -> float:
         step = self.settings.export.interval_ms / 1e3

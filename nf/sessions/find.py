@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gtp.events import Session
 from nf.privacy import Pseudonymiser
@@ -56,6 +56,7 @@ def find(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> Pag
 
     By number, IMSI, published name, UE address or tunnel it is found at once, however many sessions there are.
     """
+    query = replace(query, subscriber=pseudonymiser.current(query.subscriber))
     keyed = _by_key(store, query)
     candidates = [n for n in sorted(store.numbers() if keyed is None else keyed) if n > query.after]
     found: list[Found] = []
