@@ -39,6 +39,9 @@ APP_CLASSES = (
     "messaging",
     "web",
     "download",
+    "music",
+    "navigation",
+    "vpn",
     "unknown",
 )
 """Application classes; each has a topic ``qoe.v1/<nf>/<class>/`` and a file under `nf.qoe`."""

@@ -22,7 +22,7 @@ from tests.kernel.rig import ROLES, Rig
 from tests.kernel.test_names import named_hello, over_tcp, quic, response, to_ue
 
 OPAQUE = bytes(range(200, 256)) * 3  # no protocol that anybody knows
-NETFLIX_ADDRESS = "45.57.1.2"  # of nf/apps/signatures.toml: this application alone is served there
+NETFLIX_ADDRESS = "45.57.1.2"  # of nf/apps/known/video.toml: this application alone is served there
 
 
 def example(*domains: str) -> Signatures:
