@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
 APT_CHECK := clang-format
 
-.PHONY: help demo test check bench fuzz soak setup doctor fresh pins clean
+.PHONY: help demo test check bench accuracy fuzz soak setup doctor fresh pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -50,6 +50,9 @@ soak: doctor
 
 bench: doctor
 	@$(BIN)/python -m bench
+
+accuracy: doctor
+	@$(BIN)/python -m bench.accuracy
 
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)

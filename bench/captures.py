@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from nf.capture import merged
 from nf.errors import SnfError
 from nf.settings import StaticSession
 
-__all__ = ["BUILD", "Tunnels", "load_mixed", "mixed", "real"]
+__all__ = ["BUILD", "SHARED", "Tunnels", "ends_of", "inner_packet", "load_mixed", "mixed", "real", "session_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
@@ -46,17 +46,23 @@ def load_mixed(path: Path) -> Capture:
     """Return the mixed capture with the sessions of its UEs."""
     times, frames = read_pcap(path)
     sessions = tuple(
-        _session(ue, str(ipaddress.IPv4Address(UE_NET + ue)), str(ipaddress.IPv4Address(GNB + ue % 4)), 0x1000 + ue)
+        session_of(ue, str(ipaddress.IPv4Address(UE_NET + ue)), 0x1000 + ue, str(ipaddress.IPv4Address(GNB + ue % 4)))
         for ue in range(traffic.UES)
     )
     return Capture(times, frames, _lengths(frames), sessions)
 
 
-def _session(number: int, ue: str, gnb: str, teid: int) -> StaticSession:
+def session_of(number: int, ue: str, teid: int, gnb: str = "", imsi: str = "") -> StaticSession:
+    """Return the session of a UE whose uplink TEID is *teid*, as `Tunnels` and the mixed capture have it."""
     version = {"ue_ipv6": ue} if ":" in ue else {"ue_ipv4": ue}
-    upf = str(ipaddress.IPv4Address(UPF))
+    upf, gnb = str(ipaddress.IPv4Address(UPF)), gnb or str(ipaddress.IPv4Address(GNB))
     return StaticSession(
-        name=f"ue{number:05d}", dnn="internet", uplink=((upf, teid),), downlink=((gnb, teid + 1_000_000),), **version
+        name=f"ue{number:05d}",
+        imsi=imsi,
+        dnn="internet",
+        uplink=((upf, teid),),
+        downlink=((gnb, teid + 1_000_000),),
+        **version,
     )
 
 
@@ -76,20 +82,21 @@ def _lengths(frames: list[bytes]) -> NDArray[np.int64]:
 
 
 class Tunnels:
-    """Gives each UE of a capture a tunnel each way: the UE is the end with a private address, else who speaks first."""
+    """Gives each UE of a capture a tunnel each way.
 
-    def __init__(self) -> None:
+    The UE is the end with a private address; of two such the one with more *peers*, else who speaks first.
+    """
+
+    def __init__(self, peers: Mapping[bytes, int] | None = None) -> None:
         self.teids: dict[bytes, int] = {}
+        self._peers = peers or {}
         self._ue_of: dict[frozenset[bytes], bytes] = {}
 
     def wrap(self, packet: bytes) -> bytes | None:
         """Return the frame of an IP packet in its tunnel; None when it is none, or too long for one."""
-        version = packet[0] >> 4 if packet else 0
-        size = {4: 4, 6: 16}.get(version, 0)
-        at = 12 if version == 4 else 8
-        if not size or len(packet) < at + 2 * size or len(packet) > 65_000:
+        src, dst = ends_of(packet)
+        if not src or len(packet) > 65_000:
             return None
-        src, dst = packet[at : at + size], packet[at + size : at + 2 * size]
         ue = self._ue_of.setdefault(frozenset((src, dst)), self._choose(src, dst))
         teid = self.teids.setdefault(ue, 0x1000 + len(self.teids))
         up = src == ue
@@ -102,15 +109,28 @@ class Tunnels:
 
     def _choose(self, src: bytes, dst: bytes) -> bytes:
         private = [ipaddress.ip_address(end).is_private for end in (src, dst)]
-        return dst if private == [False, True] else src
+        if private == [False, True] or (private[0] == private[1] and self._peers.get(dst, 0) > self._peers.get(src, 0)):
+            return dst
+        return src
 
 
-def _inner(frame: bytes) -> tuple[bytes, bool]:
+def ends_of(packet: bytes) -> tuple[bytes, bytes]:
+    """Return the addresses of an IP packet, empty when it is none."""
+    version = packet[0] >> 4 if packet else 0
+    size, at = {4: (4, 12), 6: (16, 8)}.get(version, (0, 0))
+    if not size or len(packet) < at + 2 * size:
+        return b"", b""
+    return packet[at : at + size], packet[at + size : at + 2 * size]
+
+
+def inner_packet(frame: bytes) -> tuple[bytes, bool]:
     """Return (the IP packet of an Ethernet frame, whether it is in a tunnel already); empty when there is none."""
     at = 12
     while frame[at : at + 2] in (b"\x81\x00", b"\x88\xa8", b"\x91\x00"):
         at += 4
-    if frame[at : at + 2] not in (b"\x08\x00", b"\x86\xdd"):
+    if frame[at : at + 2] == b"\x88\x64" and frame[at + 8 : at + 10] in (b"\x00\x21", b"\x00\x57"):
+        at += 8  # PPPoE (RFC 2516), and PPP's number of IPv4 or IPv6
+    elif frame[at : at + 2] not in (b"\x08\x00", b"\x86\xdd"):
         return b"", False
     packet = frame[at + 2 :]
     if packet[:1] and packet[0] >> 4 == 4:  # what follows the packet in a short frame is padding
@@ -128,7 +148,7 @@ def _real_frames(tunnels: Tunnels) -> Iterator[tuple[int, bytes]]:
                 break
             now_ns += min(_PAUSE_NS, max(0, at_ns - before) if before is not None else _PAUSE_NS)
             before = at_ns
-            packet, tunnelled = _inner(frame)
+            packet, tunnelled = inner_packet(frame)
             made = frame if tunnelled else tunnels.wrap(packet)
             if made is not None:
                 yield now_ns // 1000 * 1000, made
@@ -149,9 +169,8 @@ def real() -> tuple[Path, Capture, str]:
         out.write(columns.PCAP)
         for at_ns, frame in zip(times, frames, strict=True):
             out.write(struct.pack("<IIII", at_ns // 10**9, at_ns % 10**9 // 1000, len(frame), len(frame)) + frame)
-    gnb = str(ipaddress.IPv4Address(GNB))
     sessions = tuple(
-        _session(i, str(ipaddress.ip_address(ue)), gnb, teid) for i, (ue, teid) in enumerate(tunnels.teids.items())
+        session_of(i, str(ipaddress.ip_address(ue)), teid) for i, (ue, teid) in enumerate(tunnels.teids.items())
     )
     lengths = np.array([min(len(f), _MOST) for f in frames], np.int64)
     words = f"{len(frames)} packets of the Ethernet captures end to end, pauses cut to 0.1 ms"
