@@ -1,4 +1,4 @@
-"""A crowd's flows with the truth about each, through a replay: names are right, and where none is sure there is none."""
+"""A crowd's flows with the truth about each, through a replay: a name is right, or there is none."""
 
 from __future__ import annotations
 
