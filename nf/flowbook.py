@@ -91,6 +91,7 @@ class FlowBook:
 
     def __init__(self) -> None:
         self.rows = np.zeros(0, _ROW)
+        self._sorted, self._sorted_of = np.zeros(0, np.uint64), self.rows
         self.returned = 0  # times that a flow came back to a tunnel it had left
         self._begun: list[NDArray[np.void]] = []  # (session, TTL) of flows that a UE began since `begun` was called
         self._fresh: list[NDArray[np.uint64]] = []  # numbers of flows that got a name since `fresh` was called
@@ -105,8 +106,10 @@ class FlowBook:
         """Return the row of each flow number, -1 where there is none."""
         if not len(self.rows):
             return np.full(len(numbers), -1, np.intp)
-        found = np.minimum(np.searchsorted(self.rows["number"], numbers), len(self.rows) - 1)
-        return np.where(self.rows["number"][found] == numbers, found, -1)
+        if self._sorted_of is not self.rows:  # a search in a column of the rows would copy the column each time
+            self._sorted, self._sorted_of = np.ascontiguousarray(self.rows["number"]), self.rows
+        found = np.minimum(np.searchsorted(self._sorted, numbers), len(self.rows) - 1)
+        return np.where(self._sorted[found] == numbers, found, -1)
 
     # -- what the kernel tells ---------------------------------------------
 
