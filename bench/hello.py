@@ -20,7 +20,7 @@ from bench.feed import Feed
 from bench.figure import Figure
 from bench.ours import Messages
 from bench.traffic import client_hello
-from nf.apps.signatures import FILE, Signatures
+from nf.apps.signatures import Signatures, files
 from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane
 from nf.pipeline import Pipeline
@@ -35,8 +35,8 @@ _PREFIXES = ("", "www.", "rr4---sn-5hne6nsz.")
 
 def _hosts(signatures: Signatures) -> list[str]:
     """Return names of servers, one of each domain of the signature file, with labels before it or without."""
-    table = tomllib.loads(FILE.read_text())
-    domains = [domain for entry in table.values() for domain in entry.get("domains", ())]
+    tables = [tomllib.loads(path.read_text()) for path in files()]
+    domains = [domain for table in tables for entry in table.values() for domain in entry.get("domains", ())]
     names = [_PREFIXES[i % len(_PREFIXES)] + domain for i, domain in enumerate(domains)]
     return [name for name in names if signatures.match(name)][:MOST]
 

@@ -287,6 +287,21 @@ struct quic_state {
 };
 _Static_assert(sizeof(struct quic_state) == 32, "quic_state is ABI");
 
+/* Of a flow to or from port 53. Counts are of queries, and differences wrap with them. */
+struct dns_state {
+	__u32 asked_us[2]; /* queries without an answer so far; 0: none */
+	__u16 id[2];
+	__u8 twice; /* bit n: query n was sent again */
+	__u8 pad;
+	__u16 timed; /* answers in sum_us */
+	__u32 queries;
+	__u32 answers;
+	__u32 sum_us;
+	__u16 failed; /* answers with an error, but for names that do not exist */
+	__u16 again;  /* queries sent again */
+};
+_Static_assert(sizeof(struct dns_state) == 32, "dns_state is ABI");
+
 /* A flow. Index [2]: direction; a direction's fields are written by its packets only.
  * For rtt_* and handshake_us, [d] is the answer to packets of direction d, so the far side seen from there.
  * Who talks to whom is in the key; what of it does not fit there went to user space when the flow began. */
@@ -310,6 +325,7 @@ struct flow {
 		struct tcp_state tcp;
 		struct rtp_state rtp;
 		struct quic_state quic; /* FLOW_QUIC */
+		struct dns_state dns;	/* UDP, port 53 */
 	};
 	__u32 payload_packets[2];
 	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
@@ -444,8 +460,9 @@ struct flow_event {
 	__u8 qfi;
 	__u8 role;
 	__u8 gtpu;
-	__u8 first_dir; /* direction of the flow's first packet */
-	__u8 pad[2];
+	__u8 first_dir;	  /* direction of the flow's first packet */
+	__u8 ue_end;	  /* enum snf_ue_end */
+	__u8 ttl;	  /* or hop limit, of this packet */
 	__u64 old_number; /* restart: the flow that ended, and what it had counted */
 	__u64 old_bytes[2];
 	__u32 old_packets[2];

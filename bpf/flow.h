@@ -153,6 +153,8 @@ static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct 
 	e->role = s->role;
 	e->gtpu = s->gtpu;
 	e->first_dir = !!(f->flags & FLOW_FIRST_B);
+	e->ue_end = f->ue_end;
+	e->ttl = s->inner.ttl;
 	if (kind == SNF_FLOW_NEW && s->name_hash) {
 		e->app = f->app;
 		e->name = s->name_hash;

@@ -162,6 +162,7 @@ struct ip {
 	u8 fragment; /* 0 none, 1 first, 2 later */
 	u8 more;     /* a fragment, and not the last */
 	u32 id;	     /* of the fragmented datagram */
+	u32 ttl;     /* or hop limit */
 };
 
 struct scratch {

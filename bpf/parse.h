@@ -137,6 +137,7 @@ static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, 
 	ip->more = !!(fragment & 0x2000);
 	ip->id = load16(h + 4);
 	ip->proto = h[9];
+	ip->ttl = h[8];
 	ip->ipv6 = 0;
 	*(u32 *)(ip->src + 12) = *(u32 *)(h + 12);
 	*(u32 *)(ip->dst + 12) = *(u32 *)(h + 16);
@@ -162,6 +163,7 @@ static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, 
 	__builtin_memcpy(ip->src, h + 8, 16);
 	__builtin_memcpy(ip->dst, h + 24, 16);
 	next = h[6];
+	ip->ttl = h[7];
 	KEEP(s->off) = off + 40;
 #pragma clang loop unroll(disable)
 	for (i = 0; i <= MAX_IP_EXTENSIONS; i++) {

@@ -10,6 +10,7 @@
 #include "legs.h"
 #include "psc.h"
 #include "quic.h"
+#include "resolve.h"
 #include "tls.h"
 #include "transit.h"
 #include "verdict.h"
@@ -64,6 +65,8 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 		return;
 	if (s->inner.proto == PROTO_TCP)
 		tcp_segment(s, c, f, d);
+	else if (s->inner.proto == PROTO_UDP && is_dns(s))
+		dns_message(data, end, s, c, f);
 	else if (s->inner.proto == PROTO_UDP && !quic_packet(data, end, s, c, f, d))
 		rtp_packet(data, end, s, f, d);
 }

@@ -147,7 +147,8 @@ def _monitor(node: Node | None) -> Monitor | None:
 
 def _application(entry: Node) -> Application:
     domains = tuple(sorted(domain.lower() for domain in entry.get("domain", [])))
-    return Application(name=entry["name"], app_class=entry["class"], domains=domains)
+    prefixes, ports = (tuple(sorted(entry.get(leaf, []))) for leaf in ("prefix", "port"))
+    return Application(entry["name"], entry["class"], domains, prefixes, ports)
 
 
 def _export(node: Node) -> Export:

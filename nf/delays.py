@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.kernel.dataplane import DataPlane
-from nf.records import SPARSE_COLUMNS as DELAY_COLUMNS
+from nf.records import DELAY_COLUMNS
 
 __all__ = ["DelayInterval", "Delays"]
 

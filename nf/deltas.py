@@ -7,6 +7,7 @@ because the kernel starts them anew with each epoch.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from nf.flows import FlowBatch
 __all__ = ["FlowDeltas", "from_b"]
 
 _TCP, _UDP = 6, 17
+_DNS = int.from_bytes((53).to_bytes(2, "big"), sys.byteorder)  # as the kernel keeps ports
 _FIRST_B, _QUIC = 8, 128  # FLOW_FIRST_B, FLOW_QUIC of abi.h
 _TICK_US = 64  # SNF_GAP_TICK_US of abi.h
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
@@ -63,7 +65,7 @@ class FlowDeltas:
             old = np.zeros(len(now), flows.dtype)
             if before is not None and len(before):
                 old[known[block]] = before[at[block][known[block]]]
-            parts.append(_columns(now, old, known[block], packets[block], keys["proto"][rows[block]]))
+            parts.append(_columns(now, old, known[block], packets[block], keys[rows[block]]))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
         return batch, rows
@@ -101,10 +103,11 @@ def _columns(
     old: NDArray[np.void],
     known: NDArray[np.bool_],
     packets: NDArray[np.uint32],
-    proto: NDArray[np.uint8],
+    keys: NDArray[np.void],
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of FlowBatch that two states of the same flows give."""
-    reverse = from_b(now)[:, None]
+    proto, reverse = keys["proto"], from_b(now)[:, None]
+    is_dns = (proto == _UDP) & ((keys["port_a"] == _DNS) | (keys["port_b"] == _DNS))
 
     def ordered(values: NDArray[Any]) -> NDArray[Any]:
         return np.where(reverse, values[:, ::-1], values)
@@ -117,7 +120,11 @@ def _columns(
     def of_tcp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
 
-    rtp_or_none = (proto == _UDP) & (now["flags"] & _QUIC == 0) & (old["flags"] & _QUIC == 0)
+    def dns(name: str) -> NDArray[Any]:
+        counts = now[_L4]["dns"][name], old[_L4]["dns"][name]
+        return np.where(is_dns, counts[0] - counts[1], 0).astype(np.uint32)
+
+    rtp_or_none = (proto == _UDP) & ~is_dns & (now["flags"] & _QUIC == 0) & (old["flags"] & _QUIC == 0)
     is_rtp = (now[_L4]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
 
     def rtp(name: str) -> NDArray[Any]:
@@ -144,4 +151,5 @@ def _columns(
         "gap_max_us": ordered(now["gap_max"]).astype(np.uint32) * _GAP_MAX_US,
         "rtp_expected": rtp("expected"),
         "rtp_received": rtp("received"),
+        **{f"dns_{name}": dns(name) for name in ("queries", "answers", "failed", "again", "timed", "sum_us")},
     }

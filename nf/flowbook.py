@@ -22,6 +22,8 @@ __all__ = ["FlowBook", "Leg"]
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 
 _FLOW_GTPU = 16  # FLOW_GTPU of abi.h
+_FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
+_BEGUN = np.dtype([("session", "u4"), ("ttl", "u4")])
 
 _ROW = np.dtype(
     [
@@ -89,7 +91,9 @@ class FlowBook:
 
     def __init__(self) -> None:
         self.rows = np.zeros(0, _ROW)
+        self._sorted, self._sorted_of = np.zeros(0, np.uint64), self.rows
         self.returned = 0  # times that a flow came back to a tunnel it had left
+        self._begun: list[NDArray[np.void]] = []  # (session, TTL) of flows that a UE began since `begun` was called
         self._fresh: list[NDArray[np.uint64]] = []  # numbers of flows that got a name since `fresh` was called
         self._names, self._outers = _Interned(""), _Interned(b"")
         self._early: dict[int, tuple[int, int, int, str]] = {}  # names of flows that the kernel did not tell yet
@@ -102,8 +106,10 @@ class FlowBook:
         """Return the row of each flow number, -1 where there is none."""
         if not len(self.rows):
             return np.full(len(numbers), -1, np.intp)
-        found = np.minimum(np.searchsorted(self.rows["number"], numbers), len(self.rows) - 1)
-        return np.where(self.rows["number"][found] == numbers, found, -1)
+        if self._sorted_of is not self.rows:  # a search in a column of the rows would copy the column each time
+            self._sorted, self._sorted_of = np.ascontiguousarray(self.rows["number"]), self.rows
+        found = np.minimum(np.searchsorted(self._sorted, numbers), len(self.rows) - 1)
+        return np.where(self._sorted[found] == numbers, found, -1)
 
     # -- what the kernel tells ---------------------------------------------
 
@@ -130,7 +136,17 @@ class FlowBook:
         for i in np.flatnonzero(later).tolist():
             self._move(int(rows[i]), int(direction[i]), tunnelled[i], int(outer[i]))
 
+    def begun(self) -> NDArray[np.void]:
+        """Return (session, ttl) of the flows that UEs of known sessions began since the last call."""
+        found = np.concatenate([np.zeros(0, _BEGUN), *self._begun])
+        self._begun.clear()
+        return found
+
     def _begin(self, events: NDArray[np.void]) -> None:
+        by_ue = events[(events["dir"] == events["ue_end"]) & (events["first_dir"] == events["dir"])]
+        by_ue = by_ue[(by_ue["session"] > 0) & (by_ue["kind"] == _FLOW_NEW)]
+        if len(by_ue):
+            self._begun.append(np.stack([by_ue["session"], by_ue["ttl"]], axis=1).astype("u4").view(_BEGUN).ravel())
         numbers, first = np.unique(events["number"], return_index=True)
         new = self.at(numbers) < 0
         if not new.any():

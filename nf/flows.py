@@ -51,6 +51,12 @@ class FlowBatch:
     gap_max_us: U32  # (n, 2)
     rtp_expected: U32  # (n, 2) RTP packets by sequence number (RFC 3550, A.3); 0: no RTP
     rtp_received: U32  # (n, 2)
+    dns_queries: U32  # (n,) queries over UDP, each counted once however often it was sent
+    dns_answers: U32  # (n,)
+    dns_failed: U32  # (n,) of them: with an error, but for names that do not exist
+    dns_again: U32  # (n,) times that a query was sent again
+    dns_timed: U32  # (n,) answers to queries that were sent once
+    dns_sum_us: U32  # (n,) how long they took together
 
     def __len__(self) -> int:
         return len(self.flow_id)

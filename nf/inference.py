@@ -29,6 +29,7 @@ _SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))
 # Grounds that a learned server is better than, and its own, which is asked again.
 _ASKING = (int(Basis.NONE), int(Basis.LEARNED), int(Basis.ADDRESS), int(Basis.BEHAVIOUR), int(Basis.MODEL))
 _LEARNED = int(Basis.LEARNED)
+_FRESH_NS = 10 * 10**9  # who asks and connects does so at once; ten seconds leave room for a page's later requests
 _CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # what a client may say as it likes
 
 
@@ -78,6 +79,7 @@ class Inference:
             newest = np.arange(max(size - _AT_ONCE // 2, 0), size)
             rows = np.union1d(newest, (self._next + np.arange(_AT_ONCE // 2)) % size)
             self._next = (self._next + _AT_ONCE // 2) % size
+        self._outlive(book, rows, at_s)
         self._ask(book, rows, at_s)
         self._reconsider(book, at_s)
 
@@ -98,6 +100,25 @@ class Inference:
         good = np.flatnonzero(doubt == 0)
         names = [names[i] for i in good.tolist()]
         self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
+
+    def _outlive(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
+        """Take back names of old answers for shared servers, where the same client said another application.
+
+        Whoever asked just before means that name; later it is one of those that are known there.
+        """
+        flows = book.rows[rows]
+        told = np.flatnonzero((flows["basis"] == Basis.DNS_ANSWER) & (flows["app"] > 0) & ~_name_service(flows))
+        told = told[self.learned.shared(_servers(flows[told])[0], at_s)]
+        if not len(told):
+            return
+        servers, clients = _servers(flows)
+        there = self.learned.keys(servers) ^ clients.astype(np.uint64) << np.uint64(7)
+        said = np.isin(flows["basis"], _CLAIMS)
+        other = _differs(there[said], flows["app"][said], there[told], flows["app"][told])
+        asked = flows[_name_service(flows) & (flows["name"] > 0)]
+        fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(flows[told]), flows["first_ns"][told])
+        gone = rows[told[other & ~fresh]]
+        book.rows["app"][gone], book.rows["basis"][gone], book.rows["confidence"][gone] = 0, int(Basis.NONE), 0
 
     @staticmethod
     def _doubt(book: FlowBook, rows: NDArray[np.intp], doubt: NDArray[np.uint8], other: NDArray[np.uint16]) -> None:
@@ -182,6 +203,48 @@ class Inference:
             return None
         ends, _ = _servers(book.rows[row])
         return self.learned.server(ends.address[0].tobytes(), int(ends.port[0]), int(ends.proto[0]), at_s)
+
+
+def _asker(rows: NDArray[np.void]) -> NDArray[np.uint64]:
+    """Return a number for each (client, host name)."""
+    numbers: NDArray[np.uint64] = _servers(rows)[1].astype(np.uint64) << np.uint64(32) | rows["name"]
+    return numbers
+
+
+def _differs(
+    keys: NDArray[np.uint64], apps: NDArray[np.uint16], wanted: NDArray[np.uint64], mine: NDArray[np.uint16]
+) -> NDArray[np.bool_]:
+    """Say of each *wanted* key whether an application other than *mine* is among those of the same key."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.bool_)
+    order = np.lexsort((apps, keys))
+    keys, apps = keys[order], apps[order]
+    first, last = np.searchsorted(keys, wanted, "left"), np.searchsorted(keys, wanted, "right") - 1
+    low, high = apps[np.minimum(first, len(keys) - 1)], apps[np.maximum(last, 0)]
+    differs: NDArray[np.bool_] = (last >= first) & ((low != mine) | (high != mine))
+    return differs
+
+
+def _asked_before(
+    keys: NDArray[np.uint64], at_ns: NDArray[np.uint64], wanted: NDArray[np.uint64], then_ns: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
+    """Say of each *wanted* key whether one of *keys* was asked in the seconds before its time."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.bool_)
+    order = np.lexsort((at_ns, keys))
+    keys, at_ns = keys[order], at_ns[order]
+    # The last one of the key that is not later: a search by both, as one sorted order.
+    both = np.concatenate([np.stack([keys, at_ns], axis=1), np.stack([wanted, then_ns], axis=1)])
+    place = np.lexsort((np.arange(len(both)), both[:, 1], both[:, 0]))
+    is_ask = place < len(keys)
+    before = np.maximum.accumulate(np.where(is_ask, np.arange(len(place)), -1))
+    last = np.full(len(both), -1)
+    last[place] = np.where(before >= 0, place[np.maximum(before, 0)], -1)
+    found = last[len(keys) :]
+    known = (found >= 0) & (keys[np.maximum(found, 0)] == wanted)
+    age_ns = then_ns - np.where(known, at_ns[np.maximum(found, 0)], then_ns)
+    fresh: NDArray[np.bool_] = known & (age_ns <= _FRESH_NS)
+    return fresh
 
 
 def _name_service(rows: NDArray[np.void]) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ from nf.detail import flow_columns
 from nf.explain import Ground, Question, explain, find
 from nf.flowbook import FlowBook, age_us
 from nf.flows import FlowBatch
+from nf.health import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.kernel.dataplane import DataPlane
 from nf.media import Media
 from nf.naming import Naming
@@ -85,7 +86,7 @@ class Pipeline:
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
         self.book, self.media, self.delays = FlowBook(), Media(), Delays()
         self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s))
-        self.subscribers = Subscribers()
+        self.subscribers, self.ttls = Subscribers(), Ttls()
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
         self._deltas = FlowDeltas()
@@ -182,7 +183,8 @@ class Pipeline:
                 class_of_app=self.signatures.class_of,
                 app_names=self.signatures.names,
                 action=self.action,
-                delays=delays.sessions(np.array(who.session, np.uint64)),
+                delays=delays.sessions(np.array(who.session, np.uint64))
+                | self._health(batch, keys[rows], subject, np.array(who.session, np.uint32)),
             )
             out = self._without_opted_out(out)
             for records in out:
@@ -197,6 +199,21 @@ class Pipeline:
             return out
         kept = [r.select(np.array(r.columns["subscriber"], object) != OPTED_OUT) for r in out]
         return [r for r in kept if len(r)]
+
+    def _health(
+        self,
+        batch: FlowBatch,
+        keys: NDArray[np.void],
+        subject: NDArray[np.int64],
+        session: NDArray[np.uint32],
+    ) -> dict[str, NDArray[np.float32]]:
+        self.ttls.add(self.book.begun(), batch.t_end_s)
+        vpn = is_tunnel(keys, self.naming.inference.doubts.vpn[batch.app])
+        return {
+            **dns_columns(batch, subject, len(session)),
+            "vpn_share": vpn_share(batch, vpn, subject, len(session)),
+            "ttls": self.ttls.distinct(session, batch.t_end_s),
+        }
 
     def explain(self, question: Question) -> list[list[Ground]]:
         """Return why the flows between two ends have their application, the latest last."""

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "APP_CLASSES",
+    "DELAY_COLUMNS",
     "FLOW_COLUMNS",
+    "HEALTH_COLUMNS",
     "RECORD_COLUMNS",
     "SCHEMA",
     "SPARSE_COLUMNS",
@@ -37,6 +39,9 @@ APP_CLASSES = (
     "messaging",
     "web",
     "download",
+    "music",
+    "navigation",
+    "vpn",
     "unknown",
 )
 """Application classes; each has a topic ``qoe.v1/<nf>/<class>/`` and a file under `nf.qoe`."""
@@ -90,6 +95,16 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "mos": Column("f4", "1..5", "score by class; formula and source in docs/qoe.md"),
     "suspect": Column("str", "", "what limits the score: access, core, loss, app, or empty when the score is good"),
     "app_confidence": Column("u1", "percent", "how sure the application is, mean over the bytes; 0 when not named"),
+    "dns_queries": Column("f4", "", "DNS queries over UDP; of the whole subscriber, as the next five"),
+    "dns_ms": Column("f4", "ms", "time to the answer, mean over queries that were sent once"),
+    "dns_failed": Column("f4", "ratio", "answers with an error, names that do not exist excepted, over all answers"),
+    "dns_retried": Column("f4", "ratio", "queries sent again over all queries"),
+    "vpn_share": Column("f4", "ratio", "bytes in tunnels to elsewhere over all bytes; missing when there are none"),
+    "ttls": Column(
+        "f4",
+        "",
+        "distinct TTLs of what the UE began in ten minutes, when several: a device may be behind it",
+    ),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -125,8 +140,11 @@ FLOW_COLUMNS: Mapping[str, Column] = {
 }
 """The detail of a followed subscriber: one row per flow with traffic, schema "snf.flow.v1"."""
 
-SPARSE_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
-"""Columns that few sites can measure: a message in which they are missing in every row leaves them out."""
+DELAY_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
+HEALTH_COLUMNS = ("dns_queries", "dns_ms", "dns_failed", "dns_retried", "vpn_share", "ttls")
+SPARSE_COLUMNS = (*DELAY_COLUMNS, *HEALTH_COLUMNS)
+"""Columns of the whole subscriber, in each of its rows. Few sites can measure the delays, and in many intervals there
+is no health to tell: a message in which one is missing in every row leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,8 @@ class Application:
     name: str
     app_class: str
     domains: tuple[str, ...] = ()  # suffixes
+    prefixes: tuple[str, ...] = ()  # of addresses that serve it alone
+    ports: tuple[str, ...] = ()  # "udp/22023", "tcp/27015-27030"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

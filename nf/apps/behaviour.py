@@ -26,6 +26,12 @@ _RTSP = re.compile(rb"[A-Z_]{5,13} (?:rtsp://\S+|\*) RTSP/1\.0\r\n")
 _BITTORRENT = b"\x13BitTorrent protocol"  # BEP 3
 _DHT = re.compile(rb"d1:(?:ad2:id20:|rd2:id20:|eli20)")  # BEP 5
 _SPEECH = frozenset((0, 3, 4, 7, 8, 9, 12, 15, 18))  # static payload types of speech codecs (RFC 3551, table 4)
+# WireGuard, 5.4 (Donenfeld, NDSS 2017): type, three zero bytes, and the length of a message of that type.
+_WIREGUARD = {b"\1\0\0\0": 148, b"\2\0\0\0": 92}
+_OPENVPN_RESETS = frozenset((0x38, 0x50))  # P_CONTROL_HARD_RESET_CLIENT_V2, _CLIENT_V3, key 0
+_OPENVPN_LENGTHS = frozenset((14, 42, 54, 86))  # alone; with tls-auth and HMAC-SHA1, -SHA256, -SHA512
+_OPENVPN_CRYPT = 54  # with tls-crypt
+_IKE_FIRST = frozenset(((33, 0x20, 34), (1, 0x10, 2), (1, 0x10, 4)))  # next payload SA, version, exchange
 _MAX_STEP = 64  # how far the sequence number of the next RTP packet of a stream may be (loss, and packets not seen)
 
 
@@ -38,6 +44,9 @@ class Kind(enum.StrEnum):
     RTSP = "rtsp"
     RTMP = "rtmp"
     BITTORRENT = "bittorrent"
+    WIREGUARD = "wireguard"
+    OPENVPN = "openvpn"
+    IPSEC = "ipsec"
 
 
 @dataclass(slots=True)
@@ -56,6 +65,8 @@ class Watcher:
             return Kind.BITTORRENT
         if _srtp_hello(data):
             return Kind.CALL
+        if tunnel := _tunnel(data):
+            return tunnel
         return self._rtp(data, sender)
 
     def tcp(self, data: bytes) -> Kind | None:
@@ -68,6 +79,8 @@ class Watcher:
             return Kind.BITTORRENT
         if _rtmp(data):
             return Kind.RTMP
+        if len(data) > 2 and int.from_bytes(data[:2], "big") == len(data) - 2 and _openvpn(data[2:]):
+            return Kind.OPENVPN  # over TCP a packet stands behind its length
         if (stun := stun_message(data, stream=True)) and _of_a_call(*stun):
             return Kind.CALL
         # STUN and RTP over TCP stand behind a length of two bytes (RFC 4571)
@@ -133,6 +146,34 @@ def _srtp_hello(data: bytes) -> bool:
         return dtls_hello(data).srtp
     except NoName:
         return False
+
+
+def _tunnel(data: bytes) -> Kind | None:
+    """Return the VPN protocol of which a datagram begins a session."""
+    if data[:4] in _WIREGUARD and len(data) == _WIREGUARD[data[:4]]:
+        return Kind.WIREGUARD
+    if _openvpn(data):
+        return Kind.OPENVPN
+    if _ike(data) or (data[:4] == bytes(4) and _ike(data[4:])):  # RFC 3948, 2.2: the non-ESP marker
+        return Kind.IPSEC
+    return None
+
+
+def _openvpn(data: bytes) -> bool:
+    """Tell the first packet of a client: a hard reset, which acknowledges no packet and is number 0.
+
+    With tls-auth a check sum stands between, with tls-crypt its own packet number 1 (OpenVPN, ssl_pkt.h).
+    """
+    if not data or data[0] not in _OPENVPN_RESETS or len(data) not in _OPENVPN_LENGTHS:
+        return False
+    return not any(data[-5:]) or (len(data) == _OPENVPN_CRYPT and data[9:13] == b"\0\0\0\1")
+
+
+def _ike(data: bytes) -> bool:
+    """Tell the first message of IKEv2 (RFC 7296, 3.1) or IKEv1 (RFC 2408, 3.1), with its own length."""
+    if len(data) < 28 or any(data[8:16]) or not any(data[:8]) or int.from_bytes(data[24:28], "big") != len(data):
+        return False
+    return (data[16], data[17], data[18]) in _IKE_FIRST
 
 
 def _rtmp(data: bytes) -> bool:

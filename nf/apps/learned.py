@@ -204,6 +204,12 @@ class Learned:
         confidence = np.where(candidate, confidence_of(s["evidence"]), 0)
         return np.where(candidate, s["app"], 0).astype(np.uint16), confidence.astype(np.uint8)
 
+    def shared(self, servers: Ends, at_s: float) -> NDArray[np.bool_]:
+        """Say of each server whether it served two applications lately."""
+        at = self._servers.find(self.keys(servers))
+        shared: NDArray[np.bool_] = (at >= 0) & (self._servers.slots["shared_until_s"][at] >= at_s)
+        return shared
+
     def _shared_around(self, servers: Ends, at_s: float) -> NDArray[np.bool_]:
         at = self._around.find(self.keys(_neighbourhood(servers)))
         shared: NDArray[np.bool_] = (at >= 0) & (self._around.slots["shared_until_s"][at] >= at_s)

@@ -1,4 +1,4 @@
-"""From a host name, an address, a port or a protocol to an application: a TOML file, and what the operator adds."""
+"""From a host name, an address, a port or a protocol to an application: TOML files, and what the operator adds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from nf.errors import BadSignatures
 from nf.records import APP_CLASSES
 from nf.settings import Application
 
-__all__ = ["FILE", "LOCAL", "MAX_APPS", "TCP", "UDP", "Signatures"]
+__all__ = ["KNOWN", "LOCAL", "MAX_APPS", "TCP", "UDP", "Signatures", "check_value", "files"]
 
-FILE = Path(__file__).with_name("signatures.toml")
+KNOWN = Path(__file__).with_name("known")  # a file a class
 MAX_APPS = 4096  # SNF_APPS of abi.h: the kernel's policy table has one entry each
 TCP, UDP = 6, 17  # IP protocol numbers
 
@@ -53,6 +53,30 @@ class _Entry:
         for what in ("domains", "prefixes", "ports", "behaviour"):
             for value in getattr(self, what):
                 yield what, value
+
+    def without(self, taken: Mapping[tuple[str, object], str], name: str) -> _Entry:
+        """Return what is left when *taken* says who else has something."""
+        kept: dict[str, Any] = {
+            what: tuple(value for value in getattr(self, what) if taken.get((what, value), name) == name)
+            for what in ("domains", "prefixes", "ports")
+        }
+        return replace(self, **kept)
+
+
+def check_value(key: str, value: str, where: str) -> None:
+    """Raise BadSignatures unless *value* may stand in the list *key* of an application; *where* is told."""
+    _entry("It", {"class": APP_CLASSES[0], key: [value]}, where)
+
+
+def _configured(app: Application) -> dict[str, Any]:
+    """Return an application of the operator as a table of a file."""
+    lists = {"domains": app.domains, "prefixes": app.prefixes, "ports": app.ports}
+    return {"class": app.app_class} | {key: list(values) for key, values in lists.items()}
+
+
+def files(path: Path = KNOWN) -> list[Path]:
+    """Return the files of a folder of signatures; of a file itself."""
+    return sorted(path.glob("*.toml")) if path.is_dir() else [path]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -142,33 +166,38 @@ class Signatures:
         }
 
     @classmethod
-    def load(cls, extra: Sequence[Application] = (), path: Path = FILE) -> Signatures:
-        """Return the signatures of a file with the operator's on top; raises BadSignatures.
+    def load(cls, extra: Sequence[Application] = (), path: Path = KNOWN) -> Signatures:
+        """Return the signatures of a file, or of a folder of them, with the operator's on top; raises BadSignatures.
 
-        An operator's application replaces the file's of the same name, and takes its domains from others.
+        An operator's application takes what it has from others. One of the same name as the file's keeps of the
+        file's addresses, ports and behaviour what it has none of itself.
         """
         table: dict[str, _Entry] = {}
         owner: dict[tuple[str, object], str] = {}
-        for name, raw in _read(path).items():
-            table[name] = _entry(name, raw, path.name)
-            for claim in table[name].claims():
-                if claim in owner:
-                    raise BadSignatures(f"{path.name}: {claim[1]} belongs to {owner[claim]} and {name}.", "Keep one.")
-                owner[claim] = name
-        taken: dict[str, str] = {}
+        for file in files(path):
+            for name, raw in _read(file).items():
+                if name in table:
+                    raise BadSignatures(f"{file.name}: {name} is in another file as well.", "Keep one.")
+                table[name] = _entry(name, raw, file.name)
+                for claim in table[name].claims():
+                    if claim in owner:
+                        raise BadSignatures(
+                            f"{file.name}: {claim[1]} belongs to {owner[claim]} and {name}.", "Keep one."
+                        )
+                    owner[claim] = name
+        taken: dict[tuple[str, object], str] = {}
         for app in extra:
-            entry = _entry(app.name, {"class": app.app_class, "domains": list(app.domains)}, "configuration")
-            for domain in entry.domains:
-                if taken.setdefault(domain, app.name) != app.name:
+            entry = _entry(app.name, _configured(app), "configuration")
+            for claim in entry.claims():
+                if taken.setdefault(claim, app.name) != app.name:
                     raise BadSignatures(
-                        f"configuration: {domain} belongs to {taken[domain]} and {app.name}.", "Keep one."
+                        f"configuration: {claim[1]} belongs to {taken[claim]} and {app.name}.", "Keep one."
                     )
             old = table.get(app.name, entry)
-            table[app.name] = _Entry(entry.app_class, entry.domains, old.prefixes, old.ports, old.behaviour)
-        for name, entry in table.items():
-            mine = tuple(d for d in entry.domains if taken.get(d, name) == name)
-            table[name] = _Entry(entry.app_class, mine, entry.prefixes, entry.ports, entry.behaviour)
-        return cls(table)
+            table[app.name] = _Entry(
+                entry.app_class, entry.domains, entry.prefixes or old.prefixes, entry.ports or old.ports, old.behaviour
+            )
+        return cls({name: entry.without(taken, name) for name, entry in table.items()})
 
     @property
     def suffixes(self) -> Mapping[str, int]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from nf.apps.signatures import FILE
+from nf.apps.signatures import files
 from nf.settings import Limits
 
 __all__ = [
@@ -74,8 +74,8 @@ def counters() -> tuple[Counter, ...]:
 
 def abi(limits: Limits, *, replay: bool) -> int:
     """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
-    files = "".join(path.read_text() for path in (BPF_DIR / "abi.h", BPF_DIR / "maps.h", FILE))
-    return zlib.crc32((files + repr(flags(limits, replay=replay))).encode())
+    texts = "".join(path.read_text() for path in (BPF_DIR / "abi.h", BPF_DIR / "maps.h", *files()))
+    return zlib.crc32((texts + repr(flags(limits, replay=replay))).encode())
 
 
 def text(name: str = "snf.c") -> str:

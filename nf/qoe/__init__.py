@@ -15,10 +15,13 @@ from nf.qoe import (
     gaming,
     live_video,
     messaging,
+    music,
+    navigation,
     social,
     unknown,
     video,
     voice,
+    vpn,
     web,
 )
 from nf.qoe.inputs import Array, Inputs
@@ -35,6 +38,9 @@ SCORES: Mapping[str, Callable[[Inputs], Array]] = {
     "messaging": messaging.score,
     "web": web.score,
     "download": download.score,
+    "music": music.score,
+    "navigation": navigation.score,
+    "vpn": vpn.score,
     "unknown": unknown.score,
 }
 """By the names of `nf.records.APP_CLASSES`."""

@@ -87,7 +87,7 @@ class Subscribers:
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any.
 
-        *delays* are further columns by subject: of the radio network, of N3 and of the UPF.
+        *delays* are further columns by subject: of the radio network, of N3 and of the UPF, and DNS, VPN and tethering.
 
         *subject* (n,) indexes *names*; *class_of_app*, *app_names* and *action* (numbers of
         `Action` in order of declaration) are indexed by application number, 0 is no application;
@@ -114,7 +114,8 @@ class Subscribers:
         columns["dnn"] = np.array(names.dnn, object)[subject[first]]
         columns["app"] = np.array(app_names, object)[of_app]
         for name in SPARSE_COLUMNS:
-            columns[name] = delays[name][subject[first]] if delays else np.full(len(first), np.nan, np.float32)
+            told = delays.get(name) if delays else None
+            columns[name] = told[subject[first]] if told is not None else np.full(len(first), np.nan, np.float32)
         self._forget()
         return [
             _batch(flows, name, chosen, columns, inputs, rows, inspected)

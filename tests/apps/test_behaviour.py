@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from scapy.contrib.ikev2 import IKEv2
 from scapy.contrib.stun import STUN
+from scapy.contrib.wireguard import Wireguard, WireguardInitiation, WireguardResponse
+from scapy.layers.isakmp import ISAKMP
 from scapy.layers.rtp import RTP
 from scapy.packet import Raw
 
@@ -138,3 +141,47 @@ class TestOthers:
         w = Watcher()
 
         assert [w.udp(data, "a"), w.udp(data, "a"), w.tcp(data)] == [None, None, None]
+
+
+def openvpn(opcode: int, check: bytes, *, crypt: bool = False) -> bytes:
+    """Return a hard reset (OpenVPN, ssl_pkt.h): opcode, session, what protects it, no acknowledgement, packet 0."""
+    protected = b"\0\0\0\1" + b"time" + check if crypt else check + (b"\0\0\0\1" + b"time" if check else b"")
+    return bytes([opcode << 3]) + b"session8" + protected + (b"\xa5" * 5 if crypt else bytes(5))
+
+
+class TestTunnels:
+    """VPNs show themselves by the first message of a session."""
+
+    @pytest.mark.parametrize(
+        ("message", "kind"),
+        [
+            (bytes(Wireguard() / WireguardInitiation()), Kind.WIREGUARD),
+            (bytes(Wireguard() / WireguardResponse()), Kind.WIREGUARD),
+            (openvpn(7, b""), Kind.OPENVPN),
+            (openvpn(7, b"h" * 20), Kind.OPENVPN),
+            (openvpn(7, b"h" * 64), Kind.OPENVPN),
+            (openvpn(7, b"h" * 32, crypt=True), Kind.OPENVPN),
+            (openvpn(10, b"h" * 32), Kind.OPENVPN),
+            (bytes(IKEv2(init_SPI=b"initiate", next_payload=33, exch_type=34) / Raw(b"s" * 200)), Kind.IPSEC),
+            (
+                bytes(4) + bytes(IKEv2(init_SPI=b"initiate", next_payload=33, exch_type=34) / Raw(b"s" * 200)),
+                Kind.IPSEC,
+            ),
+            (bytes(ISAKMP(init_cookie=b"initiate", next_payload=1, exch_type=2) / Raw(b"s" * 100)), Kind.IPSEC),
+        ],
+    )
+    def test_the_first_message(self, message: bytes, kind: Kind) -> None:
+        assert Watcher().udp(message, "a") is kind
+        assert all(Watcher().udp(message[:n], "a") is None for n in range(len(message)))
+
+    def test_openvpn_over_tcp(self) -> None:
+        reset = openvpn(7, b"h" * 32)
+
+        assert Watcher().tcp(len(reset).to_bytes(2, "big") + reset) is Kind.OPENVPN
+        assert Watcher().tcp((len(reset) + 1).to_bytes(2, "big") + reset) is None
+
+    def test_an_answer_of_ike_and_a_later_packet_of_openvpn_are_none(self) -> None:
+        answer = IKEv2(init_SPI=b"initiate", resp_SPI=b"answered", next_payload=33, exch_type=34) / Raw(b"s" * 200)
+
+        assert Watcher().udp(bytes(answer), "a") is None
+        assert Watcher().udp(b"\x38" + b"session8" + b"\1" + bytes(4) + b"\0\0\0\1"[:3] + b"x", "a") is None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nf.apps.signatures import TCP, UDP, Signatures
+from nf.apps.signatures import TCP, UDP, Signatures, files
 from nf.errors import BadSignatures
 from nf.records import APP_CLASSES
 from nf.settings import Application
@@ -45,12 +46,24 @@ class TestShipped:
 
     SHIPPED = Signatures.load()
 
-    def test_it_has_more_than_150_applications_and_each_class_has_several(self) -> None:
+    def test_it_has_more_than_250_applications_in_12_classes(self) -> None:
         classes = [self.SHIPPED.app_class(self.SHIPPED.number(n)) for n in self.SHIPPED.names if self.SHIPPED.number(n)]
 
-        assert len(classes) > 150
+        assert len(classes) >= 250
+        assert len(APP_CLASSES[:-1]) == 12
         for app_class in APP_CLASSES[:-1]:
             assert classes.count(app_class) >= 7, app_class
+
+    def test_each_file_holds_its_class(self) -> None:
+        for file in files():
+            for name, entry in tomllib.loads(file.read_text()).items():
+                assert entry["class"] == file.stem, name
+
+    def test_no_domain_stands_within_another_of_its_application(self) -> None:
+        for file in files():
+            for name, entry in tomllib.loads(file.read_text()).items():
+                domains = entry.get("domains", [])
+                assert [d for d in domains if any(d.endswith(f".{other}") for other in domains)] == [], name
 
     def test_names_of_facts_in_the_captures_are_known(self) -> None:
         facts = {r["truth_app"] for r in expected_flows() if r["truth_basis"] in ("sni", "http_host", "dns_answer")}
@@ -142,6 +155,22 @@ class TestOperator:
         assert s.name(s.match("example.net")) == ""
         assert s.name(s.match_address("192.0.2.1")) == "Narrow"
 
+    def test_addresses_and_ports_of_its_own(self, tmp_path: Path) -> None:
+        mine = Application("Mine", "voice", prefixes=("192.0.2.0/24", "198.51.100.0/24"), ports=("udp/5001", "tcp/9"))
+        s = load(tmp_path, GOOD, mine)
+
+        assert s.name(s.match_address("192.0.2.1")) == s.name(s.match_address("198.51.100.9")) == "Mine"
+        assert s.name(s.match_address("192.0.2.200")) == "Inside"
+        assert s.name(s.match_port(UDP, 5001)) == s.name(s.match_port(TCP, 9)) == "Mine"
+        assert s.name(s.match_port(UDP, 5000)) == "Narrow"
+
+    def test_an_override_with_addresses_has_those_alone(self, tmp_path: Path) -> None:
+        s = load(tmp_path, GOOD, Application("Narrow", "video", prefixes=("198.51.100.0/24",)))
+
+        assert s.name(s.match_address("192.0.2.1")) == ""
+        assert s.name(s.match_address("198.51.100.1")) == "Narrow"
+        assert s.name(s.match_port(UDP, 5000)) == "Narrow"
+
     def test_numbers_do_not_change_when_applications_come_and_go(self, tmp_path: Path) -> None:
         before = load(tmp_path, GOOD, Application("Comes", "web", ("comes.example",)))
         without = load(tmp_path, GOOD)
@@ -160,6 +189,8 @@ class TestOperator:
             Application("Bad", "web", ("not a domain",)),
             Application("Bad", "web", ("com",)),
             Application("", "web", ("a.example",)),
+            Application("Bad", "web", prefixes=("192.0.2.1/24",)),
+            Application("Bad", "web", ports=("udp/1-65535",)),
         ],
     )
     def test_what_makes_no_sense_is_refused(self, tmp_path: Path, extra: Application) -> None:

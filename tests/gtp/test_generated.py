@@ -1,4 +1,4 @@
-"""What scapy writes we read, what we write scapy reads, and damage is told by where it is; `make fuzz` does it at length."""
+"""What scapy writes we read, what we write scapy reads, damage is told by its place; `make fuzz` does it at length."""
 
 from __future__ import annotations
 

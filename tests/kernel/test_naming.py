@@ -22,7 +22,7 @@ from tests.kernel.rig import ROLES, Rig
 from tests.kernel.test_names import named_hello, over_tcp, quic, response, to_ue
 
 OPAQUE = bytes(range(200, 256)) * 3  # no protocol that anybody knows
-NETFLIX_ADDRESS = "45.57.1.2"  # of nf/apps/signatures.toml: this application alone is served there
+NETFLIX_ADDRESS = "45.57.1.2"  # of nf/apps/known/video.toml: this application alone is served there
 
 
 def example(*domains: str) -> Signatures:
@@ -156,6 +156,22 @@ class TestLearnedServers:
         self.unnamed(rig)
 
         assert latest(naming) == ("Example Video", Basis.DNS_ANSWER, "www.example.org")
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"), [(1, ("Example Video", Basis.DNS_ANSWER)), (60, ("", Basis.NONE))]
+    )
+    def test_an_old_answer_for_a_shared_server_where_the_subscriber_said_something_else(
+        self, rig: Rig, naming: Naming, seconds: int, expected: tuple[str, Basis]
+    ) -> None:
+        self.named(rig, "10.45.0.3")
+        self.named(rig, UE)
+        self.named(rig, "10.45.0.4", b"www.example.org")
+        send(rig, to_ue(response(("www.example.org.", "A", self.ELSEWHERE))))
+        latest(naming)
+        rig.now_ns += seconds * 10**9
+        send(rig, quic(self.ELSEWHERE))
+
+        assert latest(naming)[:2] == expected
 
     def test_it_goes_before_the_owner_of_the_address_which_comes_back(self, rig: Rig, naming: Naming) -> None:
         for n in range(3, 7):  # so many that it is no lie

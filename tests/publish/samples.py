@@ -10,7 +10,7 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import zmq
 
-from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, RecordBatch
+from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 
 APPS = ("youtube", "netflix", "tiktok", "disney", "primevideo")
 
@@ -54,7 +54,7 @@ def records(rows: int, subscribers: int, seed: int = 1) -> dict[str, Any]:
         "loss_dl": np.where(r.random(rows) < 0.75, 0, r.beta(1, 60, rows)),
         "jitter_dl_ms": np.full(rows, np.nan),
         "gap_max_dl_ms": r.lognormal(np.log(80), 0.8, rows),
-        **{name: np.full(rows, np.nan) for name in ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")},
+        **{name: np.full(rows, np.nan) for name in SPARSE_COLUMNS},
         "mos": mos,
         "suspect": np.where(~(mos <= 4), "", r.choice(["access", "core", "loss"], rows)).tolist(),
     }

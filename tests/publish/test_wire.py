@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 from typing import Any
@@ -113,9 +114,9 @@ class TestFormat:
             "encoding": "columns1+zstd",
         }
 
-    @pytest.mark.parametrize("columns", [records(50, 5), flows(7)])
-    def test_the_decoder_of_the_product_reads_the_same(self, columns: dict[str, Any]) -> None:
-        frames = wire.encode(TOPIC, HEADER, columns)
+    @pytest.mark.parametrize(("schema", "columns"), [("snf.qoe.v1", records(50, 5)), ("snf.flow.v1", flows(7))])
+    def test_the_decoder_of_the_product_reads_the_same(self, schema: str, columns: dict[str, Any]) -> None:
+        frames = wire.encode(TOPIC, dataclasses.replace(HEADER, schema=schema), columns)
 
         message = wire.decode(frames)
 

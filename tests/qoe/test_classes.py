@@ -56,7 +56,7 @@ def mos(app_class: str, **kwargs) -> float:
 
 
 REAL_TIME = ("conferencing", "voice", "gaming")
-REQUESTS = ("social", "messaging", "web")
+REQUESTS = ("social", "messaging", "web", "navigation")
 BULK = ("video", "live-video", "download")
 
 
@@ -82,8 +82,9 @@ class TestEveryClass:
 
         assert math.isnan(mos(app_class, rtt=(NAN, NAN), **nothing, packets=0, octets=0, busy=0, bulk_octets=0))
 
-    def test_no_name_no_score(self):
-        assert math.isnan(mos("unknown"))
+    @pytest.mark.parametrize("app_class", ["unknown", "vpn"])
+    def test_where_nobody_knows_what_it_is_there_is_no_score(self, app_class):
+        assert math.isnan(mos(app_class))
 
     @given(data=st.data(), app_class=st.sampled_from([*REAL_TIME, *REQUESTS, *BULK]))
     def test_a_worse_network_never_scores_better(self, data, app_class):
@@ -214,3 +215,22 @@ class TestDownload:
     @pytest.mark.parametrize(("bps", "expected"), [(0.1e6, 1), (20e6, 5), (math.sqrt(0.1e6 * 20e6), 3), (1e9, 5)])
     def test_by_hand(self, bps, expected):
         assert mos("download", goodput_bps=bps) == pytest.approx(expected)
+
+
+class TestMusic:
+    """A rate is enough or it is not; what is more than the best one changes nothing."""
+
+    def test_the_best_setting_is_good_and_less_than_the_lowest_stalls(self):
+        at = {kbps: mos("music", goodput_bps=kbps * 1000) for kbps in (6, 12, 24, 60, 120, 400, 4000)}
+
+        assert list(at.values()) == sorted(at.values())
+        assert at[120] > 4
+        assert at[400] == at[4000] < 4.5
+        assert at[12] < 2
+
+    def test_aac_by_the_curve_of_p1203(self):
+        # 24 kbit/s: Q = 100 - (100 exp(-0.05 * 24) + 14.60) = 55.28; G.107 annex B makes 2.85 of it.
+        assert mos("music", goodput_bps=24_000.0) == pytest.approx(2.85, abs=0.005)
+
+    def test_delay_does_not_matter(self):
+        assert mos("music", rtt=(800.0, 20.0)) == mos("music")

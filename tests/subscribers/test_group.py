@@ -22,6 +22,7 @@ ACTIONS = [0, 0, 0, 2, 0, 0, 3, 1]  # "hidden" is suppressed, "tally" only count
 # docs/feed.md, "Grounds", from the strongest
 STRENGTH = [Basis.CONTRADICTED, Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER, Basis.LEARNED, Basis.ADDRESS,
             Basis.BEHAVIOUR, Basis.MODEL]  # fmt: skip
+DNS = ("queries", "answers", "failed", "again", "timed", "sum_us")
 CLASS_OF = np.array([APP_CLASSES.index(c) for c in CLASSES], np.uint8)
 
 
@@ -61,6 +62,7 @@ def random_batch(seed: int, n: int, length_s: float = 1.0) -> FlowBatch:
         gap_sum_us=gap_n * mean_us,
         gap_sq_us2=(gap_n * mean_us * mean_us * rng.uniform(1, 3, (n, 2))).astype(np.uint64),
         gap_max_us=two(0, 2_000_000, np.uint32),
+        **{f"dns_{name}": np.zeros(n, np.uint32) for name in DNS},
         rtp_expected=expected.astype(np.uint32),
         rtp_received=np.maximum(expected.astype(np.int64) - two(-2, 6, np.int64), 0).astype(np.uint32),
     )

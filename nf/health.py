@@ -1,0 +1,105 @@
+"""What says of a subscriber, over all its flows, that something is amiss or in between: DNS, tunnels, other devices.
+
+Columns by subject; NaN where there is nothing to tell.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.flows import FlowBatch
+
+__all__ = ["Ttls", "dns_columns", "is_tunnel", "vpn_share"]
+
+Column = NDArray[np.float32]
+
+_TCP, _UDP, _GRE, _ESP, _L2TP = 6, 17, 47, 50, 115  # IANA protocol numbers
+# IANA: IKE and its NAT traversal (RFC 3948, 2), OpenVPN, L2TP; WireGuard's usual port; PPTP. A call over Wi-Fi is IPsec
+# as well (TS 23.402): to whoever looks at one subscriber it is a tunnel.
+_UDP_PORTS, _TCP_PORTS = (500, 4500, 1194, 1701, 51820), (1723, 1194)
+
+_TTL_SPAN_S = 600.0
+_MOST_TTLS = 262_144
+# Stacks begin with 64, 128 or 255 (RFC 1700); who counts hops begins low, and 255 is for the link (RFC 5082).
+_LEAST_TTL, _MOST_TTL = 33, 254
+
+
+def dns_columns(batch: FlowBatch, subject: NDArray[np.int64], subjects: int) -> dict[str, Column]:
+    """Return the columns that begin with ``dns_``."""
+
+    def total(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.bincount(subject, values, subjects).astype(np.float64)
+
+    queries, answers, timed = total(batch.dns_queries), total(batch.dns_answers), total(batch.dns_timed)
+    return {
+        "dns_queries": np.where(queries > 0, queries, np.nan).astype(np.float32),
+        "dns_ms": _over(total(batch.dns_sum_us) / 1e3, timed),
+        "dns_failed": _over(total(batch.dns_failed), answers),
+        "dns_retried": _over(total(batch.dns_again), queries),
+    }
+
+
+def is_tunnel(keys: NDArray[np.void], of_vpn: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Say of flows by their keys, and whether a VPN is their application, which ones carry other traffic inside."""
+    proto = keys["proto"]
+    ports = np.stack([keys["port_a"], keys["port_b"]], axis=1)
+    if sys.byteorder == "little":
+        ports = ports.byteswap()
+    by_port = ((proto == _UDP) & np.isin(ports, _UDP_PORTS).any(axis=1)) | (
+        (proto == _TCP) & np.isin(ports, _TCP_PORTS).any(axis=1)
+    )
+    tunnel: NDArray[np.bool_] = of_vpn | by_port | np.isin(proto, (_GRE, _ESP, _L2TP))
+    return tunnel
+
+
+def vpn_share(batch: FlowBatch, tunnel: NDArray[np.bool_], subject: NDArray[np.int64], subjects: int) -> Column:
+    """Return the share of the bytes that are in tunnels."""
+    octets = batch.octets.sum(axis=1).astype(np.float64)
+    inside = np.bincount(subject, np.where(tunnel, octets, 0), subjects).astype(np.float64)
+    share = _over(inside, np.bincount(subject, octets, subjects).astype(np.float64))
+    return np.where(inside > 0, share, np.nan).astype(np.float32)
+
+
+def _over(values: NDArray[np.float64], counts: NDArray[np.float64]) -> Column:
+    out = np.full(len(values), np.nan)
+    np.divide(values, counts, out=out, where=counts > 0)
+    return out.astype(np.float32)
+
+
+class Ttls:
+    """TTLs of the flows that each session's UE began, and when each was last seen. Bounded: the oldest leave first.
+
+    A device that shares its connection sends what others send with one hop less, and other systems begin
+    elsewhere; so a second value is a hint. A phone that routes IPv6 by prefix delegation shows none.
+    """
+
+    def __init__(self, most: int = _MOST_TTLS) -> None:
+        self._most = most
+        self._key: NDArray[np.uint64] = np.zeros(0, np.uint64)  # session << 8 | TTL, sorted
+        self._seen_s: NDArray[np.float64] = np.zeros(0)
+
+    def __len__(self) -> int:
+        return len(self._key)
+
+    def add(self, begun: NDArray[np.void], at_s: float) -> None:
+        """Record flows that were begun: columns ``session`` and ``ttl``."""
+        ttl = begun["ttl"]
+        begun = begun[(ttl >= _LEAST_TTL) & (ttl <= _MOST_TTL)]
+        keys = np.unique(begun["session"].astype(np.uint64) << np.uint64(8) | begun["ttl"].astype(np.uint64))
+        fresh = (self._seen_s > at_s - _TTL_SPAN_S) & ~np.isin(self._key, keys)
+        key = np.concatenate([self._key[fresh], keys])
+        seen_s = np.concatenate([self._seen_s[fresh], np.full(len(keys), at_s)])
+        kept = np.argsort(seen_s, kind="stable")[-self._most :]
+        kept = kept[np.argsort(key[kept])]
+        self._key, self._seen_s = key[kept], seen_s[kept]
+
+    def distinct(self, sessions: NDArray[np.uint32], at_s: float) -> Column:
+        """Return how many TTLs each session's UE used within ten minutes, NaN for fewer than two and for session 0."""
+        live = self._key[self._seen_s > at_s - _TTL_SPAN_S] >> np.uint64(8)
+        wanted = sessions.astype(np.uint64)
+        count = np.searchsorted(live, wanted, "right") - np.searchsorted(live, wanted, "left")
+        return np.where((count > 1) & (sessions > 0), count, np.nan).astype(np.float32)
