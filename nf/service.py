@@ -43,7 +43,7 @@ from nf.settings import (
     diff,
 )
 from nf.signalling import Signalling
-from nf.tables import apply_changes
+from nf.tables import apply_changes, put_back
 
 __all__ = ["Service"]
 
@@ -204,8 +204,9 @@ class Service:
             return
         began = time.monotonic()
         with self._tables, collector_paused():
+            self.store.reserve(found.count)
             for records in found.sessions():
-                self._change_tables(restore(self.store, found.constants, records, SOURCES))
+                put_back(self.plane, restore(self.store, found.constants, records, SOURCES))
         self._trackers, self._lane = found.trackers, found.last_number // _LANE + 1
         log.info("%d sessions known again in %.1f s", len(self.store), time.monotonic() - began)
 

@@ -168,6 +168,13 @@ class BindingStore:
         """Return what keeps others out while sessions are taken back."""
         return self._lock
 
+    def reserve(self, sessions: int) -> None:
+        """Make room for sessions that will be taken back, two tunnels each."""
+        with self._lock:
+            for table in (self._by_key, self._ues, self._by_imsi):
+                table.reserve(sessions)
+            self._tunnels.reserve(2 * sessions)
+
     def take_back(self, record: bytes, keys: Sequence[str], source: str, imsi: str) -> int:
         """Know the session of a record of `freezer` again; return its number, 0 when it is known or finds no room."""
         number = self._number()
@@ -193,10 +200,13 @@ class BindingStore:
         self._tunnels[key] = number
         return True
 
-    def take_back_ue(self, ue: UeKey, number: int, since_s: float) -> list[TableChange]:
-        """Let a session that was taken back have a UE address, unless another got it later."""
+    def take_back_ue(self, ue: UeKey, number: int, since_s: float) -> list[TableChange] | None:
+        """Let a session that was taken back have a UE address, unless another got it later.
+
+        Returns what that changes in the kernel's table; None when it is only that the address is the session's.
+        """
         if not self._ues.claim(ue, number):
-            return self._entries.put(*ue, number)
+            return None if ":" not in ue[1] else self._entries.put(*ue, number)
         holder = self._ue_holder(ue)
         if holder is not None and holder.ue_s >= since_s:
             return []
