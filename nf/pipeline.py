@@ -194,6 +194,12 @@ class Pipeline:
         self._expire(keys, flows, clock_ns)
         return out
 
+    def _without_opted_out(self, out: list[RecordBatch]) -> list[RecordBatch]:
+        if not self.pseudonymiser.opted_out:
+            return out
+        kept = [r.select(np.array(r.columns["subscriber"], object) != OPTED_OUT) for r in out]
+        return [r for r in kept if len(r)]
+
     def _health(
         self,
         batch: FlowBatch,
@@ -208,12 +214,6 @@ class Pipeline:
             "vpn_share": vpn_share(batch, vpn, subject, len(session)),
             "ttls": self.ttls.distinct(session, batch.t_end_s),
         }
-
-    def _without_opted_out(self, out: list[RecordBatch]) -> list[RecordBatch]:
-        if not self.pseudonymiser.opted_out:
-            return out
-        kept = [r.select(np.array(r.columns["subscriber"], object) != OPTED_OUT) for r in out]
-        return [r for r in kept if len(r)]
 
     def explain(self, question: Question) -> list[list[Ground]]:
         """Return why the flows between two ends have their application, the latest last."""

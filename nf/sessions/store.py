@@ -483,6 +483,10 @@ class BindingStore:
             # The first packets may precede the response that bound them: they are nobody else's.
             return now if key not in self._past else None
 
+    def number_of_tunnel(self, address: str, teid: int) -> int:
+        """Return the number of who holds a tunnel now, 0 when that is nobody."""
+        return self._tunnels.get((address, teid))
+
     def by_ue(self, instance: str, address: str) -> Binding | None:
         """Return who has a UE address in a network instance; of IPv6 also by its /64, if one has that alone."""
         with self._lock:
