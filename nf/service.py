@@ -96,6 +96,7 @@ class Service:
         self._memory, self._recalled = memory, memory is None
         self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
         self._lane = 0
+        self._writing = threading.Lock()  # of the file of sessions
         self._all_named_s = 0.0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.listeners: dict[str, N4Listener] = {}
@@ -215,10 +216,11 @@ class Service:
         if self._memory is None or not self.settings.privacy.key:
             return
         trackers = {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
-        try:
-            remember(self._memory, self.settings.privacy.key, self.store, trackers, time.time())
-        except OSError as error:
-            log.warning("%s cannot be written: %s", self._memory, error.strerror)
+        with self._writing:
+            try:
+                remember(self._memory, self.settings.privacy.key, self.store, trackers, time.time())
+            except OSError as error:
+                log.warning("%s cannot be written: %s", self._memory, error.strerror)
 
     def _remember_often(self) -> None:
         while not self._stop.wait(_REMEMBER_S):
