@@ -213,14 +213,15 @@ class Service:
 
     def _remember(self) -> None:
         """Write the sessions down, where there is a key that the next process will have, too."""
-        if self._memory is None or not self.settings.privacy.key:
+        memory, key = self._memory, self.settings.privacy.key
+        if memory is None or not key:
             return
         trackers = {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
         with self._writing:
             try:
-                remember(self._memory, self.settings.privacy.key, self.store, trackers, time.time())
+                remember(memory, key, self.store, trackers, time.time())
             except OSError as error:
-                log.warning("%s cannot be written: %s", self._memory, error.strerror)
+                log.warning("%s cannot be written: %s", memory, error.strerror)
 
     def _remember_often(self) -> None:
         while not self._stop.wait(_REMEMBER_S):
