@@ -38,7 +38,7 @@ from nf.sessions import BindingStore, find
 from nf.sessions.memory import SOURCES, recall, remember
 from nf.sessions.restore import restore
 from nf.settings import Limits, Settings
-from nf.tables import apply_changes
+from nf.tables import put_back
 
 MILLION, PAIRS, LOOKUPS, ROUNDS = 1_000_000, 3000, 20_000, 3
 SMF, UPF, KEY = ("192.0.2.1", 8805), ("192.0.2.2", 8805), b"a key of the bench"
@@ -182,10 +182,11 @@ def _restart(tracker: PfcpTracker, store: BindingStore) -> Figure:
                 if found is None:
                     raise RuntimeError("the file was not read")
                 again, kernel_s = BindingStore(2 * MILLION, pseudonymiser=Pseudonymiser(KEY, 1)), 0.0
+                again.reserve(found.count)
                 for records in found.sessions():
-                    changes = restore(again, found.constants, records, SOURCES)
+                    taken = restore(again, found.constants, records, SOURCES)
                     began = time.process_time()
-                    apply_changes(plane, changes)
+                    put_back(plane, taken)
                     kernel_s += time.process_time() - began
                 stored = time.process_time()
                 PfcpTracker().restore(found.trackers["n4"])

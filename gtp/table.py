@@ -37,6 +37,14 @@ class NumberTable:
         self._segments: list[_Segment | None] = [None] * (1 << _SEGMENT_BITS)
         self._size = 0
 
+    def reserve(self, entries: int) -> None:
+        """Make room for so many entries in a table that is empty, so that it need not grow for them."""
+        slots = _FIRST
+        while slots * 2 < entries * 3 >> _SEGMENT_BITS:
+            slots *= 2
+        if self._size == 0 and slots > _FIRST:
+            self._segments = [_Segment(slots) for _ in self._segments]
+
     def __len__(self) -> int:
         return self._size
 

@@ -43,7 +43,7 @@ from nf.settings import (
     diff,
 )
 from nf.signalling import Signalling
-from nf.tables import apply_changes
+from nf.tables import apply_changes, put_back
 
 __all__ = ["Service"]
 
@@ -96,6 +96,7 @@ class Service:
         self._memory, self._recalled = memory, memory is None
         self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
         self._lane = 0
+        self._writing = threading.Lock()  # of the file of sessions
         self._all_named_s = 0.0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.listeners: dict[str, N4Listener] = {}
@@ -204,20 +205,23 @@ class Service:
             return
         began = time.monotonic()
         with self._tables, collector_paused():
+            self.store.reserve(found.count)
             for records in found.sessions():
-                self._change_tables(restore(self.store, found.constants, records, SOURCES))
+                put_back(self.plane, restore(self.store, found.constants, records, SOURCES))
         self._trackers, self._lane = found.trackers, found.last_number // _LANE + 1
         log.info("%d sessions known again in %.1f s", len(self.store), time.monotonic() - began)
 
     def _remember(self) -> None:
         """Write the sessions down, where there is a key that the next process will have, too."""
-        if self._memory is None or not self.settings.privacy.key:
+        memory, key = self._memory, self.settings.privacy.key
+        if memory is None or not key:
             return
         trackers = {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
-        try:
-            remember(self._memory, self.settings.privacy.key, self.store, trackers, time.time())
-        except OSError as error:
-            log.warning("%s cannot be written: %s", self._memory, error.strerror)
+        with self._writing:
+            try:
+                remember(memory, key, self.store, trackers, time.time())
+            except OSError as error:
+                log.warning("%s cannot be written: %s", memory, error.strerror)
 
     def _remember_often(self) -> None:
         while not self._stop.wait(_REMEMBER_S):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from gtp.events import Side
 from nf.kernel.dataplane import DataPlane, TunnelRow
 from nf.sessions import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
+from nf.sessions.restore import TakenBack
 
-__all__ = ["apply_changes"]
+__all__ = ["apply_changes", "put_back"]
 
 _SIDE = {Side.UPLINK: 0, Side.DOWNLINK: 1}  # enum snf_side
 
@@ -36,3 +37,10 @@ def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
     plane.put_tunnels([row for row in tunnels.values() if row is not None])
     plane.drop_ues([k for k, v in ues.items() if v is None])
     plane.put_ues([(*k, v) for k, v in ues.items() if v is not None])
+
+
+def put_back(plane: DataPlane, taken: TakenBack) -> None:
+    """Write sessions that were taken back, many at a time."""
+    plane.put_tunnels(map(TunnelRow._make, taken.tunnels))
+    plane.put_ues(taken.ues)
+    apply_changes(plane, taken.changes)

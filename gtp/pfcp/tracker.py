@@ -77,6 +77,7 @@ class PfcpTracker:
         """Know the sessions of a tracker of before again; this one must know none yet."""
         self._rules.packer.load(dumped["constants"])
         self._recovery.update(dumped["recovery"])
+        self._names.reserve(2 * len(dumped["records"]))
         for number, record in dumped["records"].items():
             self._name(self._rules.names(record), number)
             self._records[number] = record
@@ -250,11 +251,12 @@ class PfcpTracker:
     def _name(self, names: Iterable[Name], number: int) -> None:
         for name in names:
             mark = hash(name) & _MASK
-            other = self._names.get(mark)
-            if other and other != number and name not in self._rules.unpack(other, self._records[other]).names:
-                self._clashes[name] = number
-            else:
-                self._names.put(mark, number)
+            other = self._names.claim(mark, number)
+            if other and other != number:
+                if name in self._rules.unpack(other, self._records[other]).names:
+                    self._names.put(mark, number)
+                else:
+                    self._clashes[name] = number
 
     # -- session messages ----------------------------------------------------
 

@@ -13,8 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +42,7 @@ _STEP = 4096  # rows that look for room at a time: they do not see each other's 
 _HOLD_S = 0.1  # a packet is looked at for some microseconds
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelRow:
+class TunnelRow(NamedTuple):
     """The receiving end of a tunnel, its session, and whose it is. ``side``: 0 uplink, 1 downlink."""
 
     address: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from gtp.events import Side
+from gtp.events import Side, Tunnel
+from nf.sessions.binding import Binding
 
-__all__ = ["DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange", "UeEntries"]
+__all__ = ["DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange", "UeEntries", "put_tunnel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class DropUe:
 
 
 TableChange = PutTunnel | DropTunnel | PutUe | DropUe
+
+
+def put_tunnel(tunnel: Tunnel, binding: Binding) -> PutTunnel:
+    """Return that the kernel shall bind a tunnel to a session."""
+    session = binding.session
+    return PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index, session.ue_ipv4, session.ue_ipv6)
 
 
 class UeEntries:

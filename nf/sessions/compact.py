@@ -190,6 +190,10 @@ class CompactMap(Generic[K]):
     def __len__(self) -> int:
         return len(self._table) + len(self._others)
 
+    def reserve(self, entries: int) -> None:
+        """Make room for so many entries, where there are none yet."""
+        self._table.reserve(entries)
+
     def __contains__(self, key: K) -> bool:
         return self.get(key) != 0
 
@@ -280,6 +284,10 @@ class SubscriberMap:
 
     def __len__(self) -> int:
         return len(self._first)
+
+    def reserve(self, entries: int) -> None:
+        """Make room for so many subscribers, where there are none yet."""
+        self._first.reserve(entries)
 
     def get(self, imsi: str) -> tuple[int, ...]:
         """Return the numbers of the sessions of a subscriber."""

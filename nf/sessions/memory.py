@@ -53,6 +53,11 @@ class Recalled:
     constants: list[Any]
     trackers: dict[str, dict[str, Any]]  # of `PfcpTracker.restore`, by interface
 
+    @property
+    def count(self) -> int:
+        """How many sessions the trackers have."""
+        return sum(len(t["records"]) for t in self.trackers.values())
+
     def sessions(self) -> Iterator[list[bytes]]:
         """Yield the records of the store, some at a time."""
         for kind, *content in snapshot.load(self.path, self.key):

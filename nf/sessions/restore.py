@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gtp.events import Side
 from nf.sessions.binding import Binding, UeKey, ues
-from nf.sessions.changes import PutTunnel, TableChange
+from nf.sessions.changes import TableChange
 from nf.sessions.compact import SINCE_FIRST, Freezer
 from nf.sessions.store import BindingStore
 
-__all__ = ["restore"]
-
-_SIDES = (Side.UPLINK, Side.DOWNLINK)
+__all__ = ["TakenBack", "restore"]
 
 
 @dataclass(slots=True, repr=False)
@@ -27,26 +25,33 @@ class Claims:
     imsi: str
     ues: list[UeKey]
     ue_s: float
-    tunnels: list[tuple[str, int, Side, float]]  # with when it got them
+    tunnels: list[tuple[str, int, int, float]]  # with the side as a number, and when it got them
     ue_ipv4: str
     ue_ipv6: str
 
 
-def restore(
-    store: BindingStore, constants: list[Any], records: Iterable[bytes], sources: Collection[str]
-) -> list[TableChange]:
+@dataclass(slots=True, repr=False)
+class TakenBack:
+    """What the kernel's tables are to hold."""
+
+    tunnels: list[tuple[str, int, int, int, str, str]] = field(default_factory=list)  # as TunnelRow of nf.kernel
+    ues: list[tuple[str, str, int]] = field(default_factory=list)  # instance, address, number
+    changes: list[TableChange] = field(default_factory=list)  # of addresses that several have
+
+
+def restore(store: BindingStore, constants: list[Any], records: Iterable[bytes], sources: Collection[str]) -> TakenBack:
     """Know sessions of before again, as far as *sources* told of them; *constants* and *records* are of a `dump`.
 
     Who got a tunnel or an address last has it, as before; what a session holds that is known already stays.
     """
     old = Freezer()
     old.packer.load(constants)
-    changes: list[TableChange] = []
+    taken = TakenBack()
     with store.changing():
         for record in records:
             for claims in _claims(old, store.freezer, record, sources):
-                changes += _take_back(store, claims)
-    return changes
+                _take_back(store, claims, taken)
+    return taken
 
 
 def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
@@ -69,7 +74,7 @@ def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str])
         if mark & SINCE_FIRST:
             since_s, at = values[at], at + 1
         if place < len(codes):
-            tunnels.append((values[11 + 2 * place], values[12 + 2 * place], _SIDES[codes[place] >> 1], since_s))
+            tunnels.append((values[11 + 2 * place], values[12 + 2 * place], codes[place] >> 1, since_s))
     ue_s = first_s if values[1] is None else values[1]
     addresses = [(instance, a) for a in (ipv4, ipv6) if a]
     packed = new.packer.pack((parts, said, ended_by, other, held, last), values)
@@ -92,19 +97,21 @@ def _of_parts(old: Freezer, new: Freezer, record: bytes, sources: Collection[str
 
 def _of_binding(new: Freezer, b: Binding) -> Claims:
     s = b.session
-    tunnels = [(t.address, t.teid, t.side, b.held[t]) for t in s.tunnels if t in b.held]
+    tunnels = [(t.address, t.teid, int(t.side is Side.DOWNLINK), b.held[t]) for t in s.tunnels if t in b.held]
     record = new.freeze(b)
     return Claims(record, tuple(b.parts), s.source, s.identity.imsi, ues(s), b.ue_s, tunnels, s.ue_ipv4, s.ue_ipv6)
 
 
-def _take_back(store: BindingStore, c: Claims) -> list[TableChange]:
+def _take_back(store: BindingStore, c: Claims, taken: TakenBack) -> None:
     number = store.take_back(c.record, c.keys, c.source, c.imsi)
     if not number:
-        return []
-    changes: list[TableChange] = []
+        return
     for address, teid, side, since_s in c.tunnels:
         if store.take_back_tunnel((address, teid), number, since_s):
-            changes.append(PutTunnel(address, teid, side, number, c.ue_ipv4, c.ue_ipv6))
+            taken.tunnels.append((address, teid, side, number, c.ue_ipv4, c.ue_ipv6))
     for ue in c.ues:
-        changes += store.take_back_ue(ue, number, c.ue_s)
-    return changes
+        changes = store.take_back_ue(ue, number, c.ue_s)
+        if changes is None:
+            taken.ues.append((*ue, number))
+        else:
+            taken.changes += changes

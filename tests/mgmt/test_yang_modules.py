@@ -386,3 +386,11 @@ class TestRules:
         with pytest.raises(RpcError) as caught:
             datastore.edit(datastore.open_session(), config(subscribers(session(more="<imsi>00101123456789x</imsi>"))))
         assert "00101123456789x" not in f"{caught.value.message} {caught.value.path} {caught.value.info}"
+
+
+class TestSecrets:
+    """What no reply of the server may hold."""
+
+    def test_keys_and_who_opted_out_can_only_be_written(self, model):
+        names = {tag.rpartition("}")[2] for tag in model.secret_tags}
+        assert {"key", "previous-key", "opt-out", "secret-key"} <= names

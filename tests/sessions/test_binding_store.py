@@ -221,7 +221,7 @@ class TestBounds:
             store.apply(SessionDown(n + 0.5, one, EndReason.DELETED))
             store.expire(n + 0.5)
         assert len(store._past) <= 100
-        assert len(store._over) <= 62, "ended ones are kept for a minute"
+        assert len(store._bindings._over) <= 62, "ended ones are kept for a minute"
         assert len(list(store.history())) <= 20
 
 
@@ -243,7 +243,7 @@ class TestAtRest:
         store.apply(SessionMoved(3.0, replace(third, tunnels=(Tunnel("192.0.2.21", 4, Side.DOWNLINK, local=False),))))
         store.apply(SessionDown(4.0, third, EndReason.DELETED))
         warm = [store.by_index(n) for n in range(1, 4)]
-        store._warm.clear()
+        store._bindings._warm.clear()
         cold = [store.by_index(n) for n in range(1, 4)]
         assert warm == cold
         assert all(a is not b for a, b in zip(warm, cold, strict=True))

@@ -42,7 +42,13 @@ def again(path, at_s=NOW + 1, key=KEY, into=None):
     store, found = BindingStore(100, first=5000) if into is None else into, recall(path, key, at_s)
     if found is None:
         return store, []
-    return store, [c for records in found.sessions() for c in restore(store, found.constants, records, SOURCES)]
+    told = []
+    for records in found.sessions():
+        taken = restore(store, found.constants, records, SOURCES)
+        sides = (Side.UPLINK, Side.DOWNLINK)
+        told += [PutTunnel(a, teid, sides[side], n, *ues) for a, teid, side, n, *ues in taken.tunnels]
+        told += [PutUe(*row) for row in taken.ues] + taken.changes
+    return store, told
 
 
 @pytest.fixture

@@ -1,0 +1,129 @@
+"""Bindings by number: at rest a record of bytes each, thawed for who asks, frozen again when they were changed."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+
+from nf.sessions.binding import Binding
+from nf.sessions.compact import Freezer, Label
+
+__all__ = ["Bindings"]
+
+_WARM = 4096  # that are kept thawed, because who was asked for is asked for again
+
+
+class Bindings:
+    """Those that hold, and those that ended lately. The latest *history* that ended are remembered, too.
+
+    Between `touch` and `settle` a binding may be changed, and is one object for all who ask.
+    """
+
+    def __init__(self, history: int) -> None:
+        self.freezer = Freezer()
+        self.sources: Counter[str] = Counter()  # of those that hold
+        self._held: dict[int, bytes] = {}
+        self._over: dict[int, bytes] = {}
+        self._other_names: dict[int, int] = {}  # numbers of bindings that others continue
+        self._continues: dict[int, list[int]] = {}  # the same from the other end
+        self._warm: dict[int, Binding] = {}
+        self._touched: dict[int, tuple[Binding, str]] = {}  # with the source before
+        self._history: deque[tuple[int, bytes]] = deque(maxlen=max(1, history))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def holds(self, number: int) -> bool:
+        """Say whether a number is of a binding that holds."""
+        return number in self._held
+
+    def is_used(self, number: int) -> bool:
+        """Say whether a number is of any binding, also of one that ended or is continued by another."""
+        return number in self._held or number in self._over or number in self._other_names
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of those that hold."""
+        return list(self._held)
+
+    def records(self) -> list[bytes]:
+        """Return the records of those that hold."""
+        return list(self._held.values())
+
+    def at(self, number: int) -> Binding | None:
+        """Return the binding of a number, as one object for as long as it is warm."""
+        binding = self._warm.get(number)
+        if binding is None:
+            record = self._held.get(number) or self._over.get(number)
+            if record is None:
+                into = self._other_names.get(number)
+                return None if into is None else self.at(into)
+            binding = self._warm[number] = self.freezer.thaw(number, record)
+        return binding
+
+    def label(self, number: int) -> Label | None:
+        """Return what is published of a session, without thawing it. Safe from any thread."""
+        record = self._held.get(number) or self._over.get(number)
+        if record is None:
+            into = self._other_names.get(number)
+            return None if into is None else self.label(into)
+        return self.freezer.label(number, record)
+
+    def history(self) -> Iterator[Binding]:
+        """Yield those that ended (the latest of them), then those that hold."""
+        for number, record in (*self._history, *self._held.items()):
+            yield self.freezer.thaw(number, record)
+
+    # -- changes -------------------------------------------------------------
+
+    def begin(self, binding: Binding) -> None:
+        """Hold a new binding."""
+        self._held[binding.index] = b""  # until it settles
+        self._warm[binding.index] = binding
+
+    def take(self, number: int, record: bytes, source: str) -> None:
+        """Hold the binding of a record."""
+        self._held[number] = record
+        self.sources[source] += 1
+
+    def touch(self, binding: Binding) -> None:
+        """Note that a binding is about to change."""
+        if binding.index not in self._touched:
+            self._touched[binding.index] = binding, binding.session.source
+
+    def continued(self, number: int, into: int) -> None:
+        """Let a number that was touched be another name of *into*."""
+        if self._held.pop(number, None):
+            self.sources[self._touched[number][1]] -= 1
+        del self._touched[number]
+        self._warm.pop(number, None)
+        self._other_names[number] = into
+        self._continues.setdefault(into, []).append(number)
+
+    def settle(self) -> None:
+        """Freeze what was touched."""
+        for number, (binding, source) in self._touched.items():
+            if self._held.get(number):
+                self.sources[source] -= 1
+            if binding.last_s is not None:
+                self._over[number] = record = self.freezer.freeze(binding)
+                self._history.append((number, record))
+                self._held.pop(number, None)
+            elif number in self._held:
+                self._held[number] = self.freezer.freeze(binding)
+                self.sources[binding.session.source] += 1
+        self._touched.clear()
+        self.cool()
+
+    def cool(self) -> None:
+        """Let go of thawed bindings when there are many."""
+        if len(self._warm) > _WARM and not self._touched:
+            self._warm.clear()
+
+    def forget(self, number: int) -> Iterator[int]:
+        """Forget a binding that ended; yield the numbers that are free now."""
+        self._over.pop(number, None)
+        self._warm.pop(number, None)
+        yield number
+        for other in self._continues.pop(number, ()):
+            self._other_names.pop(other, None)
+            yield from self.forget(other)
