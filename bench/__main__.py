@@ -15,7 +15,21 @@ from bench import results
 from bench.figure import Figure
 from nf.errors import SnfError
 
-FAMILIES = ("hot", "many", "live", "hello", "ring", "drain", "memory", "load", "share", "peers", "model", "workers")
+FAMILIES = (
+    "hot",
+    "many",
+    "live",
+    "hello",
+    "ring",
+    "drain",
+    "memory",
+    "load",
+    "share",
+    "peers",
+    "model",
+    "workers",
+    "identity",
+)
 
 
 def _show(figure: Figure) -> None:

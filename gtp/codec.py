@@ -101,11 +101,15 @@ class Reader:
 
     def ipv4(self) -> str:
         """Return an IPv4 address."""
-        return str(ipaddress.IPv4Address(self.take(4)))
+        a, b, c, d = self.take(4)
+        return f"{a}.{b}.{c}.{d}"
 
     def ipv6(self) -> str:
         """Return an IPv6 address."""
         return str(ipaddress.IPv6Address(self.take(16)))
+
+
+_SWAPPED = bytes((b & 15) << 4 | b >> 4 for b in range(256))
 
 
 def untbcd(raw: bytes, at: int = 0) -> str:
@@ -113,7 +117,7 @@ def untbcd(raw: bytes, at: int = 0) -> str:
 
     Raises BadValue for a nibble that is no digit; *at* is where the string stands.
     """
-    digits = "".join(f"{b & 15:x}{b >> 4:x}" for b in raw)
+    digits = raw.translate(_SWAPPED).hex()
     digits = digits.removesuffix("f")
     if not digits.isdecimal():
         raise BadValue(f"a nibble of the digits at offset {at} is no digit", at)

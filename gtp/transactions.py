@@ -87,6 +87,8 @@ class Transactions(Generic[Value]):
 
     def halves(self) -> list[Value]:
         """Return what was given up since the last call: requests without a response, responses without a request."""
+        if not self._halves:
+            return []
         halves, self._halves = self._halves, []
         return halves
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gtp.codec import CodecError
@@ -84,7 +85,7 @@ class N4:
         chosen = self._plane.address, self._next_teid
         return build.establishment_response(sequence, session.cp_seid, self._address, self._next_seid, chosen)
 
-    def _forward(self, session: _Session, fars: list[Far]) -> None:
+    def _forward(self, session: _Session, fars: Sequence[Far]) -> None:
         for far in fars:
             if far.destination == Interface.ACCESS and far.header and far.header != session.downlink:
                 session.downlink = far.header

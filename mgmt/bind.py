@@ -173,8 +173,16 @@ def _export(node: Node) -> Export:
 
 
 def _privacy(node: Node) -> Privacy:
+    return Privacy(
+        key=_key(node, "key"),
+        previous_key=_key(node, "previous-key"),
+        opted_out=tuple(sorted(node.get("opt-out", []))),
+        **_given(node, epoch="epoch", export_imsi="export-imsi"),
+    )
+
+
+def _key(node: Node, leaf: str) -> bytes:
     try:
-        key = base64.b64decode(node.get("key", ""), validate=True)
+        return base64.b64decode(node.get(leaf, ""), validate=True)
     except binascii.Error:
-        raise BadSettings("The key is not base64.", "/snf-privacy:privacy/key") from None
-    return Privacy(key=key, **_given(node, epoch="epoch", export_imsi="export-imsi"))
+        raise BadSettings("The key is not base64.", f"/snf-privacy:privacy/{leaf}") from None

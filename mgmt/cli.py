@@ -6,11 +6,12 @@ Modules are imported by the command that needs them, so that ``snf watch`` start
 
 from __future__ import annotations
 
+import getpass
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,52 @@ def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+@snf.command()
+@click.option("--netconf", default="127.0.0.1:830", show_default=True, help="ADDRESS:PORT of the function's NETCONF.")
+@click.option("--user", default=getpass.getuser, show_default="who calls", help="Name in the users file.")
+@click.option(
+    "--key", type=_EXISTING, default=Path("~/.ssh/id_ed25519").expanduser(), help="Private key; ~/.ssh/id_ed25519."
+)
+@click.option("--host-key", type=_EXISTING, help="Public host key of the function; without, it is not checked.")
+@click.option("--imsi", help="Sessions of a subscriber; - reads the IMSI from standard input.")
+@click.option("--subscriber", help="Published name, or the first digits of one.")
+@click.option("--address", help="Address of the UE.")
+@click.option("--instance", help="Network instance of the address.")
+@click.option("--tunnel", help="Outer address of who receives on a tunnel.")
+@click.option("--teid", help="TEID of a tunnel, decimal or 0x...")
+@click.option("--dnn", help="Data network name.")
+@click.option("--source", help="pfcp, gtp-c, radius, ngap or netconf.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Most sessions to show.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def sessions(
+    netconf: str, user: str, key: Path, host_key: Path | None, limit: int, output: str, **filters: str | None
+) -> None:
+    """Show the sessions that a running function knows."""
+    from mgmt import listing
+    from mgmt.client import connect
+
+    if filters["imsi"] == "-":
+        filters["imsi"] = sys.stdin.readline().strip()
+    address, port = _endpoint(netconf)
+    with connect(address, port, user, key, host_key.read_text() if host_key else None) as client:
+        found = listing.fetch(client.call, _find_parameters(filters), limit)
+        if not any(filters.values()):
+            found.sources, found.counters = listing.counts(client.state(listing.STATE))
+    listing.show(found, output)
+
+
+def _find_parameters(filters: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the parameters of find-sessions that options mean."""
+    names = {"address": "ue-address", "instance": "network-instance", "tunnel": "tunnel-address"}
+    given = {names.get(name, name): value for name, value in filters.items() if value}
+    if "teid" in given:
+        try:
+            given["teid"] = str(int(given["teid"], 0))
+        except ValueError:
+            raise click.BadParameter(f"{given['teid']} is no TEID", param_hint="--teid") from None
+    return given
 
 
 @snf.command()

@@ -115,6 +115,11 @@ class Client:
         wanted = ("subtree", subtree) if subtree is not None else None
         return self._ask(lambda: self.session.get(filter=wanted)).data_ele
 
+    def call(self, rpc: str) -> etree._Element:
+        """Send the operation in *rpc* (XML); return the element ``rpc-reply``."""
+        reply = self._ask(lambda: self.session.dispatch(etree.fromstring(rpc)))
+        return etree.fromstring(reply.xml.encode())
+
     def explain(self, flow: Mapping[str, str]) -> list[list[Ground]]:
         """Return why the flows between two ends have their application; *flow* is of `mgmt.explain.flow_of`."""
         reply = self._ask(lambda: self.session.dispatch(explaining.request(flow)))

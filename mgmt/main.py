@@ -13,6 +13,7 @@ from mgmt.server import NetconfServer
 from mgmt.state import InterfaceState, PathState, StateTree
 from nf.errors import SnfError
 from nf.kernel.dataplane import Path
+from nf.kernel.process import no_core_dumps
 from nf.service import Service
 
 __all__ = ["Options", "serve", "state_of"]
@@ -35,17 +36,19 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
 
     Raises SnfError with a sentence when it cannot start.
     """
+    no_core_dumps()
     try:
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SnfError(f"The state directory {options.state_dir} cannot be made: {error.strerror}.") from None
     startup = options.startup.read_bytes() if options.startup else None
     with ExitStack() as stack:
-        service = stack.enter_context(Service())
+        service = stack.enter_context(Service(options.state_dir / "sessions.snapshot"))
         datastore = Datastore(options.state_dir, service, startup)
         server = NetconfServer(
             datastore,
             lambda: state_of(service),
+            find_sessions=service.find_sessions,
             address=options.address,
             port=options.port,
             host_key_file=options.host_key,
@@ -97,11 +100,11 @@ def state_of(service: Service) -> StateTree:
         "data_plane": {
             **total,
             "refused_entries": plane.refused_entries,
-            **service.store.counters,
             **service.pipeline.naming.inference.counters,
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
+        "session_counters": dict(service.store.counters),
         "exporter": {
             "octets_sent": published["exported_bytes"],
             "records": published["records"],

@@ -111,10 +111,20 @@ class Model:
         self.modules = {m.name(): _module(m) for m in self._all}
         self._by_namespace = {m.namespace: m.name for m in self.modules.values()}
         self.top: dict[str, SchemaNode] = {}
+        self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
         self.secret_tags: list[str] = []  # of leaves that are left out of every reply
         for module in self._all:
             if module.implemented():
                 self._add_children(self.top, module.children(), None)
+                self._add_rpcs(module)
+
+    def _add_rpcs(self, module: Any) -> None:
+        own = self.modules[module.name()]
+        for rpc in module.children(types=(libyang.SNode.RPC,)):
+            parameters: dict[str, SchemaNode] = {}
+            if rpc.input() is not None:
+                self._add_children(parameters, rpc.input().children(), None)
+            self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = {n.name: n for n in parameters.values()}
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:

@@ -19,8 +19,10 @@ from mgmt.filters import filter_subtree, filter_xpath
 from mgmt.monitoring import MONITORING, add_monitoring
 from mgmt.names import BASE, NC, Doctype, elements, local, parse
 from mgmt.rpcerror import RpcError, bad_element, missing_attribute, missing_element, unknown_element
-from mgmt.state import StateProvider, add_state
+from mgmt.sessions import session_numbers, session_query
+from mgmt.state import SessionFinder, StateProvider, add_sessions, add_state, found_elements
 from nf.explain import Ground, Question
+from nf.sessions import Query
 
 __all__ = ["Dispatcher", "Explain", "Reply"]
 
@@ -53,6 +55,9 @@ class _Params:
             if name in self._found:
                 raise bad_element(name, f"{name} is there twice.", kind="protocol")
             self._found[name] = child
+
+    def all(self) -> dict[str, etree._Element]:
+        return self._found
 
     def get(self, name: str) -> etree._Element | None:
         return self._found.get(name)
@@ -102,12 +107,13 @@ class Dispatcher:
         self,
         datastore: Datastore,
         state: StateProvider,
+        find_sessions: SessionFinder,
         kill: Callable[[int], bool],
         capabilities: Iterable[str] = (),
         explain: Explain | None = None,
     ) -> None:
+        self._datastore, self._state, self._find_sessions, self._kill = datastore, state, find_sessions, kill
         self._explain = explain
-        self._datastore, self._state, self._kill = datastore, state, kill
         self._capabilities = tuple(capabilities)
         none: tuple[str, ...] = ()
         base: dict[str, tuple[tuple[str, ...], Callable[[int, _Params], list[etree._Element] | None]]] = {
@@ -127,6 +133,8 @@ class Dispatcher:
             "close-session": (none, lambda _session, _params: None),
         }
         self._operations = {NC + name: entry for name, entry in base.items()}
+        find = f"{{{datastore.model.namespace('snf-subscribers')}}}find-sessions"
+        self._operations[find] = (tuple(datastore.model.inputs[find]), self._find)
         self._operations[f"{{{explaining.NAMESPACE}}}explain-flow"] = (explaining.PARAMETERS, self._explain_flow)
         self._operations[f"{_NM}get-schema"] = (("identifier", "version", "format"), self._get_schema)
 
@@ -164,7 +172,14 @@ class Dispatcher:
         tree = self._datastore.read("running")
         add_state(self._datastore.model, tree, self._state())
         add_monitoring(self._datastore, tree, self._capabilities)
-        return [self._data(tree, params.get("filter"))]
+        wanted = params.get("filter")
+        for number in session_numbers(wanted, self._datastore.model.namespace("snf-subscribers")):
+            add_sessions(self._datastore.model, tree, self._find_sessions(Query(number=number)))
+        return [self._data(tree, wanted)]
+
+    def _find(self, _session: int, params: _Params) -> list[etree._Element]:
+        model = self._datastore.model
+        return found_elements(model, self._find_sessions(session_query(model, params.all())))
 
     def _get_config(self, _session: int, params: _Params) -> list[etree._Element]:
         tree = self._datastore.read(params.named_datastore("source"))

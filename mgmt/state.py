@@ -11,10 +11,23 @@ from typing import TypedDict
 
 from lxml import etree
 
+from gtp.events import Side
 from mgmt.model import Model
 from nf.reading import Status
+from nf.sessions import Page, Query
+from nf.sessions.find import Found
 
-__all__ = ["ExporterState", "InterfaceState", "PathState", "StateProvider", "StateTree", "add_state"]
+__all__ = [
+    "ExporterState",
+    "InterfaceState",
+    "PathState",
+    "SessionFinder",
+    "StateProvider",
+    "StateTree",
+    "add_sessions",
+    "add_state",
+    "found_elements",
+]
 
 _IF = "ietf-interfaces"
 
@@ -66,8 +79,12 @@ class StateTree(TypedDict, total=False):
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
+    session_counters: Mapping[str, int]  # conflicts between sources, and what could not be held
     exporter: ExporterState
 
+
+SessionFinder = Callable[[Query], Page]
+"""Given to the server by the service; called from a thread of the server."""
 
 StateProvider = Callable[[], StateTree]
 """Given to the server by the service; called from a thread of the server for each get."""
@@ -116,6 +133,7 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
         parent = write.add(write.under(tree, module, "subscribers"), module, "state")
         for name, sessions in sorted(state["sessions"].items()):
             write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
+        write.counters(parent, module, state.get("session_counters", {}))
     if "exporter" in state:
         module = "snf-export"
         parent = write.add(write.under(tree, module, "exporter"), module, "state")
@@ -151,6 +169,47 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
     parent = write.add(capture, module, "state")
     write.leaves(parent, module, {k: v for k, v in seen.items() if k != "counters"})
     write.counters(parent, module, seen.get("counters", {}))
+
+
+def add_sessions(model: Model, tree: etree._Element, page: Page) -> None:
+    """Add sessions to the state of subscribers in *tree*."""
+    write, module = _Writer(model), "snf-subscribers"
+    parent = write.under(write.under(tree, module, "subscribers"), module, "state")
+    for found in page.found:
+        _add_session(write, parent, found)
+
+
+def found_elements(model: Model, page: Page) -> list[etree._Element]:
+    """Return the output of find-sessions."""
+    write, module = _Writer(model), "snf-subscribers"
+    output = etree.Element("output")
+    write.add(output, module, "known", page.known)
+    if page.next is not None:
+        write.add(output, module, "next", page.next)
+    for found in page.found:
+        _add_session(write, output, found)
+    return list(output)
+
+
+def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
+    module, s = "snf-subscribers", found.session
+    entry = write.add(parent, module, "session")
+    leaves = {
+        "number": found.number,
+        "subscriber": found.subscriber,
+        "source": s.source,
+        "first_seen": _date_and_time(found.first_s),
+        "ue_ipv4": s.ue_ipv4,
+        "ue_ipv6": s.ue_ipv6,
+        "dnn": s.dnn,
+        "network_instance": s.instance,
+        "s_nssai": s.snssai,
+    }
+    write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
+    for t in s.tunnels:
+        direction = "uplink" if t.side is Side.UPLINK else "downlink"
+        tunnel = {"address": t.address, "teid": t.teid, "direction": direction}
+        write.leaves(write.add(entry, module, "tunnel"), module, tunnel)
 
 
 def _date_and_time(seconds: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gtp.events import Session
 from nf.settings import SubscriberGroup
 
 __all__ = ["MAX_GROUPS", "group_of"]
@@ -12,16 +11,16 @@ __all__ = ["MAX_GROUPS", "group_of"]
 MAX_GROUPS = 7  # SNF_GROUPS of abi.h, without the one of all others
 
 
-def group_of(session: Session, groups: Sequence[SubscriberGroup]) -> int:
-    """Return the number of the first group that the session fits, counted from 1; 0 when it fits none.
+def group_of(dnn: str, imsi: str, groups: Sequence[SubscriberGroup]) -> int:
+    """Return the number of the first group that a session fits, counted from 1; 0 when it fits none.
 
-    It fits a group that names its data network, if the group names any, and the beginning of its IMSI, if
-    the group names any.
+    The session is one of *imsi* in the data network *dnn*. It fits a group that names its data network, if the
+    group names any, and the beginning of its IMSI, if the group names any.
     """
     for number, group in enumerate(groups, 1):
-        if group.dnns and session.dnn not in group.dnns:
+        if group.dnns and dnn not in group.dnns:
             continue
-        if group.imsi_prefixes and not session.identity.imsi.startswith(group.imsi_prefixes):
+        if group.imsi_prefixes and not imsi.startswith(group.imsi_prefixes):
             continue
         return number
     return 0

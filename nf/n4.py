@@ -129,9 +129,11 @@ def _open(ifname: str) -> socket.socket:
 class N4Listener:
     """Follows the signalling on one interface; *on_events* is called in the listener's thread."""
 
-    def __init__(self, ifname: str, on_events: Callable[[list[SessionEvent]], None]) -> None:
+    def __init__(
+        self, ifname: str, on_events: Callable[[list[SessionEvent]], None], signalling: Signalling | None = None
+    ) -> None:
         self.ifname = ifname
-        self.signalling = Signalling()
+        self.signalling = signalling or Signalling()
         self._on_events = on_events
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()

@@ -75,6 +75,10 @@ class NgapTracker:
         self._by_name: dict[tuple[str, str, int], _Ue] = {}  # ("amf", address, id) and ("ran", address, id)
         self._number = 0
 
+    def count_from(self, number: int) -> None:
+        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        self._number = number
+
     def __len__(self) -> int:
         return sum(pdu.session is not None for ue in self._ues.values() for pdu in ue.pdus.values())
 

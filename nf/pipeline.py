@@ -29,7 +29,7 @@ from nf.health import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.kernel.dataplane import DataPlane
 from nf.media import Media
 from nf.naming import Naming
-from nf.privacy import Pseudonymiser
+from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.reading import Here
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore
@@ -186,12 +186,19 @@ class Pipeline:
                 delays=delays.sessions(np.array(who.session, np.uint64))
                 | self._health(batch, keys[rows], subject, np.array(who.session, np.uint32)),
             )
+            out = self._without_opted_out(out)
             for records in out:
                 self.rows += len(records)
                 self.sink.records(records)
             self._follow(out, batch, (keys, flows, rows), np.array(who.subscriber, object), subject, delays)
         self._expire(keys, flows, clock_ns)
         return out
+
+    def _without_opted_out(self, out: list[RecordBatch]) -> list[RecordBatch]:
+        if not self.pseudonymiser.opted_out:
+            return out
+        kept = [r.select(np.array(r.columns["subscriber"], object) != OPTED_OUT) for r in out]
+        return [r for r in kept if len(r)]
 
     def _health(
         self,
@@ -249,11 +256,12 @@ class Pipeline:
         media = self.media.read(self.plane)
         keys, flows, rows = table
         for who in followed:
-            mine = np.flatnonzero(np.isin(subject, np.flatnonzero(names == who)))
-            if not len(mine):
+            now = self.pseudonymiser.current(who)
+            mine = np.flatnonzero(np.isin(subject, np.flatnonzero(names == now)))
+            if not len(mine) or now == OPTED_OUT:
                 continue
-            records = [r for r in out if who in r.columns["subscriber"]]
-            merged = _concatenate([_of(r, who) for r in records])
+            records = [r for r in out if now in r.columns["subscriber"]]
+            merged = _concatenate([_of(r, now) for r in records])
             detail = flow_columns(batch, keys[rows], flows[rows], mine, self.book, media, delays, self.signatures)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
 
-__all__ = ["Pseudonymiser"]
+__all__ = ["OPTED_OUT", "Pseudonymiser"]
+
+OPTED_OUT = "opted-out"  # who is named so has no record of their own
 
 _MOST_NAMES = 262_144  # kept, because each interval asks for those of all active subscribers
 _BYTES = 16  # of the digest: 128 bits, so that no two of 10^15 subscribers collide
@@ -16,23 +18,48 @@ class Pseudonymiser:
     """Names by HMAC-SHA-256 over the digits of the IMSI, so that all sources give one name.
 
     A plain hash would be undone by trying all IMSIs of an operator. An empty *key* means one that
-    is drawn here and lives as long as this object.
+    is drawn here and lives as long as this object. Names under *previous_key* are understood, too.
     """
 
-    def __init__(self, key: bytes, epoch: int) -> None:
-        self._key = key or secrets.token_bytes(32)
+    def __init__(self, key: bytes, epoch: int, previous_key: bytes = b"", opted_out: Collection[str] = ()) -> None:
+        self._key, self._previous_key = key or secrets.token_bytes(32), previous_key
         self._names: dict[str, str] = {}
+        self._fresh: dict[str, str] = {}
+        self._renamed: dict[str, str] = {}  # name under the key before, to that of now
+        self.opted_out = frozenset(opted_out)
         self.epoch = epoch
 
     def name(self, imsi: str) -> str:
-        """Return 32 hexadecimal digits."""
+        """Return 32 hexadecimal digits, or `OPTED_OUT`."""
         name = self._names.get(imsi)
         if name is None:
             if len(self._names) >= _MOST_NAMES:
                 self._names.clear()
-            name = hmac.new(self._key, imsi.encode("ascii"), hashlib.sha256).digest()[:_BYTES].hex()
+                self._renamed.clear()
+            name = OPTED_OUT if imsi in self.opted_out else _digest(self._key, imsi)[:_BYTES].hex()
             self._names[imsi] = name
+            if len(self._fresh) < _MOST_NAMES:
+                self._fresh[imsi] = name
+            if self._previous_key and name != OPTED_OUT:
+                self._renamed[_digest(self._previous_key, imsi)[:_BYTES].hex()] = name
         return name
+
+    def named(self, *, again: bool = False) -> dict[str, str]:
+        """Return the name of each IMSI that was named since the last call; *again*: of all that are remembered."""
+        fresh, self._fresh = self._fresh, {}
+        return {i: n for i, n in (self._names if again else fresh).items() if n != OPTED_OUT}
+
+    def current(self, name: str) -> str:
+        """Return the name of now for one under the key before, of a subscriber who was named since; else *name*."""
+        return self._renamed.get(name, name)
+
+    def tag(self, imsi: str) -> int:
+        """Return the first 64 bits of the name, by which sessions are found."""
+        return int.from_bytes(_digest(self._key, imsi)[:8], "big")
 
     def __repr__(self) -> str:
         return f"Pseudonymiser(epoch={self.epoch})"
+
+
+def _digest(key: bytes, imsi: str) -> bytes:
+    return hmac.digest(key, imsi.encode("ascii"), "sha256")

@@ -67,6 +67,10 @@ class RadiusTracker:
         self._stopped: OrderedDict[_Key, None] = OrderedDict()
         self._number = 0
 
+    def count_from(self, number: int) -> None:
+        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        self._number = number
+
     def __len__(self) -> int:
         return len(self._sessions)
 

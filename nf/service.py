@@ -6,12 +6,14 @@ inverses run in reverse, so that the function is either as the new settings say 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gtp.events import SessionEvent
@@ -25,8 +27,22 @@ from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.records import Columns
-from nf.sessions import BindingStore, PutTunnel, PutUe, TableChange
-from nf.settings import Interface, Limits, Monitor, Policy, Role, Settings, StaticSession, SubscriberGroup, diff
+from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
+from nf.sessions.memory import SOURCES, recall, remember
+from nf.sessions.restore import restore
+from nf.settings import (
+    Interface,
+    Limits,
+    Monitor,
+    Policy,
+    Privacy,
+    Role,
+    Settings,
+    StaticSession,
+    SubscriberGroup,
+    diff,
+)
+from nf.signalling import Signalling
 from nf.tables import apply_changes
 
 __all__ = ["Service"]
@@ -34,8 +50,28 @@ __all__ = ["Service"]
 log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
+_REMEMBER_S = 60.0  # between two writings of all sessions
+_LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
 _Undo = Callable[[], object]
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
+
+
+def _names(privacy: Privacy, random: Pseudonymiser) -> Pseudonymiser:
+    """Return what names subscribers; *random* is used while there is no key and nobody has opted out."""
+    if not privacy.key and not privacy.opted_out:
+        return random
+    return Pseudonymiser(privacy.key, privacy.epoch, privacy.previous_key, privacy.opted_out)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Make many objects that stay without the garbage collector looking at all of them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 class _PublisherSink:
@@ -54,8 +90,13 @@ class _PublisherSink:
 class Service:
     """One function: data plane, sessions, pipeline, publisher. ``apply`` may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Path | None = None) -> None:
+        """Begin without configuration. *memory*: the file of sessions over a restart."""
         self.settings = Settings()
+        self._memory, self._recalled = memory, memory is None
+        self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
+        self._lane = 0
+        self._all_named_s = 0.0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.listeners: dict[str, N4Listener] = {}
         self.started_s = time.time()
@@ -63,6 +104,7 @@ class Service:
         self._pipeline_lock = threading.Lock()  # a sweep, or a change of what it uses
         self._stop = threading.Event()
         self._random = Pseudonymiser(b"", 0)  # names while no key is configured
+        self.pseudonymiser = self._random
         self._build(self.settings)
         self.publisher.start()
 
@@ -70,12 +112,12 @@ class Service:
         """Make data plane, store and pipeline of the sizes that the settings say."""
         self.plane = DataPlane(settings.limits)
         self.plane.economy = True
-        self.store = BindingStore(settings.limits.sessions, self.plane.first_session)
+        self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
         self.pipeline = Pipeline(
             self.plane,
             Signatures.load(settings.applications),
             self.store,
-            self._random,
+            self.pseudonymiser,
             _PublisherSink(self.publisher),
             clock_offset_s=time.time() - time.monotonic(),
         )
@@ -148,9 +190,46 @@ class Service:
             self.pipeline.use(signatures)
 
     def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
-        before = self.pipeline.pseudonymiser
-        self.pipeline.pseudonymiser = Pseudonymiser(new.key, new.epoch) if new.key else self._random
-        return [lambda: setattr(self.pipeline, "pseudonymiser", before)]
+        before = self.pseudonymiser
+        self._name_by(_names(new, self._random))
+        if new.key:
+            self._recall(new.key)
+        return [lambda: self._name_by(before)]
+
+    def _recall(self, key: bytes) -> None:
+        """Know the sessions of the process before again, at the first configuration only."""
+        found = None if self._recalled or self._memory is None else recall(self._memory, key, time.time())
+        self._recalled = True
+        if found is None:
+            return
+        began = time.monotonic()
+        with self._tables, collector_paused():
+            for records in found.sessions():
+                self._change_tables(restore(self.store, found.constants, records, SOURCES))
+        self._trackers, self._lane = found.trackers, found.last_number // _LANE + 1
+        log.info("%d sessions known again in %.1f s", len(self.store), time.monotonic() - began)
+
+    def _remember(self) -> None:
+        """Write the sessions down, where there is a key that the next process will have, too."""
+        if self._memory is None or not self.settings.privacy.key:
+            return
+        trackers = {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
+        try:
+            remember(self._memory, self.settings.privacy.key, self.store, trackers, time.time())
+        except OSError as error:
+            log.warning("%s cannot be written: %s", self._memory, error.strerror)
+
+    def _remember_often(self) -> None:
+        while not self._stop.wait(_REMEMBER_S):
+            self._remember()
+
+    def _name_by(self, pseudonymiser: Pseudonymiser) -> None:
+        self.store.use(pseudonymiser)
+        self.pseudonymiser = self.pipeline.pseudonymiser = pseudonymiser
+
+    def find_sessions(self, query: Query) -> Page:
+        """Return a page of the sessions that match."""
+        return find(self.store, query, self.pseudonymiser)
 
     def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[_Undo]:
         for policy in new[0]:
@@ -172,8 +251,8 @@ class Service:
                 self.plane.new_generation()
 
     def _put_groups(self, numbers: Iterable[int]) -> None:
-        found = ((number, self.store.by_index(number)) for number in numbers)
-        self.plane.put_groups({n: group_of(b.whole, self.pipeline.groups) for n, b in found if b is not None})
+        found = ((number, self.store.label(number)) for number in numbers)
+        self.plane.put_groups({n: group_of(b.dnn, b.imsi, self.pipeline.groups) for n, b in found if b is not None})
 
     def _change_tables(self, changes: Sequence[TableChange]) -> None:
         """Write changes of bindings; the group of a session first, for the flows that are bound to it from now on."""
@@ -232,7 +311,11 @@ class Service:
 
     def _attach(self, interface: Interface) -> None:
         if interface.role is Role.N4:
-            listener = N4Listener(self._device(interface), self._on_events)
+            signalling = Signalling(self._lane * _LANE)
+            self._lane += 1
+            if (dumped := self._trackers.pop(interface.name, None)) is not None:
+                signalling.pfcp.restore(dumped)
+            listener = N4Listener(self._device(interface), self._on_events, signalling)
             listener.start()
             self.listeners[interface.name] = listener
             return
@@ -264,6 +347,7 @@ class Service:
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
         due = self._next_interval(time.time())
+        threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
         while not self._stop.wait(_DRAIN_S):
             now = time.time()
             try:
@@ -276,11 +360,21 @@ class Service:
                     self._change_tables(self.store.expire(now))
                     self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
                     self.store.freed.clear()
+                self._publish_imsis(now)
                 self.publisher.inspected(self.plane.read_counters()["octets"])
             except Exception:
                 # One bad interval must not end the function; the next one starts from the same maps.
                 log.exception("an interval was lost")
             due = self._next_interval(now)
+
+    def _publish_imsis(self, now_s: float) -> None:
+        """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""
+        again = now_s - self._all_named_s >= _REMEMBER_S
+        names = self.pseudonymiser.named(again=again)
+        if again:
+            self._all_named_s = now_s
+        if self.settings.privacy.export_imsi:
+            self.publisher.publish_imsis(names, now_s)
 
     def _next_interval(self, now_s: float) -> float:
         step = self.settings.export.interval_ms / 1e3
@@ -293,8 +387,11 @@ class Service:
     def close(self) -> None:
         """Detach, publish what is left, free everything."""
         self.stop()
-        for name in list(self.listeners):
-            self.listeners.pop(name).stop()
+        for listener in list(self.listeners.values()):
+            listener.stop()
+        self._remember()
+        self._memory = None
+        self.listeners.clear()
         with self._pipeline_lock:
             if self.plane.attached:
                 self.pipeline.sweep(time.time())

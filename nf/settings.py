@@ -171,6 +171,8 @@ class Privacy:
     key: bytes = b""  # of HMAC-SHA-256; empty: a random key for the life of the process
     epoch: int = 0
     export_imsi: bool = False
+    previous_key: bytes = b""  # names under it are understood, too
+    opted_out: tuple[str, ...] = ()  # IMSIs of subscribers without records of their own
 
     def __repr__(self) -> str:
         return f"Privacy(epoch={self.epoch}, export_imsi={self.export_imsi})"

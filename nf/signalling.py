@@ -31,10 +31,13 @@ PORTS = (_PFCP, _GTPC, _RADIUS, _NGAP)
 class Signalling:
     """The trackers of one observer. Not thread-safe, but its counters may be read from another thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        """Begin. Keys of sessions count on from *first*: two observers must not tell of sessions under one key."""
         self.pfcp, self.gtpv2, self.gtpv1, self.radius = PfcpTracker(), GtpV2Tracker(), GtpV1Tracker(), RadiusTracker()
         self.ngap, self.udp = NgapTracker(), UdpReader()
         self._counters: Counter[str] = Counter()
+        for tracker in (self.pfcp, self.gtpv2, self.gtpv1, self.radius, self.ngap):
+            tracker.count_from(first)
 
     def frame(self, ethernet: bytes, at_s: float) -> list[SessionEvent]:
         """Take an Ethernet frame seen at *at_s* and return what it changed. Never raises."""

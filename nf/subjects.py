@@ -46,11 +46,11 @@ def subjects(
     sessions, subject = np.unique(session, return_inverse=True)
     names = SubscriberNames()
     for index in sessions.tolist():
-        binding = store.by_index(index) if index else None
-        names.subscriber.append(store.subscriber(index, pseudonymiser))
-        names.identity_source.append(binding.whole.source if binding else "none")
-        names.dnn.append(binding.whole.dnn if binding else "")
-        names.group.append(group_of(binding.whole, groups) if binding and groups else 0)
+        label = store.label(index) if index else None
+        names.subscriber.append(label.published(pseudonymiser) if label else "unknown")
+        names.identity_source.append(label.source if label else "none")
+        names.dnn.append(label.dnn if label else "")
+        names.group.append(group_of(label.dnn, label.imsi, groups) if label and groups else 0)
     still = session[nobody] == 0
     of_unknown, unknown = tunnels.names(flows[nobody], still)
     subject[nobody[still]] = len(sessions) + of_unknown

@@ -76,6 +76,10 @@ class Contexts:
         self._sessions = 0
         self._number = 0
 
+    def count_from(self, number: int) -> None:
+        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        self._number = number
+
     def __len__(self) -> int:
         return self._sessions
 

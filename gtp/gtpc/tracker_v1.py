@@ -48,6 +48,10 @@ class GtpV1Tracker:
         self._transactions: Transactions[_Request] = Transactions(self.counters, "gtpv1")
         self._restarts = RestartCounters()
 
+    def count_from(self, number: int) -> None:
+        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        self._contexts.count_from(number)
+
     def __len__(self) -> int:
         return len(self._contexts)
 

@@ -1,20 +1,20 @@
 """PFCP information elements (TS 29.244, 8): those that carry identity, addresses and tunnels.
 
-Each class reads and writes one element. `walk` splits a message or a grouped element; what it does
-not know it passes over by its length, as 8.1.1 asks.
+Each class reads and writes one element. A reader takes ``data[at:end]``: a message has some thirty elements, and a
+cursor for each would cost more than to read it.
 """
 
 from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterator
-from dataclasses import dataclass
+import struct
+from typing import NamedTuple
 
-from gtp.codec import BadValue, Reader, tbcd, untbcd
+from gtp.codec import BadLength, BadValue, Truncated, tbcd, untbcd
 from gtp.events import Identity
 
-__all__ = ["FSeid", "FTeid", "Interface", "OuterHeader", "Type", "UeAddress", "ie", "walk"]
+__all__ = ["FSeid", "FTeid", "Interface", "OuterHeader", "Type", "UeAddress", "ie"]
 
 _IMSI_DIGITS = 15  # at most (TS 23.003, 2.2)
 
@@ -72,21 +72,51 @@ class Interface(enum.IntEnum):
     CP_FUNCTION = 3
 
 
-def walk(r: Reader) -> Iterator[tuple[int, Reader]]:
-    """Yield (type, value) of each element; raises CodecError when one does not fit."""
-    while len(r):
-        kind, length = r.unpack("!HH")
-        yield kind, r.sub(length)
-
-
 def ie(kind: Type, *parts: bytes) -> bytes:
     """Return an element with its header."""
     value = b"".join(parts)
     return kind.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value
 
 
-@dataclass(frozen=True, slots=True)
-class FTeid:
+_U32, _U64 = struct.Struct("!I").unpack_from, struct.Struct("!Q").unpack_from
+
+
+def _need(size: int, at: int, end: int) -> None:
+    if end - at < size:
+        raise Truncated(size, end - at, at)
+
+
+def read_uint(size: int, data: bytes, at: int, end: int) -> int:
+    """Return a number of *size* bytes."""
+    if end - at < size:
+        raise Truncated(size, end - at, at)
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _ipv4(data: bytes, at: int, end: int) -> str:
+    if end - at < 4:
+        raise Truncated(4, end - at, at)
+    return f"{data[at]}.{data[at + 1]}.{data[at + 2]}.{data[at + 3]}"
+
+
+def _ipv6(data: bytes, at: int, end: int) -> str:
+    if end - at < 16:
+        raise Truncated(16, end - at, at)
+    return str(ipaddress.IPv6Address(data[at : at + 16]))
+
+
+def _pair(four: int, six: int, data: bytes, at: int, end: int) -> tuple[str, str]:
+    """Return the IPv4 and the IPv6 address that stand there, as far as the flags say."""
+    ipv4 = _ipv4(data, at, end) if four else ""
+    at += 4 if four else 0
+    return ipv4, _ipv6(data, at, end) if six else ""
+
+
+def _addresses(*texts: str) -> bytes:
+    return b"".join(ipaddress.ip_address(t).packed for t in texts if t)
+
+
+class FTeid(NamedTuple):
     """F-TEID (8.2.3). ``choose``: the UPF shall choose one; equal ``choose_id`` share it. An empty address: none."""
 
     teid: int = 0
@@ -96,13 +126,20 @@ class FTeid:
     choose_id: int | None = None
 
     @classmethod
-    def read(cls, r: Reader) -> FTeid:
+    def read(cls, data: bytes, at: int, end: int) -> FTeid:
         """Read the value of the element."""
-        flags = r.uint(1)
+        if at >= end:
+            raise Truncated(1, 0, at)
+        flags = data[at]
         if flags & 4:
-            return cls(choose=True, choose_id=r.uint(1) if flags & 8 else None)
-        teid = r.uint(4)
-        return cls(teid, r.ipv4() if flags & 1 else "", r.ipv6() if flags & 2 else "")
+            if flags & 8:
+                _need(1, at + 1, end)
+                return cls(choose=True, choose_id=data[at + 1])
+            return cls(choose=True)
+        if end - at < 5:
+            raise Truncated(4, end - at - 1, at + 1)
+        (teid,) = _U32(data, at + 1)
+        return cls(teid, *_pair(flags & 1, flags & 2, data, at + 5, end))
 
     def bytes(self) -> bytes:
         """Return the value of the element."""
@@ -114,15 +151,10 @@ class FTeid:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses it can be reached at."""
-        return tuple(a for a in (self.ipv4, self.ipv6) if a)
+        return tuple([a for a in (self.ipv4, self.ipv6) if a])
 
 
-def _addresses(*texts: str) -> bytes:
-    return b"".join(ipaddress.ip_address(t).packed for t in texts if t)
-
-
-@dataclass(frozen=True, slots=True)
-class FSeid:
+class FSeid(NamedTuple):
     """F-SEID (8.2.37)."""
 
     seid: int
@@ -130,10 +162,12 @@ class FSeid:
     ipv6: str = ""
 
     @classmethod
-    def read(cls, r: Reader) -> FSeid:
+    def read(cls, data: bytes, at: int, end: int) -> FSeid:
         """Read the value of the element."""
-        flags, seid = r.unpack("!BQ")
-        return cls(seid, r.ipv4() if flags & 2 else "", r.ipv6() if flags & 1 else "")
+        if end - at < 9:
+            raise Truncated(9, end - at, at)
+        flags, (seid,) = data[at], _U64(data, at + 1)
+        return cls(seid, *_pair(flags & 2, flags & 1, data, at + 9, end))
 
     def bytes(self) -> bytes:
         """Return the value of the element."""
@@ -143,11 +177,10 @@ class FSeid:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses of the entity that chose it."""
-        return tuple(a for a in (self.ipv4, self.ipv6) if a)
+        return tuple([a for a in (self.ipv4, self.ipv6) if a])
 
 
-@dataclass(frozen=True, slots=True)
-class UeAddress:
+class UeAddress(NamedTuple):
     """UE IP Address (8.2.62). ``ipv6`` is an address; a prefix when its length is neither 64 nor 128."""
 
     ipv4: str = ""
@@ -155,18 +188,24 @@ class UeAddress:
     destination: bool = False  # S/D: the UE is the destination
 
     @classmethod
-    def read(cls, r: Reader) -> UeAddress:
+    def read(cls, data: bytes, at: int, end: int) -> UeAddress:
         """Read the value of the element."""
-        flags = r.uint(1)
-        ipv4 = r.ipv4() if flags & 2 and not flags & 16 else ""
-        ipv6 = r.ipv6() if flags & 1 and not flags & 32 else ""
-        delegated = r.uint(1) if flags & 8 else 0
-        length = r.uint(1) if flags & 64 else 64 - delegated
+        if at >= end:
+            raise Truncated(1, 0, at)
+        flags = data[at]
+        four, six = flags & 18 == 2, flags & 33 == 1
+        ipv4, ipv6 = _pair(four, six, data, at + 1, end)
+        if not flags & 72:
+            return cls(ipv4, ipv6, flags & 4 == 4)
+        at += 1 + 4 * four + 16 * six
+        delegated = read_uint(1, data, at, end) if flags & 8 else 0
+        at += 1 if flags & 8 else 0
+        length = read_uint(1, data, at, end) if flags & 64 else 64 - delegated
         if ipv6 and length not in (64, 128):
             if not 0 < length <= 128:  # also when more than 64 bits are delegated
-                raise BadValue(f"IPv6 prefix length {length}", r.at - 1)
+                raise BadValue(f"IPv6 prefix length {length}", at)
             ipv6 = str(ipaddress.ip_network(f"{ipv6}/{length}", strict=False))
-        return cls(ipv4, ipv6, bool(flags & 4))
+        return cls(ipv4, ipv6, flags & 4 == 4)
 
     def bytes(self) -> bytes:
         """Return the value of the element."""
@@ -175,8 +214,7 @@ class UeAddress:
         return bytes([flags]) + _addresses(self.ipv4, v6) + (bytes([int(length)]) if length else b"")
 
 
-@dataclass(frozen=True, slots=True)
-class OuterHeader:
+class OuterHeader(NamedTuple):
     """Outer Header Creation (8.2.56) of a GTP-U tunnel."""
 
     teid: int
@@ -184,13 +222,15 @@ class OuterHeader:
     ipv6: str = ""
 
     @classmethod
-    def read(cls, r: Reader) -> OuterHeader | None:
+    def read(cls, data: bytes, at: int, end: int) -> OuterHeader | None:
         """Read the value; None when the header is not GTP-U."""
-        what = r.uint(2)
-        if not what & 0x0300:
+        _need(2, at, end)
+        what = data[at]
+        if not what & 3:
             return None
-        teid = r.uint(4)
-        return cls(teid, r.ipv4() if what & 0x0100 else "", r.ipv6() if what & 0x0200 else "")
+        _need(4, at + 2, end)
+        (teid,) = _U32(data, at + 2)
+        return cls(teid, *_pair(what & 1, what & 2, data, at + 6, end))
 
     def bytes(self) -> bytes:
         """Return the value of the element."""
@@ -200,29 +240,43 @@ class OuterHeader:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it leads to."""
-        return tuple(a for a in (self.ipv4, self.ipv6) if a)
+        return tuple([a for a in (self.ipv4, self.ipv6) if a])
 
 
-def read_user_id(r: Reader) -> tuple[Identity, int]:
+def _sized(data: bytes, at: int, end: int) -> tuple[bytes, int]:
+    """Return the bytes behind a length of one byte, and where they end."""
+    _need(1, at, end)
+    stop = at + 1 + data[at]
+    if stop > end:
+        raise BadLength(data[at], end - at - 1, at + 1)
+    return data[at + 1 : stop], stop
+
+
+def read_user_id(data: bytes, at: int, end: int) -> tuple[Identity, int]:
     """Read User ID (8.2.101): digits of IMSI, IMEI, MSISDN; SUPI, GPSI and PEI when they carry one of these.
 
     Returns the identity and how many of its parts made no sense: such a part stays unknown and
     takes nothing else along.
     """
-    flags, refused = r.uint(1), 0
-    found = {"imsi": "", "imei": "", "msisdn": "", "nai": ""}
-    for bit, name in ((1, "imsi"), (2, "imei"), (4, "msisdn")):
+    _need(1, at, end)
+    flags, at, refused = data[at], at + 1, 0
+    digits = ["", "", ""]
+    for n, bit in enumerate((1, 2, 4)):
         if flags & bit:
-            at, raw = r.at, r.sub(r.uint(1)).rest()
+            raw, stop = _sized(data, at, end)
             try:
-                found[name] = untbcd(raw, at)
+                digits[n] = untbcd(raw, at + 1)
             except BadValue:
                 refused += 1
+            at = stop
+    found = {"imsi": digits[0], "imei": digits[1], "msisdn": digits[2], "nai": ""}
     if flags & 8:
-        found["nai"] = r.sub(r.uint(1)).rest().decode(errors="replace")
-    for bit in (16, 32, 64):  # SUPI, GPSI, PEI: "imsi-DIGITS" and the like (TS 29.571, 5.3.2)
+        raw, at = _sized(data, at, end)
+        found["nai"] = raw.decode(errors="replace")
+    for bit in (16, 32, 64) if flags & 0x70 else ():  # SUPI, GPSI, PEI: "imsi-DIGITS" and the like (TS 29.571, 5.3.2)
         if flags & bit:
-            kind, _, value = r.sub(r.uint(1)).rest().decode(errors="replace").partition("-")
+            raw, at = _sized(data, at, end)
+            kind, _, value = raw.decode(errors="replace").partition("-")
             name = {"imeisv": "imei"}.get(kind, kind)
             if name in found and not found[name] and (name == "nai" or (value.isascii() and value.isdecimal())):
                 found[name] = value
@@ -242,16 +296,19 @@ def user_id(identity: Identity) -> bytes:
     return bytes([flags]) + out
 
 
-def read_csids(r: Reader) -> set[bytes]:
+def read_csids(data: bytes, at: int, end: int) -> set[bytes]:
     """Read FQ-CSID (8.2.61): each node address with one of its connection set identifiers."""
-    first = r.uint(1)
-    node = bytes([first >> 4]) + r.take(16 if first >> 4 == 1 else 4)
-    return {node + r.take(2) for _ in range(first & 15)}
+    _need(1, at, end)
+    first, at = data[at], at + 1
+    size = 16 if first >> 4 == 1 else 4
+    _need(size + 2 * (first & 15), at, end)
+    node, at = bytes([first >> 4]) + data[at : at + size], at + size
+    return {node + data[n : n + 2] for n in range(at, at + 2 * (first & 15), 2)}
 
 
-def read_labels(r: Reader) -> str:
+def read_labels(data: bytes, at: int, end: int) -> str:
     """Read APN/DNN (8.2.103) or a Network Instance (8.2.4), which is labels or plain text."""
-    raw = r.rest()
+    raw = data[at:end]
     labels, at = [], 0
     while at < len(raw) and 0 < raw[at] < len(raw) - at:
         labels.append(raw[at + 1 : at + 1 + raw[at]])
@@ -265,9 +322,10 @@ def labels(text: str) -> bytes:
     return b"".join(bytes([len(part)]) + part.encode() for part in text.split("."))
 
 
-def read_snssai(r: Reader) -> str:
+def read_snssai(data: bytes, at: int, end: int) -> str:
     """Read S-NSSAI (8.2.176) as "SST" or "SST-SD"; SD 0xffffff means none (TS 23.003, 28.4.2)."""
-    sst, sd = r.uint(1), r.uint(3)
+    _need(4, at, end)
+    sst, sd = data[at], int.from_bytes(data[at + 1 : at + 4], "big")
     return str(sst) if sd == 0xFFFFFF else f"{sst}-{sd:06x}"
 
 
@@ -283,9 +341,10 @@ def node_id(text: str) -> bytes:
     return bytes([0 if ip.version == 4 else 1]) + ip.packed
 
 
-def read_node_id(r: Reader) -> str:
+def read_node_id(data: bytes, at: int, end: int) -> str:
     """Read Node ID (8.2.38): an address or a name."""
-    kind = r.uint(1) & 15
+    _need(1, at, end)
+    kind = data[at] & 15
     if kind == 0:
-        return r.ipv4()
-    return r.ipv6() if kind == 1 else read_labels(r)
+        return _ipv4(data, at + 1, end)
+    return _ipv6(data, at + 1, end) if kind == 1 else read_labels(data, at + 1, end)

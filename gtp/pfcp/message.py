@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from gtp.codec import BadLength, BadVersion, Reader
+from gtp.codec import BadLength, BadVersion, Reader, Truncated
 from gtp.events import Identity
 from gtp.pfcp import ie
 from gtp.pfcp.ie import FSeid, FTeid, OuterHeader, Type, UeAddress
@@ -38,8 +40,7 @@ class Kind(enum.IntEnum):
     REPORT_RESPONSE = 57
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The header (7.2.2); ``seid`` is None for node messages."""
 
     kind: int
@@ -84,154 +85,197 @@ class Body:
     snssai: str = ""
     retained: bool = False  # request: retention is asked for; response: it was granted
     ended_by_upf: bool = False  # PSDBU
-    csids: set[bytes] = field(default_factory=set)
-    create_pdrs: list[Pdr] = field(default_factory=list)
-    update_pdrs: list[Pdr] = field(default_factory=list)
-    created_pdrs: list[Pdr] = field(default_factory=list)
-    remove_pdrs: list[int] = field(default_factory=list)
-    create_fars: list[Far] = field(default_factory=list)
-    update_fars: list[Far] = field(default_factory=list)
-    remove_fars: list[int] = field(default_factory=list)
-    endpoints: list[Pdr] = field(default_factory=list)  # created, updated or chosen by the UPF
-    remove_endpoints: list[int] = field(default_factory=list)
+    csids: frozenset[bytes] = frozenset()
+    create_pdrs: Sequence[Pdr] = ()
+    update_pdrs: Sequence[Pdr] = ()
+    created_pdrs: Sequence[Pdr] = ()
+    remove_pdrs: Sequence[int] = ()
+    create_fars: Sequence[Far] = ()
+    update_fars: Sequence[Far] = ()
+    remove_fars: Sequence[int] = ()
+    endpoints: Sequence[Pdr] = ()  # created, updated or chosen by the UPF
+    remove_endpoints: Sequence[int] = ()
+
+
+_HEAD = struct.Struct("!BBH").unpack_from
+_ELEMENT = struct.Struct("!HH").unpack_from
+_SEID = struct.Struct("!Q").unpack_from
 
 
 def messages(datagram: bytes) -> Iterator[tuple[Header, Reader]]:
     """Yield (header, body) of each message bundled in a datagram (6.5); raises CodecError."""
-    r = Reader(datagram)
-    more = True
+    at, end, more = 0, len(datagram), True
     while more:
-        start = r.at
-        flags, kind, length = r.unpack("!BBH")
+        if end - at < 4:
+            raise Truncated(4, end - at, at)
+        flags, kind, length = _HEAD(datagram, at)
         if flags >> 5 != 1:
-            raise BadVersion(flags >> 5, at=start)
+            raise BadVersion(flags >> 5, at=at)
         if length < (12 if flags & 1 else 4):
-            raise BadLength(length, len(r), start + 2)
-        body = r.sub(length)
-        seid = body.uint(8) if flags & 1 else None
-        sequence = body.uint(3)
-        body.skip(1)
-        yield Header(kind, seid, sequence), body
-        more = bool(flags & 4) and len(r) > 0
+            raise BadLength(length, end - at - 4, at + 2)
+        if length > end - at - 4:
+            raise BadLength(length, end - at - 4, at + 4)
+        stop = at + 4 + length
+        seid, at = (_SEID(datagram, at + 4)[0], at + 12) if flags & 1 else (None, at + 4)
+        sequence = int.from_bytes(datagram[at : at + 3], "big")
+        yield Header(kind, seid, sequence), Reader(datagram, at + 4, stop)
+        at, more = stop, bool(flags & 4) and stop < end
 
 
-def _read_pdr(r: Reader) -> Pdr:
+_Readers = Mapping[int, Callable[[bytes, int, int, Any], None]]
+
+
+def _walk(readers: _Readers, data: bytes, at: int, end: int, into: Any) -> None:
+    """Give each element that has a reader to it; the others are passed over by their length, as 8.1.1 asks."""
+    while at < end:
+        if end - at < 4:
+            raise Truncated(4, end - at, at)
+        kind, length = _ELEMENT(data, at)
+        at += 4
+        stop = at + length
+        if stop > end:
+            raise BadLength(length, end - at, at)
+        reader = readers.get(kind)
+        if reader is not None:
+            reader(data, at, stop, into)
+        at = stop
+
+
+def _into(name: str, read: Callable[[bytes, int, int], Any]) -> Callable[[bytes, int, int, Any], None]:
+    """Return a reader that puts what *read* returns into an attribute."""
+
+    def reader(data: bytes, at: int, end: int, into: Any) -> None:
+        setattr(into, name, read(data, at, end))
+
+    return reader
+
+
+def _uint(name: str, size: int, mask: int = 0xFFFF_FFFF) -> Callable[[bytes, int, int, Any], None]:
+    """Return a reader that puts a number of *size* bytes into an attribute."""
+
+    def reader(data: bytes, at: int, end: int, into: Any) -> None:
+        if end - at < size:
+            raise Truncated(size, end - at, at)
+        setattr(into, name, int.from_bytes(data[at : at + size], "big") & mask)
+
+    return reader
+
+
+def _among(name: str, read: Callable[[bytes, int, int], Any]) -> Callable[[bytes, int, int, Any], None]:
+    """Return a reader that appends what *read* returns to an attribute."""
+
+    def reader(data: bytes, at: int, end: int, into: Any) -> None:
+        setattr(into, name, (*getattr(into, name), read(data, at, end)))
+
+    return reader
+
+
+def _ue(data: bytes, at: int, end: int, pdr: Pdr) -> None:
+    pdr.ue.append(UeAddress.read(data, at, end))
+
+
+_PDI: _Readers = {  # elements of a PDI, of a traffic endpoint, and of a Created PDR
+    Type.SOURCE_INTERFACE: _uint("source", 1, 15),
+    Type.F_TEID: _into("fteid", FTeid.read),
+    Type.UE_IP_ADDRESS: _ue,
+    Type.NETWORK_INSTANCE: _into("instance", ie.read_labels),
+    Type.TRAFFIC_ENDPOINT_ID: _uint("endpoint", 1),
+}
+_PDR: _Readers = {
+    **_PDI,
+    Type.PDR_ID: _uint("pdr_id", 2),
+    Type.FAR_ID: _uint("far_id", 4),
+    Type.PDI: lambda data, at, end, pdr: _walk(_PDI, data, at, end, pdr),
+}
+_PARAMETERS: _Readers = {
+    Type.DESTINATION_INTERFACE: _uint("destination", 1, 15),
+    Type.OUTER_HEADER_CREATION: _into("header", OuterHeader.read),
+}
+_FAR: _Readers = {
+    Type.FAR_ID: _uint("far_id", 4),
+    Type.APPLY_ACTION: _uint("action", 1),
+    Type.FORWARDING_PARAMETERS: lambda data, at, end, far: _walk(_PARAMETERS, data, at, end, far),
+    Type.UPDATE_FORWARDING_PARAMETERS: lambda data, at, end, far: _walk(_PARAMETERS, data, at, end, far),
+}
+
+
+def _pdr(data: bytes, at: int, end: int) -> Pdr:
     pdr = Pdr()
-    for kind, value in ie.walk(r):
-        match kind:
-            case Type.PDR_ID:
-                pdr.pdr_id = value.uint(2)
-            case Type.FAR_ID:
-                pdr.far_id = value.uint(4)
-            case Type.PDI:
-                _read_pdi(value, pdr)
-            case _:
-                _read_pdi_element(kind, value, pdr)
+    _walk(_PDR, data, at, end, pdr)
     return pdr
 
 
-def _read_pdi(r: Reader, pdr: Pdr) -> None:
-    for kind, value in ie.walk(r):
-        _read_pdi_element(kind, value, pdr)
-
-
-def _read_pdi_element(kind: int, value: Reader, pdr: Pdr) -> None:
-    """Elements of a PDI, of a traffic endpoint, and of a Created PDR."""
-    match kind:
-        case Type.SOURCE_INTERFACE:
-            pdr.source = value.uint(1) & 15
-        case Type.F_TEID:
-            pdr.fteid = FTeid.read(value)
-        case Type.UE_IP_ADDRESS:
-            pdr.ue.append(UeAddress.read(value))
-        case Type.NETWORK_INSTANCE:
-            pdr.instance = ie.read_labels(value)
-        case Type.TRAFFIC_ENDPOINT_ID:
-            pdr.endpoint = value.uint(1)
-
-
-def _read_far(r: Reader) -> Far:
+def _far(data: bytes, at: int, end: int) -> Far:
     far = Far()
-    for kind, value in ie.walk(r):
-        match kind:
-            case Type.FAR_ID:
-                far.far_id = value.uint(4)
-            case Type.APPLY_ACTION:
-                far.action = value.uint(1)
-            case Type.FORWARDING_PARAMETERS | Type.UPDATE_FORWARDING_PARAMETERS:
-                for inner, content in ie.walk(value):
-                    if inner == Type.DESTINATION_INTERFACE:
-                        far.destination = content.uint(1) & 15
-                    elif inner == Type.OUTER_HEADER_CREATION:
-                        far.header = OuterHeader.read(content)
+    _walk(_FAR, data, at, end, far)
     return far
 
 
-def _read_id(r: Reader, wanted: Type, size: int) -> int:
-    for kind, value in ie.walk(r):
-        if kind == wanted:
-            return value.uint(size)
-    return -1
+@dataclass(slots=True)
+class _Number:
+    value: int = -1
+
+
+def _id(wanted: Type, size: int) -> Callable[[bytes, int, int], int]:
+    """Return a function that finds the number in a group whose only purpose it is."""
+    readers: _Readers = {wanted: _uint("value", size)}
+
+    def read(data: bytes, at: int, end: int) -> int:
+        number = _Number()
+        _walk(readers, data, at, end, number)
+        return number.value
+
+    return read
+
+
+def _identity(data: bytes, at: int, end: int, b: Body) -> None:
+    b.identity, b.identity_refused = ie.read_user_id(data, at, end)
+
+
+def _retention(_data: bytes, _at: int, _end: int, b: Body) -> None:
+    b.retained = True
+
+
+def _flag(name: str) -> Callable[[bytes, int, int, Any], None]:
+    """Return a reader of the first bit of a byte."""
+    return _into(name, lambda data, at, end: ie.read_uint(1, data, at, end) & 1 == 1)
+
+
+def _csids(data: bytes, at: int, end: int, b: Body) -> None:
+    b.csids |= ie.read_csids(data, at, end)
+
+
+_BODY: _Readers = {
+    Type.CREATE_PDR: _among("create_pdrs", _pdr),
+    Type.UPDATE_PDR: _among("update_pdrs", _pdr),
+    Type.CREATED_PDR: _among("created_pdrs", _pdr),
+    Type.REMOVE_PDR: _among("remove_pdrs", _id(Type.PDR_ID, 2)),
+    Type.CREATE_FAR: _among("create_fars", _far),
+    Type.UPDATE_FAR: _among("update_fars", _far),
+    Type.REMOVE_FAR: _among("remove_fars", _id(Type.FAR_ID, 4)),
+    Type.CREATE_TRAFFIC_ENDPOINT: _among("endpoints", _pdr),
+    Type.UPDATE_TRAFFIC_ENDPOINT: _among("endpoints", _pdr),
+    Type.CREATED_TRAFFIC_ENDPOINT: _among("endpoints", _pdr),
+    Type.REMOVE_TRAFFIC_ENDPOINT: _among("remove_endpoints", _id(Type.TRAFFIC_ENDPOINT_ID, 1)),
+    Type.CAUSE: _uint("cause", 1),
+    Type.F_SEID: _into("fseid", FSeid.read),
+    Type.NODE_ID: _into("node_id", ie.read_node_id),
+    Type.RECOVERY_TIME_STAMP: _uint("recovery", 4),
+    Type.USER_ID: _identity,
+    Type.APN_DNN: _into("dnn", ie.read_labels),
+    Type.S_NSSAI: _into("snssai", ie.read_snssai),
+    Type.SESSION_RETENTION: _retention,
+    Type.ASSOCIATION_RESPONSE_FLAGS: _flag("retained"),  # PSREI (8.2.134)
+    Type.SRREQ_FLAGS: _flag("ended_by_upf"),
+    Type.FQ_CSID: _csids,
+}
 
 
 def read_body(r: Reader) -> Body:
     """Read the elements of a message; unknown ones are passed over. Raises CodecError."""
     b = Body()
-    for kind, value in ie.walk(r):
-        if not _read_rule(kind, value, b):
-            _read_plain(kind, value, b)
+    _walk(_BODY, r.data, r.at, r.end, b)
     return b
-
-
-def _read_rule(kind: int, value: Reader, b: Body) -> bool:
-    match kind:
-        case Type.CREATE_PDR:
-            b.create_pdrs.append(_read_pdr(value))
-        case Type.UPDATE_PDR:
-            b.update_pdrs.append(_read_pdr(value))
-        case Type.CREATED_PDR:
-            b.created_pdrs.append(_read_pdr(value))
-        case Type.REMOVE_PDR:
-            b.remove_pdrs.append(_read_id(value, Type.PDR_ID, 2))
-        case Type.CREATE_FAR:
-            b.create_fars.append(_read_far(value))
-        case Type.UPDATE_FAR:
-            b.update_fars.append(_read_far(value))
-        case Type.REMOVE_FAR:
-            b.remove_fars.append(_read_id(value, Type.FAR_ID, 4))
-        case Type.CREATE_TRAFFIC_ENDPOINT | Type.UPDATE_TRAFFIC_ENDPOINT | Type.CREATED_TRAFFIC_ENDPOINT:
-            b.endpoints.append(_read_pdr(value))
-        case Type.REMOVE_TRAFFIC_ENDPOINT:
-            b.remove_endpoints.append(_read_id(value, Type.TRAFFIC_ENDPOINT_ID, 1))
-        case _:
-            return False
-    return True
-
-
-def _read_plain(kind: int, value: Reader, b: Body) -> None:
-    match kind:
-        case Type.CAUSE:
-            b.cause = value.uint(1)
-        case Type.F_SEID:
-            b.fseid = FSeid.read(value)
-        case Type.NODE_ID:
-            b.node_id = ie.read_node_id(value)
-        case Type.RECOVERY_TIME_STAMP:
-            b.recovery = value.uint(4)
-        case Type.USER_ID:
-            b.identity, b.identity_refused = ie.read_user_id(value)
-        case Type.APN_DNN:
-            b.dnn = ie.read_labels(value)
-        case Type.S_NSSAI:
-            b.snssai = ie.read_snssai(value)
-        case Type.SESSION_RETENTION:
-            b.retained = True
-        case Type.ASSOCIATION_RESPONSE_FLAGS:
-            b.retained = bool(value.uint(1) & 1)  # PSREI (8.2.134)
-        case Type.SRREQ_FLAGS:
-            b.ended_by_upf = bool(value.uint(1) & 1)
-        case Type.FQ_CSID:
-            b.csids |= ie.read_csids(value)
 
 
 def write(kind: Kind, sequence: int, *elements: bytes, seid: int | None = None, more: bool = False) -> bytes:

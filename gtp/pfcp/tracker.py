@@ -16,27 +16,28 @@ addresses and tunnels is compared with what they said before:
     -             modification, accepted        up (partial)    SessionUp without identity: a late start
 
 Nothing is guessed: an identity comes from User ID only. Bad input is counted, never raised. `gtp.transactions` pairs
-requests with responses.
+requests with responses. Between messages a session is a record (`gtp.packing`), found by a table of its names.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from gtp.codec import CodecError
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
-from gtp.pfcp.ie import FTeid, Interface
-from gtp.pfcp.message import ACCEPTED, Body, Far, Header, Kind, Pdr, messages, read_body
+from gtp.events import EndReason, SessionDown, SessionEvent, SessionMoved, SessionUp
+from gtp.pfcp.message import ACCEPTED, Body, Header, Kind, messages, read_body
+from gtp.pfcp.rules import Name, Rules, RulesPacker
+from gtp.table import NumberTable
 from gtp.transactions import Endpoint, Transactions
 
 __all__ = ["PfcpTracker"]
 
-_NOT_ACCESS = (Interface.CORE, Interface.N6_LAN, Interface.CP_FUNCTION)  # the SMF answers router solicitations
-_FORWARD = 2  # bit of Apply Action (8.2.26)
+_MASK = (1 << 64) - 1
 
-_Which = Callable[["_State"], bool]
+_Which = Callable[[str, str], bool]  # of SMF and UPF
 
 
 @dataclass(slots=True)
@@ -47,131 +48,7 @@ class _Request:
     src: Endpoint
     dst: Endpoint
     mark: int  # of its bytes
-    state: _State | None = None  # the session that is over if this message was meant
-
-
-@dataclass(slots=True)
-class _State:
-    """The rules of one session."""
-
-    key: str
-    smf: str
-    upf: str
-    identity: Identity = field(default_factory=Identity)
-    dnn: str = ""
-    snssai: str = ""
-    csids: set[bytes] = field(default_factory=set)
-    pdrs: dict[int, Pdr] = field(default_factory=dict)
-    fars: dict[int, Far] = field(default_factory=dict)
-    endpoints: dict[int, Pdr] = field(default_factory=dict)
-    names: set[tuple[str, str, int]] = field(default_factory=set)  # ("up" or "cp", address, SEID)
-    session: Session | None = None
-
-    def change(self, request: Body, response: Body) -> None:
-        """Apply what an accepted request, and what the response chose."""
-        if request.identity:
-            self.identity = request.identity
-        self.dnn, self.snssai = request.dnn or self.dnn, request.snssai or self.snssai
-        self.csids |= request.csids
-        for pdr in request.create_pdrs:
-            self.pdrs[pdr.pdr_id] = pdr
-        for pdr in request.update_pdrs:
-            _merge_pdr(self.pdrs.setdefault(pdr.pdr_id, Pdr(pdr.pdr_id)), pdr)
-        for endpoint in (*request.endpoints, *response.endpoints):
-            if endpoint.endpoint is not None:
-                _merge_pdr(self.endpoints.setdefault(endpoint.endpoint, Pdr()), endpoint)
-        for number in request.remove_pdrs:
-            self.pdrs.pop(number, None)
-        for number in request.remove_endpoints:
-            self.endpoints.pop(number, None)
-        for far in request.create_fars:
-            self.fars[far.far_id] = far
-        for far in request.update_fars:
-            _merge_far(self.fars.setdefault(far.far_id, Far(far.far_id)), far)
-        for number in request.remove_fars:
-            self.fars.pop(number, None)
-        self._chosen(response.created_pdrs)
-
-    def _chosen(self, created: Iterable[Pdr]) -> None:
-        """Fill in F-TEIDs and addresses that the UPF chose; rules with one CHOOSE ID share one (5.5.1)."""
-        by_choose_id: dict[int, FTeid] = {}
-        for answer in created:
-            pdr = self.pdrs.setdefault(answer.pdr_id, Pdr(answer.pdr_id))
-            asked = pdr.fteid
-            if answer.fteid is not None:
-                if asked is not None and asked.choose_id is not None:
-                    by_choose_id[asked.choose_id] = answer.fteid
-                pdr.fteid = answer.fteid
-            pdr.ue.extend(answer.ue)
-        for pdr in self.pdrs.values():
-            if pdr.fteid is not None and pdr.fteid.choose and pdr.fteid.choose_id in by_choose_id:
-                pdr.fteid = by_choose_id[pdr.fteid.choose_id]
-
-    def value(self) -> Session:
-        """Return the session as the rules say it now."""
-        tunnels: dict[Tunnel, None] = {}
-        ipv4 = ipv6 = instance = ""
-        for pdr in self.pdrs.values():
-            said = self.endpoints.get(pdr.endpoint, Pdr()) if pdr.endpoint is not None else Pdr()
-            source = pdr.source if pdr.source is not None else said.source
-            fteid = pdr.fteid or said.fteid
-            for ue in (*pdr.ue, *said.ue):
-                ipv4, ipv6 = ipv4 or ue.ipv4, ipv6 or ue.ipv6
-            if source == Interface.ACCESS or not instance:
-                instance = pdr.instance or said.instance or instance
-            side = _side_of_source(source)
-            if fteid is not None and not fteid.choose and side is not None:
-                tunnels.update({Tunnel(a, fteid.teid, side): None for a in fteid.addresses})
-        for far in self.fars.values():
-            side = _side_of_destination(far.destination)
-            if far.header is not None and side is not None:
-                tunnels.update({Tunnel(a, far.header.teid, side, local=False): None for a in far.header.addresses})
-        return Session(
-            key=self.key,
-            source="pfcp",
-            identity=self.identity,
-            ue_ipv4=ipv4,
-            ue_ipv6=ipv6,
-            dnn=self.dnn or instance,
-            snssai=self.snssai,
-            instance=self.dnn or instance,
-            tunnels=tuple(tunnels),
-        )
-
-
-def _side_of_source(source: int | None) -> Side | None:
-    """Which way traffic flows that the UPF receives on an interface."""
-    if source == Interface.ACCESS:
-        return Side.UPLINK
-    return Side.DOWNLINK if source in _NOT_ACCESS else None
-
-
-def _side_of_destination(destination: int | None) -> Side | None:
-    """Which way traffic flows that the UPF sends out of an interface."""
-    if destination == Interface.ACCESS:
-        return Side.DOWNLINK
-    return Side.UPLINK if destination in _NOT_ACCESS else None
-
-
-def _merge_pdr(into: Pdr, new: Pdr) -> None:
-    for name in ("far_id", "source", "instance", "endpoint"):
-        if getattr(new, name) is not None:
-            setattr(into, name, getattr(new, name))
-    if new.fteid is not None and not (new.fteid.choose and into.fteid is not None):
-        into.fteid = new.fteid
-    if new.ue:
-        into.ue = list(new.ue)
-
-
-def _merge_far(into: Far, new: Far) -> None:
-    if new.action is not None:
-        into.action = new.action
-        if not new.action & _FORWARD:
-            into.header = None  # the UE went idle: its radio tunnel is gone (TS 23.502, 4.2.6)
-    if new.destination is not None:
-        into.destination = new.destination
-    if new.header is not None:
-        into.header = new.header
+    over: int = 0  # the session that is over if this message was meant
 
 
 class PfcpTracker:
@@ -180,13 +57,33 @@ class PfcpTracker:
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
         self._transactions: Transactions[_Request] = Transactions(self.counters, "pfcp")
-        self._by_name: dict[tuple[str, str, int], _State] = {}
-        self._states: dict[str, _State] = {}
+        self._rules = RulesPacker()
+        self._records: dict[int, bytes] = {}
+        self._names = NumberTable()  # by a hash: the rules that are found say whether it is them
+        self._clashes: dict[Name, int] = {}  # names whose hash another one had
         self._recovery: dict[str, int] = {}
         self._number = 0
 
+    def count_from(self, number: int) -> None:
+        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        self._number = number
+
+    def dump(self) -> dict[str, Any]:
+        """Return all sessions as plain values, for `restore`. They hold IMSIs."""
+        constants = self._rules.packer.dump()
+        return {"constants": constants, "records": dict(self._records), "recovery": dict(self._recovery)}
+
+    def restore(self, dumped: dict[str, Any]) -> None:
+        """Know the sessions of a tracker of before again; this one must know none yet."""
+        self._rules.packer.load(dumped["constants"])
+        self._recovery.update(dumped["recovery"])
+        for number, record in dumped["records"].items():
+            self._name(self._rules.names(record), number)
+            self._records[number] = record
+        self._number = max(self._number, *dumped["records"], 0)
+
     def __len__(self) -> int:
-        return len(self._states)
+        return len(self._records)
 
     def feed(self, payload: bytes, src: Endpoint, dst: Endpoint, at_s: float) -> list[SessionEvent]:
         """Take one UDP payload seen from *src* to *dst*; never raises."""
@@ -217,9 +114,9 @@ class PfcpTracker:
         at_s, header = request.at_s, request.header
         names = request.src, request.dst, header.sequence, header.kind
         if header.kind == Kind.DELETION_REQUEST:
-            request.state = self._by_name.get(("up", request.dst[0], header.seid or 0))
+            request.over = self._number_of(("up", request.dst[0], header.seid or 0))
         elif header.kind == Kind.ESTABLISHMENT_REQUEST and request.body.fseid is not None:
-            request.state = self._by_name.get(("cp", request.src[0], request.body.fseid.seid))
+            request.over = self._number_of(("cp", request.src[0], request.body.fseid.seid))
         events: list[SessionEvent] = []
         if header.kind == Kind.HEARTBEAT_REQUEST:
             events += self._recovered(request.src[0], request.body, at_s)
@@ -237,18 +134,19 @@ class PfcpTracker:
         """
         events: list[SessionEvent] = []
         for half in self._transactions.halves():
-            if half.state is not None and half.state.key in self._states:
+            rules = self._at(half.over)
+            if rules is not None:
                 self.counters["pfcp_ended_by_half"] += 1
                 deleted = half.header.kind in (Kind.DELETION_REQUEST, Kind.DELETION_RESPONSE)
-                events.append(self._end(half.state, EndReason.DELETED if deleted else EndReason.SUPERSEDED, at_s))
+                events.append(self._end(rules, EndReason.DELETED if deleted else EndReason.SUPERSEDED, at_s))
         return events
 
     def _response(self, response: _Request) -> list[SessionEvent]:
         header, src, dst, at_s = response.header, response.src, response.dst, response.at_s
         if header.kind == Kind.DELETION_RESPONSE and response.body.cause in ACCEPTED:
-            response.state = self._by_name.get(("cp", dst[0], header.seid or 0))
+            response.over = self._number_of(("cp", dst[0], header.seid or 0))
         elif header.kind == Kind.ESTABLISHMENT_RESPONSE and response.body.fseid is not None:
-            response.state = self._by_name.get(("up", src[0], response.body.fseid.seid))
+            response.over = self._number_of(("up", src[0], response.body.fseid.seid))
         request = self._transactions.answer(src, dst, header.sequence, header.kind - 1, response, at_s)
         if header.kind == Kind.HEARTBEAT_RESPONSE:
             return self._recovered(src[0], response.body, at_s)
@@ -280,8 +178,8 @@ class PfcpTracker:
 
     def _is_for_another(self, request: _Request, response: Header) -> bool:
         """Say whether a response names another session than the request: it answers one that was not seen."""
-        state = self._by_name.get(("up", request.dst[0], request.header.seid or 0))
-        mine = {seid for side, _, seid in state.names if side == "cp"} if state else set()
+        rules = self._find(("up", request.dst[0], request.header.seid or 0))
+        mine = {seid for side, _, seid in rules.names if side == "cp"} if rules else set()
         return bool(mine and response.seid and response.seid not in mine and request.body.fseid is None)
 
     # -- node messages -------------------------------------------------------
@@ -298,7 +196,7 @@ class PfcpTracker:
             return []
         self.counters["pfcp_restarts"] += 1
         self._transactions.began_anew(peer)
-        return self._end_all(lambda s: peer in (s.smf, s.upf), EndReason.RESTARTED, at_s)
+        return self._end_all(lambda smf, upf: peer in (smf, upf), EndReason.RESTARTED, at_s)
 
     def _associated(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
         """A new association ends the old one's sessions, unless the UPF retained them when asked (6.2.6.2.1)."""
@@ -318,10 +216,45 @@ class PfcpTracker:
     def _end_set(self, request: _Request, at_s: float) -> list[SessionEvent]:
         csids = request.body.csids
         between = _between(request)
-        return self._end_all(lambda s: between(s) and bool(s.csids & csids), EndReason.RELEASED, at_s)
+        return self._end_all(between, EndReason.RELEASED, at_s, lambda rules: bool(rules.csids & csids))
 
-    def _end_all(self, which: _Which, reason: EndReason, at_s: float) -> list[SessionEvent]:
-        return [self._end(s, reason, at_s) for s in list(self._states.values()) if which(s)]
+    def _end_all(
+        self, which: _Which, reason: EndReason, at_s: float, also: Callable[[Rules], bool] = lambda _: True
+    ) -> list[SessionEvent]:
+        wanted = [n for n, record in self._records.items() if which(*self._rules.peers(record))]
+        found = (self._rules.unpack(n, self._records[n]) for n in wanted)
+        return [self._end(rules, reason, at_s) for rules in found if also(rules)]
+
+    # -- sessions at rest ------------------------------------------------------
+
+    def _at(self, number: int) -> Rules | None:
+        record = self._records.get(number)
+        return None if record is None else self._rules.unpack(number, record)
+
+    def _find(self, name: Name) -> Rules | None:
+        rules = self._at(self._names.get(hash(name) & _MASK))
+        if rules is None or name not in rules.names:
+            rules = self._at(self._clashes.get(name, 0)) if self._clashes else None
+        return rules
+
+    def _number_of(self, name: Name) -> int:
+        rules = self._find(name)
+        return rules.number if rules else 0
+
+    def _keep(self, rules: Rules, names: set[Name]) -> None:
+        """Put a session to rest; *names* are those that it had not before."""
+        self._name(names, rules.number)
+        rules.names |= names
+        self._records[rules.number] = self._rules.pack(rules)
+
+    def _name(self, names: Iterable[Name], number: int) -> None:
+        for name in names:
+            mark = hash(name) & _MASK
+            other = self._names.get(mark)
+            if other and other != number and name not in self._rules.unpack(other, self._records[other]).names:
+                self._clashes[name] = number
+            else:
+                self._names.put(mark, number)
 
     # -- session messages ----------------------------------------------------
 
@@ -337,69 +270,65 @@ class PfcpTracker:
             self.counters["pfcp_other_seid"] += 1
             return []
         events: list[SessionEvent] = []
-        self._number += 1
-        state = _State(key=f"pfcp-{self._number}", smf=smf, upf=upf)
         names = {("cp", a, cp.seid) for a in (smf, *cp.addresses)} | {("up", a, up.seid) for a in (upf, *up.addresses)}
         for name in names:
-            if name in self._by_name:  # its deletion was not seen
-                events.append(self._end(self._by_name[name], EndReason.SUPERSEDED, at_s))
-        state.names = names
-        self._by_name.update(dict.fromkeys(names, state))
-        self._states[state.key] = state
-        state.change(request.body, response)
-        state.session = state.value()
-        return [*events, SessionUp(at_s, state.session)]
+            known = self._find(name)
+            if known is not None:  # its deletion was not seen
+                events.append(self._end(known, EndReason.SUPERSEDED, at_s))
+        self._number += 1
+        rules = Rules(self._number, smf, upf)
+        rules.change(request.body, response)
+        self._keep(rules, names)
+        return [*events, SessionUp(at_s, rules.value())]
 
     def _modified(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
-        state = self._by_name.get(("up", request.dst[0], request.header.seid or 0))
-        if state is None:
+        rules = self._find(("up", request.dst[0], request.header.seid or 0))
+        if rules is None:
             return self._late(request, response, at_s)
-        before = state.session
-        if request.body.fseid is not None:  # the SMF may change its F-SEID (table 7.5.4.1-1)
-            names = {("cp", a, request.body.fseid.seid) for a in request.body.fseid.addresses}
-            state.names |= names
-            self._by_name.update(dict.fromkeys(names, state))
-        state.change(request.body, response)
-        state.session = state.value()
-        if before is None or state.session == before:
+        before, cp = rules.value(), request.body.fseid
+        rules.change(request.body, response)
+        # The SMF may change its F-SEID (table 7.5.4.1-1).
+        self._keep(rules, {("cp", a, cp.seid) for a in cp.addresses} if cp is not None else set())
+        after = rules.value()
+        if after == before:
             return []
-        gone = tuple(t for t in before.tunnels if t not in state.session.tunnels)
-        return [SessionMoved(at_s, state.session, gone)]
+        gone = tuple(t for t in before.tunnels if t not in after.tunnels)
+        return [SessionMoved(at_s, after, gone)]
 
     def _late(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
         """A modification of a session whose beginning was not seen: learn what it says, without identity."""
         self.counters["pfcp_late_sessions"] += 1
         self._number += 1
-        state = _State(key=f"pfcp-{self._number}", smf=request.src[0], upf=request.dst[0])
-        state.change(request.body, response)
-        value = state.value()
+        rules = Rules(self._number, request.src[0], request.dst[0])
+        rules.change(request.body, response)
+        value = rules.value()
         if not value.tunnels and not value.ue_ipv4 and not value.ue_ipv6:
             return []
-        state.session = value
-        state.names = {("up", request.dst[0], request.header.seid or 0)}
-        self._by_name.update(dict.fromkeys(state.names, state))
-        self._states[state.key] = state
+        self._keep(rules, {("up", request.dst[0], request.header.seid or 0)})
         return [SessionUp(at_s, value)]
 
     def _deleted(self, request: _Request, reason: EndReason, side: str, peer: str, at_s: float) -> list[SessionEvent]:
-        state = self._by_name.get((side, peer, request.header.seid or 0))
-        if state is None:
+        rules = self._find((side, peer, request.header.seid or 0))
+        if rules is None:
             self.counters["pfcp_unknown_session"] += 1
             return []
-        return [self._end(state, reason, at_s)]
+        return [self._end(rules, reason, at_s)]
 
-    def _end(self, state: _State, reason: EndReason, at_s: float) -> SessionDown:
-        for name in state.names:
-            if self._by_name.get(name) is state:
-                del self._by_name[name]
-        self._states.pop(state.key, None)
-        return SessionDown(at_s, state.session or state.value(), reason)
+    def _end(self, rules: Rules, reason: EndReason, at_s: float) -> SessionDown:
+        for name in rules.names:
+            mark = hash(name) & _MASK
+            if self._names.get(mark) == rules.number:
+                self._names.pop(mark)
+            if self._clashes.get(name) == rules.number:
+                del self._clashes[name]
+        self._records.pop(rules.number, None)
+        return SessionDown(at_s, rules.value(), reason)
 
 
 def _between(request: _Request) -> _Which:
     """Sessions between the two peers of a node message."""
     pair = {request.src[0], request.dst[0]}
-    return lambda s: {s.smf, s.upf} == pair
+    return lambda smf, upf: {smf, upf} == pair
 
 
 def _snake(name: str) -> str:

@@ -25,8 +25,9 @@ from mgmt.monitoring import capabilities
 from mgmt.rpc import Dispatcher, Explain
 from mgmt.server.auth import Login, Users, host_key
 from mgmt.server.session import ServerSession
-from mgmt.state import StateProvider
+from mgmt.state import SessionFinder, StateProvider
 from nf.errors import SnfError
+from nf.sessions import Page
 
 __all__ = ["NetconfServer", "ServerLimits"]
 
@@ -66,6 +67,7 @@ class NetconfServer:
         datastore: Datastore,
         state_provider: StateProvider,
         *,
+        find_sessions: SessionFinder = lambda _: Page(0, (), None),
         address: str = "127.0.0.1",
         port: int = 830,
         host_key_file: Path | None = None,
@@ -79,7 +81,7 @@ class NetconfServer:
         self._users = Users(users_file)
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = capabilities(datastore.model)
-        self._dispatcher = Dispatcher(datastore, state_provider, self._kill, self._capabilities, explain)
+        self._dispatcher = Dispatcher(datastore, state_provider, find_sessions, self._kill, self._capabilities, explain)
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes
+from nf.kernel.holders import Holders
 from nf.kernel.source import BUCKET_ENTRIES, ENDPOINTS
 
 __all__ = ["SessionTable", "TunnelRow"]
@@ -85,7 +86,7 @@ class SessionTable:
         self._control = control
         self._held: deque[tuple[float, Slots]] = deque()
         self._endpoints = _Endpoints(endpoints_fd)
-        self._instances_of: dict[str, dict[int, int]] = {}  # UE address to its instances and their sessions
+        self._holders = Holders()
 
     # -- what the programs are told ----------------------------------------
 
@@ -115,21 +116,20 @@ class SessionTable:
         A port without an instance finds an address as long as one session has it; when two do, it
         could be anybody's and is nobody's.
         """
-        data = list(rows)
-        for instance, address, session in data:
-            self._instances_of.setdefault(address, {})[instance] = session
-        self._write_ues([address for _, address, _ in data])
+        data = {(instance, address): session for instance, address, session in rows}
+        several: dict[str, set[int]] = {}
+        for instance, address in data:
+            if others := self._holders.add(address, instance):
+                several[address] = others
+        self._put(_ue_entries([(*key, session) for key, session in data.items() if key[1] not in several]))
+        self._write_ues([(i, a, data.get((i, a), 0)) for a, instances in several.items() for i in instances])
 
     def drop_ues(self, rows: Iterable[tuple[int, str]]) -> None:
         """Delete (number of a network instance, UE address or IPv6 prefix) rows."""
         data = list(rows)
-        for instance, address in data:
-            held = self._instances_of.get(address, {})
-            held.pop(instance, None)
-            if not held:
-                self._instances_of.pop(address, None)
+        left = {address: self._holders.leave(address, instance) for instance, address in data}
         self._drop(_ue_entries([(i, a, 0) for i, a in data]))
-        self._write_ues([address for _, address in data])
+        self._write_ues([(i, a, 0) for a, instances in left.items() for i in instances])
 
     def put_groups(self, groups: Mapping[int, int]) -> None:
         """Write the group of each session, by number; 0: none."""
@@ -151,7 +151,7 @@ class SessionTable:
         self._entries["head"] = 0
         self._held.clear()
         self._endpoints.clear()
-        self._instances_of.clear()
+        self._holders = Holders()
         self._control["generation"] += 1
         return largest
 
@@ -190,16 +190,20 @@ class SessionTable:
         entries["head"] |= np.where(has4, np.uint32(_HAS_IPV4), np.uint32(0))
         entries["head"] |= np.where(has6, np.uint32(_HAS_IPV6), np.uint32(0))
 
-    def _write_ues(self, addresses: Iterable[str]) -> None:
-        """Write the entries of addresses as they are held now."""
-        rows, shared = [], []
-        for address in dict.fromkeys(addresses):
-            held = self._instances_of.get(address, {})
-            rows += [(instance, address, session) for instance, session in held.items()]
-            shared += [len(set(held.values())) > 1] * len(held)
+    def _write_ues(self, rows: list[tuple[int, str, int]]) -> None:
+        """Write the entries of addresses that several instances have; session 0: the one that is there."""
         entries = _ue_entries(rows)
-        entries["head"] |= np.where(np.array(shared, np.bool_), np.uint32(_SHARED), np.uint32(0))
-        self._put(entries)
+        if not len(entries):
+            return
+        (bucket, place), found = self._find(entries, self._places(entries)[0])
+        there = np.where(found, self._entries["session"][bucket, place], np.uint32(0))
+        entries["session"] = np.where(entries["session"] > 0, entries["session"], there)
+        sessions: dict[str, set[int]] = {}
+        for (_, address, _), session in zip(rows, entries["session"].tolist(), strict=True):
+            sessions.setdefault(address, set()).add(session)
+        shared = np.array([len(sessions[address] - {0}) > 1 for _, address, _ in rows])
+        entries["head"] |= np.where(shared, np.uint32(_SHARED), np.uint32(0))
+        self._put(entries[entries["session"] > 0])
 
     # -- entries in buckets ------------------------------------------------
 

@@ -178,6 +178,13 @@ class Publisher:
             self._hand_over(topic, SCHEMA, (t_start_s, t_end_s), records)
             self._hand_over(topic, wire.FLOW_SCHEMA, (t_start_s, t_end_s), flows)
 
+    def publish_imsis(self, names: Mapping[str, str], at_s: float) -> None:
+        """Publish who is who on a topic of its own: the published name of each IMSI."""
+        if names:
+            columns: Columns = {"subscriber": list(names.values()), "imsi": list(names)}
+            with self._lock:
+                self._hand_over(wire.topic("imsi.v1", self.nf_id), wire.IMSI_SCHEMA, (at_s, at_s), columns)
+
     def inspected(self, total_bytes: int) -> None:
         """Say how many bytes the data plane has inspected so far; the heartbeat carries it."""
         self._inspected_bytes = int(total_bytes)

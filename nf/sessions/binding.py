@@ -14,11 +14,12 @@ subscriber contradicts, they share a tunnel (of one source: as its two ends) or 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gtp.events import Identity, Session, Tunnel
+from gtp.events import Identity, Session, Side, Tunnel
+from nf.settings import StaticSession
 
 __all__ = [
     "CONFIGURED",
@@ -27,7 +28,9 @@ __all__ = [
     "Binding",
     "TunnelKey",
     "UeKey",
+    "configured",
     "is_configured",
+    "is_of_ue",
     "keys",
     "one_session",
     "other_end",
@@ -59,7 +62,6 @@ class Binding:
     ended_by: str = ""
     held: dict[Tunnel, float] = field(default_factory=dict)  # all tunnels it ever had, and when it last got them
     ue_s: float = 0.0  # when it last got a UE address
-    held_until_s: dict[TunnelKey, float] = field(default_factory=dict)
     checked: tuple[str, str] = ("", "")  # UE addresses that the kernel compares
 
     @property
@@ -166,3 +168,38 @@ def together(parts: dict[str, Session]) -> Session:
     source = next((s.source for s in sessions if s.identity.imsi), core)
     tunnels = dict.fromkeys(sorted((t for s in sessions for t in s.tunnels), key=lambda t: not t.local))
     return replace(first, source=source, identity=identity, tunnels=tuple(tunnels), **{n: word(n) for n in names})
+
+
+def is_of_ue(session: Session, ends: Sequence[str]) -> bool:
+    """Say whether a flow between two addresses can be the session's: one of them is its UE's, where that is known.
+
+    The kernel asks the same of each packet; this is for flows that are given to their session afterwards.
+    """
+    for text in ends:
+        if ":" not in text:
+            if not session.ue_ipv4 or text == session.ue_ipv4:
+                return True
+            continue
+        prefix, _, length = session.ue_ipv6.partition("/")
+        if not prefix or text.startswith("fe80:"):  # link-local addresses are any UE's
+            return True
+        if ipaddress.IPv6Address(text) in ipaddress.IPv6Network((prefix, int(length or 64)), strict=False):
+            return True
+    return False
+
+
+def configured(s: StaticSession) -> Session:
+    """Return a configured session as a source would tell it."""
+    return Session(
+        key=f"{CONFIGURED}-{s.name}",
+        source=CONFIGURED,
+        identity=Identity(imsi=s.imsi),
+        ue_ipv4=s.ue_ipv4,
+        ue_ipv6=s.ue_ipv6,
+        dnn=s.dnn,
+        instance=s.instance or s.dnn,
+        tunnels=(
+            *(Tunnel(a, t, Side.UPLINK) for a, t in s.uplink),
+            *(Tunnel(a, t, Side.DOWNLINK) for a, t in s.downlink),
+        ),
+    )

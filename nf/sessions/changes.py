@@ -54,14 +54,16 @@ class UeEntries:
     """The kernel's entries of UE addresses: it looks IPv6 up by its /64 (TS 23.501, 5.8.2.2.3).
 
     Some cores give several UEs addresses of one /64. The entry could then be anybody's, so that it is
-    nobody's: it is taken away until one session alone is left in it.
+    nobody's: it is taken away until one session alone is left in it. An IPv4 address is an entry of its own.
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, str | bytes], dict[str, int]] = {}  # by (instance, entry): address to number
+        self._held: dict[tuple[str, bytes], dict[str, int]] = {}  # by (instance, entry): address to number
 
     def put(self, instance: str, address: str, index: int) -> list[TableChange]:
         """Let a session have an address."""
+        if ":" not in address:
+            return [PutUe(instance, address, index)]
         held = self._held.setdefault((instance, _entry(address)), {})
         before = dict(held)
         held[address] = index
@@ -70,7 +72,9 @@ class UeEntries:
         return [DropUe(instance, a) for a in before] if len(set(before.values())) == 1 else []
 
     def drop(self, instance: str, address: str) -> list[TableChange]:
-        """Let nobody have an address."""
+        """Let nobody have an address that a session has."""
+        if ":" not in address:
+            return [DropUe(instance, address)]
         key = instance, _entry(address)
         held = self._held.get(key, {})
         told = len(set(held.values())) == 1
@@ -82,11 +86,15 @@ class UeEntries:
             changes += [PutUe(instance, a, n) for a, n in held.items()]
         return changes
 
+    def instances(self) -> set[str]:
+        """Return the network instances of IPv6 addresses."""
+        return {instance for instance, _ in self._held}
+
     def only(self, instance: str, address: str) -> int | None:
         """Return the number of the only session in the entry of an address."""
-        numbers = set(self._held.get((instance, _entry(address)), {}).values())
+        numbers = set(self._held.get((instance, _entry(address)), {}).values()) if ":" in address else set()
         return numbers.pop() if len(numbers) == 1 else None
 
 
-def _entry(address: str) -> str | bytes:
-    return ipaddress.IPv6Address(address.partition("/")[0]).packed[:8] if ":" in address else address
+def _entry(address: str) -> bytes:
+    return ipaddress.IPv6Address(address.partition("/")[0]).packed[:8]

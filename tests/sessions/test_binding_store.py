@@ -221,5 +221,43 @@ class TestBounds:
             store.apply(SessionDown(n + 0.5, one, EndReason.DELETED))
             store.expire(n + 0.5)
         assert len(store._past) <= 100
-        assert len(store._by_index) <= 62, "ended ones are kept for a minute"
+        assert len(store._over) <= 62, "ended ones are kept for a minute"
         assert len(list(store.history())) <= 20
+
+
+class TestAtRest:
+    """What a session is, it is also after a million others: bindings at rest lose nothing."""
+
+    def test_every_binding_comes_back_as_it_was(self, store):
+        static = StaticSession(
+            "desk", imsi=BOB, ue_ipv6="2001:db8:1::/64", uplink=(("2001:db8::a", 7), ("192.0.2.10", 9))
+        )
+        store.configure((), (static,), 0.5)
+        store.apply(SessionUp(1.0, session()))
+        store.apply(SessionUp(1.5, session("gtp-c-7", ALICE, "", (DOWNLINK, Tunnel("192.0.2.90", 5)), source="gtp-c")))
+        other = Identity(imsi="999700000000002", imei="3569380356438091", msisdn="4915112345678", nai="a@b.example")
+        third = replace(
+            session("s3", "", "10.45.0.7", (Tunnel("2001:db8::9", 3),)), identity=other, ue_ipv6="2001:db8::7"
+        )
+        store.apply(SessionUp(2.0, third))
+        store.apply(SessionMoved(3.0, replace(third, tunnels=(Tunnel("192.0.2.21", 4, Side.DOWNLINK, local=False),))))
+        store.apply(SessionDown(4.0, third, EndReason.DELETED))
+        warm = [store.by_index(n) for n in range(1, 4)]
+        store._warm.clear()
+        cold = [store.by_index(n) for n in range(1, 4)]
+        assert warm == cold
+        assert all(a is not b for a, b in zip(warm, cold, strict=True))
+        assert [[repr(t) for t in a.held] for a in warm] == [[repr(t) for t in b.held] for b in cold]
+        assert [a.whole for a in warm] == [b.whole for b in cold]
+
+    def test_a_label_says_what_the_binding_says(self, store):
+        store.apply(SessionUp(1.0, session()))
+        store.apply(SessionUp(1.0, session("s2", "", "10.45.0.3", (Tunnel("192.0.2.10", 2),))))
+        store.apply(SessionUp(1.0, session("s3", "", "", (Tunnel("192.0.2.10", 3),))))
+        names = Pseudonymiser(b"k", 0)
+        assert [store.subscriber(n, names) for n in (1, 2, 3)] == [
+            names.name(ALICE),
+            "ue:internet:10.45.0.3",
+            "teid:192.0.2.10:0x00000003",
+        ]
+        assert {(store.label(n).source, store.label(n).dnn) for n in (1, 2, 3)} == {("pfcp", "internet")}

@@ -67,4 +67,4 @@ class TestMemory:
         assert network.procedures > 5_000
         assert len(signalling.pfcp) <= 200
         assert len(store) <= 200
-        assert len(signalling.pfcp._by_name) <= 600
+        assert len(signalling.pfcp._names) <= 600

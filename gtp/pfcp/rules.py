@@ -1,0 +1,252 @@
+"""The rules of one session, what they say of tunnels and addresses, and how they are kept at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from gtp.events import Identity, Session, Side, Tunnel
+from gtp.packing import Packer
+from gtp.pfcp.ie import FTeid, Interface, OuterHeader, UeAddress
+from gtp.pfcp.message import Body, Far, Pdr
+
+__all__ = ["Name", "Rules", "RulesPacker"]
+
+_NOT_ACCESS = (Interface.CORE, Interface.N6_LAN, Interface.CP_FUNCTION)  # the SMF answers router solicitations
+_FORWARD = 2  # bit of Apply Action (8.2.26)
+
+Name = tuple[str, str, int]  # ("up" or "cp", address, SEID)
+
+
+@dataclass(slots=True)
+class Rules:
+    """The rules of one session."""
+
+    number: int
+    smf: str
+    upf: str
+    identity: Identity = field(default_factory=Identity)
+    dnn: str = ""
+    snssai: str = ""
+    csids: set[bytes] = field(default_factory=set)
+    pdrs: dict[int, Pdr] = field(default_factory=dict)
+    fars: dict[int, Far] = field(default_factory=dict)
+    endpoints: dict[int, Pdr] = field(default_factory=dict)
+    names: set[Name] = field(default_factory=set)
+
+    def change(self, request: Body, response: Body) -> None:
+        """Apply what an accepted request, and what the response chose."""
+        if request.identity:
+            self.identity = request.identity
+        self.dnn, self.snssai = request.dnn or self.dnn, request.snssai or self.snssai
+        self.csids |= request.csids
+        for pdr in request.create_pdrs:
+            self.pdrs[pdr.pdr_id] = pdr
+        for pdr in request.update_pdrs:
+            _merge_pdr(self.pdrs.setdefault(pdr.pdr_id, Pdr(pdr.pdr_id)), pdr)
+        for endpoint in (*request.endpoints, *response.endpoints):
+            if endpoint.endpoint is not None:
+                _merge_pdr(self.endpoints.setdefault(endpoint.endpoint, Pdr()), endpoint)
+        for number in request.remove_pdrs:
+            self.pdrs.pop(number, None)
+        for number in request.remove_endpoints:
+            self.endpoints.pop(number, None)
+        for far in request.create_fars:
+            self.fars[far.far_id] = far
+        for far in request.update_fars:
+            _merge_far(self.fars.setdefault(far.far_id, Far(far.far_id)), far)
+        for number in request.remove_fars:
+            self.fars.pop(number, None)
+        self._chosen(response.created_pdrs)
+
+    def _chosen(self, created: Iterable[Pdr]) -> None:
+        """Fill in F-TEIDs and addresses that the UPF chose; rules with one CHOOSE ID share one (5.5.1)."""
+        by_choose_id: dict[int, FTeid] = {}
+        for answer in created:
+            pdr = self.pdrs.setdefault(answer.pdr_id, Pdr(answer.pdr_id))
+            asked = pdr.fteid
+            if answer.fteid is not None:
+                if asked is not None and asked.choose_id is not None:
+                    by_choose_id[asked.choose_id] = answer.fteid
+                pdr.fteid = answer.fteid
+            pdr.ue.extend(answer.ue)
+        if by_choose_id:
+            for pdr in self.pdrs.values():
+                if pdr.fteid is not None and pdr.fteid.choose and pdr.fteid.choose_id in by_choose_id:
+                    pdr.fteid = by_choose_id[pdr.fteid.choose_id]
+
+    def value(self) -> Session:
+        """Return what the rules say now."""
+        tunnels: dict[tuple[str, int], Tunnel] = {}
+        ipv4 = ipv6 = instance = ""
+        for pdr in self.pdrs.values():
+            said = self.endpoints.get(pdr.endpoint, _NOTHING) if pdr.endpoint is not None else _NOTHING
+            source = pdr.source if pdr.source is not None else said.source
+            fteid = pdr.fteid or said.fteid
+            for ue in (*pdr.ue, *said.ue) if said.ue else pdr.ue:
+                ipv4, ipv6 = ipv4 or ue.ipv4, ipv6 or ue.ipv6
+            if source == 0 or not instance:  # access
+                instance = pdr.instance or said.instance or instance
+            side = _side_of_source(source)
+            if fteid is not None and not fteid.choose and side is not None:
+                _add_tunnels(tunnels, fteid, side, True)
+        for far in self.fars.values():
+            if far.header is not None and (side := _side_of_destination(far.destination)) is not None:
+                _add_tunnels(tunnels, far.header, side, False)
+        return Session(
+            f"pfcp-{self.number}",
+            "pfcp",
+            self.identity,
+            ipv4,
+            ipv6,
+            self.dnn or instance,
+            self.snssai,
+            self.dnn or instance,
+            tuple(tunnels.values()),
+        )
+
+
+_NOTHING = Pdr()
+
+
+def _add_tunnels(tunnels: dict[tuple[str, int], Tunnel], end: FTeid | OuterHeader, side: Side, local: bool) -> None:
+    for address in (end.ipv4, end.ipv6):
+        if address and (address, end.teid) not in tunnels:
+            tunnels[address, end.teid] = Tunnel(address, end.teid, side, local)
+
+
+def _side_of_source(source: int | None) -> Side | None:
+    """Which way traffic flows that the UPF receives on an interface."""
+    if source == 0:
+        return Side.UPLINK
+    return Side.DOWNLINK if source in _NOT_ACCESS else None
+
+
+def _side_of_destination(destination: int | None) -> Side | None:
+    """Which way traffic flows that the UPF sends out of an interface."""
+    if destination == 0:
+        return Side.DOWNLINK
+    return Side.UPLINK if destination in _NOT_ACCESS else None
+
+
+def _merge_pdr(into: Pdr, new: Pdr) -> None:
+    for name in ("far_id", "source", "instance", "endpoint"):
+        if getattr(new, name) is not None:
+            setattr(into, name, getattr(new, name))
+    if new.fteid is not None and not (new.fteid.choose and into.fteid is not None):
+        into.fteid = new.fteid
+    if new.ue:
+        into.ue = list(new.ue)
+
+
+def _merge_far(into: Far, new: Far) -> None:
+    if new.action is not None:
+        into.action = new.action
+        if not new.action & _FORWARD:
+            into.header = None  # the UE went idle: its radio tunnel is gone (TS 23.502, 4.2.6)
+    if new.destination is not None:
+        into.destination = new.destination
+    if new.header is not None:
+        into.header = new.header
+
+
+# -- at rest -------------------------------------------------------------------
+
+
+class RulesPacker:
+    """Makes records of rules, and rules of records. The number of a session is not in its record."""
+
+    def __init__(self) -> None:
+        self.packer = Packer()
+
+    def pack(self, rules: Rules) -> bytes:
+        """Return the rules as bytes."""
+        i = rules.identity
+        values: list[Any] = [i.imsi, i.imei, i.msisdn, i.nai, i.msin]
+        names = []
+        for side, address, seid in rules.names:
+            of_peer = address == (rules.smf if side == "cp" else rules.upf)
+            names.append((side, of_peer))
+            values += (seid,) if of_peer else (seid, address)
+        pdrs = tuple([_split_pdr(p, values) for p in rules.pdrs.values()])
+        fars = tuple([_split_far(f, values) for f in rules.fars.values()])
+        endpoints = tuple([_split_pdr(e, values) for e in rules.endpoints.values()])
+        values += rules.endpoints
+        csids = tuple(sorted(rules.csids))
+        network = (rules.smf, rules.upf, rules.dnn, rules.snssai)
+        return self.packer.pack((network, tuple(names), pdrs, fars, endpoints, csids), values)
+
+    def unpack(self, number: int, record: bytes) -> Rules:
+        """Return the rules that `pack` made *record* of."""
+        (network, named, pdrs, fars, endpoints, csids), values = self.packer.unpack(record)
+        each = iter(values)
+        identity = Identity(*islice(each, 5))
+        smf, upf, dnn, snssai = network
+        names = _joined_names(network, named, each)
+        return Rules(
+            number,
+            smf,
+            upf,
+            identity,
+            dnn,
+            snssai,
+            set(csids),
+            {p.pdr_id: p for p in [_joined_pdr(shape, each) for shape in pdrs]},
+            {f.far_id: f for f in [_joined_far(shape, each) for shape in fars]},
+            {next(each): e for e in [_joined_pdr(shape, each) for shape in endpoints]},
+            names,
+        )
+
+    def names(self, record: bytes) -> set[Name]:
+        """Return the names of a record, without reading the rest."""
+        constant, values = self.packer.unpack(record)
+        return _joined_names(constant[0], constant[1], islice(values, 5, None))
+
+    def peers(self, record: bytes) -> tuple[str, str]:
+        """Return SMF and UPF of a record, without reading the rest."""
+        network = self.packer.constant(record)[0]
+        return network[0], network[1]
+
+
+def _joined_names(network: tuple[str, ...], named: Iterable[tuple[str, bool]], each: Iterator[Any]) -> set[Name]:
+    names = set()
+    for side, of_peer in named:
+        seid = next(each)
+        names.add((side, network[0 if side == "cp" else 1] if of_peer else next(each), seid))
+    return names
+
+
+def _split_pdr(p: Pdr, values: list[Any]) -> tuple[Any, ...]:
+    """Append what varies of a rule to *values*; return the rest."""
+    values += (p.pdr_id, p.far_id)
+    f = p.fteid
+    if f is not None:
+        values += (f.teid, f.ipv4, f.ipv6, f.choose_id)
+    for ue in p.ue:
+        values += (ue.ipv4, ue.ipv6)
+    return (p.source, p.instance, p.endpoint, None if f is None else f.choose, bytes([u.destination for u in p.ue]))
+
+
+def _joined_pdr(shape: tuple[Any, ...], each: Iterator[Any]) -> Pdr:
+    source, instance, endpoint, choose, destinations = shape
+    pdr_id, far_id = next(each), next(each)
+    fteid = None
+    if choose is not None:
+        teid, ipv4, ipv6, choose_id = islice(each, 4)
+        fteid = FTeid(teid, ipv4, ipv6, choose, choose_id)
+    ue = [UeAddress(next(each), next(each), d == 1) for d in destinations]
+    return Pdr(pdr_id, far_id, source, fteid, ue, instance, endpoint)
+
+
+def _split_far(f: Far, values: list[Any]) -> tuple[Any, ...]:
+    values.append(f.far_id)
+    if f.header is not None:
+        values += (f.header.teid, f.header.ipv4, f.header.ipv6)
+    return (f.action, f.destination, f.header is not None)
+
+
+def _joined_far(shape: tuple[Any, ...], each: Iterator[Any]) -> Far:
+    action, destination, header = shape
+    return Far(next(each), action, destination, OuterHeader(next(each), next(each), next(each)) if header else None)
