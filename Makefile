@@ -53,6 +53,8 @@ bench: doctor
 
 accuracy: doctor
 	@$(BIN)/python -m bench.accuracy
+	@$(BIN)/python -m bench.behaviour
+	@$(BIN)/python -m bench.crowd
 
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)

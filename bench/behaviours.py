@@ -25,10 +25,11 @@ _ACK = 0x10
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Packets by time: seconds, whether from the UE, bytes of payload."""
+    """Packets by time: seconds, whether from the UE, bytes of payload. ``rtp``: its packets have RTP's header."""
 
     kind: str
     tcp: bool
+    rtp: bool
     at_s: NDArray[np.float64]
     up: NDArray[np.bool_]
     length: NDArray[np.int64]
@@ -78,7 +79,7 @@ def _video(line: _Line, end_s: float) -> None:
     r = line.rng
     bitrate = min(r.lognormal(np.log(2.2e6), 0.8), 0.7 * line.down_bps)
     segment_s = r.choice([2.0, 4.0, 5.0, 6.0, 10.0])
-    full_s = r.uniform(3, 10) * segment_s
+    full_s = r.uniform(2, 8) * segment_s if r.random() < 0.5 else r.uniform(10, 60)
     now, shown_from, loaded_s = 0.05, 0.05, 0.0
     while now < end_s:
         ahead = loaded_s - max(0.0, now - shown_from)
@@ -155,9 +156,9 @@ def _game(line: _Line, end_s: float) -> None:
         return
     for up in (True, False):
         pps = r.uniform(4, 20) if line.tcp else r.choice([10, 15, 20, 30, 60, 64, 128]) * r.uniform(0.9, 1.1)
-        size = r.uniform(25, 110) if up else r.uniform(45, 420)
-        gaps = np.maximum(0.0005, r.normal(1 / pps, 0.12 / pps, int(end_s * pps)))
-        line.put(np.cumsum(gaps), up, np.maximum(12, r.lognormal(np.log(size), 0.45, len(gaps))).astype(np.int64))
+        size, spread = (r.uniform(25, 110) if up else r.uniform(45, 420)), r.choice([0.02, 0.3, 0.5])
+        gaps = np.maximum(0.0005, r.normal(1 / pps, r.uniform(0.02, 0.25) / pps, int(end_s * pps)))
+        line.put(np.cumsum(gaps), up, np.maximum(12, r.lognormal(np.log(size), spread, len(gaps))).astype(np.int64))
 
 
 def _chat(line: _Line, end_s: float) -> None:
@@ -190,7 +191,13 @@ def _download(line: _Line, end_s: float) -> None:
     r = line.rng
     line.one(0.05, True, int(r.integers(150, 700)))
     at = 0.05 + line.rtt_s
+    file = r.lognormal(np.log(3e6), 1.2) if r.random() < 0.5 else np.inf  # one after the other, asked for each
+    left = file
     while at < end_s:  # a rate that wanders with the cell
+        if left <= 0:
+            left, at = file, at + r.uniform(0.01, 0.8)
+            line.one(at, True, int(r.integers(150, 700)))
+        left -= line.down_bps / 8 * 0.7
         line.down_bps *= float(np.clip(r.lognormal(0, 0.15), 0.6, 1.6))
         line.down_bps = float(np.clip(line.down_bps, 1e6, 1.2e8))
         at = line.bulk(at, line.down_bps / 8 * 0.7)
@@ -228,6 +235,9 @@ _UDP_SHARE = {"video": 0.5, "live-video": 0.3, "conferencing": 0.97, "voice": 1.
               "web": 0.4, "download": 0.25, "none": 0.5}  # fmt: skip
 
 
+_RTP_SHARE = {"voice": 0.6, "conferencing": 0.6, "gaming": 0.05}
+
+
 def rows_of(flow: Flow, ue: int, server: int, sport: int, dport: int = 443) -> NDArray[np.void]:
     """Return a flow as rows of `bench.columns.PACKET`, whose payload is at 0 of some bytes."""
     rows = np.zeros(len(flow.at_s), PACKET)
@@ -251,4 +261,5 @@ def make(kind: str, rng: Rng, *, longest_s: float = 60.0) -> Flow:
     at_s, up, length = (np.concatenate(c) for c in zip(*line.parts, strict=True))
     order = np.argsort(at_s, kind="stable")
     order = order[at_s[order] < end_s]
-    return Flow(kind, tcp, at_s[order], up[order], length[order])
+    rtp = not tcp and rng.random() < _RTP_SHARE.get(kind, 0.0)
+    return Flow(kind, tcp, rtp, at_s[order], up[order], length[order])

@@ -30,7 +30,7 @@ def _intervals(flow: Flow, length_s: float) -> tuple[NDArray[np.intp], NDArray[n
     which = (flow.at_s / length_s).astype(np.intp)
     used, row = np.unique(which, return_inverse=True)
     out = np.zeros(len(used), PATTERN)
-    out["udp"] = not flow.tcp
+    out["udp"], out["rtp"] = not flow.tcp, flow.rtp
     for side, mine in ((0, flow.up), (1, ~flow.up)):
         at, of, size = flow.at_s[mine], row[mine], flow.length[mine]
         octets = size + (_IP_TCP if flow.tcp else _IP_UDP)

@@ -169,12 +169,13 @@ class Pipeline:
             self._last_s = min(begun, now_s)
         batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
         self.book.seen(flows, rows, clock_ns)
-        batch = self._once(batch, flows, rows)
-        self.naming.inference.watch(self.book, batch, flows[rows])  # in force with the next interval
+        active = flows[rows]
+        batch = self._once(batch, active)
+        self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
         self._last_s = now_s
         out: list[RecordBatch] = []
         if len(batch):
-            subject, who = subjects(batch, flows[rows], self.book, self.store, self.pseudonymiser, now_s, self.groups)
+            subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
             delays = self.delays.read(self.plane)
             out = self.subscribers.update(
                 batch,
@@ -227,7 +228,7 @@ class Pipeline:
         """Let the next interval begin here: a replay passes over times without packets."""
         self._last_s = at_s
 
-    def _once(self, batch: FlowBatch, flows: NDArray[np.void], rows: NDArray[np.intp]) -> FlowBatch:
+    def _once(self, batch: FlowBatch, flows: NDArray[np.void]) -> FlowBatch:
         """Leave out of an interval, by direction, the legs of a replay whose packets had passed in another tunnel."""
         number, copies = self.plane.read_leg_copies() if self.plane.legs else (_NONE, _NONE)
         if not len(number):
@@ -236,8 +237,8 @@ class Pipeline:
         number, copies = number[order], copies[order]
         at = np.minimum(np.searchsorted(number, batch.flow_id), len(number) - 1)
         found = np.where((number[at] == batch.flow_id)[:, None], copies[at], 0)
-        first = 2 * found < flows["packets"][rows]  # by direction, as the kernel has them
-        first = np.where(from_b(flows[rows])[:, None], first[:, ::-1], first)
+        first = 2 * found < flows["packets"]  # by direction, as the kernel has them
+        first = np.where(from_b(flows)[:, None], first[:, ::-1], first)
         return replace(batch, packets=batch.packets * first, octets=batch.octets * first)
 
     def _follow(

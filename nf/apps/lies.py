@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,36 +36,35 @@ _CLAIMED_BY_TUNNELS = ("web", "social", "messaging")
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "alibaba": ("Alibaba", "Youku"),
-    "amazon": ("Amazon", "AmazonVideo", "AmazonMusic", "AmazonAWS", "AWS", "Alexa", "Twitch", "IMDb", "Luna", "Kindle"),
-    "apple": ("Apple", "AppleTV", "AppleMusic", "AppleiTunes", "AppleStore", "ApplePush", "iCloudDrive", "iCloud",
-              "FaceTime", "iMessage", "AppleMaps", "ApplePrivateRelay"),
-    "baidu": ("Baidu", "iQIYI"),
-    "bytedance": ("TikTok", "CapCut", "Lark", "Lemon8"),
-    "google": ("Google", "YouTube", "GoogleMeet", "GoogleCall", "GoogleDuo", "GoogleVoice", "GoogleChat", "GoogleAds",
-               "GoogleServices", "GoogleDocs", "GoogleMaps", "GoogleDrive", "PlayStore", "DataSaver", "Gmail",
-               "GooglePhotos", "YouTubeMusic", "Fitbit", "Firebase", "GoogleCloud", "Stadia"),
-    "meta": ("Facebook", "Instagram", "WhatsApp", "Messenger", "Threads", "Oculus", "FacebookMessenger"),
-    "microsoft": ("Microsoft", "Teams", "Skype", "XboxLive", "XboxCloud", "Bing", "LinkedIn", "GitHub", "OneDrive",
-                  "WindowsUpdate", "Minecraft", "Activision", "CoD_Mobile", "Battlenet", "WorldOfWarcraft", "npm",
-                  "Office365", "Outlook", "SharePoint", "Azure", "MicrosoftStore"),
-    "naver": ("Naver", "LINE"),
-    "tencent": ("TencentVideo", "WeChat", "QQ", "PUBG", "Huya", "Douyu", "TencentMeeting", "RiotGames"),
-    "valve": ("Steam", "Dota2", "SteamDownload", "CounterStrike"),
-    "yahoo": ("Yahoo", "Tumblr", "AOL"),
-    "yandex": ("Yandex", "YandexMusic", "Kinopoisk"),
+    "amazon": ("Amazon*", "AWS", "Alexa", "Twitch", "IMDb", "Luna", "Kindle", "Audible", "Ring"),
+    "apple": ("Apple*", "iCloud*", "FaceTime", "iMessage"),
+    "baidu": ("Baidu*", "iQIYI"),
+    "bytedance": ("TikTok*", "CapCut", "Lark", "Lemon8"),
+    "cisco": ("Cisco*", "Webex", "Umbrella", "OpenDNS", "Meraki"),
+    "google": ("Google*", "YouTube*", "Gmail", "PlayStore", "DataSaver", "Fitbit", "Firebase", "Stadia", "Waze"),
+    "goto": ("GoTo*", "LogMeIn", "LastPass"),
+    "meta": ("Facebook*", "Instagram", "WhatsApp*", "Messenger", "Threads", "Oculus", "Meta*"),
+    "microsoft": ("Microsoft*", "Teams", "Skype", "Xbox*", "Bing*", "LinkedIn", "GitHub", "OneDrive", "WindowsUpdate",
+                  "Minecraft", "Activision", "CoD_Mobile", "Battlenet", "WorldOfWarcraft", "npm", "Office365",
+                  "Outlook", "SharePoint", "Azure*", "Copilot"),
+    "naver": ("Naver*", "LINE"),
+    "proton": ("Proton*",),
+    "ringcentral": ("RingCentral*", "Glip"),
+    "tencent": ("Tencent*", "WeChat*", "QQ*", "PUBG", "Huya", "Douyu", "Riot*", "Valorant", "LeagueOfLegends"),
+    "valve": ("Steam*", "Dota2", "CounterStrike"),
+    "yahoo": ("Yahoo*", "Tumblr", "AOL"),
+    "yandex": ("Yandex*", "Kinopoisk"),
+    "zoom": ("Zoom*",),
 }  # fmt: skip
-"""Owners of several applications, by the names of the signature file; who is not here has one."""
+"""Owners of several applications, by the names of the signature file (`*`: whatever follows); others have one."""
 
-VPNS = frozenset(
-    (
-        *("WireGuard", "OpenVPN", "IPsec", "NordVPN", "ExpressVPN", "ProtonVPN", "Surfshark", "Mullvad", "Psiphon"),
-        *("Tor", "Tailscale", "ZeroTier", "HotspotShield", "CyberGhost", "PrivateInternetAccess", "PIA", "IPVanish"),
-        *("Windscribe", "TunnelBear", "CloudflareWARP", "WARP", "AnyConnect", "GlobalProtect", "UltraSurf", "Lantern"),
-        *("Shadowsocks", "VPN", "SoftEther", "VyprVPN", "PureVPN", "Zscaler", "FortiClient", "PPTP", "L2TP"),
-        "ApplePrivateRelay",
-    )
+VPNS = (
+    *("*VPN", "WireGuard", "IPsec", "Surfshark", "Mullvad", "Psiphon", "Tor", "TorGuard", "Tailscale", "ZeroTier"),
+    *("HotspotShield", "CyberGhost", "PrivateInternetAccess", "PIA", "IPVanish", "Windscribe", "TunnelBear"),
+    *("CloudflareWARP", "WARP", "AnyConnect", "GlobalProtect", "UltraSurf", "Lantern", "Shadowsocks", "SoftEther"),
+    *("Zscaler", "FortiClient", "PPTP", "L2TP", "ApplePrivateRelay"),
 )
-"""Applications that are tunnels, by the names of the signature file."""
+"""Applications that are tunnels, by the names of the signature file (`*`: whatever precedes)."""
 
 
 class Doubt(enum.IntEnum):
@@ -119,6 +119,16 @@ def looks_like_a_tunnel(
     return tunnel
 
 
+def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _owner(name: str, number: int) -> int:
+    """Return a number of the owner of an application: below that of any application for those of `OWNERS`."""
+    found = next((i for i, apps in enumerate(OWNERS.values()) if _is_one_of(name, apps)), None)
+    return number if found is None else -1 - found
+
+
 class Doubts:
     """What was claimed against better knowledge; ``counters`` says how often, by reason."""
 
@@ -132,10 +142,8 @@ class Doubts:
     def use(self, signatures: Signatures) -> None:
         """Judge by other signatures from now on."""
         self.owners = Owners(signatures)
-        group = {app: number for number, apps in enumerate(OWNERS.values()) for app in apps}
-        of_owner = [len(group) + i if name not in group else group[name] for i, name in enumerate(signatures.names)]
-        self.owner: NDArray[np.intp] = np.array(of_owner)
-        self.vpn: NDArray[np.bool_] = np.array([name in VPNS for name in signatures.names])
+        self.owner: NDArray[np.intp] = np.array([_owner(name, i) for i, name in enumerate(signatures.names)])
+        self.vpn: NDArray[np.bool_] = np.array([_is_one_of(name, VPNS) for name in signatures.names])
         dedicated = [APP_CLASSES.index(name) for name in _DEDICATED]
         self._dedicated = np.isin(signatures.class_of, dedicated)
         self.claimed_by_tunnels = np.array([APP_CLASSES.index(name) for name in _CLAIMED_BY_TUNNELS], np.uint8)

@@ -28,6 +28,7 @@ FILE = Path(__file__).with_name("model.npz")
 CLASSES = ("video", "live-video", "conferencing", "voice", "gaming", "messaging", "web", "download")
 LEAST_INTERVALS, LEAST_PACKETS = 3, 20  # of a flow that can be judged: fewer say nothing of its rhythm
 _BULK_BYTES_S = 125_000.0  # 1 Mbit/s
+_EARLY_S = 10.0
 _TINY = 1e-9
 
 # What is kept of a flow: sums over its intervals with packets. Second axis: from the UE, to the UE.
@@ -47,6 +48,7 @@ PATTERN = np.dtype(
         ("rate_peak", "f8"),  # bytes/s to the UE, by interval
         ("rate_sq", "f8"),  # sum of squares, by second
         ("bulk_s", "f8"),  # time in intervals of more than 1 Mbit/s to the UE
+        ("early", "f8"),  # bytes to the UE in the first ten seconds: a player fills its buffer
         ("intervals", "u4"),
         ("due", "u4"),  # intervals at which it is judged next
         ("udp", "?"),
@@ -59,6 +61,7 @@ FEATURES = (
     *("log packets/s down", "mean size up", "mean size down", "log bytes down/up", "log packets down/up"),
     *("log gap up", "log gap down", "gap variation up", "gap variation down", "longest gap up", "longest gap down"),
     *("peak over mean", "variation of rate", "bulk share", "payload share up", "payload share down"),
+    *("early rate over mean", "log requests/s", "log bytes/request"),
 )
 _UP, _DOWN = 0, 1
 
@@ -80,6 +83,7 @@ def add_interval(
     p["rate_peak"] = np.maximum(p["rate_peak"], rate)
     p["rate_sq"] += rate**2 * length_s
     p["bulk_s"] += np.where(rate > _BULK_BYTES_S, length_s, 0)
+    p["early"] += np.where(span_s[0] < p["first_s"] + _EARLY_S, interval["octets"][:, _DOWN], 0)
     p["intervals"] += 1
     p["udp"], p["rtp"] = interval["udp"], p["rtp"] | interval["rtp"]
     return p
@@ -106,6 +110,9 @@ def features(p: NDArray[np.void]) -> NDArray[np.float32]:
         p["rate_peak"] / np.maximum(mean_rate, 1),
         np.sqrt(rate_variance) / np.maximum(mean_rate, 1),
         *(p["bulk_s"] / active_s, *payload.T),
+        p["early"] / np.minimum(span_s, _EARLY_S) / np.maximum(octets[:, _DOWN] / span_s, 1),
+        np.log10(p["payload_packets"][:, _UP] / span_s + 0.01),
+        np.log10((octets[:, _DOWN] + 1) / (p["payload_packets"][:, _UP] + 1)),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
 

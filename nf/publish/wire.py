@@ -42,7 +42,7 @@ IMSI_SCHEMA = "snf.imsi.v1"  # columns: subscriber, imsi
 SCHEMAS = frozenset({QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA})
 MAX_BODY_BYTES = 64 << 20  # a decoder refuses what would become larger
 MAX_HEADER_BYTES = 4096
-_LEVEL = 13  # zstd: 3 % smaller than 9, 2 ms for 1000 records, of which a few messages a second are made
+_LEVEL = 6  # zstd: a third of the time of 13 and 5 % larger; a few messages a second are made
 
 
 @dataclass(frozen=True, slots=True)
