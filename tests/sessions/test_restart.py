@@ -66,6 +66,7 @@ def ends():
         subprocess.run(["ip", "link", "set", end, "up"], check=True)
     yield near, far
     subprocess.run(["ip", "link", "del", near], check=False)
+    Path(settings(near).export.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
 
 
 def say(far: str, request: bytes, response: bytes) -> None:
