@@ -1,7 +1,7 @@
 # make demo    set up, then run the function on an embedded mobile network and show what it sees
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
-# make fuzz    N=1000000 packets through the kernel programs and their twin, and signalling through the codecs, SEED= others
+# make fuzz    N=1000000 packets, payloads and signalling messages through kernel, parsers and codecs, SEED= others
 # make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
 # make bench   figures of speed and memory with their goals, peers among them; NAME in `python -m bench NAME` runs one
 # make fresh   both of the first two inside a minimal Debian made for the purpose
@@ -66,6 +66,7 @@ check: setup
 	clang-format --dry-run --Werror bpf/*.[ch]
 
 fuzz: doctor
+	@$(BIN)/python -m tests.apps.fuzz --payloads $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.kernel.fuzz --packets $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.gtp.fuzz --messages $(or $(MESSAGES),100000) --mutations $(or $(N),1000000) --seed $(or $(SEED),29244)
 

@@ -29,6 +29,7 @@ FAMILIES = (
     "model",
     "workers",
     "identity",
+    "names",
 )
 
 

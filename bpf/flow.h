@@ -260,6 +260,19 @@ static __always_inline void flow_restart(struct scratch *s, struct control *c, s
 	st->n[SNF_C_flow_restarted]++;
 }
 
+static __always_inline void adopt_verdict(struct scratch *s, struct control *c, struct flow *f)
+{
+	struct verdict *v;
+
+	f->asked = c->answers; /* before the table is: an answer that comes meanwhile is found by the next packet */
+	v = verdicts.lookup(&s->key);
+	if (!v || v->flow != (u32)f->number)
+		return;
+	f->app = v->app;
+	if (v->final)
+		f->flags |= FLOW_FINAL;
+}
+
 /* The TEID or the generation is not the one that the flow remembers. */
 static __always_inline void flow_rebind(struct scratch *s, struct control *c, struct port_stats *st, struct flow *f)
 {
@@ -268,6 +281,7 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 	u32 session = s->session;
 
 	f->generation = generation(s, c);
+	adopt_verdict(s, c, f); /* the last word may have been taken back with the signatures */
 	if (f->session < c->first_session) {
 		f->session = 0;
 		f->flags &= ~(FLOW_BOUND_0 | FLOW_BOUND_1);

@@ -20,19 +20,6 @@ static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 h
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
 
-static __always_inline void adopt_verdict(struct scratch *s, struct control *c, struct flow *f)
-{
-	struct verdict *v;
-
-	f->asked = c->answers; /* before the table is: an answer that comes meanwhile is found by the next packet */
-	v = verdicts.lookup(&s->key);
-	if (!v || v->flow != (u32)f->number)
-		return;
-	f->app = v->app;
-	if (v->final)
-		f->flags |= FLOW_FINAL;
-}
-
 enum want { WANT_NOTHING, WANT_PAYLOAD, WANT_DNS };
 
 /* Who wants this packet's payload? */

@@ -148,7 +148,7 @@ def _monitor(node: Node | None) -> Monitor | None:
 def _application(entry: Node) -> Application:
     domains = tuple(sorted(domain.lower() for domain in entry.get("domain", [])))
     prefixes, ports = (tuple(sorted(entry.get(leaf, []))) for leaf in ("prefix", "port"))
-    return Application(entry["name"], entry["class"], domains, prefixes, ports)
+    return Application(entry["name"], entry["class"], domains, prefixes, ports, entry.get("confidence", 100))
 
 
 def _export(node: Node) -> Export:

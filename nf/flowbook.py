@@ -249,6 +249,10 @@ class FlowBook:
         row = self._row(number)
         return "" if row is None else str(self._names.values[row["name"]])
 
+    def named(self) -> tuple[NDArray[np.bool_], list[str]]:
+        """Return which rows have a host name, and the host names by their number in the column ``name``."""
+        return self.rows["name"] > 0, self._names.values
+
     def hosts(self, rows: NDArray[np.intp]) -> list[str]:
         """Return the host names of rows, "" where none is known."""
         values = self._names.values

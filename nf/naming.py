@@ -35,15 +35,48 @@ class Naming:
         self.inference = Inference(signatures)
         self._told: dict[int, str] = {}  # names of DNS responses by their hash
         self._new: list[NDArray[np.void]] = []  # flow events since the last `name_by_server`
-        self.use(signatures)
+        self._use(signatures)
 
     def use(self, signatures: Signatures) -> None:
-        """Name by other signatures from now on, in the kernel as well."""
+        """Name by other signatures from now on, in the kernel as well, and what has a name already anew."""
+        self._use(signatures)
+        self._rename()
+
+    def _use(self, signatures: Signatures) -> None:
         self.signatures = signatures
         self.reading.use(signatures)
         self.inference.use(signatures)
         ask = [local.lstrip(".") for local in LOCAL] + sorted(PUBLIC_NAMES)
         self.plane.set_suffixes(signatures.suffixes, ask)
+
+    def _rename(self) -> None:
+        """Give running flows the application that the signatures in force say; the kernel knows it with their next
+        packet. Flows that another ground than a name or an address named stay as they are."""
+        rows = self.book.rows
+        named, hosts = self.book.named()
+        spoken = np.isin(rows["basis"], _SPOKEN) & named
+        apps, bases = rows["app"].copy(), rows["basis"].copy()
+        number, which = np.unique(rows["name"][spoken], return_inverse=True)
+        apps[spoken] = np.array([self.signatures.match(hosts[n]) for n in number.tolist()], np.uint16)[which]
+        by_address = np.isin(bases, (int(Basis.NONE), int(Basis.ADDRESS))) | (named & (apps == 0))
+        owner = self.inference.doubts.owners
+        found = owner.of(rows["address_b"])
+        found = np.where(found > 0, found, owner.of(rows["address_a"]))
+        lost = by_address & (bases == int(Basis.ADDRESS)) & (found == 0)
+        apps[lost], bases[lost] = 0, int(Basis.NONE)
+        gained = by_address & (found > 0)
+        apps[gained], bases[gained] = found[gained], int(Basis.ADDRESS)
+        changed = np.flatnonzero(apps != rows["app"])
+        if not len(changed):
+            return
+        numbers, apps = rows["number"][changed], apps[changed]
+        self._write(numbers, apps, bases[changed], self.book.hosts(changed))
+        keys, flows = self.plane.read_flows()
+        place = np.minimum(np.searchsorted(numbers, flows["number"]), len(numbers) - 1)
+        mine = numbers[place] == flows["number"]
+        again = np.zeros(int(mine.sum()), np.bool_)
+        self.plane.put_verdicts(keys[mine], flows["number"][mine], apps[place[mine]], again)
+        self.plane.new_generation()
 
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
         """Take events, names and payloads from the rings, and tell the kernel; *on_events* sees the events."""
@@ -80,10 +113,10 @@ class Naming:
         born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have been heard before
         if len(born):
             names = [self._told.get(h, "") for h in born["name"].tolist()]
-            self.book.name(born["number"], born["app"], np.full(len(born), int(Basis.DNS_ANSWER), np.uint8), names)
+            self._write(born["number"], born["app"], np.full(len(born), int(Basis.DNS_ANSWER), np.uint8), names)
 
     def _named(self, named: NDArray[np.void]) -> None:
-        self.book.name(named["number"], named["app"], named["basis"], _texts(named))
+        self._write(named["number"], named["app"], named["basis"], _texts(named))
 
     # -- what payloads say, and what is known of servers ---------------------
 
@@ -109,7 +142,12 @@ class Naming:
 
     def _record(self, found: Found) -> None:
         if len(found):
-            self.book.name(found.number, found.app, found.basis, found.name)
+            self._write(found.number, found.app, found.basis, found.name)
+
+    def _write(
+        self, numbers: NDArray[np.uint64], apps: NDArray[np.uint16], bases: NDArray[np.uint8], names: list[str]
+    ) -> None:
+        self.book.name(numbers, apps, bases, names, self.signatures.trust(apps, bases))
 
     def name_by_server(self) -> None:
         """Name the flows that nothing has named by their server: DNS answers first, then what other subscribers'

@@ -138,6 +138,7 @@ class Application:
     domains: tuple[str, ...] = ()  # suffixes
     prefixes: tuple[str, ...] = ()  # of addresses that serve it alone
     ports: tuple[str, ...] = ()  # "udp/22023", "tcp/27015-27030"
+    confidence: int = 100  # percent; the most that a ground is worth for it
 
 
 @dataclass(frozen=True, slots=True, repr=False)

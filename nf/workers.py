@@ -90,6 +90,7 @@ class _Worker:
         self.process.terminate()
         self.process.join(_STOP_S)
         self._queue.put(None)
+        self._thread.join(_STOP_S)  # before the pipe is closed: its number may be that of another's pipe next
         self.pipe.close()
 
 

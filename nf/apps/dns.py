@@ -15,7 +15,8 @@ from nf.apps.wire import clean_name
 
 __all__ = ["Message", "parse", "parse_tcp"]
 
-_A, _CNAME, _AAAA = 1, 5, 28
+_A, _CNAME, _AAAA, _SVCB, _HTTPS = 1, 5, 28, 64, 65
+_IPV4_HINT, _ECH, _IPV6_HINT = 4, 5, 6  # RFC 9460, 14.3.2; draft-ietf-tls-svcb-ech, 8
 _IN = 1
 _MAX_RECORDS = 128  # read of one message
 _MAX_ADDRESSES = 64
@@ -30,6 +31,7 @@ class Message:
     response: bool
     rcode: int
     addresses: tuple[tuple[str, int], ...] = ()  # (canonical text, seconds): the shortest TTL on the way to it
+    ech: bool = False  # an HTTPS or SVCB record has keys for an encrypted ClientHello: its name will not be seen
 
 
 def parse(message: bytes) -> Message:
@@ -55,11 +57,12 @@ def parse(message: bytes) -> Message:
             raise Malformed
         asked.append(name)
     addresses: list[tuple[str, int]] = []
+    keys: list[int] = []
     if response:
-        owner = _answers(message, at, min(answers, _MAX_RECORDS), asked[0] if asked else b"", addresses)
+        owner = _answers(message, at, min(answers, _MAX_RECORDS), asked[0] if asked else b"", addresses, keys)
         asked = asked or [owner]
     names = tuple(clean_name(name) if name else "" for name in asked)
-    return Message(names, response, flags & 15, tuple(addresses[:_MAX_ADDRESSES]))
+    return Message(names, response, flags & 15, tuple(addresses[:_MAX_ADDRESSES]), _ECH in keys)
 
 
 def parse_tcp(stream: bytes) -> Message:
@@ -74,8 +77,9 @@ def parse_tcp(stream: bytes) -> Message:
     return parse(stream[2 : 2 + length])
 
 
-def _answers(message: bytes, at: int, count: int, asked: bytes, out: list[tuple[str, int]]) -> bytes:
-    """Collect addresses whose owner is *asked* or an alias of it; return the first owner."""
+def _answers(message: bytes, at: int, count: int, asked: bytes, out: list[tuple[str, int]], keys: list[int]) -> bytes:
+    """Collect addresses whose owner is *asked* or an alias of it, and the keys of its services; return the first
+    owner."""
     wanted = {asked: 2**31} if asked else {}  # name to the shortest TTL of the chain that leads to it
     first = b""
     for _ in range(count):
@@ -102,8 +106,29 @@ def _answers(message: bytes, at: int, count: int, asked: bytes, out: list[tuple[
                 wanted[_name(message, at)[0]] = shortest
             elif (kind == _A and length == 4) or (kind == _AAAA and length == 16):
                 out.append((str(ipaddress.ip_address(message[at : at + length])), shortest))
+            elif kind in (_SVCB, _HTTPS):
+                target = _service(message[at : at + length], shortest, out, keys)
+                if target:
+                    wanted[target] = shortest
         at += length
     return first
+
+
+def _service(data: bytes, ttl_s: int, out: list[tuple[str, int]], keys: list[int]) -> bytes:
+    """Collect the address hints and parameter keys of an SVCB or HTTPS record (RFC 9460, 2.2); return its target."""
+    target, at = _name(data, 2)  # never compressed
+    while at + 4 <= len(data) and len(out) < _MAX_ADDRESSES:
+        key, length = struct.unpack_from("!HH", data, at)
+        at += 4
+        if at + length > len(data):
+            raise Malformed
+        size = {_IPV4_HINT: 4, _IPV6_HINT: 16}.get(key)
+        if size:
+            hints = (data[i : i + size] for i in range(at, at + length - size + 1, size))
+            out.extend((str(ipaddress.ip_address(hint)), ttl_s) for hint in hints)
+        keys.append(key)
+        at += length
+    return target
 
 
 def _name(message: bytes, at: int) -> tuple[bytes, int]:

@@ -62,7 +62,8 @@ VPNS = (
     *("*VPN", "WireGuard", "IPsec", "Surfshark", "Mullvad", "Psiphon", "Tor", "TorGuard", "Tailscale", "ZeroTier"),
     *("HotspotShield", "CyberGhost", "PrivateInternetAccess", "PIA", "IPVanish", "Windscribe", "TunnelBear"),
     *("CloudflareWARP", "WARP", "AnyConnect", "GlobalProtect", "UltraSurf", "Lantern", "Shadowsocks", "SoftEther"),
-    *("Zscaler", "FortiClient", "PPTP", "L2TP", "ApplePrivateRelay"),
+    *("Zscaler", "FortiClient", "PPTP", "L2TP", "ApplePrivateRelay", "PrivateRelay"),
+    *("HideMe", "Hola", "Netskope"),
 )
 """Applications that are tunnels, by the names of the signature file (`*`: whatever precedes)."""
 

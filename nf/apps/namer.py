@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from nf.apps import dns, http, quic, tls
+from nf.apps import dns, http, http2, quic, tls
 from nf.apps.answers import Answers
 from nf.apps.basis import Basis
 from nf.apps.behaviour import Watcher
@@ -196,8 +196,10 @@ class Namer:
         distance = (p.seq - first) & 0xFFFF_FFFF  # RFC 9293, 3.4: modulo 2**32
         pieces.add(distance if distance < 1 << 31 else distance - (1 << 32), p.data)
         for stream in (streams := list(pieces.starts())):
-            found = self._try("tls", Basis.SNI, partial(_tls_name, stream)) or self._try(
-                "http", Basis.HTTP_HOST, partial(_http_name, stream, streams[-1])
+            found = (
+                self._try("tls", Basis.SNI, partial(_tls_name, stream))
+                or self._try("http", Basis.HTTP_HOST, partial(_http_name, stream, streams[-1]))
+                or self._try("http2", Basis.HTTP_HOST, partial(http2.authority, stream))
             )
             if found:
                 return found

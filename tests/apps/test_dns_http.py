@@ -52,6 +52,30 @@ class TestDns:
         assert message.names == ("www.netflix.com",)
         assert message.addresses == (("198.51.100.7", 20),)
 
+    def test_the_hints_of_a_service(self) -> None:
+        wire = answer(
+            "example.com.",
+            ("example.com.", 300, "HTTPS", "1 . alpn=h3,h2 ipv4hint=192.0.2.7,192.0.2.8 ipv6hint=2001:db8::7"),
+        )
+
+        message = parse(wire)
+
+        assert message.addresses == (("192.0.2.7", 300), ("192.0.2.8", 300), ("2001:db8::7", 300))
+        assert not message.ech
+
+    def test_keys_for_an_encrypted_hello(self) -> None:
+        assert parse(answer("example.com.", ("example.com.", 300, "HTTPS", "1 . alpn=h3 ech=AAT+DQAA"))).ech
+
+    def test_a_service_under_another_name_has_its_addresses(self) -> None:
+        wire = answer(
+            "example.com.",
+            ("example.com.", 300, "HTTPS", "0 pool.example.net."),
+            ("pool.example.net.", 20, "HTTPS", "1 . ipv4hint=192.0.2.9"),
+            ("pool.example.net.", 60, "A", "192.0.2.10"),
+        )
+
+        assert parse(wire).addresses == (("192.0.2.9", 20), ("192.0.2.10", 60))
+
     def test_an_address_of_a_name_that_was_not_asked_is_not_taken(self) -> None:
         wire = answer("example.com.", ("other.example.", 60, "A", "192.0.2.66"))
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import dns.message
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nf.apps import dns as dns_parser
-from nf.apps import http, quic, tls
+from nf.apps import http, http2, quic, tls
 from nf.apps.behaviour import Watcher
 from nf.apps.errors import NoName
 from nf.apps.namer import Namer, Payload
@@ -19,6 +21,7 @@ from nf.apps.signatures import TCP, UDP, Signatures
 from tests.apps.hellos import openssl_hello, quic_flight, records
 from tests.apps.test_behaviour import ICE, rtp
 from tests.apps.test_dns_http import answer
+from tests.apps.test_http2 import request
 from tests.apps.test_quic_initial import TestGoogle
 from tests.apps.test_tls_hello import dtls
 
@@ -27,6 +30,7 @@ HELLO = openssl_hello(NAME)
 DNS = answer(
     f"{NAME}.", (f"{NAME}.", 5, "CNAME", "e.net."), ("e.net.", 6, "A", "192.0.2.1"), ("e.net.", 6, "AAAA", "::1")
 )
+SERVICE = answer(f"{NAME}.", (f"{NAME}.", 5, "HTTPS", "1 . alpn=h3 ipv4hint=192.0.2.1 ipv6hint=::1 ech=AAT+DQAA"))
 HTTP = b"GET /a?b HTTP/1.1\r\nAccept: */*\r\nHost: www.example.com\r\nCookie: x\r\n\r\n"
 CHLO = b"\xc3Q046\x50" + bytes(24) + TestGoogle.chlo(b"www.youtube.com")
 
@@ -51,6 +55,8 @@ SAMPLES = [
     struct.pack("!H", len(DNS)) + DNS,
     dns.message.make_query(NAME, "A").to_wire(),
     HTTP,
+    request(),
+    SERVICE,
     ICE,
     rtp(8, 1),
     b"INVITE sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/UDP x\r\n\r\n",
@@ -74,6 +80,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "dns over tcp": dns_parser.parse_tcp,
     "http": http.host,
     "http rest": http.host_in_rest,
+    "http2": http2.authority,
 }
 
 
@@ -120,6 +127,14 @@ class TestParsers:
         for _ in range(1_000):
             attempt(parser, rng.randbytes(rng.randrange(200)))
 
+    @given(data=st.data())
+    @settings(max_examples=150, deadline=None)
+    def test_parts_of_samples_in_any_order(self, parser: str, data: st.DataObject) -> None:
+        sample = data.draw(st.sampled_from(SAMPLES))
+        cuts = st.tuples(st.integers(0, len(sample)), st.integers(0, len(sample)), st.binary(max_size=24))
+        parts = data.draw(st.lists(cuts, max_size=5))
+        attempt(parser, b"".join(sample[a:b] + noise for a, b, noise in parts))
+
     def test_the_worst_inputs_take_little_time(self, parser: str) -> None:
         worst = [
             b"\x16\x03\x01\0\x01\x01" * 2_700,  # records of one byte
@@ -131,6 +146,9 @@ class TestParsers:
             b"GET / HTTP/1.1\r\n" + b"Host\t" * 3_000,
             b"GET / HTTP/1.1\r\n" + b"\nhost:" + b" \t" * 8_000,
             b"\x06\x00\x00" * 5_000,
+            http2.PREFACE + bytes(9) * 1_800,
+            http2.PREFACE + b"\0\x40\0\1\4\0\0\0\1" + b"\x82" * 16_384,
+            http2.PREFACE + b"\0\x40\0\1\4\0\0\0\1" + b"\x40\x7f\x81\x7f" + b"a" * 254 + b"\0" + b"\xbe" * 16_126,
             b"\xc0\0\0\0\x01\0\0\0\0" * 1_800,
             b"\x02\x00\x00\x7f\xff" + b"\0" * 16_000,
         ]

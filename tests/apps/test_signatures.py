@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nf.apps.signatures import TCP, UDP, Signatures, files
-from nf.errors import BadSignatures
+from nf.apps.basis import CONFIDENCE, Basis
+from nf.apps.entries import files, read
+from nf.apps.signatures import TCP, UDP, Signatures
+from nf.errors import BadSettings, BadSignatures
 from nf.records import APP_CLASSES
 from nf.settings import Application
 from tests.apps.capture_payloads import expected_flows
@@ -46,24 +47,34 @@ class TestShipped:
 
     SHIPPED = Signatures.load()
 
-    def test_it_has_more_than_250_applications_in_12_classes(self) -> None:
+    def test_it_has_more_than_250_applications_in_12_classes_and_each_class_has_many(self) -> None:
         classes = [self.SHIPPED.app_class(self.SHIPPED.number(n)) for n in self.SHIPPED.names if self.SHIPPED.number(n)]
 
-        assert len(classes) >= 250
+        assert len(classes) > 250
         assert len(APP_CLASSES[:-1]) == 12
         for app_class in APP_CLASSES[:-1]:
-            assert classes.count(app_class) >= 7, app_class
+            assert classes.count(app_class) >= 20, app_class
+
+    def test_a_domain_below_one_of_the_same_application_is_not_listed_again(self) -> None:
+        domains = self.SHIPPED.suffixes
+        below = [d for d in domains if self.SHIPPED.match(d.partition(".")[2]) == domains[d]]
+
+        assert below == []
 
     def test_each_file_holds_its_class(self) -> None:
-        for file in files():
-            for name, entry in tomllib.loads(file.read_text()).items():
-                assert entry["class"] == file.stem, name
+        assert {entry.app_class == file.stem for file in files() for entry in read(file).values()} == {True}
 
-    def test_no_domain_stands_within_another_of_its_application(self) -> None:
-        for file in files():
-            for name, entry in tomllib.loads(file.read_text()).items():
-                domains = entry.get("domains", [])
-                assert [d for d in domains if any(d.endswith(f".{other}") for other in domains)] == [], name
+    def test_no_prefix_holds_addresses_that_are_nobodys(self) -> None:
+        """Private, documentation, multicast and the like (IANA special-purpose address registries)."""
+        networks = [p for path in files() for entry in read(path).values() for p in entry.prefixes]
+
+        assert len(networks) > 100
+        assert [p for p in networks if not p.is_global or p.is_multicast] == []
+
+    def test_ports_that_carry_everything_are_nobodys(self) -> None:
+        everything = [80, 443, 8080, 8443, 8000, 53]
+
+        assert [p for p in everything for proto in (TCP, UDP) if self.SHIPPED.match_port(proto, p)] == []
 
     def test_names_of_facts_in_the_captures_are_known(self) -> None:
         facts = {r["truth_app"] for r in expected_flows() if r["truth_basis"] in ("sni", "http_host", "dns_answer")}
@@ -171,6 +182,21 @@ class TestOperator:
         assert s.name(s.match_address("198.51.100.1")) == "Narrow"
         assert s.name(s.match_port(UDP, 5000)) == "Narrow"
 
+    def test_prefixes_and_ports_are_taken_from_the_application_of_the_file(self, tmp_path: Path) -> None:
+        s = load(tmp_path, GOOD, Application("Mine", "voice", (), ("192.0.2.128/25",), ("tcp/25",)))
+
+        assert s.name(s.match_address("192.0.2.200")) == "Mine"
+        assert s.name(s.match_address("192.0.2.1")) == "Narrow"
+        assert s.name(s.match_port(TCP, 25)) == "Mine"
+        assert s.name(s.match_port(UDP, 5000)) == "Narrow"
+
+    def test_a_ground_is_worth_no_more_than_the_operator_says(self, tmp_path: Path) -> None:
+        s = load(tmp_path, GOOD, Application("Mine", "web", ("m.example",), confidence=85))
+        apps = np.array([s.number("Mine"), s.number("Mine"), s.number("Wide")], np.uint16)
+        bases = np.array([Basis.SNI, Basis.ADDRESS, Basis.SNI], np.uint8)
+
+        assert s.trust(apps, bases).tolist() == [85, min(85, CONFIDENCE[Basis.ADDRESS]), CONFIDENCE[Basis.SNI]]
+
     def test_numbers_do_not_change_when_applications_come_and_go(self, tmp_path: Path) -> None:
         before = load(tmp_path, GOOD, Application("Comes", "web", ("comes.example",)))
         without = load(tmp_path, GOOD)
@@ -189,16 +215,20 @@ class TestOperator:
             Application("Bad", "web", ("not a domain",)),
             Application("Bad", "web", ("com",)),
             Application("", "web", ("a.example",)),
-            Application("Bad", "web", prefixes=("192.0.2.1/24",)),
-            Application("Bad", "web", ports=("udp/1-65535",)),
+            Application("Bad", "web", ("cloudfront.net",)),
+            Application("Bad", "web", (), ("192.0.2.1/24",)),
+            Application("Bad", "web", (), (), ("udp/70000",)),
+            Application("Bad", "web", confidence=101),
         ],
     )
     def test_what_makes_no_sense_is_refused(self, tmp_path: Path, extra: Application) -> None:
-        with pytest.raises(BadSignatures, match="configuration: "):
+        with pytest.raises(BadSettings, match="configuration: ") as caught:
             load(tmp_path, GOOD, extra)
 
+        assert caught.value.path == f"/snf-applications:applications/application[name='{extra.name}']"
+
     def test_two_that_claim_one_domain_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(BadSignatures, match=r"a\.example belongs to A and B"):
+        with pytest.raises(BadSettings, match=r"a\.example belongs to A and B"):
             load(tmp_path, GOOD, Application("A", "web", ("a.example",)), Application("B", "web", ("a.example",)))
 
     def test_too_many_are_refused_and_leave_nothing_behind(self, tmp_path: Path) -> None:
@@ -228,6 +258,14 @@ class TestWrongFiles:
             ('[A]\nclass = "web"\nports = ["udp/1-65535"]\n', "A has the port"),
             ('[A]\nclass = "web"\nports = ["sctp/5"]\n', "A has the port"),
             ('[A]\nclass = "web"\nbehaviour = ["weird"]\n', "A has the behaviour 'weird'"),
+            ('[A]\nclass = "web"\nconfidence = 0\n', "A has the confidence 0"),
+            ('[A]\nclass = "web"\ndomains = ["co.uk"]\n', r"A has the domain co\.uk, under which many"),
+            ('[A]\nclass = "web"\nprefixes = ["0.0.0.0/0"]\n', "A has the prefix 0.0.0.0/0, too wide"),
+            ('[A]\nclass = "web"\n[B]\nclass = "no"\n', r"mine\.toml:3: B has the class 'no'"),
+            (
+                '[A]\nclass = "web"\ndomains = ["a.b"]\n\n[B]\nclass = "web"\nports = ["udp/1"]\ndomains = ["a.b"]\n',
+                r"mine\.toml:8: a\.b belongs to A and B",
+            ),
             (
                 '[A]\nclass = "web"\ndomains = ["a.b"]\n[B]\nclass = "web"\ndomains = ["a.b"]\n',
                 "a.b belongs to A and B",

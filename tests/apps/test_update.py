@@ -1,85 +1,120 @@
-"""Signatures from plain lists: they join what is there, and nothing is written that contradicts."""
+"""Plain lists that are merged into signature files."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from nf.apps.signatures import KNOWN, TCP, Signatures
+from nf.apps.entries import KNOWN, files
+from nf.apps.signatures import Signatures
 from nf.apps.update import main
+
+VIDEO = """# Streaming on demand.
+
+[Tube]
+class = "video"
+# the only one with a comment
+domains = ["tube.example"] # its own
+ports = ["udp/5000"]
+
+[Flix]
+class = "video"
+prefixes = ["198.18.0.0/24"]
+"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a copy of the signatures."""
-    made = tmp_path / "known"
-    shutil.copytree(KNOWN, made)
+    made = tmp_path / "files"
+    made.mkdir()
+    (made / "video.toml").write_text(VIDEO)
     return made
 
 
-def plain(folder: Path, *lines: str) -> str:
+def merge(folder: Path, text: str, *options: str) -> int:
     path = folder.parent / "list.txt"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return str(path)
+    path.write_text(text)
+    return main([str(path), "--folder", str(folder), *options])
 
 
-def texts(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+class TestMerge:
+    """What a list says is in the files afterwards, and what was there stays."""
+
+    def test_claims_of_each_kind_come_to_their_lists(self, folder: Path) -> None:
+        assert merge(folder, "video Flix flix.example 198.18.1.0/24  udp/6000-6001 # more\n\n# nothing\n") == 0
+
+        found = Signatures.load(path=folder)
+        flix = found.number("Flix")
+        assert found.match("www.flix.example") == found.match_address("198.18.1.9") == flix
+        assert found.match_address("198.18.0.9") == found.match_port(17, 6001) == flix
+
+    def test_comments_and_order_stay(self, folder: Path) -> None:
+        merge(folder, "video Tube tube2.example\n")
+
+        expected = VIDEO.replace('["tube.example"]', '["tube.example", "tube2.example"]')
+        assert (folder / "video.toml").read_text() == expected
+
+    def test_an_application_of_a_new_class_gets_a_file(self, folder: Path) -> None:
+        merge(folder, "music Song song.example\n")
+
+        assert (folder / "music.toml").read_text() == '[Song]\nclass = "music"\ndomains = ["song.example"]\n'
+
+    def test_a_list_of_one_application(self, folder: Path) -> None:
+        assert merge(folder, "198.18.9.0/24\nTUBE3.example.\n", "--class", "video", "--app", "Tube") == 0
+
+        found = Signatures.load(path=folder)
+        assert found.match("tube3.example") == found.match_address("198.18.9.1") == found.number("Tube")
+
+    def test_what_is_there_already_changes_nothing(self, folder: Path) -> None:
+        merge(folder, "video Tube tube.example udp/5000\nvideo Flix 198.18.0.0/24\n")
+
+        assert (folder / "video.toml").read_text() == VIDEO
+
+    def test_the_shipped_files_merged_with_themselves_stay_as_they_are(self, tmp_path: Path) -> None:
+        before = {}
+        for path in files():
+            before[tmp_path / path.name] = path.read_text()
+            (tmp_path / path.name).write_text(path.read_text())
+        rows = [f"video YouTube {d}" for d in ("youtube.com", "ytimg.com")]
+
+        assert tmp_path != KNOWN
+        assert merge_into(tmp_path, rows) == 0
+        assert {path: path.read_text() for path in before} == before
 
 
-class TestUpdate:
-    """What a list says is known afterwards, with all that was known before."""
-
-    def test_a_new_application(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        domains = plain(folder, "# of the operator", "Portal.example.org", "", "cdn.example.org  # pictures")
-        assert main(["web", "My Portal", "--domains", domains, "--into", str(folder)]) == 0
-        known = Signatures.load((), folder)
-
-        assert capsys.readouterr().out == "My Portal: 2 added\n"
-        assert known.name(known.match("www.portal.example.org")) == "My Portal"
-        assert known.app_class(known.number("My Portal")) == "web"
-
-    def test_more_of_one_that_is_there(self, folder: Path) -> None:
-        before = Signatures.load((), folder)
-        assert main(["video", "Netflix", "--prefixes", plain(folder, "203.0.113.0/24"), "--into", str(folder)]) == 0
-        assert main(["video", "Netflix", "--ports", plain(folder, "tcp/4999"), "--into", str(folder)]) == 0
-        after = Signatures.load((), folder)
-
-        assert after.name(after.match_address("203.0.113.9")) == after.name(after.match_port(TCP, 4999)) == "Netflix"
-        assert after.name(after.match_address("45.57.1.2")) == after.name(after.match("netflix.com")) == "Netflix"
-        assert dict(after.suffixes) == dict(before.suffixes)
-
-    def test_twice_is_once(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        domains = plain(folder, "portal.example.org")
-        for _ in range(2):
-            main(["web", "Portal", "--domains", domains, "--into", str(folder)])
-
-        assert capsys.readouterr().out == "Portal: 1 added\nPortal: 0 added\n"
+def merge_into(folder: Path, rows: list[str]) -> int:
+    listed = folder.parent / "rows.txt"
+    listed.write_text("\n".join(rows))
+    return main([str(listed), "--folder", str(folder)])
 
 
-class TestRefusal:
-    """A list that makes no sense is refused with its line, and changes nothing."""
+class TestContradictions:
+    """A list that contradicts is refused with both places, and nothing is written."""
 
     @pytest.mark.parametrize(
-        ("option", "lines", "says"),
+        ("text", "says"),
         [
-            ("--domains", ("good.example.org", "*.example.org"), "list.txt:2: It has the domain '*.example.org'"),
-            ("--prefixes", ("# remark", "", "192.0.2.1/24"), "list.txt:3: It has a prefix that is none"),
-            ("--ports", ("udp/70000",), "list.txt:1: It has the port 'udp/70000'"),
-            ("--domains", ("netflix.com",), "netflix.com belongs to Netflix and Portal"),
+            ("video Flix a.example tube.example", "list.txt:1: tube.example belongs to Tube (video.toml:6) and Flix."),
+            (
+                "video A a.example\nvideo B b.example a.example",
+                "list.txt:2: a.example belongs to A (list.txt:1) and B.",
+            ),
+            ("video A 198.18.0.0/24", "list.txt:1: 198.18.0.0/24 belongs to Flix (video.toml:11) and A."),
+            ("video A udp/4990-5003", "list.txt:1: udp/5000 belongs to Tube (video.toml:"),
+            ("\n\nmusic Tube t.example", "list.txt:3: Tube is of the class video in video.toml."),
+            ("video A 198.18.5.1/24", "list.txt:1: A has a prefix that is none"),
+            ("video A no_domain", "list.txt:1: A has the domain 'no_domain'"),
+            ("video A akamaized.net", "list.txt:1: A has the domain akamaized.net, under which many"),
+            ("video A udp/99999", "list.txt:1: A has the port"),
+            ("film A a.example", "list.txt:1: 'film A a.example' names no application of a class"),
+            ("video A", "list.txt:1: 'video A' names no application of a class"),
+            ('video A" a.example', "names no application of a class"),
         ],
     )
-    def test_it_says_where(
-        self, folder: Path, capsys: pytest.CaptureFixture[str], option: str, lines: tuple[str, ...], says: str
-    ) -> None:
-        before = texts(folder)
+    def test_it_says_where(self, folder: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:
+        assert merge(folder, text) == 1
 
-        assert main(["web", "Portal", option, plain(folder, *lines), "--into", str(folder)]) == 1
         assert says in capsys.readouterr().err
-        assert texts(folder) == before
-
-    def test_a_list_that_is_not_there(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["web", "Portal", "--domains", str(folder / "none.txt"), "--into", str(folder)]) == 1
-        assert "none.txt cannot be read" in capsys.readouterr().err
+        assert (folder / "video.toml").read_text() == VIDEO
+        assert len(list(folder.iterdir())) == 1

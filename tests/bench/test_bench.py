@@ -20,7 +20,7 @@ from bench.rig import tcp_frame
 
 GOALS = {  # how many figures each script has at least
     "hot": 2, "many": 2, "live": 2, "hello": 2, "ring": 1, "drain": 2, "memory": 1, "load": 1, "share": 2, "peers": 4,
-    "identity": 6,
+    "names": 5, "identity": 6,
 }  # fmt: skip
 
 

@@ -295,3 +295,50 @@ class TestOtherSignatures:
         send(rig, over_tcp(named_hello(b"www.example.net")))
 
         assert latest(naming) == ("Example Video", Basis.SNI, "www.example.net")
+
+
+class TestRunningFlows:
+    """What the operator changes is in force with the next packet of flows that run."""
+
+    def apps_in_the_kernel(self, rig: Rig, naming: Naming, frame: bytes) -> list[str]:
+        send(rig, frame)
+        return [naming.signatures.name(app) for app in rig.plane.read_flows()[1]["app"].tolist()]
+
+    def test_a_flow_whose_name_gets_an_application(self, rig: Rig, naming: Naming) -> None:
+        send(rig, over_tcp(named_hello(b"www.example.net")))
+        assert latest(naming)[0] == ""
+
+        naming.use(example("example.net"))
+
+        assert latest(naming) == ("Example Video", Basis.SNI, "www.example.net")
+        assert self.apps_in_the_kernel(rig, naming, over_tcp(OPAQUE)) == ["Example Video"]
+
+    def test_a_flow_whose_application_was_the_last_word(self, rig: Rig, naming: Naming) -> None:
+        send(rig, tcp(b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n", dport=80))
+        assert latest(naming)[0] == "Example Video"
+        send(rig, tcp(b"x", seq=42, dport=80))
+
+        naming.use(Signatures.load([Application("Another", "web", ("www.example.org",))]))
+
+        assert latest(naming) == ("Another", Basis.HTTP_HOST, "www.example.org")
+        assert self.apps_in_the_kernel(rig, naming, tcp(b"x", seq=43, dport=80)) == ["Another"]
+
+    def test_a_flow_whose_application_the_kernel_found_is_taken_away(self, rig: Rig, naming: Naming) -> None:
+        send(rig, over_tcp(named_hello(b"www.example.org")))
+        assert latest(naming)[0] == "Example Video"
+
+        naming.use(Signatures.load())
+
+        assert latest(naming) == ("", Basis.SNI, "www.example.org")
+        assert self.apps_in_the_kernel(rig, naming, over_tcp(OPAQUE)) == [""]
+
+    def test_a_flow_whose_address_gets_an_owner(self, rig: Rig, naming: Naming) -> None:
+        for n in range(3):
+            send(rig, tcp(OPAQUE, 1 + n * len(OPAQUE)))
+        assert latest(naming) == ("", Basis.NONE, "")
+
+        naming.use(Signatures.load([Application("Mine", "vpn", prefixes=(f"{SERVER}/32",), confidence=60)]))
+
+        assert latest(naming) == ("Mine", Basis.ADDRESS, "")
+        assert naming.book.rows["confidence"][-1] == 60
+        assert self.apps_in_the_kernel(rig, naming, tcp(b"x", seq=4242)) == ["Mine"]
