@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from nf.apps.errors import NoName
-from nf.apps.tls import dtls_hello
+from nf.apps.tls import DtlsHello
 
 __all__ = ["Kind", "Watcher", "rtp_header", "stun_message"]
 
@@ -21,6 +21,11 @@ _COOKIE = b"\x21\x12\xa4\x42"  # RFC 8489, 5
 _STUN_METHODS = frozenset((1, *range(3, 10), 0x00A, 0x00B, 0x00C, 0x080))  # IANA STUN Methods, GOOG-PING
 _USERNAME, _PRIORITY, _CONTROLLED, _CONTROLLING = 0x0006, 0x0024, 0x8029, 0x802A  # RFC 8445, 16.1
 _ALLOCATE, _CHANNEL_BIND = 3, 9  # TURN: RFC 8656, 17
+# MS-Candidate-Identifier and MS-Implementation-Version ([MS-ICE2], 2.2.2), which no other vendor was given
+_OF_MICROSOFT = frozenset((0x8054, 0x8070))
+_STEAM = b"\xff\xff\xff\xff\x21\x4c\x5f\xa0"  # discovery of In-Home Streaming: Wireshark, packet-steam-ihs-discovery.c
+_KCP_LOGIN = bytes.fromhex("000000ff"), bytes.fromhex("499602d2ffffffff")  # in the captures; 1234567890 is a constant
+_KCP_LOGIN_BYTES = 20
 _SIP = re.compile(rb"(?:[A-Z]{3,9} (?:sips?|tel):\S+ SIP/2\.0|SIP/2\.0 [1-6]\d\d )", re.IGNORECASE)
 _RTSP = re.compile(rb"[A-Z_]{5,13} (?:rtsp://\S+|\*) RTSP/1\.0\r\n")
 _BITTORRENT = b"\x13BitTorrent protocol"  # BEP 3
@@ -47,6 +52,10 @@ class Kind(enum.StrEnum):
     WIREGUARD = "wireguard"
     OPENVPN = "openvpn"
     IPSEC = "ipsec"
+    MS_TURN = "ms-turn"  # calls of Teams and Skype
+    WHATSAPP = "whatsapp"
+    STEAM = "steam"  # a host of Steam that looks for others
+    KCP_LOGIN = "kcp-login"  # the handshake before KCP of the games of miHoYo
 
 
 @dataclass(slots=True)
@@ -54,17 +63,22 @@ class Watcher:
     """Looks at the payloads of one flow; ``last`` is what RTP needs of each sender."""
 
     last: dict[Hashable, tuple[int, int, int]] = field(default_factory=dict)  # sender to (type, sequence, ssrc)
+    hellos: dict[Hashable, DtlsHello] = field(default_factory=dict)  # by sender
 
     def udp(self, data: bytes, sender: Hashable) -> Kind | None:
         """Return what a datagram shows, with the ones before it."""
         if stun := stun_message(data):
-            return Kind.CALL if _of_a_call(*stun) else None
+            return _stun_kind(*stun)
         if _SIP.match(data):
             return Kind.SIP
         if _DHT.match(data):
             return Kind.BITTORRENT
-        if _srtp_hello(data):
+        if self._srtp_hello(data, sender):
             return Kind.CALL
+        if data.startswith(_STEAM):
+            return Kind.STEAM
+        if len(data) == _KCP_LOGIN_BYTES and data.startswith(_KCP_LOGIN[0]) and data.endswith(_KCP_LOGIN[1]):
+            return Kind.KCP_LOGIN
         if tunnel := _tunnel(data):
             return tunnel
         return self._rtp(data, sender)
@@ -79,14 +93,22 @@ class Watcher:
             return Kind.BITTORRENT
         if _rtmp(data):
             return Kind.RTMP
+        if _whatsapp(data):
+            return Kind.WHATSAPP
         if len(data) > 2 and int.from_bytes(data[:2], "big") == len(data) - 2 and _openvpn(data[2:]):
             return Kind.OPENVPN  # over TCP a packet stands behind its length
-        if (stun := stun_message(data, stream=True)) and _of_a_call(*stun):
-            return Kind.CALL
+        if stun := stun_message(data, stream=True):
+            return _stun_kind(*stun)
         # STUN and RTP over TCP stand behind a length of two bytes (RFC 4571)
-        if len(data) > 22 and (stun := stun_message(data[2:], stream=True)) and _of_a_call(*stun):
-            return Kind.CALL
+        if len(data) > 22 and (stun := stun_message(data[2:], stream=True)):
+            return _stun_kind(*stun)
         return None
+
+    def _srtp_hello(self, data: bytes, sender: Hashable) -> bool:
+        try:
+            return self.hellos.setdefault(sender, DtlsHello()).feed(data).srtp
+        except NoName:
+            return False
 
     def _rtp(self, data: bytes, sender: Hashable) -> Kind | None:
         """Two packets of one sender that agree in type and source and follow each other (RFC 3550, A.1).
@@ -128,6 +150,12 @@ def _of_a_call(method: int, attributes: frozenset[int]) -> bool:
     return bool(ice) or _ALLOCATE <= method <= _CHANNEL_BIND
 
 
+def _stun_kind(method: int, attributes: frozenset[int]) -> Kind | None:
+    if not attributes.isdisjoint(_OF_MICROSOFT):
+        return Kind.MS_TURN
+    return Kind.CALL if _of_a_call(method, attributes) else None
+
+
 def rtp_header(data: bytes) -> tuple[int, int, int] | None:
     """Return (payload type, sequence number, SSRC) of what may be RTP (RFC 3550, 5.1), not RTCP (RFC 5761, 4).
 
@@ -139,13 +167,6 @@ def rtp_header(data: bytes) -> tuple[int, int, int] | None:
     if 34 < kind < 96 or len(data) < 12 + 4 * (data[0] & 15):
         return None
     return kind, int.from_bytes(data[2:4], "big"), int.from_bytes(data[8:12], "big")
-
-
-def _srtp_hello(data: bytes) -> bool:
-    try:
-        return dtls_hello(data).srtp
-    except NoName:
-        return False
 
 
 def _tunnel(data: bytes) -> Kind | None:
@@ -174,6 +195,16 @@ def _ike(data: bytes) -> bool:
     if len(data) < 28 or any(data[8:16]) or not any(data[:8]) or int.from_bytes(data[24:28], "big") != len(data):
         return False
     return (data[16], data[17], data[18]) in _IKE_FIRST
+
+
+def _whatsapp(data: bytes) -> bool:
+    """Tell the first bytes of a connection of WhatsApp: "WA" and a version, or a routing hint "ED" before them.
+
+    Both are seen in the captures, the hint as a segment of its own; a length of three bytes follows. 32 bits agree.
+    """
+    if data[:4] == b"ED\0\1":
+        return not any(data[4:5])
+    return data[:2] == b"WA" and len(data) >= 7 and data[2] < 8 and data[3] < 8 and data[4] == 0
 
 
 def _rtmp(data: bytes) -> bool:

@@ -71,6 +71,7 @@ class _Flow:
     given: _Found = _NOTHING
     streams: dict[_Sender, tuple[int, Pieces]] = field(default_factory=dict)  # TCP: first sequence number seen
     crypto: dict[_Sender, quic.CryptoStream] = field(default_factory=dict)  # QUIC
+    dtls: dict[_Sender, tls.DtlsHello] = field(default_factory=dict)  # of what came in fragments
     watcher: Watcher = field(default_factory=Watcher)
 
 
@@ -180,7 +181,7 @@ class Namer:
             found = (
                 self._try("quic", Basis.SNI, lambda: self._quic(p, flow))
                 or self._try("gquic", Basis.SNI, lambda: quic.gquic_name(p.data))
-                or self._try("dtls", Basis.SNI, lambda: tls.dtls_hello(p.data).name)
+                or self._try("dtls", Basis.SNI, lambda: self._dtls(p, flow))
                 or self._try("http", Basis.HTTP_HOST, lambda: http.host(p.data))
             )
         else:
@@ -204,6 +205,15 @@ class Namer:
             if found:
                 return found
         return None
+
+    @staticmethod
+    def _dtls(p: Payload, flow: _Flow) -> str:
+        hello = flow.dtls.get(_sender(p)) or tls.DtlsHello()
+        try:
+            return hello.feed(p.data).name
+        except NeedMore:
+            flow.dtls[_sender(p)] = hello
+            raise
 
     @staticmethod
     def _quic(p: Payload, flow: _Flow) -> str:

@@ -6,12 +6,12 @@ when the rest of a long (post-quantum) ClientHello is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.wire import Reader, clean_name
+from nf.apps.wire import Pieces, Reader, clean_name
 
-__all__ = ["Hello", "dtls_hello", "handshake_hello", "tls_hello"]
+__all__ = ["DtlsHello", "Hello", "dtls_hello", "handshake_hello", "tls_hello"]
 
 _HANDSHAKE = 22  # content type (RFC 8446, 5.1)
 _CLIENT_HELLO = 1
@@ -83,22 +83,51 @@ def handshake_hello(message: bytes, *, ended: bool = False) -> Hello:
         raise
 
 
-def dtls_hello(datagram: bytes) -> Hello:
-    """Return the ClientHello at the start of a DTLS *datagram* (RFC 6347, 4.1 and 4.2.2).
+@dataclass(slots=True)
+class DtlsHello:
+    """A ClientHello of DTLS in the fragments of any number of datagrams of one sender (RFC 6347, 4.2.3)."""
 
-    A ClientHello in fragments gives what its first fragment holds, or NeedMore.
-    """
-    if len(datagram) < 25 or datagram[0] != _HANDSHAKE or datagram[1] != 0xFE or datagram[2] not in (0xFF, 0xFD, 0xFC):
-        raise NotThis
-    if datagram[13] != _CLIENT_HELLO:
-        raise NotThis
-    length, offset = int.from_bytes(datagram[14:17], "big"), int.from_bytes(datagram[19:22], "big")
-    fragment = int.from_bytes(datagram[22:25], "big")
-    if length > _MAX_HELLO or offset + fragment > length:
-        raise Malformed
-    if offset:
-        raise NeedMore
-    return _body(Reader(datagram[: 25 + fragment], 25, 25 + length), cookie=True)
+    message: tuple[int, int] = (-1, 0)  # number and length of the message that the pieces are of
+    pieces: Pieces = field(default_factory=Pieces)
+
+    def feed(self, datagram: bytes) -> Hello:
+        """Add a datagram; return the ClientHello as soon as its name is there. Raises NotThis, Malformed, NeedMore.
+
+        One with another number, as after a HelloVerifyRequest, takes the place of the one before.
+        """
+        at, mine = 0, False
+        while _is_dtls_hello(datagram, at):
+            number, length = int.from_bytes(datagram[at + 17 : at + 19], "big"), _u24(datagram, at + 14)
+            offset, size = _u24(datagram, at + 19), _u24(datagram, at + 22)
+            if length > _MAX_HELLO or offset + size > length:
+                raise Malformed
+            if (number, length) != self.message:
+                self.message, self.pieces = (number, length), Pieces()
+            self.pieces.add(offset, datagram[at + 25 : at + 25 + size])
+            at, mine = at + 13 + int.from_bytes(datagram[at + 11 : at + 13], "big"), True
+        if not mine:
+            raise NotThis
+        return _body(Reader(self.pieces.start(), 0, self.message[1]), cookie=True)
+
+
+def _u24(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 3], "big")
+
+
+def _is_dtls_hello(data: bytes, at: int) -> bool:
+    """Say whether a record with a part of a ClientHello is at an offset (RFC 6347, 4.1 and 4.2.2)."""
+    return (
+        len(data) >= at + 25
+        and data[at] == _HANDSHAKE
+        and data[at + 1] == 0xFE
+        and data[at + 2] in (0xFF, 0xFD, 0xFC)
+        and data[at + 13] == _CLIENT_HELLO
+    )
+
+
+def dtls_hello(datagram: bytes) -> Hello:
+    """Return the ClientHello that one *datagram* begins; raises NotThis, Malformed, or NeedMore for a part of one."""
+    return DtlsHello().feed(datagram)
 
 
 def _body(r: Reader, *, cookie: bool) -> Hello:

@@ -45,6 +45,11 @@ class TestStun:
     def test_a_turn_message_is_a_call(self, kind: int) -> None:
         assert Watcher().udp(stun(kind), "a") is Kind.CALL
 
+    @pytest.mark.parametrize("attribute", [0x8054, 0x8070])
+    def test_attributes_of_microsoft_are_a_call_of_theirs(self, attribute: int) -> None:
+        """[MS-ICE2] 2.2.2; also in a binding request that shows nothing else."""
+        assert Watcher().udp(stun(1, (attribute, b"\0\0\0\3")), "a") is Kind.MS_TURN
+
     def test_a_request_for_the_own_address_is_nothing(self) -> None:
         assert Watcher().udp(stun(1, (0x8022, b"agent")), "a") is None
 
@@ -126,10 +131,31 @@ class TestOthers:
 
         assert Watcher().tcp(handshake) is Kind.RTMP
 
+    @pytest.mark.parametrize("start", ["45440001", "454400010000040800", "5741010500001af80501a591", "57410502000114"])
+    def test_whatsapp(self, start: str) -> None:
+        """First segments of connections in the captures whatsapp.pcap and whatsapp_login_call.pcap."""
+        assert Watcher().tcp(bytes.fromhex(start)) is Kind.WHATSAPP
+
+    def test_a_host_of_steam(self) -> None:
+        """A discovery in steam.pcapng; tshark calls it steam_ihs_discovery."""
+        data = bytes.fromhex("ffffffff214c5fa01600000008fcd3f1e3b7bcbfcf761001")
+
+        assert Watcher().udp(data, "a") is Kind.STEAM
+
+    def test_the_login_of_genshin_impact(self) -> None:
+        """The first datagram in genshin-impact.pcap."""
+        data = bytes.fromhex("000000ff0000000000000000499602d2ffffffff")
+
+        assert Watcher().udp(data, "a") is Kind.KCP_LOGIN
+        assert Watcher().udp(data + b"\0", "a") is None
+
     @pytest.mark.parametrize(
         "data",
         [
             b"",
+            b"WALK 1 2 3 4",
+            b"WA\x01\x05",
+            b"ED\0\1\xff\0\0\0",
             b"\x00" * 200,
             b"\xff" * 200,
             b"GET / HTTP/1.1\r\n\r\n",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
 
 from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.tls import dtls_hello, handshake_hello, tls_hello
+from nf.apps.tls import DtlsHello, dtls_hello, handshake_hello, tls_hello
 from nf.apps.wire import Pieces
 from tests.apps.hellos import openssl_hello, records
 
@@ -149,6 +150,35 @@ class TestDtls:
 
     def test_the_name(self) -> None:
         assert dtls_hello(dtls(HELLO[5:])).name == NAME
+
+    @pytest.mark.parametrize("size", [40, 100, 300])
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_in_fragments_in_datagrams_of_their_own(self, size: int, backwards: bool) -> None:
+        whole = dtls(HELLO[5:])[25:]
+        parts = [dtls(HELLO[5:], offset=at, fragment=whole[at : at + size]) for at in range(0, len(whole), size)]
+        hello, names = DtlsHello(), []
+        for part in reversed(parts) if backwards else parts:
+            with contextlib.suppress(NeedMore):
+                names.append(hello.feed(part).name)
+
+        assert set(names) == {NAME}
+
+    def test_fragments_in_one_datagram(self) -> None:
+        whole = dtls(HELLO[5:])[25:]
+        two = [dtls(HELLO[5:], offset=at, fragment=whole[at : at + 300]) for at in (0, 300)]
+
+        assert dtls_hello(b"".join(two)).name == NAME
+
+    def test_a_second_message_takes_the_place_of_the_first(self) -> None:
+        """As after a HelloVerifyRequest (RFC 6347, 4.2.1): its number is 1, and it has a cookie."""
+        first = dtls(HELLO[5:], fragment=dtls(HELLO[5:])[25:65])
+        second = bytearray(dtls(openssl_hello("other.example")[5:]))
+        second[18] = 1
+        hello = DtlsHello()
+        with pytest.raises(NeedMore):
+            hello.feed(first)
+
+        assert hello.feed(bytes(second)).name == "other.example"
 
     def test_a_later_fragment_asks_for_more(self) -> None:
         with pytest.raises(NeedMore):
