@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import signal
 import subprocess
 import time
@@ -163,6 +164,41 @@ class TestHandover:
         assert {r["app_basis"] for r in after} == {"sni"}  # a flow begun anew in its middle would have no SNI
         assert [r["subscriber"] for r in heard if str(r.get("subscriber", "")).startswith("teid:")] == []
         assert any(r.get("subscriber") == who and r["dl_bytes"] > 0 and r["ul_bytes"] > 0 for r in heard)
+
+
+class TestApplications:
+    """The operator's own applications are in force after commit, and what cannot be is refused with its place."""
+
+    @staticmethod
+    def xml(name: str, claim: str) -> str:
+        app = f"<application><name>{name}</name><class>messaging</class>{claim}</application>"
+        return f'<applications xmlns="urn:supernetflow:yang:snf-applications">{app}</applications>'
+
+    @pytest.mark.parametrize(
+        "claim",
+        [
+            "<domain>com</domain>",
+            "<domain>cloudfront.net</domain>",
+            "<prefix>0.0.0.0/0</prefix>",
+            "<port>udp/1-60000</port>",
+        ],
+    )
+    def test_what_cannot_be_is_refused_with_its_path(self, operator, claim):
+        with pytest.raises(Refused) as refused:
+            operator.client.change(self.xml("mine", claim))
+
+        assert re.fullmatch(r"/snf-applications:applications/.*application\[.*name='mine'\]", refused.value.path)
+        assert operator.client.config().find(".//{*}applications") is None
+
+    def test_running_flows_get_their_new_application(self, operator, rows):
+        assert rows(operator, ["qoe.v1/"], 15, lambda r: r["app"] == "WhatsApp")[-1]["app"] == "WhatsApp"
+
+        operator.client.change(self.xml("mine", "<domain>whatsapp.net</domain>"))
+        assert rows(operator, ["qoe.v1/"], 15, lambda r: r["app"] == "mine")[-1]["app"] == "mine"
+
+        gone = 'xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="remove"'
+        operator.client.change(self.xml("mine", "").replace("<application>", f"<application {gone}>"))
+        assert rows(operator, ["qoe.v1/"], 15, lambda r: r["app"] == "WhatsApp")[-1]["app"] == "WhatsApp"
 
 
 class TestPolicy:
