@@ -167,12 +167,13 @@ enum entry_head {
 	ENTRY_IPV4 = 0x20000,
 	ENTRY_IPV6 = 0x30000,
 	ENTRY_GROUP = 0x40000, /* of a session, where it is of one */
-	ENTRY_HELD = 0x70000,  /* was left, and is not free yet */
 	ENTRY_DOWNLINK = 0x100000,
 	ENTRY_HAS_IPV4 = 0x200000, /* of a tunnel: the UE's address is known */
 	ENTRY_HAS_IPV6 = 0x400000,
 	ENTRY_SHARED = 0x800000, /* of an address: several network instances have it */
 };
+
+enum entry_tag { TAG_FREE = 0, TAG_HELD = 0xff }; /* held: it was left, and is not free yet */
 
 #define SNF_ENTRIES 15
 struct bucket {

@@ -61,13 +61,21 @@ static __always_inline void check(struct scratch *s, struct bucket *b, u32 at, u
 		s->found = *e;
 }
 
+/* The tag of an entry: a byte of its hash that is neither of those with a meaning of their own. */
+static __always_inline u32 tag_of(u32 h)
+{
+	u32 tag = h & 0xff;
+
+	return tag == TAG_FREE ? TAG_FREE + 1 : tag == TAG_HELD ? TAG_HELD - 1 : tag;
+}
+
 /* Look s->wanted up, by the bits s->which of its head, and leave the entry in s->found, with session 0 when there is
  * none. It is straight code because the verifier goes through a loop once for each way that leads to it. */
 static __always_inline u32 find(struct scratch *s)
 {
 	u32 of = s->wanted.head & ENTRY_KIND, more = of == ENTRY_IPV6 ? ~0u : 0, n, word;
 	u32 h = mix(mix(mix(0, s->wanted.key), of == ENTRY_TUNNEL ? s->wanted.head : of), s->wanted.more);
-	u64 tag = BYTES((u64)(h & 0xff ? h & 0xff : 1));
+	u64 tag = BYTES((u64)tag_of(h));
 
 	s->found.session = 0;
 #pragma unroll

@@ -31,9 +31,10 @@ Slots = tuple[NDArray[np.intp], NDArray[np.intp]]  # buckets, and places in them
 ENTRY = np.dtype([("key", "u4"), ("head", "u4"), ("session", "u4"), ("more", "u4")])  # struct entry of abi.h
 BUCKET = np.dtype([("tags", "u1", 16), ("entries", ENTRY, BUCKET_ENTRIES)])  # struct bucket
 _WORDS = np.arange(BUCKET_ENTRIES) // 8  # of tags, by entry
+_TAG_FREE, _TAG_HELD = 0, 0xFF  # enum entry_tag
 _SAME_TAGS = 2  # in a word: so many find() of session.h looks at
 _SCOPE, _KIND = 0xFFFF, 0x70000  # enum entry_head of abi.h, to the end of this list
-_TUNNEL, _IPV4, _IPV6, _GROUP, _HELD = 0x10000, 0x20000, 0x30000, 0x40000, 0x70000
+_TUNNEL, _IPV4, _IPV6, _GROUP = 0x10000, 0x20000, 0x30000, 0x40000
 _DOWNLINK, _HAS_IPV4, _HAS_IPV6, _SHARED = 0x100000, 0x200000, 0x400000, 0x800000
 _GOLDEN = np.uint32(0x9E3779B1)  # of session.h
 _SHARD_BITS = 10  # SNF_SHARD_BITS of abi.h
@@ -145,8 +146,7 @@ class SessionTable:
         """Forget all; return the largest session number there was."""
         largest = int(self._entries["session"].max(initial=0))
         self._entries["session"] = 0
-        self._tags[:] = 0
-        self._entries["head"] = 0
+        self._tags[:] = _TAG_FREE
         self._held.clear()
         self._endpoints.clear()
         self._holders = Holders()
@@ -193,7 +193,7 @@ class SessionTable:
         entries = _ue_entries(rows)
         if not len(entries):
             return
-        (bucket, place), found = self._find(entries, self._places(entries)[0])
+        (bucket, place), found = self._find(entries, *self._places(entries))
         there = np.where(found, self._entries["session"][bucket, place], np.uint32(0))
         entries["session"] = np.where(entries["session"] > 0, entries["session"], there)
         sessions: dict[str, set[int]] = {}
@@ -212,18 +212,24 @@ class SessionTable:
         more = np.where(head & _KIND == _IPV6, entries["more"], np.uint32(0))
         h = _mix(_mix(_mix(np.zeros(len(entries), np.uint32), entries["key"]), of), more)
         hashes = np.stack([h, _mix(h, _GOLDEN)], axis=1).astype(np.uint64)
-        return (hashes * self._buckets >> np.uint64(32)).astype(np.intp), np.maximum(h & 0xFF, 1).astype(np.uint8)
+        return (hashes * self._buckets >> np.uint64(32)).astype(np.intp), np.clip(
+            h & 0xFF, _TAG_FREE + 1, _TAG_HELD - 1
+        ).astype(np.uint8)
 
-    def _find(self, entries: NDArray[np.void], buckets: NDArray[np.intp]) -> tuple[Slots, NDArray[np.bool_]]:
+    def _find(
+        self, entries: NDArray[np.void], buckets: NDArray[np.intp], tags: NDArray[np.uint8]
+    ) -> tuple[Slots, NDArray[np.bool_]]:
         """Return the (bucket, place) of each entry, and whether it is there."""
-        there = self._entries[buckets].reshape(len(entries), -1)
+        row, second, place = np.nonzero(self._tags[buckets][:, :, :BUCKET_ENTRIES] == tags[:, None, None])
+        there, wanted = self._entries[buckets[row, second], place], entries[row]
         which = np.uint32(_KIND | _SCOPE)
-        found = (there["key"] == entries["key"][:, None]) & (there["session"] > 0)
-        found &= (there["head"] & which) == (entries["head"] & which)[:, None]
-        ipv6 = entries["head"] & _KIND == _IPV6
-        found &= ~ipv6[:, None] | (there["more"] == entries["more"][:, None])
-        second, place = np.divmod(found.argmax(axis=1), BUCKET_ENTRIES)
-        return (buckets[np.arange(len(buckets)), second], place), found.any(axis=1)
+        same = (there["key"] == wanted["key"]) & ((there["head"] ^ wanted["head"]) & which == 0)
+        same &= (wanted["head"] & _KIND != _IPV6) | (there["more"] == wanted["more"])
+        found = np.zeros(len(entries), np.bool_)
+        at = np.zeros((2, len(entries)), np.intp)
+        row, second, place = row[same], second[same], place[same]
+        found[row], at[0, row], at[1, row] = True, buckets[row, second], place
+        return (at[0], at[1]), found
 
     def _put(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
         """Write entries, each key once; return which of them are new in the table."""
@@ -235,7 +241,7 @@ class SessionTable:
 
     def _put_some(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
         buckets, tags = self._places(entries)
-        at, known = self._find(entries, buckets)
+        at, known = self._find(entries, buckets, tags)
         at = at[0][known], at[1][known]
         self._changed(self._entries[at])  # what it was is as much of interest as what it will be
         for name in ("more", "head", "session"):
@@ -261,10 +267,10 @@ class SessionTable:
 
     def _free(self, buckets: NDArray[np.intp], tags: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return (n, 2, entries) places where an entry with this tag may be written."""
-        there = self._entries[buckets]
-        free: NDArray[np.bool_] = (there["session"] == 0) & (there["head"] != _HELD)
-        same = self._tags[buckets] == tags[:, None, None]
+        there = self._tags[buckets]
+        same = there == tags[:, None, None]
         crowded = np.stack([same[:, :, :8].sum(axis=2), same[:, :, 8:].sum(axis=2)], axis=2) >= _SAME_TAGS
+        free: NDArray[np.bool_] = there[:, :, :BUCKET_ENTRIES] == _TAG_FREE
         return np.logical_and(free, ~crowded[:, :, _WORDS])
 
     def _publish(self, at: Slots, entries: NDArray[np.void], tags: NDArray[np.uint8]) -> None:
@@ -279,13 +285,11 @@ class SessionTable:
         """Delete entries; return which of them there were."""
         if not len(entries):
             return np.zeros(0, np.bool_)
-        (bucket, place), found = self._find(entries, self._places(entries)[0])
+        (bucket, place), found = self._find(entries, *self._places(entries))
         at = bucket[found], place[found]
         before = self._entries[at]
         self._entries["session"][at] = 0
-        self._tags[at] = 0
-        _barrier()
-        self._entries["head"][at] = _HELD
+        self._tags[at] = _TAG_HELD
         self._held.append((time.monotonic(), at))
         self._changed(before)
         return found
@@ -294,7 +298,7 @@ class SessionTable:
         """Let places be used again that were left long enough ago."""
         until = time.monotonic() - _HOLD_S
         while self._held and self._held[0][0] < until:
-            self._entries["head"][self._held.popleft()[1]] = 0
+            self._tags[self._held.popleft()[1]] = _TAG_FREE
 
     def _changed(self, entries: NDArray[np.void]) -> None:
         """Let flows of the UEs of these entries ask for their session with their next packet."""
