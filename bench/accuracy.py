@@ -4,13 +4,15 @@ Ours is `snf replay`: of each capture as it is, and again with every packet in a
 peers' answers are those of `peer_baseline.csv` beside the captures. Facts are host names that tshark read, and
 applications that a name in the packets, or a DNS answer of the same capture, proves.
 
-python -m bench.accuracy
+python -m bench.accuracy writes its figures to bench/accuracy.json, too.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import ipaddress
+import json
 import struct
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from typing import Any
 
 from bench import columns, rig
 from bench.captures import SHARED, Tunnels, ends_of, inner_packet, session_of
+from bench.figure import Figure
 from nf.apps.signatures import Signatures
 from nf.capture import merged
 from nf.capture.links import to_ethernet
@@ -38,7 +41,9 @@ __all__ = ["FACTS", "Found", "Row", "baseline", "flow_of", "found", "in_tunnels"
 
 FACTS = ("sni", "http_host", "dns_answer", "dns_query")  # truth_basis values that the packets themselves prove
 _KEY = b"key of the figures of accuracy.."
+_FILE = Path(__file__).with_name("accuracy.json")
 _WHOLE = 65_535
+_OURS = "ours", "ours in GTP-U"
 _ENDS = [str(ipaddress.IPv4Address(end)) for end in (columns.GNB, columns.UPF)]
 _OUTERS = {f"{_ENDS[0]}>{_ENDS[1]}", f"{_ENDS[1]}>{_ENDS[0]}"}  # of the tunnels that captures are put into
 
@@ -171,8 +176,8 @@ def _peers(plain: Found, tunnelled: Found) -> list[Peer]:
         return Peer(title, lambda row: str(seen.best(row)["name"]), lambda row: str(seen.best(row)["app"]))
 
     return [
-        ours("ours", plain),
-        ours("ours in GTP-U", tunnelled),
+        ours(_OURS[0], plain),
+        ours(_OURS[1], tunnelled),
         Peer("nDPI 4.2", lambda row: row["ndpi42_sni"], lambda row: _label(row["ndpi42_label"])),
         Peer("nfstream 6.6", lambda row: row["nfstream660_sni"], lambda row: _label(row["nfstream660_label"])),
     ]
@@ -206,8 +211,28 @@ def strays(seen: Found, rows: list[Row]) -> tuple[list[dict[str, Any]], int]:
     return wrong, total
 
 
+def _figures(
+    peers: list[Peer], named: list[Row], facts: list[Row], wrong: int, mine: tuple[int, int], captures: int
+) -> list[Figure]:
+    """Return names and applications found, plain and in tunnels; *mine*: flows of their subscriber, and all."""
+
+    def share(rows: list[Row], right: Callable[[Peer, Row], bool]) -> dict[str, float]:
+        return {peer.title: 100 * sum(right(peer, row) for row in rows) / len(rows) for peer in peers}
+
+    names = share(named, lambda p, row: p.name(row).lower() == row["sni_truth"].lower())
+    apps = share(facts, lambda p, row: p.app(row) == row["truth_app"])
+    note = f"{captures} captures; {len(named)} host names that tshark read, {len(facts)} applications proved by packets"
+    subscribers = 100 * mine[0] / mine[1]
+    return [
+        *(Figure(f"host names, {us}", names[us], "%", 99, names, note, more=True) for us in _OURS),
+        *(Figure(f"applications by fact, {us}", apps[us], "%", 100 * 124 / 127, apps, note, more=True) for us in _OURS),
+        Figure("applications by fact, wrong", wrong, "", 0, {}, note),
+        Figure("flows of their subscriber, ours in GTP-U", subscribers, "%", 100, {"flows": mine[1]}, note, more=True),
+    ]
+
+
 def main() -> int:
-    """Print the comparison; return 0."""
+    """Print the comparison and write it down; return 0."""
     begun = time.monotonic()
     try:
         rows = baseline()
@@ -223,6 +248,9 @@ def main() -> int:
     _table("applications by fact", facts, peers, lambda p, row: p.app(row) == row["truth_app"])
     wrong = [row for row in facts if plain.best(row)["app"] not in ("", row["truth_app"])]
     wrong_tunnels, total = strays(tunnelled, rows)
+    mine = total - len(wrong_tunnels), total
+    figures = _figures(peers, named, facts, len(wrong), mine, len(files))
+    _FILE.write_text(json.dumps([dataclasses.asdict(f) | {"met": f.met} for f in figures], indent=1) + "\n")
     print(f"\nours names another application in {len(wrong)} of {len(facts)} facts")
     print(f"in tunnels {total - len(wrong_tunnels)} of {total} flows are of their subscriber")
     print(f"{len(files)} captures, {time.monotonic() - begun:.0f} s")
