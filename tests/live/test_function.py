@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lab import plan
@@ -20,11 +22,14 @@ from lab.lab import Lab
 from lab.net import inside
 from lab.operator import ENDPOINT, PART, Operator, exporter, interfaces, policy, privacy
 from mgmt.client import Refused
+from nf.kernel import links, objects, syscall
+from nf.kernel.programs import maps_of
 from nf.publish.client import Subscriber
 
 KEY = bytes(range(32))
 SUPPRESS = 3  # enum snf_action of bpf/abi.h
 SIX_INTERVALS_S = 6.0
+READABLE = {1, 2, 9}  # hash, array and LRU hash of enum bpf_map_type
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -32,6 +37,21 @@ Rows = Callable[..., list[dict[str, Any]]]
 def pseudonym(imsi: str) -> str:
     """First 16 bytes of HMAC-SHA-256 over the digits of the IMSI (design: privacy), written out here once more."""
     return hmac.new(KEY, imsi.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def contents(fd: int) -> bytes:
+    """Return the keys and values of a map."""
+    info = objects.map_info(fd)
+    return b"".join(
+        c.tobytes() for c in syscall.read_map(fd, np.dtype(f"V{info.key_bytes}"), np.dtype(f"V{info.value_bytes}"))
+    )
+
+
+def written_forms(imsi: str) -> list[bytes]:
+    """Return what an IMSI may look like: digits, TBCD (TS 29.274, 8.3), a number of either byte order."""
+    digits = imsi + "f" * (len(imsi) % 2)
+    swapped = "".join(digits[i + 1] + digits[i] for i in range(0, len(digits), 2))
+    return [imsi.encode(), bytes.fromhex(swapped), int(imsi).to_bytes(8, "big"), int(imsi).to_bytes(8, "little")]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +137,19 @@ class TestIdentity:
             written += file.read_bytes() if file.is_file() else b""
 
         assert not [ue.name for ue in lab.subscribers.values() if ue.imsi.encode() in written]
+
+    def test_no_imsi_is_in_a_map(self, operator, lab):
+        with inside(lab.net.path(operator.namespace)):
+            programs = [link.xdp_program for link in links.links() if link.xdp_program]
+        maps = {name: fd for program in programs for name, fd in maps_of(program).items()}
+        content = {name: contents(fd) for name, fd in maps.items() if objects.map_info(fd).kind in READABLE}
+        for fd in maps.values():
+            os.close(fd)
+
+        assert {"sessions", "flows", "policies", "answers"} <= content.keys()
+        assert any(content["sessions"])  # the dump is one of a table with entries
+        needles = {form for ue in lab.subscribers.values() for form in written_forms(ue.imsi)}
+        assert [name for name, data in content.items() if any(needle in data for needle in needles)] == []
 
 
 class TestFollow:
