@@ -169,10 +169,11 @@ struct scratch {
 	struct ip outer;
 	struct ip inner;
 	struct flow_key key;
-	u64 now_ns;   /* the time, once fine is set */
-	u32 now_us;   /* its low half in microseconds, or that of the last tick */
-	u32 off;      /* offset of the next header */
-	u32 gtpu_end; /* offset of the end of the GTP-U message */
+	u64 now_ns;	  /* the time, once fine is set */
+	u32 now_us;	  /* its low half in microseconds, or that of the last tick */
+	u32 off;	  /* offset of the next header */
+	u32 frame_length; /* on the wire */
+	u32 gtpu_end;	  /* offset of the end of the GTP-U message */
 	u32 teid;
 	u32 gtpu_seq; /* sequence number of a signalling message */
 	u32 payload_off;

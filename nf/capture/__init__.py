@@ -1,7 +1,7 @@
 """Captures: packets with their times out of pcap and pcapng files, as the kernel program wants them.
 
     open_capture(path)   one file; iterate it for (t_ns, frame, wire_length, link)
-    merged(paths)        several files, by time, for (index, t_ns, frame, link)
+    merged(paths)        several files, by time, for (index, t_ns, frame, link, bytes on the wire)
     to_ethernet          any link type that is read, as an Ethernet frame
 
 It is read here and not by a library because replay needs three things together that none of them

@@ -8,8 +8,9 @@ import pytest
 
 from tests.kernel.fuzz import SEED, complaint, disagreements
 from tests.kernel.mutate import anything, sound
+from tests.kernel.packets import ether, udp
 from tests.kernel.rig import Outcome, Rig
-from tests.kernel.table import INNER, TABLE, Row
+from tests.kernel.table import INNER, PLAIN, TABLE, Row, put
 from tests.kernel.twin import MESSAGES, Truth, observe
 
 PACKETS = 20_000
@@ -62,6 +63,18 @@ class TestCuts:
             wrong.append(complaint(frame[:length], "any", observe(frame[:length], "any"), outcome))
 
         assert not "\n".join(filter(None, wrong))
+
+
+class TestSnapped:
+    """Of a frame that a capture cut, what is left is read, and what was there is counted."""
+
+    def test_a_length_of_zero_is_that_of_the_whole_frame(self, rig: Rig) -> None:
+        frame = put(ether(udp(60_000)), 16, 0, 0)
+
+        outcome = rig.run(frame[:96], "n6", wire=len(frame))
+
+        assert outcome.flow == PLAIN._replace(octets=20 + 8 + 60_000)
+        assert outcome.counters["octets"] == len(frame)
 
 
 class TestDamage:
