@@ -188,7 +188,7 @@ struct scratch {
 	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
 	u8 has_ts;
-	u8 whole_l4; /* 1: the transport header was all there */
+	u8 whole_l4; /* 1: the transport header was all there, but perhaps the options of TCP */
 	u8 gtpu;     /* 1: the packet came in a tunnel */
 	u8 qfi;
 	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */

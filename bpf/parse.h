@@ -249,7 +249,8 @@ static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, st
 }
 
 /* Ports, and for TCP what the flow needs of its header. Ports stay 0 for later fragments and for other protocols;
- * they are the first four octets, and known also when the rest of the header is cut off. Returns 0 when it is. */
+ * they are the first four octets, and known also when the rest of the header is cut off. Returns 0 when some of the
+ * header is. */
 static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, struct ip *ip)
 {
 	u32 off = s->off, length;
@@ -283,7 +284,7 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 		if ((void *)h + 20 > end || off + 20 > ip->end)
 			return 0;
 		length = (h[12] >> 4) * 4;
-		if (length < 20 || (void *)h + length > end || off + length > ip->end)
+		if (length < 20 || off + length > ip->end)
 			return 0;
 		s->seq = load32(h + 4);
 		s->ack = load32(h + 8);
@@ -298,7 +299,7 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 	s->whole_l4 = 1;
 	s->payload_off = off + length;
 	s->payload_length = ip->end - off - length;
-	return 1;
+	return (void *)h + length <= end; /* a capture may have cut the options of TCP off, and they are not missed */
 }
 
 #endif
