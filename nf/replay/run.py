@@ -89,11 +89,11 @@ class Replay:
         self,
         paths: Sequence[Path],
         roles: Sequence[Role | None],
-        progress: Callable[[int, int], None] = lambda done, packets: None,
+        progress: Callable[[int, int, int], None] = lambda done, total, packets: None,
     ) -> Result:
         """Run the captures; ``roles[i]`` says what file i holds (None: anything).
 
-        *progress* is told (bytes read, packets run) now and then.
+        *progress* is told (bytes read, bytes of all captures, packets run) now and then.
         """
         result, boundary = self.result, 0
         self.plane.follow = {Role.N3, Role.N6} <= set(roles)
@@ -112,13 +112,13 @@ class Replay:
             self._packet(index, at_ns, ethernet, roles[index], wire + len(ethernet) - len(frame))
             if not result.packets % _DRAIN_PACKETS:
                 self._drain()
-                progress(captures.bytes_read, result.packets)
+                progress(captures.bytes_read, captures.size, result.packets)
             result.first_s = result.first_s or at_ns / 1e9
             result.last_s = max(result.last_s, at_ns / 1e9)
         if boundary:
             self._sweep(boundary)
             self.pipeline.naming.finish()
-        progress(captures.bytes_read, result.packets)
+        progress(captures.bytes_read, captures.size, result.packets)
         result.skipped.update(captures.notes)
         return self._finish(paths)
 
