@@ -83,9 +83,12 @@ def _number(fd: int) -> int:
 
 
 class Programs:
-    """One set of programs and maps. ``taken_over``: the maps are those of a process that died."""
+    """One set of programs and maps. ``taken_over``: the maps are those of a process that died.
 
-    def __init__(self, limits: Limits, *, replay: bool) -> None:
+    *alone*: they are for a trial, which neither takes over nor leaves anything.
+    """
+
+    def __init__(self, limits: Limits, *, replay: bool, alone: bool = False) -> None:
         self._limits, self._replay = limits, replay
         self.frags = takes_frags()
         self.abi = source.abi(limits, replay=replay) ^ self.frags
@@ -94,9 +97,9 @@ class Programs:
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
         self.left: set[int] = set()  # numbers of programs that a process before left on interfaces
-        self._folder = None if replay else self._claim()
+        self._folder = None if replay or alone else self._claim()
         self._held = False
-        found = {} if replay else self._find()
+        found = {} if replay or alone else self._find()
         self.taken_over = bool(found) and self._fits(found)
         if not self.taken_over:
             close(list(found.values()))
