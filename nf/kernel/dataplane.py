@@ -35,6 +35,10 @@ MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bp
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
 _GROUPS = 8  # SNF_GROUPS of abi.h
+_TAILS = (  # by their places in next_program of maps.h
+    *("snf_handoff", "snf_tls", "snf_dns", "snf_monitor"),
+    *("snf_name", "snf_suffix", "snf_answers"),
+)
 _WHOLE = 0xFFFF  # snap length: no packet is longer
 _KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
 _READER = 32  # of FLOW_READER in abi.h: the first of its three values
@@ -94,7 +98,7 @@ class DataPlane:
         self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ports = Ports(self._programs, self.instance_number)
         self._runs: dict[Role | None, syscall.TestRun] = {}
-        for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")):
+        for slot, name in enumerate(_TAILS):
             self._load(name, tail=slot)
         if self.taken_over:
             self._take_over()
