@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange
 from nf.sessions.memory import SOURCES, recall, remember
 from nf.sessions.restore import restore
 from nf.settings import (
+    Application,
     Interface,
     Limits,
     Monitor,
@@ -61,6 +63,14 @@ def _names(privacy: Privacy, random: Pseudonymiser) -> Pseudonymiser:
     if not privacy.key and not privacy.opted_out:
         return random
     return Pseudonymiser(privacy.key, privacy.epoch, privacy.previous_key, privacy.opted_out)
+
+
+def _go_back(inverse: _Undo) -> None:
+    """Undo a step of a refused change; what cannot be undone keeps no other step from it."""
+    try:
+        inverse()
+    except SnfError as error:
+        log.error("a part of a refused configuration stays: %s", error)
 
 
 @contextmanager
@@ -151,23 +161,33 @@ class Service:
             for part, step in steps.items():
                 if part in changed:
                     for inverse in step(*changed[part]):
-                        undo.callback(inverse)
+                        undo.callback(_go_back, inverse)
             undo.pop_all()
         self.settings = new
 
     def _apply_limits(self, old: Limits, new: Limits) -> Sequence[_Undo]:
         """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
-        self.plane.limit_unknown(new)
-        if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) == new:
-            return [lambda: self.plane.limit_unknown(old)]
-        if self.plane.attached or len(self.store):
+        if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) != new:
+            if not self.plane.attached and not len(self.store):
+                self._resize(old, new)
+                return [lambda: self._resize(new, old)]
             log.warning("the table sizes take effect at the next start")
-            return []
+        self.plane.limit_unknown(new)
+        return [lambda: self.plane.limit_unknown(old)]
+
+    def _resize(self, old: Limits, new: Limits) -> None:
+        """Make tables of other sizes; policies and the monitor port stay as they are."""
         with self._pipeline_lock, self._tables:
             self.pipeline.close()
             self.plane.close(leave_behind=True)
-            self._build(replace(self.settings, limits=new))
-        return []
+            try:
+                self._build(replace(self.settings, limits=new))
+            except SnfError as error:
+                self._build(replace(self.settings, limits=old))
+                raise BadSettings(error.what, "/snf-function:network-function/limits", error.remedy) from None
+            finally:
+                self.pipeline.set_policies(self.settings.policies, self.settings.groups)
+                self.plane.set_monitor(self.settings.monitor)
 
     def _apply_naming_workers(self, old: int, new: int) -> Sequence[_Undo]:
         self._read_names_in(new)
@@ -182,11 +202,11 @@ class Service:
         return [lambda: setattr(self.publisher, "nf_id", old)]
 
     def _apply_applications(self, old: Any, new: Any) -> Sequence[_Undo]:
-        before, after = self.pipeline.signatures, Signatures.load(new)
-        self._use_signatures(after)
-        return [lambda: self._use_signatures(before)]
+        self._use_applications(new)
+        return [lambda: self._use_applications(old)]  # loaded again: flows may carry the numbers of a refused change
 
-    def _use_signatures(self, signatures: Signatures) -> None:
+    def _use_applications(self, applications: tuple[Application, ...]) -> None:
+        signatures = Signatures.load(applications, before=self.pipeline.signatures)
         with self._pipeline_lock:
             self.pipeline.use(signatures)
 
@@ -280,27 +300,25 @@ class Service:
         was, will = {i.name: i for i in old}, {i.name: i for i in new}
         gone = [i for n, i in was.items() if n not in will]
         come = [i for n, i in will.items() if n not in was]
-        done: list[_Undo] = []
-        try:
-            for interface in (i for n, i in will.items() if was.get(n, i) != i):
-                if self._change(was[interface.name], interface):
-                    done.append(lambda i=interface: self._change(i, was[i.name]))  # type: ignore[misc]
-                else:
-                    gone.append(was[interface.name])
-                    come.append(interface)
-            for interface in gone:
-                self._detach(interface)
-                done.append(lambda i=interface: self._attach(i))  # type: ignore[misc]
-            for interface in come:
-                self._attach(interface)
-                done.append(lambda i=interface: self._detach(i))  # type: ignore[misc]
-        except SnfError as error:
-            for inverse in reversed(done):
-                inverse()
-            path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
-            raise BadSettings(error.what, path, error.remedy) from None
-        self.plane.release_left_behind()
-        return done
+        with ExitStack() as undo:
+            try:
+                for interface in (i for n, i in will.items() if was.get(n, i) != i):
+                    if self._change(was[interface.name], interface):
+                        undo.callback(_go_back, partial(self._change, interface, was[interface.name]))
+                    else:
+                        gone.append(was[interface.name])
+                        come.append(interface)
+                for interface in gone:
+                    self._detach(interface)
+                    undo.callback(_go_back, partial(self._attach, interface))
+                for interface in come:
+                    self._attach(interface)
+                    undo.callback(_go_back, partial(self._detach, interface))
+            except SnfError as error:
+                path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
+                raise BadSettings(error.what, path, error.remedy) from None
+            self.plane.release_left_behind()
+            return [undo.pop_all().close]
 
     def _apply_monitor(self, old: Monitor | None, new: Monitor | None) -> Sequence[_Undo]:
         try:
