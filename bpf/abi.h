@@ -142,7 +142,9 @@ struct control {
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
 	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u32 pad[3];
+	__u32 wire_length;   /* replay: bytes that the frame had, of which the capture may have the first only */
+	__u32 buckets;	     /* of the session table */
+	__u32 pad;
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
 _Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
