@@ -9,8 +9,8 @@
 #include "maps.h"
 
 #define MAX_OFFSET	  1023 /* of a header; a mask, so that the verifier sees the bound */
-#define MAX_VLANS	  3
-#define MAX_IP_EXTENSIONS 6
+#define MAX_VLANS	  TURNS(3)
+#define MAX_IP_EXTENSIONS TURNS(6)
 
 #define ETH_IPV4   0x0800
 #define ETH_IPV6   0x86dd
@@ -33,10 +33,11 @@
 #define PROTO_DSTOPTS  60
 #define PROTO_MOBILITY 135
 
-#define JUMBO_OPTION 0xc204 /* RFC 2675, 2: type and length, first in the hop-by-hop header as its alignment wants it  \
-			     */
-#define JUMBO_LEAST  65536
-#define JUMBO_MOST   (1 << 24) /* stacks join some hundred thousand bytes */
+#define JUMBO_OPTION                                                                                                   \
+	0xc204 /* RFC 2675, 2: type and length, first in the hop-by-hop header as its alignment wants it               \
+		*/
+#define JUMBO_LEAST 65536
+#define JUMBO_MOST  (1 << 24) /* stacks join some hundred thousand bytes */
 
 #define FRAGMENT_NONE  0
 #define FRAGMENT_FIRST 1
