@@ -33,6 +33,16 @@
 enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
 enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
 enum snf_monitor { SNF_MONITOR_SEND = 1, SNF_MONITOR_INNER = 2 /* without the tunnel */ };
+enum snf_encapsulation {
+	SNF_OPEN_TAGS = 1, /* more than three VLAN tags */
+	SNF_OPEN_SGT = 2,
+	SNF_OPEN_MPLS = 4,
+	SNF_OPEN_VXLAN = 8,
+	SNF_OPEN_GRE = 16,
+	SNF_OPEN_ERSPAN = 32,
+	SNF_OPEN_ETHERNET = 64, /* an Ethernet frame in GTP-U: a PDU session of this type */
+	SNF_OPEN_RAW_IP = 128	/* no Ethernet header */
+};
 enum snf_action { SNF_INSPECT = 0, SNF_COUNT = 1, SNF_TRUNCATE = 2, SNF_SUPPRESS = 3 };
 enum snf_side { SNF_UPLINK = 0, SNF_DOWNLINK = 1 };
 enum snf_ue_end { SNF_UE_A = 0, SNF_UE_B = 1, SNF_UE_UNKNOWN = 2 };
@@ -44,8 +54,17 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(frames, "frames seen")                                                                                       \
 	X(octets, "bytes of these frames")                                                                             \
 	X(l2_truncated, "frame ends inside its Ethernet or VLAN header")                                               \
-	X(vlan_too_deep, "more than three VLAN tags")                                                                  \
+	X(vlan_too_deep, "more than three VLAN tags: not read")                                                        \
 	X(not_ip, "neither IPv4 nor IPv6")                                                                             \
+	X(sgt_unread, "group tag of Cisco TrustSec: not read")                                                         \
+	X(mpls_unread, "MPLS, or more than three labels of it: not read")                                              \
+	X(vxlan_unread, "VXLAN: not read")                                                                             \
+	X(gre_unread, "GRE, or a kind of it that nobody mirrors by: not read")                                         \
+	X(erspan_unread, "ERSPAN: not read")                                                                           \
+	X(ethernet_unread, "Ethernet frame in GTP-U: not read")                                                        \
+	X(macsec_unread, "encrypted by MACsec: not read")                                                              \
+	X(pbb_unread, "provider backbone bridging: not read")                                                          \
+	X(looked_through, "headers of a mirror, or of an Ethernet PDU session, that were read through")                \
 	X(ip_truncated, "packet ends inside its outer IP header")                                                      \
 	X(ip_malformed, "outer IP version, header or total length is wrong")                                           \
 	X(ip_ext_too_long, "more than six IPv6 extension headers, or they reach past byte 1023 of the frame")          \
@@ -119,7 +138,9 @@ struct port {
 	__u8 mode;	/* enum snf_mode */
 	__u8 peer;	/* inline: index of the paired port in the device map */
 	__u8 monitor;	/* mirror: bits of enum snf_monitor; 0: there is no monitor port */
-	__u8 pad[4];
+	__u8 role;	/* enum snf_role */
+	__u8 opens;	/* bits of enum snf_encapsulation: what is looked through */
+	__u8 pad[2];
 };
 _Static_assert(sizeof(struct port) == 16, "port is ABI");
 

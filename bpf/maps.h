@@ -223,6 +223,14 @@ struct scratch {
 	struct entry found;
 	u32 which; /* bits of wanted.head */
 	u32 session_buckets;
+	u32 start; /* where the packet's first IP header begins */
+	u32 why;   /* counter of what outer.h is to look at, or WHY_TUNNEL */
+	u32 labels;
+	u16 start_type; /* its ethertype, when outer.h found it, or START_INNER; 0: the frame was not looked at yet */
+	u16 open_type;
+	u8 open;     /* enum open */
+	u8 opens;    /* enum snf_encapsulation */
+	u8 closed;   /* 1: a tunnel of the mirror is a packet like others */
 	u32 session; /* what the session table says of the packet */
 	u8 group;
 	u8 way;		   /* enum snf_side */
@@ -230,9 +238,11 @@ struct scratch {
 };
 BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 #define SIDE_UNKNOWN 2
+#define START_INNER  1 /* no ethertype: the inner packet is parsed already */
+#define WHY_TUNNEL   0xffffffff
 
 /* Second programs, entered by tail call. */
-BPF_PROG_ARRAY(next_program, 7);
+BPF_PROG_ARRAY(next_program, 12);
 #define NEXT_HANDOFF 0
 #define NEXT_TLS     1
 #define NEXT_DNS     2
@@ -240,6 +250,8 @@ BPF_PROG_ARRAY(next_program, 7);
 #define NEXT_NAME    4
 #define NEXT_SUFFIX  5
 #define NEXT_ANSWERS 6
+#define NEXT_OUTER   7
+#define NEXT_ROLE    8 /* and enum snf_role: a packet again, from s->start on (outer.h) */
 
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);

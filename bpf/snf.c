@@ -8,6 +8,7 @@
  */
 #include "legs.h"
 #include "naming.h"
+#include "outer.h"
 #include "psc.h"
 #include "quic.h"
 #include "resolve.h"
@@ -133,9 +134,9 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	*plain = 0;
 	st->n[SNF_C_gtpu_gpdu]++;
 	s->gtpu = 1;
+	s->inner_off = s->off;
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
-	s->inner_off = s->off;
 	result = parse_ip(data, end, s, &s->inner, 0, s->gtpu_end);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
@@ -160,24 +161,26 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	st = stats.lookup(&slot);
 	if (!st)
 		return XDP_PASS;
-	s->snap_length = 0;
-	st->n[SNF_C_frames]++;
-	s->frame_length = FRAME_LENGTH(ctx);
-#ifdef REPLAY /* a capture may have cut it off */
-	if (s->frame_length < c->wire_length)
-		s->frame_length = c->wire_length;
-#endif
-	st->n[SNF_C_octets] += s->frame_length;
-	type = parse_l2(data, end, &off, &why);
-	if (type != ETH_IPV4 && type != ETH_IPV6)
-		goto reason;
-	s->off = off;
+	type = s->start_type;
+	if (type) { /* this is the packet that outer.h found in a frame */
+		s->start_type = 0;
+		if (type == START_INNER)
+			goto opened;
+	} else {
+		begin_frame(ctx, s, c, st);
+		s->gtpu = 0;
+		s->role = role;
+		s->slot = slot;
+		type = parse_l2(data, end, &off, &why);
+		if (type != ETH_IPV4 && type != ETH_IPV6)
+			goto reason;
+		s->start = off;
+	}
+	s->off = s->start;
 	s->gtpu = 0;
 	s->qfi = 0;
 	s->side = SIDE_UNKNOWN;
 	s->psc = 0;
-	s->role = role;
-	s->slot = slot;
 	result = parse_ip(data, end, s, &s->outer, type, s->frame_length);
 	if (result) {
 		why = outer_counter(result);
@@ -185,7 +188,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	}
 	if (s->outer.fragment == FRAGMENT_LATER) {
 		st->n[SNF_C_outer_fragment]++;
-		if (role != SNF_N6 && tunnel_fragment(s, 0)) {
+		if (tunnel_fragment(s, 0)) {
 			st->n[SNF_C_outer_fragment_known]++;
 			return decide(ctx, p, st, s, keep);
 		}
@@ -214,8 +217,12 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 					s->psc = 0;
 					s->side = SIDE_UNKNOWN;
 				}
+			} else if (dport == PORT_VXLAN && !s->closed) {
+				open_outer(ctx, s, OPEN_VXLAN);
 			}
 		}
+	} else if (s->outer.proto == PROTO_GRE && !s->closed) {
+		open_outer(ctx, s, OPEN_GRE);
 	}
 	if (!s->gtpu) {
 		if (role == SNF_N3) {
@@ -224,6 +231,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		}
 		s->inner = s->outer;
 	}
+opened:
 	if (s->gtpu && s->outer.fragment == FRAGMENT_FIRST)
 		tunnel_fragment(s, 1);
 	if (!parse_l4(data, end, s, &s->inner))
@@ -275,6 +283,10 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	}
 	return decide(ctx, p, st, s, keep);
 reason:
+	if (may_hide(why)) {
+		s->why = why;
+		next_program.call(ctx, NEXT_OUTER);
+	}
 	if (why < SNF_C_MAX)
 		st->n[why]++;
 	return decide(ctx, p, st, s, keep);

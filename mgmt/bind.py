@@ -16,6 +16,7 @@ from nf.settings import (
     Action,
     Application,
     Curve,
+    Encapsulation,
     Export,
     Interface,
     Limits,
@@ -90,8 +91,19 @@ def _interface(entry: Node) -> Interface:
         mode=Mode(capture.get("mode", "mirror")),
         mac=capture.get("mac-address", "").lower(),
         xdp=XdpMode(capture.get("xdp-mode", "auto")),
+        encapsulation=_encapsulation(capture.get("encapsulation", "auto")),
         **_given(capture, peer="peer", instance="network-instance", force="force"),
     )
+
+
+def _encapsulation(text: str) -> Encapsulation | None:
+    """Return the bits of the leaf, of which "none" has none; None for "auto"."""
+    if text == "auto":
+        return None
+    kinds = Encapsulation.NONE
+    for name in text.split():
+        kinds |= Encapsulation[name.replace("-", "_").upper()]
+    return kinds
 
 
 def _session(entry: Node) -> StaticSession:

@@ -15,6 +15,7 @@ from nf.errors import SnfError
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
 from nf.service import Service
+from nf.unread import not_read
 
 __all__ = ["Options", "serve", "state_of"]
 
@@ -80,6 +81,7 @@ def state_of(service: Service) -> StateTree:
             "vlan_offload": "true" if attached.rx_vlan else "false",
             "multi_buffer": "false" if attached.mtu_limit else "true",
             **({"mtu_limit": attached.mtu_limit} if attached.mtu_limit else {}),
+            "not_read": not_read(counters),
             "packets": counters["frames"],
             "octets": counters["octets"],
             "counters": counters,

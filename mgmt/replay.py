@@ -19,6 +19,7 @@ from nf.replay.records import Collector, record_rows
 from nf.replay.run import Replay, Result
 from nf.sessions.report import sessions_rows
 from nf.settings import Role
+from nf.unread import not_read
 
 __all__ = ["Outputs", "replay_files"]
 
@@ -96,6 +97,8 @@ def _summary(result: Result, replay: Replay, console: Console) -> None:
     for (app, basis), (flows, octets) in sorted(apps.items(), key=lambda x: -x[1][1])[:12]:
         table.add_row(app, basis, f"{flows:,}", f"{octets:,}")
     console.print(table)
+    for sentence in not_read(result.counters, settable=False):
+        console.print(sentence, highlight=False, soft_wrap=True)
     texts = {c.name: c.text for c in replay.plane.counters}
     notable = {k: v for k, v in result.counters.items() if v and k not in _EXPECTED}
     for name, value in notable.items():

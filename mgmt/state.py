@@ -41,6 +41,7 @@ class InterfaceState(TypedDict, total=False):
     vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
     multi_buffer: str  # true, false: frames larger than a buffer are read
     mtu_limit: int  # without multi_buffer
+    not_read: Sequence[str]  # sentences of nf.unread
     packets: int  # since it was attached
     octets: int
     counters: Mapping[str, int]
@@ -167,7 +168,9 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
         write.add(statistics, _IF, "in-octets", seen["octets"])
     module = "snf-interfaces"
     parent = write.add(capture, module, "state")
-    write.leaves(parent, module, {k: v for k, v in seen.items() if k != "counters"})
+    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in ("counters", "not_read")})
+    for sentence in seen.get("not_read", ()):
+        write.add(parent, module, "not-read", sentence)
     write.counters(parent, module, seen.get("counters", {}))
 
 

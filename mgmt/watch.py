@@ -21,7 +21,7 @@ from rich.live import Live
 
 from mgmt.board import Board, screen
 from nf.publish.client import CurveKeys, Liveness, Subscriber
-from nf.publish.wire import FLOW_SCHEMA, QOE_SCHEMA, Message, rows_of
+from nf.publish.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
 from nf.records import FLOW_COLUMNS, RECORD_COLUMNS
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def _print_json(session: _Session) -> None:
     told = _Teller(session, _say)
     for message in _wanted(session):
         told.look()
+        told.hear(message)
         if message is not None:
             for line in json_lines(message):
                 sys.stdout.write(line + "\n")
@@ -170,6 +171,7 @@ def _draw(session: _Session) -> None:
     with Live(console=console, auto_refresh=False, screen=False) as live:
         for message in _wanted(session):
             told.look()
+            told.hear(message)
             if message is not None:
                 board.feed(message, time.monotonic())
             if time.monotonic() - drawn_s >= _FRAME_S and console.is_terminal:
@@ -216,6 +218,7 @@ class _Teller:
     def __init__(self, session: _Session, tell: Callable[[str], Any]) -> None:
         self._session, self._tell = session, tell
         self._begun_s, self._told = time.monotonic(), Liveness.ALIVE
+        self._not_read: dict[str, str] = {}  # by function
 
     def look(self) -> None:
         state = self._session.bus.liveness(_QUIET_S)
@@ -224,3 +227,18 @@ class _Teller:
             return
         self._told = state
         self._tell(silence(state, self._session.endpoint, self._session.follower is not None))
+
+    def hear(self, message: Message | None) -> None:
+        """Tell what a function says that it does not read, when it says so and when it says something else."""
+        if message is None or message.header.schema != HEALTH_SCHEMA:
+            return
+        nf = message.header.nf
+        text = str(next(iter(message.columns.get("not_read", ())), ""))
+        if names(text) != names(self._not_read.get(nf, "")):
+            self._tell(f"{nf}: {text}" if text else "")
+        self._not_read[nf] = text
+
+
+def names(text: str) -> str:
+    """Return a text without its numbers: a share that changes is no news."""
+    return "".join(c for c in text if not c.isdigit())

@@ -7,6 +7,7 @@ what the lab needs as well.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -20,7 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nf.kernel import devices, pins, probe
+from nf.errors import SnfError
+from nf.kernel import devices, links, pins, probe
 
 __all__ = ["Check", "checks", "main"]
 
@@ -138,6 +140,18 @@ def _optional() -> Iterator[Check]:
     yield Check("BTF", btf, "present" if btf else "absent, and not needed", required=False)
     for device in devices.devices():
         yield describe(device)
+    with contextlib.suppress(SnfError):  # without `ip`, which is told above
+        for link in links.links():
+            if not link.ethernet:
+                yield describe_link(link)
+
+
+def describe_link(link: links.Link) -> Check:
+    """Say whether a device without Ethernet header, as the TUN of a UPF, is read."""
+    said = f"link type {link.kind}, which is not read: take the Ethernet device below it"
+    if link.bare:
+        said = "no Ethernet header: read where it receives, not in mode inline; for both ways take the device behind it"
+    return Check(f"XDP on {link.name}", True, said, required=False)
 
 
 def describe(device: devices.Device) -> Check:

@@ -11,7 +11,7 @@ from typing import Any
 from gtp.events import SessionEvent
 from nf.errors import BadSettings, SnfError
 from nf.kernel.dataplane import DataPlane
-from nf.kernel.links import find
+from nf.kernel.links import find, refuse_unread
 from nf.n4 import N4Listener
 from nf.settings import Interface, Role
 from nf.signalling import Signalling
@@ -43,7 +43,7 @@ class Interfaces:
         self._lane = 0
 
     def recall(self, trackers: Mapping[str, Any], last_number: int) -> None:
-        """Let listeners go on with the PFCP trackers of a process before; *last_number* is the largest of their keys."""
+        """Let listeners go on with the PFCP trackers of a process before, whose keys end with *last_number*."""
         self._trackers, self._lane = dict(trackers), last_number // _LANE + 1
 
     def trackers(self) -> dict[str, Any]:
@@ -90,7 +90,9 @@ class Interfaces:
             self._lane += 1
             if (dumped := self._trackers.pop(interface.name, None)) is not None:
                 signalling.pfcp.restore(dumped)
-            listener = N4Listener(find(interface).name, self._on_events, signalling)
+            link = find(interface)
+            refuse_unread(interface, link)
+            listener = N4Listener(link.name, self._on_events, signalling, bare=link.bare)
             listener.start()
             self.listeners[interface.name] = listener
             return

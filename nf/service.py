@@ -42,6 +42,7 @@ from nf.settings import (
     diff,
 )
 from nf.tables import apply_changes, put_back
+from nf.unread import not_read
 
 __all__ = ["Service"]
 
@@ -316,10 +317,16 @@ class Service:
                     self.store.freed.clear()
                 self._publish_imsis(now)
                 self.publisher.inspected(self.plane.read_counters()["octets"])
+                self.publisher.not_read(self._not_read())
             except Exception:
                 # One bad interval must not end the function; the next one starts from the same maps.
                 log.exception("an interval was lost")
             due = self._next_interval(now)
+
+    def _not_read(self) -> str:
+        """Return what ports do not read, in words."""
+        said = ((name, not_read(self.plane.read_counters(name))) for name in list(self.plane.attached))
+        return " ".join(f"{name}: {' '.join(sentences)}" for name, sentences in said if sentences)
 
     def _publish_imsis(self, now_s: float) -> None:
         """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""

@@ -14,6 +14,7 @@ __all__ = [
     "Action",
     "Application",
     "Curve",
+    "Encapsulation",
     "Export",
     "Interface",
     "Limits",
@@ -54,6 +55,25 @@ class XdpMode(enum.Enum):
     GENERIC = "generic"
 
 
+class Encapsulation(enum.Flag):
+    """What a port's packets may come in; the values are those of `enum snf_encapsulation` in abi.h."""
+
+    NONE = 0
+    VLAN_TAGS = 1  # more than three
+    CISCO_SGT = 2
+    MPLS = 4
+    VXLAN = 8
+    GRE = 16
+    ERSPAN = 32
+    ETHERNET_SESSION = 64  # frames in GTP-U
+    RAW_IP = 128  # no Ethernet header
+
+    @classmethod
+    def every(cls) -> Encapsulation:
+        """Return all of them."""
+        return ~cls.NONE
+
+
 class Action(enum.Enum):
     """What is done for the traffic of an application; the values are those of `enum snf_action` in abi.h."""
 
@@ -61,6 +81,9 @@ class Action(enum.Enum):
     COUNT = "count"  # bytes and packets only
     TRUNCATE = "truncate"  # as inspect; copies to the monitor port are cut to snap_length
     SUPPRESS = "suppress"  # bytes only, nothing is published per application
+
+
+_OF_THE_LINK = Encapsulation.VLAN_TAGS | Encapsulation.CISCO_SGT | Encapsulation.MPLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,16 @@ class Interface:
     peer: str = ""  # inline: the name of the paired interface
     instance: str = ""  # N6: network instance of the UE addresses behind it
     force: bool = False  # mirror: take the interface although it has an address
+    encapsulation: Encapsulation | None = None  # None: what the mode makes likely
+
+    @property
+    def opens(self) -> Encapsulation:
+        """What is read through. A mirror may have wrapped anything; elsewhere a tunnel is the affair of its ends."""
+        if self.encapsulation is not None:
+            return self.encapsulation
+        if self.mode is Mode.MIRROR:
+            return Encapsulation.every()
+        return _OF_THE_LINK | Encapsulation.ETHERNET_SESSION
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -14,8 +14,10 @@ SNAP = 3400  # bytes of a frame that BPF_PROG_TEST_RUN takes: a page less head r
 NAMES = {
     0: "BSD loopback",
     1: "Ethernet",
+    9: "PPP",
     12: "raw IP",
     14: "raw IP",
+    50: "PPP on a serial line",
     101: "raw IP",
     108: "OpenBSD loopback",
     113: "Linux cooked v1",
@@ -28,6 +30,7 @@ NAMES = {
 _MACS = bytes(12)
 _IPV4, _IPV6 = _MACS + b"\x08\x00", _MACS + b"\x86\xdd"
 _AF_INET, _AF_INET6 = 2, frozenset({10, 23, 24, 28, 30})  # AF_INET6 of Linux, Windows, NetBSD, FreeBSD, macOS
+_PPP = {0x0021: b"\x08\x00", 0x0057: b"\x86\xdd", 0x0281: b"\x88\x47"}  # IPv4, IPv6, MPLS (RFC 3032, 4.3)
 _SLL_BYTES, _SLL2_BYTES = 16, 20
 
 
@@ -71,8 +74,21 @@ def _loopback(frame: bytes) -> bytes | None:
     return (_IPV6 if family in _AF_INET6 else _MACS + b"\0\0") + frame[4:]
 
 
+def _ppp(frame: bytes) -> bytes | None:
+    """Return what PPP carries (RFC 1661, 2), with or without the address and control of HDLC (RFC 1662, 3.1)."""
+    at = 2 if frame[:2] == b"\xff\x03" else 0
+    protocol, length = int.from_bytes(frame[at : at + 2], "big"), 2
+    if len(frame) > at and frame[at] & 1:  # compressed to one octet (RFC 1661, 6.5)
+        protocol, length = frame[at], 1
+    if len(frame) < at + length:
+        return None
+    return _MACS + _PPP.get(protocol, b"\0\0") + frame[at + length :]
+
+
 _MAKERS: dict[int, Callable[[bytes], bytes | None]] = {
     0: _loopback,
+    9: _ppp,
+    50: _ppp,
     12: _raw,
     14: _raw,
     101: _raw,

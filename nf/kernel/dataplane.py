@@ -22,12 +22,12 @@ from nf.kernel import source, syscall
 from nf.kernel.addresses import address_bytes, address_text
 from nf.kernel.objects import Verified
 from nf.kernel.paths import Path, paths
-from nf.kernel.ports import PROGRAM, Attached, Ports
+from nf.kernel.ports import Attached, Ports, load_role
 from nf.kernel.programs import TAILS, Program, Programs
 from nf.kernel.ring import Rings
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
-from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
+from nf.settings import Action, Encapsulation, Interface, Limits, Mode, Monitor, Role
 
 __all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
 
@@ -185,11 +185,15 @@ class DataPlane:
 
     def take_test_runs(self) -> None:
         """Let test runs of the programs count as packets of a mirrored interface; without, they are a stranger's."""
-        self._set_port(_LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+        self.set_test_port(Mode.MIRROR, Encapsulation.every())
+
+    def set_test_port(self, mode: Mode, opens: Encapsulation) -> None:
+        """Say of what mode the port of test runs is, and what is read through on it."""
+        self._ports.take_test_runs(_LOOPBACK, mode, opens)
 
     def program(self, role: Role | None) -> int:
         """Return the file descriptor of the program of *role* (None: any)."""
-        return int(self._load(PROGRAM[role]).fd)
+        return load_role(self._programs, role).fd
 
     def run(self, frame: bytes, at_ns: int, role: Role | None = None, wire: int = 0) -> int:
         """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
@@ -250,9 +254,6 @@ class DataPlane:
     def attached(self) -> Mapping[str, Attached]:
         """Interfaces with a program, by their configured name."""
         return self._ports.attached
-
-    def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str) -> None:
-        self._ports.set_port(ifindex, slot=slot, mode=mode, instance=instance)
 
     # -- what the programs are told ---------------------------------------
 

@@ -17,9 +17,22 @@ from typing import IO
 from nf.errors import AttachRefused
 from nf.settings import Interface, Mode
 
-__all__ = ["Link", "claim", "claimed", "find", "refuse_unsafe", "release", "remember", "remembers", "set_promiscuous"]
+__all__ = [
+    "Link",
+    "claim",
+    "claimed",
+    "find",
+    "refuse_unread",
+    "refuse_unsafe",
+    "release",
+    "remember",
+    "remembers",
+    "set_promiscuous",
+]
 
 LOCKS = Path("/run/supernetflow")
+_BARE = frozenset(("none", "rawip", "[519]", "ppp"))  # ARPHRD_NONE, _RAWIP, _PPP of include/uapi/linux/if_arp.h
+_ETHERNET = frozenset(("ether", "loopback"))
 _ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
 
 
@@ -34,6 +47,17 @@ class Link:
     addresses: tuple[str, ...]  # global ones; link-local IPv6 comes by itself
     xdp_program: int  # 0: none attached
     xdp_generic: bool = False  # it runs in the stack
+    kind: str = "ether"  # of its link layer, in the words of iproute2
+
+    @property
+    def bare(self) -> bool:
+        """Whether its packets have no Ethernet header: TUN (ogstun of Open5GS), raw IP, PPP."""
+        return self.kind in _BARE
+
+    @property
+    def ethernet(self) -> bool:
+        """Whether its frames begin with an Ethernet header."""
+        return self.kind in _ETHERNET
 
 
 def _ip(*words: str) -> str:
@@ -52,7 +76,8 @@ def links() -> list[Link]:
         addresses = tuple(a["local"] for a in d.get("addr_info", ()) if a.get("scope") != "link")
         xdp, up = d.get("xdp", {}), "UP" in d.get("flags", ())
         program, generic = xdp.get("prog", {}).get("id", 0), xdp.get("mode") == _ATTACHED_SKB
-        found.append(Link(d["ifname"], d["ifindex"], d.get("address", ""), up, addresses, program, generic))
+        kind = d.get("link_type", "ether")
+        found.append(Link(d["ifname"], d["ifindex"], d.get("address", ""), up, addresses, program, generic, kind))
     return found
 
 
@@ -63,6 +88,20 @@ def find(interface: Interface) -> Link:
             return link
     what = f"MAC address {interface.mac}" if interface.mac else f"name {interface.name}"
     raise AttachRefused(f"No interface has the {what}.", "List them with: ip -brief link")
+
+
+def refuse_unread(interface: Interface, link: Link) -> None:
+    """Refuse a device whose frames are not read, or not in the mode that is asked for."""
+    if not link.bare and not link.ethernet:
+        raise AttachRefused(
+            f"Interface {link.name} is of the link type {link.kind}, whose frames are not read.",
+            "Take the Ethernet device below it, or set encapsulation for what comes there.",
+        )
+    if link.bare and interface.mode is Mode.INLINE:
+        raise AttachRefused(
+            f"Interface {link.name} has no Ethernet header, so nothing can be sent on from it in mode inline.",
+            "Use mode local, or take the Ethernet device behind it.",
+        )
 
 
 def refuse_unsafe(interface: Interface, link: Link) -> None:

@@ -14,14 +14,17 @@ from typing import IO, Any
 
 from nf.errors import AttachRefused, SnfError
 from nf.kernel import devices, links, objects, xdp
-from nf.kernel.programs import Programs
-from nf.settings import Interface, Mode, Monitor, Role, XdpMode
+from nf.kernel.programs import Program, Programs
+from nf.settings import Encapsulation, Interface, Mode, Monitor, Role, XdpMode
 
-__all__ = ["PROGRAM", "Attached", "Ports"]
+__all__ = ["PROGRAM", "Attached", "Ports", "load_role"]
 
 log = logging.getLogger(__name__)
 
 PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
+_ROLES = {Role.N3: 1, Role.N6: 2, None: 3}  # enum snf_role
+_NEXT_ROLE = 8  # of maps.h: a role's place in the array of tail calls is so much higher
+_BARE = "snf_bare"  # the program of packets without Ethernet header
 _MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
 _MONITOR_PORT = 16  # SNF_MONITOR_PORT of abi.h
 _SEND, _INNER = 1, 2  # enum snf_monitor
@@ -65,6 +68,7 @@ class Ports:
         A program of a process that died is replaced without a gap; when its maps were taken over, the counters go on.
         """
         link = links.find(interface)
+        links.refuse_unread(interface, link)
         links.refuse_unsafe(interface, link)
         lock = links.claim(link)
         known = self._known(link)
@@ -75,9 +79,9 @@ class Ports:
                 log.warning(
                     "%s: its program has tables of other sizes or of another version: counts begin anew", link.name
                 )
-            program = self._programs.load(PROGRAM[interface.role])
+            program = self._program(interface, link)
             if known is None:
-                self.set_port(link.ifindex, slot=slot, mode=interface.mode, instance=interface.instance)
+                self._tell(interface, link, slot)
             rx_vlan = _leave_tags(lock, link)
             xdp_mode = _put_on(interface, link, program.fd, left)
             if interface.mode is Mode.MIRROR:
@@ -109,8 +113,9 @@ class Ports:
         old, link = attached.interface, attached.link
         if old.mode is not Mode.MIRROR:
             links.refuse_unsafe(interface, link)
-        if old.role is not interface.role:
-            self._replace(attached, self._programs.load(PROGRAM[interface.role]).fd)
+        links.refuse_unread(interface, link)
+        if self._program(old, link) != self._program(interface, link):
+            self._replace(attached, self._program(interface, link).fd)
         if old.mode is not interface.mode and Mode.MIRROR in (old.mode, interface.mode):
             links.set_promiscuous(link, interface.mode is Mode.MIRROR)
         attached.interface = interface
@@ -120,7 +125,11 @@ class Ports:
     def renew(self) -> None:
         """Replace the program on each interface by the loaded one of its role."""
         for attached in self.attached.values():
-            self._replace(attached, self._programs.load(PROGRAM[attached.interface.role]).fd)
+            self._replace(attached, self._program(attached.interface, attached.link).fd)
+
+    def _program(self, interface: Interface, link: links.Link) -> Program:
+        program = load_role(self._programs, interface.role)
+        return self._programs.load(_BARE) if _is_bare(interface, link) else program
 
     def _replace(self, attached: Attached, fd: int) -> None:
         why = xdp.set_program(attached.link.ifindex, fd, xdp.DRIVER if attached.xdp_mode == "native" else xdp.GENERIC)
@@ -217,14 +226,35 @@ class Ports:
                 return slot
         raise AttachRefused(f"No more than {len(stats)} interfaces can be attached.", "Detach one first.")
 
-    def set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str, peer: int = _NO_PEER) -> None:
+    def take_test_runs(self, ifindex: int, mode: Mode, opens: Encapsulation) -> None:
+        """Let packets of test runs, which come from *ifindex*, count as those of a port."""
+        monitor = self._monitored(mode)
+        self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=opens.value)
+
+    def _monitored(self, mode: Mode) -> int:
+        if self._monitor is None or mode is not Mode.MIRROR:
+            return 0
+        return _SEND | (_INNER if self._monitor.decapsulate else 0)
+
+    def _tell(self, interface: Interface, link: links.Link, slot: int, peer: int = _NO_PEER) -> None:
         """Tell the programs of a port."""
+        self._put_port(
+            link.ifindex,
+            slot=slot,
+            mode=_MODES[interface.mode],
+            peer=peer,
+            monitor=0 if _is_bare(interface, link) else self._monitored(interface.mode),
+            instance=self._instance_number(interface.instance),
+            role=_ROLES[interface.role],
+            opens=interface.opens.value,
+        )
+
+    def _put_port(self, ifindex: int, **fields: int) -> None:
         ports = self._programs.maps["ports"]
         port = ports.zeros()
-        port["ifindex"], port["slot"], port["mode"], port["peer"] = ifindex, slot, _MODES[mode], peer
-        if self._monitor and mode is Mode.MIRROR:
-            port["monitor"] = _SEND | (_INNER if self._monitor.decapsulate else 0)
-        port["instance"] = self._instance_number(instance)
+        port["ifindex"] = ifindex
+        for name, value in fields.items():
+            port[name] = value
         ports.put(ifindex % len(ports), port)
 
     def _clear_port(self, ifindex: int) -> None:
@@ -242,13 +272,18 @@ class Ports:
             partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
             if partner is not None:
                 targets.put(partner.slot, partner.link.ifindex)
-            self.set_port(
-                a.link.ifindex,
-                slot=a.slot,
-                mode=a.interface.mode,
-                instance=a.interface.instance,
-                peer=partner.slot if partner else a.heir_of,
-            )
+            self._tell(a.interface, a.link, a.slot, partner.slot if partner else a.heir_of)
+
+
+def load_role(programs: Programs, role: Role | None) -> Program:
+    """Return the program of *role* (None: any), which the others go on with where they read through something."""
+    return programs.load(PROGRAM[role], tail=_NEXT_ROLE + _ROLES[role])
+
+
+def _is_bare(interface: Interface, link: links.Link) -> bool:
+    """Say whether packets have no Ethernet header: as the device says, or, of a copy of such a device, the operator."""
+    named = interface.encapsulation is not None and Encapsulation.RAW_IP in interface.encapsulation
+    return link.bare or named
 
 
 def _leave_tags(lock: IO[str], link: links.Link) -> bool:

@@ -24,7 +24,7 @@ __all__ = ["PREFIX", "TAILS", "Program", "Programs", "takes_frags"]
 PREFIX = "snf_"  # of the names of our programs
 TAILS = (  # by their places in next_program of maps.h
     *("snf_handoff", "snf_tls", "snf_dns", "snf_monitor"),
-    *("snf_name", "snf_suffix", "snf_answers"),
+    *("snf_name", "snf_suffix", "snf_answers", "snf_outer"),
 )
 _ABI = "control"  # the map whose value holds the number of the ABI
 _TABLE = "flows"  # a map that every data plane has

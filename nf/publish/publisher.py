@@ -45,6 +45,7 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "dropped_rows": Column("u8", "", "their rows"),
     "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
     "followed": Column("u8", "", "subscribers that somebody follows"),
+    "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
 }
 """Schema "snf.health.v1": one row per topic, each second."""
 
@@ -98,6 +99,7 @@ class Publisher:
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
         self._inspected_bytes = 0
+        self._not_read = ""
         self._started_s = time.monotonic()
         self._stop = threading.Event()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -188,6 +190,10 @@ class Publisher:
     def inspected(self, total_bytes: int) -> None:
         """Say how many bytes the data plane has inspected so far; the heartbeat carries it."""
         self._inspected_bytes = int(total_bytes)
+
+    def not_read(self, text: str) -> None:
+        """Say what the ports do not read; the heartbeat carries it."""
+        self._not_read = text
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
@@ -294,7 +300,8 @@ class Publisher:
             "next_seq": np.array(list(heads.values()), np.uint64),
         }
         status = self.status()
-        for name in list(HEALTH_COLUMNS)[2:]:
+        for name in list(HEALTH_COLUMNS)[2:-1]:
             columns[name] = np.full(len(heads), status[name], np.uint64)
+        columns["not_read"] = [self._not_read] * len(heads)
         now_s = time.time()
         bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns)

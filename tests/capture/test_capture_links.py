@@ -8,6 +8,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Dot1Q, Ether, Loopback
+from scapy.layers.ppp import PPP
 from scapy.packet import Packet, Raw
 
 from nf.capture import SNAP, merged, to_ethernet
@@ -72,12 +73,30 @@ class TestToEthernet:
     def test_loopback_as_scapy_writes_it(self) -> None:
         assert made(Loopback(type=2) / V4, 0)[UDP].dport == 53
 
-    @pytest.mark.parametrize(("link", "least"), [(0, 4), (108, 4), (113, 16), (276, 20), (101, 1)])
+    @pytest.mark.parametrize("link", [9, 50])
+    @pytest.mark.parametrize("head", [b"", b"\xff\x03"], ids=["plain", "HDLC"])
+    @pytest.mark.parametrize("packet", [V4, V6], ids=["v4", "v6"])
+    def test_ppp_says_the_protocol(self, link: int, head: bytes, packet: Packet) -> None:
+        frame = to_ethernet(head + bytes(PPP(proto=0x21 if packet is V4 else 0x57) / packet), link)
+
+        assert frame is not None
+        assert frame[12:] == (b"\x08\x00" if packet is V4 else b"\x86\xdd") + bytes(packet)
+
+    def test_a_protocol_of_ppp_may_be_compressed(self) -> None:
+        frame = to_ethernet(b"\x21" + bytes(V4), 9)
+
+        assert frame is not None
+        assert bytes(Ether(frame)[IP]) == bytes(V4)
+
+    def test_what_else_ppp_carries_is_no_ip(self) -> None:
+        assert to_ethernet(bytes.fromhex("ff03c0210101000a"), 9) == bytes(14) + bytes.fromhex("0101000a")
+
+    @pytest.mark.parametrize(("link", "least"), [(9, 2), (0, 4), (108, 4), (113, 16), (276, 20), (101, 1)])
     def test_a_frame_shorter_than_its_link_header_is_none(self, link: int, least: int) -> None:
         assert to_ethernet(bytes(least - 1), link) is None
         assert to_ethernet(bytes(least), link) is not None
 
-    @pytest.mark.parametrize("link", [-1, 9, 105, 195])
+    @pytest.mark.parametrize("link", [-1, 105, 195])
     def test_a_link_type_that_is_not_read_is_none(self, link: int) -> None:
         assert to_ethernet(bytes(V4), link) is None
 

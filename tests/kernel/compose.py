@@ -9,22 +9,25 @@ from __future__ import annotations
 import random
 import struct
 
-from tests.kernel.twin import (
-    AUTHENTICATION,
-    DESTINATION,
-    FRAGMENT,
-    HOP_BY_HOP,
+from tests.kernel.twin import AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, MOBILITY, ROUTING, TCP, UDP
+from tests.kernel.wrappings import (
+    BRIDGED,
+    ERSPAN,
+    ERSPAN3,
+    GRE,
     IPV4,
     IPV6,
-    MOBILITY,
+    MACSEC,
+    MPLS,
+    PBB,
+    PORT_VXLAN,
     PPPOE,
-    ROUTING,
-    TCP,
-    UDP,
+    SGT,
+    VLANS,
+    u16,
 )
 
 MACS = bytes.fromhex("020000000002020000000001")
-VLANS = (0x8100, 0x88A8, 0x9100)
 PORTS = (53, 443, 2123, 2152, 8805, 40000, 0, 65535)
 TRANSPORT = (TCP, TCP, UDP, UDP, UDP, 1, 50, 58, 132, 59)
 MESSAGES = (255, 255, 255, 255, 255, 255, 1, 2, 26, 31, 253, 254, 16)
@@ -32,6 +35,7 @@ GTPU_TYPES = (0x85, 0x85, 0x85, 0x40, 0x81, 0xC0, 0x20, 0x03, 0x32)
 IP6_TYPES = (HOP_BY_HOP, ROUTING, DESTINATION, AUTHENTICATION, MOBILITY, FRAGMENT)
 UNSIZED = 0.05  # share of IP packets whose length field is zero
 JUMBO = b"\xc2\x04"  # RFC 2675, 2
+FRAMED = 0.1  # share of PDU sessions of type Ethernet
 LONG = 0.02  # share of extension headers that go far
 LONGEST_BYTES = 3000  # of a frame: a test run takes 3400
 FEW = (0, 0, 0, 0, 1, 1, 2, 3)
@@ -41,13 +45,94 @@ def composed(chance: random.Random) -> bytes:
     """Return one frame of 14 bytes or more."""
     tags = chance.choice((*FEW, 4))
     tunnelled = chance.random() < 0.75
-    content = _gtpu(chance, _ip(chance)[1]) if tunnelled else b""
+    content = _gtpu(chance, _user_data(chance)) if tunnelled else b""
     kind, packet = _ip(chance, content if tunnelled else None)
     vlan = b"".join(struct.pack("!HH", chance.choice(VLANS), chance.randrange(4096)) for _ in range(tags))
     if chance.random() < 0.05:
         kind, packet = PPPOE, _pppoe(chance, packet)
     trailer = bytes(chance.choice((0, 0, 0, 4, 18)))
-    return (MACS + vlan + struct.pack("!H", kind) + packet + trailer)[:LONGEST_BYTES]
+    frame = MACS + vlan + struct.pack("!H", kind) + packet + trailer
+    for _ in range(chance.choice((0, 0, 0, 1, 1, 2))):
+        frame = wrapped(chance, frame, kind, packet)
+        kind, packet = u16(frame, 12), frame[14:]
+    return frame[:LONGEST_BYTES].ljust(14, b"\0")
+
+
+def _user_data(chance: random.Random) -> bytes:
+    """Return a T-PDU: an IP packet, or the frame of an Ethernet PDU session to any address."""
+    kind, packet = _ip(chance)
+    if chance.random() > FRAMED:
+        return packet
+    first = chance.choice((0x02, 0x33, 0x4C, 0x68))
+    return bytes([first, *chance.randbytes(5), *MACS[6:], *kind.to_bytes(2, "big")]) + packet
+
+
+def wrapped(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    """Return *frame*, or its *packet* of the ethertype *kind*, in something that mirrors and networks use."""
+    make = chance.choice((_labelled, _grouped, _tagged, _vxlan, _vxlan, _gre, _gre, _erspan, _named, _bare))
+    return make(chance, frame, kind, packet)
+
+
+def _ethernet(kind: int, content: bytes) -> bytes:
+    return MACS + struct.pack("!H", kind) + content
+
+
+def _stack(chance: random.Random, frame: bytes, packet: bytes) -> bytes:
+    count = chance.choice((1, 1, 2, 3, 4))
+    stack = b"".join(struct.pack("!HBB", 7, int(i == count - 1), 64) for i in range(count))
+    return stack + chance.choice((packet, packet, bytes(4) + frame, frame))
+
+
+def _labelled(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    return _ethernet(chance.choice(MPLS), _stack(chance, frame, packet))
+
+
+def _grouped(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    return _ethernet(SGT, struct.pack("!BBHHH", 1, 1, 1, 42, kind) + packet)
+
+
+def _tagged(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    tags = (chance.choice(VLANS) for _ in range(chance.randrange(3, 13)))
+    return MACS + b"".join(struct.pack("!HH", tag, 5) for tag in tags) + struct.pack("!H", kind) + packet
+
+
+def _named(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    return _ethernet(chance.choice((MACSEC, PBB, 0x0806, 0x88CC)), packet)
+
+
+def _bare(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    return packet + bytes(chance.choice((0, 0, 1)))
+
+
+def _carrier(chance: random.Random, proto: int, content: bytes) -> bytes:
+    """Return a frame of an IP packet between the ends of a mirror."""
+    kind, head = (IPV4, _ipv4) if chance.random() < 0.7 else (IPV6, _ipv6)
+    return _ethernet(kind, head(chance, proto, content))
+
+
+def _vxlan(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    inside = struct.pack("!BxxxI", chance.choice((8, 8, 8, 0, 0x0C)), 7 << 8) + frame
+    return _carrier(chance, UDP, struct.pack("!HHHH", 50000, PORT_VXLAN, 8 + len(inside), 0) + inside)
+
+
+def _gre(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    flags = sum(bit for bit in (0x8000, 0x2000, 0x1000) if chance.random() < 0.3)
+    flags |= chance.choice((0, 0, 0, 0, 0, 0, 0, 0x4000, 1))
+    inside, proto = chance.choice(((packet, kind), (frame, BRIDGED), (frame, 0x880B), (b"", MPLS[0])))
+    return _carrier(chance, GRE, _gre_head(flags, proto) + (inside or _stack(chance, frame, packet)))
+
+
+def _erspan(chance: random.Random, frame: bytes, kind: int, packet: bytes) -> bytes:
+    if chance.random() < 0.3:
+        return _carrier(chance, GRE, _gre_head(0, ERSPAN) + frame)
+    if chance.random() < 0.5:
+        return _carrier(chance, GRE, _gre_head(0x1000, ERSPAN) + bytes(8) + frame)
+    more = chance.choice((0, 1))
+    return _carrier(chance, GRE, _gre_head(0x1000, ERSPAN3) + bytes(11) + bytes([more]) + bytes(8 * more) + frame)
+
+
+def _gre_head(flags: int, proto: int) -> bytes:
+    return struct.pack("!HH", flags, proto) + bytes(4 * sum(bool(flags & bit) for bit in (0x8000, 0x2000, 0x1000)))
 
 
 def _pppoe(chance: random.Random, packet: bytes) -> bytes:

@@ -13,12 +13,16 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle
 
+from nf.settings import Encapsulation, Mode
 from tests.kernel.mutate import anything
 from tests.kernel.rig import TABLES, Outcome, Rig
 from tests.kernel.twin import Truth, observe
+from tests.kernel.wrappings import ALL
 
 SEED = 29_281
 ROLES = ("n3", "any", "n3", "n6")  # tunnels have the most to get wrong
+OPENS = (ALL, Encapsulation.NONE, ALL, *(ALL & ~kind for kind in ALL), ALL, *ALL)  # what is read through
+BLOCK = 100  # frames between two of them
 EVERY_S = 10
 SHOWN = 20
 
@@ -32,12 +36,16 @@ def complaint(frame: bytes, role: str, truth: Truth, outcome: Outcome) -> str:
 def disagreements(rig: Rig, count: int, seed: int, met: Counter[str]) -> Iterator[tuple[int, str]]:
     """Run *count* frames; yield (frames so far, complaint or "") for each, and count the reasons in *met*."""
     for number, (frame, role) in enumerate(zip(anything(seed, count), cycle(ROLES), strict=False), 1):
+        opens = OPENS[number // BLOCK % len(OPENS)]
+        if number % BLOCK == 0:
+            rig.plane.set_test_port(Mode.MIRROR, opens)
         outcome = rig.run(frame, role)
-        if outcome.flow is not None:
+        if outcome.flow is not None or "looked_through" in outcome.why:
             rig.forget()
-        truth = observe(frame, role)
+        truth = observe(frame, role, opens)
         met.update(truth.why)
         yield number, complaint(frame, role, truth, outcome)
+    rig.plane.take_test_runs()
 
 
 def main(arguments: list[str] | None = None) -> int:

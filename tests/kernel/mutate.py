@@ -38,6 +38,7 @@ from tests.kernel.packets import (
     udp6,
     uplink,
 )
+from tests.kernel.wraps import WRAPS
 
 # Values on the edge of something: versions, header lengths, types, flags, ports.
 TELLING = b"\x00\x01\x02\x04\x06\x07\x08\x11\x14\x1a\x1f\x28\x2b\x2c\x2f\x30\x32\x33\x34\x37\x3a\x3b\x3c\x3f"
@@ -83,6 +84,8 @@ def sound() -> list[bytes]:
         ether(outer() / optional() / udp()),
         put(ether(uplink(tcp(size=1400))), 16, b"\0\0"),
         put(ether(udp6(extensions=IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=70_000)]))), 18, b"\0\0"),
+        *(raw(wrap(uplink(tcp()))) for wrap in WRAPS.values()),
+        ether(outer() / gtpu() / raw(tagged / udp())),
         raw(tagged / Dot1Q(vlan=5, type=0x8864) / PPPoE(sessionid=3) / PPP(proto=0x21) / tcp()),
     ]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane, TunnelRow
-from nf.settings import Limits, Mode, Role
+from nf.settings import Encapsulation, Limits, Mode, Role
 from tests.kernel.twin import DOWNLINK, UPLINK, Flow
 
 ROLES = {"n3": Role.N3, "n6": Role.N6, "any": None}
@@ -126,11 +126,22 @@ class Rig:
     @contextlib.contextmanager
     def mode(self, mode: Mode) -> Iterator[None]:
         """Let the replayed port be of another mode; only an attached one has a setting for it."""
-        self.plane._set_port(LOOPBACK, slot=0, mode=mode, instance="")
+        with self._port(mode, Encapsulation.every()):
+            yield
+
+    @contextlib.contextmanager
+    def opens(self, kinds: Encapsulation) -> Iterator[None]:
+        """Let only these be read through on the replayed port."""
+        with self._port(Mode.MIRROR, kinds):
+            yield
+
+    @contextlib.contextmanager
+    def _port(self, mode: Mode, opens: Encapsulation) -> Iterator[None]:
+        self.plane.set_test_port(mode, opens)
         try:
             yield
         finally:
-            self.plane._set_port(LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+            self.plane.take_test_runs()
 
     def forget(self) -> None:
         """Empty the flow table, the fragments and the rings."""

@@ -22,6 +22,7 @@ from scapy.layers.l2 import ARP, LLC, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.layers.ppp import PPP, PPPoE, PPPoED
 from scapy.packet import Packet, Raw
 
+from nf.settings import Encapsulation
 from tests.kernel.packets import (
     DL_TEID,
     GNB,
@@ -49,6 +50,7 @@ from tests.kernel.packets import (
     uplink,
 )
 from tests.kernel.twin import DOWNLINK, UPLINK, Flow
+from tests.kernel.wrappings import ALL
 
 
 class Row(NamedTuple):
@@ -60,6 +62,7 @@ class Row(NamedTuple):
     why: frozenset[str]
     flow: Flow | None
     verdict: str
+    opens: Encapsulation = ALL  # what is read through on the port
 
 
 def row(says: str, frame: Any, role: str, *why: str, flow: Flow | None = None, verdict: str = "drop") -> Row:
@@ -113,7 +116,6 @@ LINK = [
     row(
         "three tags are passed over before a tunnel", ETH / Dot1AD() / Dot1Q() / Dot1Q() / uplink(udp()), "n3", flow=UP
     ),
-    row("four tags are too many", ETH / Dot1AD() / Dot1Q() / Dot1Q() / Dot1Q() / udp(), "n6", "vlan_too_deep"),
     row("a frame that ends in its tag is truncated", raw(ETH / Dot1Q() / udp())[:17], "n6", "l2_truncated"),
     row("a PPPoE session carries IPv4", ETH / PPPoE(sessionid=1) / PPP(proto=0x21) / udp(), "n6", flow=PLAIN),
     row(
@@ -140,7 +142,6 @@ LINK = [
         "not_ip",
     ),
     row("ethertype zero is not IP", put(ether(udp()), 12, 0, 0), "n6", "not_ip"),
-    row("MPLS is not IP", put(ether(udp()), 12, 0x88, 0x47), "n3", "not_ip"),
 ]
 
 IP_LAYER = [

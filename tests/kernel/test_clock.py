@@ -13,9 +13,8 @@ from scapy.packet import Raw
 
 from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane
-from nf.settings import Limits, Mode, Role
+from nf.settings import Limits, Role
 from tests.kernel.packets import SERVER, UE, ether
-from tests.kernel.rig import LOOPBACK
 
 TICK_US = round(time.clock_getres(6) * 1e6)  # CLOCK_MONOTONIC_COARSE, include/uapi/linux/time.h
 FRAME = ether(IP(src=UE, dst=SERVER) / UDP(sport=40000, dport=40001) / Raw(bytes(100)))
@@ -31,7 +30,7 @@ class Live:
 
     def __init__(self) -> None:
         self.plane = DataPlane(Limits(flows=1024, sessions=256))
-        self.plane._set_port(LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+        self.plane.take_test_runs()
         self.run = syscall.TestRun(self.plane.program(Role.N6), 400)
 
     def flow(self) -> Any:

@@ -15,7 +15,7 @@ from scapy.packet import Raw
 from nf.kernel.syscall import TestRun
 from nf.settings import Action, Mode, Monitor, Role
 from tests.kernel.packets import GNB, SERVER, SERVER6, UE, UE6, UPF
-from tests.kernel.rig import LOOPBACK, Rig
+from tests.kernel.rig import Rig
 
 DROP, PASS, REDIRECT = 1, 2, 4  # enum xdp_action of linux/bpf.h
 APP = 7
@@ -46,13 +46,13 @@ def monitored(rig: Rig):
 
     def on(decapsulate: bool = False) -> Send:
         rig.plane.set_monitor(Monitor("lo", decapsulate))
-        rig.plane._set_port(LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+        rig.plane.take_test_runs()
         rig._moved()
         return TestRun(rig.plane.program(Role.N3), 4096).output
 
     yield on
     rig.plane.set_monitor(None)
-    rig.plane._set_port(LOOPBACK, slot=0, mode=Mode.MIRROR, instance="")
+    rig.plane.take_test_runs()
     rig._moved()
 
 

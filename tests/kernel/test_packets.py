@@ -15,16 +15,20 @@ from tests.kernel.fuzz import SEED, complaint, disagreements
 from tests.kernel.mutate import anything, sound
 from tests.kernel.packets import SERVER, SERVER6, UE, UE6, downlink, ether, raw, udp, uplink
 from tests.kernel.rig import Outcome, Rig
-from tests.kernel.table import INNER, PLAIN, TABLE, Row, put
+from tests.kernel.table import INNER, PLAIN, Row, put
+from tests.kernel.table import TABLE as PLAIN_TABLE
+from tests.kernel.table_wrapped import NONE, WRAPPED
 from tests.kernel.twin import MESSAGES, Truth, observe
 
 PACKETS = 20_000
+TABLE = [*PLAIN_TABLE, *WRAPPED]
 PARSER = {
     *("l2_truncated", "vlan_too_deep", "not_ip", "ip_truncated", "ip_malformed", "ip_ext_too_long", "l4_truncated"),
     *("outer_fragment", "signalling", "not_gtpu", "gtpu_truncated", "gtpu_version", "gtpu_length"),
     *("gtpu_ext_malformed", "gtpu_ext_too_long", "inner_not_ip", "inner_truncated", "inner_malformed"),
     *("inner_ext_too_long", "inner_l4_truncated", "inner_fragment", "gtpu_other", *MESSAGES.values()),
-    *("psc_measured", "psc_malformed"),
+    *("psc_measured", "psc_malformed", "looked_through", "sgt_unread", "mpls_unread", "vxlan_unread", "gre_unread"),
+    *("erspan_unread", "ethernet_unread", "macsec_unread", "pbb_unread"),
 }
 
 
@@ -48,7 +52,8 @@ class TestTable:
 
     @pytest.mark.parametrize("row", TABLE, ids=by_sentence)
     def test_the_kernel_says_so(self, rig: Rig, row: Row) -> None:
-        outcome = rig.run(row.frame, row.role)
+        with rig.opens(row.opens):
+            outcome = rig.run(row.frame, row.role)
 
         due = set(row.why) | ({"gtpu_gpdu", "tunnel_unknown"} if row.flow and row.flow.gtpu else set())
         due |= {"gtpu_gpdu"} if row in INNER else set()
@@ -56,7 +61,7 @@ class TestTable:
 
     @pytest.mark.parametrize("row", TABLE, ids=by_sentence)
     def test_the_twin_says_so(self, row: Row) -> None:
-        truth = observe(row.frame, row.role)
+        truth = observe(row.frame, row.role, row.opens)
 
         due = set(row.why) | ({"gtpu_gpdu"} if (row.flow and row.flow.gtpu) or row in INNER else set())
         assert truth == Truth(row.verdict, frozenset(due), row.flow)
@@ -130,6 +135,7 @@ class TestDamage:
         """A generator that never meets a reason proves nothing of it."""
         met = {reason for frame in anything(SEED, PACKETS // 4) for reason in observe(frame, "any").why}
         met |= {reason for frame in anything(SEED, PACKETS // 4) for reason in observe(frame, "n3").why}
+        met |= {reason for frame in anything(SEED, PACKETS // 4) for reason in observe(frame, "n3", NONE).why}
 
         assert met == PARSER
 

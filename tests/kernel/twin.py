@@ -14,11 +14,27 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-PPPOE = 0x8864
-IPV4, IPV6 = 0x0800, 0x86DD
-VLANS, MAX_VLANS = (0x8100, 0x88A8, 0x9100), 3
+from nf.settings import Encapsulation
+from tests.kernel.wrappings import (
+    ALL,
+    GRE,
+    IPV4,
+    IPV6,
+    MPLS,
+    PORT_VXLAN,
+    PPPOE,
+    REACH,
+    SGT,
+    VLANS,
+    Refused,
+    Unread,
+    ethernet,
+    in_gre,
+    in_vxlan,
+)
+
+MAX_VLANS = 3
 MAX_IP_EXTENSIONS, MAX_GTPU_EXTENSIONS = 6, 8
-REACH = 1023  # a header that begins further into the frame is not read
 HOP_BY_HOP, TCP, UDP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY = 0, 6, 17, 43, 44, 51, 60, 135
 NO_NEXT_HEADER = 59
 JUMBO_OPTION, LONGEST = b"\xc2\x04", 1 << 24  # RFC 2675, 2; no stack makes longer packets
@@ -61,14 +77,6 @@ class Truth:
     flow: Flow | None
 
 
-class Refused(Exception):
-    """The walk over the frame ends here, for this reason."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class Packet(NamedTuple):
     """An IP packet: where its transport header begins and where it ends by its own length."""
 
@@ -92,26 +100,34 @@ class Tunnel(NamedTuple):
     measures: str  # of its PDU Session Container: "", psc_measured or psc_malformed
 
 
-def observe(frame: bytes, role: str) -> Truth:
-    """Return the truth about *frame* on a port of *role*: n3, n6, or any."""
+def observe(frame: bytes, role: str, opens: Encapsulation = ALL) -> Truth:
+    """Return the truth about *frame* on a port of *role*: n3, n6, or any, where *opens* are read through."""
     facts: set[str] = set()
     try:
-        flow = _walk(frame, role, facts)
+        flow = _walk(frame, role, facts, opens)
     except Refused as refused:
         facts.add(refused.reason)
         flow = None
     return Truth("pass" if "signalling" in facts else "drop", frozenset(facts), flow)
 
 
-def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
-    kind, at = _link(frame)
-    if kind not in (IPV4, IPV6):
-        raise Refused("not_ip")
-    outer = _network(frame, at, None, kind, "ip")
-    if outer.fragment == "later":
-        facts.add("outer_fragment")
-        if role == "n3":
-            return None
+def _walk(frame: bytes, role: str, facts: set[str], opens: Encapsulation) -> Flow | None:
+    kind, at = _link(frame, facts, opens)
+    while True:
+        outer = _network(frame, at, None, kind, "ip")
+        if outer.fragment == "later":
+            facts.add("outer_fragment")
+            if role == "n3":
+                return None
+        try:
+            found = mirrored(frame, outer, opens)
+        except Unread as unread:
+            facts.add(unread.name)
+            break
+        if found is None:
+            break
+        facts.add("looked_through")
+        kind, at = found
     ports, whole = _ports(frame, outer) if outer.proto == UDP else ((0, 0), False)
     if whole and {PORT_PFCP, PORT_GTPC} & set(ports):
         facts.add("signalling")
@@ -124,7 +140,7 @@ def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
             facts.add(refused.reason)  # it is something else that goes to this port
         else:
             if tunnel is not None:
-                return _inner(frame, tunnel, facts)
+                return _inner(frame, tunnel, facts, opens)
             if role == "n3":
                 return None
     if role == "n3":
@@ -132,31 +148,56 @@ def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
     return _flow(frame, outer, facts, "l4_truncated")
 
 
+def mirrored(frame: bytes, outer: Packet, opens: Encapsulation) -> tuple[int, int] | None:
+    """Return the ethertype and the place of the packet in a tunnel that is none of N3; None: this is no such tunnel."""
+    if outer.fragment == "later":
+        return None
+    if outer.proto == GRE:
+        return in_gre(frame, outer.l4, opens)
+    ports, whole = _ports(frame, outer)
+    if outer.proto != UDP or not whole or {PORT_PFCP, PORT_GTPC} & set(ports) or ports[1] != PORT_VXLAN:
+        return None
+    return in_vxlan(frame, outer.l4, opens)
+
+
 def _u16(frame: bytes, at: int) -> int:
     return int.from_bytes(frame[at : at + 2], "big")
 
 
-def _link(frame: bytes) -> tuple[int, int]:
+def _link(frame: bytes, facts: set[str], opens: Encapsulation) -> tuple[int, int]:
+    """Return the ethertype and the place of the packet of a frame."""
     if len(frame) < 14:
         raise Refused("l2_truncated")
-    at, tags = 12, 0
-    while _u16(frame, at) in VLANS:
-        if tags == MAX_VLANS:
-            raise Refused("vlan_too_deep")
+    plain, tags, at = True, 0, 12
+    while len(frame) >= at + 2 and _u16(frame, at) in VLANS:
         tags, at = tags + 1, at + 4
-        if len(frame) < at + 2:
-            raise Refused("l2_truncated")
-    kind, at = _u16(frame, at), at + 2
-    return _pppoe(frame, at) if kind == PPPOE else (kind, at)
+    if tags > MAX_VLANS:
+        plain = False
+        if Encapsulation.VLAN_TAGS not in opens:
+            raise Refused("vlan_too_deep")
+    elif len(frame) >= at + 2:
+        plain = _u16(frame, at) in (IPV4, IPV6, PPPOE)
+    try:
+        kind, at = ethernet(frame, 0, opens, "vlan_too_deep" if tags > MAX_VLANS else "not_ip")
+    except Unread as unread:
+        raise Refused("l2_truncated" if unread.cut else unread.name) from None
+    except Refused:
+        if bare := _bare(frame, opens):
+            facts.add("looked_through")
+            return bare
+        raise
+    if not plain:
+        facts.add("looked_through")
+    return kind, at
 
 
-def _pppoe(frame: bytes, at: int) -> tuple[int, int]:
-    """Read a PPPoE header and the PPP protocol behind it (RFC 2516, 4; RFC 1661, 2)."""
-    if len(frame) < at + 8:
-        raise Refused("l2_truncated")
-    if frame[at] != 0x11 or frame[at + 1]:
-        return PPPOE, at
-    return {0x0021: IPV4, 0x0057: IPV6}.get(_u16(frame, at + 6), PPPOE), at + 8
+def _bare(frame: bytes, opens: Encapsulation) -> tuple[int, int] | None:
+    """Read a frame as a packet without Ethernet header, when its ethertype is none and its own length says so."""
+    if Encapsulation.RAW_IP not in opens or len(frame) < 20 or _u16(frame, 12) in (*VLANS, *MPLS, SGT, PPPOE):
+        return None
+    if frame[0] >> 4 == 4 and frame[0] & 15 >= 5 and _u16(frame, 2) == len(frame):
+        return IPV4, 0
+    return (IPV6, 0) if frame[0] >> 4 == 6 and _u16(frame, 4) + 40 == len(frame) else None
 
 
 def _network(frame: bytes, at: int, limit: int | None, kind: int, name: str) -> Packet:
@@ -301,7 +342,20 @@ def _chain(frame: bytes, here: int, end: int) -> tuple[int, int, str, str]:
     return here, qfi, side, measures
 
 
-def _inner(frame: bytes, tunnel: Tunnel, facts: set[str]) -> Flow | None:
+def _framed(frame: bytes, tunnel: Tunnel, facts: set[str], opens: Encapsulation) -> Packet | None:
+    """Read a T-PDU as the Ethernet frame of a PDU session of that type (TS 23.501, 5.6.10.2)."""
+    try:
+        kind, at = ethernet(frame, tunnel.begin, opens, "")
+        inner = _network(frame, at, tunnel.end, kind, "inner")
+    except (Refused, Unread):
+        return None
+    if Encapsulation.ETHERNET_SESSION not in opens:
+        raise Refused("ethernet_unread")
+    facts.add("looked_through")
+    return inner
+
+
+def _packet(frame: bytes, tunnel: Tunnel) -> Packet:
     if tunnel.end > tunnel.begin > REACH:
         raise Refused("inner_ext_too_long")
     if min(len(frame), tunnel.end) <= tunnel.begin:
@@ -309,7 +363,17 @@ def _inner(frame: bytes, tunnel: Tunnel, facts: set[str]) -> Flow | None:
     kind = {4: IPV4, 6: IPV6}.get(frame[tunnel.begin] >> 4)
     if kind is None:
         raise Refused("inner_not_ip")
-    inner = _network(frame, tunnel.begin, tunnel.end, kind, "inner")
+    return _network(frame, tunnel.begin, tunnel.end, kind, "inner")
+
+
+def _inner(frame: bytes, tunnel: Tunnel, facts: set[str], opens: Encapsulation) -> Flow | None:
+    try:
+        inner = _packet(frame, tunnel)
+    except Refused:
+        found = _framed(frame, tunnel, facts, opens)
+        if found is None:
+            raise
+        inner = found
     if inner.fragment == "later":
         facts.add("inner_fragment")
     flow = _flow(frame, inner, facts, "inner_l4_truncated")

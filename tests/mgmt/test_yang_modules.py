@@ -14,7 +14,7 @@ from mgmt.edit import apply_edit, empty_tree
 from mgmt.model import yang_dir
 from mgmt.rpcerror import RpcError
 from nf.records import APP_CLASSES
-from nf.settings import Action, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
+from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
 
 OWN = sorted(yang_dir().glob("snf-*.yang"))
 EXAMPLES = sorted((yang_dir() / "examples").glob("*.xml"))
@@ -137,6 +137,31 @@ class TestAgreement:
         (entry,) = bind(values).interfaces
         assert (entry.mode, entry.xdp, entry.force) == (Mode.MIRROR, XdpMode.AUTO, False)
         assert entry == type(entry)(name="a", role=Role.N3)
+
+    @pytest.mark.parametrize(
+        ("text", "kinds", "opens"),
+        [
+            ("auto", None, Encapsulation.every()),
+            ("none", Encapsulation.NONE, Encapsulation.NONE),
+            ("vxlan", Encapsulation.VXLAN, Encapsulation.VXLAN),
+            ("mpls raw-ip", Encapsulation.MPLS | Encapsulation.RAW_IP, Encapsulation.MPLS | Encapsulation.RAW_IP),
+        ],
+    )
+    def test_encapsulation_is_bound(self, model, text, kinds, opens):
+        leaf = f"<role>n3</role><encapsulation>{text}</encapsulation>"
+        (entry,) = bind(model.validate(tree_of(model, interfaces(interface("a", leaf))))).interfaces
+        assert (entry.encapsulation, entry.opens) == (kinds, opens)
+
+    def test_every_kind_of_encapsulation_has_a_bit(self, model):
+        text = " ".join(kind.name.lower().replace("_", "-") for kind in Encapsulation.every())
+        leaf = f"<role>n3</role><mode>local</mode><encapsulation>{text}</encapsulation>"
+        (entry,) = bind(model.validate(tree_of(model, interfaces(interface("a", leaf))))).interfaces
+        assert entry.encapsulation == Encapsulation.every()
+
+    def test_ports_in_the_way_of_packets_open_no_tunnels_by_themselves(self, model):
+        leaf = "<role>n6</role><mode>local</mode>"
+        (entry,) = bind(model.validate(tree_of(model, interfaces(interface("a", leaf))))).interfaces
+        assert not entry.opens & (Encapsulation.VXLAN | Encapsulation.GRE | Encapsulation.ERSPAN)
 
     @pytest.mark.parametrize(
         ("path", "values"),
