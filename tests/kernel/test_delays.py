@@ -129,6 +129,20 @@ class TestN3:
 
         assert int(delay(known)["n3_n"]) == 0
 
+    @pytest.mark.parametrize(
+        ("gone_ms", "held_ms", "counts"),
+        [(9_999, 0, True), (10_001, 0, False), (60_000, 0, False), (14_000, 5_000, True), (16_000, 5_000, False)],
+    )
+    def test_ten_seconds_beside_the_gnbs_own_are_the_most(
+        self, known: Rig, gone_ms: float, held_ms: float, counts: bool
+    ) -> None:
+        """What is older is the answer to something else: RTT_MAX_US, as for every other round trip."""
+        self.play(known, gone_ms, held_ms)
+
+        d = delay(known)
+        assert int(d["n3_n"]) == int(counts)
+        assert abs(int(d["n3_sum_us"]) - (gone_ms - held_ms) * 1000 * counts) <= 1
+
 
 class TestSequence:
     """QFI sequence numbers have 24 bits (5.5.3.18, 5.5.3.19); what is missing was lost on N3."""
