@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from mgmt.datastore import Datastore
-from mgmt.server import NetconfServer
 from mgmt.state import InterfaceState, PathState, StateTree
 from nf.errors import SnfError
 from nf.kernel.dataplane import Path
@@ -45,6 +44,8 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     with ExitStack() as stack:
         service = stack.enter_context(Service(options.state_dir / "sessions.snapshot"))
         datastore = Datastore(options.state_dir, service, startup)
+        from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
+
         server = NetconfServer(
             datastore,
             lambda: state_of(service),

@@ -105,7 +105,7 @@ class Service:
 
     def _build(self, settings: Settings) -> None:
         """Make data plane, store and pipeline of the sizes that the settings say."""
-        self.plane = DataPlane(settings.limits)
+        self.plane = DataPlane(settings.limits, tails_later=True)
         self.plane.economy = True
         self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
         self.pipeline = Pipeline(
@@ -146,6 +146,7 @@ class Service:
                 if part in changed:
                     for inverse in step(*changed[part]):
                         undo.callback(go_back, inverse)
+            self.plane.load_tails()  # behind the ports, which wait for nothing
             undo.pop_all()
         self.settings = new
 
@@ -300,6 +301,7 @@ class Service:
 
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
+        self.plane.load_tails()
         due = self._next_interval(time.time())
         threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
         while not self._stop.wait(_DRAIN_S):
