@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from nf.kernel.process import no_core_dumps
 from nf.service import Service
 
 __all__ = ["Options", "serve", "state_of"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,10 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     except OSError as error:
         raise SnfError(f"The state directory {options.state_dir} cannot be made: {error.strerror}.") from None
     startup = options.startup.read_bytes() if options.startup else None
+    log.info("making the kernel programs")
     with ExitStack() as stack:
         service = stack.enter_context(Service(options.state_dir / "sessions.snapshot"))
+        log.info("putting the configuration in force")
         datastore = Datastore(options.state_dir, service, startup)
         server = NetconfServer(
             datastore,
