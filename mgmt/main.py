@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import threading
 from collections.abc import Callable
@@ -10,22 +11,23 @@ from dataclasses import dataclass
 
 from mgmt.datastore import Datastore
 from mgmt.state import InterfaceState, PathState, StateTree
-from nf.errors import SnfError
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
 from nf.service import Service
 
 __all__ = ["Options", "serve", "state_of"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says."""
+    """What the command line says, as `mgmt.inputs` checked it; the state directory is there."""
 
     state_dir: pathlib.Path
     users: pathlib.Path
     host_key: pathlib.Path | None
-    startup: pathlib.Path | None
+    startup: bytes | None  # the document
     address: str
     port: int
 
@@ -36,14 +38,11 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     Raises SnfError with a sentence when it cannot start.
     """
     no_core_dumps()
-    try:
-        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SnfError(f"The state directory {options.state_dir} cannot be made: {error.strerror}.") from None
-    startup = options.startup.read_bytes() if options.startup else None
+    log.info("making the kernel programs")
     with ExitStack() as stack:
         service = stack.enter_context(Service(options.state_dir / "sessions.snapshot"))
-        datastore = Datastore(options.state_dir, service, startup)
+        log.info("putting the configuration in force")
+        datastore = Datastore(options.state_dir, service, options.startup)
         from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
 
         server = NetconfServer(
