@@ -172,10 +172,11 @@ struct scratch {
 	struct ip outer;
 	struct ip inner;
 	struct flow_key key;
-	u64 now_ns;   /* the time, once fine is set */
-	u32 now_us;   /* its low half in microseconds, or that of the last tick */
-	u32 off;      /* offset of the next header */
-	u32 gtpu_end; /* offset of the end of the GTP-U message */
+	u64 now_ns;	  /* the time, once fine is set */
+	u32 now_us;	  /* its low half in microseconds, or that of the last tick */
+	u32 off;	  /* offset of the next header */
+	u32 frame_length; /* on the wire */
+	u32 gtpu_end;	  /* offset of the end of the GTP-U message */
 	u32 teid;
 	u32 gtpu_seq; /* sequence number of a signalling message */
 	u32 payload_off;
@@ -191,7 +192,7 @@ struct scratch {
 	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
 	u8 has_ts;
-	u8 whole_l4; /* 1: the transport header was all there */
+	u8 whole_l4; /* 1: the transport header was all there, but perhaps the options of TCP */
 	u8 gtpu;     /* 1: the packet came in a tunnel */
 	u8 qfi;
 	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */

@@ -136,7 +136,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
 	s->inner_off = s->off;
-	result = parse_ip(data, end, s, &s->inner, 0);
+	result = parse_ip(data, end, s, &s->inner, 0, s->gtpu_end);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
 	return result ? inner_counter(result) : 0;
@@ -162,7 +162,12 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		return XDP_PASS;
 	s->snap_length = 0;
 	st->n[SNF_C_frames]++;
-	st->n[SNF_C_octets] += FRAME_LENGTH(ctx);
+	s->frame_length = FRAME_LENGTH(ctx);
+#ifdef REPLAY /* a capture may have cut it off */
+	if (s->frame_length < c->wire_length)
+		s->frame_length = c->wire_length;
+#endif
+	st->n[SNF_C_octets] += s->frame_length;
 	type = parse_l2(data, end, &off, &why);
 	if (type != ETH_IPV4 && type != ETH_IPV6)
 		goto reason;
@@ -173,7 +178,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->psc = 0;
 	s->role = role;
 	s->slot = slot;
-	result = parse_ip(data, end, s, &s->outer, type);
+	result = parse_ip(data, end, s, &s->outer, type, s->frame_length);
 	if (result) {
 		why = outer_counter(result);
 		goto reason;
