@@ -130,9 +130,13 @@ class N4Listener:
     """Follows the signalling on one interface; *on_events* is called in the listener's thread."""
 
     def __init__(
-        self, ifname: str, on_events: Callable[[list[SessionEvent]], None], signalling: Signalling | None = None
+        self,
+        ifname: str,
+        on_events: Callable[[list[SessionEvent]], None],
+        signalling: Signalling | None = None,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
-        self.ifname = ifname
+        self.ifname, self._now_s = ifname, now_s
         self.signalling = signalling or Signalling()
         self._on_events = on_events
         self._stop = threading.Event()
@@ -179,7 +183,7 @@ class N4Listener:
                 for _ in range(_BURST):
                     frame = self._socket.recv(65_535, socket.MSG_DONTWAIT)
                     self._counted["n4_frames"] += 1
-                    events += self.signalling.frame(frame, time.time())
+                    events += self.signalling.frame(frame, self._now_s())
             except BlockingIOError:
                 pass
             except OSError as error:  # it went down, and may come back

@@ -50,7 +50,7 @@ def birth_gap_ns(service: Service) -> int:
 
 def places(service: Service) -> int:
     """Return how many flows the table in the kernel takes."""
-    return objects.map_info(service.plane._bpf["flows"].map_fd).entries
+    return objects.map_info(service.plane._maps["flows"].fd).entries
 
 
 def refuse(service: Service, settings: Settings) -> None:
