@@ -3,7 +3,8 @@
     results.json      what was measured last, here: name, value, unit, goal, met, cases, note and more of each figure
     documented.json   what the documents quote, so that measuring changes nothing that is read
 
-``python -m bench.results``, or ``python -m bench --docs``, makes the first the second and writes the tables into docs/performance.md and docs/scaling.md, between their marks.
+``python -m bench.results``, or ``python -m bench --docs``, makes the first the second and writes the tables into
+docs/performance.md and docs/scaling.md, between their marks.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 #include "parse.h"
 
 #define GTPU_PORT	    2152
-#define GTPU_MAX_EXTENSIONS 8
+#define GTPU_MAX_EXTENSIONS TURNS(8)
 #define GTPU_PSC	    0x85
 
 #define GTPU_ECHO_REQUEST     1

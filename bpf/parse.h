@@ -9,8 +9,8 @@
 #include "maps.h"
 
 #define MAX_OFFSET	  1023 /* of a header; a mask, so that the verifier sees the bound */
-#define MAX_VLANS	  3
-#define MAX_IP_EXTENSIONS 6
+#define MAX_VLANS	  TURNS(3)
+#define MAX_IP_EXTENSIONS TURNS(6)
 
 #define ETH_IPV4   0x0800
 #define ETH_IPV6   0x86dd

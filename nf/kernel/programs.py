@@ -22,7 +22,10 @@ from nf.settings import Limits
 __all__ = ["PREFIX", "TAILS", "Program", "Programs", "takes_frags"]
 
 PREFIX = "snf_"  # of the names of our programs
-TAILS = ("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")  # by their place in the array of tail calls: NEXT_*
+TAILS = (  # by their places in next_program of maps.h
+    *("snf_handoff", "snf_tls", "snf_dns", "snf_monitor"),
+    *("snf_name", "snf_suffix", "snf_answers"),
+)
 _ABI = "control"  # the map whose value holds the number of the ABI
 _TABLE = "flows"  # a map that every data plane has
 _ARRAY_OF_MAPS, _DEVMAP = 12, 14  # enum bpf_map_type
