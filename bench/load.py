@@ -34,7 +34,8 @@ folder, stop = pathlib.Path(sys.argv[1]), threading.Event()
 def ready(_):
     print(time.process_time(), flush=True)
     stop.set()
-serve(Options(folder / "state", folder / "users", None, folder / "startup.xml", "127.0.0.1", 0), stop, ready)
+(folder / "state").mkdir(mode=0o700)
+serve(Options(folder / "state", folder / "users", None, (folder / "startup.xml").read_bytes(), "127.0.0.1", 0), stop, ready)
 """
 _STARTUP = """<config><interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"><interface><name>n3</name>
 <type xmlns:i="urn:ietf:params:xml:ns:yang:iana-if-type">i:ethernetCsmacd</type>

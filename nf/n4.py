@@ -60,11 +60,12 @@ class N4Listener:
         ifname: str,
         on_events: Callable[[list[SessionEvent]], None],
         signalling: Signalling | None = None,
+        now_s: Callable[[], float] = time.time,
         *,
         bare: bool = False,
     ) -> None:
         """Open the socket. *bare*: the device's packets have no Ethernet header, as those of a TUN."""
-        self.ifname = ifname
+        self.ifname, self._now_s = ifname, now_s
         self.signalling = signalling or Signalling()
         self._on_events = on_events
         self._read = self.signalling.bare if bare else self.signalling.frame
@@ -112,7 +113,7 @@ class N4Listener:
                 for _ in range(_BURST):
                     frame = self._socket.recv(65_535, socket.MSG_DONTWAIT)
                     self._counted["n4_frames"] += 1
-                    events += self._read(frame, time.time())
+                    events += self._read(frame, self._now_s())
             except BlockingIOError:
                 pass
             except OSError as error:  # it went down, and may come back

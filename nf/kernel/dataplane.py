@@ -245,6 +245,10 @@ class DataPlane:
         """
         self._ports.set_monitor(monitor)
 
+    def left_behind(self) -> list[str]:
+        """Return the devices on which a process before left programs, while none of them is attached anew."""
+        return self._ports.left_behind() if self.taken_over else []
+
     def release_left_behind(self) -> None:
         """Take what a process before left attached off the interfaces that are not attached by now."""
         if self.taken_over:
