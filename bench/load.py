@@ -35,7 +35,8 @@ def ready(_):
     print(time.process_time(), flush=True)
     stop.set()
 (folder / "state").mkdir(mode=0o700)
-serve(Options(folder / "state", folder / "users", None, (folder / "startup.xml").read_bytes(), "127.0.0.1", 0), stop, ready)
+startup = (folder / "startup.xml").read_bytes()
+serve(Options(folder / "state", folder / "users", None, startup, "127.0.0.1", 0), stop, ready)
 """
 _STARTUP = """<config><interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"><interface><name>n3</name>
 <type xmlns:i="urn:ietf:params:xml:ns:yang:iana-if-type">i:ethernetCsmacd</type>
