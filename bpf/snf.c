@@ -234,7 +234,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		fragment_ports(s);
 	coarse_clock(s, c);
 	flow_key(s, c->split_legs);
-	if (c->legs && (s->gtpu || role == SNF_ANY) && passed_before(s, c)) {
+	if (c->legs && (s->gtpu || role == SNF_ANY || c->split_legs) && passed_before(s, c)) {
 		copy = 1;
 		if (!c->split_legs) {
 			st->n[SNF_C_copy]++;
@@ -242,8 +242,12 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		}
 	}
 	f = flow_of(s, c, st, p->instance, role);
-	if (f && copy)
+	if (!f) {
+		st->n[SNF_C_unflowed]++;
+		st->n[SNF_C_unflowed_octets] += s->inner.total;
+	} else if (copy) {
 		count_leg_copy(f, s->dir);
+	}
 	if (f) {
 		u32 want = count(data, end, s, c, st, f);
 

@@ -107,6 +107,8 @@ def state_of(service: Service) -> StateTree:
             **total,
             "refused_entries": plane.refused_entries,
             **service.pipeline.naming.inference.counters,
+            **service.pipeline.outside.counters,
+            "unread_octets": service.pipeline.unread_octets,
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
