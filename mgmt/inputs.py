@@ -144,11 +144,10 @@ def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
     """Check all that ``snf run`` is given; return the startup configuration. The state directory is made."""
+    from mgmt.access import check_host_key, listening_socket, read_users
     from mgmt.datastore import check_start
-    from mgmt.server.auth import Users, check_host_key
-    from mgmt.server.listener import listening_socket
 
-    Users(users)
+    read_users(users)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
