@@ -136,6 +136,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
 	s->inner_off = s->off;
+	FORGET();
 	result = parse_ip(data, end, s, &s->inner, 0, s->gtpu_end);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
@@ -179,6 +180,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->role = role;
 	s->slot = slot;
 	result = parse_ip(data, end, s, &s->outer, type, s->frame_length);
+	FORGET();
 	if (result) {
 		why = outer_counter(result);
 		goto reason;
