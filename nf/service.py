@@ -173,7 +173,7 @@ class Service:
     def _apply_limits(self, old: Limits, new: Limits) -> Sequence[Undo]:
         """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
         if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) != new:
-            if not self.plane.attached and not len(self.store):
+            if not self.plane.attached and not self.interfaces.waiting and not len(self.store):
                 self._resize(old, new)
                 return [lambda: self._resize(new, old)]
             log.warning("the table sizes take effect at the next start")
@@ -182,7 +182,7 @@ class Service:
 
     def _resize(self, old: Limits, new: Limits) -> None:
         """Make tables of other sizes; policies and the monitor port stay as they are."""
-        with self._pipeline_lock, self._tables:
+        with self.interfaces.lock, self._pipeline_lock, self._tables:
             self.pipeline.close()
             self.plane.close(leave_behind=True)
             try:
