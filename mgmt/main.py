@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import threading
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from mgmt.datastore import Datastore
-from mgmt.server import NetconfServer
 from mgmt.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
 from nf.clock import Clock
 from nf.kernel.dataplane import Path
@@ -20,15 +20,17 @@ from nf.takeover import Takeover
 
 __all__ = ["Options", "serve", "state_of"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says."""
+    """What the command line says, as `mgmt.inputs` checked it; the state directory is there."""
 
     state_dir: pathlib.Path
     users: pathlib.Path
     host_key: pathlib.Path | None
-    startup: pathlib.Path | None
+    startup: bytes | None  # the document
     address: str
     port: int
 
@@ -41,12 +43,15 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     no_core_dumps()
     with ExitStack() as stack:
         held = stack.enter_context(hold(options.state_dir))
-        startup = options.startup.read_bytes() if options.startup else None
+        log.info("making the kernel programs")
         service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
+        log.info("putting the configuration in force")
         # What was configured once is waited for; what is new must be there.
         service.interfaces.patient = (options.state_dir / "running.xml").exists()
-        datastore = Datastore(options.state_dir, service, startup)
+        datastore = Datastore(options.state_dir, service, options.startup)
         service.interfaces.patient = False
+        from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
+
         server = NetconfServer(
             datastore,
             lambda: state_of(service),

@@ -124,7 +124,7 @@ class Service:
 
     def _build(self, settings: Settings) -> None:
         """Make data plane, store and pipeline of the sizes that the settings say."""
-        self.plane = DataPlane(settings.limits)
+        self.plane = DataPlane(settings.limits, tails_later=True)
         if self.plane.taken_over:
             self.takeover = Takeover(self.clock, self._held, self.plane)
         self.plane.economy = True
@@ -167,6 +167,7 @@ class Service:
                 if part in changed:
                     for inverse in step(*changed[part]):
                         undo.callback(go_back, inverse)
+            self.plane.load_tails()  # behind the ports, which wait for nothing
             undo.pop_all()
         self.settings = new
 
@@ -322,6 +323,7 @@ class Service:
 
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
+        self.plane.load_tails()
         swept_s = self.clock.now_s()
         threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
         while not self._stop.wait(min(_DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):

@@ -107,6 +107,7 @@ class DataPlane:
         self._ports = Ports(self._programs, self.instance_number)
         self._changing = threading.RLock()  # of the interfaces
         self._runs: dict[Role | None, syscall.TestRun] = {}
+        self._tails_loaded = False
         if not tails_later:
             self.load_tails()
         if self.taken_over:
@@ -152,9 +153,12 @@ class DataPlane:
         return self._programs.load(name, tail)
 
     def load_tails(self) -> None:
-        """Load the programs that read names, hand payloads over and copy packets; those that are in use stay so."""
+        """Load the programs that read names, hand payloads over and copy packets, unless they are loaded."""
+        if self._tails_loaded:
+            return
         for slot, name in enumerate(TAILS):
             self._load(name, tail=slot)
+        self._tails_loaded = True
 
     def verify(self) -> Mapping[str, Verified]:
         """Return what the verifier says of each program; raises Unsupported when it refuses one."""
