@@ -20,7 +20,7 @@ import numpy as np
 
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
-from nf.clock import Clock
+from nf.clock import Clock, interval_end_s
 from nf.errors import BadSettings, SnfError
 from nf.explain import Ground, Question
 from nf.groups import group_of
@@ -373,9 +373,7 @@ class Service:
             self.publisher.publish_imsis(names, self.clock.label_s(now_s))
 
     def _due_s(self, swept_s: float) -> float:
-        """Return when the interval ends that is under way: at a multiple of its length, however late one before was."""
-        step_ms = self.settings.export.interval_ms
-        return (int(swept_s * 1e3) // step_ms + 1) * step_ms / 1e3
+        return interval_end_s(swept_s, self.settings.export.interval_ms)
 
     def stop(self) -> None:
         """End `run`."""
