@@ -140,7 +140,7 @@ def _optional() -> Iterator[Check]:
     yield Check("BTF", btf, "present" if btf else "absent, and not needed", required=False)
     for device in devices.devices():
         yield describe(device)
-    with contextlib.suppress(SnfError):  # without `ip`, which is told above
+    with contextlib.suppress(SnfError, OSError):  # without `ip`, which is told above
         for link in links.links():
             if not link.ethernet:
                 yield describe_link(link)
