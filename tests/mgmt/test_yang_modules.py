@@ -13,6 +13,7 @@ from mgmt.bind import bind
 from mgmt.edit import apply_edit, empty_tree
 from mgmt.model import yang_dir
 from mgmt.rpcerror import RpcError
+from mgmt.state import add_state
 from nf.records import APP_CLASSES
 from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
 
@@ -419,3 +420,28 @@ class TestSecrets:
     def test_keys_and_who_opted_out_can_only_be_written(self, model):
         names = {tag.rpartition("}")[2] for tag in model.secret_tags}
         assert {"key", "previous-key", "opt-out", "secret-key"} <= names
+
+
+SENTENCES = [
+    "40 % of frames are MPLS: not read. Set encapsulation to auto or mpls.",
+    "31 % of frames are VXLAN: not read. Set encapsulation to auto or vxlan.",
+]
+
+
+class TestNotRead:
+    """Operational state says what a port does not read."""
+
+    def test_each_sentence_is_an_entry_of_the_leaf_list(self, model):
+        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
+
+        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": SENTENCES, "counters": {}}}})
+
+        namespace = model.namespace("snf-interfaces")
+        assert [e.text for e in tree.iter(f"{{{namespace}}}not-read")] == SENTENCES
+
+    def test_there_is_none_where_all_is_read(self, model):
+        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
+
+        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": [], "counters": {}}}})
+
+        assert not list(tree.iter(f"{{{model.namespace('snf-interfaces')}}}not-read"))

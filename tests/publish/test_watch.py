@@ -124,6 +124,31 @@ class TestWatch:
 
         assert "is up, but publishes nothing" in capsys.readouterr().err
 
+    def test_what_is_not_read_is_told_once_with_what_to_set(
+        self, start: Callable[..., Publisher], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A share that moves is no news, so that a terminal is not filled with it."""
+        publisher, stop = start(), threading.Event()
+
+        def intervals() -> None:
+            share = 31
+            while not stop.wait(0.05):
+                share += 1
+                publisher.not_read(f"n3: {share} % of frames are VXLAN: not read. Set encapsulation to auto or vxlan.")
+
+        thread = threading.Thread(target=intervals)
+        thread.start()
+        try:
+            view.watch(publisher.endpoint, output="json", seconds=4 * slowness())
+        finally:
+            stop.set()
+            thread.join()
+
+        said = [line for line in capsys.readouterr().err.splitlines() if "VXLAN" in line]
+        assert len(said) == 1
+        assert said[0].startswith("snf: nf1: n3: ")
+        assert said[0].endswith("Set encapsulation to auto or vxlan.")
+
     @pytest.mark.parametrize("output", ["json", "table"])
     def test_control_c_ends_it_with_0(self, publisher: Publisher, output: str) -> None:
         code = f"import sys; from mgmt import watch; sys.exit(watch.watch({publisher.endpoint!r}, output={output!r}))"
