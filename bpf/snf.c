@@ -169,7 +169,6 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			goto opened;
 	} else {
 		begin_frame(ctx, s, c, st);
-		s->gtpu = 0;
 		s->role = role;
 		s->slot = slot;
 		type = parse_l2(data, end, &off, &why);
