@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 __all__ = [
     "EndReason",
     "Identity",
+    "Notice",
+    "PeersRefused",
     "Session",
     "SessionDown",
     "SessionEvent",
     "SessionMoved",
     "SessionUp",
+    "SessionsEnded",
     "Side",
     "Tunnel",
 ]
@@ -123,3 +126,30 @@ class SessionDown:
 
 
 SessionEvent = SessionUp | SessionMoved | SessionDown
+
+
+@dataclass(frozen=True, slots=True)
+class PeersRefused:
+    """Two nodes exchanged what would change sessions, and are not known to be peers; told once a minute for a pair.
+
+    What they said is kept ``apart``, until it is known whether they are; or it was refused for good.
+    """
+
+    at_s: float
+    peers: tuple[str, str]  # addresses
+    exchanges: int  # since it was last told
+    apart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsEnded:
+    """One exchange between two nodes ended several sessions; each of them has its own `SessionDown`."""
+
+    at_s: float
+    peers: tuple[str, str]  # addresses
+    sessions: int
+    reason: EndReason
+
+
+Notice = PeersRefused | SessionsEnded
+"""What an operator is told beside the events of sessions. Addresses of nodes, never of subscribers."""
