@@ -105,6 +105,7 @@ def state_of(service: Service) -> StateTree:
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "session_counters": dict(service.store.counters),
+        "session_events": list(service.notices),
         "exporter": {
             "octets_sent": published["exported_bytes"],
             "records": published["records"],

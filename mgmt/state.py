@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from lxml import etree
 
-from gtp.events import Side
+from gtp.events import Notice, PeersRefused, Side
 from mgmt.model import Model
 from nf.reading import Status
 from nf.sessions import Page, Query
@@ -80,6 +80,7 @@ class StateTree(TypedDict, total=False):
     gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
     session_counters: Mapping[str, int]  # conflicts between sources, and what could not be held
+    session_events: Sequence[Notice]
     exporter: ExporterState
 
 
@@ -134,6 +135,8 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
         for name, sessions in sorted(state["sessions"].items()):
             write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
         write.counters(parent, module, state.get("session_counters", {}))
+        for notice in state.get("session_events", ()):
+            _add_event(write, parent, notice)
     if "exporter" in state:
         module = "snf-export"
         parent = write.add(write.under(tree, module, "exporter"), module, "state")
@@ -169,6 +172,19 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
     parent = write.add(capture, module, "state")
     write.leaves(parent, module, {k: v for k, v in seen.items() if k != "counters"})
     write.counters(parent, module, seen.get("counters", {}))
+
+
+def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
+    module = "snf-subscribers"
+    entry = write.add(parent, module, "event")
+    if isinstance(notice, PeersRefused):
+        kind, number, reason = "kept-apart" if notice.apart else "refused", notice.exchanges, None
+    else:
+        kind, number, reason = "ended-together", notice.sessions, notice.reason.value
+    write.leaves(entry, module, {"time": _date_and_time(notice.at_s), "kind": kind})
+    for peer in notice.peers:
+        write.add(entry, module, "peer", peer)
+    write.leaves(entry, module, {"number": number, **({"reason": reason} if reason else {})})
 
 
 def add_sessions(model: Model, tree: etree._Element, page: Page) -> None:

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, SessionEvent
 from gtp.sctp import SCTP
 from nf.errors import AttachRefused
 from nf.signalling import PORTS, Signalling
@@ -130,11 +130,15 @@ class N4Listener:
     """Follows the signalling on one interface; *on_events* is called in the listener's thread."""
 
     def __init__(
-        self, ifname: str, on_events: Callable[[list[SessionEvent]], None], signalling: Signalling | None = None
+        self,
+        ifname: str,
+        on_events: Callable[[list[SessionEvent]], None],
+        signalling: Signalling | None = None,
+        on_notices: Callable[[list[Notice]], None] = lambda told: None,
     ) -> None:
         self.ifname = ifname
         self.signalling = signalling or Signalling()
-        self._on_events = on_events
+        self._on_events, self._on_notices = on_events, on_notices
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()
         try:
@@ -192,6 +196,8 @@ class N4Listener:
         try:
             if events:
                 self._on_events(events)
+            if told := self.signalling.notices():
+                self._on_notices(told)
         except Exception:
             # The sessions that follow must not be lost with these.
             self._counted["n4_events_lost"] += len(events)

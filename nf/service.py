@@ -10,13 +10,14 @@ import gc
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, SessionEvent
 from nf.apps.signatures import Signatures
 from nf.errors import BadSettings, SnfError
 from nf.explain import Ground, Question
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 _REMEMBER_S = 60.0  # between two writings of all sessions
+_NOTICES = 100  # that operational state shows
 _LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
 _Undo = Callable[[], object]
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
@@ -96,10 +98,12 @@ class Service:
         self._memory, self._recalled = memory, memory is None
         self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
         self._lane = 0
+        self._pfcp_peers: tuple[str, ...] = ()
         self._writing = threading.Lock()  # of the file of sessions
         self._all_named_s = 0.0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.listeners: dict[str, N4Listener] = {}
+        self.notices: deque[Notice] = deque(maxlen=_NOTICES)  # the latest
         self.started_s = time.time()
         self._tables = threading.Lock()  # store and kernel tables change together
         self._pipeline_lock = threading.Lock()  # a sweep, or a change of what it uses
@@ -140,6 +144,7 @@ class Service:
             "privacy": self._apply_privacy,
             "policies": self._apply_policies,
             "sessions": self._apply_sessions,
+            "pfcp_peers": self._apply_pfcp_peers,
             "export": self._apply_export,
             "interfaces": self._apply_interfaces,
             "monitor": self._apply_monitor,
@@ -272,6 +277,15 @@ class Service:
         with self._tables:
             self._change_tables(self.store.configure(old, new, time.time()))
 
+    def _apply_pfcp_peers(self, old: tuple[str, ...], new: tuple[str, ...]) -> Sequence[_Undo]:
+        self._use_peers(new)
+        return [lambda: self._use_peers(old)]
+
+    def _use_peers(self, peers: tuple[str, ...]) -> None:
+        self._pfcp_peers = peers
+        for listener in list(self.listeners.values()):
+            listener.signalling.use_peers(peers)
+
     def _apply_export(self, old: Any, new: Any) -> Sequence[_Undo]:
         self.publisher.reconfigure(new)
         return [lambda: self.publisher.reconfigure(old)]
@@ -319,7 +333,8 @@ class Service:
             self._lane += 1
             if (dumped := self._trackers.pop(interface.name, None)) is not None:
                 signalling.pfcp.restore(dumped)
-            listener = N4Listener(self._device(interface), self._on_events, signalling)
+            signalling.use_peers(self._pfcp_peers)
+            listener = N4Listener(self._device(interface), self._on_events, signalling, self.notices.extend)
             listener.start()
             self.listeners[interface.name] = listener
             return
