@@ -84,7 +84,7 @@ def state_of(service: Service) -> StateTree:
             "octets": counters["octets"],
             "counters": counters,
         }
-    for name, listener in list(service.listeners.items()):
+    for name, listener in list(service.interfaces.listeners.items()):
         counters = dict(listener.counters)
         interfaces[name] = {
             "device": listener.ifname,
@@ -105,7 +105,7 @@ def state_of(service: Service) -> StateTree:
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "session_counters": dict(service.store.counters),
-        "session_events": list(service.notices),
+        "session_events": list(service.interfaces.notices),
         "exporter": {
             "octets_sent": published["exported_bytes"],
             "records": published["records"],
