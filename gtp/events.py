@@ -83,6 +83,7 @@ class Session:
     snssai: str = ""  # SST, or SST-SD with six hexadecimal digits: "1-000001"
     instance: str = ""
     tunnels: tuple[Tunnel, ...] = ()
+    routes: tuple[str, ...] = ()  # further prefixes of the UE, in canonical text: framed routes, more IPv6 prefixes
 
 
 class EndReason(enum.Enum):

@@ -222,6 +222,8 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "s_nssai": s.snssai,
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
+    for prefix in s.routes:
+        write.add(entry, module, "ue-prefix", prefix)
     for t in s.tunnels:
         direction = "uplink" if t.side is Side.UPLINK else "downlink"
         tunnel = {"address": t.address, "teid": t.teid, "direction": direction}

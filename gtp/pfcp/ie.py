@@ -56,6 +56,8 @@ class Type(enum.IntEnum):
     REMOVE_TRAFFIC_ENDPOINT = 130
     TRAFFIC_ENDPOINT_ID = 131
     USER_ID = 141
+    FRAMED_ROUTE = 153
+    FRAMED_IPV6_ROUTE = 155
     APN_DNN = 159
     SRREQ_FLAGS = 161
     SESSION_RETENTION = 183
@@ -295,6 +297,26 @@ def user_id(identity: Identity) -> bytes:
             raw = tbcd(digits)
             out += bytes([len(raw)]) + raw
     return bytes([flags]) + out
+
+
+_CLASSES = ((0, 8), (128, 16), (192, 24))  # RFC 2865, 5.22: length of a route that tells none, by its first octet
+
+
+def read_route(data: bytes, at: int, end: int) -> str:
+    """Read Framed-Route (8.2.109) or Framed-IPv6-Route (8.2.111): a prefix, then gateway and metrics (RFC 2865, 5.22).
+
+    Returns the prefix in canonical text; empty when it makes no sense, or would be everybody's.
+    """
+    text = data[at:end].rstrip(b"def read_csids").decode("ascii", errors="replace").partition(" ")[0]
+    try:
+        address, slash, length = text.partition("/")
+        ip = ipaddress.ip_address(address)
+        if not slash and ip.version == 4:
+            length = str(next(bits for first, bits in reversed(_CLASSES) if ip.packed[0] >= first))
+        network = ipaddress.ip_network(f"{address}/{length or ip.max_prefixlen}", strict=False)
+    except ValueError:
+        return ""
+    return str(network) if network.prefixlen else ""
 
 
 def read_csids(data: bytes, at: int, end: int) -> set[bytes]:

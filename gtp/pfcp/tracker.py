@@ -128,6 +128,9 @@ class PfcpTracker:
     def _message(self, said: _Message) -> list[SessionEvent]:
         if said.body.identity_refused:
             self.counters["pfcp_identity_refused"] += said.body.identity_refused
+        rules = (*said.body.create_pdrs, *said.body.update_pdrs, *said.body.endpoints)
+        if refused := sum(rule.refused for rule in rules):
+            self.counters["pfcp_route_refused"] += refused
         if said.header.kind in _REQUESTS:
             return self._request(said)
         if said.header.kind in _RESPONSES:
