@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _ETH_P_ALL = 3  # linux/if_ether.h
 _SOL_PACKET, _ADD_MEMBERSHIP, _STATISTICS, _MR_PROMISC = 263, 1, 6, 1  # linux/if_packet.h
+_IGNORE_OUTGOING = 23  # the same, Linux 4.20
+_LOOPBACK = 772  # ARPHRD_LOOPBACK, linux/if_arp.h
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RECEIVE_BUFFER = 8 << 20  # 2,000 session events of 2 kB each second, held for two seconds
 _POLL_S = 0.2
@@ -118,6 +120,8 @@ def _open(ifname: str) -> socket.socket:
         raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         raw.bind((ifname, _ETH_P_ALL))
+        if raw.getsockname()[3] == _LOOPBACK:  # there a frame goes out and comes in: it is read once
+            raw.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
         index = socket.if_nametoindex(ifname)
         raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("iHH8s", index, _MR_PROMISC, 0, b""))
     except OSError:
