@@ -37,8 +37,10 @@ def go_back(inverse: Undo) -> None:
 class Interfaces:
     """What is attached to the ports of one function; *on_events* gets what signalling tells, from other threads."""
 
-    def __init__(self, plane: DataPlane, on_events: Callable[[list[SessionEvent]], None]) -> None:
-        self.plane = plane
+    def __init__(
+        self, plane: DataPlane, on_events: Callable[[list[SessionEvent]], None], now_s: Callable[[], float]
+    ) -> None:
+        self.plane, self._now_s = plane, now_s
         self.listeners: dict[str, N4Listener] = {}
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)  # the latest
         self._on_events = on_events
@@ -47,7 +49,7 @@ class Interfaces:
         self._lane = 0
 
     def recall(self, trackers: Mapping[str, Any], last_number: int) -> None:
-        """Let listeners go on with the PFCP trackers of a process before; *last_number* is the last of their keys."""
+        """Let listeners go on with the PFCP trackers of a process before; *last_number* is their largest key."""
         self._trackers, self._lane = dict(trackers), last_number // _LANE + 1
 
     def trackers(self) -> dict[str, Any]:
@@ -105,7 +107,8 @@ class Interfaces:
             if (dumped := self._trackers.pop(interface.name, None)) is not None:
                 signalling.pfcp.restore(dumped)
             signalling.use_peers(self._pfcp_peers)
-            listener = N4Listener(find(interface).name, self._on_events, signalling, self.notices.extend)
+            heard = self._on_events, signalling, self._now_s, self.notices.extend
+            listener = N4Listener(find(interface).name, *heard)
             listener.start()
             self.listeners[interface.name] = listener
             return
