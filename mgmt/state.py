@@ -100,6 +100,7 @@ class StateTree(TypedDict, total=False):
     gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
     session_counters: Mapping[str, int]  # conflicts between sources, and what could not be held
+    partial_sessions: int  # of which only tunnels are known
     session_events: Sequence[Notice]
     exporter: ExporterState
 
@@ -162,6 +163,8 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
         parent = write.add(write.under(tree, module, "subscribers"), module, "state")
         for name, sessions in sorted(state["sessions"].items()):
             write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
+        if "partial_sessions" in state:
+            write.add(parent, module, "partial-sessions", state["partial_sessions"])
         write.counters(parent, module, state.get("session_counters", {}))
         for notice in state.get("session_events", ()):
             _add_event(write, parent, notice)

@@ -346,10 +346,12 @@ class Service:
 
     def _after_interval(self, now_s: float) -> None:
         with self._tables:
+            self._change_tables(self.store.learn(self.pipeline.learned, now_s))
             self._change_tables(self.store.expire(now_s))
             self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
             self.store.freed.clear()
         self._publish_imsis(now_s)
+        self.publisher.known(len(self.store), self.store.partial)
         self.publisher.inspected(self.plane.read_counters()["octets"])
 
     def _look_at_the_clock(self) -> None:

@@ -153,6 +153,7 @@ class Replay:
     def _sweep(self, at_ns: int) -> None:
         self._drain()
         self.pipeline.sweep(at_ns / 1e9)
+        apply_changes(self.plane, self.store.learn(self.pipeline.learned, at_ns / 1e9))
         apply_changes(self.plane, self.store.expire(at_ns / 1e9))
 
     def _finish(self, paths: Sequence[Path]) -> Result:

@@ -24,6 +24,7 @@ from nf.settings import StaticSession
 __all__ = [
     "CONFIGURED",
     "JOIN_S",
+    "LEARNED",
     "RADIO",
     "Binding",
     "TunnelKey",
@@ -34,6 +35,7 @@ __all__ = [
     "is_configured",
     "is_delegated",
     "is_of_ue",
+    "is_partial",
     "is_shared_end",
     "keys",
     "one_session",
@@ -48,6 +50,7 @@ __all__ = [
 
 JOIN_S = 5.0  # a procedure on all interfaces (TS 23.401, 5.3.2.1) with retransmissions; T3 and T1 are about 1 s
 CONFIGURED = "netconf"  # all other sources are signalling
+LEARNED = "uplink"  # the UE's address by the packets in the tunnels of a session of which signalling told no more
 RADIO = "ngap"  # it comes and goes with the radio, while the session of the core stays
 
 TunnelKey = tuple[str, int]
@@ -102,6 +105,12 @@ def in_routes(session: Session, address: str) -> bool:
     return bool(found) and any(ipaddress.ip_address(address) in ipaddress.ip_network(r, strict=False) for r in found)
 
 
+def is_partial(session: Session) -> bool:
+    """Say whether signalling told tunnels of a session and nothing of whose they are: its beginning was not seen."""
+    i = session.identity
+    return not (i.imsi or i.msisdn or i.nai or i.msin or session.ue_ipv4 or session.ue_ipv6)
+
+
 def addresses_of(session: Session) -> tuple[str, ...]:
     """Return all that packets of a session's UE are known by: first addresses, then prefixes."""
     return (session.ue_ipv4, session.ue_ipv6, *session.routes)
@@ -126,7 +135,7 @@ def rank(binding: Binding) -> int:
     """Return whose claims go before: a configured session's, a signalled one's, one's that the radio alone knows."""
     if is_configured(binding):
         return 2
-    return int(any(part.source != RADIO for part in binding.parts.values()))
+    return int(any(part.source not in (RADIO, LEARNED) for part in binding.parts.values()))
 
 
 def receives(holder: Binding, tunnel: Tunnel, sender: Binding) -> bool:

@@ -127,6 +127,10 @@ class UeEntries:
         """Return the network instances of IPv6 addresses."""
         return {instance for instance, _ in self._held}
 
+    def is_shared(self, instance: str, address: str) -> bool:
+        """Say whether somebody has the entry of an IPv6 address."""
+        return ":" in address and bool(self._held.get((instance, slash64(address))))
+
     def only(self, instance: str, address: str) -> int | None:
         """Return the number of the only session in the entry of an address."""
         numbers = set(self._held.get((instance, slash64(address)), {}).values()) if ":" in address else set()

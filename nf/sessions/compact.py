@@ -16,9 +16,10 @@ from gtp.events import Identity, Session, Side, Tunnel
 from gtp.packing import Packer, ipv4_number
 from gtp.table import NumberTable
 from nf.privacy import Pseudonymiser
-from nf.sessions.binding import Binding, TunnelKey, UeKey, addresses_of, together
+from nf.sessions.binding import LEARNED, Binding, TunnelKey, UeKey, addresses_of, together
 
 __all__ = [
+    "NOBODY",
     "SINCE_FIRST",
     "CompactMap",
     "Freezer",
@@ -30,6 +31,7 @@ __all__ = [
     "pack_tunnel",
 ]
 
+NOBODY = "none"  # source of an identity that nobody told
 _SIDES = (Side.UPLINK, Side.DOWNLINK)
 K = TypeVar("K")
 
@@ -165,6 +167,11 @@ class Label:
     def __init__(self, imsi: str, name: str, source: str, dnn: str) -> None:
         self.imsi, self.name, self.source, self.dnn = imsi, name, source, dnn
 
+    @property
+    def identity_source(self) -> str:
+        """Who told the subscriber, or the UE address: nobody, where a tunnel is all that is known."""
+        return self.source if self.imsi or self.name.startswith("ue:") else NOBODY
+
     def published(self, pseudonymiser: Pseudonymiser) -> str:
         """Return the published name: a pseudonym, or an address while the subscriber is not known."""
         return pseudonymiser.name(self.imsi) if self.imsi else self.name
@@ -178,7 +185,9 @@ def label_of(binding: Binding) -> Label:
     else:
         first = next(iter(binding.held), None)
         name = f"teid:{first.address}:0x{first.teid:08x}" if first else "unknown"
-    return Label(whole.identity.imsi, name, whole.source, whole.dnn)
+    told = {p.source for p in binding.said.values() if p.ue_ipv4 or p.ue_ipv6}
+    source = LEARNED if not whole.identity.imsi and told == {LEARNED} else whole.source
+    return Label(whole.identity.imsi, name, source, whole.dnn)
 
 
 # -- maps ---------------------------------------------------------------------

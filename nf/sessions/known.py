@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nf.privacy import Pseudonymiser
 from nf.sessions.binding import Binding, TunnelKey, UeKey
 from nf.sessions.changes import UeEntries
@@ -119,6 +122,16 @@ class Known:
     def count_by_source(self) -> Counter[str]:
         """Return how many sessions hold, by source."""
         return +self._bindings.sources
+
+    def nameless(self) -> NDArray[np.uint32]:
+        """Return the numbers of the sessions that `partial` counts."""
+        with self._lock:
+            return np.fromiter(self._bindings.partial, np.uint32, len(self._bindings.partial))
+
+    @property
+    def partial(self) -> int:
+        """How many sessions hold of which neither subscriber nor UE address is known: they began before we did."""
+        return len(self._bindings.partial)
 
     def __len__(self) -> int:
         return len(self._bindings)

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp
@@ -27,6 +28,7 @@ from nf.privacy import Pseudonymiser
 from nf.sessions.binding import (
     CONFIGURED,
     JOIN_S,
+    LEARNED,
     RADIO,
     Binding,
     TunnelKey,
@@ -126,6 +128,37 @@ class BindingStore(Known):
             else:
                 changes += self._hold(wanting, at_s, wanting.session)
         return changes
+
+    def learn(self, seen: Iterable[tuple[int, str]], at_s: float) -> list[TableChange]:
+        """Let sessions of which only tunnels are known have the (number, UE address) that packets in them show.
+
+        An address that somebody has stays with him: signalling knows it better.
+        """
+        changes: list[TableChange] = []
+        with self._lock:
+            for number, address in seen:
+                if number in self._bindings.partial and self._bindings.holds(number):
+                    changes += self._learn(number, address, at_s)
+            self._bindings.settle()
+        return changes
+
+    def _learn(self, number: int, address: str, at_s: float) -> list[TableChange]:
+        binding = self._bindings.at(number)
+        ipv6 = ":" in address
+        if binding is None or (binding.session.ue_ipv6 if ipv6 else binding.session.ue_ipv4):
+            return []
+        if self._ues.get((binding.session.instance, address)) or self._entries.is_shared(
+            binding.session.instance, address
+        ):
+            self.counters["learned_ue_refused"] += 1
+            return []
+        key = f"{LEARNED}-{number}"
+        before = binding.session
+        part = binding.parts.get(key) or Session(key, LEARNED, instance=before.instance)
+        self._by_key[key] = number
+        self._set_part(binding, replace(part, ue_ipv6=address) if ipv6 else replace(part, ue_ipv4=address))
+        self.counters["learned_ue"] += 1
+        return self._hold(binding, at_s, before)
 
     def expire(self, at_s: float) -> list[TableChange]:
         """Drop tunnels that were left long enough ago, and free the numbers of sessions long ended."""
@@ -256,7 +289,7 @@ class BindingStore(Known):
     def _part_down(self, binding: Binding, event: SessionDown) -> list[TableChange]:
         """End one part; the session ends with its last, or with the last that is not a radio's word for it."""
         others = [p for p in binding.parts.values() if p.key != event.session.key]
-        if not others or (event.session.source != RADIO and all(p.source == RADIO for p in others)):
+        if not others or (event.session.source != RADIO and all(p.source in (RADIO, LEARNED) for p in others)):
             return self._down(binding, event.at_s, event.reason.value)
         self._bindings.touch(binding)
         part = binding.parts.pop(event.session.key)
