@@ -146,12 +146,10 @@ def service(
     """Check all that ``snf run`` is given; return the startup configuration. The state directory is made."""
     from mgmt.access import check_host_key, listening_socket, read_users
     from mgmt.datastore import check_start
+    from nf import statedir
 
+    statedir.check(state_dir)
     read_users(users)
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SnfError(f"The state directory {state_dir} cannot be made: {error.strerror}.") from None
     if host_key is not None:
         check_host_key(host_key)
     document = _text(startup, "Give a configuration in XML.").encode() if startup else None

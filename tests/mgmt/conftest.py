@@ -115,6 +115,7 @@ STATE: StateTree = {
     "started_s": 1_700_000_000.0,
     "interfaces": {
         "n3": {
+            "oper_status": "up",
             "device": "eth3",
             "attached_mode": "native",
             "program_id": 7,
@@ -123,6 +124,9 @@ STATE: StateTree = {
             "counters": {"gtpu_truncated": 2},
         }
     },
+    "clock": {"steps": 2, "last_step": "-3600.000", "last_step_time_s": 1_700_000_100.0},
+    "takeover": {"process": 4711, "unread_since_s": 1_699_999_990.0, "outage": 7_400},
+    "links": {"eth9": "lower-layer-down"},
     "naming": {"waiting": 0, "lost": 3, "restarts": 1},
     "data_plane": {"gtpu_truncated": 2},
     "gtpu_paths": [
