@@ -24,7 +24,7 @@ from nf.kernel import devices, pins, probe
 
 __all__ = ["Check", "checks", "main"]
 
-OLDEST = (5, 15)  # ring buffers, bounded loops, atomic fetch and native XDP on veth are all there
+OLDEST = (6, 1)  # the oldest one that is tried (make kernels)
 # linux/capability.h; who has CAP_SYS_ADMIN may do what CAP_BPF and CAP_PERFMON are for, and make the lab's namespaces.
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_PERFMON": 38, "CAP_BPF": 39}
 SYS_ADMIN = 21
