@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import pathlib
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mgmt.datastore import Datastore
@@ -43,13 +45,13 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     no_core_dumps()
     with ExitStack() as stack:
         held = stack.enter_context(hold(options.state_dir))
-        log.info("making the kernel programs")
-        service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
-        log.info("putting the configuration in force")
-        # What was configured once is waited for; what is new must be there.
-        service.interfaces.patient = (options.state_dir / "running.xml").exists()
-        datastore = Datastore(options.state_dir, service, options.startup)
-        service.interfaces.patient = False
+        with _phase("making the kernel programs"):
+            service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
+        with _phase("putting the configuration in force"):
+            # What was configured once is waited for; what is new must be there.
+            service.interfaces.patient = (options.state_dir / "running.xml").exists()
+            datastore = Datastore(options.state_dir, service, options.startup)
+            service.interfaces.patient = False
         from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
 
         server = NetconfServer(
@@ -67,6 +69,23 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         ready(f"snf: NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}")
         threading.Thread(target=_stop_when, args=(stop, service), name="stop", daemon=True).start()
         service.run()
+
+
+@contextmanager
+def _phase(what: str) -> Iterator[None]:
+    """Say on a terminal, and in the log, what takes a while, and how long it took."""
+    begun_s = time.monotonic()
+    log.info("%s", what)
+    shown = sys.stderr.isatty() and not log.isEnabledFor(logging.INFO)
+    if shown:
+        print(f"snf: {what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        took_s = time.monotonic() - begun_s
+        log.info("%s: %.1f s", what, took_s)
+        if shown:
+            print(f" {took_s:.1f} s", file=sys.stderr, flush=True)
 
 
 def _stop_when(stop: threading.Event, service: Service) -> None:
@@ -91,6 +110,8 @@ def state_of(service: Service) -> StateTree:
             **total,
             "refused_entries": plane.refused_entries,
             **service.pipeline.naming.inference.counters,
+            **service.pipeline.outside.counters,
+            "unread_octets": service.pipeline.unread_octets,
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),

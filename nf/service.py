@@ -349,7 +349,9 @@ class Service:
             self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
             self.store.freed.clear()
         self._publish_imsis(now_s)
-        self.publisher.inspected(self.plane.read_counters()["octets"])
+        counters = self.plane.read_counters()
+        left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
+        self.publisher.inspected(counters["octets"], left_out)
 
     def _look_at_the_clock(self) -> None:
         step = self.clock.look()

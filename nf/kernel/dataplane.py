@@ -290,6 +290,24 @@ class DataPlane:
         """Interfaces with a program, by their configured name."""
         return self._ports.attached
 
+    @property
+    def host_addresses(self) -> frozenset[bytes]:
+        """The addresses of the attached interfaces, 16 bytes each: of this host, and of no subscriber."""
+        return frozenset(address_bytes(text) for port in self.attached.values() for text in port.link.addresses)
+
+    def sees(self, *, translated: bool) -> tuple[bool, bool]:
+        """Say whether the ports see uplink and downlink of a subscriber; *translated*: not on N6.
+
+        A port in mode local sees what it receives: uplink on N3 and downlink on N6, of a UPF's host.
+        """
+        ports = [port.interface for port in self.attached.values()]
+        n3 = {port.mode for port in ports if port.role is Role.N3}
+        n6 = {port.mode for port in ports if port.role is Role.N6 and not translated}
+        whole = {Mode.MIRROR, Mode.INLINE}
+        if self._replay or not n3 | n6:
+            return True, True
+        return bool(n3 or n6 & whole), bool(n6 or n3 & whole)
+
     def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str) -> None:
         self._ports.set_port(ifindex, slot=slot, mode=mode, instance=instance)
 

@@ -17,6 +17,7 @@ from lxml import etree
 from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
 
+from lab.wait import comes_true, slowness
 from mgmt.datastore import Datastore
 from mgmt.model import Model, default_model
 from mgmt.server import NetconfServer, ServerLimits
@@ -147,7 +148,7 @@ class Bench:
     def manager(self, user: str = "alice", key: Path | None = None) -> Iterator[Manager]:
         """A session of netconf-client."""
         session = connect_ssh(host="127.0.0.1", port=self.server.port, username=user, key_filename=str(key or self.key))
-        with Manager(session=session, timeout=20) as manager:
+        with Manager(session=session, timeout=20 * slowness()) as manager:
             yield manager
 
     @contextmanager
@@ -157,7 +158,7 @@ class Bench:
         try:
             transport.connect(username=user, pkey=paramiko.PKey.from_path(key or self.key))
             channel = transport.open_session()
-            channel.settimeout(10)
+            channel.settimeout(20 * slowness())
             channel.invoke_subsystem("netconf")
             yield channel
         finally:
@@ -170,14 +171,9 @@ class Bench:
         names = ("netconf-login", "Thread-")
         return [t for t in threading.enumerate() if t.name.startswith(names)]
 
-    def settles(self, condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    def settles(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
         """Say if *condition* comes true in time."""
-        until = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.02)
-        return True
+        return comes_true(condition, seconds)
 
 
 @pytest.fixture
