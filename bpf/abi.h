@@ -154,7 +154,7 @@ struct control {
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
 	__u32 wire_length;   /* replay: bytes that the frame had, of which the capture may have the first only */
 	__u32 buckets;	     /* of the session table */
-	__u32 pad;
+	__u32 routes;	     /* entries of the map of that name: while there is none, nobody asks it */
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
 _Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
@@ -182,8 +182,19 @@ enum entry_head {
 	ENTRY_DOWNLINK = 0x100000,
 	ENTRY_HAS_IPV4 = 0x200000, /* of a tunnel: the UE's address is known */
 	ENTRY_HAS_IPV6 = 0x400000,
-	ENTRY_SHARED = 0x800000, /* of an address: several network instances have it */
+	ENTRY_SHARED = 0x800000,  /* of an address: several network instances have it */
+	ENTRY_ROUTED = 0x1000000, /* of a tunnel: its session has prefixes beside, see struct route_key */
 };
+
+/* A prefix of a session beyond its first addresses (TS 29.244, 5.16), for the longest match. */
+enum route_kind { ROUTE_OF_TUNNEL = 0, ROUTE_OF_INSTANCE = 1 };
+struct route_key {
+	__u32 prefix; /* bits that count of what follows */
+	__u32 kind;   /* enum route_kind */
+	__u32 scope; /* the session; number of the network instance, 0: of any while one session alone has the prefix */
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct route_key) == 28, "route_key is ABI");
 
 enum entry_tag { TAG_FREE = 0, TAG_HELD = 0xff }; /* held: it was left, and is not free yet */
 

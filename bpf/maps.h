@@ -35,6 +35,10 @@ struct address {
 };
 BPF_F_TABLE("hash", struct address, u32, endpoints, SNF_ENDPOINTS, BPF_F_NO_PREALLOC);
 
+/* Prefixes of sessions beyond their first addresses. Written by user space; read where the session table knows nobody,
+ * while there are any. Full: user space counts what it does not write. */
+BPF_F_TABLE("lpm_trie", struct route_key, u32, routes, SNF_ROUTES, BPF_F_NO_PREALLOC);
+
 /* Policy by group of subscribers and, within it, application number; number 0: traffic without a name. Written at a
  * commit. */
 BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
@@ -221,6 +225,7 @@ struct scratch {
 	struct answer tells;
 	struct entry wanted; /* in the session table */
 	struct entry found;
+	struct route_key route;
 	u32 which; /* bits of wanted.head */
 	u32 session_buckets;
 	u32 session; /* what the session table says of the packet */

@@ -116,6 +116,8 @@ def state_of(service: Service) -> StateTree:
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "session_counters": dict(service.store.counters),
+        "partial_sessions": service.store.partial,
+        "session_events": list(service.interfaces.notices),
         "exporter": {
             "octets_sent": published["exported_bytes"],
             "records": published["records"],

@@ -155,6 +155,7 @@ class Service:
             "privacy": self._apply_privacy,
             "policies": self._apply_policies,
             "sessions": self._apply_sessions,
+            "pfcp_peers": self.interfaces.use_peers,
             "export": self._apply_export,
             "interfaces": self.interfaces.apply,
             "monitor": self._apply_monitor,
@@ -345,10 +346,12 @@ class Service:
 
     def _after_interval(self, now_s: float) -> None:
         with self._tables:
+            self._change_tables(self.store.learn(self.pipeline.learned, now_s))
             self._change_tables(self.store.expire(now_s))
             self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
             self.store.freed.clear()
         self._publish_imsis(now_s)
+        self.publisher.known(len(self.store), self.store.partial)
         counters = self.plane.read_counters()
         left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
         self.publisher.inspected(counters["octets"], left_out)

@@ -26,6 +26,7 @@ from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import TAILS, Program, Programs
 from nf.kernel.ring import Rings
+from nf.kernel.routes import RouteTable
 from nf.kernel.rtnetlink import LinkState
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
@@ -65,7 +66,7 @@ class DataPlane:
         self._fds = {
             name: self._maps[name].fd
             for name in (
-                *("flows", "verdicts", "policies", "sessions", "endpoints"),
+                *("flows", "verdicts", "policies", "sessions", "endpoints", "routes"),
                 *("ports", "paths", "earlies", "details", "answers"),
                 *("delays", "transits", "leg_copies"),
             )
@@ -99,6 +100,7 @@ class DataPlane:
         self.sessions = SessionTable(
             self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
         )
+        self.routes = RouteTable(self._fds["routes"], self._control, source.ROUTES)
         suffixes = self._maps["suffixes"]
         self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
@@ -141,6 +143,7 @@ class DataPlane:
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
         used.append(self.sessions.clear())
+        self.routes.clear()
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
@@ -333,14 +336,18 @@ class DataPlane:
         """Delete (network instance, UE address or IPv6 prefix) rows."""
         self.sessions.drop_ues((self.instance_number(instance), address) for instance, address in rows)
 
+    def change_routes(self, rows: Mapping[tuple[str, str, int], bool]) -> None:
+        """Take (network instance, prefix, session) rows, as `RouteTable.change`."""
+        self.routes.change({(self.instance_number(name), prefix, n): has for (name, prefix, n), has in rows.items()})
+
     def put_groups(self, groups: Mapping[int, int]) -> None:
         """Write the group of each session, by number; 0: none. It holds from the next packet on."""
         self.sessions.put_groups(groups)
 
     @property
     def refused_entries(self) -> int:
-        """Tunnels, UE addresses and groups that found no room."""
-        return self.sessions.refused
+        """Tunnels, UE addresses, prefixes and groups that found no room."""
+        return self.sessions.refused + self.routes.refused
 
     @property
     def next_flow(self) -> int:
@@ -499,6 +506,6 @@ class DataPlane:
             rings.close()
         self._suffixes.close()
         self.sessions.close()
-        del self._clock, self._wire_length, self._next_flow, self._control
+        del self._clock, self._wire_length, self._next_flow, self._control, self.routes
         self._control_map.close()
         self._programs.close(leave_behind=leave_behind)

@@ -173,7 +173,7 @@ class MapReader:
     def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return all (keys, values); entries that move meanwhile may be missed."""
         self._buffers.reverse()
-        cursor = np.zeros(2, np.uint64)
+        cursor = np.zeros(16 + self._types[0].itemsize, np.uint8)  # a bucket's number, or of some maps the last key
         attr = _BatchAttr(map_fd=self._fd, out_batch=cursor.ctypes.data)
         done, step = 0, self._step
         while True:

@@ -49,6 +49,8 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "dropped_rows": Column("u8", "", "their rows"),
     "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
     "followed": Column("u8", "", "subscribers that somebody follows"),
+    "sessions": Column("u8", "", "sessions that are known"),
+    "partial_sessions": Column("u8", "", "sessions of which only tunnels are known: they began before the function"),
     "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
@@ -107,6 +109,7 @@ class Publisher:
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
+        self._sessions = self._partial_sessions = 0
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = time.monotonic()
         self._stop = threading.Event()
@@ -209,6 +212,10 @@ class Publisher:
         self.flush()
         self._clock_steps, self._clock_step_ms = self._clock_steps + 1, round(seconds * 1e3)
 
+    def known(self, sessions: int, partial: int) -> None:
+        """Say how many sessions are known, and of how many only tunnels; the heartbeat carries it."""
+        self._sessions, self._partial_sessions = sessions, partial
+
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
             topic = wire.topic("qoe.v1", self.nf_id, batch.app_class)
@@ -262,6 +269,8 @@ class Publisher:
             "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,
             "followed": len(self.followed()),
+            "sessions": self._sessions,
+            "partial_sessions": self._partial_sessions,
         }
 
     # -- the thread --------------------------------------------------------
