@@ -98,9 +98,9 @@ class Ports:
         if known and known["mode"] == _MODES[Mode.INLINE]:
             attached.heir_of = int(known["peer"])
         self.attached[interface.name] = attached
-        self.kept.pop(interface.name, None)
         self._pair()
         self._programs.hold()
+        self.kept.pop(interface.name, None)
         return attached
 
     def change(self, interface: Interface) -> bool:
