@@ -8,6 +8,7 @@
  */
 #include "dns.h"
 #include "legs.h"
+#include "loss.h"
 #include "psc.h"
 #include "quic.h"
 #include "resolve.h"

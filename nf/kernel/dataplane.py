@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -93,6 +94,7 @@ class DataPlane:
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ports = Ports(self._programs, self.instance_number)
+        self._changing = threading.RLock()  # of the interfaces
         self._runs: dict[Role | None, syscall.TestRun] = {}
         for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")):
             self._load(name, tail=slot)
@@ -142,9 +144,10 @@ class DataPlane:
 
         Raises Unsupported, and everything stays as it was, when the kernel refuses one of them.
         """
-        self._programs.swap()
-        self._runs.clear()
-        self._ports.renew()
+        with self._changing:
+            self._programs.swap()
+            self._runs.clear()
+            self._ports.renew()
 
     def _measure_tick(self) -> None:
         """Tell the programs how long a tick of the kernel is and what time one had (flow.h, the clock)."""
@@ -186,18 +189,31 @@ class DataPlane:
 
     def attach(self, interface: Interface) -> Attached:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
-        attached = self._ports.attach(interface)
-        self._follow()
+        with self._changing:
+            attached = self._ports.attach(interface)
+            self._follow()
         return attached
 
     def change(self, interface: Interface) -> bool:
         """Change an attached interface in place; False when that takes another attach."""
-        return self._ports.change(interface)
+        with self._changing:
+            return self._ports.change(interface)
 
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
-        self._ports.detach(name)
-        self._follow()
+        with self._changing:
+            self._ports.detach(name)
+            self._follow()
+
+    def look(self) -> None:
+        """See that what inline pairs redirect arrives; to be called about once a second."""
+        with self._changing:
+            self._ports.look()
+
+    @property
+    def losses_seen(self) -> bool:
+        """Whether what is redirected and lost is counted; once there is an inline pair or a monitor port."""
+        return self._ports.redirects.watching
 
     def _follow(self) -> None:
         roles = {attached.interface.role for attached in self.attached.values()}
@@ -217,12 +233,14 @@ class DataPlane:
 
         Raises AttachRefused when there is no such interface, or when it is one that is attached.
         """
-        self._ports.set_monitor(monitor)
+        with self._changing:
+            self._ports.set_monitor(monitor)
 
     def release_left_behind(self) -> None:
         """Take what a process before left attached off the interfaces that are not attached by now."""
         if self.taken_over:
-            self._ports.release_left_behind()
+            with self._changing:
+                self._ports.release_left_behind()
 
     @property
     def attached(self) -> Mapping[str, Attached]:
@@ -417,6 +435,7 @@ class DataPlane:
             self.detach(name)
         if not leave_behind:
             self.release_left_behind()
+        self._ports.redirects.close()
         for rings in (self._events, self._payloads, self._chunks, self._names):
             rings.close()
         self._suffixes.close()

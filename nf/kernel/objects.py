@@ -20,9 +20,12 @@ from nf.kernel.syscall import bpf
 __all__ = [
     "HAS_FRAGS",
     "INSTRUCTION",
+    "RAW_TRACEPOINT",
+    "XDP",
     "MapInfo",
     "ProgramInfo",
     "Refused",
+    "attach_tracepoint",
     "load_program",
     "make_ring",
     "map_info",
@@ -40,8 +43,9 @@ INSTRUCTION = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), 
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD = 0, 1, 2, 5
 _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _GET_INFO_BY_FD = 13, 14, 15
+_RAW_TRACEPOINT_OPEN = 17
 _RINGBUF = 27  # BPF_MAP_TYPE_RINGBUF
-_XDP = 6  # BPF_PROG_TYPE_XDP
+XDP, RAW_TRACEPOINT = 6, 17  # BPF_PROG_TYPE_*
 _LOG_BYTES = 1 << 20
 
 
@@ -62,6 +66,10 @@ class _LoadAttr(ctypes.Structure):
         ("flags", ctypes.c_uint32),
         ("name", ctypes.c_char * 16),
     )
+
+
+class _TracepointAttr(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_uint64), ("program", ctypes.c_uint32), ("pad", ctypes.c_uint32))
 
 
 class _IdAttr(ctypes.Structure):
@@ -121,12 +129,12 @@ class MapInfo:
         return self.kind, self.key_bytes, self.value_bytes, self.entries
 
 
-def load_program(name: str, code: NDArray[np.void], flags: int = 0) -> int:
-    """Load an XDP program (rows of INSTRUCTION) and return its file descriptor; raises Refused with the reason."""
+def load_program(name: str, code: NDArray[np.void], flags: int = 0, kind: int = XDP) -> int:
+    """Load a program (rows of INSTRUCTION) and return its file descriptor; raises Refused with the reason."""
     code = np.ascontiguousarray(code)
     license_ = ctypes.create_string_buffer(b"GPL")
     attr = _LoadAttr(
-        kind=_XDP,
+        kind=kind,
         instructions=len(code),
         code=code.ctypes.data,
         license=ctypes.addressof(license_),
@@ -145,6 +153,18 @@ def load_program(name: str, code: NDArray[np.void], flags: int = 0) -> int:
     lines = [line for line in log.value.decode(errors="replace").splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(("processed ", "verification time"))]
     raise Refused(said[-1].strip() if said else why)
+
+
+def attach_tracepoint(tracepoint: str, program: int) -> int:
+    """Run a program of kind RAW_TRACEPOINT at a tracepoint until the descriptor that this returns is closed.
+
+    Raises OSError when the kernel has no such tracepoint.
+    """
+    name = ctypes.create_string_buffer(tracepoint.encode())
+    fd = bpf(_RAW_TRACEPOINT_OPEN, _TracepointAttr(name=ctypes.addressof(name), program=program))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fd
 
 
 def _info(fd: int, info: ctypes.Array[ctypes.c_char]) -> bytes:

@@ -16,7 +16,9 @@ from typing import IO, Any
 
 from nf.errors import AttachRefused, SnfError
 from nf.kernel import devices, links, objects, source
+from nf.kernel.pairs import Pairs, restore_far_end
 from nf.kernel.programs import PREFIX, Programs, maps_of
+from nf.kernel.redirects import Redirects
 from nf.settings import Interface, Mode, Monitor, Role, XdpMode
 
 __all__ = ["PROGRAM", "Attached", "Ports"]
@@ -50,6 +52,12 @@ class Attached:
     rx_vlan: bool = False  # the card takes VLAN tags off, and its driver does not let it be switched off
     heir_of: int = _NO_PEER  # where a process before sent its packets, until the partner is attached as well
     mtu_limit: int = 0  # above it frames do not fit what the program reads; 0: frames of several buffers are read
+    proven: Attached | None = None  # the partner that was tried, if what is redirected to it arrives (pairs.py)
+    moved: bool = False  # in generic mode because of its partner, for the reason in `why`
+    why: str = ""
+    moves: int = 0  # times that this happened
+    partner_able: bool | None = None  # while moved: what the partner's driver says of native redirects
+    refused: int = 0  # frames that the partner's driver had not taken when that was looked at
 
 
 class Ports:
@@ -59,6 +67,8 @@ class Ports:
         self._programs, self._instance_number = programs, instance_number
         self.attached: dict[str, Attached] = {}
         self._monitor: Monitor | None = None
+        self.redirects = Redirects(programs)
+        self._pairs = Pairs(self.attached, self.redirects, self._move, self._redirected)
 
     # -- attaching ---------------------------------------------------------
 
@@ -98,6 +108,11 @@ class Ports:
             attached.heir_of = known.peer
         self.attached[interface.name] = attached
         self._pair()
+        try:
+            self._pairs.settle()
+        except SnfError:
+            self.detach(interface.name)
+            raise
         return attached
 
     def change(self, interface: Interface) -> bool:
@@ -108,21 +123,54 @@ class Ports:
         attached = self.attached.get(interface.name)
         if attached is None or (attached.interface.mac, attached.interface.xdp) != (interface.mac, interface.xdp):
             return False
-        old, link = attached.interface, attached.link
+        old = attached.interface
         if old.mode is not Mode.MIRROR:
-            links.refuse_unsafe(interface, link)
+            links.refuse_unsafe(interface, attached.link)
+        self._alter(attached, interface)
+        try:
+            self._pairs.settle()
+        except SnfError:
+            self._alter(attached, old)
+            raise
+        return True
+
+    def _alter(self, attached: Attached, interface: Interface) -> None:
+        old = attached.interface
         if old.role is not interface.role:
             self._replace(attached, self._programs.load(PROGRAM[interface.role]).fd)
         if old.mode is not interface.mode and Mode.MIRROR in (old.mode, interface.mode):
-            links.set_promiscuous(link, interface.mode is Mode.MIRROR)
+            links.set_promiscuous(attached.link, interface.mode is Mode.MIRROR)
         attached.interface = interface
         self._pair()
-        return True
+
+    def look(self) -> None:
+        """Look after the inline pairs; to be called about once a second."""
+        self._pairs.look()
+
+    def _move(self, attached: Attached, mode: str) -> None:
+        """Put the program of a port into another XDP mode; for a moment there is none, and packets go to the host."""
+        device, fd = attached.link.name, self._programs.load(PROGRAM[attached.interface.role]).fd
+        flags = {"native": _DRV, "generic": _SKB}
+        _attach(device, -1, flags[attached.xdp_mode])
+        why = _attach(device, fd, flags[mode])
+        if not why:
+            attached.xdp_mode = mode
+        elif _attach(device, fd, flags[attached.xdp_mode]):
+            log.error("%s: its program could not be put back", device)
+        if why:
+            raise AttachRefused(f"Interface {device} takes no XDP program ({mode}): {why}.", "Set its xdp-mode.")
+
+    def _redirected(self, slot: int) -> tuple[int, int]:
+        """Return (frames redirected, frames lost of them) of a port."""
+        names = [counter.name for counter in source.counters()]
+        copies = self._programs.bpf["stats"][slot]
+        return tuple(sum(c.n[names.index(name)] for c in copies) for name in ("redirected", "redirect_lost"))
 
     def renew(self) -> None:
         """Replace the program on each interface by the loaded one of its role."""
         for attached in self.attached.values():
             self._replace(attached, self._programs.load(PROGRAM[attached.interface.role]).fd)
+        self.redirects.renew()
 
     def _replace(self, attached: Attached, fd: int) -> None:
         why = _attach(attached.link.name, fd, _DRV if attached.xdp_mode == "native" else _SKB)
@@ -141,6 +189,7 @@ class Ports:
             with contextlib.suppress(SnfError):
                 links.set_promiscuous(attached.link, False)
         self._clear_port(attached.link.ifindex)
+        restore_far_end(attached.lock, attached.link)
         _restore_tags(attached.lock, attached.link)
         links.release(attached.lock)
 
@@ -166,6 +215,7 @@ class Ports:
         if monitor is None:
             self._monitor = None
             self._pair()
+            self.redirects.set_monitor(0)
             with contextlib.suppress(KeyError):
                 del targets[targets.Key(_MONITOR_PORT)]
             return
@@ -175,6 +225,14 @@ class Ports:
         targets[targets.Key(_MONITOR_PORT)] = targets.Leaf(link.ifindex)
         self._monitor = monitor
         self._pair()
+        self.redirects.begin()
+        self.redirects.set_monitor(link.ifindex)
+        if error := self.redirects.native(_MONITOR_PORT, link):
+            log.warning(
+                "%s: the monitor port takes no frames that a driver redirects (%s); they are counted in monitor_lost. "
+                "On a veth, switch GRO on at its far end",
+                *(link.name, os.strerror(error)),
+            )
 
     def _leave(self, link: links.Link) -> None:
         """Make an interface as it was before a process that died took it."""
@@ -185,6 +243,7 @@ class Ports:
         if entry.ifindex == link.ifindex and entry.mode == _MODES[Mode.MIRROR]:
             links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
+        restore_far_end(lock, link)
         _restore_tags(lock, link)
         links.release(lock)
 

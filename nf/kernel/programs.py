@@ -21,6 +21,7 @@ from nf.settings import Limits
 __all__ = ["PREFIX", "Program", "Programs", "maps_of", "takes_frags"]
 
 PREFIX = "snf_"  # of the names of our programs
+_AT_TRACEPOINTS = {"snf_sent", "snf_refused", "snf_stuck"}  # the others are for XDP
 _LOAD_MAP, _MAP_FD = 0x18, 1  # BPF_LD | BPF_IMM | BPF_DW; BPF_PSEUDO_MAP_FD in the source register
 _SITE_SIZED = "flows"  # the large map, of which a second one is not made even for a moment
 _ABI = "control"  # the map whose value holds the number of the ABI
@@ -171,6 +172,8 @@ class Programs:
         }
         code["immediate"][is_map] = [fds[int(fd)] for fd in code["immediate"][is_map]]
         try:
+            if name in _AT_TRACEPOINTS:
+                return Program(name, objects.load_program(name, code, kind=objects.RAW_TRACEPOINT))
             return Program(name, objects.load_program(name, code, objects.HAS_FRAGS if self.frags else 0))
         except objects.Refused as why:
             raise Unsupported(f"The kernel refused the program {name}: {why}.", "Run: snf doctor") from None
