@@ -154,20 +154,21 @@ struct control {
 	__u32 split_legs;    /* 1: one flow per pair of tunnel endpoints (replay); 0: one per 5-tuple */
 	__u32 seed;   /* of the hash that tells IPv6 flows with one key apart; secret, so that nobody can aim at it */
 	__u32 reader; /* one value of FLOW_READER: who has to be told of each flow once */
-	__u32 tick_at_us;    /* low half of the time of `tick` */
-	__u64 tick;	     /* number of a tick of the kernel */
-	__u64 tick_us_q20;   /* length of a tick in 2^-20 us */
-	__u64 tick_ns;	     /* the kernel's time of `tick` */
-	__u64 answers;	     /* changes when the verdict table got entries */
-	__u64 suffixes;	     /* table in use: index of its first slot in the high half, slots - 1 in the low half */
-	__u32 abi;	     /* of the process that made the maps: another one takes them over when it has the same */
-	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
-	__u32 birth_gap_ns;  /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
-	__u32 groups;	     /* 1: some sessions are of a group */
-	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
-	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
-	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u32 pad[3];
+	__u32 tick_at_us;      /* low half of the time of `tick` */
+	__u64 tick;	       /* number of a tick of the kernel */
+	__u64 tick_us_q20;     /* length of a tick in 2^-20 us */
+	__u64 tick_ns;	       /* the kernel's time of `tick` */
+	__u64 answers;	       /* changes when the verdict table got entries */
+	__u64 suffixes;	       /* table in use: index of its first slot in the high half, slots - 1 in the low half */
+	__u32 abi;	       /* of the process that made the maps: another one takes them over when it has the same */
+	__u32 first_session;   /* lower numbers are those of a process that died: nobody's */
+	__u32 birth_gap_ns;    /* a flow without a session may begin so often a port and CPU; 0: as often as it wants */
+	__u32 groups;	       /* 1: some sessions are of a group */
+	__u32 economy;	       /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
+	__u32 legs;	       /* 1: user data may pass here in several tunnels, and is looked for among what passed */
+	__u32 follow;	       /* 1: N3 and N6 are attached, and packets are timed between them */
+	__u32 session_buckets; /* of the session table */
+	__u32 pad[2];
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
 _Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* All maps. Sizes that depend on the site come from the loader as -D constants. */
+/* All maps. Constants of the loader come as -D; a map whose size is SITE_SIZED gets that of the site when it is made
+ * (nf/kernel/source.py: table_sizes). */
 #ifndef SNF_MAPS_H
 #define SNF_MAPS_H
 
@@ -8,6 +9,8 @@
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
+
+#define SITE_SIZED 64
 
 /* Attached interfaces. Written by nf/kernel at attach and detach; read on every packet. */
 BPF_ARRAY(ports, struct port, SNF_PORTS);
@@ -23,7 +26,7 @@ BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
 
 /* The session table (session.h). Mapped into user space, which writes it; read when a flow is new, changes its TEID
  * or its generation moved. Both buckets of an entry full: it is refused and counted in user space. */
-BPF_F_TABLE("array", u32, struct bucket, sessions, SESSION_BUCKETS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct bucket, sessions, SITE_SIZED, BPF_F_MMAPABLE);
 
 /* Addresses that receive tunnels, and the numbers by which entries know them. Full: the update fails and is counted in
  * user space. */
@@ -38,14 +41,14 @@ BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
 
 /* The flows. Written by the packet path only; read as a whole by nf/kernel once an interval.
  * Full: the least recently used flow leaves and what was not read of it is lost. */
-BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, MAX_FLOWS);
+BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, SITE_SIZED);
 
 /* More about media flows, by flow number. Written by the packet path, read with the flows. Full: the one that was
  * quiet for the longest leaves, and begins anew with its next packet. */
-BPF_TABLE("lru_hash", u64, struct detail, details, MAX_DETAILS);
+BPF_TABLE("lru_hash", u64, struct detail, details, SITE_SIZED);
 
 /* Answers of user space about flows, read while a flow waits for one. */
-BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, MAX_VERDICTS);
+BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, SITE_SIZED);
 
 /* Ports of fragmented datagrams, from the first fragment to the later ones that do not have them.
  * Full: the oldest leaves, and its later fragments are counted in a flow without ports. */
@@ -82,7 +85,7 @@ struct answer {
 	u16 app; /* NAMING_ASK: it goes by names of several applications */
 	u16 pad;
 };
-BPF_TABLE("lru_hash", struct answer_key, struct answer, answers, MAX_ANSWERS);
+BPF_TABLE("lru_hash", struct answer_key, struct answer, answers, SITE_SIZED);
 
 /* QoS flows that containers measure. Written by the packet path, read once an interval. Full: the quietest leaves. */
 BPF_TABLE("lru_hash", struct delay_key, struct delay, delays, 8192);
@@ -213,7 +216,8 @@ struct scratch {
 	u64 name_hash;
 	struct entry wanted; /* in the session table */
 	struct entry found;
-	u32 which;   /* bits of wanted.head */
+	u32 which; /* bits of wanted.head */
+	u32 session_buckets;
 	u32 session; /* what the session table says of the packet */
 	u8 group;
 	u8 way;		   /* enum snf_side */

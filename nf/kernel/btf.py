@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nf.errors import Unsupported
 
@@ -39,7 +40,7 @@ def offsets(*members: tuple[str, str]) -> tuple[int, ...]:
     return tuple(_offset(words, text, *member) for member in members)
 
 
-def _offset(words: np.ndarray[tuple[int], np.dtype[np.uint32]], text: bytes, name: str, member: str) -> int:
+def _offset(words: NDArray[np.uint32], text: bytes, name: str, member: str) -> int:
     wanted, inside = (text.find(b"\0" + word.encode() + b"\0") + 1 for word in (name, member))
     for at in np.flatnonzero((words[:-1] == wanted) & ((words[1:] & _KIND) == _STRUCT << 24)) if wanted else ():
         count = int(words[at + 1]) & _COUNT

@@ -99,11 +99,11 @@ class Redirects:
             self._attached[name] = objects.attach_tracepoint(tracepoint, program.fd)
 
     def _write(self, **fields: int) -> None:
-        table = self._programs.bpf["watch"]
-        value = table[table.Key(0)]
+        table = self._programs.maps["watch"]
+        value = table.get(0)
         for name, number in fields.items():
-            setattr(value, name, number)
-        table[table.Key(0)] = value
+            value[name] = number
+        table.put(0, value)
 
     def set_monitor(self, ifindex: int) -> None:
         """Say which device the monitor port is; 0: none."""
@@ -111,9 +111,8 @@ class Redirects:
 
     def refused(self, slot: int) -> tuple[int, int]:
         """Return (frames, errno of the last one) of the port in *slot* that the driver of its partner did not take."""
-        table = self._programs.bpf["refusals"]
-        found = table[table.Key(slot)]
-        return int(found.frames), -int(found.error)
+        found = self._programs.maps["refusals"].get(slot)
+        return int(found["frames"]), -int(found["error"])
 
     # -- trying ------------------------------------------------------------
 
@@ -130,12 +129,11 @@ class Redirects:
         except (Unsupported, OSError):  # before Linux 5.18
             return self._told(link)
         finally:
-            table = self._programs.bpf["watch"]
-            found = table[table.Key(0)]
+            found = self._programs.maps["watch"].get(0)
             self._write(tried=0)
-        if found.taken or (found.dropped and not found.error):  # a queue that is full is a queue
+        if found["taken"] or (found["dropped"] and not found["error"]):  # a queue that is full is a queue
             return 0
-        return -int(found.error) or errno.ENODEV
+        return -int(found["error"]) or errno.ENODEV
 
     def _told(self, link: links.Link) -> int:
         return errno.EOPNOTSUPP if self.able(link) is False else 0

@@ -305,10 +305,10 @@ class TestCaptures:
                     continue
                 due += 1
                 named.forget()
-                named.plane._bpf["answers"].clear()
+                named.plane._maps["answers"].clear()
                 named.run(to_ue(p.data), "n6")
                 told = [name for name, _, _ in records(named)]
-                learned = [IPv6Address(bytes(k.address)) for k in named.plane._bpf["answers"]]
+                learned = [IPv6Address(bytes(k["address"])) for k in named.plane._maps["answers"].read()[0]]
                 addresses = {str(a.ipv4_mapped or a) for a in learned}
                 read += bool(told)
                 if told and (told != [message.names[0]] or addresses != {a for a, _ in message.addresses}):
@@ -347,7 +347,7 @@ class TestAnswers:
     @pytest.fixture(autouse=True)
     def economy(self, named: Rig) -> None:
         named.plane.economy = True
-        named.plane._bpf["answers"].clear()
+        named.plane._maps["answers"].clear()
 
     @staticmethod
     def birth(rig: Rig, frame: bytes) -> Any:
