@@ -44,8 +44,8 @@ def _offset(words: NDArray[np.uint32], text: bytes, name: str, member: str) -> i
     wanted, inside = (text.find(b"\0" + word.encode() + b"\0") + 1 for word in (name, member))
     for at in np.flatnonzero((words[:-1] == wanted) & ((words[1:] & _KIND) == _STRUCT << 24)) if wanted else ():
         count = int(words[at + 1]) & _COUNT
-        members = words[at + 3 : at + 3 + 3 * count]
-        found = members[2::3][members[0::3] == inside] if len(members) == 3 * count else ()
+        members = words[at + 3 : at + 3 + 3 * count].reshape(-1, 3)
+        found = np.flatnonzero(members[:, 0] == inside)
         if inside and len(found):
-            return (int(found[0]) & _OFFSET) // 8
+            return (int(members[found[0], 2]) & _OFFSET) // 8
     raise Unsupported(f"The kernel's struct {name} has no member {member}.", "Tell the project which kernel it is.")
