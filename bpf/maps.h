@@ -178,14 +178,16 @@ struct scratch {
 	struct ip outer;
 	struct ip inner;
 	struct flow_key key;
-	u64 now_ns;   /* the time, once fine is set */
-	u32 now_us;   /* its low half in microseconds, or that of the last tick */
-	u32 off;      /* offset of the next header */
-	u32 gtpu_end; /* offset of the end of the GTP-U message */
+	u64 now_ns;	  /* the time, once fine is set */
+	u32 now_us;	  /* its low half in microseconds, or that of the last tick */
+	u32 off;	  /* offset of the next header */
+	u32 frame_length; /* on the wire */
+	u32 gtpu_end;	  /* offset of the end of the GTP-U message */
 	u32 teid;
 	u32 gtpu_seq; /* sequence number of a signalling message */
 	u32 payload_off;
 	u32 payload_length; /* transport payload by the headers */
+	u32 taken;	    /* bytes of it that a record has room for */
 	u32 seq;
 	u32 ack;
 	u32 tsval;
@@ -196,7 +198,7 @@ struct scratch {
 	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
 	u8 has_ts;
-	u8 whole_l4; /* 1: the transport header was all there */
+	u8 whole_l4; /* 1: the transport header was all there, but perhaps the options of TCP */
 	u8 gtpu;     /* 1: the packet came in a tunnel */
 	u8 qfi;
 	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */
@@ -213,7 +215,16 @@ struct scratch {
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;
+	u8 name_basis; /* enum snf_basis */
+	u8 name_odd;   /* it holds what no plain name does */
 	u64 name_hash;
+	u64 dots;		/* where s->name may have one: a bit for each place */
+	u64 suffix[SNF_NAME];	/* hashes of the suffixes on label boundaries, the shortest first */
+	u32 suffixes;		/* how many of them are still to be looked up */
+	u32 records;		/* of a DNS response */
+	u32 label;		/* where the next label of s->name begins */
+	struct answer_key told; /* what one of them tells, */
+	struct answer tells;
 	struct entry wanted; /* in the session table */
 	struct entry found;
 	u32 which; /* bits of wanted.head */
@@ -227,11 +238,14 @@ BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 #define SIDE_UNKNOWN 2
 
 /* Second programs, entered by tail call. */
-BPF_PROG_ARRAY(next_program, 4);
+BPF_PROG_ARRAY(next_program, 7);
 #define NEXT_HANDOFF 0
-#define NEXT_MONITOR 3
 #define NEXT_TLS     1
 #define NEXT_DNS     2
+#define NEXT_MONITOR 3
+#define NEXT_NAME    4
+#define NEXT_SUFFIX  5
+#define NEXT_ANSWERS 6
 
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);

@@ -128,7 +128,7 @@ static __always_inline u32 session_of_ue(struct scratch *s, u32 instance, const 
 static __always_inline void look_session_up(struct scratch *s, struct control *c, struct port_stats *st, u32 instance,
 					    u32 role)
 {
-	s->session_buckets = c->session_buckets;
+	s->session_buckets = c->buckets;
 	s->session = 0;
 	s->group = 0;
 	s->way = SIDE_UNKNOWN;

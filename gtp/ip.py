@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 __all__ = ["Datagram", "UdpReader"]
 
 _IPV4, _IPV6, _VLANS = 0x0800, 0x86DD, frozenset((0x8100, 0x88A8, 0x9100))
-_UDP, _FRAGMENT = 17, 44
+_UDP, _FRAGMENT, _NOTHING = 17, 44, 59
 _EXTENSIONS = frozenset((0, 43, 60, 135))  # hop-by-hop, routing, destination options, mobility
 _MAX_PENDING = 256  # datagrams in reassembly
 _MAX_BYTES = 65_535
@@ -85,6 +85,7 @@ class UdpReader:
         if len(p) < 20 or p[0] >> 4 != 4 or p[9] != _UDP:
             return []
         size, total = (p[0] & 15) * 4, int.from_bytes(p[2:4], "big")
+        total = total or len(p)  # segmentation offload writes zero
         if size < 20 or total < size or len(p) < total:
             self.counters["truncated"] += 1
             return []
@@ -102,6 +103,8 @@ class UdpReader:
         if len(p) < 40 or p[0] >> 4 != 6:
             return []
         total = 40 + int.from_bytes(p[4:6], "big")
+        if total == 40 and p[6] != _NOTHING:
+            total = len(p)
         kind, at = p[6], 40
         body: bytes | None = None
         for _ in range(8):
@@ -152,7 +155,7 @@ class UdpReader:
         if len(body) < 8:
             self.counters["truncated"] += 1
             return []
-        length = int.from_bytes(body[4:6], "big")
+        length = int.from_bytes(body[4:6], "big") or len(body)  # zero: too long for the field (RFC 2675, 4)
         if not 8 <= length <= len(body):
             self.counters["truncated"] += 1
             return []

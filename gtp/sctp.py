@@ -37,10 +37,10 @@ def read_sctp(frame: bytes, counters: Counter[str]) -> list[SctpMessage]:
         if int.from_bytes(p[6:8], "big") & 0x3FFF:
             counters["sctp_fragments"] += 1
             return []
-        body = p[(p[0] & 15) * 4 : int.from_bytes(p[2:4], "big")]
+        body = p[(p[0] & 15) * 4 : int.from_bytes(p[2:4], "big") or len(p)]  # segmentation offload writes zero
         ends = str(ipaddress.IPv4Address(p[12:16])), str(ipaddress.IPv4Address(p[16:20]))
     elif kind == 0x86DD and len(p) >= 40 and p[6] == SCTP:
-        body = p[40 : 40 + int.from_bytes(p[4:6], "big")]
+        body = p[40 : 40 + (int.from_bytes(p[4:6], "big") or len(p))]
         ends = str(ipaddress.IPv6Address(p[8:24])), str(ipaddress.IPv6Address(p[24:40]))
     else:
         return []

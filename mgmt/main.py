@@ -84,7 +84,7 @@ def state_of(service: Service) -> StateTree:
             "octets": counters["octets"],
             "counters": counters,
         }
-    for name, listener in list(service.listeners.items()):
+    for name, listener in list(service.interfaces.listeners.items()):
         counters = dict(listener.counters)
         interfaces[name] = {
             "device": listener.ifname,

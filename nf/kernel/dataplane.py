@@ -91,6 +91,7 @@ class DataPlane:
         self._control_map = mmap.mmap(self._maps["control"].fd, mmap.PAGESIZE, mmap.MAP_SHARED)
         self._control = np.frombuffer(self._control_map, control, 1)
         self._clock = self._control["clock_ns"]
+        self._wire_length = self._control["wire_length"]
         self._next_flow = self._control["next_flow"]
         self.first_session = 1  # numbers below are those of a process that died
         self._events, self._payloads, self._chunks, self._names = self._rings()
@@ -127,7 +128,7 @@ class DataPlane:
         self._control["abi"] = self._programs.abi
         self._control["next_flow"] = self._control["epoch"] = self._control["first_session"] = 1
         self._control["split_legs"] = split_legs
-        self._control["session_buckets"] = len(self._maps["sessions"])
+        self._control["buckets"] = len(self._maps["sessions"])
         self._control["seed"] = 0 if self._replay else secrets.randbits(32)
         self._control["reader"] = _READER
         self.set_policies({})
@@ -193,12 +194,14 @@ class DataPlane:
         """Return the file descriptor of the program of *role* (None: any)."""
         return int(self._load(PROGRAM[role]).fd)
 
-    def run(self, frame: bytes, at_ns: int, role: Role | None = None) -> int:
+    def run(self, frame: bytes, at_ns: int, role: Role | None = None, wire: int = 0) -> int:
         """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
 
+        *wire* is how many bytes it had before the capture, or this limit, cut it.
         Returns the XDP action. Raises OSError when the kernel refuses the frame.
         """
         self._clock[0] = at_ns
+        self._wire_length[0] = wire
         run = self._runs.get(role)
         if run is None:
             run = self._runs[role] = syscall.TestRun(self.program(role), MAX_FRAME + 64)
@@ -458,6 +461,6 @@ class DataPlane:
             rings.close()
         self._suffixes.close()
         self.sessions.close()
-        del self._clock, self._next_flow, self._control
+        del self._clock, self._wire_length, self._next_flow, self._control
         self._control_map.close()
         self._programs.close(leave_behind=leave_behind)

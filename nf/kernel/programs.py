@@ -22,7 +22,10 @@ from nf.settings import Limits
 __all__ = ["PREFIX", "TAILS", "Program", "Programs", "takes_frags"]
 
 PREFIX = "snf_"  # of the names of our programs
-TAILS = ("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")  # by their place in the array of tail calls: NEXT_*
+TAILS = (  # by their places in next_program of maps.h
+    *("snf_handoff", "snf_tls", "snf_dns", "snf_monitor"),
+    *("snf_name", "snf_suffix", "snf_answers"),
+)
 _AT_TRACEPOINTS = {"snf_sent", "snf_refused", "snf_stuck"}  # the others are for XDP
 _ABI = "control"  # the map whose value holds the number of the ABI
 _TABLE = "flows"  # a map that every data plane has
@@ -84,9 +87,12 @@ def _number(fd: int) -> int:
 
 
 class Programs:
-    """One set of programs and maps. ``taken_over``: the maps are those of a process that died."""
+    """One set of programs and maps. ``taken_over``: the maps are those of a process that died.
 
-    def __init__(self, limits: Limits, *, replay: bool) -> None:
+    *alone*: they are for a trial, which neither takes over nor leaves anything.
+    """
+
+    def __init__(self, limits: Limits, *, replay: bool, alone: bool = False) -> None:
         self._limits, self._replay = limits, replay
         self.frags = takes_frags()
         self.abi = source.abi(limits, replay=replay) ^ self.frags
@@ -95,9 +101,9 @@ class Programs:
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
         self.left: set[int] = set()  # numbers of programs that a process before left on interfaces
-        self._folder = None if replay else self._claim()
+        self._folder = None if replay or alone else self._claim()
         self._held = False
-        found = {} if replay else self._find()
+        found = {} if replay or alone else self._find()
         self.taken_over = bool(found) and self._fits(found)
         if not self.taken_over:
             close(list(found.values()))

@@ -89,16 +89,16 @@ class Replay:
         self,
         paths: Sequence[Path],
         roles: Sequence[Role | None],
-        progress: Callable[[int, int], None] = lambda done, packets: None,
+        progress: Callable[[int, int, int], None] = lambda done, total, packets: None,
     ) -> Result:
         """Run the captures; ``roles[i]`` says what file i holds (None: anything).
 
-        *progress* is told (bytes read, packets run) now and then.
+        *progress* is told (bytes read, bytes of all captures, packets run) now and then.
         """
         result, boundary = self.result, 0
         self.plane.follow = {Role.N3, Role.N6} <= set(roles)
         captures = merged(paths)
-        for index, at_ns, frame, link in captures:
+        for index, at_ns, frame, link, wire in captures:
             if at_ns >= boundary:
                 if boundary:
                     self._sweep(boundary)
@@ -109,20 +109,20 @@ class Replay:
             if ethernet is None:
                 result.skipped["link type not read, or shorter than its header"] += 1
                 continue
-            self._packet(index, at_ns, ethernet, roles[index])
+            self._packet(index, at_ns, ethernet, roles[index], wire + len(ethernet) - len(frame))
             if not result.packets % _DRAIN_PACKETS:
                 self._drain()
-                progress(captures.bytes_read, result.packets)
+                progress(captures.bytes_read, captures.size, result.packets)
             result.first_s = result.first_s or at_ns / 1e9
             result.last_s = max(result.last_s, at_ns / 1e9)
         if boundary:
             self._sweep(boundary)
             self.pipeline.naming.finish()
-        progress(captures.bytes_read, result.packets)
+        progress(captures.bytes_read, captures.size, result.packets)
         result.skipped.update(captures.notes)
         return self._finish(paths)
 
-    def _packet(self, index: int, at_ns: int, ethernet: bytes, role: Role | None) -> None:
+    def _packet(self, index: int, at_ns: int, ethernet: bytes, role: Role | None, wire: int) -> None:
         if role is Role.N4:
             self._signalling(ethernet, at_ns)
             return
@@ -132,7 +132,7 @@ class Replay:
             return
         flows = self.plane.next_flow
         try:
-            verdict = self.plane.run(frame, at_ns, role)
+            verdict = self.plane.run(frame, at_ns, role, wire)
         except OSError as error:
             self.result.skipped[f"refused by the kernel ({errno.errorcode.get(error.errno or 0, error.errno)})"] += 1
             return

@@ -51,14 +51,19 @@ class Rig:
         self._ues: list[tuple[str, str]] = []
         self._events: list[Any] = []
 
-    def run(self, frame: bytes, role: str = "n3", after_ns: int = 1000) -> Outcome:
-        """Run one frame, *after_ns* later than the one before; the flow is told when it is the only one."""
+    def run(self, frame: bytes, role: str = "n3", after_ns: int = 1000, wire: int = 0) -> Outcome:
+        """Run one frame, *after_ns* later than the one before; the flow is told when it is the only one.
+
+        *wire*: its bytes before a capture cut it.
+        """
         self.now_ns += after_ns
-        verdict = VERDICTS[self.plane.run(frame, self.now_ns, ROLES[role])]
+        verdict = VERDICTS[self.plane.run(frame, self.now_ns, ROLES[role], wire)]
         counters = self._moved()
         flow = self.flows()[0] if counters.get("flow_new") else None
         why = frozenset(counters) - BOOKS - set(VERDICT_COUNTERS.values())
-        why |= {f"{name} is {counters.get(name, 0)}" for name in _unbalanced(counters, verdict, len(frame), flow)}
+        why |= {
+            f"{name} is {counters.get(name, 0)}" for name in _unbalanced(counters, verdict, max(len(frame), wire), flow)
+        }
         return Outcome(verdict, why, flow, counters)
 
     def _read_stats(self) -> list[int]:
