@@ -76,13 +76,15 @@ def state_of(service: Service) -> StateTree:
         interfaces[name] = {
             "device": attached.link.name,
             "attached_mode": attached.xdp_mode,
+            **({"attached_mode_reason": attached.why} if attached.why else {}),
+            **({"losses_counted": "true" if plane.losses_seen else "false"} if attached.redirects else {}),
             "program_id": attached.program_id,
             "vlan_offload": "true" if attached.rx_vlan else "false",
             "multi_buffer": "false" if attached.mtu_limit else "true",
             **({"mtu_limit": attached.mtu_limit} if attached.mtu_limit else {}),
             "packets": counters["frames"],
             "octets": counters["octets"],
-            "counters": counters,
+            "counters": {**counters, "moved_to_generic": attached.moves},
         }
     for name, listener in list(service.interfaces.listeners.items()):
         counters = dict(listener.counters)

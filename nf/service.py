@@ -48,6 +48,7 @@ __all__ = ["Service"]
 log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
+_LOOK_S = 1.0  # between two looks at inline pairs: how long one may lose what its far end no longer takes
 _REMEMBER_S = 60.0  # between two writings of all sessions
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
 
@@ -302,6 +303,7 @@ class Service:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
         due = self._next_interval(time.time())
         threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
+        threading.Thread(target=self._look_after_pairs, name="pairs", daemon=True).start()
         while not self._stop.wait(_DRAIN_S):
             now = time.time()
             try:
@@ -320,6 +322,13 @@ class Service:
                 # One bad interval must not end the function; the next one starts from the same maps.
                 log.exception("an interval was lost")
             due = self._next_interval(now)
+
+    def _look_after_pairs(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            try:
+                self.plane.look()
+            except Exception:
+                log.exception("the inline pairs were not looked after")
 
     def _publish_imsis(self, now_s: float) -> None:
         """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""

@@ -56,6 +56,7 @@ class Attached:
     moves: int = 0  # times that this happened
     partner_able: bool | None = None  # while moved: what the partner's driver says of native redirects
     refused: int = 0  # frames that the partner's driver had not taken when that was looked at
+    redirects: bool = False  # to a partner or a monitor port
 
 
 class Ports:
@@ -303,6 +304,7 @@ class Ports:
             partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
             if partner is not None:
                 targets.put(partner.slot, partner.link.ifindex)
+            a.redirects = partner is not None or (self._monitor is not None and a.interface.mode is Mode.MIRROR)
             self.set_port(
                 a.link.ifindex,
                 slot=a.slot,

@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,10 +25,12 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from lab.net import Net, inside
-from nf.errors import AttachRefused
+from mgmt.main import state_of
+from nf.errors import AttachRefused, BadSettings
 from nf.kernel import btf
 from nf.kernel.dataplane import DataPlane
-from nf.settings import Action, Interface, Limits, Mode, Monitor, Role, XdpMode
+from nf.service import Service
+from nf.settings import Action, Export, Interface, Limits, Mode, Monitor, Role, Settings, XdpMode
 from tests.live.conftest import wait_until
 
 SMALL = Limits(flows=1024, sessions=64)
@@ -353,6 +356,45 @@ class TestMonitor:
 
         wait_until(lambda: copies() == (WINDOW, lost), f"{WINDOW} copies, {lost} of them lost")
         assert ("mon: the monitor port takes no frames" in caplog.text) is not gro
+
+
+class TestFunction:
+    """The running function looks after its pairs by itself, and its state tells the truth."""
+
+    SETTINGS = Settings(interfaces=(N3, N6), export=Export(endpoint="ipc:///tmp/snf-pairs.sock"))
+
+    def test_a_pair_whose_far_end_lost_its_gro_moves_by_itself(self, ground):
+        ground.gro("n3", True)
+        ground.gro("n6", True)
+        with Service() as service:
+            service.apply(Settings(), self.SETTINGS)
+            running = threading.Thread(target=service.run)
+            running.start()
+            try:
+                before = state_of(service)["interfaces"]["n3"]
+                ground.gro("n6", False)
+                ground.send("n3", numbered(UPLINK, range(WINDOW)))
+                wait_until(lambda: state_of(service)["interfaces"]["n3"]["attached_mode"] == "generic", "generic")
+                after = state_of(service)["interfaces"]["n3"]
+            finally:
+                service.stop()
+                running.join()
+
+        assert (before["attached_mode"], before["losses_counted"]) == ("native", "true")
+        assert "attached_mode_reason" not in before
+        assert "n6 takes no frames" in after["attached_mode_reason"]
+        counters = after["counters"]
+        assert (counters["redirect_lost"], counters["moved_to_generic"]) == (WINDOW, 1)
+
+    def test_a_commit_that_would_lose_everything_is_refused(self, ground):
+        native = replace(self.SETTINGS, interfaces=tuple(replace(i, xdp=XdpMode.NATIVE) for i in (N3, N6)))
+        with Service() as service:
+            with pytest.raises(BadSettings, match="n3 would lose all") as refused:
+                service.apply(Settings(), native)
+            assert not service.plane.attached
+
+        assert refused.value.path == "/ietf-interfaces:interfaces/interface[name='n6']"
+        assert ground.programs() == []
 
 
 @pytest.fixture(autouse=True)
