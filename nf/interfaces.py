@@ -35,15 +35,17 @@ def go_back(inverse: Undo) -> None:
 class Interfaces:
     """What is attached to the ports of one function; *on_events* gets what signalling tells, from other threads."""
 
-    def __init__(self, plane: DataPlane, on_events: Callable[[list[SessionEvent]], None]) -> None:
-        self.plane = plane
+    def __init__(
+        self, plane: DataPlane, on_events: Callable[[list[SessionEvent]], None], now_s: Callable[[], float]
+    ) -> None:
+        self.plane, self._now_s = plane, now_s
         self.listeners: dict[str, N4Listener] = {}
         self._on_events = on_events
         self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
         self._lane = 0
 
     def recall(self, trackers: Mapping[str, Any], last_number: int) -> None:
-        """Let listeners go on with the PFCP trackers of a process before; *last_number* is the largest of their keys."""
+        """Let listeners go on with the PFCP trackers of a process before; *last_number* is their largest key."""
         self._trackers, self._lane = dict(trackers), last_number // _LANE + 1
 
     def trackers(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Interfaces:
             self._lane += 1
             if (dumped := self._trackers.pop(interface.name, None)) is not None:
                 signalling.pfcp.restore(dumped)
-            listener = N4Listener(find(interface).name, self._on_events, signalling)
+            listener = N4Listener(find(interface).name, self._on_events, signalling, self._now_s)
             listener.start()
             self.listeners[interface.name] = listener
             return

@@ -16,8 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
+from nf.clock import Clock
 from nf.errors import BadSettings, SnfError
 from nf.explain import Ground, Question
 from nf.groups import group_of
@@ -26,7 +29,7 @@ from nf.kernel.dataplane import DataPlane
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
-from nf.records import Columns
+from nf.records import Columns, RecordBatch
 from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
 from nf.sessions.memory import SOURCES, recall, remember
 from nf.sessions.restore import restore
@@ -41,7 +44,9 @@ from nf.settings import (
     SubscriberGroup,
     diff,
 )
+from nf.statedir import StateDir
 from nf.tables import apply_changes, put_back
+from nf.takeover import Takeover
 
 __all__ = ["Service"]
 
@@ -72,24 +77,38 @@ def collector_paused() -> Iterator[None]:
 
 
 class _PublisherSink:
-    """What the pipeline publishes, on the bus."""
+    """What the pipeline publishes, on the bus, with times of the clock on the wall."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-        self.records = publisher.publish
+    def __init__(self, publisher: Publisher, clock: Clock) -> None:
+        self._publisher, self._clock = publisher, clock
         self.followed = publisher.followed
+
+    def records(self, batch: RecordBatch) -> None:
+        """Publish one interval of one application class."""
+        span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
+        self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
     def detail(self, subscriber: str, records: Columns, flows: Columns, t_start_s: float, t_end_s: float) -> None:
         """Publish one interval of a followed subscriber."""
-        self._publisher.publish_subscriber(subscriber, records, flows, t_start_s, t_end_s)
+        span_s = self._clock.label_s(t_start_s), self._clock.label_s(t_end_s)
+        self._publisher.publish_subscriber(subscriber, self._at(records), self._at(flows), *span_s)
+
+    def _at(self, columns: Columns) -> Columns:
+        if "t_ms" not in columns:
+            return columns
+        t_ms = np.asarray(columns["t_ms"]).astype(np.int64) + round(self._clock.shift_s * 1e3)
+        return {**columns, "t_ms": np.maximum(t_ms, 0).astype(np.uint64)}
 
 
 class Service:
     """One function: data plane, sessions, pipeline, publisher. ``apply`` may be called from any thread."""
 
-    def __init__(self, memory: Path | None = None) -> None:
-        """Begin without configuration. *memory*: the file of sessions over a restart."""
+    def __init__(self, memory: Path | None = None, held: StateDir | None = None) -> None:
+        """Begin without configuration. *memory*: the file of sessions over a restart; *held*: the state directory."""
         self.settings = Settings()
+        self._held = held
+        self.clock = Clock(held.clock_offset_s(time.time() - time.monotonic()) if held else None)
+        self.takeover: Takeover | None = None
         self._memory, self._recalled = memory, memory is None
         self._writing = threading.Lock()  # of the file of sessions
         self._all_named_s = 0.0
@@ -101,12 +120,14 @@ class Service:
         self._random = Pseudonymiser(b"", 0)  # names while no key is configured
         self.pseudonymiser = self._random
         self._build(self.settings)
-        self.interfaces = Interfaces(self.plane, self._on_events)
+        self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s)
         self.publisher.start()
 
     def _build(self, settings: Settings) -> None:
         """Make data plane, store and pipeline of the sizes that the settings say."""
-        self.plane = DataPlane(settings.limits)
+        self.plane = DataPlane(settings.limits, tails_later=True)
+        if self.plane.taken_over:
+            self.takeover = Takeover(self.clock, self._held, self.plane)
         self.plane.economy = True
         self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
         self.pipeline = Pipeline(
@@ -114,8 +135,8 @@ class Service:
             Signatures.load(settings.applications),
             self.store,
             self.pseudonymiser,
-            _PublisherSink(self.publisher),
-            clock_offset_s=time.time() - time.monotonic(),
+            _PublisherSink(self.publisher, self.clock),
+            clock_offset_s=self.clock.offset_s,
         )
         if settings.naming_workers:
             self.pipeline.read_names_in(settings.naming_workers)
@@ -147,6 +168,7 @@ class Service:
                 if part in changed:
                     for inverse in step(*changed[part]):
                         undo.callback(go_back, inverse)
+            self.plane.load_tails()  # behind the ports, which wait for nothing
             undo.pop_all()
         self.settings = new
 
@@ -205,7 +227,7 @@ class Service:
 
     def _recall(self, key: bytes) -> None:
         """Know the sessions of the process before again, at the first configuration only."""
-        found = None if self._recalled or self._memory is None else recall(self._memory, key, time.time())
+        found = None if self._recalled or self._memory is None else recall(self._memory, key, self.clock.now_s())
         self._recalled = True
         if found is None:
             return
@@ -224,7 +246,7 @@ class Service:
             return
         with self._writing:
             try:
-                remember(memory, key, self.store, self.interfaces.trackers(), time.time())
+                remember(memory, key, self.store, self.interfaces.trackers(), self.clock.now_s())
             except OSError as error:
                 log.warning("%s cannot be written: %s", memory, error.strerror)
 
@@ -238,7 +260,8 @@ class Service:
 
     def find_sessions(self, query: Query) -> Page:
         """Return a page of the sessions that match."""
-        return find(self.store, query, self.pseudonymiser)
+        page = find(self.store, query, self.pseudonymiser)
+        return replace(page, found=tuple(replace(f, first_s=self.clock.label_s(f.first_s)) for f in page.found))
 
     def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[Undo]:
         for policy in new[0]:
@@ -275,7 +298,7 @@ class Service:
 
     def _configure_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> None:
         with self._tables:
-            self._change_tables(self.store.configure(old, new, time.time()))
+            self._change_tables(self.store.configure(old, new, self.clock.now_s()))
 
     def _apply_export(self, old: Any, new: Any) -> Sequence[Undo]:
         self.publisher.reconfigure(new)
@@ -301,27 +324,46 @@ class Service:
 
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
-        due = self._next_interval(time.time())
+        self.plane.load_tails()
+        swept_s = self.clock.now_s()
         threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
         threading.Thread(target=self._look_after_pairs, name="pairs", daemon=True).start()
-        while not self._stop.wait(_DRAIN_S):
-            now = time.time()
+        while not self._stop.wait(min(_DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):
+            self._look_at_the_clock()
             try:
                 with self._pipeline_lock:
-                    if now < due:
+                    now_s = self.clock.now_s()  # with the lock: a commit may have had it for a while
+                    if now_s < self._due_s(swept_s):
                         self.pipeline.drain()
+                        self._looked_at_the_rings()
                         continue
-                    self.pipeline.sweep(now)
-                with self._tables:
-                    self._change_tables(self.store.expire(now))
-                    self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
-                    self.store.freed.clear()
-                self._publish_imsis(now)
-                self.publisher.inspected(self.plane.read_counters()["octets"])
+                    swept_s = now_s
+                    self.pipeline.sweep(now_s)
+                self._looked_at_the_rings()
+                self._after_interval(now_s)
             except Exception:
                 # One bad interval must not end the function; the next one starts from the same maps.
                 log.exception("an interval was lost")
-            due = self._next_interval(now)
+
+    def _after_interval(self, now_s: float) -> None:
+        with self._tables:
+            self._change_tables(self.store.expire(now_s))
+            self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
+            self.store.freed.clear()
+        self._publish_imsis(now_s)
+        self.publisher.inspected(self.plane.read_counters()["octets"])
+
+    def _look_at_the_clock(self) -> None:
+        step = self.clock.look()
+        if step is not None:
+            log.warning("the clock was stepped by %+.3f s; intervals go on, and say its new time", step.seconds)
+            self.publisher.stepped(step.seconds)
+
+    def _looked_at_the_rings(self) -> None:
+        if self.takeover is not None:
+            self.takeover.ends()
+        if self._held is not None:
+            self._held.note(self.clock.offset_s, self.clock.shift_s)
 
     def _look_after_pairs(self) -> None:
         while not self._stop.wait(_LOOK_S):
@@ -337,11 +379,12 @@ class Service:
         if again:
             self._all_named_s = now_s
         if self.settings.privacy.export_imsi:
-            self.publisher.publish_imsis(names, now_s)
+            self.publisher.publish_imsis(names, self.clock.label_s(now_s))
 
-    def _next_interval(self, now_s: float) -> float:
-        step = self.settings.export.interval_ms / 1e3
-        return (now_s // step + 1) * step
+    def _due_s(self, swept_s: float) -> float:
+        """Return when the interval ends that is under way: at a multiple of its length, however late one before was."""
+        step_ms = self.settings.export.interval_ms
+        return (int(swept_s * 1e3) // step_ms + 1) * step_ms / 1e3
 
     def stop(self) -> None:
         """End `run`."""
@@ -355,7 +398,7 @@ class Service:
         self._memory = None
         with self._pipeline_lock:
             if self.plane.attached:
-                self.pipeline.sweep(time.time())
+                self.pipeline.sweep(self.clock.now_s())
             self.publisher.stop()
             self.pipeline.close()
             self.plane.close()

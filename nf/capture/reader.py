@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import stat
 import struct
@@ -14,7 +15,7 @@ from nf.capture import archive, pcapng
 from nf.capture.links import NAMES
 from nf.errors import BadCapture
 
-__all__ = ["Capture", "Packet", "open_capture"]
+__all__ = ["Capture", "Packet", "check_capture", "open_capture"]
 
 Packet = tuple[int, bytes, int, int]
 """(nanoseconds since the epoch, bytes captured, bytes on the wire, link type)."""
@@ -111,6 +112,29 @@ def open_capture(path: Path | str, most: int = archive.MAX_BYTES) -> Capture:
     to more than *most* bytes.
     """
     return Capture(Path(path), most)
+
+
+class _Known(Exception):
+    """The first bytes of an archive's content are those of a capture."""
+
+
+def check_capture(path: Path) -> None:
+    """Raise `BadCapture` when a file does not begin as a capture does; of an archive only the beginning is unpacked."""
+    with contextlib.closing(_map(path)) as data:
+        packed = archive.is_packed(data[:4])
+    if not packed:
+        open_capture(path).close()
+        return
+
+    def known(magic: bytes) -> None:
+        _format(path, magic)
+        raise _Known
+
+    try:
+        archive.unpacked(path, lambda _: None, known).close()
+    except _Known:
+        return
+    raise BadCapture(f"{path} unpacks to nothing.", _TEXT)
 
 
 def _map(path: Path) -> mmap.mmap:

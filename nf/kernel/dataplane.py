@@ -106,6 +106,7 @@ class DataPlane:
         self._ports = Ports(self._programs, self.instance_number)
         self._changing = threading.RLock()  # of the interfaces
         self._runs: dict[Role | None, syscall.TestRun] = {}
+        self._tails_loaded = False
         if not tails_later:
             self.load_tails()
         if self.taken_over:
@@ -151,9 +152,12 @@ class DataPlane:
         return self._programs.load(name, tail)
 
     def load_tails(self) -> None:
-        """Load the programs that read names, hand payloads over and copy packets; those that are in use stay so."""
+        """Load the programs that read names, hand payloads over and copy packets, unless they are loaded."""
+        if self._tails_loaded:
+            return
         for slot, name in enumerate(TAILS):
             self._load(name, tail=slot)
+        self._tails_loaded = True
 
     def verify(self) -> Mapping[str, Verified]:
         """Return what the verifier says of each program; raises Unsupported when it refuses one."""
@@ -257,6 +261,10 @@ class DataPlane:
         """
         with self._changing:
             self._ports.set_monitor(monitor)
+
+    def left_behind(self) -> list[str]:
+        """Return the devices on which a process before left programs, while none of them is attached anew."""
+        return self._ports.left_behind() if self.taken_over else []
 
     def release_left_behind(self) -> None:
         """Take what a process before left attached off the interfaces that are not attached by now."""

@@ -196,6 +196,11 @@ class Ports:
         _restore_tags(attached.lock, attached.link)
         links.release(attached.lock)
 
+    def left_behind(self) -> list[str]:
+        """Return the devices that a process before told the programs of."""
+        known = set(self._programs.maps["ports"].read()[1]["ifindex"].tolist())
+        return sorted(link.name for link in links.links() if link.ifindex in known)
+
     def release_left_behind(self) -> None:
         """Take the programs of the process before off the interfaces that are not configured any more."""
         for attached in self.attached.values():

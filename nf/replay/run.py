@@ -17,25 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from gtp.events import SessionEvent
-from gtp.sctp import SCTP
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
 from nf.pipeline import Pipeline, Sink
 from nf.privacy import Pseudonymiser
-from nf.radius import PORT
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
 from nf.settings import Limits, Role
-from nf.signalling import Signalling
+from nf.signalling import Signalling, may_signal
 from nf.tables import apply_changes
 
 __all__ = ["Replay", "Result"]
 
 _DRAIN_PACKETS = 4096  # packets between two looks at the rings; they hold more than these can fill
-_XDP_PASS = 2  # in mirror mode the program passes signalling only
 _MIN_FRAME = 14
-_UDP, _RADIUS = 17, PORT.to_bytes(2, "big")
 _WHOLE = 65_536  # signalling is read here, not in the kernel, and may be larger than a test run takes
 
 
@@ -132,14 +128,14 @@ class Replay:
             return
         flows = self.plane.next_flow
         try:
-            verdict = self.plane.run(frame, at_ns, role, wire)
+            self.plane.run(frame, at_ns, role, wire)
         except OSError as error:
             self.result.skipped[f"refused by the kernel ({errno.errorcode.get(error.errno or 0, error.errno)})"] += 1
             return
         if self.plane.next_flow != flows and (not self._files or self._files[-1] != index):
             self._starts.append(flows)
             self._files.append(index)
-        if verdict == _XDP_PASS or _is_fragment(ethernet) or _is_more_signalling(ethernet):
+        if may_signal(ethernet):
             self._signalling(ethernet, at_ns)
 
     def _signalling(self, ethernet: bytes, at_ns: int) -> None:
@@ -176,26 +172,6 @@ class Replay:
         """Free the kernel's memory."""
         if self._own_plane:
             self.plane.close()
-
-
-def _is_fragment(ethernet: bytes) -> bool:
-    """Tell whether an untagged IPv4 or IPv6 packet is a fragment: its ports are not for the program to see."""
-    kind = ethernet[12:14]
-    if kind == b"\x08\x00" and len(ethernet) > 21:
-        return bool(ethernet[20] & 0x3F or ethernet[21])
-    return kind == b"\x86\xdd" and len(ethernet) > 20 and ethernet[20] == 44
-
-
-def _is_more_signalling(ethernet: bytes) -> bool:
-    """Tell whether an untagged packet is RADIUS accounting or SCTP: the program counts them like any other traffic."""
-    kind, at = ethernet[12:14], 54
-    if kind == b"\x08\x00" and len(ethernet) > 23:
-        proto, at = ethernet[23], 14 + (ethernet[14] & 15) * 4
-    elif kind == b"\x86\xdd" and len(ethernet) > 20:
-        proto = ethernet[20]
-    else:
-        return False
-    return proto == SCTP or (proto == _UDP and _RADIUS in (ethernet[at : at + 2], ethernet[at + 2 : at + 4]))
 
 
 def _event_row(event: SessionEvent) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from lab.net import Net, inside
 from nf.errors import BadSettings
-from nf.kernel import links, objects
+from nf.kernel import links
 from nf.service import Service
 from nf.settings import Action, Export, Interface, Limits, Mode, Monitor, Policy, Role, Settings
 
@@ -50,7 +50,7 @@ def birth_gap_ns(service: Service) -> int:
 
 def places(service: Service) -> int:
     """Return how many flows the table in the kernel takes."""
-    return objects.map_info(service.plane._bpf["flows"].map_fd).entries
+    return len(service.plane._maps["flows"])
 
 
 def refuse(service: Service, settings: Settings) -> None:
