@@ -351,7 +351,8 @@ class Service:
             self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
             self.store.freed.clear()
         self._publish_imsis(now_s)
-        self.publisher.inspected(self.plane.read_counters()["octets"])
+        counters = self.plane.read_counters()
+        self.publisher.inspected(counters["octets"], counters["redirect_lost"] + counters["monitor_lost"])
 
     def _look_at_the_clock(self) -> None:
         step = self.clock.look()

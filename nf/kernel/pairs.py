@@ -107,7 +107,8 @@ class Pairs:
 
     def _settle(self, port: Attached, partner: Attached, *, may_help: bool) -> None:
         port.proven = partner
-        if port.xdp_mode == "generic" and not port.moved:  # its frames go the way of the stack's already
+        found = port.taken_over and port.interface.xdp is XdpMode.AUTO  # a process before may have moved it
+        if port.xdp_mode == "generic" and not (port.moved or found):  # its frames go the way of the stack's already
             return
         error = self._redirects.native(partner.slot, partner.link)
         if error in UNABLE and may_help and _help(partner):
@@ -130,9 +131,10 @@ class Pairs:
                 f"Run: {_advice(partner)}; or set xdp-mode to auto.",
             )
         if not port.moved:
-            self._move(port, "generic")
-            port.moved, port.why, port.moves = True, why, port.moves + 1
-            port.partner_able = self._redirects.able(partner.link)
+            if port.xdp_mode == "native":
+                self._move(port, "generic")
+                port.moves += 1
+            port.moved, port.why, port.partner_able = True, why, self._redirects.able(partner.link)
             log.warning("%s: XDP generic, because %s. For native: %s", port.link.name, why, _advice(partner))
         if not self._arrives(port, partner):
             raise AttachRefused(

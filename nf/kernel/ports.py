@@ -57,6 +57,7 @@ class Attached:
     partner_able: bool | None = None  # while moved: what the partner's driver says of native redirects
     refused: int = 0  # frames that the partner's driver had not taken when that was looked at
     redirects: bool = False  # to a partner or a monitor port
+    taken_over: bool = False  # with its XDP mode
 
 
 class Ports:
@@ -102,7 +103,7 @@ class Ports:
             raise
         number = objects.program_info(program.fd).id
         limit = 0 if self._programs.frags else devices.mtu_limit()
-        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit)
+        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit, taken_over=left)
         if known and known["mode"] == _MODES[Mode.INLINE]:
             attached.heir_of = int(known["peer"])
         self.attached[interface.name] = attached

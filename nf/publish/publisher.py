@@ -45,6 +45,7 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "dropped_rows": Column("u8", "", "their rows"),
     "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
     "followed": Column("u8", "", "subscribers that somebody follows"),
+    "redirect_lost": Column("u8", "", "frames that were redirected, to a pair or a monitor port, and lost behind it"),
     "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
@@ -100,6 +101,7 @@ class Publisher:
         self._batches = Batches(export.batch_rows, export.batch_ms)
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
+        self._redirect_lost = 0
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = time.monotonic()
         self._stop = threading.Event()
@@ -188,9 +190,9 @@ class Publisher:
             with self._lock:
                 self._hand_over(wire.topic("imsi.v1", self.nf_id), wire.IMSI_SCHEMA, (at_s, at_s), columns)
 
-    def inspected(self, total_bytes: int) -> None:
-        """Say that an interval ended, and how many bytes were inspected so far; the heartbeat carries it."""
-        self._inspected_bytes = int(total_bytes)
+    def inspected(self, total_bytes: int, redirect_lost: int = 0) -> None:
+        """Say that an interval ended, and what was inspected and lost so far; the heartbeat carries it."""
+        self._inspected_bytes, self._redirect_lost = int(total_bytes), int(redirect_lost)
         self._intervals += 1
 
     def stepped(self, seconds: float) -> None:
@@ -246,6 +248,7 @@ class Publisher:
             "uptime_ms": int((time.monotonic() - self._started_s) * 1e3),
             "inspected_bytes": self._inspected_bytes,
             "intervals": self._intervals,
+            "redirect_lost": self._redirect_lost,
             "clock_steps": self._clock_steps,
             "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,

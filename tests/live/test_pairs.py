@@ -67,6 +67,18 @@ def numbered(frame: bytes, numbers: range) -> list[bytes]:
     return [frame[:-4] + struct.pack("!I", number) for number in numbers]
 
 
+KILLED = """
+import sys, time
+from nf.kernel.dataplane import DataPlane
+from tests.live import test_pairs
+plane = DataPlane(test_pairs.SMALL)
+for name in sys.argv[1:]:
+    plane.attach(getattr(test_pairs, name))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
 class Ground:
     """The namespaces, the devices, a packet socket at each far end, and one data plane."""
 
@@ -311,6 +323,35 @@ class TestLife:
         ground.send("n3", numbered(UPLINK, range(WINDOW)))
 
         wait_until(lambda: redirected(plane, "n3") == (WINDOW, WINDOW), "what is lost is counted")
+
+
+class TestCrash:
+    """What a killed process did for its pair goes on, and ends with the process that takes over."""
+
+    @pytest.mark.parametrize(("ports", "mode"), [((N3, N6), "generic"), ((H3, H6), "native")])
+    def test_the_mode_is_kept_and_the_far_ends_are_as_before_in_the_end(self, ground, ports, mode):
+        words = [sys.executable, "-c", KILLED, *(port.name.upper() for port in ports)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            child.kill()
+        one, two = (port.name for port in ports)
+        assert ground.cross(one, two) == 0  # while no process runs
+
+        plane = DataPlane(SMALL)
+        try:
+            for port in ports:
+                plane.attach(port)
+            assert plane.taken_over
+            assert modes(plane) == [mode, mode]
+            assert [bool(a.why) for a in plane.attached.values()] == [mode == "generic"] * 2
+            assert ground.cross(one, two) == 0
+        finally:
+            plane.close()
+
+        assert ground.programs() == []
+        assert not ground.has_gro(one)
+        assert not ground.has_gro(two)
 
 
 class TestBlind:
