@@ -82,6 +82,8 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
 	X(unknown_limited, "packets without a session that might have begun a flow or moved one, but for the limit")   \
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
+	X(unflowed, "packets without a flow, for one of the reasons above: they are in no record")                     \
+	X(unflowed_octets, "inner IP bytes of these packets")                                                          \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
 	X(sni_named, "flows named by the server name of their ClientHello, in the kernel")                             \

@@ -137,6 +137,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
 	s->inner_off = s->off;
+	FORGET();
 	result = parse_ip(data, end, s, &s->inner, 0, s->gtpu_end);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
@@ -180,6 +181,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->role = role;
 	s->slot = slot;
 	result = parse_ip(data, end, s, &s->outer, type, s->frame_length);
+	FORGET();
 	if (result) {
 		why = outer_counter(result);
 		goto reason;
@@ -235,7 +237,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		fragment_ports(s);
 	coarse_clock(s, c);
 	flow_key(s, c->split_legs);
-	if (c->legs && (s->gtpu || role == SNF_ANY) && passed_before(s, c)) {
+	if (c->legs && (s->gtpu || role == SNF_ANY || c->split_legs) && passed_before(s, c)) {
 		copy = 1;
 		if (!c->split_legs) {
 			st->n[SNF_C_copy]++;
@@ -243,8 +245,12 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		}
 	}
 	f = flow_of(s, c, st, p->instance, role);
-	if (f && copy)
+	if (!f) {
+		st->n[SNF_C_unflowed]++;
+		st->n[SNF_C_unflowed_octets] += s->inner.total;
+	} else if (copy) {
 		count_leg_copy(f, s->dir);
+	}
 	if (f) {
 		u32 want = count(data, end, s, c, st, f);
 

@@ -32,12 +32,15 @@ __all__ = [
 ]
 
 _IF = "ietf-interfaces"
+_OF_RFC_8343 = ("oper_status", "counters")  # the leaves of it, and what is a list
 
 
 class InterfaceState(TypedDict, total=False):
-    """One attached interface."""
+    """One interface of the function."""
 
+    oper_status: str  # of RFC 8343
     device: str  # name of the device that was found
+    not_attached: str  # why
     attached_mode: str  # native, generic, socket
     attached_mode_reason: str  # why generic, when that is for the sake of the peer
     losses_counted: str  # true, false: of a port that redirects
@@ -97,6 +100,7 @@ class StateTree(TypedDict, total=False):
     clock: ClockState
     takeover: TakeoverState
     interfaces: Mapping[str, InterfaceState]  # by configured name
+    links: Mapping[str, str]  # oper-status of all devices, by name
     naming: Status
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
@@ -191,7 +195,9 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
 
 def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceState | None, state: StateTree) -> None:
     # RFC 8343 makes oper-status and discontinuity-time mandatory for every interface.
-    write.add(interface, _IF, "oper-status", "up" if seen else "down")
+    name = interface.findtext(write.tag(_IF, "name")) or ""
+    status = seen["oper_status"] if seen else state.get("links", {}).get(name, "not-present")
+    write.add(interface, _IF, "oper-status", status)
     statistics = write.add(interface, _IF, "statistics")
     write.add(statistics, _IF, "discontinuity-time", _date_and_time(state.get("started_s", 0.0)))
     capture = interface.find(write.tag("snf-interfaces", "capture"))
@@ -201,7 +207,7 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
         write.add(statistics, _IF, "in-octets", seen["octets"])
     module = "snf-interfaces"
     parent = write.add(capture, module, "state")
-    write.leaves(parent, module, {k: v for k, v in seen.items() if k != "counters"})
+    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in _OF_RFC_8343})
     write.counters(parent, module, seen.get("counters", {}))
 
 

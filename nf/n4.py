@@ -36,8 +36,10 @@ _BURST = 64  # frames that are read before their events are told: the tables cha
 
 
 def _open(ifname: str, bare: bool) -> socket.socket:
-    """Return a socket that receives what passes the filter on one interface, whoever it is for."""
+    """Return a socket that receives what passes the filter on one interface, whoever it is for; on "", nothing."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing before it is bound
+    if not ifname:
+        return raw
     try:
         code = array.array("B", assembled(bare))
         address, size = code.buffer_info()
@@ -68,16 +70,31 @@ class N4Listener:
         self.ifname, self._now_s = ifname, now_s
         self.signalling = signalling or Signalling()
         self._on_events = on_events
+        self._bare = bare
         self._read = self.signalling.bare if bare else self.signalling.frame
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()
+        self._socket = self._opened(ifname)
+        self._next: socket.socket | None = None  # instead of it: the thread changes them
+        self._thread = threading.Thread(target=self._run, name=f"n4-{ifname}", daemon=True)
+
+    def _opened(self, ifname: str) -> socket.socket:
         try:
-            self._socket = _open(ifname, bare)
+            raw = _open(ifname, self._bare)
+            self.ifindex = socket.if_nametoindex(ifname) if ifname else 0
         except OSError as error:
             raise AttachRefused(
                 f"Cannot listen on {ifname}: {error.strerror}.", "Bring it up and run as root."
             ) from None
-        self._thread = threading.Thread(target=self._run, name=f"n4-{ifname}", daemon=True)
+        return raw
+
+    def move(self, ifname: str) -> None:
+        """Listen on another device from now on, on "" to none; sessions and counts go on. Raises AttachRefused."""
+        fresh = self._opened(ifname)
+        self.ifname = ifname or self.ifname
+        late, self._next = self._next, fresh
+        if late is not None:
+            late.close()
 
     @property
     def counters(self) -> Counter[str]:
@@ -102,9 +119,14 @@ class N4Listener:
         if self._thread.is_alive():
             self._thread.join()
         self._socket.close()
+        if self._next is not None:
+            self._next.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            if self._next is not None:
+                self._socket.close()
+                self._socket, self._next = self._next, None
             ready, _, _ = select.select([self._socket], [], [], _POLL_S)
             if not ready:
                 continue

@@ -20,7 +20,7 @@ import numpy as np
 
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
-from nf.clock import Clock
+from nf.clock import Clock, interval_end_s
 from nf.errors import BadSettings, SnfError
 from nf.explain import Ground, Question
 from nf.groups import group_of
@@ -175,7 +175,7 @@ class Service:
     def _apply_limits(self, old: Limits, new: Limits) -> Sequence[Undo]:
         """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
         if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) != new:
-            if not self.plane.attached and not len(self.store):
+            if not self.plane.attached and not self.interfaces.waiting and not len(self.store):
                 self._resize(old, new)
                 return [lambda: self._resize(new, old)]
             log.warning("the table sizes take effect at the next start")
@@ -184,7 +184,7 @@ class Service:
 
     def _resize(self, old: Limits, new: Limits) -> None:
         """Make tables of other sizes; policies and the monitor port stay as they are."""
-        with self._pipeline_lock, self._tables:
+        with self.interfaces.lock, self._pipeline_lock, self._tables:
             self.pipeline.close()
             self.plane.close(leave_behind=True)
             try:
@@ -352,7 +352,8 @@ class Service:
             self.store.freed.clear()
         self._publish_imsis(now_s)
         counters = self.plane.read_counters()
-        self.publisher.inspected(counters["octets"], counters["redirect_lost"] + counters["monitor_lost"])
+        left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
+        self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])
 
     def _look_at_the_clock(self) -> None:
         step = self.clock.look()
@@ -383,9 +384,7 @@ class Service:
             self.publisher.publish_imsis(names, self.clock.label_s(now_s))
 
     def _due_s(self, swept_s: float) -> float:
-        """Return when the interval ends that is under way: at a multiple of its length, however late one before was."""
-        step_ms = self.settings.export.interval_ms
-        return (int(swept_s * 1e3) // step_ms + 1) * step_ms / 1e3
+        return interval_end_s(swept_s, self.settings.export.interval_ms)
 
     def stop(self) -> None:
         """End `run`."""

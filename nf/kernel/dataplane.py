@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import TAILS, Program, Programs
 from nf.kernel.ring import Rings
+from nf.kernel.rtnetlink import LinkState
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
@@ -241,6 +242,23 @@ class DataPlane:
         """Whether what is redirected and lost is counted; once there is an inline pair or a monitor port."""
         return self._ports.redirects.watching
 
+    def check(self, read: Callable[[], Mapping[int, LinkState]]) -> dict[str, str]:
+        """Compare the attached interfaces with the links that *read* returns; return why some were lost, by name.
+
+        What a lost interface counted is kept until it is attached again, or `forget` is called.
+        """
+        with self._changing:
+            lost = self._ports.check(read())
+            if lost:
+                self._follow()
+            self._ports.check_monitor()
+        return lost
+
+    def forget(self, name: str) -> None:
+        """Keep nothing of an interface that was lost."""
+        with self._changing:
+            self._ports.forget(name)
+
     def _follow(self) -> None:
         roles = {attached.interface.role for attached in self.attached.values()}
         self.follow = {Role.N3, Role.N6} <= roles
@@ -273,9 +291,32 @@ class DataPlane:
                 self._ports.release_left_behind()
 
     @property
+    def lost(self) -> Collection[str]:
+        """Configured names of the interfaces that were lost, and whose counts are kept."""
+        return self._ports.kept.keys()
+
+    @property
     def attached(self) -> Mapping[str, Attached]:
         """Interfaces with a program, by their configured name."""
         return self._ports.attached
+
+    @property
+    def host_addresses(self) -> frozenset[bytes]:
+        """The addresses of the attached interfaces, 16 bytes each: of this host, and of no subscriber."""
+        return frozenset(address_bytes(text) for port in self.attached.values() for text in port.link.addresses)
+
+    def sees(self, *, translated: bool) -> tuple[bool, bool]:
+        """Say whether the ports see uplink and downlink of a subscriber; *translated*: not on N6.
+
+        A port in mode local sees what it receives: uplink on N3 and downlink on N6, of a UPF's host.
+        """
+        ports = [port.interface for port in self.attached.values()]
+        n3 = {port.mode for port in ports if port.role is Role.N3}
+        n6 = {port.mode for port in ports if port.role is Role.N6 and not translated}
+        whole = {Mode.MIRROR, Mode.INLINE}
+        if self._replay or not n3 | n6:
+            return True, True
+        return bool(n3 or n6 & whole), bool(n6 or n3 & whole)
 
     def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str) -> None:
         self._ports.set_port(ifindex, slot=slot, mode=mode, instance=instance)
@@ -450,8 +491,8 @@ class DataPlane:
         return paths(keys, values)
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
-        """Return the counters of an attached interface by its configured name, or of all together."""
-        slots = [self.attached[name].slot] if name is not None else range(len(self._maps["stats"]))
+        """Return the counters of an interface that is attached, or was lost, by its configured name, or of all."""
+        slots = [self._ports.slot(name)] if name is not None else range(len(self._maps["stats"]))
         table = self._maps["stats"]
         total = np.zeros(len(self.counters), np.uint64)
         for slot in slots:

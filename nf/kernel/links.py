@@ -19,6 +19,7 @@ from nf.settings import Interface, Mode
 
 __all__ = [
     "Link",
+    "NotThere",
     "claim",
     "claimed",
     "far_end",
@@ -33,6 +34,10 @@ __all__ = [
 
 LOCKS = Path("/run/supernetflow")
 _ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
+
+
+class NotThere(AttachRefused):
+    """No device has the name or the address of a configured interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def find(interface: Interface) -> Link:
         if link.mac.lower() == interface.mac.lower() if interface.mac else link.name == interface.name:
             return link
     what = f"MAC address {interface.mac}" if interface.mac else f"name {interface.name}"
-    raise AttachRefused(f"No interface has the {what}.", "List them with: ip -brief link")
+    raise NotThere(f"No interface has the {what}.", "List them with: ip -brief link")
 
 
 def far_end(link: Link) -> str:
@@ -162,5 +167,5 @@ def release(lock: IO[str]) -> None:
 
 
 def set_promiscuous(link: Link, on: bool) -> None:
-    """Let a mirror port take frames that are not addressed to it, and bring it up."""
-    _ip("link", "set", "dev", link.name, "up", "promisc", "on" if on else "off")
+    """Let a mirror port take frames that are not addressed to it, and bring it up; or let it take its own only."""
+    _ip("link", "set", "dev", link.name, *(("up", "promisc", "on") if on else ("promisc", "off")))

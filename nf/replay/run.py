@@ -46,6 +46,7 @@ class Result:
     events: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)  # of the kernel program
     skipped: Counter[str] = field(default_factory=Counter)  # frames that did not reach it, by reason
+    outside: Counter[str] = field(default_factory=Counter)  # packets and octets that are no subscriber's
     signalling: Counter[str] = field(default_factory=Counter)  # of tracker and reassembly
     records: int = 0
 
@@ -165,6 +166,7 @@ class Replay:
         result.flows = flow_rows(self.pipeline, self._ended, file_of)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.signalling.counters)
+        result.outside.update(self.pipeline.outside.counters)
         result.records = self.pipeline.rows
         return result
 

@@ -177,7 +177,7 @@ class TestHealth:
             for _ in range(3):
                 publisher.publish(batch())
             assert eventually(lambda: publisher.status()["inspected_bytes"] == 0 and publisher._queue.empty())
-            publisher.inspected(1_000_000_007, 13)
+            publisher.inspected(1_000_000_007, lost=13)
             message = next(m for m in bus.messages(5) if m and m.columns["inspected_bytes"][0])
 
         heads = dict(zip(message.columns["topic"], message.columns["next_seq"], strict=True))
@@ -324,11 +324,9 @@ class TestSlowSubscriber:
     def test_a_pipeline_that_is_too_quick_loses_messages_and_never_waits(self) -> None:
         publisher = Publisher(Export(batch_rows=1), "nf1")  # not started: nobody empties the queue
 
-        begun_s = time.monotonic()
-        for _ in range(1500):
+        for _ in range(1500):  # one that waited would wait for ever: the time-out of the test would tell
             publisher.publish(batch(2))
 
-        assert time.monotonic() - begun_s < 5
         assert publisher.status()["dropped_messages"] == 1500 - 1024
         assert publisher.status()["dropped_rows"] == 2 * (1500 - 1024)
 
