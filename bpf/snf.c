@@ -7,6 +7,7 @@
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "legs.h"
+#include "loss.h"
 #include "naming.h"
 #include "psc.h"
 #include "quic.h"

@@ -177,13 +177,14 @@ class TestHealth:
             for _ in range(3):
                 publisher.publish(batch())
             assert eventually(lambda: publisher.status()["inspected_bytes"] == 0 and publisher._queue.empty())
-            publisher.inspected(1_000_000_007)
+            publisher.inspected(1_000_000_007, lost=13)
             message = next(m for m in bus.messages(5) if m and m.columns["inspected_bytes"][0])
 
         heads = dict(zip(message.columns["topic"], message.columns["next_seq"], strict=True))
         assert heads["qoe.v1/nf1/video/"] == 3
         assert heads["health.v1/nf1/"] == message.header.seq + 1
         assert message.columns["inspected_bytes"][0] == 1_000_000_007
+        assert message.columns["redirect_lost"][0] == 13
 
     def test_exported_bytes_are_those_of_all_frames(self, start: Start, plain: Any) -> None:
         publisher = start()
