@@ -475,8 +475,23 @@ struct transit {
 	__u32 n[2];
 	__u32 min_us[2];
 	__u32 max_us[2];
+	__u32 seen[2]; /* packets that were followed; those above n were seen on one side only */
 };
-_Static_assert(sizeof(struct transit) == 40, "transit is ABI");
+_Static_assert(sizeof(struct transit) == 48, "transit is ABI");
+
+/* A tunnel that its receiving end knows no more: it answers user data with error indications (TS 29.281, 7.3.1). */
+struct tunnel_key {
+	__u8 address[16]; /* of who receives; IPv4 as ::ffff:a.b.c.d */
+	__u32 teid;
+};
+_Static_assert(sizeof(struct tunnel_key) == 20, "tunnel_key is ABI");
+
+struct tunnel_error {
+	__u64 last_ns;
+	__u32 count;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct tunnel_error) == 16, "tunnel_error is ABI");
 
 /* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
 struct chunk {

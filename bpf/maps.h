@@ -129,6 +129,10 @@ BPF_TABLE("lru_hash", u64, struct leg_copy, leg_copies, 4096);
 /* Their delays by session. Full: the session that was not measured for the longest begins anew. */
 BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);
 
+/* Tunnels that their receiving end refused, for operational state. Full: the one that was refused longest ago leaves.
+ */
+BPF_TABLE("lru_hash", struct tunnel_key, struct tunnel_error, tunnel_errors, 4096);
+
 /* Records to user space: of each kind, and so of one size, a ring for each CPU, because reserving room in a ring takes
  * its lock. Made by nf/kernel; a full one drops the record, which is counted. */
 BPF_RINGBUF_OUTPUT(ring_shape, 1);

@@ -209,6 +209,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why)
 					gtpu_path(s, c, CLOCK_NS(c), why);
+				if (why == SNF_C_gtpu_error_indication)
+					tunnel_refused(data, end, s, CLOCK_NS(c));
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
 				if (why && why < SNF_C_MAX) { /* on a port of any role it is a packet like others */

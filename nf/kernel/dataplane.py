@@ -487,6 +487,19 @@ class DataPlane:
         keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 8192)
         return keys.astype(np.uint32), values
 
+    def read_tunnel_errors(self) -> list[tuple[str, int, int, int]]:
+        """Return (receiving address, TEID, error indications, time of the last in ns) of tunnels that were refused."""
+        keys, values = self._maps["tunnel_errors"].read()
+        return [
+            (address_text(bytes(key["address"])), int(key["teid"]), int(value["count"]), int(value["last_ns"]))
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+    def forget_sessions(self, numbers: Iterable[int]) -> None:
+        """Drop what is kept of sessions whose numbers are free: they will be others'."""
+        for number in numbers:
+            self._maps["transits"].delete(number)
+
     def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
         """Return (flow numbers, ``struct detail``) of the media flows."""
         keys, values = syscall.read_map(self._fds["details"], np.dtype(np.uint64), self._types["detail"], 16_384)
