@@ -6,6 +6,7 @@
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make fresh   both of the first two inside a minimal Debian made for the purpose
+# make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make ip
 APT_CHECK := clang-format
 APT_KERNELS := qemu-system-x86
 
-.PHONY: help demo test check bench accuracy fuzz soak kernels setup doctor fresh pins clean
+.PHONY: help demo test check bench accuracy fuzz soak kernels setup doctor fresh loaded pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -79,6 +80,10 @@ kernels: doctor
 fresh:
 	@scripts/require-root
 	@scripts/fresh $(ONLY)
+
+loaded:
+	@scripts/require-root
+	@scripts/loaded $(ONLY)
 
 pins: setup
 	@scripts/pins
