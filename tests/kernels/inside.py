@@ -46,11 +46,10 @@ class Doubled(Programs):
 
 def _verify(programs: Programs) -> Iterator[tuple[str, objects.Verified | str]]:
     """Yield what the verifier says of each program: its figures, or why it refuses."""
-    flags = objects.HAS_FRAGS if programs.frags else 0
     for name, compiled in programs._compiled.programs.items():
         code = programs._bound(compiled)
         try:
-            yield name, objects.verified(name, code, flags)
+            yield name, objects.verified(name, code, *programs._flags_and_kind(name))
         except objects.Refused as why:
             yield name, str(why)
 
