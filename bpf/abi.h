@@ -105,8 +105,10 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
 	X(redirected, "verdict: sent out of the paired or the monitor port")                                           \
+	X(redirect_lost, "of these: the paired port did not take them, so they are lost")                              \
 	X(monitor_packets, "packets sent to the monitor port")                                                         \
-	X(monitor_octets, "bytes of these packets as they were sent")                                                  \
+	X(monitor_lost, "of these: the monitor port did not take them, so they are lost")                              \
+	X(monitor_octets, "bytes of these packets as they were sent, the lost ones included")                          \
 	X(monitor_saved, "bytes that the monitor port was spared: packets not sent, tunnels and ends cut off")
 
 #define SNF_ENUM(name, text) SNF_C_##name,
@@ -128,6 +130,29 @@ _Static_assert(sizeof(struct port) == 16, "port is ABI");
 struct port_stats {
 	__u64 n[SNF_C_MAX]; /* by enum snf_counter */
 };
+
+/* What the programs of loss.h need to know of the running kernel, and a frame that user space sends to try a port. */
+struct watch {
+	__u32 ifindex_at; /* in struct net_device, bytes; all three by the kernel's BTF */
+	__u32 net_at;	  /* in struct net_device: pointer to its struct net */
+	__u32 netns_at;	  /* in struct net: number of the namespace */
+	__u32 netns;	  /* number of the function's own one */
+	__u32 monitor;	  /* interface index of the monitor port, 0: none */
+	__u32 target;	  /* index in the device map of the port that is tried */
+	__u32 tried;	  /* its interface index; 0: none is tried */
+	__u32 taken;	  /* frames that it took */
+	__u32 dropped;	  /* frames that it did not take */
+	__s32 error;	  /* why, a negative errno; 0: its queue was full */
+};
+_Static_assert(sizeof(struct watch) == 40, "watch is ABI");
+
+/* Frames of a port that the driver of the other one refused with an error, which a full queue is not. */
+struct refusal {
+	__u64 frames;
+	__s32 error; /* the last one, a negative errno */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct refusal) == 16, "refusal is ABI");
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
 struct control {

@@ -156,6 +156,12 @@ BPF_TABLE("lru_hash", struct echo_key, u64, echoes, 8192);
 /* Where inline ports send. Index: slot of the paired port; the last one is the monitor port. */
 BPF_DEVMAP(tx_ports, SNF_MONITOR_PORT + 1);
 
+/* One entry, written by user space; of a port that is tried the answer is written by loss.h. */
+BPF_ARRAY(watch, struct watch, 1);
+
+/* By the slot of the port that received the frames. Written by loss.h, read when user space looks after the pairs. */
+BPF_ARRAY(refusals, struct refusal, SNF_STATS);
+
 /* What one packet's parser leaves for the next step. It is a map and not the stack because the
  * verifier forgets what it knew of a value stored here: the steps behind a loop are then
  * checked once and not once for each way out of the loop. */

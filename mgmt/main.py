@@ -154,6 +154,11 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
             }
             if attached.mtu_limit:
                 state["mtu_limit"] = attached.mtu_limit
+            if attached.why:
+                state["attached_mode_reason"] = attached.why
+            if attached.redirects:
+                state["losses_counted"] = "true" if plane.losses_seen else "false"
+                state["counters"] = {**counters, "moved_to_generic": attached.moves}
         found[name] = state
     return found
 

@@ -42,6 +42,8 @@ class InterfaceState(TypedDict, total=False):
     device: str  # name of the device that was found
     not_attached: str  # why
     attached_mode: str  # native, generic, socket
+    attached_mode_reason: str  # why generic, when that is for the sake of the peer
+    losses_counted: str  # true, false: of a port that redirects
     program_id: int
     vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
     multi_buffer: str  # true, false: frames larger than a buffer are read

@@ -235,6 +235,16 @@ class DataPlane:
             self._ports.detach(name)
             self._follow()
 
+    def look(self) -> None:
+        """See that what inline pairs redirect arrives; to be called about once a second."""
+        with self._changing:
+            self._ports.look()
+
+    @property
+    def losses_seen(self) -> bool:
+        """Whether what is redirected and lost is counted; once there is an inline pair or a monitor port."""
+        return self._ports.redirects.watching
+
     def check(self, read: Callable[[], Mapping[int, LinkState]]) -> dict[str, str]:
         """Compare the attached interfaces with the links that *read* returns; return why some were lost, by name.
 
@@ -502,6 +512,7 @@ class DataPlane:
             self.detach(name)
         if not leave_behind:
             self.release_left_behind()
+        self._ports.redirects.close()
         for rings in (self._events, self._payloads, self._chunks, self._names):
             rings.close()
         self._suffixes.close()
