@@ -18,7 +18,9 @@
 #define SNF_PAYLOAD    1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
 #define SNF_NAME       64   /* longest host name that the kernel reads */
 #define SNF_PROBES     16   /* slots that a domain suffix can be in */
-#define SNF_HANDOFF    3    /* payload packets of a flow that user space may see */
+#define SNF_HANDOFF    3    /* payload packets of a direction that user space may see, */
+#define SNF_HELLO      7    /* and so many from the beginning of a hello on, */
+#define SNF_HELLOS     3    /* which may begin so often: a copy, a second try, another connection on the ports */
 
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
 
@@ -317,7 +319,7 @@ struct flow {
 	__u16 app;
 	__u8 qfi[2];
 	__u8 ue_end;  /* enum snf_ue_end */
-	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-5: payloads handed over */
+	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-7: hellos, two likewise */
 	__u8 flags;   /* enum flow_flags */
 	__u8 group;   /* of subscribers: which policies hold */
 	__u64 number; /* unique for the life of the maps */
@@ -333,7 +335,8 @@ struct flow {
 	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
 	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
 	__u16 epoch;
-	__u16 asked; /* low half of control.answers when the verdict table was last asked about it */
+	__u8 asked; /* low byte of control.answers when the verdict table was last asked about it */
+	__u8 left;  /* payloads that may still be handed over, four bits a direction */
 	/* third line: now and then */
 	__u32 rtt_sum_us[2];
 	__u32 rtt_n[2];

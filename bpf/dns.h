@@ -9,10 +9,13 @@
 #include "names.h"
 
 #define DNS_A		1
+#define DNS_CNAME	5
 #define DNS_AAAA	28
 #define DNS_IN		1
-#define DNS_MAX_RECORDS 16   /* of a response, CNAMEs with them; the rest is not learned */
-#define ANSWER_LEAST_S	3600 /* as nf/apps/answers.py: clients use answers that have expired */
+#define DNS_POINTER	0xc000 /* and an offset into the message (RFC 1035, 4.1.4) */
+#define DNS_QUESTION	0xc00c /* to the question's name */
+#define DNS_MAX_RECORDS 16     /* of a response, CNAMEs with them; the rest is not learned */
+#define ANSWER_LEAST_S	3600   /* as nf/apps/answers.py: clients use answers that have expired */
 #define ANSWER_MOST_S	86400
 
 /* s->off at the question's name: copy it to s->name as text and leave s->off behind it. */
@@ -78,7 +81,9 @@ static __always_inline void learn(struct scratch *s, struct port_stats *st, cons
 	st->n[SNF_C_dns_learned]++;
 }
 
-/* The answers behind the question: s->off at the first one. Returns 0 when one is of a shape that is not read here. */
+/* The answers behind the question: s->off at the first one. Returns 0 when one is of a shape that is not read here.
+ * Records have no order (RFC 1034, 3.6), but servers send a chain of aliases from its beginning on, and then its
+ * addresses; user space reads what comes otherwise. */
 static __always_inline u32 learn_answers(void *data, void *end, struct scratch *s, struct port_stats *st, u32 count)
 {
 	u32 off, kind, length, last = s->payload_off + s->payload_length;
@@ -87,13 +92,14 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 
 	if (s->off > last)
 		return 0;
+	KEEP(s->name_at) = DNS_QUESTION;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < DNS_MAX_RECORDS; i++) {
 		if (i >= count)
 			break;
 		off = KEEP(s->off);
 		h = bytes_at(data, end, off, 12);
-		if (!h || h[0] < 0xc0) /* servers compress the owner (4.1.4); user space reads the rest */
+		if (!h || load16(h) != KEEP(s->name_at)) /* servers compress the owner */
 			return 0;
 		kind = load16(h + 4) == DNS_IN ? load16(h + 2) : 0;
 		length = load16(h + 10);
@@ -117,6 +123,13 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 			if (!h)
 				return 0;
 			learn(s, st, a, 0, load32(h + 6));
+		} else if (kind == DNS_CNAME) {
+			u8 *target = bytes_at(data, end, off + 12, 2);
+
+			if (!target)
+				return 0;
+			KEEP(s->name_at) = target[0] >= DNS_POINTER >> 8 ? load16(target)
+									 : DNS_POINTER | (off + 12 - s->payload_off);
 		}
 		KEEP(s->off) = off + 12 + length;
 	}

@@ -134,10 +134,12 @@ class Naming:
     def _weigh(self, found: Found) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         """Return each flow's application, and whether it is the one the kernel gave it.
 
-        A DNS answer that the kernel used is not known to the namer, and only a name in the packets beats it.
+        What the kernel found is not known to the namer: only a name in the packets beats a DNS answer, and nothing the
+        name of a ClientHello, which may have come behind what is read here.
         """
         old_apps, old_bases, _ = self.book.apps(found.number)
         stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~np.isin(found.basis, _SPOKEN)
+        stays |= (old_bases == int(Basis.SNI)) & (found.basis != int(Basis.SNI))
         return np.where(stays, old_apps, found.app).astype(np.uint16), stays
 
     def _record(self, found: Found) -> None:
