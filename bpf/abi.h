@@ -483,7 +483,8 @@ _Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
 struct suffix {
 	__u64 hash; /* FNV-1a from the last byte to the first; 0: the slot is empty */
 	__u16 app;
-	__u16 pad[3];
+	__u16 network; /* 1: of an owner of several; user space may know by a label which of them */
+	__u16 pad[2];
 };
 _Static_assert(sizeof(struct suffix) == 16, "suffix is ABI");
 
@@ -495,9 +496,10 @@ struct named {
 	__u8 basis;   /* enum snf_basis */
 	__u8 length;
 	__u32 pad;
+	struct flow_key key;
 	__u8 name[SNF_NAME];
 };
-_Static_assert(sizeof(struct named) == 88, "named is ABI");
+_Static_assert(sizeof(struct named) == 104, "named is ABI");
 
 /* Kinds of records to user space; each has rings of its own (maps.h). */
 enum snf_ring {

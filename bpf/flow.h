@@ -12,6 +12,13 @@
 #define LEFT_SHIFT(d)	(4 * (d))
 #define LEFT_AT_FIRST	(SNF_HANDOFF << 4 | SNF_HANDOFF)
 
+/* Nothing more is handed over, but user space may still say what the flow is. */
+static __always_inline void hand_no_more(struct flow *f)
+{
+	f->left = 0;
+	f->owner |= 0xf << HELLOS_SHIFT(0);
+}
+
 /* How many payloads of direction d may still be handed over? */
 static __always_inline u32 left(struct flow *f, u32 d)
 {

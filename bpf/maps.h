@@ -204,7 +204,8 @@ struct scratch {
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;
-	u16 name_at; /* compression pointer to the name that the next record of a DNS answer has to be of */
+	u16 name_network; /* of the suffix (struct suffix) */
+	u16 name_at;	  /* compression pointer to the name that the next record of a DNS answer has to be of */
 	u64 name_hash;
 	struct entry wanted; /* in the session table */
 	struct entry found;

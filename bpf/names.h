@@ -60,6 +60,7 @@ static __always_inline void look_up(struct scratch *s, u64 table, u64 hash)
 			return;
 		if (x->hash == hash) {
 			KEEP(s->name_app) = x->app;
+			KEEP(s->name_network) = x->network;
 			return;
 		}
 	}
@@ -77,6 +78,7 @@ static __always_inline u32 app_of_name(struct scratch *s)
 		return 0;
 	asm volatile("" : "+r"(length)); /* else the compiler drops the constant bound, which the verifier needs */
 	KEEP(s->name_app) = 0;
+	KEEP(s->name_network) = 0;
 	KEEP(s->name_hash) = FNV_OFFSET;
 	hash = KEEP(s->name_hash);
 	table = c->suffixes;
@@ -118,6 +120,7 @@ static __always_inline u32 tell_name(struct scratch *s, struct port_stats *st, u
 	r->basis = basis;
 	r->length = s->name_length;
 	r->pad = 0;
+	r->key = s->key;
 	__builtin_memcpy(r->name, s->name, SNF_NAME);
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 1;

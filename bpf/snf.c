@@ -50,6 +50,8 @@ static __always_inline u32 spend(void *data, void *end, struct scratch *s, struc
 {
 	u32 n = left(f, d), hellos = f->owner >> HELLOS_SHIFT(d) & 3;
 
+	if (!n && hellos == SNF_HELLOS)
+		return 0;
 	if (begins_hello(data, end, s)) {
 		if (n <= SNF_HANDOFF && hellos < SNF_HELLOS) {
 			f->owner += 1 << HELLOS_SHIFT(d);
@@ -447,7 +449,10 @@ int snf_tls(struct xdp_md *ctx)
 	f = same_flow(s);
 	if (f) {
 		f->app = s->name_app;
-		f->flags |= FLOW_FINAL;
+		if (s->name_app && !s->name_network)
+			f->flags |= FLOW_FINAL;
+		else
+			hand_no_more(f);
 	}
 	return decide(ctx, p, st, s, s->verdict);
 }

@@ -306,9 +306,9 @@ class DataPlane:
                 values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
         syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
 
-    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
+    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
-        self._suffixes.write(apps, ask)
+        self._suffixes.write(apps, ask, networks)
         syscall.clear(self._fds["answers"], np.dtype(self._bpf["answers"].Key), np.dtype(self._bpf["answers"].Leaf))
 
     @property

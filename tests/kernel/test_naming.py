@@ -110,6 +110,33 @@ class TestGrounds:
         assert latest(naming) == ("Netflix", Basis.ADDRESS, "a.b.test")
 
 
+class TestWhatNoSuffixSays:
+    """Brands in other countries and labels in an owner's network are matched here; the kernel hears of them."""
+
+    @pytest.mark.parametrize(
+        ("name", "app"),
+        [
+            ("www.amazon.co.jp", "Amazon"),
+            ("instagram.fmuc3-1.fna.fbcdn.net", "Instagram"),
+            ("teams.events.data.microsoft.com", "Teams"),
+            ("video.fmuc3-1.fna.fbcdn.net", "Facebook"),
+        ],
+    )
+    def test_the_flow_has_it_with_its_next_packet(self, rig: Rig, naming: Naming, name: str, app: str) -> None:
+        send(rig, tcp(named_hello(name.encode())))
+
+        assert latest(naming) == (app, Basis.SNI, name)
+        assert len(rig.plane.read_payloads()) == 0
+        send(rig, tcp(OPAQUE, 1000))
+        assert rig.plane.read_flows()[1]["app"].tolist() == [naming.signatures.number(app)]
+
+    def test_a_flow_that_an_answer_names(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("www.amazon.co.jp.", "A", SERVER), name="www.amazon.co.jp.")))
+        send(rig, quic())
+
+        assert latest(naming) == ("Amazon", Basis.DNS_ANSWER, "www.amazon.co.jp")
+
+
 class TestWhatAGroundRestsOn:
     """A ground is told with what it rests on, or not at all."""
 
