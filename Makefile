@@ -3,8 +3,9 @@
 # make check   lint, types, layers, YANG, C format
 # make fuzz    N=1000000 packets, payloads and signalling messages through kernel, parsers and codecs, SEED= others
 # make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
-# make bench   figures of speed and memory with their goals, peers among them; NAME in `python -m bench NAME` runs one
+# make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make fresh   both of the first two inside a minimal Debian made for the purpose
+# make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -14,10 +15,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
+APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime
 APT_CHECK := clang-format
 
-.PHONY: help demo test check bench accuracy fuzz soak setup doctor fresh pins clean
+.PHONY: help demo test check bench accuracy fuzz soak setup doctor fresh loaded pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -49,7 +50,7 @@ soak: doctor
 	@$(BIN)/python -m lab.soak --fourth $(ARGS)
 
 bench: doctor
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(if $(DOCS),--docs)
 
 accuracy: doctor
 	@$(BIN)/python -m bench.accuracy
@@ -73,6 +74,10 @@ fuzz: doctor
 fresh:
 	@scripts/require-root
 	@scripts/fresh $(ONLY)
+
+loaded:
+	@scripts/require-root
+	@scripts/loaded $(ONLY)
 
 pins: setup
 	@scripts/pins

@@ -10,17 +10,25 @@
 #ifndef SNF_ABI_H
 #define SNF_ABI_H
 
+/* How often a loop may turn. A build of twice as many turns is loaded, never run: it shows the room that is left until
+ * the verifier's limits (scripts/kernels). */
+#ifndef LOOPS
+#define LOOPS 1
+#endif
+#define TURNS(n) ((n)*LOOPS)
+
 #define SNF_PORTS      1024 /* slots of the port table, by interface index modulo this */
 #define SNF_STATS      16   /* ports that can be attached at once */
 #define SNF_APPS       4096 /* applications that can have a policy */
 #define SNF_GROUPS     8    /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_SHARD_BITS 10   /* 2,000 changes a second, of two addresses each, are four of a shard */
-#define SNF_PAYLOAD    1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
-#define SNF_NAME       64   /* longest host name that the kernel reads */
-#define SNF_PROBES     16   /* slots that a domain suffix can be in */
 #define SNF_HANDOFF    3    /* payload packets of a direction that user space may see, */
 #define SNF_HELLO      7    /* and so many from the beginning of a hello on, */
 #define SNF_HELLOS     3    /* which may begin so often: a copy, a second try, another connection on the ports */
+
+#define SNF_PAYLOAD TURNS(1920) /* bytes of a payload record: a ClientHello with a post-quantum key, joined by GRO */
+#define SNF_NAME    TURNS(64)	/* longest host name that the kernel reads */
+#define SNF_PROBES  TURNS(16)	/* slots that a domain suffix can be in */
 
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
 
@@ -76,6 +84,8 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
 	X(unknown_limited, "packets without a session that might have begun a flow or moved one, but for the limit")   \
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
+	X(unflowed, "packets without a flow, for one of the reasons above: they are in no record")                     \
+	X(unflowed_octets, "inner IP bytes of these packets")                                                          \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
 	X(sni_named, "flows named by the server name of their ClientHello, in the kernel")                             \
@@ -144,7 +154,9 @@ struct control {
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
 	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u32 pad[3];
+	__u32 wire_length;   /* replay: bytes that the frame had, of which the capture may have the first only */
+	__u32 buckets;	     /* of the session table */
+	__u32 pad;
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
 _Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
@@ -499,7 +511,7 @@ struct named {
 	struct flow_key key;
 	__u8 name[SNF_NAME];
 };
-_Static_assert(sizeof(struct named) == 104, "named is ABI");
+_Static_assert(sizeof(struct named) == 40 + SNF_NAME, "named is ABI");
 
 /* Kinds of records to user space; each has rings of its own (maps.h). */
 enum snf_ring {

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mgmt.datastore import Datastore
-from mgmt.server import NetconfServer
-from mgmt.state import InterfaceState, PathState, StateTree
-from nf.errors import SnfError
+from mgmt.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
+from nf.clock import Clock
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
 from nf.service import Service
+from nf.statedir import hold
+from nf.takeover import Takeover
 
 __all__ = ["Options", "serve", "state_of"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says."""
+    """What the command line says, as `mgmt.inputs` checked it; the state directory is there."""
 
     state_dir: pathlib.Path
     users: pathlib.Path
     host_key: pathlib.Path | None
-    startup: pathlib.Path | None
+    startup: bytes | None  # the document
     address: str
     port: int
 
@@ -37,14 +43,17 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     Raises SnfError with a sentence when it cannot start.
     """
     no_core_dumps()
-    try:
-        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SnfError(f"The state directory {options.state_dir} cannot be made: {error.strerror}.") from None
-    startup = options.startup.read_bytes() if options.startup else None
     with ExitStack() as stack:
-        service = stack.enter_context(Service(options.state_dir / "sessions.snapshot"))
-        datastore = Datastore(options.state_dir, service, startup)
+        held = stack.enter_context(hold(options.state_dir))
+        with _phase("making the kernel programs"):
+            service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
+        with _phase("putting the configuration in force"):
+            # What was configured once is waited for; what is new must be there.
+            service.interfaces.patient = (options.state_dir / "running.xml").exists()
+            datastore = Datastore(options.state_dir, service, options.startup)
+            service.interfaces.patient = False
+        from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
+
         server = NetconfServer(
             datastore,
             lambda: state_of(service),
@@ -62,6 +71,23 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         service.run()
 
 
+@contextmanager
+def _phase(what: str) -> Iterator[None]:
+    """Say on a terminal, and in the log, what takes a while, and how long it took."""
+    begun_s = time.monotonic()
+    log.info("%s", what)
+    shown = sys.stderr.isatty() and not log.isEnabledFor(logging.INFO)
+    if shown:
+        print(f"snf: {what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        took_s = time.monotonic() - begun_s
+        log.info("%s: %.1f s", what, took_s)
+        if shown:
+            print(f" {took_s:.1f} s", file=sys.stderr, flush=True)
+
+
 def _stop_when(stop: threading.Event, service: Service) -> None:
     stop.wait()
     service.stop()
@@ -70,37 +96,22 @@ def _stop_when(stop: threading.Event, service: Service) -> None:
 def state_of(service: Service) -> StateTree:
     """Return the operational state: what the function knows about itself now."""
     plane, publisher = service.plane, service.publisher
-    interfaces: dict[str, InterfaceState] = {}
-    for name, attached in list(plane.attached.items()):
-        counters = plane.read_counters(name)
-        interfaces[name] = {
-            "device": attached.link.name,
-            "attached_mode": attached.xdp_mode,
-            "program_id": attached.program_id,
-            "vlan_offload": "true" if attached.rx_vlan else "false",
-            "multi_buffer": "false" if attached.mtu_limit else "true",
-            **({"mtu_limit": attached.mtu_limit} if attached.mtu_limit else {}),
-            "packets": counters["frames"],
-            "octets": counters["octets"],
-            "counters": counters,
-        }
-    for name, listener in list(service.listeners.items()):
-        counters = dict(listener.counters)
-        interfaces[name] = {
-            "device": listener.ifname,
-            "attached_mode": "socket",
-            "packets": counters.get("n4_frames", 0),
-            "counters": counters,
-        }
+    with service.interfaces.lock:
+        interfaces = _interface_states(service)
     total, published = plane.read_counters(), publisher.status()
     return {
         "started_s": service.started_s,
+        "clock": _clock_state(service.clock),
+        **({"takeover": _takeover_state(service.takeover)} if service.takeover else {}),
         "interfaces": interfaces,
+        "links": service.interfaces.links(),
         "naming": service.pipeline.naming.reading.status(),
         "data_plane": {
             **total,
             "refused_entries": plane.refused_entries,
             **service.pipeline.naming.inference.counters,
+            **service.pipeline.outside.counters,
+            "unread_octets": service.pipeline.unread_octets,
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
@@ -113,6 +124,54 @@ def state_of(service: Service) -> StateTree:
             "inspected_octets": total["octets"],
         },
     }
+
+
+def _interface_states(service: Service) -> dict[str, InterfaceState]:
+    """Return what is known of each configured interface."""
+    plane, found = service.plane, dict[str, InterfaceState]()
+    for name, port in service.interfaces.states().items():
+        state: InterfaceState = {"oper_status": port.oper_status}
+        if port.device:
+            state["device"] = port.device
+        if port.why:
+            state["not_attached"] = port.why
+        if (listener := service.interfaces.listeners.get(name)) is not None:
+            counters = dict(listener.counters)
+            state |= {"packets": counters.get("n4_frames", 0), "counters": counters}
+            if not port.why:
+                state["attached_mode"] = "socket"
+        elif name in plane.attached or name in plane.lost:
+            counters = plane.read_counters(name)
+            state |= {"packets": counters["frames"], "octets": counters["octets"], "counters": counters}
+        if (attached := plane.attached.get(name)) is not None:
+            state |= {
+                "attached_mode": attached.xdp_mode,
+                "program_id": attached.program_id,
+                "vlan_offload": "true" if attached.rx_vlan else "false",
+                "multi_buffer": "false" if attached.mtu_limit else "true",
+            }
+            if attached.mtu_limit:
+                state["mtu_limit"] = attached.mtu_limit
+        found[name] = state
+    return found
+
+
+def _clock_state(clock: Clock) -> ClockState:
+    state: ClockState = {"steps": clock.steps}
+    if clock.last is not None:
+        state |= {"last_step": f"{clock.last.seconds:.3f}", "last_step_time_s": clock.label_s(clock.last.at_s)}
+    return state
+
+
+def _takeover_state(takeover: Takeover) -> TakeoverState:
+    state: TakeoverState = {}
+    if takeover.process is not None:
+        state["process"] = takeover.process
+    if takeover.since_s is not None:
+        state["unread_since_s"] = takeover.since_s
+    if takeover.outage_s is not None:
+        state["outage"] = round(takeover.outage_s * 1e3)
+    return state
 
 
 def _path_state(path: Path) -> PathState:

@@ -18,24 +18,29 @@ from nf.sessions import Page, Query
 from nf.sessions.find import Found
 
 __all__ = [
+    "ClockState",
     "ExporterState",
     "InterfaceState",
     "PathState",
     "SessionFinder",
     "StateProvider",
     "StateTree",
+    "TakeoverState",
     "add_sessions",
     "add_state",
     "found_elements",
 ]
 
 _IF = "ietf-interfaces"
+_OF_RFC_8343 = ("oper_status", "counters")  # the leaves of it, and what is a list
 
 
 class InterfaceState(TypedDict, total=False):
-    """One attached interface."""
+    """One interface of the function."""
 
+    oper_status: str  # of RFC 8343
     device: str  # name of the device that was found
+    not_attached: str  # why
     attached_mode: str  # native, generic, socket
     program_id: int
     vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
@@ -44,6 +49,22 @@ class InterfaceState(TypedDict, total=False):
     packets: int  # since it was attached
     octets: int
     counters: Mapping[str, int]
+
+
+class ClockState(TypedDict, total=False):
+    """The clock on the wall."""
+
+    steps: int
+    last_step: str  # seconds, forward positive
+    last_step_time_s: float  # since the epoch, by the clock after it
+
+
+class TakeoverState(TypedDict, total=False):
+    """What was taken over from a process that died."""
+
+    process: int
+    unread_since_s: float  # since the epoch
+    outage: int  # ms
 
 
 class PathState(TypedDict, total=False):
@@ -74,7 +95,10 @@ class StateTree(TypedDict, total=False):
     """What the function knows about itself now."""
 
     started_s: float  # since the epoch
+    clock: ClockState
+    takeover: TakeoverState
     interfaces: Mapping[str, InterfaceState]  # by configured name
+    links: Mapping[str, str]  # oper-status of all devices, by name
     naming: Status
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
@@ -116,6 +140,14 @@ class _Writer:
         for name, value in values.items():
             self.add(parent, module, name.replace("_", "-"), value)
 
+    def with_times(self, parent: etree._Element, module: str, values: Mapping[str, object]) -> None:
+        """Append leaves; one whose name ends in ``_s`` is a time since the epoch."""
+        for name, value in values.items():
+            if isinstance(value, float) and name.endswith("_s"):
+                self.leaves(parent, module, {name.removesuffix("_s"): _date_and_time(value)})
+            else:
+                self.leaves(parent, module, {name: value})
+
     def counters(self, parent: etree._Element, module: str, counters: Mapping[str, int]) -> None:
         for name, value in counters.items():
             self.leaves(self.add(parent, module, "counter"), module, {"name": name, "value": value})
@@ -145,6 +177,10 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
     parent = write.add(write.under(tree, module, "network-function"), module, "state")
     if "started_s" in state:
         write.add(parent, module, "started", _date_and_time(state["started_s"]))
+    if "clock" in state:
+        write.with_times(write.add(parent, module, "clock"), module, {**state["clock"]})
+    if "takeover" in state:
+        write.with_times(write.add(parent, module, "takeover"), module, {**state["takeover"]})
     if "naming" in state:
         write.leaves(write.add(parent, module, "naming"), module, {**state["naming"]})
     if "data_plane" in state:
@@ -157,7 +193,9 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
 
 def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceState | None, state: StateTree) -> None:
     # RFC 8343 makes oper-status and discontinuity-time mandatory for every interface.
-    write.add(interface, _IF, "oper-status", "up" if seen else "down")
+    name = interface.findtext(write.tag(_IF, "name")) or ""
+    status = seen["oper_status"] if seen else state.get("links", {}).get(name, "not-present")
+    write.add(interface, _IF, "oper-status", status)
     statistics = write.add(interface, _IF, "statistics")
     write.add(statistics, _IF, "discontinuity-time", _date_and_time(state.get("started_s", 0.0)))
     capture = interface.find(write.tag("snf-interfaces", "capture"))
@@ -167,7 +205,7 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
         write.add(statistics, _IF, "in-octets", seen["octets"])
     module = "snf-interfaces"
     parent = write.add(capture, module, "state")
-    write.leaves(parent, module, {k: v for k, v in seen.items() if k != "counters"})
+    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in _OF_RFC_8343})
     write.counters(parent, module, seen.get("counters", {}))
 
 

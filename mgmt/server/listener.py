@@ -19,6 +19,7 @@ from pathlib import Path
 import paramiko
 from netconf.error import SessionError
 
+from mgmt.access import listening_socket
 from mgmt.datastore import Datastore
 from mgmt.framing import FramingError
 from mgmt.monitoring import capabilities
@@ -26,7 +27,6 @@ from mgmt.rpc import Dispatcher, Explain
 from mgmt.server.auth import Login, Users, host_key
 from mgmt.server.session import ServerSession
 from mgmt.state import SessionFinder, StateProvider
-from nf.errors import SnfError
 from nf.sessions import Page
 
 __all__ = ["NetconfServer", "ServerLimits"]
@@ -102,18 +102,7 @@ class NetconfServer:
 
     def start(self) -> None:
         """Listen."""
-        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._address, self._port))
-            listener.listen(self._limits.connections)
-        except OSError as error:
-            listener.close()
-            raise SnfError(
-                f"NETCONF cannot listen at {self._address} port {self._port}: {error.strerror}.",
-                "Choose another address or port, or end what uses it.",
-            ) from None
+        listener = listening_socket(self._address, self._port, self._limits.connections)
         listener.setblocking(False)
         self._listener, self._port = listener, listener.getsockname()[1]
         self._thread.start()

@@ -12,18 +12,21 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nf.kernel import source, syscall
 from nf.kernel.addresses import address_bytes, address_text
+from nf.kernel.objects import Verified
 from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
-from nf.kernel.programs import Program, Programs
+from nf.kernel.programs import TAILS, Program, Programs
 from nf.kernel.ring import Rings
+from nf.kernel.rtnetlink import LinkState
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
@@ -44,15 +47,23 @@ _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPR
 class DataPlane:
     """Programs and maps of one function; ``close()`` detaches and frees everything."""
 
-    def __init__(self, limits: Limits | None = None, *, replay: bool = False, split_legs: bool = False) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        replay: bool = False,
+        split_legs: bool = False,
+        tails_later: bool = False,
+    ) -> None:
+        """Make or take over the tables. *tails_later*: `load_tails` is called once ports are attached."""
         limits = limits or Limits()
         self._replay = replay
         self._programs = Programs(limits, replay=replay)
         self.taken_over = self._programs.taken_over  # from a process that died
-        self._bpf, self._BPF = self._programs.bpf, self._programs._BPF
+        self._maps = self._programs.maps
         self.counters = source.counters()
         self._fds = {
-            name: self._bpf[name].map_fd
+            name: self._maps[name].fd
             for name in (
                 *("flows", "verdicts", "policies", "sessions", "endpoints"),
                 *("ports", "paths", "earlies", "details", "answers"),
@@ -60,42 +71,45 @@ class DataPlane:
             )
         }
         self._types = {
-            "event": np.dtype(self._bpf["event_type"].Leaf),
-            "payload": np.dtype(self._bpf["payload_type"].Leaf),
-            "flow_key": np.dtype(self._bpf["flows"].Key),
-            "flow": np.dtype(self._bpf["flows"].Leaf),
-            "verdict": np.dtype(self._bpf["verdicts"].Leaf),
-            "policy": np.dtype(self._bpf["policies"].Leaf),
-            "path_key": np.dtype(self._bpf["paths"].Key),
-            "path": np.dtype(self._bpf["paths"].Leaf),
-            "detail": np.dtype(self._bpf["details"].Leaf),
-            "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
-            "named": np.dtype(self._bpf["named_type"].Leaf),
-            "delay_key": np.dtype(self._bpf["delays"].Key),
-            "delay": np.dtype(self._bpf["delays"].Leaf),
-            "transit": np.dtype(self._bpf["transits"].Leaf),
-            "leg_copy": np.dtype(self._bpf["leg_copies"].Leaf),
-            "early": np.dtype(self._bpf["earlies"].Leaf),
+            "event": self._maps["event_type"].value,
+            "payload": self._maps["payload_type"].value,
+            "flow_key": self._maps["flows"].key,
+            "flow": self._maps["flows"].value,
+            "verdict": self._maps["verdicts"].value,
+            "policy": self._maps["policies"].value,
+            "path_key": self._maps["paths"].key,
+            "path": self._maps["paths"].value,
+            "detail": self._maps["details"].value,
+            "chunk": self._maps["chunk_type"].value,
+            "named": self._maps["named_type"].value,
+            "delay_key": self._maps["delays"].key,
+            "delay": self._maps["delays"].value,
+            "transit": self._maps["transits"].value,
+            "leg_copy": self._maps["leg_copies"].value,
+            "early": self._maps["earlies"].value,
         }
-        control = np.dtype(self._bpf["control"].Leaf)
-        self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
+        control = self._maps["control"].value
+        self._control_map = mmap.mmap(self._maps["control"].fd, mmap.PAGESIZE, mmap.MAP_SHARED)
         self._control = np.frombuffer(self._control_map, control, 1)
         self._clock = self._control["clock_ns"]
+        self._wire_length = self._control["wire_length"]
         self._next_flow = self._control["next_flow"]
         self.first_session = 1  # numbers below are those of a process that died
         self._events, self._payloads, self._chunks, self._names = self._rings()
         self.sessions = SessionTable(
-            self._fds["sessions"], len(self._bpf["sessions"]), self._fds["endpoints"], self._control
+            self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
         )
-        suffixes = self._bpf["suffixes"]
-        self._suffixes = SuffixTables(suffixes.map_fd, np.dtype(suffixes.Leaf), self._control)
+        suffixes = self._maps["suffixes"]
+        self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ports = Ports(self._programs, self.instance_number)
+        self._changing = threading.RLock()  # of the interfaces
         self._runs: dict[Role | None, syscall.TestRun] = {}
-        for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")):
-            self._load(name, tail=slot)
+        self._tails_loaded = False
+        if not tails_later:
+            self.load_tails()
         if self.taken_over:
             self._take_over()
         else:
@@ -116,6 +130,7 @@ class DataPlane:
         self._control["abi"] = self._programs.abi
         self._control["next_flow"] = self._control["epoch"] = self._control["first_session"] = 1
         self._control["split_legs"] = split_legs
+        self._control["buckets"] = len(self._maps["sessions"])
         self._control["seed"] = 0 if self._replay else secrets.randbits(32)
         self._control["reader"] = _READER
         self.set_policies({})
@@ -126,7 +141,7 @@ class DataPlane:
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
         used.append(self.sessions.clear())
-        self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
+        self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
         self._control["reader"] = self._control["reader"] % (3 * _READER) + _READER
@@ -137,14 +152,27 @@ class DataPlane:
     def _load(self, name: str, tail: int | None = None) -> Program:
         return self._programs.load(name, tail)
 
+    def load_tails(self) -> None:
+        """Load the programs that read names, hand payloads over and copy packets, unless they are loaded."""
+        if self._tails_loaded:
+            return
+        for slot, name in enumerate(TAILS):
+            self._load(name, tail=slot)
+        self._tails_loaded = True
+
+    def verify(self) -> Mapping[str, Verified]:
+        """Return what the verifier says of each program; raises Unsupported when it refuses one."""
+        return self._programs.verify()
+
     def swap(self) -> None:
         """Compile the programs again and put them in the place of the running ones: no packet and no count is lost.
 
         Raises Unsupported, and everything stays as it was, when the kernel refuses one of them.
         """
-        self._programs.swap()
-        self._runs.clear()
-        self._ports.renew()
+        with self._changing:
+            self._programs.swap()
+            self._runs.clear()
+            self._ports.renew()
 
     def _measure_tick(self) -> None:
         """Tell the programs how long a tick of the kernel is and what time one had (flow.h, the clock)."""
@@ -171,12 +199,14 @@ class DataPlane:
         """Return the file descriptor of the program of *role* (None: any)."""
         return int(self._load(PROGRAM[role]).fd)
 
-    def run(self, frame: bytes, at_ns: int, role: Role | None = None) -> int:
+    def run(self, frame: bytes, at_ns: int, role: Role | None = None, wire: int = 0) -> int:
         """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
 
+        *wire* is how many bytes it had before the capture, or this limit, cut it.
         Returns the XDP action. Raises OSError when the kernel refuses the frame.
         """
         self._clock[0] = at_ns
+        self._wire_length[0] = wire
         run = self._runs.get(role)
         if run is None:
             run = self._runs[role] = syscall.TestRun(self.program(role), MAX_FRAME + 64)
@@ -186,18 +216,38 @@ class DataPlane:
 
     def attach(self, interface: Interface) -> Attached:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
-        attached = self._ports.attach(interface)
-        self._follow()
+        with self._changing:
+            attached = self._ports.attach(interface)
+            self._follow()
         return attached
 
     def change(self, interface: Interface) -> bool:
         """Change an attached interface in place; False when that takes another attach."""
-        return self._ports.change(interface)
+        with self._changing:
+            return self._ports.change(interface)
 
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
-        self._ports.detach(name)
-        self._follow()
+        with self._changing:
+            self._ports.detach(name)
+            self._follow()
+
+    def check(self, read: Callable[[], Mapping[int, LinkState]]) -> dict[str, str]:
+        """Compare the attached interfaces with the links that *read* returns; return why some were lost, by name.
+
+        What a lost interface counted is kept until it is attached again, or `forget` is called.
+        """
+        with self._changing:
+            lost = self._ports.check(read())
+            if lost:
+                self._follow()
+            self._ports.check_monitor()
+        return lost
+
+    def forget(self, name: str) -> None:
+        """Keep nothing of an interface that was lost."""
+        with self._changing:
+            self._ports.forget(name)
 
     def _follow(self) -> None:
         roles = {attached.interface.role for attached in self.attached.values()}
@@ -217,17 +267,46 @@ class DataPlane:
 
         Raises AttachRefused when there is no such interface, or when it is one that is attached.
         """
-        self._ports.set_monitor(monitor)
+        with self._changing:
+            self._ports.set_monitor(monitor)
+
+    def left_behind(self) -> list[str]:
+        """Return the devices on which a process before left programs, while none of them is attached anew."""
+        return self._ports.left_behind() if self.taken_over else []
 
     def release_left_behind(self) -> None:
         """Take what a process before left attached off the interfaces that are not attached by now."""
         if self.taken_over:
-            self._ports.release_left_behind()
+            with self._changing:
+                self._ports.release_left_behind()
+
+    @property
+    def lost(self) -> Collection[str]:
+        """Configured names of the interfaces that were lost, and whose counts are kept."""
+        return self._ports.kept.keys()
 
     @property
     def attached(self) -> Mapping[str, Attached]:
         """Interfaces with a program, by their configured name."""
         return self._ports.attached
+
+    @property
+    def host_addresses(self) -> frozenset[bytes]:
+        """The addresses of the attached interfaces, 16 bytes each: of this host, and of no subscriber."""
+        return frozenset(address_bytes(text) for port in self.attached.values() for text in port.link.addresses)
+
+    def sees(self, *, translated: bool) -> tuple[bool, bool]:
+        """Say whether the ports see uplink and downlink of a subscriber; *translated*: not on N6.
+
+        A port in mode local sees what it receives: uplink on N3 and downlink on N6, of a UPF's host.
+        """
+        ports = [port.interface for port in self.attached.values()]
+        n3 = {port.mode for port in ports if port.role is Role.N3}
+        n6 = {port.mode for port in ports if port.role is Role.N6 and not translated}
+        whole = {Mode.MIRROR, Mode.INLINE}
+        if self._replay or not n3 | n6:
+            return True, True
+        return bool(n3 or n6 & whole), bool(n6 or n3 & whole)
 
     def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str) -> None:
         self._ports.set_port(ifindex, slot=slot, mode=mode, instance=instance)
@@ -296,7 +375,7 @@ class DataPlane:
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
         Flows of *detailed* ones keep a ``struct detail``.
         """
-        values = np.zeros((_GROUPS, len(self._bpf["policies"]) // _GROUPS), self._types["policy"])
+        values = np.zeros((_GROUPS, len(self._maps["policies"]) // _GROUPS), self._types["policy"])
         values["keep"], values["snap_length"] = _KEEP_FINE, _WHOLE
         values["keep"][:, list(coarse)] = 0
         values["keep"][:, list(detailed)] |= _KEEP_DETAIL
@@ -309,7 +388,7 @@ class DataPlane:
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
         self._suffixes.write(apps, ask, networks)
-        syscall.clear(self._fds["answers"], np.dtype(self._bpf["answers"].Key), np.dtype(self._bpf["answers"].Leaf))
+        self._maps["answers"].clear()
 
     @property
     def economy(self) -> bool:
@@ -402,13 +481,12 @@ class DataPlane:
         return paths(keys, values)
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
-        """Return the counters of an attached interface by its configured name, or of all together."""
-        slots = [self.attached[name].slot] if name is not None else range(len(self._bpf["stats"]))
-        table = self._bpf["stats"]
+        """Return the counters of an interface that is attached, or was lost, by its configured name, or of all."""
+        slots = [self._ports.slot(name)] if name is not None else range(len(self._maps["stats"]))
+        table = self._maps["stats"]
         total = np.zeros(len(self.counters), np.uint64)
         for slot in slots:
-            for copy in table[table.Key(slot)]:
-                total += np.frombuffer(bytes(copy), np.uint64)
+            total += table.get(slot)["n"].sum(axis=0, dtype=np.uint64)
         return {c.name: int(total[i]) for i, c in enumerate(self.counters)}
 
     def close(self, *, leave_behind: bool = False) -> None:
@@ -421,6 +499,6 @@ class DataPlane:
             rings.close()
         self._suffixes.close()
         self.sessions.close()
-        del self._clock, self._next_flow, self._control
+        del self._clock, self._wire_length, self._next_flow, self._control
         self._control_map.close()
-        self._programs.close()
+        self._programs.close(leave_behind=leave_behind)

@@ -86,7 +86,7 @@ def path(request: pytest.FixtureRequest) -> tuple[bool, bool]:
 @pytest.fixture(params=[True, False], ids=["live", "replay"])
 def wire(rig: Rig, path: tuple[bool, bool], request: pytest.FixtureRequest) -> Iterator[Wire]:
     rig.plane.economy = request.param
-    rig.plane._bpf["answers"].clear()
+    rig.plane._maps["answers"].clear()
     yield Wire(rig, Naming(rig.plane, SIGNATURES, FlowBook(), Here(SIGNATURES, 0.0)), *path)
     rig.plane.economy = False
     rig.plane.set_suffixes({})

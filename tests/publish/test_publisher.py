@@ -323,11 +323,9 @@ class TestSlowSubscriber:
     def test_a_pipeline_that_is_too_quick_loses_messages_and_never_waits(self) -> None:
         publisher = Publisher(Export(batch_rows=1), "nf1")  # not started: nobody empties the queue
 
-        begun_s = time.monotonic()
-        for _ in range(1500):
+        for _ in range(1500):  # one that waited would wait for ever: the time-out of the test would tell
             publisher.publish(batch(2))
 
-        assert time.monotonic() - begun_s < 5
         assert publisher.status()["dropped_messages"] == 1500 - 1024
         assert publisher.status()["dropped_rows"] == 2 * (1500 - 1024)
 
