@@ -7,6 +7,7 @@
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "legs.h"
+#include "loss.h"
 #include "naming.h"
 #include "psc.h"
 #include "quic.h"
@@ -248,7 +249,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			if (sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC) {
 				st->n[SNF_C_signalling]++;
 				keep = 1;
-			} else if (dport == GTPU_PORT && role != SNF_N6) {
+			} else if (role != SNF_N6 &&
+				   (dport == GTPU_PORT || (sport == GTPU_PORT && is_gtpu_answer(data, end, at)))) {
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why)
 					gtpu_path(s, c, CLOCK_NS(c), why);

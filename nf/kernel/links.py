@@ -22,11 +22,13 @@ __all__ = [
     "NotThere",
     "claim",
     "claimed",
+    "far_end",
     "find",
     "refuse_unsafe",
     "release",
     "remember",
     "remembers",
+    "sent_packets",
     "set_promiscuous",
 ]
 
@@ -78,6 +80,19 @@ def find(interface: Interface) -> Link:
             return link
     what = f"MAC address {interface.mac}" if interface.mac else f"name {interface.name}"
     raise NotThere(f"No interface has the {what}.", "List them with: ip -brief link")
+
+
+def far_end(link: Link) -> str:
+    """Return the name of the other end of a veth, "" when it is none or its other end is in another namespace."""
+    (device,) = json.loads(_ip("-json", "-details", "link", "show", "dev", link.name))
+    here = device.get("linkinfo", {}).get("info_kind") == "veth" and "link_netnsid" not in device
+    return str(device.get("link", "")) if here else ""
+
+
+def sent_packets(link: Link) -> int:
+    """Return how many packets a device sent, by the kernel's statistics."""
+    (device,) = json.loads(_ip("-json", "-statistics", "link", "show", "dev", link.name))
+    return int(device.get("stats64", {}).get("tx", {}).get("packets", 0))
 
 
 def refuse_unsafe(interface: Interface, link: Link) -> None:
