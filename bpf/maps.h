@@ -223,8 +223,10 @@ struct scratch {
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;
-	u8 name_basis; /* enum snf_basis */
-	u8 name_odd;   /* it holds what no plain name does */
+	u8 name_basis;	  /* enum snf_basis */
+	u8 name_odd;	  /* it holds what no plain name does */
+	u16 name_network; /* of the suffix (struct suffix) */
+	u16 name_at;	  /* compression pointer to the name that the next record of a DNS answer has to be of */
 	u64 name_hash;
 	u64 dots;		/* where s->name may have one: a bit for each place */
 	u64 suffix[SNF_NAME];	/* hashes of the suffixes on label boundaries, the shortest first */

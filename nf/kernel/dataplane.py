@@ -402,9 +402,9 @@ class DataPlane:
                 values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
         syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
 
-    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
+    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
-        self._suffixes.write(apps, ask)
+        self._suffixes.write(apps, ask, networks)
         self._maps["answers"].clear()
 
     @property
