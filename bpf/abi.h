@@ -22,7 +22,9 @@
 #define SNF_APPS       4096 /* applications that can have a policy */
 #define SNF_GROUPS     8    /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_SHARD_BITS 10   /* 2,000 changes a second, of two addresses each, are four of a shard */
-#define SNF_HANDOFF    3    /* payload packets of a flow that user space may see */
+#define SNF_HANDOFF    3    /* payload packets of a direction that user space may see, */
+#define SNF_HELLO      7    /* and so many from the beginning of a hello on, */
+#define SNF_HELLOS     3    /* which may begin so often: a copy, a second try, another connection on the ports */
 
 #define SNF_PAYLOAD TURNS(1920) /* bytes of a payload record: a ClientHello with a post-quantum key, joined by GRO */
 #define SNF_NAME    TURNS(64)	/* longest host name that the kernel reads */
@@ -124,8 +126,10 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
 	X(redirected, "verdict: sent out of the paired or the monitor port")                                           \
+	X(redirect_lost, "of these: the paired port did not take them, so they are lost")                              \
 	X(monitor_packets, "packets sent to the monitor port")                                                         \
-	X(monitor_octets, "bytes of these packets as they were sent")                                                  \
+	X(monitor_lost, "of these: the monitor port did not take them, so they are lost")                              \
+	X(monitor_octets, "bytes of these packets as they were sent, the lost ones included")                          \
 	X(monitor_saved, "bytes that the monitor port was spared: packets not sent, tunnels and ends cut off")
 
 #define SNF_ENUM(name, text) SNF_C_##name,
@@ -149,6 +153,29 @@ _Static_assert(sizeof(struct port) == 16, "port is ABI");
 struct port_stats {
 	__u64 n[SNF_C_MAX]; /* by enum snf_counter */
 };
+
+/* What the programs of loss.h need to know of the running kernel, and a frame that user space sends to try a port. */
+struct watch {
+	__u32 ifindex_at; /* in struct net_device, bytes; all three by the kernel's BTF */
+	__u32 net_at;	  /* in struct net_device: pointer to its struct net */
+	__u32 netns_at;	  /* in struct net: number of the namespace */
+	__u32 netns;	  /* number of the function's own one */
+	__u32 monitor;	  /* interface index of the monitor port, 0: none */
+	__u32 target;	  /* index in the device map of the port that is tried */
+	__u32 tried;	  /* its interface index; 0: none is tried */
+	__u32 taken;	  /* frames that it took */
+	__u32 dropped;	  /* frames that it did not take */
+	__s32 error;	  /* why, a negative errno; 0: its queue was full */
+};
+_Static_assert(sizeof(struct watch) == 40, "watch is ABI");
+
+/* Frames of a port that the driver of the other one refused with an error, which a full queue is not. */
+struct refusal {
+	__u64 frames;
+	__s32 error; /* the last one, a negative errno */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct refusal) == 16, "refusal is ABI");
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
 struct control {
@@ -175,7 +202,7 @@ struct control {
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
 	__u32 wire_length;   /* replay: bytes that the frame had, of which the capture may have the first only */
 	__u32 buckets;	     /* of the session table */
-	__u32 pad;
+	__u32 routes;	     /* entries of the map of that name: while there is none, nobody asks it */
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
 _Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
@@ -203,8 +230,19 @@ enum entry_head {
 	ENTRY_DOWNLINK = 0x100000,
 	ENTRY_HAS_IPV4 = 0x200000, /* of a tunnel: the UE's address is known */
 	ENTRY_HAS_IPV6 = 0x400000,
-	ENTRY_SHARED = 0x800000, /* of an address: several network instances have it */
+	ENTRY_SHARED = 0x800000,  /* of an address: several network instances have it */
+	ENTRY_ROUTED = 0x1000000, /* of a tunnel: its session has prefixes beside, see struct route_key */
 };
+
+/* A prefix of a session beyond its first addresses (TS 29.244, 5.16), for the longest match. */
+enum route_kind { ROUTE_OF_TUNNEL = 0, ROUTE_OF_INSTANCE = 1 };
+struct route_key {
+	__u32 prefix; /* bits that count of what follows */
+	__u32 kind;   /* enum route_kind */
+	__u32 scope; /* the session; number of the network instance, 0: of any while one session alone has the prefix */
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct route_key) == 28, "route_key is ABI");
 
 enum entry_tag { TAG_FREE = 0, TAG_HELD = 0xff }; /* held: it was left, and is not free yet */
 
@@ -350,7 +388,7 @@ struct flow {
 	__u16 app;
 	__u8 qfi[2];
 	__u8 ue_end;  /* enum snf_ue_end */
-	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-5: payloads handed over */
+	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-7: hellos, two likewise */
 	__u8 flags;   /* enum flow_flags */
 	__u8 group;   /* of subscribers: which policies hold */
 	__u64 number; /* unique for the life of the maps */
@@ -366,7 +404,8 @@ struct flow {
 	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
 	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
 	__u16 epoch;
-	__u16 asked; /* low half of control.answers when the verdict table was last asked about it */
+	__u8 asked; /* low byte of control.answers when the verdict table was last asked about it */
+	__u8 left;  /* payloads that may still be handed over, four bits a direction */
 	/* third line: now and then */
 	__u32 rtt_sum_us[2];
 	__u32 rtt_n[2];
@@ -460,8 +499,23 @@ struct transit {
 	__u32 n[2];
 	__u32 min_us[2];
 	__u32 max_us[2];
+	__u32 seen[2]; /* packets that were followed; those above n were seen on one side only */
 };
-_Static_assert(sizeof(struct transit) == 40, "transit is ABI");
+_Static_assert(sizeof(struct transit) == 48, "transit is ABI");
+
+/* A tunnel that its receiving end knows no more: it answers user data with error indications (TS 29.281, 7.3.1). */
+struct tunnel_key {
+	__u8 address[16]; /* of who receives; IPv4 as ::ffff:a.b.c.d */
+	__u32 teid;
+};
+_Static_assert(sizeof(struct tunnel_key) == 20, "tunnel_key is ABI");
+
+struct tunnel_error {
+	__u64 last_ns;
+	__u32 count;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct tunnel_error) == 16, "tunnel_error is ABI");
 
 /* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
 struct chunk {
@@ -513,7 +567,8 @@ _Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
 struct suffix {
 	__u64 hash; /* FNV-1a from the last byte to the first; 0: the slot is empty */
 	__u16 app;
-	__u16 pad[3];
+	__u16 network; /* 1: of an owner of several; user space may know by a label which of them */
+	__u16 pad[2];
 };
 _Static_assert(sizeof(struct suffix) == 16, "suffix is ABI");
 
@@ -525,9 +580,10 @@ struct named {
 	__u8 basis;   /* enum snf_basis */
 	__u8 length;
 	__u32 pad;
+	struct flow_key key;
 	__u8 name[SNF_NAME];
 };
-_Static_assert(sizeof(struct named) == 24 + SNF_NAME, "named is ABI");
+_Static_assert(sizeof(struct named) == 40 + SNF_NAME, "named is ABI");
 
 /* Kinds of records to user space; each has rings of its own (maps.h). */
 enum snf_ring {

@@ -35,6 +35,10 @@ struct address {
 };
 BPF_F_TABLE("hash", struct address, u32, endpoints, SNF_ENDPOINTS, BPF_F_NO_PREALLOC);
 
+/* Prefixes of sessions beyond their first addresses. Written by user space; read where the session table knows nobody,
+ * while there are any. Full: user space counts what it does not write. */
+BPF_F_TABLE("lpm_trie", struct route_key, u32, routes, SNF_ROUTES, BPF_F_NO_PREALLOC);
+
 /* Policy by group of subscribers and, within it, application number; number 0: traffic without a name. Written at a
  * commit. */
 BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
@@ -125,6 +129,10 @@ BPF_TABLE("lru_hash", u64, struct leg_copy, leg_copies, 4096);
 /* Their delays by session. Full: the session that was not measured for the longest begins anew. */
 BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);
 
+/* Tunnels that their receiving end refused, for operational state. Full: the one that was refused longest ago leaves.
+ */
+BPF_TABLE("lru_hash", struct tunnel_key, struct tunnel_error, tunnel_errors, 4096);
+
 /* Records to user space: of each kind, and so of one size, a ring for each CPU, because reserving room in a ring takes
  * its lock. Made by nf/kernel; a full one drops the record, which is counted. */
 BPF_RINGBUF_OUTPUT(ring_shape, 1);
@@ -151,6 +159,12 @@ BPF_TABLE("lru_hash", struct echo_key, u64, echoes, 8192);
 
 /* Where inline ports send. Index: slot of the paired port; the last one is the monitor port. */
 BPF_DEVMAP(tx_ports, SNF_MONITOR_PORT + 1);
+
+/* One entry, written by user space; of a port that is tried the answer is written by loss.h. */
+BPF_ARRAY(watch, struct watch, 1);
+
+/* By the slot of the port that received the frames. Written by loss.h, read when user space looks after the pairs. */
+BPF_ARRAY(refusals, struct refusal, SNF_STATS);
 
 /* What one packet's parser leaves for the next step. It is a map and not the stack because the
  * verifier forgets what it knew of a value stored here: the steps behind a loop are then
@@ -209,8 +223,10 @@ struct scratch {
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;
-	u8 name_basis; /* enum snf_basis */
-	u8 name_odd;   /* it holds what no plain name does */
+	u8 name_basis;	  /* enum snf_basis */
+	u8 name_odd;	  /* it holds what no plain name does */
+	u16 name_network; /* of the suffix (struct suffix) */
+	u16 name_at;	  /* compression pointer to the name that the next record of a DNS answer has to be of */
 	u64 name_hash;
 	u64 dots;		/* where s->name may have one: a bit for each place */
 	u64 suffix[SNF_NAME];	/* hashes of the suffixes on label boundaries, the shortest first */
@@ -221,6 +237,7 @@ struct scratch {
 	struct answer tells;
 	struct entry wanted; /* in the session table */
 	struct entry found;
+	struct route_key route;
 	u32 which; /* bits of wanted.head */
 	u32 session_buckets;
 	u32 start; /* where the packet's first IP header begins */

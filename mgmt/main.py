@@ -117,6 +117,8 @@ def state_of(service: Service) -> StateTree:
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "session_counters": dict(service.store.counters),
+        "partial_sessions": service.store.partial,
+        "session_events": list(service.interfaces.notices),
         "exporter": {
             "octets_sent": published["exported_bytes"],
             "records": published["records"],
@@ -154,6 +156,11 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
             }
             if attached.mtu_limit:
                 state["mtu_limit"] = attached.mtu_limit
+            if attached.why:
+                state["attached_mode_reason"] = attached.why
+            if attached.redirects:
+                state["losses_counted"] = "true" if plane.losses_seen else "false"
+                state["counters"] = {**counters, "moved_to_generic": attached.moves}
         found[name] = state
     return found
 

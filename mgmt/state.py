@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from lxml import etree
 
-from gtp.events import Side
+from gtp.events import Notice, PeersRefused, Side
 from mgmt.model import Model
 from nf.reading import Status
 from nf.sessions import Page, Query
@@ -42,6 +42,8 @@ class InterfaceState(TypedDict, total=False):
     device: str  # name of the device that was found
     not_attached: str  # why
     attached_mode: str  # native, generic, socket
+    attached_mode_reason: str  # why generic, when that is for the sake of the peer
+    losses_counted: str  # true, false: of a port that redirects
     program_id: int
     vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
     multi_buffer: str  # true, false: frames larger than a buffer are read
@@ -105,6 +107,8 @@ class StateTree(TypedDict, total=False):
     gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
     session_counters: Mapping[str, int]  # conflicts between sources, and what could not be held
+    partial_sessions: int  # of which only tunnels are known
+    session_events: Sequence[Notice]
     exporter: ExporterState
 
 
@@ -166,7 +170,11 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
         parent = write.add(write.under(tree, module, "subscribers"), module, "state")
         for name, sessions in sorted(state["sessions"].items()):
             write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
+        if "partial_sessions" in state:
+            write.add(parent, module, "partial-sessions", state["partial_sessions"])
         write.counters(parent, module, state.get("session_counters", {}))
+        for notice in state.get("session_events", ()):
+            _add_event(write, parent, notice)
     if "exporter" in state:
         module = "snf-export"
         parent = write.add(write.under(tree, module, "exporter"), module, "state")
@@ -212,6 +220,19 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
     write.counters(parent, module, seen.get("counters", {}))
 
 
+def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
+    module = "snf-subscribers"
+    entry = write.add(parent, module, "event")
+    if isinstance(notice, PeersRefused):
+        kind, number, reason = "kept-apart" if notice.apart else "refused", notice.exchanges, None
+    else:
+        kind, number, reason = "ended-together", notice.sessions, notice.reason.value
+    write.leaves(entry, module, {"time": _date_and_time(notice.at_s), "kind": kind})
+    for peer in notice.peers:
+        write.add(entry, module, "peer", peer)
+    write.leaves(entry, module, {"number": number, **({"reason": reason} if reason else {})})
+
+
 def add_sessions(model: Model, tree: etree._Element, page: Page) -> None:
     """Add sessions to the state of subscribers in *tree*."""
     write, module = _Writer(model), "snf-subscribers"
@@ -247,6 +268,17 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "s_nssai": s.snssai,
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
+    upf = {
+        "error_indications": found.error_indications,
+        "uplink_followed": found.followed[0],
+        "uplink_lost": found.lost[0],
+        "downlink_followed": found.followed[1],
+        "downlink_lost": found.lost[1],
+    }
+    if any(upf.values()):
+        write.leaves(write.add(entry, module, "upf"), module, upf)
+    for prefix in s.routes:
+        write.add(entry, module, "ue-prefix", prefix)
     for t in s.tunnels:
         direction = "uplink" if t.side is Side.UPLINK else "downlink"
         tunnel = {"address": t.address, "teid": t.teid, "direction": direction}

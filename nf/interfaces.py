@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, SessionEvent
 from nf.errors import BadSettings, SnfError
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.links import Link, NotThere, find, refuse_unread
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 10.0  # between two looks at links of which nothing was heard
 _RETRY_S = 0.5  # while an interface waits: what kept it from being attached may be no matter of a link
 _SETTLE_S = 0.05  # a device that comes changes several times
+_NOTICES = 100  # that operational state shows
 _LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
 Undo = Callable[[], object]
 
@@ -74,7 +76,9 @@ class Interfaces:
         self.waiting: dict[str, Waiting] = {}
         self.patient = False
         self.lock = threading.RLock()  # of what is attached, and to what
+        self.notices: deque[Notice] = deque(maxlen=_NOTICES)  # the latest
         self._on_events = on_events
+        self._pfcp_peers: tuple[str, ...] = ()
         self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
         self._lane = 0
         self._configured: dict[str, Interface] = {}
@@ -91,6 +95,16 @@ class Interfaces:
     def trackers(self) -> dict[str, Any]:
         """Return the PFCP tracker of each N4 interface."""
         return {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
+
+    def use_peers(self, old: tuple[str, ...], new: tuple[str, ...]) -> Sequence[Undo]:
+        """Let only these SMFs and UPFs speak PFCP; none: those that are learned. Returns how to go back."""
+        self._set_peers(new)
+        return [lambda: self._set_peers(old)]
+
+    def _set_peers(self, peers: tuple[str, ...]) -> None:
+        self._pfcp_peers = peers
+        for listener in list(self.listeners.values()):
+            listener.signalling.use_peers(peers)
 
     def close(self) -> None:
         """Stop watching and listening; programs are taken off by the data plane."""
@@ -173,7 +187,9 @@ class Interfaces:
         self._lane += 1
         if (dumped := self._trackers.pop(interface.name, None)) is not None:
             signalling.pfcp.restore(dumped)
-        listener = N4Listener(link.name, self._on_events, signalling, self._now_s, bare=link.bare)
+        signalling.use_peers(self._pfcp_peers)
+        on_notices = self.notices.extend
+        listener = N4Listener(link.name, self._on_events, signalling, self._now_s, on_notices, bare=link.bare)
         listener.start()
         self.listeners[interface.name] = listener
 

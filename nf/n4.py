@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, SessionEvent
 from nf.errors import AttachRefused
 from nf.filter import assembled
 from nf.signalling import Signalling
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _ETH_P_ALL = 3  # linux/if_ether.h
 _SOL_PACKET, _ADD_MEMBERSHIP, _STATISTICS, _MR_PROMISC = 263, 1, 6, 1  # linux/if_packet.h
+_IGNORE_OUTGOING = 23  # the same, Linux 4.20
+_LOOPBACK = 772  # ARPHRD_LOOPBACK, linux/if_arp.h
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RECEIVE_BUFFER = 8 << 20  # 2,000 session events of 2 kB each second, held for two seconds
 _POLL_S = 0.2
@@ -46,6 +48,8 @@ def _open(ifname: str, bare: bool) -> socket.socket:
         raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         raw.bind((ifname, _ETH_P_ALL))
+        if raw.getsockname()[3] == _LOOPBACK:  # there a frame goes out and comes in: it is read once
+            raw.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
         index = socket.if_nametoindex(ifname)
         raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("iHH8s", index, _MR_PROMISC, 0, b""))
     except OSError:
@@ -63,13 +67,14 @@ class N4Listener:
         on_events: Callable[[list[SessionEvent]], None],
         signalling: Signalling | None = None,
         now_s: Callable[[], float] = time.time,
+        on_notices: Callable[[list[Notice]], None] = lambda told: None,
         *,
         bare: bool = False,
     ) -> None:
         """Open the socket. *bare*: the device's packets have no Ethernet header, as those of a TUN."""
         self.ifname, self._now_s = ifname, now_s
         self.signalling = signalling or Signalling()
-        self._on_events = on_events
+        self._on_events, self._on_notices = on_events, on_notices
         self._bare = bare
         self._read = self.signalling.bare if bare else self.signalling.frame
         self._stop = threading.Event()
@@ -150,6 +155,8 @@ class N4Listener:
         try:
             if events:
                 self._on_events(events)
+            if told := self.signalling.notices():
+                self._on_notices(told)
         except Exception:
             # The sessions that follow must not be lost with these.
             self._counted["n4_events_lost"] += len(events)

@@ -37,6 +37,7 @@ from nf.sessions import BindingStore
 from nf.settings import Action, Policy, SubscriberGroup
 from nf.subjects import subjects
 from nf.subscribers import Subscribers, missing_where_unseen
+from nf.ue_addresses import seen_in_tunnels
 from nf.workers import Workers
 
 __all__ = ["IDLE_S", "Pipeline", "Sink"]
@@ -97,6 +98,7 @@ class Pipeline:
         self._sessions_known = False
         self._ways = np.zeros(2, np.bool_)
         self._last_s: float | None = None
+        self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies(())
         if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
             self._deltas.begin(plane.read_flows()[1].copy())
@@ -182,6 +184,7 @@ class Pipeline:
         batch, active, rows = self._owned(batch, keys, active, rows)
         self._last_s = now_s
         out: list[RecordBatch] = []
+        self.learned = []
         if len(batch):
             subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
             delays = self.delays.read(self.plane)
@@ -201,6 +204,7 @@ class Pipeline:
                 self.rows += len(records)
                 self.sink.records(records)
             self._follow(out, batch, (keys, flows, rows), np.array(who.subscriber, object), subject, delays)
+            self.learned = list(seen_in_tunnels(batch, active, self.book, self.store))
         self._expire(keys, flows, clock_ns)
         return out
 

@@ -48,12 +48,14 @@ from nf.statedir import StateDir
 from nf.tables import apply_changes, put_back
 from nf.takeover import Takeover
 from nf.unread import not_read
+from nf.upf import with_upf
 
 __all__ = ["Service"]
 
 log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
+_LOOK_S = 1.0  # between two looks at inline pairs: how long one may lose what its far end no longer takes
 _REMEMBER_S = 60.0  # between two writings of all sessions
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
 
@@ -156,6 +158,7 @@ class Service:
             "privacy": self._apply_privacy,
             "policies": self._apply_policies,
             "sessions": self._apply_sessions,
+            "pfcp_peers": self.interfaces.use_peers,
             "export": self._apply_export,
             "interfaces": self.interfaces.apply,
             "monitor": self._apply_monitor,
@@ -261,7 +264,8 @@ class Service:
     def find_sessions(self, query: Query) -> Page:
         """Return a page of the sessions that match."""
         page = find(self.store, query, self.pseudonymiser)
-        return replace(page, found=tuple(replace(f, first_s=self.clock.label_s(f.first_s)) for f in page.found))
+        told = with_upf(page.found, self.plane, self.store, self.clock.now_s() - time.monotonic())
+        return replace(page, found=tuple(replace(f, first_s=self.clock.label_s(f.first_s)) for f in told))
 
     def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[Undo]:
         for policy in new[0]:
@@ -327,6 +331,7 @@ class Service:
         self.plane.load_tails()
         swept_s = self.clock.now_s()
         threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
+        threading.Thread(target=self._look_after_pairs, name="pairs", daemon=True).start()
         while not self._stop.wait(min(_DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):
             self._look_at_the_clock()
             try:
@@ -346,13 +351,16 @@ class Service:
 
     def _after_interval(self, now_s: float) -> None:
         with self._tables:
+            self._change_tables(self.store.learn(self.pipeline.learned, now_s))
             self._change_tables(self.store.expire(now_s))
             self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
+            self.plane.forget_sessions(self.store.freed)
             self.store.freed.clear()
         self._publish_imsis(now_s)
+        self.publisher.known(len(self.store), self.store.partial)
         counters = self.plane.read_counters()
         left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
-        self.publisher.inspected(counters["octets"], left_out)
+        self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])
         self.publisher.not_read(self._not_read())
 
     def _look_at_the_clock(self) -> None:
@@ -371,6 +379,13 @@ class Service:
         """Return what ports do not read, in words."""
         said = ((name, not_read(self.plane.read_counters(name))) for name in list(self.plane.attached))
         return " ".join(f"{name}: {' '.join(sentences)}" for name, sentences in said if sentences)
+
+    def _look_after_pairs(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            try:
+                self.plane.look()
+            except Exception:
+                log.exception("the inline pairs were not looked after")
 
     def _publish_imsis(self, now_s: float) -> None:
         """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""

@@ -190,7 +190,13 @@ class TestWheel:
         subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
         (wheel,) = tmp_path.glob("*.whl")
         names = set(zipfile.ZipFile(wheel).namelist())
-        for folder, suffix in (("bpf", ".h"), ("bpf", ".c"), ("yang", ".yang"), ("nf/apps", ".toml")):
+        for folder, suffix in (
+            ("bpf", ".h"),
+            ("bpf", ".c"),
+            ("yang", ".yang"),
+            ("nf/apps", ".toml"),
+            ("nf/apps", ".txt"),
+        ):
             want = {
                 str(p.relative_to(ROOT))
                 for p in TREE
@@ -209,7 +215,7 @@ class TestWheel:
         program = (
             "import nf.doctor; from nf.kernel import probe, source; from mgmt.model import default_model, yang_dir\n"
             "from nf.apps.signatures import Signatures; default_model(); Signatures.load(); source.text()\n"
-            "assert probe.program() == '', probe.program()\n"
+            "assert probe.programs() == '', probe.programs()\n"
             "print(nf.doctor.__file__, source.BPF_DIR, yang_dir(), sep='\\n')"
         )
         done = subprocess.run(

@@ -26,6 +26,7 @@ from nf.kernel.paths import Path, paths
 from nf.kernel.ports import Attached, Ports, load_role
 from nf.kernel.programs import TAILS, Program, Programs
 from nf.kernel.ring import Rings
+from nf.kernel.routes import RouteTable
 from nf.kernel.rtnetlink import LinkState
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
@@ -65,7 +66,7 @@ class DataPlane:
         self._fds = {
             name: self._maps[name].fd
             for name in (
-                *("flows", "verdicts", "policies", "sessions", "endpoints"),
+                *("flows", "verdicts", "policies", "sessions", "endpoints", "routes"),
                 *("ports", "paths", "earlies", "details", "answers"),
                 *("delays", "transits", "leg_copies"),
             )
@@ -99,6 +100,7 @@ class DataPlane:
         self.sessions = SessionTable(
             self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
         )
+        self.routes = RouteTable(self._fds["routes"], self._control, source.ROUTES)
         suffixes = self._maps["suffixes"]
         self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
         self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
@@ -141,6 +143,7 @@ class DataPlane:
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
         used.append(self.sessions.clear())
+        self.routes.clear()
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
@@ -235,6 +238,16 @@ class DataPlane:
         with self._changing:
             self._ports.detach(name)
             self._follow()
+
+    def look(self) -> None:
+        """See that what inline pairs redirect arrives; to be called about once a second."""
+        with self._changing:
+            self._ports.look()
+
+    @property
+    def losses_seen(self) -> bool:
+        """Whether what is redirected and lost is counted; once there is an inline pair or a monitor port."""
+        return self._ports.redirects.watching
 
     def check(self, read: Callable[[], Mapping[int, LinkState]]) -> dict[str, str]:
         """Compare the attached interfaces with the links that *read* returns; return why some were lost, by name.
@@ -334,14 +347,18 @@ class DataPlane:
         """Delete (network instance, UE address or IPv6 prefix) rows."""
         self.sessions.drop_ues((self.instance_number(instance), address) for instance, address in rows)
 
+    def change_routes(self, rows: Mapping[tuple[str, str, int], bool]) -> None:
+        """Take (network instance, prefix, session) rows, as `RouteTable.change`."""
+        self.routes.change({(self.instance_number(name), prefix, n): has for (name, prefix, n), has in rows.items()})
+
     def put_groups(self, groups: Mapping[int, int]) -> None:
         """Write the group of each session, by number; 0: none. It holds from the next packet on."""
         self.sessions.put_groups(groups)
 
     @property
     def refused_entries(self) -> int:
-        """Tunnels, UE addresses and groups that found no room."""
-        return self.sessions.refused
+        """Tunnels, UE addresses, prefixes and groups that found no room."""
+        return self.sessions.refused + self.routes.refused
 
     @property
     def next_flow(self) -> int:
@@ -386,9 +403,9 @@ class DataPlane:
                 values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
         syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
 
-    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
+    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
-        self._suffixes.write(apps, ask)
+        self._suffixes.write(apps, ask, networks)
         self._maps["answers"].clear()
 
     @property
@@ -471,6 +488,19 @@ class DataPlane:
         keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 8192)
         return keys.astype(np.uint32), values
 
+    def read_tunnel_errors(self) -> list[tuple[str, int, int, int]]:
+        """Return (receiving address, TEID, error indications, time of the last in ns) of tunnels that were refused."""
+        keys, values = self._maps["tunnel_errors"].read()
+        return [
+            (address_text(bytes(key["address"])), int(key["teid"]), int(value["count"]), int(value["last_ns"]))
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+    def forget_sessions(self, numbers: Iterable[int]) -> None:
+        """Drop what is kept of sessions whose numbers are free: they will be others'."""
+        for number in numbers:
+            self._maps["transits"].delete(number)
+
     def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
         """Return (flow numbers, ``struct detail``) of the media flows."""
         keys, values = syscall.read_map(self._fds["details"], np.dtype(np.uint64), self._types["detail"], 16_384)
@@ -496,10 +526,11 @@ class DataPlane:
             self.detach(name)
         if not leave_behind:
             self.release_left_behind()
+        self._ports.redirects.close()
         for rings in (self._events, self._payloads, self._chunks, self._names):
             rings.close()
         self._suffixes.close()
         self.sessions.close()
-        del self._clock, self._wire_length, self._next_flow, self._control
+        del self._clock, self._wire_length, self._next_flow, self._control, self.routes
         self._control_map.close()
         self._programs.close(leave_behind=leave_behind)

@@ -22,12 +22,14 @@ __all__ = [
     "NotThere",
     "claim",
     "claimed",
+    "far_end",
     "find",
     "refuse_unread",
     "refuse_unsafe",
     "release",
     "remember",
     "remembers",
+    "sent_packets",
     "set_promiscuous",
 ]
 
@@ -107,6 +109,19 @@ def refuse_unread(interface: Interface, link: Link) -> None:
             f"Interface {link.name} has no Ethernet header, so nothing can be sent on from it in mode inline.",
             "Use mode local, or take the Ethernet device behind it.",
         )
+
+
+def far_end(link: Link) -> str:
+    """Return the name of the other end of a veth, "" when it is none or its other end is in another namespace."""
+    (device,) = json.loads(_ip("-json", "-details", "link", "show", "dev", link.name))
+    here = device.get("linkinfo", {}).get("info_kind") == "veth" and "link_netnsid" not in device
+    return str(device.get("link", "")) if here else ""
+
+
+def sent_packets(link: Link) -> int:
+    """Return how many packets a device sent, by the kernel's statistics."""
+    (device,) = json.loads(_ip("-json", "-statistics", "link", "show", "dev", link.name))
+    return int(device.get("stats64", {}).get("tx", {}).get("packets", 0))
 
 
 def refuse_unsafe(interface: Interface, link: Link) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from nf.errors import AttachRefused, SnfError
-from nf.kernel import devices, links, objects, xdp
+from nf.kernel import devices, links, objects, source, xdp
+from nf.kernel.pairs import Pairs, restore_far_end
 from nf.kernel.programs import Program, Programs
+from nf.kernel.redirects import Redirects
 from nf.kernel.rtnetlink import LinkState, is_meant
 from nf.settings import Encapsulation, Interface, Mode, Monitor, Role, XdpMode
 
@@ -51,6 +54,14 @@ class Attached:
     rx_vlan: bool = False  # the card takes VLAN tags off, and its driver does not let it be switched off
     heir_of: int = _NO_PEER  # where a process before sent its packets, until the partner is attached as well
     mtu_limit: int = 0  # above it frames do not fit what the program reads; 0: frames of several buffers are read
+    proven: Attached | None = None  # the partner that was tried, if what is redirected to it arrives (pairs.py)
+    moved: bool = False  # in generic mode because of its partner, for the reason in `why`
+    why: str = ""
+    moves: int = 0  # times that this happened
+    partner_able: bool | None = None  # while moved: what the partner's driver says of native redirects
+    refused: int = 0  # frames that the partner's driver had not taken when that was looked at
+    redirects: bool = False  # to a partner or a monitor port
+    taken_over: bool = False  # with its XDP mode
 
 
 class Ports:
@@ -61,6 +72,8 @@ class Ports:
         self.attached: dict[str, Attached] = {}
         self.kept: dict[str, tuple[int, int]] = {}  # slot and program of interfaces that were lost, by their names
         self._monitor: Monitor | None = None
+        self.redirects = Redirects(programs)
+        self._pairs = Pairs(self.attached, self.redirects, self._move, self._redirected)
 
     # -- attaching ---------------------------------------------------------
 
@@ -98,13 +111,18 @@ class Ports:
             raise
         number = objects.program_info(program.fd).id
         limit = 0 if self._programs.frags else devices.mtu_limit()
-        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit)
+        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit, taken_over=left)
         if known and known["mode"] == _MODES[Mode.INLINE]:
             attached.heir_of = int(known["peer"])
         self.attached[interface.name] = attached
-        self.kept.pop(interface.name, None)
         self._pair()
+        try:
+            self._pairs.settle()
+        except SnfError:
+            self.detach(interface.name)
+            raise
         self._programs.hold()
+        self.kept.pop(interface.name, None)
         return attached
 
     def change(self, interface: Interface) -> bool:
@@ -115,22 +133,56 @@ class Ports:
         attached = self.attached.get(interface.name)
         if attached is None or (attached.interface.mac, attached.interface.xdp) != (interface.mac, interface.xdp):
             return False
-        old, link = attached.interface, attached.link
+        old = attached.interface
         if old.mode is not Mode.MIRROR:
-            links.refuse_unsafe(interface, link)
-        links.refuse_unread(interface, link)
-        if self._program(old, link) != self._program(interface, link):
-            self._replace(attached, self._program(interface, link).fd)
+            links.refuse_unsafe(interface, attached.link)
+        links.refuse_unread(interface, attached.link)
+        self._alter(attached, interface)
+        try:
+            self._pairs.settle()
+        except SnfError:
+            self._alter(attached, old)
+            raise
+        return True
+
+    def _alter(self, attached: Attached, interface: Interface) -> None:
+        old, program = attached.interface, self._program(interface, attached.link)
+        if self._program(old, attached.link) != program:
+            self._replace(attached, program.fd)
         if old.mode is not interface.mode and Mode.MIRROR in (old.mode, interface.mode):
-            links.set_promiscuous(link, interface.mode is Mode.MIRROR)
+            links.set_promiscuous(attached.link, interface.mode is Mode.MIRROR)
         attached.interface = interface
         self._pair()
-        return True
+
+    def look(self) -> None:
+        """Look after the inline pairs; to be called about once a second."""
+        self._pairs.look()
+
+    def _move(self, attached: Attached, mode: str) -> None:
+        """Put the program of a port into another XDP mode; for a moment there is none, and packets go to the host."""
+        ifindex, fd = attached.link.ifindex, self._program(attached.interface, attached.link).fd
+        flags = {"native": xdp.DRIVER, "generic": xdp.GENERIC}
+        xdp.set_program(ifindex, -1, flags[attached.xdp_mode])
+        why = xdp.set_program(ifindex, fd, flags[mode])
+        if why:
+            if xdp.set_program(ifindex, fd, flags[attached.xdp_mode]):
+                log.error("%s: its program could not be put back", attached.link.name)
+            raise AttachRefused(
+                f"Interface {attached.link.name} takes no XDP program ({mode}): {why}.", "Set xdp-mode."
+            )
+        attached.xdp_mode = mode
+
+    def _redirected(self, slot: int) -> tuple[int, int]:
+        """Return (frames redirected, frames lost of them) of a port."""
+        names = [counter.name for counter in source.counters()]
+        n = self._programs.maps["stats"].get(slot)["n"].sum(axis=0)
+        return int(n[names.index("redirected")]), int(n[names.index("redirect_lost")])
 
     def renew(self) -> None:
         """Replace the program on each interface by the loaded one of its role."""
         for attached in self.attached.values():
             self._replace(attached, self._program(attached.interface, attached.link).fd)
+        self.redirects.renew()
 
     def _program(self, interface: Interface, link: links.Link) -> Program:
         program = load_role(self._programs, interface.role)
@@ -172,6 +224,7 @@ class Ports:
                 links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
         if link.name:
+            restore_far_end(attached.lock, link)
             _restore_tags(attached.lock, link)
         links.release(attached.lock)
 
@@ -229,6 +282,7 @@ class Ports:
         if monitor is None:
             self._monitor = None
             self._pair()
+            self.redirects.set_monitor(0)
             targets.delete(_MONITOR_PORT)
             return
         link = links.find(Interface(monitor.interface, Role.N6))
@@ -237,6 +291,14 @@ class Ports:
         targets.put(_MONITOR_PORT, link.ifindex)
         self._monitor = monitor
         self._pair()
+        self.redirects.begin()
+        self.redirects.set_monitor(link.ifindex)
+        if error := self.redirects.native(_MONITOR_PORT, link):
+            log.warning(
+                "%s: the monitor port takes no frames that a driver redirects (%s); they are counted in monitor_lost. "
+                "On a veth, switch GRO on at its far end",
+                *(link.name, os.strerror(error)),
+            )
 
     def _leave(self, link: links.Link) -> None:
         """Make an interface as it was before a process that died took it."""
@@ -247,6 +309,7 @@ class Ports:
         if entry["ifindex"] == link.ifindex and entry["mode"] == _MODES[Mode.MIRROR]:
             links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
+        restore_far_end(lock, link)
         _restore_tags(lock, link)
         links.release(lock)
 
@@ -333,6 +396,7 @@ class Ports:
             partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
             if partner is not None:
                 targets.put(partner.slot, partner.link.ifindex)
+            a.redirects = partner is not None or (self._monitor is not None and a.interface.mode is Mode.MIRROR)
             self._tell(a.interface, a.link, a.slot, partner.slot if partner else a.heir_of)
 
 

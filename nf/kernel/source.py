@@ -27,7 +27,7 @@ __all__ = [
     "captured_stderr",
     "counters",
     "flags",
-    "last_line",
+    "reason",
     "ring_sizes",
     "rings",
     "table_sizes",
@@ -48,6 +48,7 @@ NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 
 RINGS_MOST = 64  # of a kind, a power of two; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
 ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
+ROUTES = 65_536  # prefixes of sessions beyond their first addresses, two or three entries each
 BUCKET_ENTRIES = 15  # SNF_ENTRIES of abi.h
 # A session has a tunnel each way and an address, or two with IPv4 and IPv6: four entries then fill 84 % of the table.
 ENTRIES_A_SESSION = 4.75
@@ -103,7 +104,13 @@ def flags(*, replay: bool) -> list[str]:
 
     Sizes of the site are those of the maps alone (`table_sizes`), so that one build serves all.
     """
-    fixed = {"SNF_ENDPOINTS": ENDPOINTS, "RINGS": RINGS_MOST, "SUFFIX_SLOTS": SUFFIX_SLOTS, "PAGE_SIZE": mmap.PAGESIZE}
+    fixed = {
+        "SNF_ENDPOINTS": ENDPOINTS,
+        "SNF_ROUTES": ROUTES,
+        "RINGS": RINGS_MOST,
+        "SUFFIX_SLOTS": SUFFIX_SLOTS,
+        "PAGE_SIZE": mmap.PAGESIZE,
+    }
     return [f"-D{name}={value}" for name, value in fixed.items()] + (["-DREPLAY"] if replay else [])
 
 
@@ -153,8 +160,8 @@ def captured_stderr() -> Iterator[IO[bytes]]:
             os.close(saved)
 
 
-def last_line(log: IO[bytes]) -> str:
-    """Return the last line that says something: of a verifier log, the reason."""
+def reason(log: IO[bytes]) -> str:
+    """Return the first line that the compiler calls an error, else the last line that says something."""
     log.seek(0)
-    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return next((line for line in lines if "error:" in line), lines[-1] if lines else "")

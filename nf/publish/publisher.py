@@ -49,6 +49,9 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "dropped_rows": Column("u8", "", "their rows"),
     "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
     "followed": Column("u8", "", "subscribers that somebody follows"),
+    "sessions": Column("u8", "", "sessions that are known"),
+    "partial_sessions": Column("u8", "", "sessions of which only tunnels are known: they began before the function"),
+    "redirect_lost": Column("u8", "", "frames that were redirected, to a pair or a monitor port, and lost behind it"),
     "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
@@ -108,7 +111,9 @@ class Publisher:
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
         self._not_read = ""
+        self._redirect_lost = 0
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
+        self._sessions = self._partial_sessions = 0
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = time.monotonic()
         self._stop = threading.Event()
@@ -197,12 +202,12 @@ class Publisher:
             with self._lock:
                 self._hand_over(wire.topic("imsi.v1", self.nf_id), wire.IMSI_SCHEMA, (at_s, at_s), columns)
 
-    def inspected(self, total_bytes: int, left_out: Mapping[str, int] = MappingProxyType({})) -> None:
+    def inspected(self, total_bytes: int, left_out: Mapping[str, int] = MappingProxyType({}), lost: int = 0) -> None:
         """Say that an interval ended, and how many bytes were inspected so far; the heartbeat carries it.
 
-        *left_out*: bytes of them that are in no record, by the columns LEFT_OUT.
+        *left_out*: bytes of them that are in no record, by the columns LEFT_OUT. *lost*: frames, as redirect_lost.
         """
-        self._inspected_bytes = int(total_bytes)
+        self._inspected_bytes, self._redirect_lost = int(total_bytes), int(lost)
         self._left_out = {name: int(left_out.get(name, 0)) for name in LEFT_OUT}
         self._intervals += 1
 
@@ -214,6 +219,10 @@ class Publisher:
     def not_read(self, text: str) -> None:
         """Say what the ports do not read; the heartbeat carries it."""
         self._not_read = text
+
+    def known(self, sessions: int, partial: int) -> None:
+        """Say how many sessions are known, and of how many only tunnels; the heartbeat carries it."""
+        self._sessions, self._partial_sessions = sessions, partial
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
@@ -264,10 +273,13 @@ class Publisher:
             "inspected_bytes": self._inspected_bytes,
             **self._left_out,
             "intervals": self._intervals,
+            "redirect_lost": self._redirect_lost,
             "clock_steps": self._clock_steps,
             "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,
             "followed": len(self.followed()),
+            "sessions": self._sessions,
+            "partial_sessions": self._partial_sessions,
         }
 
     # -- the thread --------------------------------------------------------

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, PeersRefused, SessionEvent
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
@@ -146,6 +146,7 @@ class Replay:
         for event in events:
             self.result.events.append(_event_row(event))
             apply_changes(self.plane, self.store.apply(event))
+        self.result.events += map(_notice_row, self.signalling.notices())
 
     def _drain(self) -> None:
         self.pipeline.drain(self._ended.add)
@@ -153,6 +154,7 @@ class Replay:
     def _sweep(self, at_ns: int) -> None:
         self._drain()
         self.pipeline.sweep(at_ns / 1e9)
+        apply_changes(self.plane, self.store.learn(self.pipeline.learned, at_ns / 1e9))
         apply_changes(self.plane, self.store.expire(at_ns / 1e9))
 
     def _finish(self, paths: Sequence[Path]) -> Result:
@@ -176,6 +178,23 @@ class Replay:
             self.plane.close()
 
 
+def _notice_row(notice: Notice) -> dict[str, Any]:
+    """Return a notice in the columns of an event."""
+    if isinstance(notice, PeersRefused):
+        reason, number = "kept apart" if notice.apart else "refused", notice.exchanges
+    else:
+        reason, number = notice.reason.value, notice.sessions
+    return {
+        "t_s": f"{notice.at_s:.6f}",
+        "event": type(notice).__name__,
+        "reason": reason,
+        "source": "pfcp",
+        **dict.fromkeys(("ue_ipv4", "ue_ipv6", "dnn", "tunnels", "gone"), ""),
+        "peers": " ".join(notice.peers),
+        "number": number,
+    }
+
+
 def _event_row(event: SessionEvent) -> dict[str, Any]:
     """Return a session event without identity: events are read by people and kept in files."""
     session = event.session
@@ -189,4 +208,6 @@ def _event_row(event: SessionEvent) -> dict[str, Any]:
         "dnn": session.dnn,
         "tunnels": " ".join(map(str, session.tunnels)),
         "gone": " ".join(map(str, getattr(event, "gone", ()))),
+        "peers": "",
+        "number": 1,
     }

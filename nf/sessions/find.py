@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gtp.events import Session
 from nf.privacy import Pseudonymiser
-from nf.sessions.binding import Binding, is_of_ue
+from nf.sessions.binding import Binding, in_routes, is_of_ue
 from nf.sessions.store import BindingStore
 
 __all__ = ["Found", "Page", "Query", "find"]
@@ -34,12 +34,19 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A session under its published name. ``session`` holds the IMSI, which is not to be shown."""
+    """A session under its published name. ``session`` holds the IMSI, which is not to be shown.
+
+    Of the UPF: ``error_indications`` about its tunnels since it began, and by direction the packets that were followed
+    through the UPF and those of them that did not come out.
+    """
 
     number: int
     subscriber: str
     first_s: float  # since the epoch
     session: Session
+    error_indications: int = 0
+    followed: tuple[int, int] = (0, 0)
+    lost: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ def _may_match(store: BindingStore, number: int, query: Query) -> bool:
 
 
 def _has_address(s: Session, address: str) -> bool:
-    return bool(s.ue_ipv6 if ":" in address else s.ue_ipv4) and is_of_ue(s, [address])
+    return in_routes(s, address) or (bool(s.ue_ipv6 if ":" in address else s.ue_ipv4) and is_of_ue(s, [address]))
 
 
 def _matches(binding: Binding, name: str, query: Query) -> bool:

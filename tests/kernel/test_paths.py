@@ -15,9 +15,11 @@ ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION = 1, 2, 26
 RECOVERY = bytes([14, 0])  # information element of a response
 
 
-def message(kind: int, src: str, dst: str, seq: int, body: bytes = b"") -> bytes:
+def message(
+    kind: int, src: str, dst: str, seq: int, body: bytes = b"", *, sport: int = 2152, dport: int = 2152
+) -> bytes:
     """Return a signalling message of tunnel 0 with its sequence number."""
-    return ether(outer(src, dst) / GTP_U_Header(S=1, seq=seq, gtp_type=kind, teid=0) / body)
+    return ether(outer(src, dst, sport=sport, dport=dport) / GTP_U_Header(S=1, seq=seq, gtp_type=kind, teid=0) / body)
 
 
 @pytest.fixture
@@ -64,6 +66,33 @@ class TestEcho:
         assert (path.responses, path.rtt_samples) == (2, 1)
 
 
+class TestPorts:
+    """The asker chooses its port, and the answer goes there from 2152 (4.4.2.2)."""
+
+    @pytest.mark.parametrize("role", ["n3", "any"])
+    def test_an_answer_to_another_port_ends_the_round_trip(self, rig: Rig, paths: Any, role: str) -> None:
+        rig.run(message(ECHO_REQUEST, GNB, UPF, 7, sport=50_000), role)
+        outcome = rig.run(message(ECHO_RESPONSE, UPF, GNB, 7, RECOVERY, dport=50_000), role, after_ns=12 * MS)
+        (path,) = paths()
+        assert (path.requester, path.responses, path.rtt_min_us) == (GNB, 1, 12_000)
+        assert "not_gtpu" not in outcome.why
+
+    def test_an_error_indication_to_another_port_is_counted(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ERROR_INDICATION, UPF, GNB, 0, dport=50_000))
+        (path,) = paths()
+        assert (path.requester, path.error_indications) == (UPF, 1)
+
+    @pytest.mark.parametrize("kind", [1, 254, 255], ids=["echo request", "end marker", "user data"])
+    def test_nothing_else_is_taken_for_gtpu_by_its_source_port(self, rig: Rig, paths: Any, kind: int) -> None:
+        outcome = rig.run(message(kind, UPF, GNB, 7, bytes(20), dport=50_000))
+        assert paths() == []
+        assert "not_gtpu" in outcome.why
+
+    def test_a_datagram_that_only_has_the_source_port_is_none(self, rig: Rig, paths: Any) -> None:
+        outcome = rig.run(ether(outer(UPF, GNB, dport=50_000) / bytes(20)))
+        assert "not_gtpu" in outcome.why
+
+
 class TestErrorIndication:
     """An end that does not know a tunnel says so (7.3.1)."""
 
@@ -71,6 +100,23 @@ class TestErrorIndication:
         rig.run(message(ERROR_INDICATION, GNB, UPF, 0, bytes.fromhex("10000000 0785 0004 0a000001".replace(" ", ""))))
         (path,) = paths()
         assert (path.requester, path.error_indications) == (GNB, 1)
+
+    def test_it_is_counted_for_the_tunnel_that_it_is_about(self, rig: Rig, paths: Any) -> None:
+        # TEID Data I (8.3) and GTP-U Peer Address (8.4): the tunnel, and the end that knows it no more.
+        about = bytes([16]) + (0xA1).to_bytes(4, "big") + bytes.fromhex("850004c0000202")
+        rig.plane._maps["tunnel_errors"].clear()
+        for dport in (2152, 50_000):
+            rig.run(message(ERROR_INDICATION, UPF, GNB, 0, about, dport=dport))
+
+        ((address, teid, count, last_ns),) = rig.plane.read_tunnel_errors()
+        assert (address, teid, count, last_ns) == (UPF, 0xA1, 2, rig.now_ns)
+
+    def test_one_that_does_not_say_which_is_of_the_path_only(self, rig: Rig, paths: Any) -> None:
+        rig.plane._maps["tunnel_errors"].clear()
+        rig.run(message(ERROR_INDICATION, UPF, GNB, 0, bytes.fromhex("850004c0000202")))
+
+        assert rig.plane.read_tunnel_errors() == []
+        assert paths()[0].error_indications == 1
 
 
 class TestFlood:

@@ -120,7 +120,7 @@ def _walk(frame: bytes, role: str, facts: set[str], opens: Encapsulation) -> Flo
             if role == "n3":
                 return None
         try:
-            found = mirrored(frame, outer, opens)
+            found = None if _is_answer(frame, outer, role) else mirrored(frame, outer, opens)
         except Unread as unread:
             facts.add(unread.name)
             break
@@ -131,7 +131,7 @@ def _walk(frame: bytes, role: str, facts: set[str], opens: Encapsulation) -> Flo
     ports, whole = _ports(frame, outer) if outer.proto == UDP else ((0, 0), False)
     if whole and {PORT_PFCP, PORT_GTPC} & set(ports):
         facts.add("signalling")
-    elif whole and ports[1] == PORT_GTPU and role != "n6":
+    elif whole and role != "n6" and (ports[1] == PORT_GTPU or (ports[0] == PORT_GTPU and _answers(frame, outer))):
         try:
             tunnel = _gtpu(frame, outer, facts)
         except Refused as refused:
@@ -158,6 +158,16 @@ def mirrored(frame: bytes, outer: Packet, opens: Encapsulation) -> tuple[int, in
     if outer.proto != UDP or not whole or {PORT_PFCP, PORT_GTPC} & set(ports) or ports[1] != PORT_VXLAN:
         return None
     return in_vxlan(frame, outer.l4, opens)
+
+
+def _is_answer(frame: bytes, outer: Packet, role: str) -> bool:
+    return role != "n6" and outer.proto == UDP and _ports(frame, outer)[0][0] == PORT_GTPU and _answers(frame, outer)
+
+
+def _answers(frame: bytes, outer: Packet) -> bool:
+    """Say whether a datagram from port 2152 is an answer: echo response, error indication, or supported extensions."""
+    at = outer.l4 + 8
+    return at + 2 <= len(frame) and frame[at] >> 4 == 3 and frame[at + 1] in (2, 26, 31)
 
 
 def _u16(frame: bytes, at: int) -> int:

@@ -144,8 +144,9 @@ class TestState:
         board.use(N3)
         board.unplug("n3")
         board.until("n3", "not-present", None)
-        ip("link", "add", "n3", "type", "veth", "peer", "name", "gnb")
-        ip("address", "add", "192.0.2.77/24", "dev", "n3")
+        ip("link", "add", "unnamed", "type", "veth", "peer", "name", "gnb")
+        ip("address", "add", "192.0.2.77/24", "dev", "unnamed")
+        ip("link", "set", "unnamed", "name", "n3")
         board.until("n3", "down", None)
         wait_until(lambda: "own traffic" in board.state("n3")["not_attached"], "a reason")
 

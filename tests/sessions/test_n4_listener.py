@@ -231,3 +231,31 @@ class TestTrouble:
         once.stop()
         assert not [t for t in threading.enumerate() if t.name == f"n4-{wire.near}"]
         assert once.counters["n4_frames"] == 0
+
+
+class TestLoopback:
+    """A frame on loopback goes out and comes in; it is one message all the same (Open5GS: 127.0.0.4 and 127.0.0.7)."""
+
+    def test_each_message_is_read_once(self):
+        heard = Heard()
+        listener = N4Listener("lo", heard)
+        listener.start()
+        smf, upf = ("127.0.0.4", 8805), ("127.0.0.7", 8805)
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far,
+        ):
+            near.bind(smf)
+            far.bind(upf)
+            near.sendto(REQUEST, upf)
+            far.sendto(RESPONSE, smf)
+            (event,) = heard.wait(1)
+            near.sendto(build.heartbeat_request(9, 1), upf)
+            far.sendto(build.heartbeat_response(9, 1), smf)
+            until = time.monotonic() + WAIT_S
+            while listener.counters["pfcp_messages"] < 4 and time.monotonic() < until:
+                time.sleep(0.01)
+        listener.stop()
+        assert isinstance(event, SessionUp)
+        assert listener.signalling.counters["pfcp_messages"] == 4
+        assert listener.signalling.counters["pfcp_retransmitted"] == 0
