@@ -17,11 +17,12 @@ from tests.kernel.packets import SERVER, SERVER6, UE, UE6, downlink, ether, raw,
 from tests.kernel.rig import Outcome, Rig
 from tests.kernel.table import INNER, PLAIN, Row, put
 from tests.kernel.table import TABLE as PLAIN_TABLE
+from tests.kernel.table_unsized import ZERO_LENGTH
 from tests.kernel.table_wrapped import NONE, WRAPPED
 from tests.kernel.twin import MESSAGES, Truth, observe
 
 PACKETS = 20_000
-TABLE = [*PLAIN_TABLE, *WRAPPED]
+TABLE = [*PLAIN_TABLE, *ZERO_LENGTH, *WRAPPED]
 PARSER = {
     *("l2_truncated", "vlan_too_deep", "not_ip", "ip_truncated", "ip_malformed", "ip_ext_too_long", "l4_truncated"),
     *("outer_fragment", "signalling", "not_gtpu", "gtpu_truncated", "gtpu_version", "gtpu_length"),
