@@ -13,6 +13,7 @@
 #define QUIC_V2		0x6b3343cf /* RFC 9369 */
 #define QUIC_DRAFT	0xff000000 /* and the number of the draft */
 #define QUIC_LEAST	21    /* bytes of a long header with empty connection identifiers, and of what follows it */
+#define QUIC_INITIAL	1200  /* bytes of a client's datagram with an Initial, at least (RFC 9000, 14.1) */
 #define QUIC_AGAIN_US	20000 /* a client's packet so long after its first is a second try, not the rest of it */
 #define QUIC_TRUST	16    /* short headers before the spin bit is believed, */
 #define QUIC_SPIN_SHARE 3     /* and of so many one may be an edge: endpoints that do not spin send random bits */
@@ -20,6 +21,14 @@
 static __always_inline u32 is_quic_version(u32 version)
 {
 	return version == QUIC_V1 || version == QUIC_V2 || (version & 0xffffff00) == QUIC_DRAFT;
+}
+
+/* An Initial by its first five bytes; a version that nobody lists is taken to number its types as version 1 does. */
+static __always_inline u32 is_initial(const u8 *h)
+{
+	u32 version = load32(h + 1);
+
+	return (h[0] & 0xf0) == (version == QUIC_V2 ? 0xd0 : 0xc0) && version;
 }
 
 static __always_inline void quic_handshake(struct scratch *s, struct control *c, struct flow *f, u32 d)
