@@ -134,7 +134,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 		f->owner |= s->role << 2 * d;
 	st->n[SNF_C_counted]++;
 	st->n[SNF_C_counted_octets] += s->inner.total;
-	if (f->left != LEFT_AT_FIRST && !(f->flags & FLOW_FINAL) && f->asked != (u8)c->answers)
+	if (!(f->flags & FLOW_FINAL) && f->left != LEFT_AT_FIRST && f->asked != (u8)c->answers)
 		adopt_verdict(s, c, f);
 	app = (f->group & (SNF_GROUPS - 1)) * SNF_APPS + (f->app & (SNF_APPS - 1));
 	policy = policies.lookup(&app);

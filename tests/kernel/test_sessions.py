@@ -209,7 +209,8 @@ class TestFoldedKeys:
         rig.run(ether(udp6()), "n6")
         outcome = rig.run(ether(udp6(src=str(twin))), "n6")
 
-        assert outcome.why == {"flow_collision"}
+        assert outcome.why == {"flow_collision", "unflowed", "unflowed_octets"}
+        assert outcome.counters["unflowed_octets"] == len(udp6(src=str(twin)))
         assert rig.flow()["packets"].tolist() == [1, 0]
 
 

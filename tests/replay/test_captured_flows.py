@@ -208,8 +208,8 @@ class TestLegs:
             if b.columns["app"][i] == legs[0]["app"]
         )
         once = {}
-        for r in replayed.flows:
-            if r["app"] == legs[0]["app"]:
+        for r in replayed.flows:  # 10.4.128.21 is what this UPF's host translates the UE to, and no subscriber
+            if r["app"] == legs[0]["app"] and r["src"] == legs[0]["src"]:
                 once[key(r)] = r["ipbytes_fwd"] + r["ipbytes_rev"]
 
         assert [numbers(r) for r in legs] == [(10, 7, 1373, 853)] * 3
