@@ -40,7 +40,7 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 				    struct flow *f, u32 d, u32 keep)
 {
 	if ((u16)f->epoch != (u16)c->epoch)
-		new_epoch(f, c->epoch);
+		new_epoch(s, c, f);
 	if (keep & KEEP_FINE && s->inner.proto != PROTO_TCP)
 		fine_clock(s, c);
 	count_gap(f, d, s->now_us);
@@ -335,7 +335,8 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	__builtin_memcpy(r->address_a, s->dir ? s->inner.dst : s->inner.src, 16);
 	__builtin_memcpy(r->address_b, s->dir ? s->inner.src : s->inner.dst, 16);
 	r->session = s->fresh.session;
-	r->seq = s->inner.proto == PROTO_TCP ? s->seq : 0;
+	if (s->inner.proto == PROTO_TCP) /* data of a SYN begins behind it (RFC 9293, 3.4) */
+		r->seq = s->seq + !!(s->tcp_flags & TCP_SYN);
 	r->dir = s->dir;
 	r->ue_end = s->fresh.ue_end;
 	r->wire_length = length > 0xffff ? 0xffff : length;

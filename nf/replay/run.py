@@ -21,7 +21,7 @@ from gtp.sctp import SCTP
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
-from nf.pipeline import Pipeline, Sink
+from nf.pipeline import IDLE_S, Pipeline, Sink
 from nf.privacy import Pseudonymiser
 from nf.radius import PORT
 from nf.replay.rows import Ended, flow_rows
@@ -76,10 +76,13 @@ class Replay:
         self.plane.economy = False  # user space sees all that names a flow
         sessions = (limits or Limits()).sessions
         self.store = BindingStore(sessions, history=sessions)
-        self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
+        self._ended = Ended()
+        self.pipeline = Pipeline(
+            self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf, on_ended=self._ended.add
+        )
         self.signalling = Signalling()
         self._interval_ns = round(interval_s * 1e9)
-        self._ended = Ended()
+        self.plane.forget_clocks_after(math.ceil(IDLE_S / interval_s))  # live, such a flow would have left the table
         self._starts: list[int] = []  # flow number from which on the file at the same place is the first packet's
         self._files: list[int] = []
         self._counted = self.plane.read_counters()
@@ -101,7 +104,7 @@ class Replay:
         for index, at_ns, frame, link in captures:
             if at_ns >= boundary:
                 if boundary:
-                    self._sweep(boundary)
+                    self._sweep(boundary, 1 + (at_ns - boundary) // self._interval_ns)
                 boundary = (at_ns // self._interval_ns + 1) * self._interval_ns
                 self.pipeline.begin((boundary - self._interval_ns) / 1e9)
             result.packets += 1
@@ -151,11 +154,12 @@ class Replay:
             apply_changes(self.plane, self.store.apply(event))
 
     def _drain(self) -> None:
-        self.pipeline.drain(self._ended.add)
+        self.pipeline.drain()
 
-    def _sweep(self, at_ns: int) -> None:
+    def _sweep(self, at_ns: int, intervals: int = 1) -> None:
+        """End an interval, so many before the next one with a packet."""
         self._drain()
-        self.pipeline.sweep(at_ns / 1e9)
+        self.pipeline.sweep(at_ns / 1e9, intervals)
         apply_changes(self.plane, self.store.expire(at_ns / 1e9))
 
     def _finish(self, paths: Sequence[Path]) -> Result:
