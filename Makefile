@@ -3,7 +3,7 @@
 # make check   lint, types, layers, YANG, C format
 # make fuzz    N=1000000 packets, payloads and signalling messages through kernel, parsers and codecs, SEED= others
 # make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
-# make bench   figures of speed and memory with their goals, peers among them; NAME in `python -m bench NAME` runs one
+# make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make pins    resolve the versions of constraints/ anew
 
@@ -14,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git
+APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime
 APT_CHECK := clang-format
 
 .PHONY: help demo test check bench accuracy fuzz soak setup doctor fresh pins clean
@@ -49,7 +49,7 @@ soak: doctor
 	@$(BIN)/python -m lab.soak --fourth $(ARGS)
 
 bench: doctor
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(if $(DOCS),--docs)
 
 accuracy: doctor
 	@$(BIN)/python -m bench.accuracy

@@ -1,7 +1,11 @@
-"""Run figures, print them, write them to bench/results.json, and that into the tables of the documentation.
+"""Run figures, print them with their goals, and write them to bench/results.json.
 
 python -m bench              all of them, in about ten minutes
 python -m bench NAME ...     some of them; the others stay in the file as they are
+python -m bench --docs       then also write the file into the tables of the documentation
+
+A figure that misses its goal is a figure: the status is 1 only when a script could not measure. The others run
+all the same, and the end says which one failed, and its last words.
 """
 
 from __future__ import annotations
@@ -10,10 +14,13 @@ import argparse
 import importlib
 import sys
 import time
+import traceback
+from collections.abc import Callable, Sequence
 
 from bench import results
 from bench.figure import Figure
-from nf.errors import SnfError
+
+__all__ = ["FAMILIES", "main", "measure_all"]
 
 FAMILIES = (
     "hot",
@@ -36,6 +43,8 @@ FAMILIES = (
 def _show(figure: Figure) -> None:
     goal = f"{'>=' if figure.more else '<='} {figure.goal:g}"
     print(f"{figure.name:52} {figure.value:9.3g} {figure.unit:6} {goal:>8}  {'met' if figure.met else 'MISSED'}")
+    if not figure.met:
+        print(f"    missed: {results.reason(figure.name)}")
 
 
 def _cases(figures: list[Figure]) -> None:
@@ -45,30 +54,54 @@ def _cases(figures: list[Figure]) -> None:
             print(f"    {name:48} {value:13,.6g}")
 
 
-def main() -> int:
-    """Return 0 when every figure could be measured, met or not."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", nargs="*", help=f"of: {', '.join(FAMILIES)}")
-    names = parser.parse_args().name or list(FAMILIES)
-    if unknown := set(names) - set(FAMILIES):
-        parser.error(f"no figure is named {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
-    print(results.machine())
-    failed = 0
+def _measure(name: str) -> list[Figure]:
+    figures: list[Figure] = importlib.import_module(f"bench.{name}").measure()
+    return figures
+
+
+def measure_all(names: Sequence[str], measure: Callable[[str], list[Figure]]) -> dict[str, str]:
+    """Measure, print and write each family; return the last words of those that could not be measured."""
+    failed: dict[str, str] = {}
     for name in names:
         begun = time.monotonic()
         try:
-            figures: list[Figure] = importlib.import_module(f"bench.{name}").measure()
-        except (SnfError, OSError, RuntimeError) as error:
-            failed += 1
-            print(f"{name}: not measured: {error}", file=sys.stderr)
+            figures = measure(name)
+        except KeyboardInterrupt:
+            raise
+        except (Exception, SystemExit) as error:  # whatever ends one script must not end the others
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            said = str(error) or "without a word"
+            failed[name] = f"{type(error).__name__}: {said} ({where.filename.rpartition('/')[2]}, line {where.lineno})"
+            print(f"-- {name}: not measured", flush=True)
             continue
         print(f"-- {name}, {time.monotonic() - begun:.0f} s")
         for figure in figures:
             _show(figure)
         _cases(figures)
+        sys.stdout.flush()
         results.write(name, figures)
+    return failed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 when every figure could be measured, met or not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="*", help=f"of: {', '.join(FAMILIES)}")
+    parser.add_argument("--docs", action="store_true", help="write the figures into docs/, too")
+    asked = parser.parse_args(argv)
+    names = asked.name or list(FAMILIES)
+    if unknown := set(names) - set(FAMILIES):
+        parser.error(f"no figure is named {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+    print(results.machine())
+    failed = measure_all(names, _measure)
+    if asked.docs:
         results.document()
+    for name, words in failed.items():
+        print(f"bench: {name} was not measured: {words}", file=sys.stderr)
     return 1 if failed else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -154,7 +154,7 @@ def in_tunnels(path: Path, folder: Path) -> tuple[Path, tuple[StaticSession, ...
 
 def _packets(path: Path) -> Iterator[tuple[int, bytes, bytes, bool]]:
     """Yield (time, Ethernet frame, its IP packet, whether that is in a tunnel already)."""
-    for _, at_ns, frame, link in merged([path]):
+    for _, at_ns, frame, link, _ in merged([path]):
         ethernet = to_ethernet(frame, link, snap=_WHOLE) or b""
         yield at_ns, ethernet, *inner_packet(ethernet)
 

@@ -143,7 +143,7 @@ def _real_frames(tunnels: Tunnels) -> Iterator[tuple[int, bytes]]:
     now_ns = 1_700_000_000_000_000_000
     for path in sorted(SHARED.iterdir()):
         before: int | None = None
-        for _, at_ns, frame, link in merged([path]):
+        for _, at_ns, frame, link, _ in merged([path]):
             if link != _ETHERNET:
                 break
             now_ns += min(_PAUSE_NS, max(0, at_ns - before) if before is not None else _PAUSE_NS)

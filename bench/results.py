@@ -1,6 +1,10 @@
 """The file of figures, and the tables that the documentation makes of it.
 
-``python -m bench.results`` writes the tables into docs/performance.md and docs/scaling.md, between their marks.
+    results.json      what was measured last, here: name, value, unit, goal, met, cases, note and more of each figure
+    documented.json   what the documents quote, so that measuring changes nothing that is read
+
+``python -m bench.results``, or ``python -m bench --docs``, makes the first the second and writes the tables into
+docs/performance.md and docs/scaling.md, between their marks.
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ from typing import Any
 from bench import model_table
 from bench.figure import Figure
 
-__all__ = ["DOCS", "FILE", "document", "machine", "render", "rows", "write"]
+__all__ = ["DOCS", "FILE", "QUOTED", "UNEXPLAINED", "document", "machine", "render", "rows", "write"]
 
 FILE = Path(__file__).with_name("results.json")
+QUOTED = FILE.with_name("documented.json")
+REASONS = FILE.with_name("reasons.toml")
+UNEXPLAINED = "no reason is written down for this miss in bench/reasons.toml."
 _DOCS = FILE.parent.parent / "docs"
 DOCS = (_DOCS / "performance.md", _DOCS / "scaling.md")
 _MARK = re.compile(r"(<!-- bench: ([\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -37,16 +44,17 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} CPUs, {gigabytes:.0f} GB, Linux {platform.release()}"
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return the figures of the file."""
-    loaded: list[dict[str, Any]] = json.loads(FILE.read_text()) if FILE.exists() else []
+def rows(file: Path | None = None) -> list[dict[str, Any]]:
+    """Return the figures of a file; without one, those that the documents quote."""
+    path = QUOTED if file is None else file
+    loaded: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     return loaded
 
 
 def write(family: str, figures: list[Figure]) -> None:
     """Put the figures of a family in the place of its older ones."""
     made = [dataclasses.asdict(f) | {"met": f.met, "machine": machine(), "bench": family} for f in figures]
-    old = rows()
+    old = rows(FILE)
     at = next((i for i, row in enumerate(old) if row.get("bench") == family), len(old))
     rest = [row for row in old if row.get("bench") != family]
     FILE.write_text(json.dumps(rest[:at] + made + rest[at:], indent=1) + "\n")
@@ -91,9 +99,9 @@ def _misses() -> str:
 
 
 def reason(name: str) -> str:
-    """Return why a figure misses its goal; raises KeyError when nobody has said so in bench/reasons.toml."""
-    reasons: dict[str, str] = tomllib.loads(FILE.with_name("reasons.toml").read_text())
-    return next((text for start, text in reasons.items() if name.startswith(start)), None) or reasons[name]
+    """Return why a figure misses its goal, as bench/reasons.toml says, or `UNEXPLAINED`."""
+    reasons: dict[str, str] = tomllib.loads(REASONS.read_text())
+    return next((text for start, text in reasons.items() if name.startswith(start)), UNEXPLAINED)
 
 
 def _machines() -> str:
@@ -130,7 +138,8 @@ def render(text: str) -> str:
 
 
 def document() -> None:
-    """Write the tables into the documents."""
+    """Let the documents quote what was measured last."""
+    QUOTED.write_bytes(FILE.read_bytes())
     for path in DOCS:
         path.write_text(render(path.read_text()))
 

@@ -10,15 +10,23 @@
 #ifndef SNF_ABI_H
 #define SNF_ABI_H
 
+/* How often a loop may turn. A build of twice as many turns is loaded, never run: it shows the room that is left until
+ * the verifier's limits (scripts/kernels). */
+#ifndef LOOPS
+#define LOOPS 1
+#endif
+#define TURNS(n) ((n)*LOOPS)
+
 #define SNF_PORTS      1024 /* slots of the port table, by interface index modulo this */
 #define SNF_STATS      16   /* ports that can be attached at once */
 #define SNF_APPS       4096 /* applications that can have a policy */
 #define SNF_GROUPS     8    /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_SHARD_BITS 10   /* 2,000 changes a second, of two addresses each, are four of a shard */
-#define SNF_PAYLOAD    1920 /* bytes of a payload record: a ClientHello with a post-quantum key share, joined by GRO */
-#define SNF_NAME       64   /* longest host name that the kernel reads */
-#define SNF_PROBES     16   /* slots that a domain suffix can be in */
 #define SNF_HANDOFF    3    /* payload packets of a flow that user space may see */
+
+#define SNF_PAYLOAD TURNS(1920) /* bytes of a payload record: a ClientHello with a post-quantum key, joined by GRO */
+#define SNF_NAME    TURNS(64)	/* longest host name that the kernel reads */
+#define SNF_PROBES  TURNS(16)	/* slots that a domain suffix can be in */
 
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
 
@@ -145,7 +153,8 @@ struct control {
 	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
 	__u32 stale;	     /* replay: after so many epochs without a packet the clocks of a flow say nothing */
-	__u32 pad[2];
+	__u32 wire_length;   /* replay: bytes that the frame had, of which the capture may have the first only */
+	__u32 buckets;	     /* of the session table */
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
 _Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
@@ -520,7 +529,7 @@ struct named {
 	__u32 pad;
 	__u8 name[SNF_NAME];
 };
-_Static_assert(sizeof(struct named) == 88, "named is ABI");
+_Static_assert(sizeof(struct named) == 24 + SNF_NAME, "named is ABI");
 
 /* Kinds of records to user space; each has rings of its own (maps.h). */
 enum snf_ring {

@@ -58,7 +58,7 @@ static __always_inline void count_slot(struct detail *e, u32 now_us, u32 octets)
 		if (at < SLOTS && e->slots[at] > e->peak)
 			e->peak = e->slots[at];
 #pragma clang loop unroll(disable)
-		for (i = 0; i < SLOTS; i++) { /* those between the two had nothing */
+		for (i = 0; i < TURNS(SLOTS); i++) { /* those between the two had nothing */
 			if (slot - e->slot <= i)
 				break;
 			at = (slot - (u32)i) % SLOTS;

@@ -11,135 +11,172 @@
 #define DNS_A		1
 #define DNS_AAAA	28
 #define DNS_IN		1
-#define DNS_MAX_RECORDS 16   /* of a response, CNAMEs with them; the rest is not learned */
-#define ANSWER_LEAST_S	3600 /* as nf/apps/answers.py: clients use answers that have expired */
+#define DNS_LABEL	63	  /* bytes of a label at most; larger numbers are pointers */
+#define DNS_MAX_LABELS	TURNS(32) /* of a name of SNF_NAME bytes */
+#define DNS_MAX_RECORDS TURNS(16) /* of a response, CNAMEs with them; the rest is not learned */
+#define ANSWER_LEAST_S	3600	  /* as nf/apps/answers.py: clients use answers that have expired */
 #define ANSWER_MOST_S	86400
 
-/* s->off at the question's name: copy it to s->name as text and leave s->off behind it. */
-static __always_inline u32 question(void *data, void *end, struct scratch *s)
+/* s->off at the question's name: leave it behind the name and what the name's labels take in s->name_length. */
+static __always_inline u32 walk_question(void *data, void *end, struct scratch *s)
 {
-	u32 off = s->off, left = 0;
+	u32 begin = s->off, off;
 	u64 i;
-	u8 *h, c;
+	u8 *h;
 
 #pragma clang loop unroll(disable)
-	for (i = 0; i <= SNF_NAME + 1; i++) {
-		h = bytes_at(data, end, off + (u32)i, 1);
-		if (!h)
+	for (i = 0; i <= DNS_MAX_LABELS; i++) {
+		off = KEEP(s->off);
+		h = bytes_at(data, end, off, 1);
+		if (!h || *h > DNS_LABEL)
 			return 0;
-		c = *h;
-		if (left) {
-			c = letter(c);
-			if (c == NO_LETTER || c == '.')
-				return 0;
-			left--;
-		} else {
-			if (!c) {
-				if (i < 2)
-					return 0; /* the root */
-				s->name_length = i - 1;
-				s->off = off + (u32)i + 1;
-				return 1;
-			}
-			if (c > 63)
-				return 0;
-			left = c;
-			c = '.';
+		KEEP(s->off) = off + 1 + *h;
+		if (!*h) {
+			s->name_length = off - begin;
+			return off > begin; /* the root has no name */
 		}
-		if (i)
-			set_letter(s, (u32)i - 1, c);
 	}
 	return 0;
 }
 
-static __always_inline void learn(struct scratch *s, struct port_stats *st, const u8 *address, u32 v4, u32 ttl_s)
+/* The labels in s->name, each behind its length but the first, of which that is given: as text, and where its dots are.
+ */
+static __always_inline void join_labels(struct scratch *s, u8 first)
 {
-	struct answer new = {}, *old;
-	struct answer_key k;
-	u32 now_s = s->now_ns / 1000000000;
+	u64 i;
 
-	k.who = asker(s->fresh.session, s->inner.dst);
-	if (v4) {
-		u32 *w = (u32 *)k.address;
+	KEEP(s->label) = first;
+	s->dots = 0;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < DNS_MAX_LABELS; i++) {
+		u64 at = KEEP(s->label);
 
-		w[0] = w[1] = 0;
-		w[2] = bpf_htonl(0xffff);
-		w[3] = *(const u32 *)address;
-	} else {
-		__builtin_memcpy(k.address, address, 16);
+		if (at >= KEEP(s->name_length))
+			break;
+		asm volatile("" : "+r"(at));
+		at &= SNF_NAME - 1;
+		KEEP(s->label) = at + 1 + s->name[at];
+		s->name[at] = '.';
+		s->dots |= 1ull << at;
 	}
-	new.name = s->name_hash;
-	new.app = s->name_app;
-	new.until_s = now_s + (ttl_s < ANSWER_LEAST_S ? ANSWER_LEAST_S : ttl_s > ANSWER_MOST_S ? ANSWER_MOST_S : ttl_s);
-	old = answers.lookup(&k);
-	if (old && (s32)(old->until_s - now_s) > 0 && old->app != new.app)
-		new.app = NAMING_ASK;
-	answers.update(&k, &new);
+}
+
+/* s->off at the question's name: leave it in s->name as text, and s->off behind it. */
+static __always_inline u32 question(void *data, void *end, struct scratch *s)
+{
+	u32 begin = s->off, behind;
+	u8 *h;
+
+	if (!walk_question(data, end, s))
+		return 0;
+	s->name_length--; /* without the length of the first label */
+	behind = s->off;
+	KEEP(s->off) = begin + 1;
+	if (!take_name(data, end, s))
+		return 0;
+	h = bytes_at(data, end, begin, 1);
+	if (!h)
+		return 0;
+	join_labels(s, *h);
+	s->off = behind;
+	return 1;
+}
+
+/* Learn the address in s->told. */
+static __always_inline void learn(struct scratch *s, struct port_stats *st, u32 ttl_s)
+{
+	struct answer *new = &s->tells, *old;
+	u32 now_s = s->now_ns / NS_PER_S;
+
+	new->name = s->name_hash;
+	new->app = s->name_app;
+	new->pad = 0;
+	KEEP(new->until_s) = now_s + (ttl_s < ANSWER_LEAST_S  ? ANSWER_LEAST_S
+				      : ttl_s > ANSWER_MOST_S ? ANSWER_MOST_S
+							      : ttl_s);
+	old = answers.lookup(&s->told);
+	if (old && (s32)(old->until_s - now_s) > 0 && old->app != new->app)
+		new->app = NAMING_ASK;
+	answers.update(&s->told, new);
 	st->n[SNF_C_dns_learned]++;
 }
 
-/* The answers behind the question: s->off at the first one. Returns 0 when one is of a shape that is not read here. */
-static __always_inline u32 learn_answers(void *data, void *end, struct scratch *s, struct port_stats *st, u32 count)
+static __always_inline u32 is_address(u32 kind, u32 length)
 {
-	u32 off, kind, length, last = s->payload_off + s->payload_length;
+	return (kind == DNS_A && length == 4) || (kind == DNS_AAAA && length == 16);
+}
+
+/* Take the address of a record: s->off at its data, of 4 or 16 bytes. Returns 0 when it is not there. */
+static __always_inline u32 take_address(void *data, void *end, struct scratch *s, u32 length)
+{
+	u32 *w = (u32 *)s->told.address;
+	u8 *a = bytes_at(data, end, KEEP(s->off), 4);
+
+	if (!a)
+		return 0;
+	if (length == 4) {
+		w[0] = w[1] = 0;
+		w[2] = bpf_htonl(0xffff);
+		w[3] = *(u32 *)a;
+		return 1;
+	}
+	a = bytes_at(data, end, KEEP(s->off), 16);
+	if (!a)
+		return 0;
+	__builtin_memcpy(w, a, 16);
+	return 1;
+}
+
+/* The answers behind the question: s->off at the first one. Returns 0 when one is of a shape that is not read here. */
+static __always_inline u32 learn_answers(void *data, void *end, struct scratch *s, struct port_stats *st)
+{
+	u32 off, kind, length, ttl_s, last = s->payload_off + s->payload_length;
 	u64 i;
 	u8 *h;
 
 	if (s->off > last)
 		return 0;
+	s->told.who = asker(s->fresh.session, s->inner.dst);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < DNS_MAX_RECORDS; i++) {
-		if (i >= count)
+		if (i >= KEEP(s->records))
 			break;
 		off = KEEP(s->off);
 		h = bytes_at(data, end, off, 12);
 		if (!h || h[0] < 0xc0) /* servers compress the owner (4.1.4); user space reads the rest */
 			return 0;
 		kind = load16(h + 4) == DNS_IN ? load16(h + 2) : 0;
+		ttl_s = load32(h + 6);
 		length = load16(h + 10);
-		if (off + 12 + length > last)
+		off += 12;
+		if (off + length > last)
 			return 0;
-		if (kind == DNS_A && length == 4) {
-			u8 *a = bytes_at(data, end, off + 12, 4);
-
-			if (!a)
+		KEEP(s->off) = off;
+		if (is_address(kind, length)) {
+			if (!take_address(data, end, s, length))
 				return 0;
-			h = bytes_at(data, end, off, 12);
-			if (!h)
-				return 0;
-			learn(s, st, a, 1, load32(h + 6));
-		} else if (kind == DNS_AAAA && length == 16) {
-			u8 *a = bytes_at(data, end, off + 12, 16);
-
-			if (!a)
-				return 0;
-			h = bytes_at(data, end, off, 12);
-			if (!h)
-				return 0;
-			learn(s, st, a, 0, load32(h + 6));
+			learn(s, st, ttl_s);
 		}
-		KEEP(s->off) = off + 12 + length;
+		KEEP(s->off) = off + length;
 	}
 	return 1;
 }
 
-/* Learn from a response; returns 1 when all of it was read here. */
-static __always_inline u32 dns_response(void *data, void *end, struct scratch *s, struct port_stats *st)
+/* Returns 1 with the name that a response is about in s->name, and s->off at its answers. */
+static __always_inline u32 dns_response(void *data, void *end, struct scratch *s)
 {
-	u32 off = s->payload_off, count;
+	u32 off = s->payload_off;
 	u8 *h = bytes_at(data, end, off, 12);
 
 	/* a standard query's response without error or truncation, with one question */
 	if (!h || (h[2] & 0xfa) != 0x80 || h[3] & 0x0f || load16(h + 4) != 1)
 		return 0;
-	count = load16(h + 6);
+	s->records = load16(h + 6);
 	s->off = off + 12;
 	if (!question(data, end, s))
 		return 0;
-	if (!app_of_name(s) || s->name_app == NAMING_ASK)
-		return 0;
 	s->off += 4; /* type and class of the question */
-	return learn_answers(data, end, s, st, count);
+	return 1;
 }
 
 #endif

@@ -6,7 +6,7 @@
 #include "parse.h"
 
 #define GTPU_PORT	    2152
-#define GTPU_MAX_EXTENSIONS 8
+#define GTPU_MAX_EXTENSIONS TURNS(8)
 #define GTPU_PSC	    0x85
 
 #define GTPU_ECHO_REQUEST     1
@@ -108,6 +108,8 @@ static __always_inline u32 parse_gtpu(void *data, void *end, struct scratch *s)
 	if (flags >> 5 != 1 || !(flags & 0x10))
 		return SNF_C_gtpu_version;
 	length = load16(h + 10);
+	if (!udp_length) /* too long for the field, as that of its IP packet (RFC 2675, 4) */
+		udp_length = s->outer.end - off;
 	/* The first fragment of a datagram has the length of the whole. */
 	if (udp_length < 16 + length || (!s->outer.fragment && off + udp_length > s->outer.end))
 		return SNF_C_gtpu_length;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* All maps. Sizes that depend on the site come from the loader as -D constants. */
+/* All maps. Constants of the loader come as -D; a map whose size is SITE_SIZED gets that of the site when it is made
+ * (nf/kernel/source.py: table_sizes). */
 #ifndef SNF_MAPS_H
 #define SNF_MAPS_H
 
@@ -8,6 +9,8 @@
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
+
+#define SITE_SIZED 64
 
 /* Attached interfaces. Written by nf/kernel at attach and detach; read on every packet. */
 BPF_ARRAY(ports, struct port, SNF_PORTS);
@@ -23,7 +26,7 @@ BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
 
 /* The session table (session.h). Mapped into user space, which writes it; read when a flow is new, changes its TEID
  * or its generation moved. Both buckets of an entry full: it is refused and counted in user space. */
-BPF_F_TABLE("array", u32, struct bucket, sessions, SESSION_BUCKETS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct bucket, sessions, SITE_SIZED, BPF_F_MMAPABLE);
 
 /* Addresses that receive tunnels, and the numbers by which entries know them. Full: the update fails and is counted in
  * user space. */
@@ -38,14 +41,14 @@ BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
 
 /* The flows. Written by the packet path only; read as a whole by nf/kernel once an interval.
  * Full: the least recently used flow leaves and what was not read of it is lost. */
-BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, MAX_FLOWS);
+BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, SITE_SIZED);
 
 /* More about media flows, by flow number. Written by the packet path, read with the flows. Full: the one that was
  * quiet for the longest leaves, and begins anew with its next packet. */
-BPF_TABLE("lru_hash", u64, struct detail, details, MAX_DETAILS);
+BPF_TABLE("lru_hash", u64, struct detail, details, SITE_SIZED);
 
 /* Answers of user space about flows, read while a flow waits for one. */
-BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, MAX_VERDICTS);
+BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, SITE_SIZED);
 
 /* Ports of fragmented datagrams, from the first fragment to the later ones that do not have them.
  * Full: the oldest leaves, and its later fragments are counted in a flow without ports. */
@@ -82,7 +85,7 @@ struct answer {
 	u16 app; /* NAMING_ASK: it goes by names of several applications */
 	u16 pad;
 };
-BPF_TABLE("lru_hash", struct answer_key, struct answer, answers, MAX_ANSWERS);
+BPF_TABLE("lru_hash", struct answer_key, struct answer, answers, SITE_SIZED);
 
 /* QoS flows that containers measure. Written by the packet path, read once an interval. Full: the quietest leaves. */
 BPF_TABLE("lru_hash", struct delay_key, struct delay, delays, 8192);
@@ -169,14 +172,16 @@ struct scratch {
 	struct ip outer;
 	struct ip inner;
 	struct flow_key key;
-	u64 now_ns;   /* the time, once fine is set */
-	u32 now_us;   /* its low half in microseconds, or that of the last tick */
-	u32 off;      /* offset of the next header */
-	u32 gtpu_end; /* offset of the end of the GTP-U message */
+	u64 now_ns;	  /* the time, once fine is set */
+	u32 now_us;	  /* its low half in microseconds, or that of the last tick */
+	u32 off;	  /* offset of the next header */
+	u32 frame_length; /* on the wire */
+	u32 gtpu_end;	  /* offset of the end of the GTP-U message */
 	u32 teid;
 	u32 gtpu_seq; /* sequence number of a signalling message */
 	u32 payload_off;
 	u32 payload_length; /* transport payload by the headers */
+	u32 taken;	    /* bytes of it that a record has room for */
 	u32 seq;
 	u32 ack;
 	u16 sport;
@@ -184,7 +189,7 @@ struct scratch {
 	u16 inner_off;	 /* offset of the inner packet */
 	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
-	u8 whole_l4; /* 1: the transport header was all there */
+	u8 whole_l4; /* 1: the transport header was all there, but perhaps the options of TCP */
 	u8 gtpu;     /* 1: the packet came in a tunnel */
 	u8 qfi;
 	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */
@@ -201,10 +206,20 @@ struct scratch {
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;
+	u8 name_basis; /* enum snf_basis */
+	u8 name_odd;   /* it holds what no plain name does */
 	u64 name_hash;
+	u64 dots;		/* where s->name may have one: a bit for each place */
+	u64 suffix[SNF_NAME];	/* hashes of the suffixes on label boundaries, the shortest first */
+	u32 suffixes;		/* how many of them are still to be looked up */
+	u32 records;		/* of a DNS response */
+	u32 label;		/* where the next label of s->name begins */
+	struct answer_key told; /* what one of them tells, */
+	struct answer tells;
 	struct entry wanted; /* in the session table */
 	struct entry found;
-	u32 which;   /* bits of wanted.head */
+	u32 which; /* bits of wanted.head */
+	u32 session_buckets;
 	u32 session; /* what the session table says of the packet */
 	u8 group;
 	u8 way;		   /* enum snf_side */
@@ -214,11 +229,14 @@ BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 #define SIDE_UNKNOWN 2
 
 /* Second programs, entered by tail call. */
-BPF_PROG_ARRAY(next_program, 4);
+BPF_PROG_ARRAY(next_program, 7);
 #define NEXT_HANDOFF 0
-#define NEXT_MONITOR 3
 #define NEXT_TLS     1
 #define NEXT_DNS     2
+#define NEXT_MONITOR 3
+#define NEXT_NAME    4
+#define NEXT_SUFFIX  5
+#define NEXT_ANSWERS 6
 
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);

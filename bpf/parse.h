@@ -9,8 +9,8 @@
 #include "maps.h"
 
 #define MAX_OFFSET	  1023 /* of a header; a mask, so that the verifier sees the bound */
-#define MAX_VLANS	  3
-#define MAX_IP_EXTENSIONS 6
+#define MAX_VLANS	  TURNS(3)
+#define MAX_IP_EXTENSIONS TURNS(6)
 
 #define ETH_IPV4   0x0800
 #define ETH_IPV6   0x86dd
@@ -32,6 +32,12 @@
 #define PROTO_NONE     59
 #define PROTO_DSTOPTS  60
 #define PROTO_MOBILITY 135
+
+#define JUMBO_OPTION                                                                                                   \
+	0xc204 /* RFC 2675, 2: type and length, first in the hop-by-hop header as its alignment wants it               \
+		*/
+#define JUMBO_LEAST 65536
+#define JUMBO_MOST  (1 << 24) /* stacks join some hundred thousand bytes */
 
 #define FRAGMENT_NONE  0
 #define FRAGMENT_FIRST 1
@@ -117,7 +123,9 @@ static __always_inline void full_addresses(struct ip *ip)
 	src[2] = dst[2] = bpf_htonl(0xffff);
 }
 
-static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, struct ip *ip, u32 off)
+/* A length of zero is all that *limit*, the end of what is around, leaves: hosts write it where segments are cut or
+ * were joined later, and where they are too long for the field. */
+static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, struct ip *ip, u32 off, u32 limit)
 {
 	u8 *h = data + off;
 	u32 length, fragment;
@@ -128,6 +136,8 @@ static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, 
 		return PARSE_MALFORMED;
 	length = (h[0] & 15) * 4;
 	ip->total = load16(h + 2);
+	if (!ip->total)
+		ip->total = limit - off;
 	if (length < 20 || ip->total < length)
 		return PARSE_MALFORMED;
 	if ((void *)h + length > end)
@@ -146,7 +156,21 @@ static __always_inline u32 parse_ipv4(void *data, void *end, struct scratch *s, 
 	return PARSE_OK;
 }
 
-static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, struct ip *ip, u32 off)
+/* The length of an IPv6 packet whose field says zero: a jumbo option has it (RFC 2675), a packet without contents is
+ * its header, and what else has such a field reaches to *limit*, as with IPv4. 0: the option is wrong. */
+static __always_inline u32 long_ipv6(void *end, const u8 *h, u32 most)
+{
+	u32 jumbo;
+
+	if (h[6] == PROTO_NONE)
+		return 40;
+	if (h[6] != PROTO_HOPOPTS || (void *)h + 48 > end || load16(h + 42) != JUMBO_OPTION)
+		return most;
+	jumbo = load32(h + 44);
+	return jumbo < JUMBO_LEAST || jumbo >= JUMBO_MOST ? 0 : 40 + jumbo;
+}
+
+static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, struct ip *ip, u32 off, u32 limit)
 {
 	u8 *h = data + off;
 	u32 next, length;
@@ -157,6 +181,10 @@ static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, 
 	if (h[0] >> 4 != 6)
 		return PARSE_MALFORMED;
 	ip->total = 40 + load16(h + 4);
+	if (ip->total == 40)
+		ip->total = long_ipv6(end, h, limit - off);
+	if (ip->total < 40)
+		return PARSE_MALFORMED;
 	ip->end = off + ip->total;
 	ip->ipv6 = 1;
 	ip->fragment = FRAGMENT_NONE;
@@ -198,8 +226,9 @@ static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, 
 	return KEEP(s->off) > MAX_OFFSET ? PARSE_TOO_LONG : PARSE_OK;
 }
 
-/* Version by the first nibble when type is 0 (the inside of a tunnel), else by the ethertype. */
-static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, struct ip *ip, u16 type)
+/* Version by the first nibble when type is 0 (the inside of a tunnel), else by the ethertype. *limit* is the offset of
+ * the end of what is around the packet. */
+static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, struct ip *ip, u16 type, u32 limit)
 {
 	u32 off = s->off;
 
@@ -214,9 +243,9 @@ static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, st
 		type = h[0] >> 4 == 4 ? ETH_IPV4 : h[0] >> 4 == 6 ? ETH_IPV6 : 0;
 	}
 	if (type == ETH_IPV4)
-		return parse_ipv4(data, end, s, ip, off);
+		return parse_ipv4(data, end, s, ip, off, limit);
 	if (type == ETH_IPV6)
-		return parse_ipv6(data, end, s, ip, off);
+		return parse_ipv6(data, end, s, ip, off, limit);
 	return PARSE_NOT_IP;
 }
 
@@ -226,7 +255,8 @@ static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, st
 #define TCP_ACK 0x10
 
 /* Ports, and for TCP what the flow needs of its header. Ports stay 0 for later fragments and for other protocols;
- * they are the first four octets, and known also when the rest of the header is cut off. Returns 0 when it is. */
+ * they are the first four octets, and known also when the rest of the header is cut off. Returns 0 when some of the
+ * header is. */
 static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, struct ip *ip)
 {
 	u32 off = s->off, length;
@@ -259,7 +289,7 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 		if ((void *)h + 20 > end || off + 20 > ip->end)
 			return 0;
 		length = (h[12] >> 4) * 4;
-		if (length < 20 || (void *)h + length > end || off + length > ip->end)
+		if (length < 20 || off + length > ip->end)
 			return 0;
 		s->seq = load32(h + 4);
 		s->ack = load32(h + 8);
@@ -268,7 +298,7 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 	s->whole_l4 = 1;
 	s->payload_off = off + length;
 	s->payload_length = ip->end - off - length;
-	return 1;
+	return (void *)h + length <= end; /* a capture may have cut the options of TCP off, and they are not missed */
 }
 
 #endif

@@ -80,7 +80,7 @@ static __always_inline u32 find(struct scratch *s)
 	s->found.session = 0;
 #pragma unroll
 	for (n = 0; n < 2; n++) {
-		u32 at = (u64)h * SESSION_BUCKETS >> 32;
+		u32 at = (u64)h * s->session_buckets >> 32;
 		struct bucket *b = sessions.lookup(&at);
 
 		if (!b)
@@ -128,6 +128,7 @@ static __always_inline u32 session_of_ue(struct scratch *s, u32 instance, const 
 static __always_inline void look_session_up(struct scratch *s, struct control *c, struct port_stats *st, u32 instance,
 					    u32 role)
 {
+	s->session_buckets = c->buckets;
 	s->session = 0;
 	s->group = 0;
 	s->way = SIDE_UNKNOWN;

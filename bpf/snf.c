@@ -6,14 +6,12 @@
  * (both, for captures that hold everything). They differ in a constant only.
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
-#include "dns.h"
 #include "legs.h"
+#include "naming.h"
 #include "psc.h"
 #include "quic.h"
 #include "resolve.h"
-#include "tls.h"
 #include "transit.h"
-#include "verdict.h"
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
 
@@ -138,7 +136,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
 	s->inner_off = s->off;
-	result = parse_ip(data, end, s, &s->inner, 0);
+	result = parse_ip(data, end, s, &s->inner, 0, s->gtpu_end);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
 	return result ? inner_counter(result) : 0;
@@ -164,7 +162,12 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		return XDP_PASS;
 	s->snap_length = 0;
 	st->n[SNF_C_frames]++;
-	st->n[SNF_C_octets] += FRAME_LENGTH(ctx);
+	s->frame_length = FRAME_LENGTH(ctx);
+#ifdef REPLAY /* a capture may have cut it off */
+	if (s->frame_length < c->wire_length)
+		s->frame_length = c->wire_length;
+#endif
+	st->n[SNF_C_octets] += s->frame_length;
 	type = parse_l2(data, end, &off, &why);
 	if (type != ETH_IPV4 && type != ETH_IPV6)
 		goto reason;
@@ -175,7 +178,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->psc = 0;
 	s->role = role;
 	s->slot = slot;
-	result = parse_ip(data, end, s, &s->outer, type);
+	result = parse_ip(data, end, s, &s->outer, type, s->frame_length);
 	if (result) {
 		why = outer_counter(result);
 		goto reason;
@@ -342,6 +345,7 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	r->wire_length = length > 0xffff ? 0xffff : length;
 	if (length > SNF_PAYLOAD)
 		length = SNF_PAYLOAD;
+	KEEP(s->taken) = length;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < SNF_PAYLOAD; i += 8) {
 		if ((void *)from + 8 > end || i + 8 > length)
@@ -349,97 +353,23 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 		*(u64 *)(r->data + i) = *(u64 *)from;
 		from += 8;
 	}
-	r->length = i;
+	KEEP(r->length) = i;
 #pragma clang loop unroll(disable)
-	for (i = 0; i < 7; i++) {
-		u32 at = r->length;
+	for (i = 0; i < TURNS(7); i++) {
+		u32 at = KEEP(r->length);
 
-		if ((void *)from + 1 > end || at >= length)
+		from = bytes_at(data, end, off + at, 1);
+		if (!from || at >= KEEP(s->taken))
 			break;
 		asm volatile("" : "+r"(at));
 		if (at >= SNF_PAYLOAD)
 			break;
 		r->data[at] = *from;
-		from++;
-		r->length = at + 1;
+		KEEP(r->length) = at + 1;
 	}
 	st->n[SNF_C_handed_off]++;
 	st->n[SNF_C_handed_off_octets] += r->length;
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
-}
-
-/* The packet's flow, when it is still the one that it was in the first program. */
-static __always_inline struct flow *same_flow(struct scratch *s)
-{
-	struct flow *f = flows.lookup(&s->key);
-
-	return f && f->number == s->fresh.number ? f : NULL;
-}
-
-/* Entered by tail call with a payload that begins as a ClientHello. */
-int snf_tls(struct xdp_md *ctx)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, named = 0;
-	struct port *p = ports.lookup(&slot);
-	struct control *c = control.lookup(&zero);
-	struct scratch *s = scratch.lookup(&zero);
-	struct port_stats *st;
-	struct flow *f;
-
-	if (!p || !c || !s)
-		return XDP_PASS;
-	slot = p->slot;
-	st = stats.lookup(&slot);
-	if (!st)
-		return XDP_PASS;
-	if (server_name(data, end, s) && app_of_name(s))
-		named = s->name_app != NAMING_ASK && tell_name(s, st, SNF_BY_SNI);
-	if (!named) {
-		st->n[SNF_C_sni_handed_off]++;
-		full_addresses(&s->inner);
-		fine_clock(s, c);
-		next_program.call(ctx, NEXT_HANDOFF);
-		return decide(ctx, p, st, s, s->verdict);
-	}
-	st->n[SNF_C_sni_named]++;
-	if (!s->name_app)
-		st->n[SNF_C_sni_unlisted]++;
-	f = same_flow(s);
-	if (f) {
-		f->app = s->name_app;
-		f->flags |= FLOW_FINAL;
-	}
-	return decide(ctx, p, st, s, s->verdict);
-}
-
-/* Entered by tail call with a DNS message to a client. */
-int snf_dns(struct xdp_md *ctx)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
-	struct port *p = ports.lookup(&slot);
-	struct scratch *s = scratch.lookup(&zero);
-	struct port_stats *st;
-	struct flow *f;
-
-	if (!p || !s)
-		return XDP_PASS;
-	slot = p->slot;
-	st = stats.lookup(&slot);
-	if (!st)
-		return XDP_PASS;
-	if (!dns_response(data, end, s, st) || !tell_name(s, st, SNF_BY_DNS)) {
-		st->n[SNF_C_dns_handed_off]++;
-		if (handed(&s->fresh) < SNF_HANDOFF)
-			next_program.call(ctx, NEXT_HANDOFF);
-		return decide(ctx, p, st, s, s->verdict);
-	}
-	st->n[SNF_C_dns_read]++;
-	f = same_flow(s);
-	if (f && s->name_app)
-		f->app = s->name_app;
-	return decide(ctx, p, st, s, s->verdict);
 }
 
 int snf_handoff(struct xdp_md *ctx)

@@ -20,38 +20,6 @@ static __always_inline u32 is_hello(void *data, void *end, struct scratch *s)
 	return h && h[0] == TLS_HANDSHAKE && h[1] == 3 && h[5] == TLS_CLIENT_HELLO;
 }
 
-/* Copy the s->name_length bytes at s->off, which may be followed by others. Returns 0 when not all of them are there.
- */
-static __always_inline u32 take_name(void *data, void *end, struct scratch *s)
-{
-	u32 off = s->off, length = s->name_length;
-	u64 i;
-	u8 *h;
-
-	if (!length || length > SNF_NAME)
-		return 0;
-	asm volatile("" : "+r"(length)); /* as in app_of_name */
-#pragma clang loop unroll(disable)
-	for (i = 0; i < SNF_NAME; i += 8) {
-		if (i >= length)
-			return 1;
-		h = bytes_at(data, end, off + (u32)i, 8);
-		if (!h)
-			break;
-		*(u64 *)(s->name + i) = *(u64 *)h;
-	}
-#pragma clang loop unroll(disable)
-	for (; i < SNF_NAME; i++) {
-		if (i >= length)
-			return 1;
-		h = bytes_at(data, end, off + (u32)i, 1);
-		if (!h)
-			return 0;
-		set_letter(s, i, *h);
-	}
-	return 1;
-}
-
 /* s->off at the first extension, which end at s->gtpu_end. Leaves s->off at the server name and its length. */
 static __always_inline u32 find_server_name(void *data, void *end, struct scratch *s)
 {
@@ -85,7 +53,7 @@ static __always_inline u32 find_server_name(void *data, void *end, struct scratc
 	return 0;
 }
 
-/* Returns 1 with the name in s->name when the hello has one that is plain and here. */
+/* Returns 1 with the name in s->name when the hello has one that is here. */
 static __always_inline u32 server_name(void *data, void *end, struct scratch *s)
 {
 	u32 off = s->payload_off, hello_end, here;
@@ -114,7 +82,10 @@ static __always_inline u32 server_name(void *data, void *end, struct scratch *s)
 		return 0;
 	s->off = off;
 	s->gtpu_end = hello_end;
-	return find_server_name(data, end, s) && s->off + s->name_length <= here && take_name(data, end, s);
+	if (!find_server_name(data, end, s) || s->off + s->name_length > here)
+		return 0;
+	s->dots = ~0ull;
+	return take_name(data, end, s);
 }
 
 #endif

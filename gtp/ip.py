@@ -10,10 +10,11 @@ import ipaddress
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
+from gtp.link import IPV4, IPV6, ip_packet
+
 __all__ = ["Datagram", "UdpReader"]
 
-_IPV4, _IPV6, _VLANS = 0x0800, 0x86DD, frozenset((0x8100, 0x88A8, 0x9100))
-_UDP, _FRAGMENT = 17, 44
+_UDP, _FRAGMENT, _NOTHING = 17, 44, 59
 _EXTENSIONS = frozenset((0, 43, 60, 135))  # hop-by-hop, routing, destination options, mobility
 _MAX_PENDING = 256  # datagrams in reassembly
 _MAX_BYTES = 65_535
@@ -67,24 +68,23 @@ class UdpReader:
 
     def feed(self, frame: bytes, at_s: float, link: str = "ethernet") -> list[Datagram]:
         """Return the datagrams that *frame* completes: one, or none. *link* is "ethernet" or "ip"."""
-        at = 0
         if link == "ethernet":
-            kind, at = int.from_bytes(frame[12:14], "big"), 14
-            while kind in _VLANS and len(frame) >= at + 4:
-                kind, at = int.from_bytes(frame[at + 2 : at + 4], "big"), at + 4
+            kind, at = ip_packet(frame) or (0, 0)
         else:
-            kind = {4: _IPV4, 6: _IPV6}.get(frame[0] >> 4 if frame else 0, 0)
-        packet = frame[at:]
-        if kind == _IPV4:
+            kind, at = {4: IPV4, 6: IPV6}.get(frame[0] >> 4 if frame else 0, 0), 0
+        return self.feed_ip(kind, frame[at:], at_s)
+
+    def feed_ip(self, kind: int, packet: bytes, at_s: float) -> list[Datagram]:
+        """Return the datagrams that an IP packet, of the ethertype *kind*, completes."""
+        if kind == IPV4:
             return self._ipv4(packet, at_s)
-        if kind == _IPV6:
-            return self._ipv6(packet, at_s)
-        return []
+        return self._ipv6(packet, at_s) if kind == IPV6 else []
 
     def _ipv4(self, p: bytes, at_s: float) -> list[Datagram]:
         if len(p) < 20 or p[0] >> 4 != 4 or p[9] != _UDP:
             return []
         size, total = (p[0] & 15) * 4, int.from_bytes(p[2:4], "big")
+        total = total or len(p)  # segmentation offload writes zero
         if size < 20 or total < size or len(p) < total:
             self.counters["truncated"] += 1
             return []
@@ -102,6 +102,8 @@ class UdpReader:
         if len(p) < 40 or p[0] >> 4 != 6:
             return []
         total = 40 + int.from_bytes(p[4:6], "big")
+        if total == 40 and p[6] != _NOTHING:
+            total = len(p)
         kind, at = p[6], 40
         body: bytes | None = None
         for _ in range(8):
@@ -152,7 +154,7 @@ class UdpReader:
         if len(body) < 8:
             self.counters["truncated"] += 1
             return []
-        length = int.from_bytes(body[4:6], "big")
+        length = int.from_bytes(body[4:6], "big") or len(body)  # zero: too long for the field (RFC 2675, 4)
         if not 8 <= length <= len(body):
             self.counters["truncated"] += 1
             return []

@@ -9,10 +9,11 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
-__all__ = ["SCTP", "SctpMessage", "read_sctp"]
+from gtp.link import IPV4, IPV6, ip_packet
+
+__all__ = ["SCTP", "SctpMessage", "read_sctp", "sctp_in_ip"]
 
 SCTP = 132  # IP protocol number
-_VLANS = frozenset((0x8100, 0x88A8, 0x9100))
 _DATA, _WHOLE = 0, 3  # chunk type; flags B and E: first and last fragment at once (3.3.1)
 _HEADER_BYTES, _DATA_BYTES, _MAX_CHUNKS = 12, 16, 64
 
@@ -29,18 +30,20 @@ class SctpMessage:
 
 def read_sctp(frame: bytes, counters: Counter[str]) -> list[SctpMessage]:
     """Return the whole user messages of an Ethernet frame; none of one that is not SCTP."""
-    kind, at = int.from_bytes(frame[12:14], "big"), 14
-    while kind in _VLANS and len(frame) >= at + 4:
-        kind, at = int.from_bytes(frame[at + 2 : at + 4], "big"), at + 4
-    p = frame[at:]
-    if kind == 0x0800 and len(p) >= 20 and p[9] == SCTP:
+    kind, at = ip_packet(frame) or (0, 0)
+    return sctp_in_ip(kind, frame[at:], counters)
+
+
+def sctp_in_ip(kind: int, p: bytes, counters: Counter[str]) -> list[SctpMessage]:
+    """Return the whole user messages of an IP packet of the ethertype *kind*."""
+    if kind == IPV4 and len(p) >= 20 and p[9] == SCTP:
         if int.from_bytes(p[6:8], "big") & 0x3FFF:
             counters["sctp_fragments"] += 1
             return []
-        body = p[(p[0] & 15) * 4 : int.from_bytes(p[2:4], "big")]
+        body = p[(p[0] & 15) * 4 : int.from_bytes(p[2:4], "big") or len(p)]  # segmentation offload writes zero
         ends = str(ipaddress.IPv4Address(p[12:16])), str(ipaddress.IPv4Address(p[16:20]))
-    elif kind == 0x86DD and len(p) >= 40 and p[6] == SCTP:
-        body = p[40 : 40 + int.from_bytes(p[4:6], "big")]
+    elif kind == IPV6 and len(p) >= 40 and p[6] == SCTP:
+        body = p[40 : 40 + (int.from_bytes(p[4:6], "big") or len(p))]
         ends = str(ipaddress.IPv6Address(p[8:24])), str(ipaddress.IPv6Address(p[24:40]))
     else:
         return []

@@ -5,6 +5,10 @@
 Builds the lab, starts ``snf run`` with an empty configuration on mirror ports of N3 and N4, configures it over
 NETCONF, subscribes over ZeroMQ. Half-way one subscriber's radio turns bad, another one is handed over to a
 new gNB, and a policy goes from inspect to suppress. Exit 0 when all of that was seen, 1 with a sentence if not.
+
+The lab is made of ordinary processes, so on a host that is short of processor time its network is slow for everybody.
+The demonstration measures that (`lab.wait.slowness`), says it, and judges the bad radio by its delay then: what the
+radio adds stays, while the scores of all have fallen before.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console, Group
@@ -29,6 +34,7 @@ from lab.lab import Lab
 from lab.net import LabError, inside, interruptible
 from lab.operator import ENDPOINT, Operator
 from lab.scoreboard import Scoreboard, plain_table, rich_table, short
+from lab.wait import Progress, slowness
 from nf.errors import SnfError
 from nf.privacy import Pseudonymiser
 from nf.publish.client import Subscriber
@@ -54,6 +60,8 @@ BAD_UPLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.03, rate_bps=0.4e6)
 BAD_DOWNLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.04, rate_bps=0.7e6)
 SETTLE_S = 8.0  # after a start or a change: not counted in a comparison
 FALL = 0.5  # of the mean score: what counts as visible
+SHORT = 1.5  # times slower than an undisturbed CPU: from there on the host is short of time, and says so
+BATCH_MS = 5000  # half of the default: a table that lives, at half of the bytes that batches of 2 s are
 LIVE_EVERY_S, PLAIN_EVERY_S = 0.5, 10.0
 
 
@@ -62,7 +70,7 @@ class Event:
     """Something that happens at a time of the demonstration; ``does`` returns what to say about it."""
 
     at_s: float
-    does: Callable[[], str]
+    does: Callable[[float], str]  # it is told when
 
 
 class Screen:
@@ -132,7 +140,9 @@ class Demo:
         self.board = Scoreboard({p: n for n, p in self.pseudonyms.items()})
         self.screen = Screen(console, self.board, seconds)
         self.bad_s, self.moved_s, self.policy_s = seconds * 0.4, seconds * 0.52, seconds * 0.64
+        self.suppressed_s = math.inf  # when the commit was done
         self.health: Mapping[str, Any] = {}
+        self.slow: list[float] = []  # how slow the host was, now and then
 
     def play(self) -> None:
         """Run the story to its end; raises LabError when a part of the lab ends before."""
@@ -147,22 +157,26 @@ class Demo:
             screen = stack.enter_context(self.screen)
             self.lab.announce_all()
             self.lab.start_clients()
-            start = time.monotonic()
+            start, started_at_s = time.monotonic(), time.time()
             screen.say(0, f"{len(self.pseudonyms)} subscribers announced by PFCP, their applications start")
             while (now := time.monotonic() - start) < self.seconds:
+                self.slow.append(slowness())
                 if todo and now >= todo[0].at_s:
-                    screen.say(now, todo.pop(0).does())
+                    screen.say(now, todo.pop(0).does(now))
+                    if not todo:
+                        self.suppressed_s = min(self.suppressed_s, time.monotonic() - start)
                 message = bus.receive(0.5)
                 if message is not None and message.topic.startswith("qoe.v1/"):
                     for record in records(message):
-                        self.board.feed(record, time.monotonic() - start)
+                        self.board.feed(record, record["t_ms"] / 1000 - started_at_s)
                 elif message is not None:
                     self.health = {name: column[0] for name, column in message.columns.items()}
                 screen.show(now)
                 self.lab.check()
             screen.finish()
 
-    def _bad_radio(self) -> str:
+    def _bad_radio(self, now_s: float) -> str:
+        self.bad_s = now_s
         self.lab.radio(UNLUCKY, uplink=BAD_UPLINK, downlink=BAD_DOWNLINK)
         self.screen.marked = self.pseudonyms[UNLUCKY]
         return (
@@ -170,11 +184,13 @@ class Demo:
             f"{BAD_DOWNLINK.loss:.0%} loss, {BAD_DOWNLINK.rate_bps / 1e6:.1f} Mbit/s"
         )
 
-    def _handover(self) -> str:
+    def _handover(self, now_s: float) -> str:
+        self.moved_s = now_s
         site = self.lab.handover(MOVER)
         return f"{short(self.pseudonyms[MOVER])} is handed over to the gNB {site}"
 
-    def _policy(self) -> str:
+    def _policy(self, now_s: float) -> str:
+        self.policy_s = now_s
         self.operator.suppress()
         return f"the orchestrator edits the policy of {SUPPRESSED}s from inspect to suppress, and commits"
 
@@ -202,6 +218,29 @@ class Demo:
         ]
         return sorted(mine, key=lambda row: row[2] - row[1])
 
+    def fell(self) -> bool:
+        """Say if the bad radio shows in a score."""
+        return any(before - after >= FALL for _, before, after in self.falls())
+
+    def delayed(self) -> bool:
+        """Say if the bad radio shows in the delay between probe and UE: it adds its own to each direction."""
+        who = self.pseudonyms[UNLUCKY]
+        before = self.board.access_delay_ms(who, SETTLE_S, self.bad_s)
+        after = self.board.access_delay_ms(who, self.bad_s + SETTLE_S, self.seconds)
+        return after - before >= BAD_DOWNLINK.delay_ms
+
+    def is_short(self) -> bool:
+        """Say if the host was short of processor time."""
+        return fmean(self.slow) >= SHORT
+
+    def load(self) -> str:
+        """Return a sentence about the host: how slow it was, and what of this is to be taken with it."""
+        text = f"The host: work took {fmean(self.slow):.1f} times as long as on a CPU of its own"
+        if not self.is_short():
+            return f"{text}."
+        text += ", so the network of the lab was slow for everybody; scores are of that network."
+        return text if self.fell() else f"{text} The bad radio was judged by the delay that it added."
+
     def failures(self) -> list[str]:
         """Return a sentence for each thing that should have been seen and was not."""
         failed = [
@@ -212,12 +251,12 @@ class Demo:
         classes = {app_class for _, app_class in self.board.scores}
         if len(classes) < 5:
             failed.append(f"Only {len(classes)} application classes were scored: {', '.join(sorted(classes))}.")
-        if not any(before - after >= FALL for _, before, after in self.falls()):
+        if not (self.fell() or (self.is_short() and self.delayed())):
             failed.append(f"The scores of {short(self.pseudonyms[UNLUCKY])} did not fall by {FALL} on the bad radio.")
         mover = self.pseudonyms[MOVER]
         if not any(t > self.moved_s + SETTLE_S for (p, _), s in self.board.scores.items() if p == mover for t, _ in s):
             failed.append(f"Subscriber {short(mover)} was not seen after its handover.")
-        if not SETTLE_S < self.board.last_heard(SUPPRESSED) <= self.policy_s + SETTLE_S:
+        if not SETTLE_S < self.board.last_heard(SUPPRESSED) <= self.suppressed_s + SETTLE_S:
             failed.append(f"A {SUPPRESSED} was not published before its policy became suppress, or still was after it.")
         return failed
 
@@ -241,6 +280,7 @@ class Demo:
             "",
             f"{inspected / 1e6:.1f} MB inspected, {exported / 1e3:.1f} kB published: output is {ratio} of input",
             *(f"{name}: {mode}" for name, mode in self.operator.attached().items()),
+            self.load(),
         ]
         return "\n".join(lines)
 
@@ -254,11 +294,12 @@ def show(seconds: float) -> int:
             f"Building the network: gNB, UPF, SMF, data network and {len(USES)} subscribers in namespaces ...",
             flush=True,
         )
-        lab = stack.enter_context(Lab(plan.subscribers(*USES)))
+        progress = Progress()
+        lab = stack.enter_context(Lab(plan.subscribers(*USES), progress=progress))
         print("Starting snf run with an empty configuration ...", flush=True)
         operator = stack.enter_context(Operator(lab))
         operator.start_function()
-        operator.configure(key)
+        operator.configure(key, BATCH_MS)
         print(f"Configured over NETCONF: {', '.join(f'{n} {m}' for n, m in operator.attached().items())}.", flush=True)
         demo = Demo(lab, operator, console, seconds, key)
         demo.play()

@@ -16,12 +16,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lab import plan
 from lab.certificate import write_certificate
@@ -30,20 +29,30 @@ from lab.loop import ask
 from lab.net import PARENT, LabError, Net, undisturbed
 from lab.plan import Subscriber
 from lab.smf import Smf, n4_socket
+from lab.wait import Progress, wait_until
 
 __all__ = ["Lab"]
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _FOLDER = "snf-lab-"
+_T = TypeVar("_T")
 
 
 class Lab:
-    """A running network. Methods are for the thread that entered it."""
+    """A running network. Methods are for the thread that entered it; *progress* is told what it waits for."""
 
-    def __init__(self, subscribers: Sequence[Subscriber], *, n6_port: bool = False, seed: int = 1) -> None:
+    def __init__(
+        self,
+        subscribers: Sequence[Subscriber],
+        *,
+        n6_port: bool = False,
+        seed: int = 1,
+        progress: Progress | None = None,
+    ) -> None:
         self.subscribers = {s.name: s for s in subscribers}
         self.net = Net()
         self.seed = seed
+        self.progress = progress
         self._n6_port = n6_port
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = ExitStack()
@@ -60,7 +69,8 @@ class Lab:
             self._stack.callback(self._stop_all)
             self._wire()
             self._start_nodes()
-            self.smf = self._stack.enter_context(Smf(self.net.call("smf", lambda: n4_socket(plan.N4_SMF)), plan.N4_UPF))
+            sock = self.net.call("smf", lambda: n4_socket(plan.N4_SMF))
+            self.smf = self._stack.enter_context(Smf(sock, plan.N4_UPF, self.check))
             self.smf.associate()
         except BaseException:
             self._close()
@@ -124,15 +134,18 @@ class Lab:
         self.start("gnb", "-m", "lab.gnb", "--netns", net.path("gnb"), *common, folder / "gnb.sock", *words)
         self.start("upf", "-m", "lab.upf", "--netns", net.path("upf"), *common, folder / "upf.sock")
         for file in (folder / "gnb.sock", folder / "upf.sock", ready):
-            self._wait_for(file)
+            self.wait_until(file.exists, f"{file.stem} is up", part=file.stem)
 
-    def _wait_for(self, file: Path, seconds: float = 20) -> None:
-        until = time.monotonic() + seconds
-        while not file.exists():
-            self.check()
-            if time.monotonic() > until:
-                raise LabError(f"{file.stem} did not come up within {seconds:.0f} s. {self.log(file.stem)}")
-            time.sleep(0.02)
+    def wait_until(self, holds: Callable[[], _T], what: str, *, part: str) -> _T:
+        """Wait for something that *part* does, and end with its last words when it, or any other part, has ended."""
+        return wait_until(
+            holds,
+            what,
+            check=self.check,
+            last_words=lambda: self.log(part),
+            phase=lambda: self.log_lines(part, 1),
+            progress=self.progress,
+        )
 
     # -- processes --------------------------------------------------------
 
@@ -157,16 +170,15 @@ class Lab:
         """Return the process id of a part."""
         return self._processes[name].pid
 
-    def stop(self, *names: str, how: int = signal.SIGTERM, seconds: float = 5) -> None:
-        """Stop parts; one that does not end by itself in time is killed."""
+    def stop(self, *names: str, how: int = signal.SIGTERM, seconds: float = 10) -> None:
+        """Stop parts; one that a quiet machine would have ended within *seconds* is killed."""
         parts = [self._processes.pop(n) for n in names if n in self._processes]
         for part in parts:
             part.send_signal(how)
-        until = time.monotonic() + seconds
         for part in parts:
             try:
-                part.wait(max(0.01, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
+                wait_until(lambda part=part: part.poll() is not None, "it ends", seconds)  # type: ignore[misc]
+            except LabError:
                 part.kill()
                 part.wait()
 
@@ -183,9 +195,14 @@ class Lab:
 
     def log(self, name: str, lines: int = 8) -> str:
         """Return the last words of a part."""
+        text = self.log_lines(name, lines)
+        return f"Its last words: {text}" if text else "It said nothing."
+
+    def log_lines(self, name: str, lines: int) -> str:
+        """Return the last lines of a part's log, joined."""
         file = self.folder / f"{name}.log"
         text = file.read_text(errors="replace").strip().splitlines() if file.exists() else []
-        return "Its last words: " + " | ".join(text[-lines:]) if text else "It said nothing."
+        return " | ".join(text[-lines:])
 
     # -- subscribers ------------------------------------------------------
 
@@ -213,8 +230,11 @@ class Lab:
         ue, (old, old_teid) = self.subscribers[name], self._at_site[name]
         site = next(s for s in plan.GNB_SITES if s != old)
         teid = self._setup(ue, site, *self.smf.uplink(name))
+        before = self.stats("gnb")["end_marker"]
         self.smf.modify(name, site, teid)
-        time.sleep(0.2)  # the end marker comes behind the last packets
+        with suppress(LabError):  # it comes behind the last packets of the old tunnel, and may be lost as they may
+            wait_until(lambda: self.stats("gnb")["end_marker"] > before, "an end marker", 1, check=self.check)
+        self.check()
         ask(self.folder / "gnb.sock", "release", site=old, teid=old_teid)
         return site
 

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from lab.net import LabError
+from lab.wait import slowness
 
 __all__ = ["Loop", "ask", "serve_control"]
 
+_ANSWER_S = 20.0  # in which a part answers on a quiet machine; one that has died ends the connection at once
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -75,8 +77,7 @@ def serve_control(loop: Loop, path: str, handle: Handler) -> None:
     def accept() -> None:
         connection, _ = listener.accept()
         with connection:
-            connection.settimeout(1)
-            try:
+            try:  # without a time-out: who asks is the lab, which writes at once or is dead, and both end the read
                 answer = handle(json.loads(connection.makefile().readline()))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
@@ -88,7 +89,7 @@ def serve_control(loop: Loop, path: str, handle: Handler) -> None:
 def ask(path: str | Path, do: str, **words: Any) -> dict[str, Any]:
     """Send a request to a part of the lab and return its answer; raises LabError when it refuses."""
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(5)
+        s.settimeout(_ANSWER_S * slowness())
         try:
             s.connect(str(path))
             s.sendall(json.dumps({"do": do, **words}).encode() + b"\n")

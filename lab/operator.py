@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import signal
+import socket
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from lab import plan
 from lab.lab import Lab
 from lab.net import LabError, inside
+from lab.wait import slowness
 from mgmt.client import Client, connect
 from nf.errors import SnfError
 
@@ -30,7 +31,7 @@ ENDPOINT = f"tcp://{plan.PROBE}:5556"
 PART = "snf"  # the function's name among the processes of the lab
 USER = "operator"
 POLICY = "downloads"
-_START_S = 20.0
+_RPC_S = 30.0  # for an answer of the function on a quiet machine
 _IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
 _IANA = "urn:ietf:params:xml:ns:yang:iana-if-type"
 _SNF = "urn:supernetflow:yang:snf-"
@@ -120,18 +121,20 @@ class Operator:
         ]
 
     def start_function(self) -> None:
-        """Start ``snf run`` in its namespace and wait until it takes a session; raises LabError when it does not."""
+        """Start ``snf run`` in its namespace and wait until it takes a session.
+
+        Raises LabError when it has ended, or takes none.
+        """
         self.lab.start_inside(self.part, self.namespace, *self.command())
-        until = time.monotonic() + _START_S
-        while True:
-            try:
-                self.connect()
-                return
-            except SnfError as error:
-                self.lab.check()
-                if time.monotonic() > until:
-                    raise LabError(f"snf run takes no NETCONF session: {error} {self.lab.log(self.part)}") from None
-                time.sleep(0.2)
+        self.lab.wait_until(self._answers, f"{self.part} takes a NETCONF session", part=self.part)
+
+    def _answers(self) -> bool:
+        with inside(self.lab.net.path(self._client_side)), socket.socket() as s:
+            if s.connect_ex((self.address, self.port)) != 0:
+                return False  # an SSH client costs more than this, and the function needs the processor
+        with suppress(SnfError):
+            self.connect()
+        return self._client is not None
 
     def stop_function(self, how: int = signal.SIGTERM) -> None:
         """Close the session and end the process."""
@@ -142,10 +145,14 @@ class Operator:
         """Open the NETCONF session from the management network."""
         self.disconnect()
         host_key = self._host_key_file.with_suffix(".pub").read_text(encoding="ascii")
-        where = "ops" if self.namespace == "probe" else self.namespace
-        with ExitStack() as stack, inside(self.lab.net.path(where)):
-            self._client = stack.enter_context(connect(self.address, self.port, USER, self.key_file, host_key))
+        with ExitStack() as stack, inside(self.lab.net.path(self._client_side)):
+            session = connect(self.address, self.port, USER, self.key_file, host_key, timeout_s=_RPC_S * slowness())
+            self._client = stack.enter_context(session)
             self._session = stack.pop_all()
+
+    @property
+    def _client_side(self) -> str:
+        return "ops" if self.namespace == "probe" else self.namespace
 
     def disconnect(self) -> None:
         """Close the NETCONF session, if there is one."""
@@ -160,10 +167,10 @@ class Operator:
             raise LabError("there is no NETCONF session. Call connect() first.")
         return self._client
 
-    def configure(self, key: bytes) -> None:
+    def configure(self, key: bytes, batch_ms: int = 2000) -> None:
         """Give the function its ports, the key of its pseudonyms, its bus and its policies: one edit, one commit."""
         ports = interfaces({"n3": "n3", "n4": "n4"})
-        self.client.change(ports + privacy(key) + exporter() + policy("inspect"))
+        self.client.change(ports + privacy(key) + exporter(batch_ms=batch_ms) + policy("inspect"))
 
     def suppress(self) -> None:
         """Change the policy of downloads from inspect to suppress."""

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from rich.table import Table
@@ -18,7 +18,7 @@ from rich.text import Text
 
 __all__ = ["Row", "Scoreboard", "plain_table", "rate", "rich_table", "short"]
 
-_FRESH_S = 6.0  # a row without news for so long leaves the table
+_FRESH_S = 12.0  # a row without news for so long leaves the table: two batches of the demonstration, and a bit
 _BARS = " ▁▂▃▄▅▆▇█"
 _HISTORY = 6
 
@@ -44,6 +44,7 @@ class Scoreboard:
         self.rows: dict[tuple[str, str], Row] = {}
         self.records = 0
         self.scores: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)  # (subscriber, class)
+        self.access_ms: dict[str, list[tuple[float, float]]] = defaultdict(list)  # by subscriber
         self.heard: dict[str, float] = {}  # class: time of its last record
 
     def feed(self, record: Mapping[str, Any], at_s: float) -> None:
@@ -53,6 +54,9 @@ class Scoreboard:
         row = self.rows.setdefault((subscriber, app), Row(subscriber, app, app_class))
         row.last, row.heard_s, row.app_class = record, at_s, app_class
         self.heard[app_class] = at_s
+        access_ms = record["rtt_access_ms"]
+        if access_ms is not None and not math.isnan(access_ms):
+            self.access_ms[subscriber].append((at_s, access_ms))
         mos = record["mos"]
         if mos is not None and not math.isnan(mos):
             row.mos = mos
@@ -68,6 +72,11 @@ class Scoreboard:
     def mean(self, subscriber: str, app_class: str, from_s: float, to_s: float) -> float:
         """Return the mean score of a subscriber and class in a time, NaN without one."""
         return _mean(m for t, m in self.scores.get((subscriber, app_class), ()) if from_s <= t < to_s)
+
+    def access_delay_ms(self, subscriber: str, from_s: float, to_s: float) -> float:
+        """Return the median round trip between probe and UE in a time, NaN without one."""
+        found = [ms for t, ms in self.access_ms.get(subscriber, ()) if from_s <= t < to_s]
+        return median(found) if found else math.nan
 
     def classes(self, subscriber: str) -> list[str]:
         """Return the classes in which a subscriber was scored."""

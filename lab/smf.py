@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gtp.codec import CodecError
@@ -13,10 +14,12 @@ from gtp.pfcp.message import PORT, Body, Header, Kind, messages, read_body
 from lab import plan
 from lab.net import LabError
 from lab.plan import Subscriber
+from lab.wait import Patience
 
 __all__ = ["Smf", "n4_socket", "ntp_now"]
 
-_T1_S, _N1 = 1.0, 3  # 6.4: retransmission timer and count, left to the operator
+_T1_S = 1.0  # 6.4: retransmission timer, left to the operator
+_PATIENCE_S = 20.0  # in which a quiet machine answers; 6.4 counts retransmissions (N1), and leaves the number open
 _NTP_1970 = 2_208_988_800  # seconds from 1900 to 1970 (RFC 5905, figure 4); 8.2.65 counts so
 
 
@@ -40,10 +43,13 @@ class _Session:
 
 
 class Smf:
-    """One association with one UPF; sessions by the lab's name of the subscriber."""
+    """One association with one UPF; sessions by the lab's name of the subscriber.
 
-    def __init__(self, sock: socket.socket, upf: str) -> None:
-        self._socket, self._upf = sock, upf
+    *check* raises when the process of the UPF has ended.
+    """
+
+    def __init__(self, sock: socket.socket, upf: str, check: Callable[[], None]) -> None:
+        self._socket, self._upf, self._check = sock, upf, check
         self._sequence = 0
         self._sessions: dict[str, _Session] = {}
 
@@ -101,7 +107,9 @@ class Smf:
 
     def _ask(self, request: bytes, kind: Kind) -> tuple[Header, Body]:
         """Send a request until its response comes; raises LabError when it is refused or never comes."""
-        for _ in range(_N1):
+        patience = Patience(_PATIENCE_S)
+        while patience.left_s():
+            self._check()
             self._socket.sendto(request, (self._upf, PORT))
             end = time.monotonic() + _T1_S
             while (left := end - time.monotonic()) > 0:

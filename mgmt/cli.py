@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import getpass
 import logging
+import math
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from mgmt import inputs
 from nf.errors import SnfError
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["main"]
+
+_SOURCES = ("pfcp", "gtp-c", "radius", "ngap", "netconf")
+
+
+class _Seconds(click.FloatRange):
+    """Seconds that end: a comparison with "nan" would let it pass."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
+
 
 _PATH = click.Path(path_type=Path)
 _EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -45,6 +59,8 @@ def snf() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Log at level info.")
 def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, netconf: str, verbose: bool) -> None:
     """Run the function in the foreground until SIGTERM or Ctrl-C."""
+    address, port = inputs.endpoint(netconf)
+    document = inputs.service(state_dir, users, host_key, startup, address, port)
     from mgmt.main import Options, serve
 
     logging.basicConfig(
@@ -52,19 +68,11 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    address, port = _endpoint(netconf)
-    options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=startup, address=address, port=port)
+    options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     serve(options, stop, ready=click.echo)
-
-
-def _endpoint(text: str) -> tuple[str, int]:
-    address, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65_535:
-        raise click.BadParameter(f"{text} is not ADDRESS:PORT, e.g. 127.0.0.1:830")
-    return address.strip("[]") or "0.0.0.0", int(port)
 
 
 @snf.command()
@@ -84,7 +92,7 @@ def _endpoint(text: str) -> tuple[str, int]:
     "--interval",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(min=0.01),
+    type=_Seconds(min=0.01),
     help="Seconds of capture a record covers.",
 )
 @click.option("--key", type=_EXISTING, help="File with the key of the pseudonyms; a random one when not given.")
@@ -101,19 +109,22 @@ def replay(
     quiet: bool,
 ) -> None:
     """Run captures through the kernel program, by the capture's clock."""
-    from mgmt.replay import Outputs, replay_files
-
     if len(roles) not in (0, 1, len(captures)):
         raise click.BadParameter(
             f"{len(roles)} roles for {len(captures)} captures; give one, or one for each", param_hint="--role"
         )
+    inputs.outputs([path for path in (flows, sessions, qoe, events) if path is not None])
+    inputs.captures(captures)
+    secret = inputs.pseudonym_key(key)
+    from mgmt.replay import Outputs, replay_files
+
     every = list(roles) * (len(captures) if len(roles) == 1 else 1) or ["auto"] * len(captures)
     replay_files(
         captures,
         every,
         Outputs(flows=flows, sessions=sessions, qoe=qoe, events=events),
         interval_s=interval,
-        key=key.read_bytes() if key else b"",
+        key=secret,
         quiet=quiet,
     )
 
@@ -143,12 +154,13 @@ def explain(
         return
     if not user or not key:
         raise click.UsageError("A running function is asked with --user and --key, a replay with --replay.")
-    wanted, (address, port) = view.flow_of(flow), _endpoint(netconf)
+    wanted, (address, port) = view.flow_of(flow), inputs.endpoint(netconf)
+    trusted = inputs.public_key(host_key)
     if host_key is None and address not in {"127.0.0.1", "::1", "localhost"}:
         raise click.UsageError("Give --host-key, the public key of the function: it is not on this machine.")
     from mgmt.client import connect
 
-    with connect(address, port, user, key, host_key.read_text() if host_key else None) as client:
+    with connect(address, port, user, inputs.private_key(key), trusted) as client:
         found = client.explain(wanted)
     if not found:
         raise SnfError(f"The function knows no flow {title}.", "It may have ended: flows are kept for 5 minutes.")
@@ -162,7 +174,7 @@ def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
             "--endpoint", default="tcp://127.0.0.1:5556", show_default=True, help="ZeroMQ endpoint of the function."
         ),
         click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
-        click.option("--seconds", type=float, help="Stop after so many seconds."),
+        click.option("--seconds", type=_Seconds(min=0, min_open=True), help="Stop after so many seconds."),
         click.option(
             "--curve",
             "curve_file",
@@ -189,21 +201,22 @@ def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--tunnel", help="Outer address of who receives on a tunnel.")
 @click.option("--teid", help="TEID of a tunnel, decimal or 0x...")
 @click.option("--dnn", help="Data network name.")
-@click.option("--source", help="pfcp, gtp-c, radius, ngap or netconf.")
+@click.option("--source", type=click.Choice(_SOURCES), help="What told of the session.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Most sessions to show.")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def sessions(
     netconf: str, user: str, key: Path, host_key: Path | None, limit: int, output: str, **filters: str | None
 ) -> None:
     """Show the sessions that a running function knows."""
+    if filters["imsi"] == "-":
+        filters["imsi"] = sys.stdin.readline().strip()
+    (address, port), wanted = inputs.endpoint(netconf), _find_parameters(filters)
+    private, trusted = inputs.private_key(key), inputs.public_key(host_key)
     from mgmt import listing
     from mgmt.client import connect
 
-    if filters["imsi"] == "-":
-        filters["imsi"] = sys.stdin.readline().strip()
-    address, port = _endpoint(netconf)
-    with connect(address, port, user, key, host_key.read_text() if host_key else None) as client:
-        found = listing.fetch(client.call, _find_parameters(filters), limit)
+    with connect(address, port, user, private, trusted) as client:
+        found = listing.fetch(client.call, wanted, limit)
         if not any(filters.values()):
             found.sources, found.counters = listing.counts(client.state(listing.STATE))
     listing.show(found, output)
@@ -218,6 +231,9 @@ def _find_parameters(filters: Mapping[str, str | None]) -> dict[str, str]:
             given["teid"] = str(int(given["teid"], 0))
         except ValueError:
             raise click.BadParameter(f"{given['teid']} is no TEID", param_hint="--teid") from None
+    for option, name in (("--address", "ue-address"), ("--tunnel", "tunnel-address")):
+        if name in given:
+            inputs.ip_address(given[name], option)
     return given
 
 
@@ -226,30 +242,20 @@ def _find_parameters(filters: Mapping[str, str | None]) -> dict[str, str]:
 @click.option("--subscriber", help="Follow one subscriber (pseudonym) in detail.")
 def watch(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, subscriber: str | None) -> None:
     """Show what a running function publishes."""
+    curve = inputs.curve_keys(curve_file)
     from mgmt import watch as view
 
-    sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=_curve(curve_file)))
+    sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=curve))
 
 
 @snf.command()
 @_bus_options
 def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None) -> None:
     """Show the subscribers with the worst experience first."""
+    curve = inputs.curve_keys(curve_file)
     from mgmt import watch as view
 
-    sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=_curve(curve_file)))
-
-
-def _curve(path: Path | None) -> Any:
-    if path is None:
-        return None
-    from nf.publish.client import CurveKeys
-
-    values = dict(line.strip().split("=", 1) for line in path.read_text().splitlines() if "=" in line)
-    try:
-        return CurveKeys(values["server_key"], values["public_key"], values["secret_key"])
-    except KeyError as missing:
-        raise click.BadParameter(f"{path} has no line {missing.args[0]}=...", param_hint="--curve") from None
+    sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=curve))
 
 
 @snf.command()
@@ -264,9 +270,13 @@ def doctor(quiet: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``snf``; an expected error is one sentence on standard error."""
     try:
-        snf.main(args=list(argv) if argv is not None else None, standalone_mode=False)
+        snf.main(args=list(argv) if argv is not None else None, prog_name="snf", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
+    except click.UsageError as error:
+        usage = f" See: {error.ctx.command_path} --help" if error.ctx else ""
+        click.echo(f"snf: {error.format_message().rstrip('.')}.{usage}", err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

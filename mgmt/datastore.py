@@ -19,14 +19,51 @@ from mgmt.edit import apply_edit, empty_tree
 from mgmt.model import Model, default_model
 from mgmt.names import Doctype, local, parse
 from mgmt.rpcerror import RpcError, RpcErrors
-from mgmt.store import Store
+from mgmt.store import Store, Stored
 from mgmt.transaction import Applier, change, check
 from nf.errors import BadSettings, SnfError
 from nf.settings import Settings
 
-__all__ = ["TARGETS", "Applier", "Datastore"]
+__all__ = ["TARGETS", "Applier", "Datastore", "check_start"]
 
 TARGETS = ("running", "candidate")
+
+
+def check_start(state_dir: Path, startup: bytes | None) -> None:
+    """Check what a `Datastore` of these would put in force at its start, without an applier. Raises SnfError."""
+    _, body, origin = _first(Store(state_dir), startup)
+    if body is not None:
+        model = default_model()
+        with _told_of(origin):
+            check(model, _tree_from(model, body))
+
+
+def _first(store: Store, startup: bytes | None) -> tuple[Stored | None, bytes | None, str]:
+    """Return what was stored, the document to begin with, and what to call it."""
+    stored = store.load()
+    return (stored, stored.body, str(store.running)) if stored else (None, startup, "the startup configuration")
+
+
+@contextmanager
+def _told_of(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except RpcError as error:
+        where = f" ({error.path})" if error.path else ""
+        raise BadSettings(f"{origin} cannot be used: {error.message}{where}", error.path) from None
+
+
+def _tree_from(model: Model, document: bytes) -> etree._Element:
+    try:
+        root = parse(document, huge=True)
+    except (etree.XMLSyntaxError, Doctype) as error:
+        line = getattr(error, "lineno", None)
+        raise SnfError(f"The configuration is not well-formed XML{f', line {line}' if line else ''}.") from None
+    if local(root) not in ("config", "data"):
+        wrapper = empty_tree()
+        wrapper.append(root)
+        root = wrapper
+    return apply_edit(model, empty_tree(), root)[0]
 
 
 class Datastore:
@@ -54,12 +91,11 @@ class Datastore:
         self._start(startup)
 
     def _start(self, startup: bytes | None) -> None:
-        stored = self._store.load()
-        body, origin = (stored.body, str(self._store.running)) if stored else (startup, "the startup configuration")
+        stored, body, origin = _first(self._store, startup)
         self.revision = stored.revision if stored else 0
         if body is None:
             return
-        try:
+        with _told_of(origin):
             tree = self.tree_from(body)
             self._settings = change(
                 self.model,
@@ -68,9 +104,6 @@ class Datastore:
                 tree,
                 (lambda: None) if stored else (lambda: self._save(tree, 1)),
             )
-        except RpcError as error:
-            where = f" ({error.path})" if error.path else ""
-            raise BadSettings(f"{origin} cannot be used: {error.message}{where}", error.path) from None
         self._running = self._candidate = tree
         self.revision = max(self.revision, 1)
 
@@ -79,16 +112,7 @@ class Datastore:
 
         Raises SnfError when it is not XML, RpcError when it is not in the schema.
         """
-        try:
-            root = parse(document, huge=True)
-        except (etree.XMLSyntaxError, Doctype) as error:
-            line = getattr(error, "lineno", None)
-            raise SnfError(f"The configuration is not well-formed XML{f', line {line}' if line else ''}.") from None
-        if local(root) not in ("config", "data"):
-            wrapper = empty_tree()
-            wrapper.append(root)
-            root = wrapper
-        return apply_edit(self.model, empty_tree(), root)[0]
+        return _tree_from(self.model, document)
 
     @property
     def settings(self) -> Settings:

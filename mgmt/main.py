@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import threading
 from collections.abc import Callable
@@ -9,24 +10,27 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from mgmt.datastore import Datastore
-from mgmt.server import NetconfServer
-from mgmt.state import InterfaceState, PathState, StateTree
-from nf.errors import SnfError
+from mgmt.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
+from nf.clock import Clock
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
 from nf.service import Service
+from nf.statedir import hold
+from nf.takeover import Takeover
 
 __all__ = ["Options", "serve", "state_of"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says."""
+    """What the command line says, as `mgmt.inputs` checked it; the state directory is there."""
 
     state_dir: pathlib.Path
     users: pathlib.Path
     host_key: pathlib.Path | None
-    startup: pathlib.Path | None
+    startup: bytes | None  # the document
     address: str
     port: int
 
@@ -37,14 +41,14 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     Raises SnfError with a sentence when it cannot start.
     """
     no_core_dumps()
-    try:
-        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SnfError(f"The state directory {options.state_dir} cannot be made: {error.strerror}.") from None
-    startup = options.startup.read_bytes() if options.startup else None
     with ExitStack() as stack:
-        service = stack.enter_context(Service(options.state_dir / "sessions.snapshot"))
-        datastore = Datastore(options.state_dir, service, startup)
+        held = stack.enter_context(hold(options.state_dir))
+        log.info("making the kernel programs")
+        service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
+        log.info("putting the configuration in force")
+        datastore = Datastore(options.state_dir, service, options.startup)
+        from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
+
         server = NetconfServer(
             datastore,
             lambda: state_of(service),
@@ -84,7 +88,7 @@ def state_of(service: Service) -> StateTree:
             "octets": counters["octets"],
             "counters": counters,
         }
-    for name, listener in list(service.listeners.items()):
+    for name, listener in list(service.interfaces.listeners.items()):
         counters = dict(listener.counters)
         interfaces[name] = {
             "device": listener.ifname,
@@ -95,6 +99,8 @@ def state_of(service: Service) -> StateTree:
     total, published = plane.read_counters(), publisher.status()
     return {
         "started_s": service.started_s,
+        "clock": _clock_state(service.clock),
+        **({"takeover": _takeover_state(service.takeover)} if service.takeover else {}),
         "interfaces": interfaces,
         "naming": service.pipeline.naming.reading.status(),
         "data_plane": {
@@ -113,6 +119,24 @@ def state_of(service: Service) -> StateTree:
             "inspected_octets": total["octets"],
         },
     }
+
+
+def _clock_state(clock: Clock) -> ClockState:
+    state: ClockState = {"steps": clock.steps}
+    if clock.last is not None:
+        state |= {"last_step": f"{clock.last.seconds:.3f}", "last_step_time_s": clock.label_s(clock.last.at_s)}
+    return state
+
+
+def _takeover_state(takeover: Takeover) -> TakeoverState:
+    state: TakeoverState = {}
+    if takeover.process is not None:
+        state["process"] = takeover.process
+    if takeover.since_s is not None:
+        state["unread_since_s"] = takeover.since_s
+    if takeover.outage_s is not None:
+        state["outage"] = round(takeover.outage_s * 1e3)
+    return state
 
 
 def _path_state(path: Path) -> PathState:

@@ -65,7 +65,6 @@ def replay_files(
 
 
 def _with_progress(replay: Replay, captures: Sequence[Path], roles: Sequence[Role | None], quiet: bool) -> Result:
-    total = sum(path.stat().st_size for path in captures)
     console = Console(file=sys.stderr)
     columns = (
         TextColumn("{task.description}"),
@@ -74,8 +73,12 @@ def _with_progress(replay: Replay, captures: Sequence[Path], roles: Sequence[Rol
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("replaying", total=total, packets=0)
-        return replay.run(captures, roles, lambda done, packets: bar.update(task, completed=done, packets=packets))
+        task = bar.add_task("replaying", total=None, packets=0)
+
+        def told(done: int, total: int, packets: int) -> None:
+            bar.update(task, completed=done, total=total, packets=packets)
+
+        return replay.run(captures, roles, told)
 
 
 def _summary(result: Result, replay: Replay, console: Console) -> None:

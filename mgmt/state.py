@@ -18,12 +18,14 @@ from nf.sessions import Page, Query
 from nf.sessions.find import Found
 
 __all__ = [
+    "ClockState",
     "ExporterState",
     "InterfaceState",
     "PathState",
     "SessionFinder",
     "StateProvider",
     "StateTree",
+    "TakeoverState",
     "add_sessions",
     "add_state",
     "found_elements",
@@ -44,6 +46,22 @@ class InterfaceState(TypedDict, total=False):
     packets: int  # since it was attached
     octets: int
     counters: Mapping[str, int]
+
+
+class ClockState(TypedDict, total=False):
+    """The clock on the wall."""
+
+    steps: int
+    last_step: str  # seconds, forward positive
+    last_step_time_s: float  # since the epoch, by the clock after it
+
+
+class TakeoverState(TypedDict, total=False):
+    """What was taken over from a process that died."""
+
+    process: int
+    unread_since_s: float  # since the epoch
+    outage: int  # ms
 
 
 class PathState(TypedDict, total=False):
@@ -74,6 +92,8 @@ class StateTree(TypedDict, total=False):
     """What the function knows about itself now."""
 
     started_s: float  # since the epoch
+    clock: ClockState
+    takeover: TakeoverState
     interfaces: Mapping[str, InterfaceState]  # by configured name
     naming: Status
     data_plane: Mapping[str, int]  # counters of all interfaces together
@@ -116,6 +136,14 @@ class _Writer:
         for name, value in values.items():
             self.add(parent, module, name.replace("_", "-"), value)
 
+    def with_times(self, parent: etree._Element, module: str, values: Mapping[str, object]) -> None:
+        """Append leaves; one whose name ends in ``_s`` is a time since the epoch."""
+        for name, value in values.items():
+            if isinstance(value, float) and name.endswith("_s"):
+                self.leaves(parent, module, {name.removesuffix("_s"): _date_and_time(value)})
+            else:
+                self.leaves(parent, module, {name: value})
+
     def counters(self, parent: etree._Element, module: str, counters: Mapping[str, int]) -> None:
         for name, value in counters.items():
             self.leaves(self.add(parent, module, "counter"), module, {"name": name, "value": value})
@@ -145,6 +173,10 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
     parent = write.add(write.under(tree, module, "network-function"), module, "state")
     if "started_s" in state:
         write.add(parent, module, "started", _date_and_time(state["started_s"]))
+    if "clock" in state:
+        write.with_times(write.add(parent, module, "clock"), module, {**state["clock"]})
+    if "takeover" in state:
+        write.with_times(write.add(parent, module, "takeover"), module, {**state["takeover"]})
     if "naming" in state:
         write.leaves(write.add(parent, module, "naming"), module, {**state["naming"]})
     if "data_plane" in state:

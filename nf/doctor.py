@@ -20,12 +20,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nf.kernel import devices, probe
+from nf.kernel import devices, pins, probe
 
 __all__ = ["Check", "checks", "main"]
 
 OLDEST = (5, 15)  # ring buffers, bounded loops, atomic fetch and native XDP on veth are all there
-CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # linux/capability.h; the latter holds CAP_BPF and namespaces
+# linux/capability.h; who has CAP_SYS_ADMIN may do what CAP_BPF and CAP_PERFMON are for, and make the lab's namespaces.
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_PERFMON": 38, "CAP_BPF": 39}
+SYS_ADMIN = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,18 @@ def _root() -> Check:
     return Check("root", os.geteuid() == 0, f"user {os.geteuid()}", "Run the command again with sudo.")
 
 
-def _capabilities() -> Check:
+def _capabilities(lab: bool) -> Check:
     found = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)
     effective = int(found[1], 16) if found else 0
-    missing = [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+    if effective >> SYS_ADMIN & 1:
+        effective |= 1 << CAPABILITIES["CAP_PERFMON"] | 1 << CAPABILITIES["CAP_BPF"]
+    wanted = CAPABILITIES | ({"CAP_SYS_ADMIN": SYS_ADMIN} if lab else {})
+    missing = [name for name, bit in wanted.items() if not effective >> bit & 1]
     return Check(
         "capabilities",
         not missing,
-        f"without {' and '.join(missing)}" if missing else "for XDP and namespaces",
-        "Start the container with --privileged, or run the command outside of it with sudo.",
+        f"without {' and '.join(missing)}" if missing else "for XDP" + " and namespaces" * lab,
+        f"Start the service or container with {', '.join(CAPABILITIES)}, or run the command with sudo.",
     )
 
 
@@ -83,11 +88,11 @@ def _data_plane(lab: bool) -> Iterator[Check]:
     yield Check(
         "bcc", origin not in ("", "other"), {"other": "another project's"}.get(origin, origin) or "missing", remedy
     )
-    if origin in ("", "other") or not (_root().ok and _capabilities().ok):
+    if origin in ("", "other") or not (_root().ok and _capabilities(lab).ok):
         return
-    failed = probe.program()
-    remedy = "Boot a kernel with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, outside of an unprivileged container."
-    yield Check("BPF program, map and ring", not failed, failed or "compile and load", remedy)
+    failed = probe.programs()
+    remedy = "Boot a kernel of Debian 12 or newer, with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, outside of a container."
+    yield Check("BPF programs and tables", not failed, failed.rstrip(".") or "the kernel takes each of them", remedy)
     if failed:
         return
     failed = probe.native_xdp()
@@ -116,7 +121,19 @@ def _libyang() -> Check:
     return Check("libyang", True, "loads")
 
 
+def _names() -> Check:
+    place = pins.file_system()
+    return Check(
+        "BPF file system",
+        place is not None,
+        f"at {place}" if place else "absent: after a crash names and payloads rest until the next start",
+        "Run: mount -t bpf bpf /sys/fs/bpf",
+        required=False,
+    )
+
+
 def _optional() -> Iterator[Check]:
+    yield _names()
     btf = Path("/sys/kernel/btf/vmlinux").exists()
     yield Check("BTF", btf, "present" if btf else "absent, and not needed", required=False)
     for device in devices.devices():
@@ -144,7 +161,7 @@ def describe(device: devices.Device) -> Check:
 
 def checks(*, lab: bool = False) -> list[Check]:
     """Return all findings; *lab*: what the lab and the tests need is required as well."""
-    return [_root(), _capabilities(), _kernel(), *_tools(lab), *_data_plane(lab), _libyang(), *_optional()]
+    return [_root(), _capabilities(lab), _kernel(), *_tools(lab), *_data_plane(lab), _libyang(), *_optional()]
 
 
 def main(*, quiet: bool = False, lab: bool = False) -> int:

@@ -1,8 +1,9 @@
 """Signalling from a mirrored interface (N4, S11, S5/S8, Gn): a packet socket, reassembly, the trackers.
 
-The socket has a classic BPF filter, so that a port that carries other traffic as well costs nothing:
-the UDP ports of `nf.signalling` and all fragments (the later ones have no ports), behind up to three VLAN tags. It is
-made in the network namespace of the caller. An interface that goes down and comes back is read on.
+The socket has a filter in the kernel (`nf.filter`), so that a port that carries other traffic as well costs nothing. It
+is made in the network namespace of the caller. An interface that goes down and comes back is read on.
+
+The kernel takes the outermost VLAN tag off before a socket sees a frame; nothing here needs it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from gtp.events import SessionEvent
-from gtp.sctp import SCTP
 from nf.errors import AttachRefused
-from nf.signalling import PORTS, Signalling
+from nf.filter import assembled
+from nf.signalling import Signalling
 
 __all__ = ["N4Listener"]
 
@@ -33,87 +34,12 @@ _RECEIVE_BUFFER = 8 << 20  # 2,000 session events of 2 kB each second, held for 
 _POLL_S = 0.2
 _BURST = 64  # frames that are read before their events are told: the tables change for all at once
 
-# Instructions of classic BPF (linux/filter.h): class, size and mode in one.
-_LDH_ABS, _LDH_IND, _LDB_IND, _LDX_IMM = 0x28, 0x48, 0x50, 0x01
-_AND, _LSH, _ADD, _ADD_X, _TAX, _TXA = 0x54, 0x64, 0x04, 0x0C, 0x07, 0x87
-_JA, _JEQ, _JSET, _RET = 0x05, 0x15, 0x45, 0x06
-_VLANS, _IPV4, _IPV6 = (0x8100, 0x88A8, 0x9100), 0x0800, 0x86DD
-_UDP, _FRAGMENT, _EXTENSIONS = 17, 44, (0, 43, 60, 135)  # as gtp.ip reads them
 
-
-def _program() -> list[tuple[int, int, str, str]]:
-    """Return the filter as (instruction, operand, label if true, label if false); X is where the IP header is."""
-    code: list[tuple[int, int, str, str]] = []
-
-    def add(op: int, k: int = 0, yes: str = "", no: str = "") -> None:
-        code.append((op, k, yes, no))
-
-    def label(name: str) -> None:
-        code.append((-1, 0, name, ""))
-
-    for tags in range(4):
-        label(f"tags{tags}")
-        add(_LDH_ABS, 12 + 4 * tags)
-        add(_LDX_IMM, 14 + 4 * tags)
-        for kind in _VLANS if tags < 3 else ():
-            add(_JEQ, kind, f"tags{tags + 1}")
-        add(_JA, 0, "ip")
-    label("ip")
-    add(_JEQ, _IPV4, "ipv4")
-    add(_JEQ, _IPV6, "ipv6", "drop")
-    label("ipv4")
-    add(_LDB_IND, 9)
-    add(_JEQ, SCTP, "fragment4", "")
-    add(_JEQ, _UDP, "", "drop")
-    label("fragment4")
-    add(_LDH_IND, 6)
-    add(_JSET, 0x3FFF, "accept")  # more fragments, or an offset
-    add(_LDB_IND, 0)
-    for op, k in ((_AND, 15), (_LSH, 2), (_ADD_X, 0), (_TAX, 0)):
-        add(op, k)
-    add(_JA, 0, "ports")
-    label("ipv6")
-    add(_LDB_IND, 6)
-    for kind in (_FRAGMENT, *_EXTENSIONS):
-        add(_JEQ, kind, "accept")  # seldom: the reader looks behind them
-    add(_JEQ, SCTP, "ports6", "")
-    add(_JEQ, _UDP, "", "drop")
-    label("ports6")
-    for op, k in ((_TXA, 0), (_ADD, 40), (_TAX, 0)):
-        add(op, k)
-    label("ports")
-    for at in (0, 2):
-        add(_LDH_IND, at)
-        for port in PORTS:
-            add(_JEQ, port, "accept")
-    label("drop")
-    add(_RET, 0)
-    label("accept")
-    add(_RET, 0xFFFF_FFFF)
-    return code
-
-
-def _assembled() -> bytes:
-    """Return the filter as `struct sock_filter[]`."""
-    places: dict[str, int] = {}
-    code: list[tuple[int, int, str, str]] = []
-    for op, k, yes, no in _program():
-        if op == -1:
-            places[yes] = len(code)
-        else:
-            code.append((op, k, yes, no))
-    out = b""
-    for at, (op, k, yes, no) in enumerate(code):
-        true, false = (places[name] - at - 1 if name else 0 for name in (yes, no))
-        out += struct.pack("=HBBI", op, 0, 0, true) if op == _JA else struct.pack("=HBBI", op, true, false, k)
-    return out
-
-
-def _open(ifname: str) -> socket.socket:
+def _open(ifname: str, bare: bool) -> socket.socket:
     """Return a socket that receives what passes the filter on one interface, whoever it is for."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing before it is bound
     try:
-        code = array.array("B", _assembled())
+        code = array.array("B", assembled(bare))
         address, size = code.buffer_info()
         raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
@@ -130,15 +56,23 @@ class N4Listener:
     """Follows the signalling on one interface; *on_events* is called in the listener's thread."""
 
     def __init__(
-        self, ifname: str, on_events: Callable[[list[SessionEvent]], None], signalling: Signalling | None = None
+        self,
+        ifname: str,
+        on_events: Callable[[list[SessionEvent]], None],
+        signalling: Signalling | None = None,
+        now_s: Callable[[], float] = time.time,
+        *,
+        bare: bool = False,
     ) -> None:
-        self.ifname = ifname
+        """Open the socket. *bare*: the device's packets have no Ethernet header, as those of a TUN."""
+        self.ifname, self._now_s = ifname, now_s
         self.signalling = signalling or Signalling()
         self._on_events = on_events
+        self._read = self.signalling.bare if bare else self.signalling.frame
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()
         try:
-            self._socket = _open(ifname)
+            self._socket = _open(ifname, bare)
         except OSError as error:
             raise AttachRefused(
                 f"Cannot listen on {ifname}: {error.strerror}.", "Bring it up and run as root."
@@ -179,7 +113,7 @@ class N4Listener:
                 for _ in range(_BURST):
                     frame = self._socket.recv(65_535, socket.MSG_DONTWAIT)
                     self._counted["n4_frames"] += 1
-                    events += self.signalling.frame(frame, time.time())
+                    events += self._read(frame, self._now_s())
             except BlockingIOError:
                 pass
             except OSError as error:  # it went down, and may come back

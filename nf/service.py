@@ -16,34 +16,37 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
+from nf.clock import Clock
 from nf.errors import BadSettings, SnfError
 from nf.explain import Ground, Question
 from nf.groups import group_of
+from nf.interfaces import Interfaces, Undo, go_back
 from nf.kernel.dataplane import DataPlane
-from nf.n4 import N4Listener
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
-from nf.records import Columns
+from nf.records import Columns, RecordBatch
 from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
 from nf.sessions.memory import SOURCES, recall, remember
 from nf.sessions.restore import restore
 from nf.settings import (
-    Interface,
+    Application,
     Limits,
     Monitor,
     Policy,
     Privacy,
-    Role,
     Settings,
     StaticSession,
     SubscriberGroup,
     diff,
 )
-from nf.signalling import Signalling
+from nf.statedir import StateDir
 from nf.tables import apply_changes, put_back
+from nf.takeover import Takeover
 
 __all__ = ["Service"]
 
@@ -51,8 +54,6 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 _REMEMBER_S = 60.0  # between two writings of all sessions
-_LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
-_Undo = Callable[[], object]
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
 
 
@@ -75,31 +76,42 @@ def collector_paused() -> Iterator[None]:
 
 
 class _PublisherSink:
-    """What the pipeline publishes, on the bus."""
+    """What the pipeline publishes, on the bus, with times of the clock on the wall."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-        self.records = publisher.publish
+    def __init__(self, publisher: Publisher, clock: Clock) -> None:
+        self._publisher, self._clock = publisher, clock
         self.followed = publisher.followed
+
+    def records(self, batch: RecordBatch) -> None:
+        """Publish one interval of one application class."""
+        span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
+        self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
     def detail(self, subscriber: str, records: Columns, flows: Columns, t_start_s: float, t_end_s: float) -> None:
         """Publish one interval of a followed subscriber."""
-        self._publisher.publish_subscriber(subscriber, records, flows, t_start_s, t_end_s)
+        span_s = self._clock.label_s(t_start_s), self._clock.label_s(t_end_s)
+        self._publisher.publish_subscriber(subscriber, self._at(records), self._at(flows), *span_s)
+
+    def _at(self, columns: Columns) -> Columns:
+        if "t_ms" not in columns:
+            return columns
+        t_ms = np.asarray(columns["t_ms"]).astype(np.int64) + round(self._clock.shift_s * 1e3)
+        return {**columns, "t_ms": np.maximum(t_ms, 0).astype(np.uint64)}
 
 
 class Service:
     """One function: data plane, sessions, pipeline, publisher. ``apply`` may be called from any thread."""
 
-    def __init__(self, memory: Path | None = None) -> None:
-        """Begin without configuration. *memory*: the file of sessions over a restart."""
+    def __init__(self, memory: Path | None = None, held: StateDir | None = None) -> None:
+        """Begin without configuration. *memory*: the file of sessions over a restart; *held*: the state directory."""
         self.settings = Settings()
+        self._held = held
+        self.clock = Clock(held.clock_offset_s(time.time() - time.monotonic()) if held else None)
+        self.takeover: Takeover | None = None
         self._memory, self._recalled = memory, memory is None
-        self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
-        self._lane = 0
         self._writing = threading.Lock()  # of the file of sessions
         self._all_named_s = 0.0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
-        self.listeners: dict[str, N4Listener] = {}
         self.started_s = time.time()
         self._tables = threading.Lock()  # store and kernel tables change together
         self._pipeline_lock = threading.Lock()  # a sweep, or a change of what it uses
@@ -107,11 +119,14 @@ class Service:
         self._random = Pseudonymiser(b"", 0)  # names while no key is configured
         self.pseudonymiser = self._random
         self._build(self.settings)
+        self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s)
         self.publisher.start()
 
     def _build(self, settings: Settings) -> None:
         """Make data plane, store and pipeline of the sizes that the settings say."""
-        self.plane = DataPlane(settings.limits)
+        self.plane = DataPlane(settings.limits, tails_later=True)
+        if self.plane.taken_over:
+            self.takeover = Takeover(self.clock, self._held, self.plane)
         self.plane.economy = True
         self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
         self.pipeline = Pipeline(
@@ -119,8 +134,8 @@ class Service:
             Signatures.load(settings.applications),
             self.store,
             self.pseudonymiser,
-            _PublisherSink(self.publisher),
-            clock_offset_s=time.time() - time.monotonic(),
+            _PublisherSink(self.publisher, self.clock),
+            clock_offset_s=self.clock.offset_s,
         )
         if settings.naming_workers:
             self.pipeline.read_names_in(settings.naming_workers)
@@ -132,7 +147,7 @@ class Service:
 
         Raises BadSettings with the path of the setting that could not be put in force.
         """
-        steps: dict[str, Callable[[Any, Any], Sequence[_Undo]]] = {
+        steps: dict[str, Callable[[Any, Any], Sequence[Undo]]] = {
             "limits": self._apply_limits,
             "naming_workers": self._apply_naming_workers,
             "nf_id": self._apply_nf_id,
@@ -141,7 +156,7 @@ class Service:
             "policies": self._apply_policies,
             "sessions": self._apply_sessions,
             "export": self._apply_export,
-            "interfaces": self._apply_interfaces,
+            "interfaces": self.interfaces.apply,
             "monitor": self._apply_monitor,
         }
         changed = diff(old, new)
@@ -151,25 +166,37 @@ class Service:
             for part, step in steps.items():
                 if part in changed:
                     for inverse in step(*changed[part]):
-                        undo.callback(inverse)
+                        undo.callback(go_back, inverse)
+            self.plane.load_tails()  # behind the ports, which wait for nothing
             undo.pop_all()
         self.settings = new
 
-    def _apply_limits(self, old: Limits, new: Limits) -> Sequence[_Undo]:
+    def _apply_limits(self, old: Limits, new: Limits) -> Sequence[Undo]:
         """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
-        self.plane.limit_unknown(new)
-        if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) == new:
-            return [lambda: self.plane.limit_unknown(old)]
-        if self.plane.attached or len(self.store):
+        if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) != new:
+            if not self.plane.attached and not len(self.store):
+                self._resize(old, new)
+                return [lambda: self._resize(new, old)]
             log.warning("the table sizes take effect at the next start")
-            return []
+        self.plane.limit_unknown(new)
+        return [lambda: self.plane.limit_unknown(old)]
+
+    def _resize(self, old: Limits, new: Limits) -> None:
+        """Make tables of other sizes; policies and the monitor port stay as they are."""
         with self._pipeline_lock, self._tables:
             self.pipeline.close()
             self.plane.close(leave_behind=True)
-            self._build(replace(self.settings, limits=new))
-        return []
+            try:
+                self._build(replace(self.settings, limits=new))
+            except SnfError as error:
+                self._build(replace(self.settings, limits=old))
+                raise BadSettings(error.what, "/snf-function:network-function/limits", error.remedy) from None
+            finally:
+                self.interfaces.plane = self.plane
+                self.pipeline.set_policies(self.settings.policies, self.settings.groups)
+                self.plane.set_monitor(self.settings.monitor)
 
-    def _apply_naming_workers(self, old: int, new: int) -> Sequence[_Undo]:
+    def _apply_naming_workers(self, old: int, new: int) -> Sequence[Undo]:
         self._read_names_in(new)
         return [lambda: self._read_names_in(old)]
 
@@ -177,20 +204,20 @@ class Service:
         with self._pipeline_lock:
             self.pipeline.read_names_in(workers)
 
-    def _apply_nf_id(self, old: str, new: str) -> Sequence[_Undo]:
+    def _apply_nf_id(self, old: str, new: str) -> Sequence[Undo]:
         self.publisher.nf_id = new
         return [lambda: setattr(self.publisher, "nf_id", old)]
 
-    def _apply_applications(self, old: Any, new: Any) -> Sequence[_Undo]:
-        before, after = self.pipeline.signatures, Signatures.load(new)
-        self._use_signatures(after)
-        return [lambda: self._use_signatures(before)]
+    def _apply_applications(self, old: Any, new: Any) -> Sequence[Undo]:
+        self._use_applications(new)
+        return [lambda: self._use_applications(old)]  # loaded again: flows may carry the numbers of a refused change
 
-    def _use_signatures(self, signatures: Signatures) -> None:
+    def _use_applications(self, applications: tuple[Application, ...]) -> None:
+        signatures = Signatures.load(applications, before=self.pipeline.signatures)
         with self._pipeline_lock:
             self.pipeline.use(signatures)
 
-    def _apply_privacy(self, old: Any, new: Any) -> Sequence[_Undo]:
+    def _apply_privacy(self, old: Any, new: Any) -> Sequence[Undo]:
         before = self.pseudonymiser
         self._name_by(_names(new, self._random))
         if new.key:
@@ -199,7 +226,7 @@ class Service:
 
     def _recall(self, key: bytes) -> None:
         """Know the sessions of the process before again, at the first configuration only."""
-        found = None if self._recalled or self._memory is None else recall(self._memory, key, time.time())
+        found = None if self._recalled or self._memory is None else recall(self._memory, key, self.clock.now_s())
         self._recalled = True
         if found is None:
             return
@@ -208,7 +235,7 @@ class Service:
             self.store.reserve(found.count)
             for records in found.sessions():
                 put_back(self.plane, restore(self.store, found.constants, records, SOURCES))
-        self._trackers, self._lane = found.trackers, found.last_number // _LANE + 1
+        self.interfaces.recall(found.trackers, found.last_number)
         log.info("%d sessions known again in %.1f s", len(self.store), time.monotonic() - began)
 
     def _remember(self) -> None:
@@ -216,10 +243,9 @@ class Service:
         memory, key = self._memory, self.settings.privacy.key
         if memory is None or not key:
             return
-        trackers = {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
         with self._writing:
             try:
-                remember(memory, key, self.store, trackers, time.time())
+                remember(memory, key, self.store, self.interfaces.trackers(), self.clock.now_s())
             except OSError as error:
                 log.warning("%s cannot be written: %s", memory, error.strerror)
 
@@ -233,9 +259,10 @@ class Service:
 
     def find_sessions(self, query: Query) -> Page:
         """Return a page of the sessions that match."""
-        return find(self.store, query, self.pseudonymiser)
+        page = find(self.store, query, self.pseudonymiser)
+        return replace(page, found=tuple(replace(f, first_s=self.clock.label_s(f.first_s)) for f in page.found))
 
-    def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[_Undo]:
+    def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[Undo]:
         for policy in new[0]:
             if policy.application and not self.pipeline.signatures.number(policy.application):
                 raise BadSettings(
@@ -264,78 +291,24 @@ class Service:
             self._put_groups({change.index for change in changes if isinstance(change, PutTunnel | PutUe)})
         apply_changes(self.plane, changes)
 
-    def _apply_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> Sequence[_Undo]:
+    def _apply_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> Sequence[Undo]:
         self._configure_sessions(old, new)
         return [lambda: self._configure_sessions(new, old)]
 
     def _configure_sessions(self, old: tuple[StaticSession, ...], new: tuple[StaticSession, ...]) -> None:
         with self._tables:
-            self._change_tables(self.store.configure(old, new, time.time()))
+            self._change_tables(self.store.configure(old, new, self.clock.now_s()))
 
-    def _apply_export(self, old: Any, new: Any) -> Sequence[_Undo]:
+    def _apply_export(self, old: Any, new: Any) -> Sequence[Undo]:
         self.publisher.reconfigure(new)
         return [lambda: self.publisher.reconfigure(old)]
 
-    def _apply_interfaces(self, old: tuple[Interface, ...], new: tuple[Interface, ...]) -> Sequence[_Undo]:
-        was, will = {i.name: i for i in old}, {i.name: i for i in new}
-        gone = [i for n, i in was.items() if n not in will]
-        come = [i for n, i in will.items() if n not in was]
-        done: list[_Undo] = []
-        try:
-            for interface in (i for n, i in will.items() if was.get(n, i) != i):
-                if self._change(was[interface.name], interface):
-                    done.append(lambda i=interface: self._change(i, was[i.name]))  # type: ignore[misc]
-                else:
-                    gone.append(was[interface.name])
-                    come.append(interface)
-            for interface in gone:
-                self._detach(interface)
-                done.append(lambda i=interface: self._attach(i))  # type: ignore[misc]
-            for interface in come:
-                self._attach(interface)
-                done.append(lambda i=interface: self._detach(i))  # type: ignore[misc]
-        except SnfError as error:
-            for inverse in reversed(done):
-                inverse()
-            path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
-            raise BadSettings(error.what, path, error.remedy) from None
-        self.plane.release_left_behind()
-        return done
-
-    def _apply_monitor(self, old: Monitor | None, new: Monitor | None) -> Sequence[_Undo]:
+    def _apply_monitor(self, old: Monitor | None, new: Monitor | None) -> Sequence[Undo]:
         try:
             self.plane.set_monitor(new)
         except SnfError as error:
             raise BadSettings(error.what, "/snf-policies:policies/monitor/interface", error.remedy) from None
         return [lambda: self.plane.set_monitor(old)]
-
-    def _change(self, old: Interface, new: Interface) -> bool:
-        """Change an interface without taking its program off, if that can be."""
-        return Role.N4 not in (old.role, new.role) and self.plane.change(new)
-
-    def _attach(self, interface: Interface) -> None:
-        if interface.role is Role.N4:
-            signalling = Signalling(self._lane * _LANE)
-            self._lane += 1
-            if (dumped := self._trackers.pop(interface.name, None)) is not None:
-                signalling.pfcp.restore(dumped)
-            listener = N4Listener(self._device(interface), self._on_events, signalling)
-            listener.start()
-            self.listeners[interface.name] = listener
-            return
-        attached = self.plane.attach(interface)
-        log.info("%s: %s on %s, XDP %s", interface.name, interface.role.value, attached.link.name, attached.xdp_mode)
-
-    def _device(self, interface: Interface) -> str:
-        from nf.kernel.links import find
-
-        return find(interface).name
-
-    def _detach(self, interface: Interface) -> None:
-        if interface.role is Role.N4:
-            self.listeners.pop(interface.name).stop()
-        elif interface.name in self.plane.attached:
-            self.plane.detach(interface.name)
 
     def _on_events(self, events: list[SessionEvent]) -> None:
         with self._tables:
@@ -350,26 +323,45 @@ class Service:
 
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
-        due = self._next_interval(time.time())
+        self.plane.load_tails()
+        swept_s = self.clock.now_s()
         threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
-        while not self._stop.wait(_DRAIN_S):
-            now = time.time()
+        while not self._stop.wait(min(_DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):
+            self._look_at_the_clock()
             try:
                 with self._pipeline_lock:
-                    if now < due:
+                    now_s = self.clock.now_s()  # with the lock: a commit may have had it for a while
+                    if now_s < self._due_s(swept_s):
                         self.pipeline.drain()
+                        self._looked_at_the_rings()
                         continue
-                    self.pipeline.sweep(now)
-                with self._tables:
-                    self._change_tables(self.store.expire(now))
-                    self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
-                    self.store.freed.clear()
-                self._publish_imsis(now)
-                self.publisher.inspected(self.plane.read_counters()["octets"])
+                    swept_s = now_s
+                    self.pipeline.sweep(now_s)
+                self._looked_at_the_rings()
+                self._after_interval(now_s)
             except Exception:
                 # One bad interval must not end the function; the next one starts from the same maps.
                 log.exception("an interval was lost")
-            due = self._next_interval(now)
+
+    def _after_interval(self, now_s: float) -> None:
+        with self._tables:
+            self._change_tables(self.store.expire(now_s))
+            self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
+            self.store.freed.clear()
+        self._publish_imsis(now_s)
+        self.publisher.inspected(self.plane.read_counters()["octets"])
+
+    def _look_at_the_clock(self) -> None:
+        step = self.clock.look()
+        if step is not None:
+            log.warning("the clock was stepped by %+.3f s; intervals go on, and say its new time", step.seconds)
+            self.publisher.stepped(step.seconds)
+
+    def _looked_at_the_rings(self) -> None:
+        if self.takeover is not None:
+            self.takeover.ends()
+        if self._held is not None:
+            self._held.note(self.clock.offset_s, self.clock.shift_s)
 
     def _publish_imsis(self, now_s: float) -> None:
         """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""
@@ -378,11 +370,12 @@ class Service:
         if again:
             self._all_named_s = now_s
         if self.settings.privacy.export_imsi:
-            self.publisher.publish_imsis(names, now_s)
+            self.publisher.publish_imsis(names, self.clock.label_s(now_s))
 
-    def _next_interval(self, now_s: float) -> float:
-        step = self.settings.export.interval_ms / 1e3
-        return (now_s // step + 1) * step
+    def _due_s(self, swept_s: float) -> float:
+        """Return when the interval ends that is under way: at a multiple of its length, however late one before was."""
+        step_ms = self.settings.export.interval_ms
+        return (int(swept_s * 1e3) // step_ms + 1) * step_ms / 1e3
 
     def stop(self) -> None:
         """End `run`."""
@@ -391,14 +384,12 @@ class Service:
     def close(self) -> None:
         """Detach, publish what is left, free everything."""
         self.stop()
-        for listener in list(self.listeners.values()):
-            listener.stop()
+        self.interfaces.close()
         self._remember()
         self._memory = None
-        self.listeners.clear()
         with self._pipeline_lock:
             if self.plane.attached:
-                self.pipeline.sweep(time.time())
+                self.pipeline.sweep(self.clock.now_s())
             self.publisher.stop()
             self.pipeline.close()
             self.plane.close()

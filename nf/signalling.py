@@ -4,28 +4,71 @@ UDP 8805   PFCP      TS 29.244, 6.4
 UDP 2123   GTPv2-C   TS 29.274, 4.2.1.1
            GTPv1-C   TS 29.060, 10.1.1; the version stands in the first three bits of both
 UDP 1813   RADIUS    RFC 2866, 3: accounting
+SCTP 38412 NGAP      TS 38.412, 7
+
+A frame is read behind tags, labels and PPPoE, and in the tunnels that mirrors use (`gtp.link`); never in a subscriber's
+own, GTP-U: what is in there is not the core's. It is the same for a replay and for a live port.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
+from gtp import link
 from gtp.events import SessionEvent
 from gtp.gtpc.tracker_v1 import GtpV1Tracker
 from gtp.gtpc.tracker_v2 import GtpV2Tracker
 from gtp.ip import Datagram, UdpReader
 from gtp.pfcp.message import PORT as _PFCP
 from gtp.pfcp.tracker import PfcpTracker
-from gtp.sctp import read_sctp
+from gtp.sctp import SCTP, sctp_in_ip
 from nf.ngap import PORT as _NGAP
 from nf.ngap import NgapTracker
 from nf.radius import PORT as _RADIUS
 from nf.radius import RadiusTracker
 
-__all__ = ["PORTS", "Signalling"]
+__all__ = ["PORTS", "Signalling", "may_signal"]
 
 _GTPC = 2123
 PORTS = (_PFCP, _GTPC, _RADIUS, _NGAP)
+
+_VXLAN_BYTES = 8  # of its header (RFC 7348, 5)
+_DEPTH = 3  # tunnels of a mirror in one another
+_PORTS = frozenset(port.to_bytes(2, "big") for port in PORTS)
+_VXLAN = link.VXLAN.to_bytes(2, "big")
+_TCP, _UDP = 6, 17
+_LOOKED_BEHIND = frozenset((0, 43, 44, 60, 135))  # IPv6 headers that gtp.ip reads behind, fragments among them
+
+
+def may_signal(frame: bytes) -> bool:
+    """Tell, for little, whether an Ethernet frame may hold signalling: it has a port of it, or is a fragment."""
+    kind, at = int.from_bytes(frame[12:14], "big"), 14
+    if kind not in (link.IPV4, link.IPV6):
+        kind, at = link.ip_packet(frame) or (0, 0)
+    for _ in range(_DEPTH + 1):
+        if kind == link.IPV4 and len(frame) >= at + 20:
+            proto, here = frame[at + 9], at + (frame[at] & 15) * 4
+            if proto == _TCP:
+                return False
+            if frame[at + 6] & 0x3F or frame[at + 7]:
+                return proto in (_UDP, SCTP)
+        elif kind == link.IPV6 and len(frame) >= at + 40:
+            proto, here = frame[at + 6], at + 40
+            if proto in _LOOKED_BEHIND:
+                return True
+        else:
+            return False
+        if proto == link.GRE:
+            kind, at = link.in_gre(frame, here) or (0, 0)
+            continue
+        if proto not in (_UDP, SCTP):
+            return False
+        if proto == SCTP or frame[here : here + 2] in _PORTS or frame[here + 2 : here + 4] in _PORTS:
+            return True
+        if frame[here + 2 : here + 4] != _VXLAN:
+            return False
+        kind, at = link.ip_packet(frame, here + 16) or (0, 0)
+    return False
 
 
 class Signalling:
@@ -41,8 +84,27 @@ class Signalling:
 
     def frame(self, ethernet: bytes, at_s: float) -> list[SessionEvent]:
         """Take an Ethernet frame seen at *at_s* and return what it changed. Never raises."""
-        events = [e for m in read_sctp(ethernet, self._counters) for e in self.ngap.feed(m, at_s)]
-        return events + [e for d in self.udp.feed(ethernet, at_s) for e in self.feed(d, at_s)]
+        kind, at = link.ip_packet(ethernet) or (0, 0)
+        return self.packet(kind, ethernet[at:], at_s)
+
+    def bare(self, packet: bytes, at_s: float) -> list[SessionEvent]:
+        """Take a packet of a device without Ethernet header, seen at *at_s*. Never raises."""
+        kind = {4: link.IPV4, 6: link.IPV6}.get(packet[0] >> 4 if packet else 0, 0)
+        return self.packet(kind, packet, at_s)
+
+    def packet(self, kind: int, packet: bytes, at_s: float, depth: int = _DEPTH) -> list[SessionEvent]:
+        """Take an IP packet, of the ethertype *kind*, and return what it changed, or what it holds. Never raises."""
+        events = [e for m in sctp_in_ip(kind, packet, self._counters) for e in self.ngap.feed(m, at_s)]
+        for d in self.udp.feed_ip(kind, packet, at_s):
+            if d.dport == link.VXLAN and depth:
+                inner, at = link.ip_packet(d.payload, _VXLAN_BYTES) or (0, 0)
+                events += self.packet(inner, d.payload[at:], at_s, depth - 1)
+            else:
+                events += self.feed(d, at_s)
+        if depth and (header := _gre_at(kind, packet)):
+            inner, at = link.in_gre(packet, header) or (0, 0)
+            events += self.packet(inner, packet[at:], at_s, depth - 1)
+        return events
 
     def feed(self, d: Datagram, at_s: float) -> list[SessionEvent]:
         """Take a datagram seen at *at_s* and return what it changed; of other ports, nothing. Never raises."""
@@ -63,3 +125,10 @@ class Signalling:
             total.update(dict(part.counters))  # of a copy: another thread may be adding a name
         total.update(dict(self._counters))
         return total
+
+
+def _gre_at(kind: int, packet: bytes) -> int:
+    """Return where the GRE header of an IP packet is; 0: it has none, or a fragment of it."""
+    if kind == link.IPV4 and len(packet) >= 20 and packet[9] == link.GRE:
+        return 0 if packet[6] & 0x3F or packet[7] else (packet[0] & 15) * 4
+    return 40 if kind == link.IPV6 and len(packet) >= 40 and packet[6] == link.GRE else 0

@@ -13,10 +13,20 @@ from pathlib import Path
 import pytest
 
 from nf import doctor
-from nf.kernel import probe
+from nf.kernel import probe, source
 from nf.kernel.devices import BASIC, MULTI_BUFFER, REDIRECT, TARGET, Device
 
 ROOT = Path(__file__).resolve().parents[1]
+READS_BEYOND = """
+BPF_RINGBUF_OUTPUT(ring_shape, 1);
+BPF_ARRAY_OF_MAPS(rings, "ring_shape", 256);
+int snf_beyond(struct xdp_md *ctx)
+{
+	u32 zero = 0;
+
+	return rings.lookup(&zero) && *(u8 *)(long)ctx->data ? XDP_DROP : XDP_PASS;
+}
+"""
 
 
 def of(name, found):
@@ -160,6 +170,32 @@ class TestSentence:
     def test_nothing_at_all_when_all_is_there(self):
         run = under()
         assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+class TestService:
+    """The function needs four capabilities; what the lab needs beside them is the lab's."""
+
+    def test_four_are_enough(self):
+        four = "--bounding-set=-all,+bpf,+net_admin,+perfmon,+net_raw"
+        command = [sys.executable, "-c", "import sys; from nf.doctor import main; sys.exit(main(quiet=True))"]
+        run = subprocess.run(["setpriv", four, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stderr) == (0, "")
+
+    @pytest.mark.parametrize("missing", ["bpf", "net_admin", "perfmon", "net_raw"])
+    def test_each_of_them_is_named(self, missing):
+        command = [sys.executable, "-c", "import sys; from nf.doctor import main; sys.exit(main(quiet=True))"]
+        restriction = f"--bounding-set=-sys_admin,-{missing}"
+        run = subprocess.run(["setpriv", restriction, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert run.returncode == 1
+        assert f"CAP_{missing.upper()}" in run.stderr.split(".")[0]
+
+    def test_a_program_that_the_kernel_refuses_is_named_with_its_reason(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("SNF_CACHE", str(tmp_path))
+        monkeypatch.setattr(source, "text", lambda: READS_BEYOND)
+        check = of("BPF programs and tables", doctor.checks())
+        assert not check.ok
+        assert check.detail.startswith("The kernel refuses the program snf_beyond: R")
+        assert check.detail.endswith(" offset is outside of the packet")
 
 
 class TestSetup:

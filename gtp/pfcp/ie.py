@@ -60,6 +60,7 @@ class Type(enum.IntEnum):
     SRREQ_FLAGS = 161
     SESSION_RETENTION = 183
     ASSOCIATION_RESPONSE_FLAGS = 184
+    UPDATED_PDR = 256
     S_NSSAI = 257
 
 

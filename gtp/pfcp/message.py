@@ -16,6 +16,7 @@ from gtp.pfcp.ie import FSeid, FTeid, OuterHeader, Type, UeAddress
 __all__ = ["Body", "Far", "Header", "Kind", "Pdr", "messages", "read_body", "write"]
 
 PORT = 8805  # 6.4
+_FORWARD = 2  # FORW of Apply Action (8.2.26)
 ACCEPTED = range(1, 64)  # causes of acceptance (8.2.1)
 
 
@@ -70,6 +71,11 @@ class Far:
     destination: int | None = None
     header: OuterHeader | None = None
 
+    @property
+    def forwards(self) -> bool:
+        """Whether packets leave by the rule now; one that buffers keeps its header for later. Not said: they do."""
+        return self.action is None or bool(self.action & _FORWARD)
+
 
 @dataclass(slots=True)
 class Body:
@@ -88,7 +94,7 @@ class Body:
     csids: frozenset[bytes] = frozenset()
     create_pdrs: Sequence[Pdr] = ()
     update_pdrs: Sequence[Pdr] = ()
-    created_pdrs: Sequence[Pdr] = ()
+    created_pdrs: Sequence[Pdr] = ()  # also updated ones: what the UPF chose for a rule
     remove_pdrs: Sequence[int] = ()
     create_fars: Sequence[Far] = ()
     update_fars: Sequence[Far] = ()
@@ -249,6 +255,7 @@ _BODY: _Readers = {
     Type.CREATE_PDR: _among("create_pdrs", _pdr),
     Type.UPDATE_PDR: _among("update_pdrs", _pdr),
     Type.CREATED_PDR: _among("created_pdrs", _pdr),
+    Type.UPDATED_PDR: _among("created_pdrs", _pdr),
     Type.REMOVE_PDR: _among("remove_pdrs", _id(Type.PDR_ID, 2)),
     Type.CREATE_FAR: _among("create_fars", _far),
     Type.UPDATE_FAR: _among("update_fars", _far),

@@ -15,7 +15,6 @@ from gtp.pfcp.message import Body, Far, Pdr
 __all__ = ["Name", "Rules", "RulesPacker"]
 
 _NOT_ACCESS = (Interface.CORE, Interface.N6_LAN, Interface.CP_FUNCTION)  # the SMF answers router solicitations
-_FORWARD = 2  # bit of Apply Action (8.2.26)
 
 Name = tuple[str, str, int]  # ("up" or "cp", address, SEID)
 
@@ -37,45 +36,60 @@ class Rules:
     names: set[Name] = field(default_factory=set)
 
     def change(self, request: Body, response: Body) -> None:
-        """Apply what an accepted request, and what the response chose."""
+        """Apply what an accepted request, and what the response chose.
+
+        The standard does not lay down the order of elements. What is removed goes first, then what is created comes,
+        then what is updated changes, so that a rule which is removed and created in one message is the new one.
+        """
         if request.identity:
             self.identity = request.identity
         self.dnn, self.snssai = request.dnn or self.dnn, request.snssai or self.snssai
         self.csids |= request.csids
+        removed = self._remove(request)
         for pdr in request.create_pdrs:
             self.pdrs[pdr.pdr_id] = pdr
-        for pdr in request.update_pdrs:
-            _merge_pdr(self.pdrs.setdefault(pdr.pdr_id, Pdr(pdr.pdr_id)), pdr)
-        for endpoint in (*request.endpoints, *response.endpoints):
+        for endpoint in request.endpoints:
             if endpoint.endpoint is not None:
                 _merge_pdr(self.endpoints.setdefault(endpoint.endpoint, Pdr()), endpoint)
-        for number in request.remove_pdrs:
-            self.pdrs.pop(number, None)
-        for number in request.remove_endpoints:
-            self.endpoints.pop(number, None)
         for far in request.create_fars:
             self.fars[far.far_id] = far
+        for pdr in request.update_pdrs:
+            _merge_pdr(self.pdrs.setdefault(pdr.pdr_id, Pdr(pdr.pdr_id)), pdr)
         for far in request.update_fars:
             _merge_far(self.fars.setdefault(far.far_id, Far(far.far_id)), far)
+        self._chosen(request, response, removed)
+
+    def _remove(self, request: Body) -> dict[int, Pdr]:
+        """Take out what a request removes; return the detection rules among it."""
+        removed = {number: self.pdrs.pop(number) for number in request.remove_pdrs if number in self.pdrs}
+        for number in request.remove_endpoints:
+            self.endpoints.pop(number, None)
         for number in request.remove_fars:
             self.fars.pop(number, None)
-        self._chosen(response.created_pdrs)
+        return removed
 
-    def _chosen(self, created: Iterable[Pdr]) -> None:
-        """Fill in F-TEIDs and addresses that the UPF chose; rules with one CHOOSE ID share one (5.5.1)."""
-        by_choose_id: dict[int, FTeid] = {}
-        for answer in created:
-            pdr = self.pdrs.setdefault(answer.pdr_id, Pdr(answer.pdr_id))
-            asked = pdr.fteid
+    def _chosen(self, request: Body, response: Body, removed: dict[int, Pdr]) -> None:
+        """Fill in F-TEIDs and addresses that the UPF chose; rules with one CHOOSE ID share one (5.5.1).
+
+        A rule that an accepted response lists exists, whatever the request said of it.
+        """
+        asked = {p.pdr_id: p.fteid for p in (*request.create_pdrs, *request.update_pdrs) if p.fteid is not None}
+        by_choose_id: dict[int | None, FTeid] = {}
+        for answer in response.created_pdrs:
+            pdr = self.pdrs.setdefault(answer.pdr_id, removed.get(answer.pdr_id) or Pdr(answer.pdr_id))
             if answer.fteid is not None:
-                if asked is not None and asked.choose_id is not None:
-                    by_choose_id[asked.choose_id] = answer.fteid
+                if answer.pdr_id in asked:
+                    by_choose_id[asked[answer.pdr_id].choose_id] = answer.fteid
                 pdr.fteid = answer.fteid
-            pdr.ue.extend(answer.ue)
-        if by_choose_id:
-            for pdr in self.pdrs.values():
-                if pdr.fteid is not None and pdr.fteid.choose and pdr.fteid.choose_id in by_choose_id:
-                    pdr.fteid = by_choose_id[pdr.fteid.choose_id]
+            pdr.ue.extend(ue for ue in answer.ue if ue not in pdr.ue)
+        for endpoint in response.endpoints:
+            if endpoint.endpoint is not None:
+                _merge_pdr(self.endpoints.setdefault(endpoint.endpoint, Pdr()), endpoint)
+        by_choose_id.pop(None, None)
+        listed = {answer.pdr_id for answer in response.created_pdrs}
+        for number, fteid in asked.items() if by_choose_id else ():
+            if fteid.choose and number not in listed and (chosen := by_choose_id.get(fteid.choose_id)) is not None:
+                self.pdrs[number].fteid = chosen
 
     def value(self) -> Session:
         """Return what the rules say now."""
@@ -93,7 +107,9 @@ class Rules:
             if fteid is not None and not fteid.choose and side is not None:
                 _add_tunnels(tunnels, fteid, side, True)
         for far in self.fars.values():
-            if far.header is not None and (side := _side_of_destination(far.destination)) is not None:
+            if far.header is None or not far.forwards:
+                continue  # the UE is idle: nothing is sent to its radio tunnel (TS 23.502, 4.2.6)
+            if (side := _side_of_destination(far.destination)) is not None:
                 _add_tunnels(tunnels, far.header, side, False)
         return Session(
             f"pfcp-{self.number}",
@@ -144,8 +160,6 @@ def _merge_pdr(into: Pdr, new: Pdr) -> None:
 def _merge_far(into: Far, new: Far) -> None:
     if new.action is not None:
         into.action = new.action
-        if not new.action & _FORWARD:
-            into.header = None  # the UE went idle: its radio tunnel is gone (TS 23.502, 4.2.6)
     if new.destination is not None:
         into.destination = new.destination
     if new.header is not None:

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from nf.errors import SnfError
 
-__all__ = ["Login", "Users", "host_key"]
+__all__ = ["Login", "Users", "check_host_key", "host_key"]
 
 log = logging.getLogger(__name__)
 
@@ -153,13 +153,21 @@ def host_key(given: Path | None, state_dir: Path) -> paramiko.PKey:
     path = given or state_dir / "ssh_host_key"
     if given is None and not path.exists():
         _make_key(path)
+    key = check_host_key(path)
+    try:
+        # For clients: what they compare the server's key with.
+        (state_dir / "ssh_host_key.pub").write_text(f"{key.get_name()} {key.get_base64()}\n")
+    except OSError as error:
+        raise SnfError(f"The host key {path} cannot be published in {state_dir}: {error.strerror}.") from None
+    return key
+
+
+def check_host_key(path: Path) -> paramiko.PKey:
+    """Return the private key of a file. Raises SnfError as `host_key` does."""
     try:
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise SnfError(f"The host key {path} can be read by others than its owner.", f"chmod 600 {path}")
-        key = paramiko.PKey.from_path(path)
-        # For clients: what they compare the server's key with.
-        (state_dir / "ssh_host_key.pub").write_text(f"{key.get_name()} {key.get_base64()}\n")
-        return key
+        return paramiko.PKey.from_path(path)
     except OSError as error:
         raise SnfError(f"The host key {path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, paramiko.SSHException, paramiko.UnknownKeyType):

@@ -102,18 +102,7 @@ class NetconfServer:
 
     def start(self) -> None:
         """Listen."""
-        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._address, self._port))
-            listener.listen(self._limits.connections)
-        except OSError as error:
-            listener.close()
-            raise SnfError(
-                f"NETCONF cannot listen at {self._address} port {self._port}: {error.strerror}.",
-                "Choose another address or port, or end what uses it.",
-            ) from None
+        listener = listening_socket(self._address, self._port, self._limits.connections)
         listener.setblocking(False)
         self._listener, self._port = listener, listener.getsockname()[1]
         self._thread.start()
@@ -240,6 +229,23 @@ class NetconfServer:
         self._datastore.close_session(number)
         _shut(found[0])
         return True
+
+
+def listening_socket(address: str, port: int, waiting: int) -> socket.socket:
+    """Return a socket that listens. Raises SnfError when the address is not of this host, or taken."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(waiting)
+    except OSError as error:
+        listener.close()
+        raise SnfError(
+            f"NETCONF cannot listen at {address} port {port}: {error.strerror}.",
+            "Choose another address or port, or end what uses it.",
+        ) from None
+    return listener
 
 
 def _shut(connection: _Connection) -> None:

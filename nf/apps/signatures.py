@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ _MOST_ADDRESSES = 65_536
 LOCAL = (".lan", ".home", ".local", ".localdomain", ".internal", ".home.arpa", ".fritz.box", ".corp")
 
 _ONLY_CLASS = "\0"  # before the name of a class, for what is known of it alone; no application can be called so
-_numbers: dict[str, int] = {}  # for the life of the process: flows carry numbers over a change of signatures
 
 
 def _configured(app: Application) -> Entry:
@@ -48,21 +47,29 @@ def _path(app: str) -> str:
     return f"/snf-applications:applications/application[name='{app}']"
 
 
+def _numbers(names: Iterable[str], before: Signatures | None) -> Mapping[str, int]:
+    """Return the numbers of *before*, and for new names the next ones."""
+    numbers = dict(before._numbers) if before is not None else {}
+    for name in names:
+        numbers.setdefault(name, len(numbers) + 1)
+    if len(numbers) >= MAX_APPS:
+        raise BadSignatures(
+            f"{len(numbers)} applications were named since the start, {MAX_APPS - 1} is the most.",
+            "Name fewer, and start again.",
+        )
+    return numbers
+
+
 class Signatures:
     """Immutable. Application 0 is none; ``class_of[app]`` is an index into APP_CLASSES, ``names[app]`` the name.
 
     ``confidence[app, basis]`` is what a ground is worth for an application, in percent.
-    A name keeps its number for the life of the process, over every `load`.
+    A name keeps the number that it had in *before*: flows carry numbers over a change of signatures.
     """
 
-    def __init__(self, table: Mapping[str, Entry]) -> None:
-        size = len(_numbers.keys() | table.keys()) + (1 if _numbers else 1 + _UNKNOWN)
-        if size > MAX_APPS:
-            raise BadSignatures(f"{size - 1} applications were named since the start, {MAX_APPS - 1} is the most.",
-                                "Name fewer, and start again.")  # fmt: skip
-        for name in (*(_ONLY_CLASS + app_class for app_class in APP_CLASSES[:_UNKNOWN]), *table):
-            _numbers.setdefault(name, len(_numbers) + 1)
-        self.names: Sequence[str] = ["", *("" if name.startswith(_ONLY_CLASS) else name for name in _numbers)]
+    def __init__(self, table: Mapping[str, Entry], before: Signatures | None = None) -> None:
+        self._numbers = _numbers((*(_ONLY_CLASS + app_class for app_class in APP_CLASSES[:_UNKNOWN]), *table), before)
+        self.names: Sequence[str] = ["", *("" if name.startswith(_ONLY_CLASS) else name for name in self._numbers)]
         self.class_of: NDArray[np.uint8] = np.full(len(self.names), _UNKNOWN, np.uint8)
         for app_class in APP_CLASSES[:_UNKNOWN]:
             self.class_of[self.only_class(app_class)] = APP_CLASSES.index(app_class)
@@ -74,7 +81,7 @@ class Signatures:
         self._addresses: dict[str, int] = {}  # answers of `match_address`: servers are asked for again and again
         networks: dict[tuple[int, int], dict[int, int]] = {}  # (version, host bits) to network bits to application
         for name, entry in table.items():
-            app = _numbers[name]
+            app = self._numbers[name]
             self.class_of[app] = APP_CLASSES.index(entry.app_class)
             self.confidence[app] = np.minimum(CONFIDENCE, entry.confidence)
             self._suffixes.update(dict.fromkeys(entry.domains, app))
@@ -89,13 +96,14 @@ class Signatures:
         }
 
     @classmethod
-    def load(cls, extra: Sequence[Application] = (), path: Path = KNOWN) -> Signatures:
+    def load(
+        cls, extra: Sequence[Application] = (), path: Path = KNOWN, *, before: Signatures | None = None
+    ) -> Signatures:
         """Return the signatures of a folder of files, or of one, with the operator's on top.
 
-        Raises BadSignatures with file and line, and BadSettings with the path of what the operator wrote.
-
-        An operator's application replaces the files' of the same name, and takes what it claims from others.
-        What it does not list (domains, prefixes, ports) stays as the files have it, but its domains.
+        Numbers go on from those of *before*. An operator's application replaces the files' of the same name, and takes
+        what it claims from others. What it does not list (domains, prefixes, ports) stays as the files have it, but its
+        domains. Raises BadSignatures with file and line, and BadSettings with the path of what the operator wrote.
         """
         tables = {file: read(file) for file in files(path)}
         owners(tables)
@@ -121,7 +129,7 @@ class Signatures:
         for name, entry in table.items() if taken else ():
             domains, prefixes = rest(name, "domains", entry.domains), rest(name, "prefixes", entry.prefixes)
             table[name] = replace(entry, domains=domains, prefixes=prefixes, ports=rest(name, "ports", entry.ports))
-        return cls(table)
+        return cls(table, before)
 
     @property
     def suffixes(self) -> Mapping[str, int]:
@@ -207,11 +215,11 @@ class Signatures:
 
     def number(self, app: str) -> int:
         """Return the number of an application by name; 0 when there is none."""
-        return _numbers[app] if app in self._known else 0
+        return self._numbers[app] if app in self._known else 0
 
     def only_class(self, app_class: str) -> int:
         """Return the number that stands for whatever application of a class: it has no name."""
-        return _numbers[_ONLY_CLASS + app_class]
+        return self._numbers[_ONLY_CLASS + app_class]
 
     def name(self, app: int) -> str:
         """Return the name of an application by number."""

@@ -1,7 +1,7 @@
-"""Captures: packets with their times out of pcap and pcapng files, as the kernel program wants them.
+"""Captures: packets with their times out of pcap and pcapng files, packed ones too, as the kernel program wants them.
 
     open_capture(path)   one file; iterate it for (t_ns, frame, wire_length, link)
-    merged(paths)        several files, by time, for (index, t_ns, frame, link)
+    merged(paths)        several files, by time, for (index, t_ns, frame, link, bytes on the wire)
     to_ethernet          any link type that is read, as an Ethernet frame
 
 It is read here and not by a library because replay needs three things together that none of them
@@ -9,8 +9,9 @@ gives: more than 500,000 packets a second (scapy: 30,000), every interface of a 
 own link type and clock (dpkt reads the first only), and a file that ends in the middle of a record,
 as every capture of a process that was killed does, read to its last whole packet.
 
-May touch: the files it is given, for reading. Fails with `nf.errors.BadCapture` when a file cannot be
-read at all; what is wrong further on ends the file there and is counted in ``notes``.
+May touch: the files it is given, for reading, and a temporary file for what an archive holds. Fails with
+`nf.errors.BadCapture` when a file cannot be read at all; what is wrong further on ends the file there and is counted in
+``notes``.
 
 Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng; link types: https://www.tcpdump.org/linktypes.html.
 """

@@ -14,7 +14,7 @@ __all__ = ["Merged", "merged"]
 
 
 class Merged:
-    """Open captures; iterate once for (index of the file, t_ns, frame, link)."""
+    """Open captures; iterate once for (index of the file, t_ns, frame, link, bytes on the wire)."""
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self.captures: list[Capture] = []
@@ -38,15 +38,15 @@ class Merged:
         """What was wrong with the files so far, and how often."""
         return sum((c.notes for c in self.captures), Counter())
 
-    def __iter__(self) -> Iterator[tuple[int, int, bytes, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, bytes, int, int]]:
         with self._open:
             if len(self.captures) == 1:
-                for t_ns, frame, _, link in self.captures[0]:
-                    yield 0, t_ns, frame, link
+                for t_ns, frame, wire, link in self.captures[0]:
+                    yield 0, t_ns, frame, link, wire
                 return
             streams = [_tagged(index, capture) for index, capture in enumerate(self.captures)]
-            for t_ns, index, frame, link in heapq.merge(*streams):
-                yield index, t_ns, frame, link
+            for t_ns, index, frame, link, wire in heapq.merge(*streams):
+                yield index, t_ns, frame, link, wire
 
     def close(self) -> None:
         """Free the files; reading to the end does it too."""
@@ -62,6 +62,6 @@ def merged(paths: Sequence[Path | str]) -> Merged:
     return Merged(paths)
 
 
-def _tagged(index: int, capture: Capture) -> Iterator[tuple[int, int, bytes, int]]:
-    for t_ns, frame, _, link in capture:
-        yield t_ns, index, frame, link
+def _tagged(index: int, capture: Capture) -> Iterator[tuple[int, int, bytes, int, int]]:
+    for t_ns, frame, wire, link in capture:
+        yield t_ns, index, frame, link, wire

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import stat
 import struct
@@ -10,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from nf.capture import pcapng
+from nf.capture import archive, pcapng
 from nf.capture.links import NAMES
 from nf.errors import BadCapture
 
-__all__ = ["Capture", "Packet", "open_capture"]
+__all__ = ["Capture", "Packet", "check_capture", "open_capture"]
 
 Packet = tuple[int, bytes, int, int]
 """(nanoseconds since the epoch, bytes captured, bytes on the wire, link type)."""
@@ -28,24 +29,27 @@ _PCAP = {  # magic number: byte order, nanoseconds in a unit of the fraction
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-_PACKED = {b"\x1f\x8b": "gunzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
+_PACKED = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
 _TEXT = "Give a pcap or pcapng file."
 
 
 class Capture:
     """An open capture; iterate it once. ``close`` (or leaving a with block) frees the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int) -> None:
         self.path = path
         self.bytes_read = 0
-        """Bytes consumed so far, of ``size``: for a progress bar."""
+        """Bytes consumed so far, of ``size``: for a progress bar; those of an archive as they are when unpacked."""
         self.notes: Counter[str] = Counter()
         """What was wrong with the file, and how often."""
         self._data = _map(path)
+        if archive.is_packed(self._data[:4]):
+            self._data.close()
+            self._data = self._unpacked(most)
         self.size = len(self._data)
         magic = bytes(self._data[:4])
         try:
-            self.format = "pcapng" if magic == pcapng.SECTION else _pcap_format(path, magic)
+            self.format = _format(path, magic)
             if self.format == "pcapng":
                 pcapng.byte_order(path, self._data)
             else:
@@ -54,6 +58,13 @@ class Capture:
         except BadCapture:
             self.close()
             raise
+
+    def _unpacked(self, most: int) -> mmap.mmap:
+        with archive.unpacked(self.path, self.note, lambda magic: _format(self.path, magic), most) as file:
+            try:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError:  # what mmap says of an empty file
+                raise BadCapture(f"{self.path} unpacks to nothing.", _TEXT) from None
 
     def __iter__(self) -> Iterator[Packet]:
         return pcapng.packets(self, self._data) if self.format == "pcapng" else self._pcap()
@@ -94,12 +105,36 @@ class Capture:
         self.close()
 
 
-def open_capture(path: Path | str) -> Capture:
-    """Open a pcap or pcapng file of any byte order and time resolution.
+def open_capture(path: Path | str, most: int = archive.MAX_BYTES) -> Capture:
+    """Open a pcap or pcapng file of any byte order and time resolution, as it is or packed by gzip or zstd.
 
-    Raises `BadCapture` when it cannot be read, is neither, or is a pcap file of a link type that is not read.
+    Raises `BadCapture` when it cannot be read, is neither, is a pcap file of a link type that is not read, or unpacks
+    to more than *most* bytes.
     """
-    return Capture(Path(path))
+    return Capture(Path(path), most)
+
+
+class _Known(Exception):
+    """The first bytes of an archive's content are those of a capture."""
+
+
+def check_capture(path: Path) -> None:
+    """Raise `BadCapture` when a file does not begin as a capture does; of an archive only the beginning is unpacked."""
+    with contextlib.closing(_map(path)) as data:
+        packed = archive.is_packed(data[:4])
+    if not packed:
+        open_capture(path).close()
+        return
+
+    def known(magic: bytes) -> None:
+        _format(path, magic)
+        raise _Known
+
+    try:
+        archive.unpacked(path, lambda _: None, known).close()
+    except _Known:
+        return
+    raise BadCapture(f"{path} unpacks to nothing.", _TEXT)
 
 
 def _map(path: Path) -> mmap.mmap:
@@ -114,7 +149,9 @@ def _map(path: Path) -> mmap.mmap:
         raise BadCapture(f"{path} cannot be read: {error.strerror}.", _TEXT) from None
 
 
-def _pcap_format(path: Path, magic: bytes) -> str:
+def _format(path: Path, magic: bytes) -> str:
+    if magic == pcapng.SECTION:
+        return "pcapng"
     for start, command in _PACKED.items():
         if magic.startswith(start[:4]):
             raise BadCapture(f"{path} is compressed.", f"Unpack it first: {command} {path.name}")

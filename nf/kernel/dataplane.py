@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from nf.kernel import source, syscall
 from nf.kernel.addresses import address_bytes, address_text
+from nf.kernel.objects import Verified
 from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
-from nf.kernel.programs import Program, Programs
+from nf.kernel.programs import TAILS, Program, Programs
 from nf.kernel.ring import Rings
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
@@ -44,15 +45,23 @@ _ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPR
 class DataPlane:
     """Programs and maps of one function; ``close()`` detaches and frees everything."""
 
-    def __init__(self, limits: Limits | None = None, *, replay: bool = False, split_legs: bool = False) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        replay: bool = False,
+        split_legs: bool = False,
+        tails_later: bool = False,
+    ) -> None:
+        """Make or take over the tables. *tails_later*: `load_tails` is called once ports are attached."""
         limits = limits or Limits()
         self._replay = replay
         self._programs = Programs(limits, replay=replay)
         self.taken_over = self._programs.taken_over  # from a process that died
-        self._bpf, self._BPF = self._programs.bpf, self._programs._BPF
+        self._maps = self._programs.maps
         self.counters = source.counters()
         self._fds = {
-            name: self._bpf[name].map_fd
+            name: self._maps[name].fd
             for name in (
                 *("flows", "verdicts", "policies", "sessions", "endpoints"),
                 *("ports", "paths", "earlies", "details", "answers"),
@@ -60,42 +69,44 @@ class DataPlane:
             )
         }
         self._types = {
-            "event": np.dtype(self._bpf["event_type"].Leaf),
-            "payload": np.dtype(self._bpf["payload_type"].Leaf),
-            "flow_key": np.dtype(self._bpf["flows"].Key),
-            "flow": np.dtype(self._bpf["flows"].Leaf),
-            "verdict": np.dtype(self._bpf["verdicts"].Leaf),
-            "policy": np.dtype(self._bpf["policies"].Leaf),
-            "path_key": np.dtype(self._bpf["paths"].Key),
-            "path": np.dtype(self._bpf["paths"].Leaf),
-            "detail": np.dtype(self._bpf["details"].Leaf),
-            "chunk": np.dtype(self._bpf["chunk_type"].Leaf),
-            "named": np.dtype(self._bpf["named_type"].Leaf),
-            "ended": np.dtype(self._bpf["ended_type"].Leaf),
-            "delay_key": np.dtype(self._bpf["delays"].Key),
-            "delay": np.dtype(self._bpf["delays"].Leaf),
-            "transit": np.dtype(self._bpf["transits"].Leaf),
-            "leg_copy": np.dtype(self._bpf["leg_copies"].Leaf),
-            "early": np.dtype(self._bpf["earlies"].Leaf),
+            "event": self._maps["event_type"].value,
+            "payload": self._maps["payload_type"].value,
+            "flow_key": self._maps["flows"].key,
+            "flow": self._maps["flows"].value,
+            "verdict": self._maps["verdicts"].value,
+            "policy": self._maps["policies"].value,
+            "path_key": self._maps["paths"].key,
+            "path": self._maps["paths"].value,
+            "detail": self._maps["details"].value,
+            "chunk": self._maps["chunk_type"].value,
+            "named": self._maps["named_type"].value,
+            "ended": self._maps["ended_type"].value,
+            "delay_key": self._maps["delays"].key,
+            "delay": self._maps["delays"].value,
+            "transit": self._maps["transits"].value,
+            "leg_copy": self._maps["leg_copies"].value,
+            "early": self._maps["earlies"].value,
         }
-        control = np.dtype(self._bpf["control"].Leaf)
-        self._control_map = mmap.mmap(self._bpf["control"].map_fd, mmap.PAGESIZE, mmap.MAP_SHARED)
+        control = self._maps["control"].value
+        self._control_map = mmap.mmap(self._maps["control"].fd, mmap.PAGESIZE, mmap.MAP_SHARED)
         self._control = np.frombuffer(self._control_map, control, 1)
         self._clock = self._control["clock_ns"]
+        self._wire_length = self._control["wire_length"]
         self._next_flow = self._control["next_flow"]
         self.first_session = 1  # numbers below are those of a process that died
         self._events, self._payloads, self._chunks, self._names, self._ended = self._rings()
         self.sessions = SessionTable(
-            self._fds["sessions"], len(self._bpf["sessions"]), self._fds["endpoints"], self._control
+            self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
         )
-        suffixes = self._bpf["suffixes"]
-        self._suffixes = SuffixTables(suffixes.map_fd, np.dtype(suffixes.Leaf), self._control)
+        suffixes = self._maps["suffixes"]
+        self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ports = Ports(self._programs, self.instance_number)
         self._runs: dict[Role | None, syscall.TestRun] = {}
-        for slot, name in enumerate(("snf_handoff", "snf_tls", "snf_dns", "snf_monitor")):
-            self._load(name, tail=slot)
+        self._tails_loaded = False
+        if not tails_later:
+            self.load_tails()
         if self.taken_over:
             self._take_over()
         else:
@@ -116,6 +127,7 @@ class DataPlane:
         self._control["abi"] = self._programs.abi
         self._control["next_flow"] = self._control["epoch"] = self._control["first_session"] = 1
         self._control["split_legs"] = split_legs
+        self._control["buckets"] = len(self._maps["sessions"])
         self._control["seed"] = 0 if self._replay else secrets.randbits(32)
         self._control["reader"] = _READER
         self.set_policies({})
@@ -126,7 +138,7 @@ class DataPlane:
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
         used.append(self.sessions.clear())
-        self._spent_instances = max(port.instance for port in self._bpf["ports"].values())
+        self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
         self._control["reader"] = self._control["reader"] % (3 * _READER) + _READER
@@ -136,6 +148,18 @@ class DataPlane:
 
     def _load(self, name: str, tail: int | None = None) -> Program:
         return self._programs.load(name, tail)
+
+    def load_tails(self) -> None:
+        """Load the programs that read names, hand payloads over and copy packets, unless they are loaded."""
+        if self._tails_loaded:
+            return
+        for slot, name in enumerate(TAILS):
+            self._load(name, tail=slot)
+        self._tails_loaded = True
+
+    def verify(self) -> Mapping[str, Verified]:
+        """Return what the verifier says of each program; raises Unsupported when it refuses one."""
+        return self._programs.verify()
 
     def swap(self) -> None:
         """Compile the programs again and put them in the place of the running ones: no packet and no count is lost.
@@ -171,12 +195,14 @@ class DataPlane:
         """Return the file descriptor of the program of *role* (None: any)."""
         return int(self._load(PROGRAM[role]).fd)
 
-    def run(self, frame: bytes, at_ns: int, role: Role | None = None) -> int:
+    def run(self, frame: bytes, at_ns: int, role: Role | None = None, wire: int = 0) -> int:
         """Replay: run the program of *role* (None: any) on an Ethernet frame of 14 to MAX_FRAME bytes.
 
+        *wire* is how many bytes it had before the capture, or this limit, cut it.
         Returns the XDP action. Raises OSError when the kernel refuses the frame.
         """
         self._clock[0] = at_ns
+        self._wire_length[0] = wire
         run = self._runs.get(role)
         if run is None:
             run = self._runs[role] = syscall.TestRun(self.program(role), MAX_FRAME + 64)
@@ -218,6 +244,10 @@ class DataPlane:
         Raises AttachRefused when there is no such interface, or when it is one that is attached.
         """
         self._ports.set_monitor(monitor)
+
+    def left_behind(self) -> list[str]:
+        """Return the devices on which a process before left programs, while none of them is attached anew."""
+        return self._ports.left_behind() if self.taken_over else []
 
     def release_left_behind(self) -> None:
         """Take what a process before left attached off the interfaces that are not attached by now."""
@@ -305,7 +335,7 @@ class DataPlane:
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
         Flows of *detailed* ones keep a ``struct detail``.
         """
-        values = np.zeros((_GROUPS, len(self._bpf["policies"]) // _GROUPS), self._types["policy"])
+        values = np.zeros((_GROUPS, len(self._maps["policies"]) // _GROUPS), self._types["policy"])
         values["keep"], values["snap_length"] = _KEEP_FINE, _WHOLE
         values["keep"][:, list(coarse)] = 0
         values["keep"][:, list(detailed)] |= _KEEP_DETAIL
@@ -318,7 +348,7 @@ class DataPlane:
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
         self._suffixes.write(apps, ask)
-        syscall.clear(self._fds["answers"], np.dtype(self._bpf["answers"].Key), np.dtype(self._bpf["answers"].Leaf))
+        self._maps["answers"].clear()
 
     @property
     def economy(self) -> bool:
@@ -420,12 +450,11 @@ class DataPlane:
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
         """Return the counters of an attached interface by its configured name, or of all together."""
-        slots = [self.attached[name].slot] if name is not None else range(len(self._bpf["stats"]))
-        table = self._bpf["stats"]
+        slots = [self.attached[name].slot] if name is not None else range(len(self._maps["stats"]))
+        table = self._maps["stats"]
         total = np.zeros(len(self.counters), np.uint64)
         for slot in slots:
-            for copy in table[table.Key(slot)]:
-                total += np.frombuffer(bytes(copy), np.uint64)
+            total += table.get(slot)["n"].sum(axis=0, dtype=np.uint64)
         return {c.name: int(total[i]) for i, c in enumerate(self.counters)}
 
     def close(self, *, leave_behind: bool = False) -> None:
@@ -438,6 +467,6 @@ class DataPlane:
             rings.close()
         self._suffixes.close()
         self.sessions.close()
-        del self._clock, self._next_flow, self._control
+        del self._clock, self._wire_length, self._next_flow, self._control
         self._control_map.close()
-        self._programs.close()
+        self._programs.close(leave_behind=leave_behind)

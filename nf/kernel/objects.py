@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,29 +22,43 @@ from nf.kernel.syscall import bpf
 __all__ = [
     "HAS_FRAGS",
     "INSTRUCTION",
+    "RINGBUF",
     "MapInfo",
     "ProgramInfo",
     "Refused",
+    "Verified",
+    "delete_element",
+    "inner_map",
     "load_program",
-    "make_ring",
+    "make_map",
     "map_info",
-    "maps_in",
     "open_map",
+    "open_pin",
     "open_program",
+    "pin",
     "program_info",
     "programs_in",
     "put_inner",
     "read_element",
+    "verified",
+    "write_element",
 ]
 
 HAS_FRAGS = 1 << 5  # BPF_F_XDP_HAS_FRAGS, Linux 5.18
 INSTRUCTION = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
 
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD = 0, 1, 2, 5
+RINGBUF = 27  # BPF_MAP_TYPE_RINGBUF
+
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 0, 1, 2, 3, 5, 6, 7
 _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _GET_INFO_BY_FD = 13, 14, 15
-_RINGBUF = 27  # BPF_MAP_TYPE_RINGBUF
 _XDP = 6  # BPF_PROG_TYPE_XDP
-_LOG_BYTES = 1 << 20
+_LOG_STATS, _LOG_BYTES = 4, 1 << 16  # BPF_LOG_STATS: the reason and the statistics, without the trace
+_STATISTICS = ("processed ", "verification time ", "stack depth ")
+_PROCESSED = re.compile(r"processed (\d+) insns")
+_TIME = re.compile(r"verification time (\d+) usec")
+
+
+_LICENSE = ctypes.create_string_buffer(b"GPL")
 
 
 class Refused(Exception):
@@ -66,6 +82,10 @@ class _LoadAttr(ctypes.Structure):
 
 class _IdAttr(ctypes.Structure):
     _fields_ = (("id", ctypes.c_uint32), ("next", ctypes.c_uint32), ("open_flags", ctypes.c_uint32))
+
+
+class _PinAttr(ctypes.Structure):
+    _fields_ = (("path", ctypes.c_uint64), ("fd", ctypes.c_uint32), ("flags", ctypes.c_uint32))
 
 
 class _InfoAttr(ctypes.Structure):
@@ -114,6 +134,7 @@ class MapInfo:
     key_bytes: int
     value_bytes: int
     entries: int
+    flags: int  # BPF_F_*
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -121,30 +142,55 @@ class MapInfo:
         return self.kind, self.key_bytes, self.value_bytes, self.entries
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the verifier says of a program that it took."""
+
+    instructions: int  # processed, of 1,000,000 at most
+    seconds: float
+
+
 def load_program(name: str, code: NDArray[np.void], flags: int = 0) -> int:
     """Load an XDP program (rows of INSTRUCTION) and return its file descriptor; raises Refused with the reason."""
     code = np.ascontiguousarray(code)
-    license_ = ctypes.create_string_buffer(b"GPL")
-    attr = _LoadAttr(
-        kind=_XDP,
-        instructions=len(code),
-        code=code.ctypes.data,
-        license=ctypes.addressof(license_),
-        flags=flags,
-        name=name.encode()[:15],
-    )
+    attr = _load_attr(name, code, flags)
     fd = bpf(_PROG_LOAD, attr)
     if fd >= 0:
         return fd
     why = os.strerror(ctypes.get_errno())
-    log = ctypes.create_string_buffer(_LOG_BYTES)  # once more, to be told why
-    attr.log, attr.log_size, attr.log_level = ctypes.addressof(log), len(log), 1
-    fd = bpf(_PROG_LOAD, attr)
+    fd, said = _load_aloud(attr)  # once more, to be told why
     if fd >= 0:
         return fd
-    lines = [line for line in log.value.decode(errors="replace").splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith(("processed ", "verification time"))]
-    raise Refused(said[-1].strip() if said else why)
+    words = [line for line in said.splitlines() if line.strip() and not line.startswith(_STATISTICS)]
+    raise Refused(words[-1].strip() if words else why)
+
+
+def verified(name: str, code: NDArray[np.void], flags: int = 0) -> Verified:
+    """Load an XDP program for what the verifier says of it, and let go of it; raises Refused with the reason."""
+    code = np.ascontiguousarray(code)
+    fd, said = _load_aloud(_load_attr(name, code, flags))
+    os.close(fd if fd >= 0 else load_program(name, code, flags))
+    processed, time = _PROCESSED.search(said), _TIME.search(said)
+    return Verified(int(processed[1]) if processed else 0, int(time[1]) / 1e6 if time else 0.0)
+
+
+def _load_attr(name: str, code: NDArray[np.void], flags: int) -> _LoadAttr:
+    return _LoadAttr(
+        kind=_XDP,
+        instructions=len(code),
+        code=code.ctypes.data,
+        license=ctypes.addressof(_LICENSE),
+        flags=flags,
+        name=name.encode()[:15],
+    )
+
+
+def _load_aloud(attr: _LoadAttr) -> tuple[int, str]:
+    """Load a program and return its descriptor, or -1, and the verifier's words."""
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    attr.log, attr.log_size, attr.log_level = ctypes.addressof(log), len(log), _LOG_STATS
+    fd = bpf(_PROG_LOAD, attr)
+    return fd, log.value.decode(errors="replace")
 
 
 def _info(fd: int, info: ctypes.Array[ctypes.c_char]) -> bytes:
@@ -174,7 +220,8 @@ def program_info(fd: int) -> ProgramInfo:
 def map_info(fd: int) -> MapInfo:
     """Return what the kernel knows of a map."""
     raw = _info(fd, ctypes.create_string_buffer(256))
-    return MapInfo(_word(raw, 4), _name(raw, 24), _word(raw, 0), _word(raw, 8), _word(raw, 12), _word(raw, 16))
+    kind, number, key, value, entries, flags = (_word(raw, offset) for offset in range(0, 24, 4))
+    return MapInfo(number, _name(raw, 24), kind, key, value, entries, flags)
 
 
 def open_program(number: int) -> int:
@@ -202,22 +249,49 @@ def read_element(fd: int, key: NDArray[Any], value: np.dtype[Any]) -> NDArray[An
     return found
 
 
-def make_ring(name: str, size: int) -> int:
-    """Make a ring buffer of *size* bytes, a power of two of pages, and return its descriptor; raises OSError."""
-    fd = bpf(_MAP_CREATE, _CreateAttr(kind=_RINGBUF, max_entries=size, name=name.encode()[:15]))
-    if fd < 0:
+def write_element(fd: int, key: NDArray[Any], value: NDArray[Any]) -> None:
+    """Write the value of *key*, arrays of one; raises OSError."""
+    _check(bpf(_MAP_UPDATE, _ElementAttr(fd=fd, key=key.ctypes.data, value=value.ctypes.data)))
+
+
+def delete_element(fd: int, key: NDArray[Any]) -> None:
+    """Delete the entry of *key*, if it is there."""
+    bpf(_MAP_DELETE, _ElementAttr(fd=fd, key=key.ctypes.data))
+
+
+def make_map(name: str, kind: int, key: int, value: int, entries: int, flags: int = 0, inner: int = 0) -> int:
+    """Make a map of these sizes in bytes and return its descriptor; *inner*: one like the maps of an array of maps.
+
+    Raises OSError.
+    """
+    attr = _CreateAttr(kind=kind, key_size=key, value_size=value, max_entries=entries, flags=flags, inner_map_fd=inner)
+    attr.name = name.encode()[:15]
+    return _check(bpf(_MAP_CREATE, attr))
+
+
+def pin(fd: int, path: Path) -> None:
+    """Give a map or a program a name in the BPF file system; raises OSError."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    _check(bpf(_OBJ_PIN, _PinAttr(path=ctypes.addressof(name), fd=fd)))
+
+
+def open_pin(path: Path) -> int:
+    """Return a descriptor of what has this name in the BPF file system, -1 when there is nothing."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    return bpf(_OBJ_GET, _PinAttr(path=ctypes.addressof(name)))
+
+
+def _check(result: int) -> int:
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return fd
+    return result
 
 
 def put_inner(outer: int, slot: int, inner: int) -> None:
     """Put a map into a slot of an array of maps; raises OSError."""
-    key, value = np.array([slot], np.uint32), np.array([inner], np.uint32)
-    if bpf(_MAP_UPDATE, _ElementAttr(fd=outer, key=key.ctypes.data, value=value.ctypes.data)) < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    write_element(outer, np.array([slot], np.uint32), np.array([inner], np.uint32))
 
 
-def maps_in(fd: int) -> Iterator[int]:
-    """Yield the number of the map in each slot of an array of maps, 0 where there is none."""
-    for slot in range(map_info(fd).entries):
-        yield int(read_element(fd, np.array([slot], np.uint32), np.dtype(np.uint32))[0])
+def inner_map(outer: int, slot: int) -> int:
+    """Return the number of the map in a slot of an array of maps, 0 where there is none."""
+    return int(read_element(outer, np.array([slot], np.uint32), np.dtype(np.uint32))[0])

@@ -7,16 +7,14 @@ replaces one program by another between two packets.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
 from nf.errors import AttachRefused, SnfError
-from nf.kernel import devices, links, objects, source
-from nf.kernel.programs import PREFIX, Programs, maps_of
+from nf.kernel import devices, links, objects, xdp
+from nf.kernel.programs import Programs
 from nf.settings import Interface, Mode, Monitor, Role, XdpMode
 
 __all__ = ["PROGRAM", "Attached", "Ports"]
@@ -25,15 +23,14 @@ log = logging.getLogger(__name__)
 
 PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
 _MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
-_NO_REPLACE, _SKB, _DRV = 1, 2, 4  # XDP_FLAGS_* of include/uapi/linux/if_link.h
 _MONITOR_PORT = 16  # SNF_MONITOR_PORT of abi.h
 _SEND, _INNER = 1, 2  # enum snf_monitor
 _RX_VLAN = "rx-vlan"  # noted in the lock: the card took VLAN tags off before it was ours
 _NO_PEER = 255  # no index of the device map: a redirect there passes the packet
 _TRIES = {
-    XdpMode.AUTO: (("native", _DRV), ("generic", _SKB)),
-    XdpMode.NATIVE: (("native", _DRV),),
-    XdpMode.GENERIC: (("generic", _SKB),),
+    XdpMode.AUTO: (("native", xdp.DRIVER), ("generic", xdp.GENERIC)),
+    XdpMode.NATIVE: (("native", xdp.DRIVER),),
+    XdpMode.GENERIC: (("generic", xdp.GENERIC),),
 }
 
 
@@ -72,8 +69,8 @@ class Ports:
         lock = links.claim(link)
         known = self._known(link)
         try:
-            slot = known.slot if known else self._free_slot(link)
-            left = _left_behind(link)
+            slot = int(known["slot"]) if known else self._free_slot(link)
+            left = self._left_behind(link)
             if left and known is None:
                 log.warning(
                     "%s: its program has tables of other sizes or of another version: counts begin anew", link.name
@@ -94,10 +91,11 @@ class Ports:
         number = objects.program_info(program.fd).id
         limit = 0 if self._programs.frags else devices.mtu_limit()
         attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit)
-        if known and known.mode == _MODES[Mode.INLINE]:
-            attached.heir_of = known.peer
+        if known and known["mode"] == _MODES[Mode.INLINE]:
+            attached.heir_of = int(known["peer"])
         self.attached[interface.name] = attached
         self._pair()
+        self._programs.hold()
         return attached
 
     def change(self, interface: Interface) -> bool:
@@ -125,7 +123,7 @@ class Ports:
             self._replace(attached, self._programs.load(PROGRAM[attached.interface.role]).fd)
 
     def _replace(self, attached: Attached, fd: int) -> None:
-        why = _attach(attached.link.name, fd, _DRV if attached.xdp_mode == "native" else _SKB)
+        why = xdp.set_program(attached.link.ifindex, fd, xdp.DRIVER if attached.xdp_mode == "native" else xdp.GENERIC)
         if why:
             raise AttachRefused(
                 f"Interface {attached.link.name} kept its old program: {why}.", "Detach it and attach it again."
@@ -136,7 +134,9 @@ class Ports:
         """Take the program off an interface."""
         attached = self.attached.pop(name)
         self._pair()  # before its slot is free: nothing is sent to a port that is gone
-        _attach(attached.link.name, -1, _DRV if attached.xdp_mode == "native" else _SKB)  # the device may be gone
+        xdp.set_program(
+            attached.link.ifindex, -1, xdp.DRIVER if attached.xdp_mode == "native" else xdp.GENERIC
+        )  # the device may be gone
         if attached.interface.mode is Mode.MIRROR:
             with contextlib.suppress(SnfError):
                 links.set_promiscuous(attached.link, False)
@@ -144,99 +144,109 @@ class Ports:
         _restore_tags(attached.lock, attached.link)
         links.release(attached.lock)
 
+    def left_behind(self) -> list[str]:
+        """Return the devices that a process before told the programs of."""
+        known = set(self._programs.maps["ports"].read()[1]["ifindex"].tolist())
+        return sorted(link.name for link in links.links() if link.ifindex in known)
+
     def release_left_behind(self) -> None:
         """Take the programs of the process before off the interfaces that are not configured any more."""
         for attached in self.attached.values():
             attached.heir_of = _NO_PEER
         self._pair()
         mine = {a.link.ifindex for a in self.attached.values()}
-        control = objects.map_info(self._programs.bpf["control"].map_fd).id
         for link in links.links():
-            if link.xdp_program and link.ifindex not in mine and not links.claimed(link):
-                maps = maps_of(link.xdp_program)
-                ours = "control" in maps and objects.map_info(maps["control"]).id == control
-                for fd in maps.values():
-                    os.close(fd)
-                if ours:
-                    self._leave(link)
+            left = link.xdp_program and link.ifindex not in mine and not links.claimed(link)
+            if left and self._programs.shares_maps(link.xdp_program):
+                self._leave(link)
 
     def set_monitor(self, monitor: Monitor | None) -> None:
         """Name the port that mirror ports copy to; it carries no program."""
-        targets = self._programs.bpf["tx_ports"]
+        targets = self._programs.maps["tx_ports"]
         if monitor is None:
             self._monitor = None
             self._pair()
-            with contextlib.suppress(KeyError):
-                del targets[targets.Key(_MONITOR_PORT)]
+            targets.delete(_MONITOR_PORT)
             return
         link = links.find(Interface(monitor.interface, Role.N6))
         if any(a.link.ifindex == link.ifindex for a in self.attached.values()):
             raise AttachRefused(f"Interface {link.name} is read already.", "Choose another one for the monitor port.")
-        targets[targets.Key(_MONITOR_PORT)] = targets.Leaf(link.ifindex)
+        targets.put(_MONITOR_PORT, link.ifindex)
         self._monitor = monitor
         self._pair()
 
     def _leave(self, link: links.Link) -> None:
         """Make an interface as it was before a process that died took it."""
         lock = links.claim(link)
-        ports = self._programs.bpf["ports"]
-        entry = ports[ports.Key(link.ifindex % len(ports))]
-        _attach(link.name, -1, _SKB if link.xdp_generic else _DRV)
-        if entry.ifindex == link.ifindex and entry.mode == _MODES[Mode.MIRROR]:
+        ports = self._programs.maps["ports"]
+        entry = ports.get(link.ifindex % len(ports))
+        xdp.set_program(link.ifindex, -1, xdp.GENERIC if link.xdp_generic else xdp.DRIVER)
+        if entry["ifindex"] == link.ifindex and entry["mode"] == _MODES[Mode.MIRROR]:
             links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
         _restore_tags(lock, link)
         links.release(lock)
 
+    def _left_behind(self, link: links.Link) -> bool:
+        """Say whether a program of ours is on the interface; raises AttachRefused when it is somebody else's."""
+        if not link.xdp_program:
+            return False
+        if not self._programs.is_left(link.xdp_program):
+            raise AttachRefused(
+                f"Interface {link.name} already has the XDP program {link.xdp_program}.",
+                f"Remove it with: ip link set dev {link.name} xdp off",
+            )
+        return True
+
     # -- what the programs know of a port ----------------------------------
 
     def _known(self, link: links.Link) -> Any:
         """Return the entry that a process before made for this interface, if its maps were taken over."""
-        table = self._programs.bpf["ports"]
-        entry = table[table.Key(link.ifindex % len(table))]
-        return entry if self._programs.taken_over and entry.ifindex == link.ifindex else None
+        table = self._programs.maps["ports"]
+        entry = table.get(link.ifindex % len(table))
+        return entry if self._programs.taken_over and entry["ifindex"] == link.ifindex else None
 
     def _free_slot(self, link: links.Link) -> int:
-        table, stats = self._programs.bpf["ports"], self._programs.bpf["stats"]
-        taken = [entry for entry in table.values() if entry.ifindex]
-        if any(entry.ifindex % len(table) == link.ifindex % len(table) for entry in taken):
+        table, stats = self._programs.maps["ports"], self._programs.maps["stats"]
+        entries = table.read()[1]
+        taken = entries[entries["ifindex"] != 0]
+        if (taken["ifindex"] % len(table) == link.ifindex % len(table)).any():
             raise AttachRefused(
                 f"Interface {link.name} shares a slot of the port table with another one.",
                 "Attach one of them in another network namespace.",
             )
-        used = {entry.slot for entry in taken}
+        used = set(taken["slot"].tolist())
         for slot in range(len(stats)):
             if slot not in used:
-                stats[stats.Key(slot)] = (stats.Leaf * len(stats[stats.Key(slot)]))()
+                stats.put(slot, stats.zeros())
                 return slot
         raise AttachRefused(f"No more than {len(stats)} interfaces can be attached.", "Detach one first.")
 
     def set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str, peer: int = _NO_PEER) -> None:
         """Tell the programs of a port."""
-        ports = self._programs.bpf["ports"]
-        port = ports.Leaf()
-        port.ifindex, port.slot, port.mode, port.peer = ifindex, slot, _MODES[mode], peer
+        ports = self._programs.maps["ports"]
+        port = ports.zeros()
+        port["ifindex"], port["slot"], port["mode"], port["peer"] = ifindex, slot, _MODES[mode], peer
         if self._monitor and mode is Mode.MIRROR:
-            port.monitor = _SEND | (_INNER if self._monitor.decapsulate else 0)
-        port.instance = self._instance_number(instance)
-        ports[ports.Key(ifindex % len(ports))] = port
+            port["monitor"] = _SEND | (_INNER if self._monitor.decapsulate else 0)
+        port["instance"] = self._instance_number(instance)
+        ports.put(ifindex % len(ports), port)
 
     def _clear_port(self, ifindex: int) -> None:
-        ports, targets = self._programs.bpf["ports"], self._programs.bpf["tx_ports"]
-        entry = ports[ports.Key(ifindex % len(ports))]
-        if entry.ifindex != ifindex:
+        ports, targets = self._programs.maps["ports"], self._programs.maps["tx_ports"]
+        entry = ports.get(ifindex % len(ports))
+        if entry["ifindex"] != ifindex:
             return
-        with contextlib.suppress(KeyError):
-            del targets[targets.Key(entry.slot)]
-        ports[ports.Key(ifindex % len(ports))] = ports.Leaf()
+        targets.delete(int(entry["slot"]))
+        ports.put(ifindex % len(ports), ports.zeros())
 
     def _pair(self) -> None:
         """Tell the programs of all ports, and for the inline ones the way to their partner; without one they pass."""
-        targets = self._programs.bpf["tx_ports"]
+        targets = self._programs.maps["tx_ports"]
         for a in self.attached.values():
             partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
             if partner is not None:
-                targets[targets.Key(partner.slot)] = targets.Leaf(partner.link.ifindex)
+                targets.put(partner.slot, partner.link.ifindex)
             self.set_port(
                 a.link.ifindex,
                 slot=a.slot,
@@ -259,43 +269,17 @@ def _restore_tags(lock: IO[str], link: links.Link) -> None:
         devices.set_rx_vlan(link.name, True)
 
 
-def _attach(device: str, fd: int, flags: int) -> str:
-    """Attach a program, or with -1 detach; return "" or why the kernel refused."""
-    from bcc.libbcc import lib
-
-    with source.captured_stderr() as said:
-        if lib.bpf_attach_xdp(device.encode(), fd, flags) >= 0:
-            return ""
-        return source.last_line(said) or os.strerror(ctypes.get_errno())
-
-
-def _left_behind(link: links.Link) -> bool:
-    """Say whether a program of ours is on the interface; raises AttachRefused when it is somebody else's."""
-    if not link.xdp_program:
-        return False
-    fd = objects.open_program(link.xdp_program)
-    name = objects.program_info(fd).name if fd >= 0 else ""
-    if fd >= 0:
-        os.close(fd)
-    if not name.startswith(PREFIX):
-        raise AttachRefused(
-            f"Interface {link.name} already has the XDP program {link.xdp_program}.",
-            f"Remove it with: ip link set dev {link.name} xdp off",
-        )
-    return True
-
-
 def _put_on(interface: Interface, link: links.Link, fd: int, left: bool) -> str:
     """Attach and return the mode; what a dead process *left* behind is replaced in the mode that it is in."""
     tries = _TRIES[interface.xdp]
     if left:
-        here = ("generic", _SKB) if link.xdp_generic else ("native", _DRV)
-        if here in tries and not _attach(link.name, fd, here[1]):
+        here = ("generic", xdp.GENERIC) if link.xdp_generic else ("native", xdp.DRIVER)
+        if here in tries and not xdp.set_program(link.ifindex, fd, here[1]):
             return here[0]
-        _attach(link.name, -1, here[1])
+        xdp.set_program(link.ifindex, -1, here[1])
     why = ""
     for mode, flag in tries:
-        why = _attach(link.name, fd, flag | _NO_REPLACE)
+        why = xdp.set_program(link.ifindex, fd, flag | xdp.NO_REPLACE)
         if not why:
             return mode
     raise AttachRefused(

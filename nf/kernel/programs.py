@@ -1,8 +1,8 @@
 """The compiled programs and their maps: made anew, taken over from a process that died, swapped under traffic.
 
-bcc compiles and makes maps. Programs are loaded here, because bcc can neither bind them to maps that are already
-there nor flag them: each map of the compiled code is replaced by the map of the same name that is in use. So a
-running data plane gets new programs without losing an entry of a map, and a new process gets a running data plane.
+bcc compiles, once (compiled.py). Maps are made and programs loaded here, because programs must be bound to maps that
+are already there: so a running data plane gets new programs without losing an entry of a map, and a new process gets
+a running data plane.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from nf.errors import SnfError, Unsupported
-from nf.kernel import links, objects, source
+from nf.kernel import links, objects, pins, source
+from nf.kernel.compiled import Code, Compiled, MapDefinition, compiled
+from nf.kernel.maps import Map, possible_cpus
 from nf.settings import Limits
 
-__all__ = ["PREFIX", "Program", "Programs", "maps_of", "takes_frags"]
+__all__ = ["PREFIX", "TAILS", "Program", "Programs", "takes_frags"]
 
 PREFIX = "snf_"  # of the names of our programs
-_LOAD_MAP, _MAP_FD = 0x18, 1  # BPF_LD | BPF_IMM | BPF_DW; BPF_PSEUDO_MAP_FD in the source register
-_SITE_SIZED = "flows"  # the large map, of which a second one is not made even for a moment
+TAILS = (  # by their places in next_program of maps.h
+    *("snf_handoff", "snf_tls", "snf_dns", "snf_monitor"),
+    *("snf_name", "snf_suffix", "snf_answers"),
+)
 _ABI = "control"  # the map whose value holds the number of the ABI
+_TABLE = "flows"  # a map that every data plane has
+_ARRAY_OF_MAPS, _DEVMAP = 12, 14  # enum bpf_map_type
+_SET_BY_THE_KERNEL = 1 << 7  # BPF_F_RDONLY_PROG: a device map has it, and may not ask for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Program:
 def maps_of(program: int) -> dict[str, int]:
     """Return descriptors of the maps of a loaded program by name, those of its tail calls included.
 
-    The caller closes them. Empty when the program is gone.
+    The caller closes them. Empty when the program is gone, or without CAP_SYS_ADMIN.
     """
     found: dict[str, int] = {}
     todo, seen = [program], set()
@@ -51,7 +57,7 @@ def maps_of(program: int) -> dict[str, int]:
             opened = objects.open_map(map_number)
             name = objects.map_info(opened).name if opened >= 0 else ""
             if opened < 0 or name in found:
-                _close([opened])
+                close([opened])
                 continue
             found[name] = opened
             if name == "next_program":
@@ -60,173 +66,267 @@ def maps_of(program: int) -> dict[str, int]:
     return found
 
 
-def _close(fds: list[int]) -> None:
+def close(fds: list[int]) -> None:
+    """Close descriptors; negative ones are none."""
     for fd in fds:
         if fd >= 0:
             os.close(fd)
 
 
-def _find() -> dict[str, int]:
-    """Return the maps of a data plane that runs in this network namespace without its process."""
+def _unattended() -> list[links.Link]:
+    """Return the interfaces that carry a program and belong to no living process of ours."""
     try:
-        candidates = [link for link in links.links() if link.xdp_program and not links.claimed(link)]
+        return [link for link in links.links() if link.xdp_program and not links.claimed(link)]
     except SnfError:  # an attach will say why
-        return {}
-    for link in candidates:
-        fd = objects.open_program(link.xdp_program)
-        ours = fd >= 0 and objects.program_info(fd).name.startswith(PREFIX)
-        _close([fd])
-        if ours and (maps := maps_of(link.xdp_program)):
-            return maps
-    return {}
+        return []
+
+
+def _number(fd: int) -> int:
+    return objects.program_info(fd).id
 
 
 class Programs:
-    """One set of programs and maps. ``taken_over``: the maps are those of a process that died."""
+    """One set of programs and maps. ``taken_over``: the maps are those of a process that died.
 
-    def __init__(self, limits: Limits, *, replay: bool) -> None:
-        self._BPF = _bcc()
+    *alone*: they are for a trial, which neither takes over nor leaves anything.
+    """
+
+    def __init__(self, limits: Limits, *, replay: bool, alone: bool = False) -> None:
         self._limits, self._replay = limits, replay
         self.frags = takes_frags()
         self.abi = source.abi(limits, replay=replay) ^ self.frags
+        self._compiled: Compiled = compiled(self._flags())
+        self._definitions = _sized(self._compiled, source.table_sizes(limits))
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
-        found = {} if replay else _find()
-        self.bpf = self._compile(small=bool(found))
+        self.left: set[int] = set()  # numbers of programs that a process before left on interfaces
+        self._folder = None if replay or alone else self._claim()
+        self._held = False
+        found = {} if replay or alone else self._find()
         self.taken_over = bool(found) and self._fits(found)
-        if self.taken_over:
-            for name, fd in found.items():  # bcc's descriptor is from now on one of the map that was found
-                os.dup2(fd, self.bpf[name].map_fd, inheritable=False)
-        elif found:
-            self.bpf.cleanup()
-            self.bpf = self._compile(small=False)
-        _close(list(found.values()))
+        if not self.taken_over:
+            close(list(found.values()))
+            found = {}
+        self._fds = dict(found)
+        self.maps = {name: self._map(definition) for name, definition in self._definitions.items()}
         self.rings = self._rings()
 
-    # -- maps --------------------------------------------------------------
+    def _flags(self) -> list[str]:
+        return source.flags(replay=self._replay) + (["-DXDP_FRAGS"] if self.frags else [])
+
+    # -- what a process before left ----------------------------------------
+
+    def _claim(self) -> pins.Folder | None:
+        """Take the folder of names; note the programs of a process before that are still on interfaces."""
+        on_links = {link.xdp_program for link in _unattended()}
+
+        def is_ours(folder: pins.Folder) -> bool:
+            fds = folder.open()
+            self.left |= {_number(fd) for name, fd in fds.items() if name.startswith(PREFIX)} & on_links
+            close(list(fds.values()))
+            return bool(self.left)
+
+        pins.sweep()
+        return pins.claim(is_ours)
+
+    def _find(self) -> dict[str, int]:
+        """Return the maps of a data plane that runs in this network namespace without its process, by name."""
+        if self.left and self._folder:
+            found = self._folder.open()
+            close([found.pop(name) for name in list(found) if name.startswith(PREFIX)])
+            return found
+        for link in _unattended():
+            fd = objects.open_program(link.xdp_program)
+            ours = fd >= 0 and objects.program_info(fd).name.startswith(PREFIX)
+            close([fd])
+            if ours:
+                self.left.add(link.xdp_program)
+                if maps := maps_of(link.xdp_program):
+                    return maps
+        return {}
+
+    def is_left(self, number: int) -> bool:
+        """Say whether a program is one that a process of ours left behind."""
+        if number in self.left:
+            return True
+        fd = objects.open_program(number)
+        name = objects.program_info(fd).name if fd >= 0 else ""
+        close([fd])
+        return name.startswith(PREFIX)
+
+    def shares_maps(self, number: int) -> bool:
+        """Say whether a program works on the maps of this data plane."""
+        if self.taken_over and number in self.left:
+            return True
+        maps = maps_of(number)
+        ours = _ABI in maps and objects.map_info(maps[_ABI]).id == objects.map_info(self.maps[_ABI].fd).id
+        close(list(maps.values()))
+        return ours
 
     def _fits(self, maps: Mapping[str, int]) -> bool:
         """Say whether the maps that were found are those that this code would make."""
         for name, fd in maps.items():
-            try:
-                made = objects.map_info(self.bpf[name].map_fd).shape
-            except KeyError:
+            if name.startswith("ring_"):
+                continue
+            made = self._definitions.get(name)
+            if made is None or objects.map_info(fd).shape != (
+                made.kind,
+                made.key.itemsize,
+                made.value.itemsize,
+                made.entries,
+            ):
                 return False
-            found = objects.map_info(fd).shape
-            if name == _SITE_SIZED:
-                made = (*made[:3], self._limits.flows)
-            if made != found:
-                return False
-        missing = {_ABI, _SITE_SIZED} - maps.keys()
-        return not missing and self._abi_of(maps[_ABI]) == self.abi
-
-    def _rings(self) -> tuple[tuple[int, ...], ...]:
-        """Return descriptors of the rings of each kind of record (``enum snf_ring``), which are made where none are."""
-        outer, count = self.bpf["rings"].map_fd, source.rings(replay=self._replay)
-        sizes = source.ring_sizes(count)
-        fds = []
-        for slot, number in enumerate(objects.maps_in(outer)):
-            fd = objects.open_map(number) if number else -1
-            if fd < 0:
-                fd = objects.make_ring("ring", sizes[slot // count])
-                objects.put_inner(outer, slot, fd)
-            fds.append(fd)
-        return tuple(tuple(fds[kind * count : (kind + 1) * count]) for kind in range(len(sizes)))
+        return {_ABI, _TABLE} <= maps.keys() and self._abi_of(maps[_ABI]) == self.abi
 
     def _abi_of(self, control: int) -> int:
-        value = np.dtype(self.bpf[_ABI].Leaf)
         key = np.zeros(1, np.uint32)
-        return int(objects.read_element(control, key, value)["abi"][0])
+        return int(objects.read_element(control, key, self._definitions[_ABI].value)["abi"][0])
+
+    def hold(self) -> None:
+        """Let maps and programs outlive this process, from the first attach on, by names in the BPF file system."""
+        if self._folder is None:
+            return
+        if not self._held and not self.taken_over:
+            self._folder.clear()
+        self._held = True
+        numbered = {f"ring_{kind}_{at}": fd for kind, fds in enumerate(self.rings) for at, fd in enumerate(fds)}
+        self._folder.pin(
+            {name: each.fd for name, each in self.maps.items() if each.fd >= 0}
+            | numbered
+            | {name: program.fd for name, program in self._loaded.items()}
+        )
+
+    # -- maps --------------------------------------------------------------
+
+    def _map(self, definition: MapDefinition) -> Map:
+        """Return a map that was found, or make it; one that no program uses carries its types only."""
+        name = definition.name
+        if name in self._compiled.used and name not in self._fds:
+            inner = _make(self._definitions[definition.inner]) if definition.inner else 0
+            self._fds[name] = _make(definition, inner)
+            close([inner] if definition.inner else [])
+        fd = self._fds.get(name, -1)
+        return Map(name, fd, definition.kind, definition.entries, definition.key, definition.value)
+
+    def _rings(self) -> tuple[tuple[int, ...], ...]:
+        """Return descriptors of the rings of each kind of record (``enum snf_ring``), which are made where none are.
+
+        The array has a place for each CPU, up to RINGS_MOST; where there are fewer rings, CPUs share them.
+        """
+        outer, count = self.maps["rings"].fd, source.rings(replay=self._replay)
+        places = range(min(possible_cpus(), source.RINGS_MOST))
+        kinds = []
+        for kind, size in enumerate(source.ring_sizes(count)):
+            fds = [self._ring(outer, kind, at, size) for at in range(count)]
+            for place in () if self.taken_over else places:
+                objects.put_inner(outer, kind * source.RINGS_MOST + place, fds[place % count])
+            kinds.append(tuple(fds))
+        return tuple(kinds)
+
+    def _ring(self, outer: int, kind: int, at: int, size: int) -> int:
+        """Return the ring of a process before, by name or by number, else a new one."""
+        fd = self._fds.pop(f"ring_{kind}_{at}", -1)
+        if fd < 0 and self.taken_over:
+            number = objects.inner_map(outer, kind * source.RINGS_MOST + at)
+            fd = objects.open_map(number) if number else -1
+        return fd if fd >= 0 else objects.make_map("ring", objects.RINGBUF, 0, 0, size)
 
     # -- programs ----------------------------------------------------------
-
-    def _compile(self, *, small: bool) -> Any:
-        flags = source.flags(self._limits, replay=self._replay, flows=64 if small else 0)
-        if self.frags:
-            flags.append("-DXDP_FRAGS")
-        with source.captured_stderr() as said:
-            try:
-                return self._BPF(text=source.text(), cflags=flags)
-            except Exception as error:  # bcc raises bare Exception
-                raise Unsupported(
-                    f"The kernel programs or their maps cannot be made: {source.last_line(said) or error}.",
-                    "Run: snf doctor",
-                ) from None
 
     def load(self, name: str, tail: int | None = None) -> Program:
         """Load a program once; *tail*: its place in the array of tail calls."""
         if name not in self._loaded:
-            self._loaded[name] = self._load(self.bpf, name)
+            self._loaded[name] = self._load(self._compiled, name)
+            if self._held:
+                self.hold()
         if tail is not None:
             self._tails[name] = tail
             self._set_tail(name, self._loaded[name])
         return self._loaded[name]
 
-    def _load(self, compiled: Any, name: str) -> Program:
-        code = np.frombuffer(compiled.dump_func(name.encode()), objects.INSTRUCTION).copy()
-        is_map = (code["code"] == _LOAD_MAP) & (code["registers"] >> 4 == _MAP_FD)
-        fds: Mapping[int, int] = {
-            int(fd): self._in_use(objects.map_info(int(fd)).name, int(fd))
-            for fd in np.unique(code["immediate"][is_map])
-        }
-        code["immediate"][is_map] = [fds[int(fd)] for fd in code["immediate"][is_map]]
+    def _load(self, build: Compiled, name: str) -> Program:
+        code = self._bound(build.programs[name])
         try:
             return Program(name, objects.load_program(name, code, objects.HAS_FRAGS if self.frags else 0))
         except objects.Refused as why:
             raise Unsupported(f"The kernel refused the program {name}: {why}.", "Run: snf doctor") from None
 
-    def _in_use(self, name: str, made: int) -> int:
-        try:
-            return int(self.bpf[name].map_fd)
-        except KeyError:
-            return made
+    def _bound(self, code: Code) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+        """Return the instructions of a program with the descriptors of our maps."""
+        bound = code.instructions.copy()
+        for row, name in code.maps.items():
+            bound["immediate"][row] = self.maps[name].fd
+        return bound
 
     def _set_tail(self, name: str, program: Program) -> None:
-        table = self.bpf["next_program"]
-        table[table.Key(self._tails[name])] = table.Leaf(program.fd)
+        self.maps["next_program"].put(self._tails[name], program.fd)
 
     def swap(self) -> None:
-        """Compile again and load every program anew on the maps in use; tail calls change one by one, none is empty.
+        """Take the programs as the sources are now, on the maps in use; tail calls change one by one, none is empty.
 
         What is attached keeps its old program until it is attached anew. Raises Unsupported and changes nothing when a
         program does not compile or load, or when the sources have other structs and maps than what runs.
         """
         if source.abi(self._limits, replay=self._replay) ^ self.frags != self.abi:
             raise Unsupported("The new programs have other tables than the running ones.", "Restart the function.")
-        compiled = self._compile(small=True)
+        build = compiled(self._flags())
         fresh: dict[str, Program] = {}
         try:
             for name in self._loaded:
-                fresh[name] = self._load(compiled, name)
+                fresh[name] = self._load(build, name)
         except SnfError:
-            _close([program.fd for program in fresh.values()])
+            close([program.fd for program in fresh.values()])
             raise
-        finally:
-            compiled.cleanup()
+        self._compiled = build
         old, self._loaded = self._loaded, fresh
         for name in self._tails:
             self._set_tail(name, fresh[name])
-        _close([program.fd for program in old.values()])
+        if self._held:
+            self.hold()
+        close([program.fd for program in old.values()])
 
-    def close(self) -> None:
-        """Free programs and maps that nothing else holds."""
-        _close([program.fd for program in self._loaded.values()])
-        _close([fd for kind in self.rings for fd in kind])
-        self._loaded = {}
-        self.bpf.cleanup()
+    def verify(self) -> dict[str, objects.Verified]:
+        """Load every program once more for what the verifier says of it; raises Unsupported when it refuses one."""
+        said = {}
+        for name, code in self._compiled.programs.items():
+            try:
+                said[name] = objects.verified(name, self._bound(code), objects.HAS_FRAGS if self.frags else 0)
+            except objects.Refused as why:
+                raise Unsupported(f"The kernel refuses the program {name}: {why}.", "") from None
+        return said
+
+    def close(self, *, leave_behind: bool = False) -> None:
+        """Free programs and maps that nothing else holds; *leave_behind*: but not what a process before left."""
+        if self._folder is not None:
+            if self._held or not leave_behind:
+                self._folder.clear()
+            self._folder.release()
+        close([program.fd for program in self._loaded.values()])
+        close([fd for kind in self.rings for fd in kind])
+        close(list(self._fds.values()))
+        self._loaded, self._fds, self.rings = {}, {}, ()
 
 
-def _bcc() -> Any:
-    source.use_shim()
+def _sized(build: Compiled, sizes: Mapping[str, int]) -> dict[str, MapDefinition]:
+    """Return the definitions with the sizes of this site."""
+    return {
+        name: MapDefinition(d.name, d.kind, sizes.get(name, d.entries), d.flags, d.key, d.value, d.inner)
+        for name, d in build.maps.items()
+    }
+
+
+def _make(definition: MapDefinition, inner: int = 0) -> int:
+    flags = definition.flags & ~_SET_BY_THE_KERNEL if definition.kind == _DEVMAP else definition.flags
+    sizes = (definition.key.itemsize, definition.value.itemsize)
+    if definition.kind == objects.RINGBUF:
+        sizes = (0, 0)
     try:
-        from bcc import BPF
-    except ImportError:
-        raise Unsupported("bcc is not installed.", "Run: apt-get install python3-bpfcc") from None
-    if not hasattr(BPF, "load_func"):
+        return objects.make_map(definition.name, definition.kind, *sizes, definition.entries, flags, inner)
+    except OSError as why:
         raise Unsupported(
-            "The module bcc is another project's.", "Run: pip uninstall bcc; apt-get install python3-bpfcc"
-        )
-    return BPF
+            f"The kernel does not make the table {definition.name} of {definition.entries:,} entries: {why.strerror}.",
+            "Lower the limits of flows and sessions, or run: snf doctor",
+        ) from None
 
 
 def takes_frags() -> bool:

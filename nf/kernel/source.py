@@ -30,6 +30,7 @@ __all__ = [
     "last_line",
     "ring_sizes",
     "rings",
+    "table_sizes",
     "text",
     "use_shim",
 ]
@@ -45,7 +46,7 @@ PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
 CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
 ENDED_RING_BYTES = 1 << 20  # 4,800 flows whose ends opened another connection
-RINGS_MOST = 64  # of a kind; more CPUs than these share them
+RINGS_MOST = 64  # of a kind, a power of two; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
 ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
 BUCKET_ENTRIES = 15  # SNF_ENTRIES of abi.h
@@ -76,7 +77,7 @@ def counters() -> tuple[Counter, ...]:
 def abi(limits: Limits, *, replay: bool) -> int:
     """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
     texts = "".join(path.read_text() for path in (BPF_DIR / "abi.h", BPF_DIR / "maps.h", *files()))
-    return zlib.crc32((texts + repr(flags(limits, replay=replay))).encode())
+    return zlib.crc32((texts + repr((flags(replay=replay), table_sizes(limits), rings(replay=replay)))).encode())
 
 
 def text(name: str = "snf.c") -> str:
@@ -98,21 +99,24 @@ def text(name: str = "snf.c") -> str:
     return "\n".join(expand(name)) + "\n"
 
 
-def flags(limits: Limits, *, replay: bool, flows: int = 0) -> list[str]:
-    """Return the compiler flags: table sizes, and the clock of a replay. *flows*: another size of that table alone."""
-    pages = mmap.PAGESIZE
-    sizes = {
-        "MAX_FLOWS": flows or limits.flows,
-        "MAX_VERDICTS": min(max(1024, limits.flows // 2), MOST_VERDICTS),
-        "MAX_DETAILS": max(1024, limits.flows // MEDIA_SHARE),
-        "SESSION_BUCKETS": session_buckets(limits.sessions),
-        "SNF_ENDPOINTS": ENDPOINTS,
-        "RINGS": rings(replay=replay),
-        "SUFFIX_SLOTS": SUFFIX_SLOTS,
-        "MAX_ANSWERS": max(4096, limits.flows // FLOWS_AN_ANSWER),
-        "PAGE_SIZE": pages,
+def flags(*, replay: bool) -> list[str]:
+    """Return the compiler flags: what depends neither on the site nor on the kernel, and the clock of a replay.
+
+    Sizes of the site are those of the maps alone (`table_sizes`), so that one build serves all.
+    """
+    fixed = {"SNF_ENDPOINTS": ENDPOINTS, "RINGS": RINGS_MOST, "SUFFIX_SLOTS": SUFFIX_SLOTS, "PAGE_SIZE": mmap.PAGESIZE}
+    return [f"-D{name}={value}" for name, value in fixed.items()] + (["-DREPLAY"] if replay else [])
+
+
+def table_sizes(limits: Limits) -> dict[str, int]:
+    """Return how many entries the maps have that depend on the site."""
+    return {
+        "flows": limits.flows,
+        "verdicts": min(max(1024, limits.flows // 2), MOST_VERDICTS),
+        "details": max(1024, limits.flows // MEDIA_SHARE),
+        "sessions": session_buckets(limits.sessions),
+        "answers": max(4096, limits.flows // FLOWS_AN_ANSWER),
     }
-    return [f"-D{name}={value}" for name, value in sizes.items()] + (["-DREPLAY"] if replay else [])
 
 
 def session_buckets(sessions: int) -> int:

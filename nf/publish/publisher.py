@@ -45,6 +45,9 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "dropped_rows": Column("u8", "", "their rows"),
     "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
     "followed": Column("u8", "", "subscribers that somebody follows"),
+    "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
+    "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
+    "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
 }
 """Schema "snf.health.v1": one row per topic, each second."""
 
@@ -97,7 +100,7 @@ class Publisher:
         self._batches = Batches(export.batch_rows, export.batch_ms)
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
-        self._inspected_bytes = 0
+        self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = time.monotonic()
         self._stop = threading.Event()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -186,8 +189,14 @@ class Publisher:
                 self._hand_over(wire.topic("imsi.v1", self.nf_id), wire.IMSI_SCHEMA, (at_s, at_s), columns)
 
     def inspected(self, total_bytes: int) -> None:
-        """Say how many bytes the data plane has inspected so far; the heartbeat carries it."""
+        """Say that an interval ended, and how many bytes were inspected so far; the heartbeat carries it."""
         self._inspected_bytes = int(total_bytes)
+        self._intervals += 1
+
+    def stepped(self, seconds: float) -> None:
+        """Say that the clock on the wall was stepped; what waits leaves, so that no batch has times of both."""
+        self.flush()
+        self._clock_steps, self._clock_step_ms = self._clock_steps + 1, round(seconds * 1e3)
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
@@ -236,6 +245,9 @@ class Publisher:
         return {name: self.counters[name] for name in _COUNTERS} | {
             "uptime_ms": int((time.monotonic() - self._started_s) * 1e3),
             "inspected_bytes": self._inspected_bytes,
+            "intervals": self._intervals,
+            "clock_steps": self._clock_steps,
+            "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,
             "followed": len(self.followed()),
         }
@@ -295,6 +307,6 @@ class Publisher:
         }
         status = self.status()
         for name in list(HEALTH_COLUMNS)[2:]:
-            columns[name] = np.full(len(heads), status[name], np.uint64)
+            columns[name] = np.full(len(heads), status[name], np.int64)
         now_s = time.time()
         bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns)

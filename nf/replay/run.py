@@ -17,25 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from gtp.events import SessionEvent
-from gtp.sctp import SCTP
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
 from nf.pipeline import IDLE_S, Pipeline, Sink
 from nf.privacy import Pseudonymiser
-from nf.radius import PORT
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
 from nf.settings import Limits, Role
-from nf.signalling import Signalling
+from nf.signalling import Signalling, may_signal
 from nf.tables import apply_changes
 
 __all__ = ["Replay", "Result"]
 
 _DRAIN_PACKETS = 4096  # packets between two looks at the rings; they hold more than these can fill
-_XDP_PASS = 2  # in mirror mode the program passes signalling only
 _MIN_FRAME = 14
-_UDP, _RADIUS = 17, PORT.to_bytes(2, "big")
 _WHOLE = 65_536  # signalling is read here, not in the kernel, and may be larger than a test run takes
 
 
@@ -92,16 +88,16 @@ class Replay:
         self,
         paths: Sequence[Path],
         roles: Sequence[Role | None],
-        progress: Callable[[int, int], None] = lambda done, packets: None,
+        progress: Callable[[int, int, int], None] = lambda done, total, packets: None,
     ) -> Result:
         """Run the captures; ``roles[i]`` says what file i holds (None: anything).
 
-        *progress* is told (bytes read, packets run) now and then.
+        *progress* is told (bytes read, bytes of all captures, packets run) now and then.
         """
         result, boundary = self.result, 0
         self.plane.follow = {Role.N3, Role.N6} <= set(roles)
         captures = merged(paths)
-        for index, at_ns, frame, link in captures:
+        for index, at_ns, frame, link, wire in captures:
             if at_ns >= boundary:
                 if boundary:
                     self._sweep(boundary, 1 + (at_ns - boundary) // self._interval_ns)
@@ -112,20 +108,20 @@ class Replay:
             if ethernet is None:
                 result.skipped["link type not read, or shorter than its header"] += 1
                 continue
-            self._packet(index, at_ns, ethernet, roles[index])
+            self._packet(index, at_ns, ethernet, roles[index], wire + len(ethernet) - len(frame))
             if not result.packets % _DRAIN_PACKETS:
                 self._drain()
-                progress(captures.bytes_read, result.packets)
+                progress(captures.bytes_read, captures.size, result.packets)
             result.first_s = result.first_s or at_ns / 1e9
             result.last_s = max(result.last_s, at_ns / 1e9)
         if boundary:
             self._sweep(boundary)
             self.pipeline.naming.finish()
-        progress(captures.bytes_read, result.packets)
+        progress(captures.bytes_read, captures.size, result.packets)
         result.skipped.update(captures.notes)
         return self._finish(paths)
 
-    def _packet(self, index: int, at_ns: int, ethernet: bytes, role: Role | None) -> None:
+    def _packet(self, index: int, at_ns: int, ethernet: bytes, role: Role | None, wire: int) -> None:
         if role is Role.N4:
             self._signalling(ethernet, at_ns)
             return
@@ -135,14 +131,14 @@ class Replay:
             return
         flows = self.plane.next_flow
         try:
-            verdict = self.plane.run(frame, at_ns, role)
+            self.plane.run(frame, at_ns, role, wire)
         except OSError as error:
             self.result.skipped[f"refused by the kernel ({errno.errorcode.get(error.errno or 0, error.errno)})"] += 1
             return
         if self.plane.next_flow != flows and (not self._files or self._files[-1] != index):
             self._starts.append(flows)
             self._files.append(index)
-        if verdict == _XDP_PASS or _is_fragment(ethernet) or _is_more_signalling(ethernet):
+        if may_signal(ethernet):
             self._signalling(ethernet, at_ns)
 
     def _signalling(self, ethernet: bytes, at_ns: int) -> None:
@@ -180,26 +176,6 @@ class Replay:
         """Free the kernel's memory."""
         if self._own_plane:
             self.plane.close()
-
-
-def _is_fragment(ethernet: bytes) -> bool:
-    """Tell whether an untagged IPv4 or IPv6 packet is a fragment: its ports are not for the program to see."""
-    kind = ethernet[12:14]
-    if kind == b"\x08\x00" and len(ethernet) > 21:
-        return bool(ethernet[20] & 0x3F or ethernet[21])
-    return kind == b"\x86\xdd" and len(ethernet) > 20 and ethernet[20] == 44
-
-
-def _is_more_signalling(ethernet: bytes) -> bool:
-    """Tell whether an untagged packet is RADIUS accounting or SCTP: the program counts them like any other traffic."""
-    kind, at = ethernet[12:14], 54
-    if kind == b"\x08\x00" and len(ethernet) > 23:
-        proto, at = ethernet[23], 14 + (ethernet[14] & 15) * 4
-    elif kind == b"\x86\xdd" and len(ethernet) > 20:
-        proto = ethernet[20]
-    else:
-        return False
-    return proto == SCTP or (proto == _UDP and _RADIUS in (ethernet[at : at + 2], ethernet[at + 2 : at + 4]))
 
 
 def _event_row(event: SessionEvent) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +40,10 @@ def small(tmp_path: Path) -> Signatures:
     return load(tmp_path, GOOD)
 
 
-def load(folder: Path, text: str, *extra: Application) -> Signatures:
+def load(folder: Path, text: str, *extra: Application, before: Signatures | None = None) -> Signatures:
     path = folder / "mine.toml"
     path.write_text(text, encoding="utf-8")
-    return Signatures.load(extra, path)
+    return Signatures.load(extra, path, before=before)
 
 
 class TestShipped:
@@ -198,15 +202,28 @@ class TestOperator:
         assert s.trust(apps, bases).tolist() == [85, min(85, CONFIDENCE[Basis.ADDRESS]), CONFIDENCE[Basis.SNI]]
 
     def test_numbers_do_not_change_when_applications_come_and_go(self, tmp_path: Path) -> None:
-        before = load(tmp_path, GOOD, Application("Comes", "web", ("comes.example",)))
-        without = load(tmp_path, GOOD)
-        after = load(
-            tmp_path, GOOD, Application("Other", "web", ("o.example",)), Application("Comes", "web", ("c.example",))
-        )
+        first, other = Application("Comes", "web", ("comes.example",)), Application("Other", "web", ("o.example",))
+        before = load(tmp_path, GOOD, first)
+        without = load(tmp_path, GOOD, before=before)
+        after = load(tmp_path, GOOD, other, replace(first, domains=("c.example",)), before=without)
 
         assert without.number("Comes") == 0
         assert after.match("c.example") == before.match("comes.example")
         assert without.name(before.number("Comes")) == "Comes"  # flows may still carry it
+        assert after.number("Other") > before.number("Comes")
+
+    def test_numbers_are_of_the_value_and_of_no_process(self, tmp_path: Path) -> None:
+        load(tmp_path, GOOD, Application("First", "web", ("first.example",)))
+        signatures = load(tmp_path, GOOD, Application("Second", "web", ("second.example",)))
+        code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).number('Second'))"
+
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=pickle.dumps(signatures), capture_output=True, check=False
+        )
+
+        assert done.stderr == b""
+        assert int(done.stdout) == signatures.number("Second") > 0
+        assert "First" not in signatures.names
 
     @pytest.mark.parametrize(
         "extra",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 
@@ -12,6 +13,7 @@ from scapy.layers.dns import DNS
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
+from bench import __main__ as bench
 from bench import model_table, results, traffic
 from bench.captures import Tunnels
 from bench.columns import PACKET, frames_of, read_pcap
@@ -25,13 +27,13 @@ GOALS = {  # how many figures each script has at least
 
 
 class TestDocuments:
-    """The documents quote bench/results.json, and nothing in them is older or rounder than it."""
+    """The documents quote bench/documented.json, and nothing in them is older or rounder than it."""
 
     @pytest.mark.parametrize("path", results.DOCS, ids=lambda p: p.name)
     def test_the_tables_are_those_of_the_results(self, path):
         text = path.read_text()
         assert "<!-- bench:" in text
-        assert results.render(text) == text, "run: python -m bench.results"
+        assert results.render(text) == text, "run: python -m bench --docs"
 
     def test_every_family_has_its_figures(self):
         families = [row["bench"] for row in results.rows()]
@@ -53,11 +55,80 @@ class TestDocuments:
             results.render("<!-- bench: nonsense -->\n<!-- end -->")
 
 
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The file of figures and the documents, in a folder of this test."""
+    monkeypatch.setattr(results, "FILE", tmp_path / "results.json")
+    monkeypatch.setattr(results, "QUOTED", tmp_path / "documented.json")
+    monkeypatch.setattr(results, "DOCS", (tmp_path / "page.md",))
+    (tmp_path / "page.md").write_text("<!-- bench: misses -->\n<!-- end -->\n")
+    return tmp_path
+
+
+def _script(name):
+    """Measure as a script of the bench would: two that work, one that cannot, one that leaves."""
+    if name == "ring":
+        raise RuntimeError("3 of 7 ClientHellos have no name")
+    if name == "peers":
+        raise SystemExit("no such tool")
+    goal = {"hot": 2.0, "names": 0.5}[name]
+    return [Figure(f"figure of {name}", 1, "ratio", goal)]
+
+
+class TestRun:
+    """The bench runs to its end on any machine: figures may be missed, scripts may fail."""
+
+    def test_a_missed_figure_without_a_reason_says_just_that(self, copied, capsys):
+        assert bench.measure_all(["names", "hot"], _script) == {}
+
+        said = capsys.readouterr().out
+        assert said.count("MISSED") == 1
+        assert said.count(results.UNEXPLAINED) == 1
+
+    def test_a_script_that_fails_leaves_the_others_their_turn(self, copied, capsys):
+        failed = bench.measure_all(["ring", "hot", "peers", "names"], _script)
+
+        assert list(failed) == ["ring", "peers"]
+        assert "3 of 7 ClientHellos have no name" in failed["ring"]
+        assert "no such tool" in failed["peers"]
+        assert [row["name"] for row in results.rows(results.FILE)] == ["figure of hot", "figure of names"]
+
+    def test_its_last_words_come_last_and_the_status_is_one(self, copied, capsys, monkeypatch):
+        monkeypatch.setattr(bench, "_measure", _script)
+
+        assert bench.main(["ring", "hot"]) == 1
+
+        assert (
+            capsys.readouterr()
+            .err.splitlines()[-1]
+            .startswith("bench: ring was not measured: RuntimeError: 3 of 7 ClientHellos have no name")
+        )
+
+    def test_a_miss_alone_is_no_failure(self, copied, monkeypatch):
+        monkeypatch.setattr(bench, "_measure", _script)
+
+        assert bench.main(["names"]) == 0
+
+    def test_documents_change_only_when_asked(self, copied, monkeypatch):
+        monkeypatch.setattr(bench, "_measure", _script)
+        before = (copied / "page.md").read_text()
+
+        bench.main(["names"])
+        assert (copied / "page.md").read_text() == before
+        assert not (copied / "documented.json").exists()
+
+        bench.main(["names", "--docs"])
+        assert f"**figure of names**: {results.UNEXPLAINED}" in (copied / "page.md").read_text()
+
+    def test_every_script_can_be_imported_and_has_something_to_measure(self):
+        for name in bench.FAMILIES:
+            assert callable(importlib.import_module(f"bench.{name}").measure), name
+
+
 class TestResults:
     """A run of one script replaces its own figures and leaves the others where they are."""
 
-    def test_figures_of_a_family_are_replaced_in_their_place(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(results, "FILE", tmp_path / "results.json")
+    def test_figures_of_a_family_are_replaced_in_their_place(self, copied):
         results.write("a", [Figure("one", 1, "ratio", 2), Figure("two", 3, "ratio", 2)])
         results.write("b", [Figure("three", 3, "ratio", 2, more=True)])
 

@@ -102,6 +102,6 @@ class TestRealCaptures:
         [("scapy__pfcp.pcap", 8805), ("ndpi__quic-v2.pcapng", 4443), ("zeek__gtp7_ipv6.pcap", 2152)],
     )
     def test_the_transport_header_is_where_it_should_be(self, name: str, udp: int) -> None:
-        for _, _, packet, link in merged([PCAPS / name]):
+        for _, _, packet, link, _ in merged([PCAPS / name]):
             frame = Ether(to_ethernet(packet, link))
             assert udp in (frame[UDP].sport, frame[UDP].dport)

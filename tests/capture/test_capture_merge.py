@@ -19,7 +19,7 @@ class TestMerged:
         one.write_bytes(pcap([(1, 0, FRAME), (3, 0, FRAME)]))
         two.write_bytes(section() + interface(101, 9) + enhanced(2_000_000_000) + enhanced(4_000_000_000))
 
-        assert [(index, t_ns, link) for index, t_ns, _, link in merged([one, two])] == [
+        assert [(index, t_ns, link) for index, t_ns, _, link, _ in merged([one, two])] == [
             (0, 1_000_000_000, 1),
             (1, 2_000_000_000, 101),
             (0, 3_000_000_000, 1),
@@ -36,14 +36,14 @@ class TestMerged:
     def test_one_file_is_itself(self) -> None:
         path = PCAPS / "zeek__gtp1_gn_normal_incl_fragmentation.pcap"
         with open_capture(path) as capture:
-            alone = [(0, t_ns, frame, link) for t_ns, frame, _, link in capture]
+            alone = [(0, t_ns, frame, link, wire) for t_ns, frame, wire, link in capture]
 
         assert list(merged([path])) == alone
 
     def test_real_files_lose_nothing(self) -> None:
         paths = sorted(PCAPS.glob("zeek__*"))[:6]
         alone = sum(1 for path in paths for _ in open_capture(path))
-        times = [t_ns for _, t_ns, _, _ in merged(paths)]
+        times = [t_ns for _, t_ns, *_ in merged(paths)]
 
         assert len(times) == alone
 

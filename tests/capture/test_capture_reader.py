@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import random
 import struct
 import subprocess
 import time
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from nf.capture import open_capture
 from nf.errors import BadCapture
@@ -29,6 +32,7 @@ from tests.capture.files import (
 )
 
 Write = Callable[[bytes], Path]
+Pack = Callable[[bytes], bytes]
 SECOND = 1_000_000_000
 ONE = pcap([(1, 0, FRAME)])
 
@@ -254,11 +258,11 @@ class TestRefusals:
             (b"hello, world, this is text", "is not a capture"),
             (ONE[:20], "ends inside its file header"),
             (section()[:9], "has no section header"),
-            (b"\x1f\x8b\x08\0" + bytes(40), "gunzip"),
-            (b"\x28\xb5\x2f\xfd" + bytes(40), "unzstd"),
+            (b"BZh9" + bytes(40), "bunzip2"),
+            (b"\xfd7zXZ" + bytes(40), "unxz"),
             (pcap([], link=105), "link type 105"),
         ],
-        ids=["empty", "text", "short pcap", "short pcapng", "gzip", "zstd", "wireless"],
+        ids=["empty", "text", "short pcap", "short pcapng", "bzip2", "xz", "wireless"],
     )
     def test_by_content(self, write: Write, data: bytes, says: str) -> None:
         with pytest.raises(BadCapture, match=says) as caught:
@@ -277,6 +281,90 @@ class TestRefusals:
     def test_a_device(self) -> None:
         with pytest.raises(BadCapture, match="not a regular file"):
             open_capture(Path(os.devnull))
+
+
+SOME = pcap([(n, 0, bytes(800)) for n in range(100)])
+PNG = section() + interface(1, 9) + enhanced(1) + enhanced(2)
+SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0four"  # a skippable frame (RFC 8878, 3.1.2)
+
+
+def gz(data: bytes) -> bytes:
+    """Return *data* as gzip packs it."""
+    return gzip.compress(data, mtime=0)
+
+
+def zst(data: bytes) -> bytes:
+    """Return *data* as zstd packs it."""
+    return zstandard.ZstdCompressor().compress(data)
+
+
+@pytest.mark.parametrize("pack", [gz, zst])
+class TestPacked:
+    """An archive is read as what it holds, whatever it is called."""
+
+    @pytest.mark.parametrize("data", [SOME, PNG], ids=["pcap", "pcapng"])
+    def test_it_holds_the_same(self, write: Write, pack: Pack, data: bytes) -> None:
+        plain = read(write(data))
+
+        assert read(write(pack(data))) == plain
+
+    def test_one_of_several_members_holds_all_of_them(self, write: Write, pack: Pack) -> None:
+        assert len(read(write(pack(SOME[:5000]) + pack(SOME[5000:])))) == 100
+
+    def test_progress_is_that_of_what_it_holds(self, write: Write, pack: Pack) -> None:
+        with open_capture(write(pack(SOME))) as capture:
+            assert sum(1 for _ in capture) == 100
+            assert (capture.bytes_read, capture.size) == (len(SOME), len(SOME))
+            assert not capture.notes
+
+    def test_one_that_ends_early_gives_what_is_whole(self, write: Write, pack: Pack) -> None:
+        noise = random.Random(1).randbytes(400_000)  # which no packer makes shorter
+        packed = pack(pcap([(n, 0, noise[n * 1000 : n * 1000 + 1000]) for n in range(400)]))
+
+        with open_capture(write(packed[: len(packed) // 2])) as capture:
+            assert 50 < sum(1 for _ in capture) < 250
+            assert capture.notes["some.capture ends inside its compressed data"] == 1
+
+    def test_a_damaged_one_gives_what_is_whole(self, write: Write, pack: Pack) -> None:
+        noise = random.Random(1).randbytes(400_000)
+        packed = bytearray(pack(pcap([(n, 0, noise[n * 1000 : n * 1000 + 1000]) for n in range(400)])))
+        packed[len(packed) // 2 :] = b"\xff" * 1000
+
+        with open_capture(write(bytes(packed))) as capture:
+            assert sum(1 for _ in capture) < 400
+            assert [text for text in capture.notes if "compressed data" in text]
+
+    @pytest.mark.parametrize("keep", [5, 12])
+    def test_one_of_which_nothing_is_left_is_refused(self, write: Write, pack: Pack, keep: int) -> None:
+        with pytest.raises(BadCapture, match="unpacks to nothing"):
+            open_capture(write(pack(SOME)[:keep]))
+
+    def test_one_that_holds_no_capture_is_refused(self, write: Write, pack: Pack) -> None:
+        with pytest.raises(BadCapture, match="is not a capture"):
+            open_capture(write(pack(b"hello, world, this is text")))
+
+    def test_one_of_zeros_is_refused_at_its_beginning(self, write: Write, pack: Pack) -> None:
+        with pytest.raises(BadCapture, match="is not a capture: it begins with 0x00000000"):
+            open_capture(write(pack(bytes(1 << 24))))
+
+    def test_one_that_unpacks_to_too_much_is_refused(self, write: Write, pack: Pack) -> None:
+        bomb = write(pack(ONE + bytes(1 << 24)))
+
+        with pytest.raises(BadCapture, match=r"unpacks to more than 0\.0078125 GiB") as caught:
+            open_capture(bomb, most=1 << 23)
+
+        assert caught.value.remedy.startswith("Unpack it first: gunzip" if pack is gz else "Unpack it first: unzstd")
+
+    def test_an_archive_in_an_archive_is_refused(self, write: Write, pack: Pack) -> None:
+        with pytest.raises(BadCapture, match="is not a capture"):
+            open_capture(write(pack(pack(SOME))))
+
+
+class TestParallelZstd:
+    """Parallel packers begin with a frame that is to be passed over."""
+
+    def test_it_is_passed_over(self, write: Write) -> None:
+        assert len(read(write(SKIPPED + zst(SOME)))) == 100
 
 
 class TestSpeed:

@@ -30,6 +30,8 @@ TRANSPORT = (TCP, TCP, UDP, UDP, UDP, 1, 50, 58, 132, 59)
 MESSAGES = (255, 255, 255, 255, 255, 255, 1, 2, 26, 31, 253, 254, 16)
 GTPU_TYPES = (0x85, 0x85, 0x85, 0x40, 0x81, 0xC0, 0x20, 0x03, 0x32)
 IP6_TYPES = (HOP_BY_HOP, ROUTING, DESTINATION, AUTHENTICATION, MOBILITY, FRAGMENT)
+UNSIZED = 0.05  # share of IP packets whose length field is zero
+JUMBO = b"\xc2\x04"  # RFC 2675, 2
 LONG = 0.02  # share of extension headers that go far
 LONGEST_BYTES = 3000  # of a frame: a test run takes 3400
 FEW = (0, 0, 0, 0, 1, 1, 2, 3)
@@ -71,7 +73,7 @@ def _ipv4(chance: random.Random, proto: int, content: bytes) -> bytes:
     words = 5 + (chance.randrange(11) if chance.random() < 0.2 else 0)
     field = chance.choice((0x4000, 0x4000, 0x4000, 0, 0, 0x2000, 185, 0x2000 | 185))
     addresses = bytes([10, 45, 0, chance.randrange(1, 5), 192, 0, 2, chance.randrange(1, 5)])
-    total = words * 4 + len(content)
+    total = words * 4 + len(content) if chance.random() > UNSIZED else 0
     head = struct.pack("!BBHHHBBH", 0x40 | words, 0, total, chance.randrange(9), field, 64, proto, 0)
     return head + addresses + b"\x01" * (words * 4 - 20) + content
 
@@ -83,12 +85,15 @@ def _ipv6(chance: random.Random, proto: int, content: bytes) -> bytes:
         walk += _extension6(chance, kind, following)
     addresses = bytes.fromhex("20010db8004500000000000000000002" + "20010db8008000000000000000000080")
     first = kinds[0] if kinds else proto
-    return struct.pack("!IHBB", 6 << 28, len(walk) + len(content), first, 64) + addresses + walk + content
+    size = len(walk) + len(content) if chance.random() > UNSIZED else 0
+    return struct.pack("!IHBB", 6 << 28, size, first, 64) + addresses + walk + content
 
 
 def _extension6(chance: random.Random, kind: int, following: int) -> bytes:
     if kind == FRAGMENT:
         return struct.pack("!BBHI", following, 0, chance.choice((0, 1, 185 << 3, 185 << 3 | 1)), chance.randrange(9))
+    if kind == HOP_BY_HOP and chance.random() < UNSIZED:
+        return bytes([following, 0]) + JUMBO + struct.pack("!I", chance.choice((40, 65_535, 65_536, 99_999, 1 << 24)))
     units = chance.choice((0, 0, 1, 2)) if chance.random() > LONG else chance.randrange(128)
     length = (units + 3) * 4 if kind == AUTHENTICATION else (units + 1) * 8
     return bytes([following, units + 1 if kind == AUTHENTICATION else units]) + bytes(length - 2)

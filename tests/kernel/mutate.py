@@ -12,6 +12,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
+    Jumbo,
 )
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.layers.ppp import PPP, PPPoE
@@ -45,6 +46,11 @@ DAMAGES = (1, 1, 1, 2, 3)  # how many a frame suffers
 HEADERS_BYTES = 150  # the part of a frame in which damage matters
 
 
+def put(frame: bytes, at: int, octets: bytes) -> bytes:
+    """Return *frame* with octets overwritten."""
+    return frame[:at] + octets + frame[at + len(octets) :]
+
+
 def sound() -> list[bytes]:
     """Return one frame of each kind that the program knows."""
     walk = IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt()
@@ -75,6 +81,8 @@ def sound() -> list[bytes]:
         ether(udp6()),
         ether(udp(dport=8805)),
         ether(outer() / optional() / udp()),
+        put(ether(uplink(tcp(size=1400))), 16, b"\0\0"),
+        put(ether(udp6(extensions=IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=70_000)]))), 18, b"\0\0"),
         raw(tagged / Dot1Q(vlan=5, type=0x8864) / PPPoE(sessionid=3) / PPP(proto=0x21) / tcp()),
     ]
 

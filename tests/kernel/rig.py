@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,32 +46,29 @@ class Rig:
         self.plane = DataPlane(Limits(flows=1024, sessions=256), replay=True)
         self.now_ns = 1_700_000_000 * A_SECOND_NS
         self._names = [c.name for c in self.plane.counters]
-        self._stats = np.zeros((len(self.plane._bpf["stats"][ctypes.c_int(0)]), len(self._names)), np.uint64)
         self._last = self._read_stats()
         self._tunnels: list[tuple[str, int]] = []
         self._ues: list[tuple[str, str]] = []
         self._events: list[Any] = []
 
-    def run(self, frame: bytes, role: str = "n3", after_ns: int = 1000) -> Outcome:
-        """Run one frame, *after_ns* later than the one before; the flow is told when it is the only one."""
+    def run(self, frame: bytes, role: str = "n3", after_ns: int = 1000, wire: int = 0) -> Outcome:
+        """Run one frame, *after_ns* later than the one before; the flow is told when it is the only one.
+
+        *wire*: its bytes before a capture cut it.
+        """
         self.now_ns += after_ns
-        verdict = VERDICTS[self.plane.run(frame, self.now_ns, ROLES[role])]
+        verdict = VERDICTS[self.plane.run(frame, self.now_ns, ROLES[role], wire)]
         counters = self._moved()
         flow = self.flows()[0] if counters.get("flow_new") else None
         why = frozenset(counters) - BOOKS - set(VERDICT_COUNTERS.values())
-        why |= {f"{name} is {counters.get(name, 0)}" for name in _unbalanced(counters, verdict, len(frame), flow)}
+        why |= {
+            f"{name} is {counters.get(name, 0)}" for name in _unbalanced(counters, verdict, max(len(frame), wire), flow)
+        }
         return Outcome(verdict, why, flow, counters)
 
     def _read_stats(self) -> list[int]:
         """Return the counters of the replayed port, as `DataPlane.read_counters` does for all ports, but at once."""
-        slot = ctypes.c_int(0)
-        from bcc.libbcc import lib  # the data plane prepares the ground for bcc
-
-        failed = lib.bpf_lookup_elem(
-            self.plane._bpf["stats"].map_fd, ctypes.byref(slot), ctypes.c_void_p(self._stats.ctypes.data)
-        )
-        assert not failed, "the kernel has no counters"
-        return self._stats.sum(axis=0).tolist()  # type: ignore[no-any-return]
+        return self.plane._maps["stats"].get(0)["n"].sum(axis=0).tolist()  # type: ignore[no-any-return]
 
     def _moved(self) -> dict[str, int]:
         now = self._read_stats()
@@ -138,9 +134,9 @@ class Rig:
 
     def forget(self) -> None:
         """Empty the flow table, the fragments and the rings."""
-        self.plane._bpf["fragments"].clear()
+        self.plane._maps["fragments"].clear()
         for name in ("earlies", "leg_sights", "leg_copies"):
-            self.plane._bpf[name].clear()
+            self.plane._maps[name].clear()
         self.plane.drop_flows(self._table()[0])
         self.plane.read_events()
         self._events.clear()

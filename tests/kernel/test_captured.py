@@ -31,7 +31,7 @@ class TestCaptured:
     def test_both_say_the_same(self, rig: Rig) -> None:
         count, found = 0, []
         for path in captures():
-            for _, _, packet, link in merged([path]):
+            for _, _, packet, link, _ in merged([path]):
                 frame = to_ethernet(packet, link) or b""
                 if len(frame) < 14:
                     continue

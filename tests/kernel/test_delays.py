@@ -34,7 +34,7 @@ def answer() -> Any:
 def known(rig: Rig) -> Iterator[Rig]:
     """Return the data plane with one session, its two tunnels and its address."""
     for name in ("delays", "stamps", "sights", "transits"):
-        rig.plane._bpf[name].clear()
+        rig.plane._maps[name].clear()
     rig.know_tunnel(UPF, UL_TEID, UPLINK, SESSION)
     rig.know_tunnel(GNB, DL_TEID, DOWNLINK, SESSION)
     rig.know_ue(UE, SESSION)
@@ -84,7 +84,7 @@ class TestRadioNetwork:
         }
 
     def test_without_a_session_the_tunnel_says_whose_it_is(self, rig: Rig) -> None:
-        rig.plane._bpf["delays"].clear()
+        rig.plane._maps["delays"].clear()
         rig.run(ether(uplink(udp(), QFI, ulDelayInd=1, ulDelayRslt=10)))
 
         ((key,), _) = rig.plane.read_delays()

@@ -57,7 +57,7 @@ def media(rig: Rig) -> Media:
 
 
 def empty(plane: DataPlane) -> None:
-    plane._bpf["details"].clear()
+    plane._maps["details"].clear()
     plane.read_chunks()
 
 

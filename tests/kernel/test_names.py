@@ -155,6 +155,36 @@ class TestServerName:
         assert len(name) == 64
         assert records(named) == [(name.decode(), VIDEO, BY_SNI)]
 
+    @pytest.mark.parametrize(
+        ("name", "app"),
+        [
+            (b"a." * 26 + b"example.org", VIDEO),
+            (b"a." * 31 + b"b", 0),
+            (b"a" * 48 + b"." * 5 + b"example.org", VIDEO),
+            (b"a." * 20 + b"deep.in.a.cloud.test", VIDEO),
+            (b"_x-1.Example.org", VIDEO),
+        ],
+        ids=["26 labels more", "32 labels, none known", "empty labels", "the longest of many", "marks"],
+    )
+    def test_any_name_of_64_bytes(self, named: Rig, name: bytes, app: int) -> None:
+        named.run(over_tcp(named_hello(name)), "n6")
+
+        assert records(named) == [(name.decode().lower(), app, BY_SNI)]
+        assert app_of(named) == (app, True)
+
+    def test_every_byte_is_read_as_it_is_or_by_user_space(self, named: Rig) -> None:
+        """RFC 952 and RFC 1123 (2.1), and the underscore of RFC 2782."""
+        plain = set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+        wrong = []
+        for byte in range(256):
+            named.forget()
+            named.run(over_tcp(named_hello(b"x" + bytes([byte]) + b"x.example.org")), "n6")
+            due = [(f"x{chr(byte).lower()}x.example.org", VIDEO, BY_SNI)] if byte in plain else []
+            if (told := records(named)) != due:
+                wrong.append((byte, told))
+
+        assert wrong == []
+
 
 class TestForUserSpace:
     """What the kernel does not read is handed over as before."""
@@ -305,10 +335,10 @@ class TestCaptures:
                     continue
                 due += 1
                 named.forget()
-                named.plane._bpf["answers"].clear()
+                named.plane._maps["answers"].clear()
                 named.run(to_ue(p.data), "n6")
                 told = [name for name, _, _ in records(named)]
-                learned = [IPv6Address(bytes(k.address)) for k in named.plane._bpf["answers"]]
+                learned = [IPv6Address(bytes(k["address"])) for k in named.plane._maps["answers"].read()[0]]
                 addresses = {str(a.ipv4_mapped or a) for a in learned}
                 read += bool(told)
                 if told and (told != [message.names[0]] or addresses != {a for a, _ in message.addresses}):
@@ -347,7 +377,7 @@ class TestAnswers:
     @pytest.fixture(autouse=True)
     def economy(self, named: Rig) -> None:
         named.plane.economy = True
-        named.plane._bpf["answers"].clear()
+        named.plane._maps["answers"].clear()
 
     @staticmethod
     def birth(rig: Rig, frame: bytes) -> Any:
@@ -458,6 +488,27 @@ class TestAnswers:
 
         assert "dns_handed_off" in outcome.why
         assert outcome.counters["handed_off"] == 1
+
+    def test_a_name_of_32_labels(self, named: Rig) -> None:
+        name = "a." * 26 + "example.org."
+        named.run(to_ue(response((name, "A", SERVER), name=name)), "n6")
+
+        assert records(named) == [(name[:-1], VIDEO, BY_DNS)]
+        assert int(self.birth(named, quic())["app"]) == VIDEO
+
+    def test_a_dot_inside_a_label_is_none_between_two(self, named: Rig) -> None:
+        whole = PLAIN.replace(b"\3www\7example\3org", b"\3www\x0bexample.org")
+        outcome = named.run(to_ue(whole), "n6")
+
+        assert len(whole) == len(PLAIN)
+        assert "dns_handed_off" in outcome.why
+        assert records(named) == []
+
+    def test_an_address_that_the_frame_does_not_hold_is_for_user_space(self, named: Rig) -> None:
+        outcome = named.run(to_ue(PLAIN)[:-2], "n6")
+
+        assert "dns_handed_off" in outcome.why
+        assert outcome.counters.get("dns_learned", 0) == 0
 
     def test_an_address_behind_the_packet_is_not_learned(self, named: Rig) -> None:
         outcome = named.run(to_ue(PLAIN[:-2]) + PLAIN[-2:], "n6")

@@ -25,8 +25,8 @@ OPAQUE = bytes(range(200, 256)) * 3  # no protocol that anybody knows
 NETFLIX_ADDRESS = "45.57.1.2"  # of nf/apps/known/video.toml: this application alone is served there
 
 
-def example(*domains: str) -> Signatures:
-    return Signatures.load([Application(name="Example Video", app_class="video", domains=domains)])
+def example(*domains: str, before: Signatures | None = None) -> Signatures:
+    return Signatures.load([Application(name="Example Video", app_class="video", domains=domains)], before=before)
 
 
 @pytest.fixture(scope="module")
@@ -285,13 +285,13 @@ class TestOtherSignatures:
     def test_an_answer_from_before_names_no_more(self, rig: Rig, naming: Naming) -> None:
         send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
         naming.drain()
-        naming.use(example("example.net"))
+        naming.use(example("example.net", before=naming.signatures))
         send(rig, quic())
 
         assert latest(naming) == ("", Basis.NONE, "")
 
     def test_a_new_domain_names_at_once(self, rig: Rig, naming: Naming) -> None:
-        naming.use(example("example.net"))
+        naming.use(example("example.net", before=naming.signatures))
         send(rig, over_tcp(named_hello(b"www.example.net")))
 
         assert latest(naming) == ("Example Video", Basis.SNI, "www.example.net")
@@ -308,7 +308,7 @@ class TestRunningFlows:
         send(rig, over_tcp(named_hello(b"www.example.net")))
         assert latest(naming)[0] == ""
 
-        naming.use(example("example.net"))
+        naming.use(example("example.net", before=naming.signatures))
 
         assert latest(naming) == ("Example Video", Basis.SNI, "www.example.net")
         assert self.apps_in_the_kernel(rig, naming, over_tcp(OPAQUE)) == ["Example Video"]
@@ -318,7 +318,8 @@ class TestRunningFlows:
         assert latest(naming)[0] == "Example Video"
         send(rig, tcp(b"x", seq=42, dport=80))
 
-        naming.use(Signatures.load([Application("Another", "web", ("www.example.org",))]))
+        another = Application("Another", "web", ("www.example.org",))
+        naming.use(Signatures.load([another], before=naming.signatures))
 
         assert latest(naming) == ("Another", Basis.HTTP_HOST, "www.example.org")
         assert self.apps_in_the_kernel(rig, naming, tcp(b"x", seq=43, dport=80)) == ["Another"]
@@ -327,7 +328,7 @@ class TestRunningFlows:
         send(rig, over_tcp(named_hello(b"www.example.org")))
         assert latest(naming)[0] == "Example Video"
 
-        naming.use(Signatures.load())
+        naming.use(Signatures.load(before=naming.signatures))
 
         assert latest(naming) == ("", Basis.SNI, "www.example.org")
         assert self.apps_in_the_kernel(rig, naming, over_tcp(OPAQUE)) == [""]
@@ -337,7 +338,8 @@ class TestRunningFlows:
             send(rig, tcp(OPAQUE, 1 + n * len(OPAQUE)))
         assert latest(naming) == ("", Basis.NONE, "")
 
-        naming.use(Signatures.load([Application("Mine", "vpn", prefixes=(f"{SERVER}/32",), confidence=60)]))
+        mine = Application("Mine", "vpn", prefixes=(f"{SERVER}/32",), confidence=60)
+        naming.use(Signatures.load([mine], before=naming.signatures))
 
         assert latest(naming) == ("Mine", Basis.ADDRESS, "")
         assert naming.book.rows["confidence"][-1] == 60

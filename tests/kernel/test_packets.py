@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, TCP, UDP, fragment
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, fragment6
+from scapy.layers.l2 import Dot1Q
+from scapy.packet import Raw
 
 from tests.kernel.fuzz import SEED, complaint, disagreements
 from tests.kernel.mutate import anything, sound
+from tests.kernel.packets import SERVER, SERVER6, UE, UE6, downlink, ether, raw, udp, uplink
 from tests.kernel.rig import Outcome, Rig
-from tests.kernel.table import INNER, TABLE, Row
+from tests.kernel.table import INNER, PLAIN, TABLE, Row, put
 from tests.kernel.twin import MESSAGES, Truth, observe
 
 PACKETS = 20_000
@@ -20,6 +26,16 @@ PARSER = {
     *("inner_ext_too_long", "inner_l4_truncated", "inner_fragment", "gtpu_other", *MESSAGES.values()),
     *("psc_measured", "psc_malformed"),
 }
+
+
+STAMP = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))]
+
+
+def tagged(packet: Any, tags: int) -> Any:
+    """Return *packet* behind so many VLAN tags."""
+    for _ in range(tags):
+        packet = Dot1Q(vlan=5) / packet
+    return packet
 
 
 def by_sentence(row: Row) -> str:
@@ -62,6 +78,45 @@ class TestCuts:
             wrong.append(complaint(frame[:length], "any", observe(frame[:length], "any"), outcome))
 
         assert not "\n".join(filter(None, wrong))
+
+
+class TestSnapped:
+    """Of a frame that a capture cut, what is left is read, and what was there is counted."""
+
+    @pytest.mark.parametrize("snap", [72, 96])
+    @pytest.mark.parametrize("transport", [UDP(sport=40000, dport=443), TCP(sport=40000, dport=443, options=STAMP)])
+    @pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
+    @pytest.mark.parametrize("tags", [0, 1, 2])
+    def test_a_first_fragment_keeps_its_ports(self, rig: Rig, snap: int, transport: Any, ipv6: bool, tags: int) -> None:
+        whole = transport / Raw(b"\x55" * 3000)
+        head6 = IPv6(src=UE6, dst=SERVER6) / IPv6ExtHdrFragment(id=8)
+        parts = fragment6(head6 / whole, 1400) if ipv6 else fragment(IP(src=UE, dst=SERVER, id=7) / whole, 1400)
+        for part in parts:
+            rig.run(ether(part if not tags else tagged(part, tags))[:snap], "n6")
+
+        (flow,) = rig.flows()
+        known = snap >= 14 + 4 * tags + (48 if ipv6 else 20) + 4
+        assert (flow.sport, flow.dport) == ((40000, 443) if known else (0, 0))
+        assert flow.octets == sum(len(raw(part)) for part in parts)
+
+    @pytest.mark.parametrize("down", [False, True], ids=["uplink", "downlink"])
+    @pytest.mark.parametrize("transport", [UDP(sport=40000, dport=443), TCP(sport=40000, dport=443, options=STAMP)])
+    def test_a_first_fragment_in_a_tunnel_does(self, rig: Rig, transport: Any, down: bool) -> None:
+        parts = fragment(IP(src=UE, dst=SERVER, id=7) / transport / Raw(b"\x55" * 3000), 1400)
+        for part in parts:
+            rig.run(ether(downlink(part) if down else uplink(part))[:96], "n3")
+
+        (flow,) = rig.flows()
+        assert (flow.sport, flow.dport) == (40000, 443)
+        assert flow.octets == sum(len(raw(part)) for part in parts)
+
+    def test_a_length_of_zero_is_that_of_the_whole_frame(self, rig: Rig) -> None:
+        frame = put(ether(udp(60_000)), 16, 0, 0)
+
+        outcome = rig.run(frame[:96], "n6", wire=len(frame))
+
+        assert outcome.flow == PLAIN._replace(octets=20 + 8 + 60_000)
+        assert outcome.counters["octets"] == len(frame)
 
 
 class TestDamage:

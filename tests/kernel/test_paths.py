@@ -22,8 +22,8 @@ def message(kind: int, src: str, dst: str, seq: int, body: bytes = b"") -> bytes
 
 @pytest.fixture
 def paths(rig: Rig) -> Any:
-    rig.plane._bpf["paths"].clear()
-    rig.plane._bpf["echoes"].clear()
+    rig.plane._maps["paths"].clear()
+    rig.plane._maps["echoes"].clear()
     return rig.plane.read_paths
 
 

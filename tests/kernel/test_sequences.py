@@ -25,10 +25,12 @@ def segment(
     back: bool = False,
     ack: int = 1,
     flags: str = "A",
+    ts: tuple[int, int] | None = None,
 ) -> bytes:
     """Return a TCP segment from the UE, or *back* from the server."""
     src, dst, sport, dport = (SERVER, UE, 443, 40000) if back else (UE, SERVER, 40000, 443)
-    head = TCP(sport=sport, dport=dport, seq=seq % (1 << 32), ack=ack % (1 << 32), flags=flags)
+    options = [("NOP", None), ("NOP", None), ("Timestamp", ts)] if ts else []
+    head = TCP(sport=sport, dport=dport, seq=seq % (1 << 32), ack=ack % (1 << 32), flags=flags, options=options)
     return ether(IP(src=src, dst=dst) / head / Raw(b"\x55" * size))
 
 
@@ -311,3 +313,27 @@ class TestTunnelFragments:
         assert len(pieces) > 1
         assert all("outer_fragment_known" in outcome.why for outcome in outcomes[1:])
         assert (int(rig.flow()["packets"][0]), int(rig.flow()["bytes"][0])) == (1, 1428)
+
+
+class TestSnapped:
+    """A capture that cut the options of TCP off has sequence numbers, and what follows from them."""
+
+    STAMPED = (1, 2)
+
+    def cut(self, frame: bytes) -> bytes:
+        """Return *frame* behind two tags, where 72 bytes end inside of the options."""
+        return (frame[:12] + bytes.fromhex("88a8000581000006") + frame[12:])[:72]
+
+    def test_the_handshake_is_timed_and_a_resend_counted(self, rig: Rig) -> None:
+        sent = [
+            (0, segment(99, 0, flags="S", ts=self.STAMPED)),
+            (20, segment(499, 0, back=True, ack=100, flags="SA", ts=self.STAMPED)),
+            (30, segment(100, 0, ack=500, ts=self.STAMPED)),
+            (40, segment(100, ack=500, ts=self.STAMPED)),
+            (400, segment(100, ack=500, ts=self.STAMPED)),
+        ]
+        flow = play(rig, *((at_ms, self.cut(frame)) for at_ms, frame in sent))
+
+        assert pair(flow["handshake_us"]) == (20_000, 10_000)
+        assert pair(flow["retrans"]) == (1, 0)
+        assert pair(flow["payload_packets"]) == (2, 0)

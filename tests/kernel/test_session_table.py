@@ -120,7 +120,9 @@ class TestContent:
             plane.put_tunnels([TunnelRow(UPF, 1, 0, 1), TunnelRow(UPF, 2, 0, 2), TunnelRow(UPF, 1, 0, 3)])
             plane.drop_tunnels([(UPF, 1), (UPF, 2), (UPF, 2)])
 
-        left = syscall.read_map(plane._fds["endpoints"], *(plane._bpf["endpoints"].Key, "<u4"))[0]
+        left = syscall.read_map(plane._fds["endpoints"], plane._maps["endpoints"].key, plane._maps["endpoints"].value)[
+            0
+        ]
         assert len(left) == 0
 
 

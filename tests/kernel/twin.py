@@ -20,6 +20,8 @@ VLANS, MAX_VLANS = (0x8100, 0x88A8, 0x9100), 3
 MAX_IP_EXTENSIONS, MAX_GTPU_EXTENSIONS = 6, 8
 REACH = 1023  # a header that begins further into the frame is not read
 HOP_BY_HOP, TCP, UDP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY = 0, 6, 17, 43, 44, 51, 60, 135
+NO_NEXT_HEADER = 59
+JUMBO_OPTION, LONGEST = b"\xc2\x04", 1 << 24  # RFC 2675, 2; no stack makes longer packets
 EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY)
 PORT_GTPU, PORT_PFCP, PORT_GTPC = 2152, 8805, 2123
 MESSAGES = {  # TS 29.281, table 6.1-1
@@ -159,16 +161,17 @@ def _pppoe(frame: bytes, at: int) -> tuple[int, int]:
 
 def _network(frame: bytes, at: int, limit: int | None, kind: int, name: str) -> Packet:
     """Read an IP packet at *at*, inside of something that ends at *limit* (a frame may be cut: None)."""
-    packet = _ipv4(frame, at, name) if kind == IPV4 else _ipv6(frame, at, name)
+    most = (len(frame) if limit is None else limit) - at
+    packet = _ipv4(frame, at, name, most) if kind == IPV4 else _ipv6(frame, at, name, most)
     if limit is not None and packet.end > limit:
         raise Refused("inner_malformed")  # a T-PDU is one packet; a longer one is not in this message
     return packet
 
 
-def _ipv4(frame: bytes, at: int, name: str) -> Packet:
+def _ipv4(frame: bytes, at: int, name: str, most: int) -> Packet:
     if len(frame) < at + 20:
         raise Refused(f"{name}_truncated")
-    length, total = (frame[at] & 15) * 4, _u16(frame, at + 2)
+    length, total = (frame[at] & 15) * 4, _u16(frame, at + 2) or most  # zero: by segmentation offload
     if frame[at] >> 4 != 4 or length < 20 or total < length:
         raise Refused(f"{name}_malformed")
     if len(frame) < at + length:
@@ -179,12 +182,14 @@ def _ipv4(frame: bytes, at: int, name: str) -> Packet:
     return Packet(src, dst, frame[at + 9], total, fragment, at + length, at + total)
 
 
-def _ipv6(frame: bytes, at: int, name: str) -> Packet:
+def _ipv6(frame: bytes, at: int, name: str, most: int) -> Packet:
     if len(frame) < at + 40:
         raise Refused(f"{name}_truncated")
     if frame[at] >> 4 != 6:
         raise Refused(f"{name}_malformed")
-    total = 40 + _u16(frame, at + 4)
+    total = 40 + (_u16(frame, at + 4) or _long_ipv6(frame, at, name, most - 40))
+    if total < 40:
+        raise Refused(f"{name}_malformed")
     end, kind, here, fragment, seen = at + total, frame[at + 6], at + 40, "", 0
     while kind in EXTENSIONS and fragment != "later":
         if seen == MAX_IP_EXTENSIONS:
@@ -205,6 +210,18 @@ def _ipv6(frame: bytes, at: int, name: str) -> Packet:
         raise Refused(f"{name}_ext_too_long")
     src, dst = (str(IPv6Address(frame[i : i + 16])) for i in (at + 8, at + 24))
     return Packet(src, dst, kind, total, fragment, here, end)
+
+
+def _long_ipv6(frame: bytes, at: int, name: str, most: int) -> int:
+    """Return the payload length of a packet whose field says zero (RFC 8200, 3; RFC 2675, 2 and 3)."""
+    if frame[at + 6] == NO_NEXT_HEADER:
+        return 0
+    if frame[at + 6] != HOP_BY_HOP or len(frame) < at + 48 or frame[at + 42 : at + 44] != JUMBO_OPTION:
+        return most
+    jumbo = int.from_bytes(frame[at + 44 : at + 48], "big")
+    if not 65_535 < jumbo < LONGEST:
+        raise Refused(f"{name}_malformed")
+    return jumbo
 
 
 def _ports(frame: bytes, packet: Packet) -> tuple[tuple[int, int], bool]:
@@ -228,7 +245,7 @@ def _ports(frame: bytes, packet: Packet) -> tuple[tuple[int, int], bool]:
 
 def _gtpu(frame: bytes, outer: Packet, facts: set[str]) -> Tunnel | None:
     """Read the GTP-U header behind a UDP header; None for a message that carries no user data."""
-    at, udp_length = outer.l4 + 8, _u16(frame, outer.l4 + 4)
+    at, udp_length = outer.l4 + 8, _u16(frame, outer.l4 + 4) or outer.end - outer.l4
     datagram_end = outer.l4 + udp_length
     if len(frame) < at + 8:
         raise Refused("gtpu_truncated")

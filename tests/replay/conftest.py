@@ -39,7 +39,7 @@ def empty(plane: DataPlane) -> None:
     plane.drop_flows(plane.read_flows()[0])
     plane.sessions.clear()
     syscall.clear(plane._fds["verdicts"], plane._types["flow_key"], plane._types["verdict"])
-    plane._bpf["fragments"].clear()
+    plane._maps["fragments"].clear()
     plane.read_events()
     plane.read_payloads()
 

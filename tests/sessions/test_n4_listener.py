@@ -22,6 +22,7 @@ from gtp.pfcp.build import SessionPlan
 from nf.errors import AttachRefused
 from nf.n4 import N4Listener
 from tests.gtp.gtpc_says import S1U_SGW, S11_MME, S11_SGW, bearer, create_request, create_response
+from tests.sessions.wires import wait_for_carrier
 
 IMSI = "001010000000001"
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -46,6 +47,7 @@ class Wire:
         for end in (self.near, self.far):
             Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")  # no frames of the host's own
             ip("link", "set", end, "up")
+        wait_for_carrier(self.near, self.far)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._socket.bind((self.far, 0))
 

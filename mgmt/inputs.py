@@ -1,0 +1,161 @@
+"""What a user gives to a command, checked before anything is compiled, loaded or connected.
+
+Each function returns what it read, or raises SnfError with one sentence. The heavy modules that would use the
+input are imported by the command afterwards, so that a mistake is told in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nf.errors import SnfError
+
+if TYPE_CHECKING:
+    from nf.publish.client import CurveKeys
+
+__all__ = [
+    "captures",
+    "curve_keys",
+    "endpoint",
+    "ip_address",
+    "outputs",
+    "private_key",
+    "pseudonym_key",
+    "public_key",
+    "service",
+]
+
+_CURVE = ("server_key", "public_key", "secret_key")
+_Z85_KEY = 40  # characters of a CURVE key (ZeroMQ RFC 32)
+
+
+def _text(path: Path, remedy: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SnfError(f"{path} is not text.", remedy) from None
+    except OSError as error:
+        raise SnfError(f"{path} cannot be read: {error.strerror}.", remedy) from None
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Return ADDRESS:PORT as a pair; IPv6 addresses may stand in brackets."""
+    address, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise SnfError(f"{text} is not ADDRESS:PORT.", "Write it as 127.0.0.1:830.")
+    return address.strip("[]") or "0.0.0.0", int(port)
+
+
+def ip_address(text: str, option: str) -> str:
+    """Return an IPv4 or IPv6 address as it was written."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise SnfError(f"{option} {text} is no IPv4 or IPv6 address.") from None
+    return text
+
+
+# -- replay ------------------------------------------------------------------
+
+
+def captures(paths: Iterable[Path]) -> None:
+    """Look at the head of each capture."""
+    from nf.capture.reader import check_capture
+
+    for path in paths:
+        check_capture(path)
+
+
+def outputs(paths: Sequence[Path]) -> None:
+    """Check that each result file can be written and that no two are one."""
+    from nf.replay.output import check_suffix
+
+    for path in paths:
+        check_suffix(path)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise SnfError("Two results would go to one file.", "Give each a name of its own.")
+
+
+def pseudonym_key(path: Path | None) -> bytes:
+    """Return the key of the pseudonyms; without a file b"", which means one that is drawn."""
+    if path is None:
+        return b""
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise SnfError(f"The key file {path} cannot be read: {error.strerror}.") from None
+    if not key:
+        raise SnfError(f"The key file {path} is empty.", "Make one: head -c 32 /dev/urandom > FILE")
+    return key
+
+
+# -- clients -----------------------------------------------------------------
+
+
+def private_key(path: Path) -> Path:
+    """Check that a file looks like a private SSH key."""
+    remedy = "Give the private key of a user of the function, e.g. ~/.ssh/id_ed25519."
+    if not _text(path, remedy).lstrip().startswith("-----BEGIN "):
+        raise SnfError(f"{path} is no private key.", remedy)
+    return path
+
+
+def public_key(path: Path | None) -> str | None:
+    """Return the public host key of a file as ``TYPE BASE64``, None without a file."""
+    if path is None:
+        return None
+    remedy = "Give the file ssh_host_key.pub of the function's state directory."
+    words = _text(path, remedy).split()
+    try:
+        if (
+            len(words) < 2
+            or not words[0].startswith(("ssh-", "ecdsa-"))
+            or not base64.b64decode(words[1], validate=True)
+        ):
+            raise SnfError(f"{path} is no public key.", remedy)
+    except (binascii.Error, ValueError):
+        raise SnfError(f"{path} is no public key.", remedy) from None
+    return f"{words[0]} {words[1]}"
+
+
+def curve_keys(path: Path | None) -> CurveKeys | None:
+    """Return the CURVE keys of a file with one NAME=VALUE a line, None without a file."""
+    if path is None:
+        return None
+    remedy = "Write one NAME=VALUE a line: server_key, public_key and secret_key, each of 40 characters of Z85."
+    values = dict(line.strip().split("=", 1) for line in _text(path, remedy).splitlines() if "=" in line)
+    for name in _CURVE:
+        if len(values.get(name, "")) != _Z85_KEY:
+            raise SnfError(f"{path} has no line {name}=... of {_Z85_KEY} characters.", remedy)
+    from nf.publish.client import CurveKeys
+
+    return CurveKeys(*(values[name] for name in _CURVE))
+
+
+# -- run ---------------------------------------------------------------------
+
+
+def service(
+    state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
+) -> bytes | None:
+    """Check all that ``snf run`` is given; return the startup configuration. The state directory is made."""
+    from mgmt.datastore import check_start
+    from mgmt.server.auth import Users, check_host_key
+    from mgmt.server.listener import listening_socket
+
+    Users(users)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SnfError(f"The state directory {state_dir} cannot be made: {error.strerror}.") from None
+    if host_key is not None:
+        check_host_key(host_key)
+    document = _text(startup, "Give a configuration in XML.").encode() if startup else None
+    check_start(state_dir, document)
+    listening_socket(address, port, 1).close()
+    return document

@@ -1,0 +1,131 @@
+"""The state directory: one process has it at a time, and leaves there what the next one cannot know.
+
+The file ``lock`` is locked (flock) as long as its process lives, however that ends. Its one line says who holds it, in
+which boot of the kernel, what its clock lacks of the time since the epoch, and when it lived last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from nf.errors import SnfError
+
+__all__ = ["Before", "StateDir", "hold"]
+
+_NOTE_S = 0.5  # between two notes: what is said of the end of a process is exact to so much
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the process that held the directory before has noted."""
+
+    pid: int
+    boot: str  # of the kernel (random(4))
+    offset_s: float  # of its `nf.clock.Clock`,
+    shift_s: float  # and what the clock on the wall had more at the end
+    read_s: float  # when the data plane was read last, by it or one before; of the monotonic clock of its boot
+
+    @property
+    def here(self) -> bool:
+        """Whether its monotonic clock goes on: the kernel is the same."""
+        return self.boot == _boot()
+
+
+class StateDir:
+    """A directory that this process holds until `close`. ``before`` is None at a first start."""
+
+    def __init__(self, folder: Path, lock: IO[bytes], before: Before | None) -> None:
+        self.folder, self.before = folder, before
+        self._lock = lock
+        self._boot = _boot()
+        self._noted_s = -1.0
+
+    def clock_offset_s(self, difference_s: float) -> float | None:
+        """Return the offset with which the clock of the process before goes on; None: it knows nothing of it.
+
+        *difference_s* is what the clock on the wall has more than the monotonic one.
+        """
+        if self.before is None:
+            return None
+        return self.before.offset_s if self.before.here else difference_s - self.before.shift_s
+
+    @property
+    def unread_s(self) -> float | None:
+        """How long nobody has read the data plane; None when that is not known."""
+        if self.before is None or not self.before.here:
+            return None
+        return time.monotonic() - self.before.read_s
+
+    def note(self, offset_s: float, shift_s: float) -> None:
+        """Note that this process reads the data plane; however often that is called, some times a second."""
+        now_s = time.monotonic()
+        if now_s - self._noted_s >= _NOTE_S:
+            self._noted_s = now_s
+            self._write(offset_s, shift_s, now_s)
+
+    def begin(self) -> None:
+        """Say who holds the directory; when the data plane was read is as the process before left it."""
+        difference_s, read_s = time.time() - time.monotonic(), time.monotonic()
+        if self.before is not None and self.before.here:
+            read_s = self.before.read_s
+        offset_s = self.clock_offset_s(difference_s)
+        offset_s = difference_s if offset_s is None else offset_s
+        self._write(offset_s, difference_s - offset_s, read_s)
+
+    def _write(self, *numbers: float) -> None:
+        line = " ".join([str(os.getpid()), self._boot, *map(repr, numbers)]).encode() + b"\n"
+        with suppress(OSError):  # a full disk is not the end
+            os.pwrite(self._lock.fileno(), line, 0)
+            os.ftruncate(self._lock.fileno(), len(line))
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        self._lock.close()
+
+    def __enter__(self) -> StateDir:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def hold(folder: Path) -> StateDir:
+    """Make a directory if it is not there, and take it; raises SnfError with its holder when another process has it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
+    except OSError as error:
+        raise SnfError(f"The state directory {folder} cannot be made: {error.strerror}.") from None
+    before = _read(lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        who = f"process {before.pid}" if before else "another process"
+        raise SnfError(
+            f"The state directory {folder} is in use by another snf ({who}).", "Stop it, or choose another --state-dir."
+        ) from None
+    held = StateDir(folder, lock, _read(lock))
+    held.begin()
+    return held
+
+
+def _read(lock: IO[bytes]) -> Before | None:
+    try:
+        pid, boot, *numbers = os.pread(lock.fileno(), 256, 0).decode("ascii").split()
+        return Before(int(pid), boot, *(float(n) for n in numbers))
+    except (ValueError, TypeError, OSError):
+        return None
+
+
+def _boot() -> str:
+    with suppress(OSError):
+        return _BOOT.read_text(encoding="ascii").strip()
+    return "unknown"

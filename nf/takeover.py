@@ -1,0 +1,44 @@
+"""What a function took over from a process that died, and how long nobody read it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from nf.clock import Clock
+from nf.kernel.dataplane import DataPlane
+from nf.statedir import StateDir
+
+__all__ = ["Takeover"]
+
+log = logging.getLogger(__name__)
+
+
+class Takeover:
+    """A data plane that ran without a process. The packet path went on meanwhile; names and hand-off rested."""
+
+    def __init__(self, clock: Clock, held: StateDir | None, plane: DataPlane) -> None:
+        """Say in the log what was found. *held* knows who had it; without, nobody does."""
+        self._held, self._begun_s = held, clock.now_s()
+        before = held.before if held is not None else None
+        unread_s = held.unread_s if held is not None else None
+        self.process = before.pid if before is not None else None
+        self.since_s = None if unread_s is None else clock.label_s(self._begun_s) - unread_s  # since the epoch
+        self.outage_s: float | None = None  # known when it is over
+        log.warning(
+            "takes over the data plane of %s: %s; %d flows, %d frames counted. %s",
+            "a process that died" if before is None else f"process {before.pid}, which died",
+            ", ".join(plane.left_behind()) or "no interface",
+            len(plane.read_flows()[0]),
+            plane.read_counters()["frames"],
+            "Since when nobody read it is not known: there is no state directory of before."
+            if self.since_s is None
+            else f"Nobody has read it since {datetime.fromtimestamp(self.since_s, UTC):%Y-%m-%dT%H:%M:%SZ}.",
+        )
+
+    def ends(self) -> None:
+        """Say, the first time, that it is read again."""
+        unread_s = self._held.unread_s if self._held is not None else None
+        if self.outage_s is None and unread_s is not None:
+            self.outage_s = unread_s
+            log.warning("the data plane is read again: names and hand-off rested for %.1f s", self.outage_s)

@@ -1,0 +1,219 @@
+"""What a command is given is checked before anything is compiled or loaded: one sentence, exit status 2."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from scapy.layers.l2 import Ether
+from scapy.utils import wrpcap
+
+from mgmt import cli
+from nf.capture import archive
+from nf.errors import SnfError
+from nf.kernel.programs import Programs
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+
+
+_pieces = archive._gzip
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Nothing can be compiled, and who wants to make the kernel programs is written down and sent away."""
+    asked = []
+
+    def make(self, *_args, **_more):
+        asked.append(self)
+        raise SnfError("Here the programs would be made.")
+
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    monkeypatch.setattr(Programs, "__init__", make)
+    return asked
+
+
+@pytest.fixture
+def snf(loaded, capsys, monkeypatch, tmp_path):
+    """Run ``snf``; return what it says to standard error. Its status is 2, and what it says is one sentence."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> str:
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(w) for w in words])
+        said = capsys.readouterr()
+        assert end.value.code == 2, said
+        assert said.out == ""
+        assert said.err.startswith("snf: ")
+        assert said.err.count("\n") == 1, said.err
+        return said.err
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path, key_pair):
+    """Good and bad inputs of all commands."""
+    key = key_pair("input")
+    public = key.with_suffix(".pub").read_text()
+    (tmp_path / "users").write_text(f"alice {public}")
+    (tmp_path / "empty").touch()
+    (tmp_path / "binary").write_bytes(bytes(range(128, 256)))
+    (tmp_path / "bad.xml").write_text("<config><interfaces>")
+    (tmp_path / "unknown.xml").write_text('<config><nothing xmlns="urn:example:nothing"/></config>')
+    (tmp_path / "cut.pcap").write_bytes(b"\xd4\xc3\xb2\xa1\x02\x00")
+    (tmp_path / "packed.pcap.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (tmp_path / "README.gz").write_bytes(gzip.compress(README.read_bytes()))
+    (tmp_path / "curve").write_text("server_key=short\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loose").write_text(key.read_text())
+    (tmp_path / "loose").chmod(0o644)
+    wrpcap(str(tmp_path / "good.pcap"), [Ether()])
+    (tmp_path / "key").write_text(key.read_text())
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "key.pub").write_text(public)
+    return tmp_path
+
+
+class TestReplay:
+    """``snf replay`` looks at captures, results and key before it makes the programs."""
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            ([README], "README.md is not a capture"),
+            (["nowhere.pcap"], "nowhere.pcap"),
+            (["folder"], "is a directory"),
+            (["empty"], "is empty"),
+            (["cut.pcap"], "cut.pcap"),
+            (["packed.pcap.gz"], "unpacks to nothing"),
+            (["README.gz"], "README.gz is not a capture"),
+            (["good.pcap", README], "README.md"),
+            (["good.pcap", "--flows", "flows.xlsx"], ".csv"),
+            (["good.pcap", "--qoe", "nowhere/q.csv"], "nowhere"),
+            (["good.pcap", "--sessions", "folder"], "folder"),
+            (["good.pcap", "--events", "a.csv", "--flows", "a.csv"], "one file"),
+            (["good.pcap", "--role", "n9"], "n9"),
+            (["good.pcap", "--role", "n3", "--role", "n6"], "2 roles for 1"),
+            (["good.pcap", "--interval", "0"], "--interval"),
+            (["good.pcap", "--interval", "nan"], "nan"),
+            (["good.pcap", "--key", "empty"], "empty"),
+            (["good.pcap", "--key", "folder"], "directory"),
+            ([], "CAPTURES"),
+            (["good.pcap", "--speed", "3"], "--speed"),
+        ],
+        ids=str,
+    )
+    def test_refusal(self, snf, files, loaded, words, says):
+        assert says in snf("replay", *words)
+        assert loaded == []
+
+    def test_good_input_comes_to_the_programs(self, snf, files, loaded):
+        assert "the programs would be made" in snf("replay", "good.pcap", "--flows", "f.csv", "--key", "key")
+        assert len(loaded) == 1
+
+    def test_of_an_archive_only_the_beginning_is_unpacked(self, snf, files, loaded, monkeypatch):
+        whole = (files / "good.pcap").read_bytes() + bytes(64 << 20)
+        (files / "large.pcap.gz").write_bytes(gzip.compress(whole))
+        unpacked = []
+        monkeypatch.setattr("nf.capture.archive._gzip", lambda *a: (unpacked.append(p) or p for p in _pieces(*a)))
+
+        snf("replay", "large.pcap.gz")
+
+        assert len(loaded) == 1
+        assert sum(map(len, unpacked)) < 4 << 20
+
+
+class TestRun:
+    """``snf run`` looks at users, keys, configuration and address before it makes the programs."""
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            ([], "--users"),
+            (["--users", "nowhere"], "nowhere"),
+            (["--users", "folder"], "folder"),
+            (["--users", README], "README.md"),
+            (["--users", "binary"], "binary"),
+            (["--users", "users", "--host-key", README], "README.md"),
+            (["--users", "users", "--host-key", "loose"], "chmod 600"),
+            (["--users", "users", "--startup", README], "XML"),
+            (["--users", "users", "--startup", "bad.xml"], "XML"),
+            (["--users", "users", "--startup", "binary"], "binary is not text"),
+            (["--users", "users", "--startup", "empty"], "XML"),
+            (["--users", "users", "--startup", "unknown.xml"], "startup configuration cannot be used"),
+            (["--users", "users", "--state-dir", "good.pcap"], "good.pcap"),
+            (["--users", "users", "--netconf", "830"], "830"),
+            (["--users", "users", "--netconf", "127.0.0.1:²"], "ADDRESS:PORT"),
+            (["--users", "users", "--netconf", "127.0.0.1:65536"], "65536"),
+            (["--users", "users", "--netconf", "192.0.2.77:0"], "cannot listen at 192.0.2.77"),
+        ],
+        ids=str,
+    )
+    def test_refusal(self, snf, files, loaded, words, says):
+        state = [] if "--state-dir" in words else ["--state-dir", "state"]
+        assert says in snf("run", *state, *words)
+        assert loaded == []
+
+    def test_a_port_that_is_taken(self, snf, files, loaded):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            where = f"127.0.0.1:{taken.getsockname()[1]}"
+            assert "in use" in snf("run", "--state-dir", "state", "--users", "users", "--netconf", where)
+        assert loaded == []
+
+    def test_a_stored_configuration_that_is_damaged(self, snf, files, loaded):
+        (files / "state").mkdir()
+        (files / "state" / "running.xml").write_text("<config/>")
+        assert "whole" in snf("run", "--state-dir", "state", "--users", "users", "--netconf", "127.0.0.1:0")
+        assert loaded == []
+
+    def test_good_input_comes_to_the_programs(self, snf, files, loaded):
+        words = ["--state-dir", "state", "--users", "users", "--host-key", "key", "--netconf", "127.0.0.1:0"]
+        assert "the programs would be made" in snf("run", *words)
+        assert len(loaded) == 1
+
+
+class TestClients:
+    """What asks a running function looks at its keys and values before it connects."""
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (["sessions", "--key", README], "README.md is no private key"),
+            (["sessions", "--key", "binary"], "binary is not text"),
+            (["sessions", "--key", "key", "--host-key", "empty"], "empty is no public key"),
+            (["sessions", "--key", "key", "--host-key", README], "README.md is no public key"),
+            (["sessions", "--key", "key", "--teid", "many"], "many"),
+            (["sessions", "--key", "key", "--address", "10.45.0"], "10.45.0"),
+            (["sessions", "--key", "key", "--tunnel", "upf"], "upf"),
+            (["sessions", "--key", "key", "--source", "rumour"], "rumour"),
+            (["sessions", "--key", "key", "--limit", "0"], "--limit"),
+            (["sessions", "--key", "key", "--output", "xml"], "xml"),
+            (["sessions", "--key", "key", "--netconf", "here"], "here"),
+            (["explain", "tcp", "10.45.0.2:1"], "--user"),
+            (["explain", "tcp", "10.45.0.2:1", "--user", "a", "--key", "key"], "two ends"),
+            (["explain", "icmp", "10.45.0.2:1", "192.0.2.1:2", "--user", "a", "--key", "key"], "protocol"),
+            (["explain", "1", "--replay", "nowhere.csv"], "nowhere.csv"),
+            (["explain", "1", "--replay", README], "README.md"),
+            (["explain", "1", "--replay", "folder"], "folder"),
+            (["explain", "tcp", "10.45.0.2:1", "192.0.2.1:2", "--user", "a", "--key", README], "README.md"),
+            (["watch", "--curve", README], "server_key"),
+            (["watch", "--curve", "curve"], "server_key"),
+            (["watch", "--curve", "binary"], "binary is not text"),
+            (["watch", "--endpoint", "nonsense"], "nonsense"),
+            (["watch", "--seconds", "-1"], "-1"),
+            (["watch", "--seconds", "nan"], "nan"),
+            (["top", "--output", "xml"], "xml"),
+            (["top", "--curve", "folder"], "folder"),
+            (["doctor", "--loudly"], "--loudly"),
+            (["lint"], "lint"),
+        ],
+        ids=str,
+    )
+    def test_refusal(self, snf, files, loaded, words, says):
+        assert says in snf(*words)
+        assert loaded == []
