@@ -72,9 +72,9 @@ class Replay:
         self.plane.economy = False  # user space sees all that names a flow
         sessions = (limits or Limits()).sessions
         self.store = BindingStore(sessions, history=sessions)
-        self._ended = Ended()
+        self.ended = Ended()
         self.pipeline = Pipeline(
-            self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf, on_ended=self._ended.add
+            self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf, on_ended=self.ended.add
         )
         self.signalling = Signalling()
         self._interval_ns = round(interval_s * 1e9)
@@ -166,7 +166,7 @@ class Replay:
             at = bisect_right(self._starts, number) - 1
             return names[self._files[at]] if at >= 0 else names[0]
 
-        result.flows = flow_rows(self.pipeline, self._ended, file_of)
+        result.flows = flow_rows(self.pipeline, self.ended, file_of)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.signalling.counters)
         result.records = self.pipeline.rows
