@@ -160,7 +160,8 @@ def _text(key: Key, side: Side, verdicts: list[str]) -> Iterator[str]:
     low, high = min(side.samples), max(side.samples)
     mean = sum(ms for ms, _, _ in side.samples) / len(side.samples)
     theirs = f"{len(side.samples)} samples, mean {mean:.3f} ms, {len(side.tshark_retrans)} sent again"
-    yield f"    tshark {theirs}, least {low[0]:.3f} (frame {low[1]} for {low[2]}), most {high[0]:.3f} ({high[1]} for {high[2]})"
+    low_of, high_of = (f"{x[0]:.3f} (frame {x[1]} for {x[2]})" for x in (low, high))
+    yield f"    tshark {theirs}, least {low_of}, most {high_of}"
     yield f"    {side.cause()}"
 
 
