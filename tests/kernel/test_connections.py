@@ -208,9 +208,7 @@ class TestSums:
         inside, outside = Way(False, 0, True, False), Way(False, 0, False, False)
         pipeline = self.pipeline(rig, sums)
         spans = [(2_000.0 * n, 1_000 * (9 - n), 77 * n) for n in range(4)]
-        packets = [
-            p for span in spans for p in zip(connection(inside, *span), connection(outside, *span), strict=True)
-        ]
+        packets = [p for span in spans for p in zip(connection(inside, *span), connection(outside, *span), strict=True)]
         due = 0
         for i in range(len(packets) + lag):
             if i < len(packets):
