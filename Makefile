@@ -4,7 +4,9 @@
 # make fuzz    N=1000000 packets, payloads and signalling messages through kernel, parsers and codecs, SEED= others
 # make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
+# make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make fresh   both of the first two inside a minimal Debian made for the purpose
+# make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -16,8 +18,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime
 APT_CHECK := clang-format
+APT_KERNELS := qemu-system-x86
 
-.PHONY: help demo test check bench accuracy fuzz soak setup doctor fresh pins clean
+.PHONY: help demo test check bench accuracy fuzz soak kernels setup doctor fresh loaded pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -71,9 +74,17 @@ fuzz: doctor
 	@$(BIN)/python -m tests.kernel.fuzz --packets $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.gtp.fuzz --messages $(or $(MESSAGES),100000) --mutations $(or $(N),1000000) --seed $(or $(SEED),29244)
 
+kernels: doctor
+	@scripts/setup --apt-only $(APT_KERNELS)
+	@$(BIN)/python -m tests.kernels $(ONLY)
+
 fresh:
 	@scripts/require-root
 	@scripts/fresh $(ONLY)
+
+loaded:
+	@scripts/require-root
+	@scripts/loaded $(ONLY)
 
 pins: setup
 	@scripts/pins

@@ -30,6 +30,7 @@ FAMILIES = (
     "ring",
     "drain",
     "memory",
+    "verifier",
     "load",
     "share",
     "peers",

@@ -29,6 +29,7 @@ from gtp.pfcp import build
 from gtp.pfcp.tracker import PfcpTracker
 from lab.signalling import Plan
 from lab.soak import soak
+from lab.wait import slowness
 from mgmt.datastore import Datastore
 from mgmt.server import NetconfServer
 from nf.kernel.dataplane import DataPlane
@@ -142,7 +143,7 @@ def _netconf(store: BindingStore) -> Figure:
             server,
             connect_ssh(host="127.0.0.1", port=server.port, username="bench", key_filename=str(key)) as session,
         ):
-            client = Manager(session=session, timeout=60)
+            client = Manager(session=session, timeout=60 * slowness())
             took_ms = [_asked_ms(client, f"<imsi>00101{n:010d}</imsi>") for n in range(1, 200)]
             prefix = names.name("001010000000007")[:8]
             cases = {"by the first 8 digits of a name, ms": _asked_ms(client, f"<subscriber>{prefix}</subscriber>")}

@@ -84,6 +84,8 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
 	X(unknown_limited, "packets without a session that might have begun a flow or moved one, but for the limit")   \
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
+	X(unflowed, "packets without a flow, for one of the reasons above: they are in no record")                     \
+	X(unflowed_octets, "inner IP bytes of these packets")                                                          \
 	X(handed_off, "payload packets given to user space")                                                           \
 	X(handed_off_octets, "bytes of these records")                                                                 \
 	X(sni_named, "flows named by the server name of their ClientHello, in the kernel")                             \
@@ -105,8 +107,10 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(dropped, "verdict: dropped after counting")                                                                  \
 	X(passed, "verdict: passed to this host")                                                                      \
 	X(redirected, "verdict: sent out of the paired or the monitor port")                                           \
+	X(redirect_lost, "of these: the paired port did not take them, so they are lost")                              \
 	X(monitor_packets, "packets sent to the monitor port")                                                         \
-	X(monitor_octets, "bytes of these packets as they were sent")                                                  \
+	X(monitor_lost, "of these: the monitor port did not take them, so they are lost")                              \
+	X(monitor_octets, "bytes of these packets as they were sent, the lost ones included")                          \
 	X(monitor_saved, "bytes that the monitor port was spared: packets not sent, tunnels and ends cut off")
 
 #define SNF_ENUM(name, text) SNF_C_##name,
@@ -128,6 +132,29 @@ _Static_assert(sizeof(struct port) == 16, "port is ABI");
 struct port_stats {
 	__u64 n[SNF_C_MAX]; /* by enum snf_counter */
 };
+
+/* What the programs of loss.h need to know of the running kernel, and a frame that user space sends to try a port. */
+struct watch {
+	__u32 ifindex_at; /* in struct net_device, bytes; all three by the kernel's BTF */
+	__u32 net_at;	  /* in struct net_device: pointer to its struct net */
+	__u32 netns_at;	  /* in struct net: number of the namespace */
+	__u32 netns;	  /* number of the function's own one */
+	__u32 monitor;	  /* interface index of the monitor port, 0: none */
+	__u32 target;	  /* index in the device map of the port that is tried */
+	__u32 tried;	  /* its interface index; 0: none is tried */
+	__u32 taken;	  /* frames that it took */
+	__u32 dropped;	  /* frames that it did not take */
+	__s32 error;	  /* why, a negative errno; 0: its queue was full */
+};
+_Static_assert(sizeof(struct watch) == 40, "watch is ABI");
+
+/* Frames of a port that the driver of the other one refused with an error, which a full queue is not. */
+struct refusal {
+	__u64 frames;
+	__s32 error; /* the last one, a negative errno */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct refusal) == 16, "refusal is ABI");
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
 struct control {
@@ -152,12 +179,14 @@ struct control {
 	__u32 economy;	     /* 1: DNS is read here, and what an answer names over QUIC hands nothing over */
 	__u32 legs;	     /* 1: user data may pass here in several tunnels, and is looked for among what passed */
 	__u32 follow;	     /* 1: N3 and N6 are attached, and packets are timed between them */
-	__u32 stale;	     /* replay: after so many epochs without a packet the clocks of a flow say nothing */
 	__u32 wire_length;   /* replay: bytes that the frame had, of which the capture may have the first only */
 	__u32 buckets;	     /* of the session table */
+	__u32 routes;	     /* entries of the map of that name: while there is none, nobody asks it */
+	__u32 stale;	     /* replay: after so many epochs without a packet the clocks of a flow say nothing */
+	__u32 pad[3];
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
-_Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
+_Static_assert(sizeof(struct control) == 144 + (2 << SNF_SHARD_BITS), "control is ABI");
 
 /* Whose a tunnel, or a UE address of N6, is: an entry of the session table, of which a bucket has 15. Written by user
  * space, session and tag last, while the programs read; an entry that was left is not used again for a while. */
@@ -182,8 +211,19 @@ enum entry_head {
 	ENTRY_DOWNLINK = 0x100000,
 	ENTRY_HAS_IPV4 = 0x200000, /* of a tunnel: the UE's address is known */
 	ENTRY_HAS_IPV6 = 0x400000,
-	ENTRY_SHARED = 0x800000, /* of an address: several network instances have it */
+	ENTRY_SHARED = 0x800000,  /* of an address: several network instances have it */
+	ENTRY_ROUTED = 0x1000000, /* of a tunnel: its session has prefixes beside, see struct route_key */
 };
+
+/* A prefix of a session beyond its first addresses (TS 29.244, 5.16), for the longest match. */
+enum route_kind { ROUTE_OF_TUNNEL = 0, ROUTE_OF_INSTANCE = 1 };
+struct route_key {
+	__u32 prefix; /* bits that count of what follows */
+	__u32 kind;   /* enum route_kind */
+	__u32 scope; /* the session; number of the network instance, 0: of any while one session alone has the prefix */
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct route_key) == 28, "route_key is ABI");
 
 enum entry_tag { TAG_FREE = 0, TAG_HELD = 0xff }; /* held: it was left, and is not free yet */
 

@@ -38,6 +38,17 @@ static __always_inline u32 gtpu_type_counter(u8 type)
 	return SNF_C_gtpu_other;
 }
 
+/* Is the datagram at this offset an answer to who asked from another port than 2152? The asker chooses its port (TS
+ * 29.281, 4.4.2.2), and an end that knows a tunnel no more answers to the port that the user data came from. */
+static __always_inline u32 is_gtpu_answer(void *data, void *end, u32 udp)
+{
+	u8 *h = data + (udp & MAX_OFFSET);
+
+	if ((void *)h + 10 > end || h[8] >> 4 != 3) /* version 1, protocol type GTP */
+		return 0;
+	return h[9] == GTPU_ECHO_RESPONSE || h[9] == GTPU_ERROR_INDICATION || h[9] == GTPU_EXT_NOTIFICATION;
+}
+
 /* Is this counter one of a message type? */
 static __always_inline u32 is_message(u32 counter)
 {

@@ -35,6 +35,10 @@ struct address {
 };
 BPF_F_TABLE("hash", struct address, u32, endpoints, SNF_ENDPOINTS, BPF_F_NO_PREALLOC);
 
+/* Prefixes of sessions beyond their first addresses. Written by user space; read where the session table knows nobody,
+ * while there are any. Full: user space counts what it does not write. */
+BPF_F_TABLE("lpm_trie", struct route_key, u32, routes, SNF_ROUTES, BPF_F_NO_PREALLOC);
+
 /* Policy by group of subscribers and, within it, application number; number 0: traffic without a name. Written at a
  * commit. */
 BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
@@ -152,6 +156,12 @@ BPF_TABLE("lru_hash", struct echo_key, u64, echoes, 8192);
 /* Where inline ports send. Index: slot of the paired port; the last one is the monitor port. */
 BPF_DEVMAP(tx_ports, SNF_MONITOR_PORT + 1);
 
+/* One entry, written by user space; of a port that is tried the answer is written by loss.h. */
+BPF_ARRAY(watch, struct watch, 1);
+
+/* By the slot of the port that received the frames. Written by loss.h, read when user space looks after the pairs. */
+BPF_ARRAY(refusals, struct refusal, SNF_STATS);
+
 /* What one packet's parser leaves for the next step. It is a map and not the stack because the
  * verifier forgets what it knew of a value stored here: the steps behind a loop are then
  * checked once and not once for each way out of the loop. */
@@ -218,6 +228,7 @@ struct scratch {
 	struct answer tells;
 	struct entry wanted; /* in the session table */
 	struct entry found;
+	struct route_key route;
 	u32 which; /* bits of wanted.head */
 	u32 session_buckets;
 	u32 session; /* what the session table says of the packet */

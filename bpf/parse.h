@@ -49,6 +49,9 @@ enum parse_result { PARSE_OK, PARSE_TRUNCATED, PARSE_MALFORMED, PARSE_TOO_LONG, 
  * the ways through a loop that stores it here are one state at the next turn and not many. */
 #define KEEP(x) (*(volatile __typeof__(x) *)&(x))
 
+/* Drop what registers hold of memory, for the same reason: ways that left no other trace are one from here on. */
+#define FORGET() asm volatile("" ::: "memory")
+
 /* Headers lie at any offset; x86 and arm64 load from any. */
 static __always_inline u16 load16(const void *p)
 {

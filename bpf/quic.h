@@ -16,8 +16,7 @@
 #define QUIC_DRAFT	0xff000000 /* and the number of the draft */
 #define QUIC_LEAST	21     /* bytes of a long header with empty connection identifiers, and of what follows it */
 #define QUIC_AGAIN_US	20000  /* a client's packet so long after its first is a second try, not the rest of it */
-#define QUIC_RESEND_US	200000 /* an Initial of the server so long after its first is a resend (RFC 9002, 6.2.2: 1 s)  \
-				*/
+#define QUIC_RESEND_US	200000 /* an Initial of the server so long after its first is sent again (RFC 9002, 6.2.2) */
 #define QUIC_TRUST	16     /* short headers before the spin bit is believed, */
 #define QUIC_SPIN_SHARE 3      /* and of so many one may be an edge: endpoints that do not spin send random bits */
 

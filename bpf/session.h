@@ -123,6 +123,19 @@ static __always_inline u32 session_of_ue(struct scratch *s, u32 instance, const 
 	return find(s);
 }
 
+/* The session that has the longest prefix which an address is in, by its tunnel or in a network instance. */
+static __always_inline u32 session_of_route(struct scratch *s, u32 kind, u32 scope, const u8 *address)
+{
+	u32 *session;
+
+	s->route.prefix = 8 * (sizeof(s->route) - sizeof(s->route.prefix));
+	s->route.kind = kind;
+	s->route.scope = scope;
+	__builtin_memcpy(s->route.address, address, 16);
+	session = routes.lookup(&s->route);
+	return session ? *session : 0;
+}
+
 /* Leave in s whose the packet is by the session table: of which session by its tunnel, or on N6 by its UE's address, of
  * which group, and which way it flows. */
 static __always_inline void look_session_up(struct scratch *s, struct control *c, struct port_stats *st, u32 instance,
@@ -144,7 +157,12 @@ static __always_inline void look_session_up(struct scratch *s, struct control *c
 		if (!find(s))
 			return;
 		s->way = s->found.head & ENTRY_DOWNLINK ? SNF_DOWNLINK : SNF_UPLINK;
-		if (!is_of_ue(s)) {
+		/* Through memory, so that the verifier goes through what follows once. */
+		KEEP(s->session) = is_of_ue(s) ? s->found.session : 0;
+		if (!KEEP(s->session) && s->found.head & ENTRY_ROUTED)
+			KEEP(s->session) = session_of_route(s, ROUTE_OF_TUNNEL, s->found.session,
+							    s->way == SNF_DOWNLINK ? s->inner.dst : s->inner.src);
+		if (!KEEP(s->session)) {
 			st->n[SNF_C_ue_mismatch]++;
 			return;
 		}
@@ -152,6 +170,12 @@ static __always_inline void look_session_up(struct scratch *s, struct control *c
 		s->way = SNF_UPLINK;
 	} else if (session_of_ue(s, instance, s->inner.dst)) {
 		s->way = SNF_DOWNLINK;
+	} else if (c->routes) {
+		s->found.session = session_of_route(s, ROUTE_OF_INSTANCE, instance, s->inner.src);
+		if (s->found.session)
+			s->way = SNF_UPLINK;
+		else if ((s->found.session = session_of_route(s, ROUTE_OF_INSTANCE, instance, s->inner.dst)))
+			s->way = SNF_DOWNLINK;
 	}
 	s->session = s->found.session;
 	if (!c->groups || !s->session)

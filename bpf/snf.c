@@ -7,6 +7,7 @@
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
 #include "legs.h"
+#include "loss.h"
 #include "naming.h"
 #include "psc.h"
 #include "quic.h"
@@ -136,6 +137,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
 	s->inner_off = s->off;
+	FORGET();
 	result = parse_ip(data, end, s, &s->inner, 0, s->gtpu_end);
 	if (!result && s->inner.end > s->gtpu_end)
 		return SNF_C_inner_malformed; /* a T-PDU is one packet; a longer one is not in this message */
@@ -179,6 +181,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->role = role;
 	s->slot = slot;
 	result = parse_ip(data, end, s, &s->outer, type, s->frame_length);
+	FORGET();
 	if (result) {
 		why = outer_counter(result);
 		goto reason;
@@ -201,7 +204,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			if (sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC) {
 				st->n[SNF_C_signalling]++;
 				keep = 1;
-			} else if (dport == GTPU_PORT && role != SNF_N6) {
+			} else if (role != SNF_N6 &&
+				   (dport == GTPU_PORT || (sport == GTPU_PORT && is_gtpu_answer(data, end, at)))) {
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why)
 					gtpu_path(s, c, CLOCK_NS(c), why);
@@ -234,7 +238,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		fragment_ports(s);
 	coarse_clock(s, c);
 	flow_key(s, c->split_legs);
-	if (c->legs && (s->gtpu || role == SNF_ANY) && passed_before(s, c)) {
+	if (c->legs && (s->gtpu || role == SNF_ANY || c->split_legs) && passed_before(s, c)) {
 		copy = 1;
 		if (!c->split_legs) {
 			st->n[SNF_C_copy]++;
@@ -242,8 +246,12 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 		}
 	}
 	f = flow_of(s, c, st, p->instance, role);
-	if (f && copy)
+	if (!f) {
+		st->n[SNF_C_unflowed]++;
+		st->n[SNF_C_unflowed_octets] += s->inner.total;
+	} else if (copy) {
 		count_leg_copy(f, s->dir);
+	}
 	if (f) {
 		u32 want = count(data, end, s, c, st, f);
 

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 __all__ = [
     "EndReason",
     "Identity",
+    "Notice",
+    "PeersRefused",
     "Session",
     "SessionDown",
     "SessionEvent",
     "SessionMoved",
     "SessionUp",
+    "SessionsEnded",
     "Side",
     "Tunnel",
 ]
@@ -80,6 +83,7 @@ class Session:
     snssai: str = ""  # SST, or SST-SD with six hexadecimal digits: "1-000001"
     instance: str = ""
     tunnels: tuple[Tunnel, ...] = ()
+    routes: tuple[str, ...] = ()  # further prefixes of the UE, in canonical text: framed routes, more IPv6 prefixes
 
 
 class EndReason(enum.Enum):
@@ -123,3 +127,30 @@ class SessionDown:
 
 
 SessionEvent = SessionUp | SessionMoved | SessionDown
+
+
+@dataclass(frozen=True, slots=True)
+class PeersRefused:
+    """Two nodes exchanged what would change sessions, and are not known to be peers; told once a minute for a pair.
+
+    What they said is kept ``apart``, until it is known whether they are; or it was refused for good.
+    """
+
+    at_s: float
+    peers: tuple[str, str]  # addresses
+    exchanges: int  # since it was last told
+    apart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsEnded:
+    """One exchange between two nodes ended several sessions; each of them has its own `SessionDown`."""
+
+    at_s: float
+    peers: tuple[str, str]  # addresses
+    sessions: int
+    reason: EndReason
+
+
+Notice = PeersRefused | SessionsEnded
+"""What an operator is told beside the events of sessions. Addresses of nodes, never of subscribers."""

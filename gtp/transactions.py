@@ -85,6 +85,11 @@ class Transactions(Generic[Value]):
             self._early.popitem(last=False)
         return None
 
+    def knows(self, src: Endpoint, dst: Endpoint, sequence: int, kind: int) -> bool:
+        """Say whether a response from *src* would answer a request of type *kind*, now or again."""
+        key = (dst, src, sequence, kind)
+        return key in self._pending or key in self._answered
+
     def halves(self) -> list[Value]:
         """Return what was given up since the last call: requests without a response, responses without a request."""
         if not self._halves:
@@ -92,10 +97,10 @@ class Transactions(Generic[Value]):
         halves, self._halves = self._halves, []
         return halves
 
-    def began_anew(self, peer: str) -> None:
-        """Forget what was asked and answered by *peer*: its sequence numbers begin again."""
+    def began_anew(self, peer: str, other: str = "") -> None:
+        """Forget what was asked and answered by *peer*, or only between it and *other*: its numbers begin again."""
         for held in (self._pending, self._answered, self._early):
-            for key in [k for k in held if peer in (k[0][0], k[1][0])]:
+            for key in [k for k in held if peer in (ends := (k[0][0], k[1][0])) and (not other or other in ends)]:
                 del held[key]  # type: ignore[attr-defined]
 
     def _forget(self, at_s: float) -> None:

@@ -40,6 +40,7 @@ class _Session:
     cp_seid: int
     up_seid: int
     uplink: tuple[str, int]  # (UPF address, TEID)
+    reached: bool = False  # by a gNB
 
 
 class Smf:
@@ -92,7 +93,11 @@ class Smf:
 
     def modify(self, name: str, gnb: str, teid: int) -> None:
         """Send the downlink to (gNB address, TEID): the first gNB, or the one after a handover."""
-        request = build.handover_request(self._next(), self._sessions[name].up_seid, (gnb, teid))
+        session = self._sessions[name]
+        request = build.handover_request(
+            self._next(), session.up_seid, (gnb, teid), plan.DNN, end_marker=session.reached
+        )
+        session.reached = True
         self._ask(request, Kind.MODIFICATION_RESPONSE)
 
     def delete(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """Waiting: for a condition, as long as what would fulfil it lives, and by the clock of a machine that has time.
 
     wait_until(file.exists, "gnb is up", check=lab.check)     returns what became true
+    comes_true(file.exists, 5)                                the same, said instead of raised
     Patience(180)                                             a deadline that a busy machine moves
     slowness()                                                how many times slower than an undisturbed CPU we are now
 
@@ -19,7 +20,7 @@ from typing import TextIO, TypeVar
 
 from lab.net import LabError
 
-__all__ = ["Patience", "Progress", "slowness", "wait_until"]
+__all__ = ["Patience", "Progress", "comes_true", "slowness", "wait_until"]
 
 _T = TypeVar("_T")
 
@@ -27,6 +28,7 @@ PATIENCE_S = 60.0  # of a quiet machine; the slowest single start, a cold `snf r
 _STEPS = 200_000  # of the loop that is timed
 _STEPS_S = 0.018  # they take on an undisturbed CPU: Python 3.11, AMD EPYC family 26 at 2.5 GHz
 _VALID_S = 5.0  # how long a measurement is believed: one costs 20 ms
+_QUICK_S = 0.005  # between two looks that cost little
 _AGAIN_S = 0.03  # between two looks
 _PLAIN_EVERY_S = 10.0  # between two lines of progress where lines cannot be overwritten
 
@@ -90,6 +92,16 @@ class Progress:
     def _write(self, text: str, before: str, after: str) -> None:
         self._stream.write(f"{before}{text}{after if self._stream.isatty() else chr(10)}")
         self._stream.flush()
+
+
+def comes_true(holds: Callable[[], object], seconds: float = PATIENCE_S) -> bool:
+    """Wait until *holds*, and say if it did before a quiet machine would have needed *seconds*."""
+    patience = Patience(seconds)
+    while not holds():
+        if not patience.left_s():
+            return False
+        time.sleep(_QUICK_S)
+    return True
 
 
 def wait_until(

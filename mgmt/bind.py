@@ -43,12 +43,14 @@ def bind(tree: Node) -> Settings:
     """
     function = tree.get("snf-function:network-function", {})
     policies = tree.get("snf-policies:policies", {})
-    sessions = tree.get("snf-subscribers:subscribers", {}).get("static-session", [])
+    subscribers = tree.get("snf-subscribers:subscribers", {})
+    sessions = subscribers.get("static-session", [])
     _check_tunnels(sessions)
     return Settings(
         nf_id=function.get("name", Settings().nf_id),
         interfaces=_ordered(map(_interface, _captured(tree))),
         sessions=_ordered(map(_session, sessions)),
+        pfcp_peers=tuple(sorted(subscribers.get("pfcp-peer", []))),
         groups=_ordered(map(_group, policies.get("subscriber-group", []))),
         policies=_ordered(map(_policy, policies.get("policy", []))),
         monitor=_monitor(policies.get("monitor")),

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nf.publish.wire import FLOW_SCHEMA, QOE_SCHEMA, Message, rows_of
+from nf.publish.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
 
 __all__ = ["Board", "Row", "bar", "rate", "screen", "short"]
 
@@ -43,14 +43,26 @@ class Board:
         self.rows: dict[tuple[str, str, str, str], Row] = {}
         self.flows: list[dict[str, Any]] = []
         self._flows_seen_s = 0.0
+        self._partial = (0, 0)  # sessions, and those that began before the function
 
     def feed(self, message: Message, now_s: float) -> None:
-        """Take a message; heartbeats are of no interest."""
+        """Take a message."""
         if message.header.schema == FLOW_SCHEMA:
             self.flows, self._flows_seen_s = rows_of(message), now_s
+        elif message.header.schema == HEALTH_SCHEMA:
+            for row in rows_of(message)[:1]:
+                self._partial = int(_count(row, "sessions")), int(_count(row, "partial_sessions"))
         elif message.header.schema == QOE_SCHEMA:
             for record in sorted(rows_of(message), key=lambda r: _value(r, "t_ms") or 0):
                 self._put(record, message, now_s)
+
+    @property
+    def banner(self) -> str:
+        """What a reader has to know of all rows; empty when there is nothing."""
+        sessions, partial = self._partial
+        if not partial:
+            return ""
+        return f"{partial} of {sessions} sessions began before the function: nameless until they attach anew"
 
     def _put(self, record: dict[str, Any], message: Message, now_s: float) -> None:
         app_class = str(record.get("class") or message.app_class)

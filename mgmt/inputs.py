@@ -144,15 +144,12 @@ def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
     """Check all that ``snf run`` is given; return the startup configuration. The state directory is made."""
+    from mgmt.access import check_host_key, listening_socket, read_users
     from mgmt.datastore import check_start
-    from mgmt.server.auth import Users, check_host_key
-    from mgmt.server.listener import listening_socket
+    from nf import statedir
 
-    Users(users)
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SnfError(f"The state directory {state_dir} cannot be made: {error.strerror}.") from None
+    statedir.check(state_dir)
+    read_users(users)
     if host_key is not None:
         check_host_key(host_key)
     document = _text(startup, "Give a configuration in XML.").encode() if startup else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import pathlib
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mgmt.datastore import Datastore
@@ -43,10 +45,13 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
     no_core_dumps()
     with ExitStack() as stack:
         held = stack.enter_context(hold(options.state_dir))
-        log.info("making the kernel programs")
-        service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
-        log.info("putting the configuration in force")
-        datastore = Datastore(options.state_dir, service, options.startup)
+        with _phase("making the kernel programs"):
+            service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
+        with _phase("putting the configuration in force"):
+            # What was configured once is waited for; what is new must be there.
+            service.interfaces.patient = (options.state_dir / "running.xml").exists()
+            datastore = Datastore(options.state_dir, service, options.startup)
+            service.interfaces.patient = False
         from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
 
         server = NetconfServer(
@@ -66,6 +71,23 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         service.run()
 
 
+@contextmanager
+def _phase(what: str) -> Iterator[None]:
+    """Say on a terminal, and in the log, what takes a while, and how long it took."""
+    begun_s = time.monotonic()
+    log.info("%s", what)
+    shown = sys.stderr.isatty() and not log.isEnabledFor(logging.INFO)
+    if shown:
+        print(f"snf: {what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        took_s = time.monotonic() - begun_s
+        log.info("%s: %.1f s", what, took_s)
+        if shown:
+            print(f" {took_s:.1f} s", file=sys.stderr, flush=True)
+
+
 def _stop_when(stop: threading.Event, service: Service) -> None:
     stop.wait()
     service.stop()
@@ -74,43 +96,28 @@ def _stop_when(stop: threading.Event, service: Service) -> None:
 def state_of(service: Service) -> StateTree:
     """Return the operational state: what the function knows about itself now."""
     plane, publisher = service.plane, service.publisher
-    interfaces: dict[str, InterfaceState] = {}
-    for name, attached in list(plane.attached.items()):
-        counters = plane.read_counters(name)
-        interfaces[name] = {
-            "device": attached.link.name,
-            "attached_mode": attached.xdp_mode,
-            "program_id": attached.program_id,
-            "vlan_offload": "true" if attached.rx_vlan else "false",
-            "multi_buffer": "false" if attached.mtu_limit else "true",
-            **({"mtu_limit": attached.mtu_limit} if attached.mtu_limit else {}),
-            "packets": counters["frames"],
-            "octets": counters["octets"],
-            "counters": counters,
-        }
-    for name, listener in list(service.interfaces.listeners.items()):
-        counters = dict(listener.counters)
-        interfaces[name] = {
-            "device": listener.ifname,
-            "attached_mode": "socket",
-            "packets": counters.get("n4_frames", 0),
-            "counters": counters,
-        }
+    with service.interfaces.lock:
+        interfaces = _interface_states(service)
     total, published = plane.read_counters(), publisher.status()
     return {
         "started_s": service.started_s,
         "clock": _clock_state(service.clock),
         **({"takeover": _takeover_state(service.takeover)} if service.takeover else {}),
         "interfaces": interfaces,
+        "links": service.interfaces.links(),
         "naming": service.pipeline.naming.reading.status(),
         "data_plane": {
             **total,
             "refused_entries": plane.refused_entries,
             **service.pipeline.naming.inference.counters,
+            **service.pipeline.outside.counters,
+            "unread_octets": service.pipeline.unread_octets,
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),
         "session_counters": dict(service.store.counters),
+        "partial_sessions": service.store.partial,
+        "session_events": list(service.interfaces.notices),
         "exporter": {
             "octets_sent": published["exported_bytes"],
             "records": published["records"],
@@ -119,6 +126,41 @@ def state_of(service: Service) -> StateTree:
             "inspected_octets": total["octets"],
         },
     }
+
+
+def _interface_states(service: Service) -> dict[str, InterfaceState]:
+    """Return what is known of each configured interface."""
+    plane, found = service.plane, dict[str, InterfaceState]()
+    for name, port in service.interfaces.states().items():
+        state: InterfaceState = {"oper_status": port.oper_status}
+        if port.device:
+            state["device"] = port.device
+        if port.why:
+            state["not_attached"] = port.why
+        if (listener := service.interfaces.listeners.get(name)) is not None:
+            counters = dict(listener.counters)
+            state |= {"packets": counters.get("n4_frames", 0), "counters": counters}
+            if not port.why:
+                state["attached_mode"] = "socket"
+        elif name in plane.attached or name in plane.lost:
+            counters = plane.read_counters(name)
+            state |= {"packets": counters["frames"], "octets": counters["octets"], "counters": counters}
+        if (attached := plane.attached.get(name)) is not None:
+            state |= {
+                "attached_mode": attached.xdp_mode,
+                "program_id": attached.program_id,
+                "vlan_offload": "true" if attached.rx_vlan else "false",
+                "multi_buffer": "false" if attached.mtu_limit else "true",
+            }
+            if attached.mtu_limit:
+                state["mtu_limit"] = attached.mtu_limit
+            if attached.why:
+                state["attached_mode_reason"] = attached.why
+            if attached.redirects:
+                state["losses_counted"] = "true" if plane.losses_seen else "false"
+                state["counters"] = {**counters, "moved_to_generic": attached.moves}
+        found[name] = state
+    return found
 
 
 def _clock_state(clock: Clock) -> ClockState:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from nf.apps.signatures import Signatures
+from nf.outside import TEXTS
 from nf.privacy import Pseudonymiser
 from nf.replay.output import check_suffix, write_rows
 from nf.replay.records import Collector, record_rows
@@ -100,6 +101,11 @@ def _summary(result: Result, replay: Replay, console: Console) -> None:
     notable = {k: v for k, v in result.counters.items() if v and k not in _EXPECTED}
     for name, value in notable.items():
         console.print(f"  {value:>10,}  {name}: {texts[name]}", highlight=False, soft_wrap=True)
+    for name, text in TEXTS.items():
+        if result.outside[name]:
+            console.print(f"  {result.outside[name]:>10,}  {name}: {text}", highlight=False, soft_wrap=True)
+    if replay.pipeline.outside.translated:
+        console.print("Addresses are translated between N3 and N6: volumes are those of N3.", soft_wrap=True)
     for reason, value in (*result.skipped.items(), *((k, v) for k, v in result.signalling.items() if v)):
         console.print(f"  {value:>10,}  {reason}", highlight=False, soft_wrap=True)
 

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from lxml import etree
 
-from gtp.events import Side
+from gtp.events import Notice, PeersRefused, Side
 from mgmt.model import Model
 from nf.reading import Status
 from nf.sessions import Page, Query
@@ -32,13 +32,18 @@ __all__ = [
 ]
 
 _IF = "ietf-interfaces"
+_OF_RFC_8343 = ("oper_status", "counters")  # the leaves of it, and what is a list
 
 
 class InterfaceState(TypedDict, total=False):
-    """One attached interface."""
+    """One interface of the function."""
 
+    oper_status: str  # of RFC 8343
     device: str  # name of the device that was found
+    not_attached: str  # why
     attached_mode: str  # native, generic, socket
+    attached_mode_reason: str  # why generic, when that is for the sake of the peer
+    losses_counted: str  # true, false: of a port that redirects
     program_id: int
     vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
     multi_buffer: str  # true, false: frames larger than a buffer are read
@@ -95,11 +100,14 @@ class StateTree(TypedDict, total=False):
     clock: ClockState
     takeover: TakeoverState
     interfaces: Mapping[str, InterfaceState]  # by configured name
+    links: Mapping[str, str]  # oper-status of all devices, by name
     naming: Status
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
     session_counters: Mapping[str, int]  # conflicts between sources, and what could not be held
+    partial_sessions: int  # of which only tunnels are known
+    session_events: Sequence[Notice]
     exporter: ExporterState
 
 
@@ -161,7 +169,11 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
         parent = write.add(write.under(tree, module, "subscribers"), module, "state")
         for name, sessions in sorted(state["sessions"].items()):
             write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
+        if "partial_sessions" in state:
+            write.add(parent, module, "partial-sessions", state["partial_sessions"])
         write.counters(parent, module, state.get("session_counters", {}))
+        for notice in state.get("session_events", ()):
+            _add_event(write, parent, notice)
     if "exporter" in state:
         module = "snf-export"
         parent = write.add(write.under(tree, module, "exporter"), module, "state")
@@ -189,7 +201,9 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
 
 def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceState | None, state: StateTree) -> None:
     # RFC 8343 makes oper-status and discontinuity-time mandatory for every interface.
-    write.add(interface, _IF, "oper-status", "up" if seen else "down")
+    name = interface.findtext(write.tag(_IF, "name")) or ""
+    status = seen["oper_status"] if seen else state.get("links", {}).get(name, "not-present")
+    write.add(interface, _IF, "oper-status", status)
     statistics = write.add(interface, _IF, "statistics")
     write.add(statistics, _IF, "discontinuity-time", _date_and_time(state.get("started_s", 0.0)))
     capture = interface.find(write.tag("snf-interfaces", "capture"))
@@ -199,8 +213,21 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
         write.add(statistics, _IF, "in-octets", seen["octets"])
     module = "snf-interfaces"
     parent = write.add(capture, module, "state")
-    write.leaves(parent, module, {k: v for k, v in seen.items() if k != "counters"})
+    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in _OF_RFC_8343})
     write.counters(parent, module, seen.get("counters", {}))
+
+
+def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
+    module = "snf-subscribers"
+    entry = write.add(parent, module, "event")
+    if isinstance(notice, PeersRefused):
+        kind, number, reason = "kept-apart" if notice.apart else "refused", notice.exchanges, None
+    else:
+        kind, number, reason = "ended-together", notice.sessions, notice.reason.value
+    write.leaves(entry, module, {"time": _date_and_time(notice.at_s), "kind": kind})
+    for peer in notice.peers:
+        write.add(entry, module, "peer", peer)
+    write.leaves(entry, module, {"number": number, **({"reason": reason} if reason else {})})
 
 
 def add_sessions(model: Model, tree: etree._Element, page: Page) -> None:
@@ -238,6 +265,8 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "s_nssai": s.snssai,
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
+    for prefix in s.routes:
+        write.add(entry, module, "ue-prefix", prefix)
     for t in s.tunnels:
         direction = "uplink" if t.side is Side.UPLINK else "downlink"
         tunnel = {"address": t.address, "teid": t.teid, "direction": direction}

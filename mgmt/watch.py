@@ -164,7 +164,9 @@ def _draw(session: _Session) -> None:
     def picture() -> RenderableType:
         lost = f"{session.bus.gaps} messages lost" if session.bus.gaps else ""
         height = console.height if console.is_terminal else 1000
-        return screen(board, time.monotonic(), session.worst_first, height, "  ".join(filter(None, (note, lost))))
+        return screen(
+            board, time.monotonic(), session.worst_first, height, "  ".join(filter(None, (note, lost, board.banner)))
+        )
 
     told, drawn_s = _Teller(session, remember), 0.0
     with Live(console=console, auto_refresh=False, screen=False) as live:

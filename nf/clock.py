@@ -12,13 +12,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Clock", "Step"]
+__all__ = ["Clock", "Step", "interval_end_s"]
 
 _STEP_S = 0.128  # above it NTP sets a clock, below it makes it run faster or slower (STEPT, RFC 5905, section 11.3)
 _SLEW = 1 / 12  # the most that a clock is made run faster or slower (chrony.conf(5), maxslewrate: 83,333 ppm)
 _LABEL_S = 0.001  # records carry milliseconds
 _APART_S = 0.001  # between two readings of one clock, around one of the other: else this thread had to wait
 _TRIES = 8
+
+
+def interval_end_s(begun_s: float, interval_ms: int) -> float:
+    """Return when an interval that began at *begun_s* ends: at a multiple of its length, however late it began."""
+    return (int(begun_s * 1e3) // interval_ms + 1) * interval_ms / 1e3
 
 
 @dataclass(frozen=True, slots=True)

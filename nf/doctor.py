@@ -20,11 +20,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nf.kernel import devices, pins, probe
+from nf.kernel import devices, pins, probe, redirects
 
 __all__ = ["Check", "checks", "main"]
 
-OLDEST = (5, 15)  # ring buffers, bounded loops, atomic fetch and native XDP on veth are all there
+OLDEST = (6, 1)  # the oldest one that is tried (make kernels)
 # linux/capability.h; who has CAP_SYS_ADMIN may do what CAP_BPF and CAP_PERFMON are for, and make the lab's namespaces.
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_PERFMON": 38, "CAP_BPF": 39}
 SYS_ADMIN = 21
@@ -132,10 +132,20 @@ def _names() -> Check:
     )
 
 
+def _losses() -> Check:
+    unseen = redirects.watchable()
+    return Check(
+        "loss of redirected frames",
+        not unseen,
+        f"cannot be counted: {unseen}" if unseen else "can be counted",
+        "Boot a kernel with CONFIG_DEBUG_INFO_BTF, and run with CAP_BPF and CAP_PERFMON",
+        required=False,
+    )
+
+
 def _optional() -> Iterator[Check]:
     yield _names()
-    btf = Path("/sys/kernel/btf/vmlinux").exists()
-    yield Check("BTF", btf, "present" if btf else "absent, and not needed", required=False)
+    yield _losses()
     for device in devices.devices():
         yield describe(device)
 

@@ -48,6 +48,7 @@ _ROW = np.dtype(
         ("prior_basis", "u1"),
         ("prior_confidence", "u1"),
         ("proto", "u1"),
+        ("ttl", "u1"),  # or hop limit, of the first packet
         ("first_dir", "u1"),
         ("gtpu", "?"),
     ]
@@ -155,7 +156,7 @@ class FlowBook:
         rows = np.zeros(len(e), _ROW)
         for name in ("number", "address_a", "address_b", "first_dir"):
             rows[name] = e[name]
-        rows["gtpu"], rows["proto"] = e["gtpu"], e["key"]["proto"]
+        rows["gtpu"], rows["proto"], rows["ttl"] = e["gtpu"], e["key"]["proto"], e["ttl"]
         rows["port"] = np.stack([e["key"]["port_a"], e["key"]["port_b"]], axis=1).byteswap()
         rows["first_ns"] = rows["last_ns"] = e["at_ns"]
         rows["rtt_min_us"] = _NO_RTT
@@ -300,6 +301,13 @@ class FlowBook:
     def text(address: np.void) -> str:
         """Return the text of an address of `addresses`."""
         return address_text(address.tobytes())
+
+    def ttls(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """Return TTL or hop limit of the first packet of each flow, 0 where it is not known."""
+        if not len(self.rows):
+            return np.zeros(len(numbers), np.uint8)
+        rows = self.at(numbers)
+        return np.where(rows >= 0, self.rows["ttl"][rows], 0).astype(np.uint8)
 
     # -- one flow ----------------------------------------------------------
 

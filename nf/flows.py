@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,3 +60,9 @@ class FlowBatch:
 
     def __len__(self) -> int:
         return len(self.flow_id)
+
+    def select(self, rows: NDArray[np.bool_]) -> FlowBatch:
+        """Return the flows where *rows* is true."""
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {n: c[rows] for n, c in columns.items() if isinstance(c, np.ndarray)}
+        return replace(self, **chosen)

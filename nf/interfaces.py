@@ -1,25 +1,37 @@
-"""The interfaces of a function: programs on N3 and N6, sockets on N4, and the way from one set of them to another."""
+"""The interfaces of a function: programs on N3 and N6, sockets on N4, and the way from one set of them to another.
+
+Links are watched: an interface whose device goes, is renamed, or loses its program waits for the device that its
+configuration means, and is attached to it when it comes. The configuration stays as it is meanwhile.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, SessionEvent
 from nf.errors import BadSettings, SnfError
 from nf.kernel.dataplane import DataPlane
-from nf.kernel.links import find
+from nf.kernel.links import NotThere, find
+from nf.kernel.rtnetlink import LinkTable, is_meant
 from nf.n4 import N4Listener
 from nf.settings import Interface, Role
 from nf.signalling import Signalling
 
-__all__ = ["Interfaces", "Undo", "go_back"]
+__all__ = ["Interfaces", "PortState", "Undo", "Waiting", "go_back"]
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 10.0  # between two looks at links of which nothing was heard
+_RETRY_S = 0.5  # while an interface waits: what kept it from being attached may be no matter of a link
+_SETTLE_S = 0.05  # a device that comes changes several times
+_NOTICES = 100  # that operational state shows
 _LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
 Undo = Callable[[], object]
 
@@ -32,17 +44,49 @@ def go_back(inverse: Undo) -> None:
         log.error("a part of a refused configuration stays: %s", error)
 
 
+@dataclass(slots=True)
+class Waiting:
+    """An interface that is configured and cannot be attached."""
+
+    interface: Interface
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """What the kernel says of an interface now."""
+
+    oper_status: str  # of RFC 8343
+    device: str
+    why: str  # it is not attached; empty: it is
+
+
 class Interfaces:
-    """What is attached to the ports of one function; *on_events* gets what signalling tells, from other threads."""
+    """What is attached to the ports of one function; *on_events* gets what signalling tells, from other threads.
+
+    It is of the network namespace of the thread that makes it. ``patient``: a device that is not there is waited for,
+    also when it is configured.
+    """
 
     def __init__(
         self, plane: DataPlane, on_events: Callable[[list[SessionEvent]], None], now_s: Callable[[], float]
     ) -> None:
         self.plane, self._now_s = plane, now_s
         self.listeners: dict[str, N4Listener] = {}
+        self.waiting: dict[str, Waiting] = {}
+        self.patient = False
+        self.lock = threading.RLock()  # of what is attached, and to what
+        self.notices: deque[Notice] = deque(maxlen=_NOTICES)  # the latest
         self._on_events = on_events
+        self._pfcp_peers: tuple[str, ...] = ()
         self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
         self._lane = 0
+        self._configured: dict[str, Interface] = {}
+        self._told: dict[str, str] = {}  # the state of each interface that the log has
+        self._links = LinkTable()
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
+        self._watcher.start()
 
     def recall(self, trackers: Mapping[str, Any], last_number: int) -> None:
         """Let listeners go on with the PFCP trackers of a process before; *last_number* is their largest key."""
@@ -52,17 +96,34 @@ class Interfaces:
         """Return the PFCP tracker of each N4 interface."""
         return {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
 
+    def use_peers(self, old: tuple[str, ...], new: tuple[str, ...]) -> Sequence[Undo]:
+        """Let only these SMFs and UPFs speak PFCP; none: those that are learned. Returns how to go back."""
+        self._set_peers(new)
+        return [lambda: self._set_peers(old)]
+
+    def _set_peers(self, peers: tuple[str, ...]) -> None:
+        self._pfcp_peers = peers
+        for listener in list(self.listeners.values()):
+            listener.signalling.use_peers(peers)
+
     def close(self) -> None:
-        """Stop listening; programs are taken off by the data plane."""
+        """Stop watching and listening; programs are taken off by the data plane."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._links.wake()
+            self._watcher.join()
+            self._links.close()
         for listener in list(self.listeners.values()):
             listener.stop()
+
+    # -- from one configuration to another -----------------------------------
 
     def apply(self, old: tuple[Interface, ...], new: tuple[Interface, ...]) -> Sequence[Undo]:
         """Change from *old* to *new* and return how to go back; raises BadSettings, and then nothing has changed."""
         was, will = {i.name: i for i in old}, {i.name: i for i in new}
         gone = [i for n, i in was.items() if n not in will]
         come = [i for n, i in will.items() if n not in was]
-        with ExitStack() as undo:
+        with self.lock, ExitStack() as undo:
             try:
                 for interface in (i for n, i in will.items() if was.get(n, i) != i):
                     if self._change(was[interface.name], interface):
@@ -72,35 +133,150 @@ class Interfaces:
                         come.append(interface)
                 for interface in gone:
                     self._detach(interface)
-                    undo.callback(go_back, partial(self._attach, interface))
+                    undo.callback(go_back, partial(self._attach, interface, patient=True))
                 for interface in come:
-                    self._attach(interface)
+                    self._attach(interface, patient=self.patient)
                     undo.callback(go_back, partial(self._detach, interface))
             except SnfError as error:
                 path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
                 raise BadSettings(error.what, path, error.remedy) from None
             self.plane.release_left_behind()
+            self._links.wake()
             return [undo.pop_all().close]
 
     def _change(self, old: Interface, new: Interface) -> bool:
         """Change an interface without taking its program off, if that can be."""
-        return Role.N4 not in (old.role, new.role) and self.plane.change(new)
+        with self.lock:
+            if Role.N4 in (old.role, new.role):
+                return False
+            if (waiting := self.waiting.get(old.name)) is not None:
+                waiting.interface = self._configured[new.name] = new
+                self._links.wake()
+                return True
+            if not self.plane.change(new):
+                return False
+            self._configured[new.name] = new
+            return True
 
-    def _attach(self, interface: Interface) -> None:
+    def _attach(self, interface: Interface, *, patient: bool) -> None:
+        with self.lock:
+            try:
+                self._put_on(interface)
+            except NotThere as error:
+                if not patient:
+                    raise
+                self._wait_for(interface, error.what)
+            self._configured[interface.name] = interface
+
+    def _put_on(self, interface: Interface) -> None:
+        name = interface.name
         if interface.role is Role.N4:
-            signalling = Signalling(self._lane * _LANE)
-            self._lane += 1
-            if (dumped := self._trackers.pop(interface.name, None)) is not None:
-                signalling.pfcp.restore(dumped)
-            listener = N4Listener(find(interface).name, self._on_events, signalling, self._now_s)
-            listener.start()
-            self.listeners[interface.name] = listener
+            self._listen(interface, find(interface).name)
+            log.info("%s: n4 on %s", name, self.listeners[name].ifname)
             return
         attached = self.plane.attach(interface)
-        log.info("%s: %s on %s, XDP %s", interface.name, interface.role.value, attached.link.name, attached.xdp_mode)
+        log.info("%s: %s on %s, XDP %s", name, interface.role.value, attached.link.name, attached.xdp_mode)
+
+    def _listen(self, interface: Interface, device: str) -> None:
+        if (listener := self.listeners.get(interface.name)) is not None:  # it waited
+            listener.move(device)
+            return
+        signalling = Signalling(self._lane * _LANE)
+        self._lane += 1
+        if (dumped := self._trackers.pop(interface.name, None)) is not None:
+            signalling.pfcp.restore(dumped)
+        signalling.use_peers(self._pfcp_peers)
+        listener = N4Listener(device, self._on_events, signalling, self._now_s, self.notices.extend)
+        listener.start()
+        self.listeners[interface.name] = listener
 
     def _detach(self, interface: Interface) -> None:
-        if interface.role is Role.N4:
-            self.listeners.pop(interface.name).stop()
-        elif interface.name in self.plane.attached:
-            self.plane.detach(interface.name)
+        with self.lock:
+            name = interface.name
+            self.waiting.pop(name, None)
+            self._configured.pop(name, None)
+            self._told.pop(name, None)
+            if name in self.listeners:
+                self.listeners.pop(name).stop()
+            elif name in self.plane.attached:
+                self.plane.detach(name)
+            self.plane.forget(name)
+
+    # -- links ---------------------------------------------------------------
+
+    def _wait_for(self, interface: Interface, why: str) -> None:
+        log.warning("%s: %s; it is attached when the device is there", interface.name, why.rstrip("."))
+        self.waiting[interface.name] = Waiting(interface, why)
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._links.wait(_RETRY_S if self.waiting else _LOOK_S)
+                if not self._stop.is_set():
+                    self.look()
+            except Exception:
+                # What is attached stays so; the next look may be better.
+                log.exception("a look at the links failed")
+            self._stop.wait(_SETTLE_S)
+
+    def look(self) -> None:
+        """Compare what is attached with the links that are there, and attach what came back."""
+        with self.lock:
+            for name, why in self.plane.check(self._links.read).items():
+                self._wait_for(self._configured[name], why)
+            links = self._links.read()
+            for name, listener in self.listeners.items():
+                link = links.get(listener.ifindex)
+                if name in self.waiting:
+                    continue
+                if link is None or not is_meant(self._configured[name], link):
+                    self._wait_for(self._configured[name], f"the device {listener.ifname} is gone, or has another name")
+                    listener.move("")
+                elif link.name != listener.ifname:
+                    log.warning("%s: the device %s is called %s now", name, listener.ifname, link.name)
+                    listener.ifname = link.name
+            for name, waiting in list(self.waiting.items()):
+                if any(is_meant(waiting.interface, link) for link in links.values()):
+                    self._try(name, waiting)
+            self._tell()
+
+    def _try(self, name: str, waiting: Waiting) -> None:
+        try:
+            self._put_on(waiting.interface)
+        except (SnfError, OSError) as error:
+            why = str(error) if isinstance(error, SnfError) else f"it cannot be attached: {error.strerror}"
+            if why != waiting.why:
+                log.warning("%s: %s", name, why)
+            waiting.why = why
+            return
+        del self.waiting[name]
+        device = self.listeners[name].ifname if name in self.listeners else self.plane.attached[name].link.name
+        log.warning("%s: attached again, to %s", name, device)
+
+    def _tell(self) -> None:
+        """Say in the log what changed of the state of the interfaces."""
+        for name, state in self.states().items():
+            told = self._told.get(name)
+            if told != state.oper_status and (told is not None or state.oper_status != "up"):
+                log.warning("%s: %s", name, state.oper_status)
+            self._told[name] = state.oper_status
+
+    def states(self) -> dict[str, PortState]:
+        """Return what the kernel says of each interface now, by configured name."""
+        links = self._links.read()
+        states = {}
+        for name, interface in list(self._configured.items()):
+            link = next((link for link in links.values() if is_meant(interface, link)), None)
+            if (attached := self.plane.attached.get(name)) is not None:
+                link = links.get(attached.link.ifindex)
+            waiting = self.waiting.get(name)
+            states[name] = PortState(
+                link.oper_status if link else "not-present",
+                link.name if link else "",
+                waiting.why if waiting else "",
+            )
+        return states
+
+    def links(self) -> dict[str, str]:
+        """Return the state of all devices of this namespace, by name."""
+        return {link.name: link.oper_status for link in self._links.read().values()}

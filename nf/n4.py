@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, SessionEvent
 from nf.errors import AttachRefused
 from nf.filter import assembled
 from nf.signalling import Signalling
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _ETH_P_ALL = 3  # linux/if_ether.h
 _SOL_PACKET, _ADD_MEMBERSHIP, _STATISTICS, _MR_PROMISC = 263, 1, 6, 1  # linux/if_packet.h
+_IGNORE_OUTGOING = 23  # the same, Linux 4.20
+_LOOPBACK = 772  # ARPHRD_LOOPBACK, linux/if_arp.h
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RECEIVE_BUFFER = 8 << 20  # 2,000 session events of 2 kB each second, held for two seconds
 _POLL_S = 0.2
@@ -36,14 +38,18 @@ _BURST = 64  # frames that are read before their events are told: the tables cha
 
 
 def _open(ifname: str, bare: bool) -> socket.socket:
-    """Return a socket that receives what passes the filter on one interface, whoever it is for."""
+    """Return a socket that receives what passes the filter on one interface, whoever it is for; on "", nothing."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing before it is bound
+    if not ifname:
+        return raw
     try:
         code = array.array("B", assembled(bare))
         address, size = code.buffer_info()
         raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         raw.bind((ifname, _ETH_P_ALL))
+        if raw.getsockname()[3] == _LOOPBACK:  # there a frame goes out and comes in: it is read once
+            raw.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
         index = socket.if_nametoindex(ifname)
         raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("iHH8s", index, _MR_PROMISC, 0, b""))
     except OSError:
@@ -61,23 +67,39 @@ class N4Listener:
         on_events: Callable[[list[SessionEvent]], None],
         signalling: Signalling | None = None,
         now_s: Callable[[], float] = time.time,
+        on_notices: Callable[[list[Notice]], None] = lambda told: None,
         *,
         bare: bool = False,
     ) -> None:
         """Open the socket. *bare*: the device's packets have no Ethernet header, as those of a TUN."""
         self.ifname, self._now_s = ifname, now_s
         self.signalling = signalling or Signalling()
-        self._on_events = on_events
+        self._on_events, self._on_notices = on_events, on_notices
+        self._bare = bare
         self._read = self.signalling.bare if bare else self.signalling.frame
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()
+        self._socket = self._opened(ifname)
+        self._next: socket.socket | None = None  # instead of it: the thread changes them
+        self._thread = threading.Thread(target=self._run, name=f"n4-{ifname}", daemon=True)
+
+    def _opened(self, ifname: str) -> socket.socket:
         try:
-            self._socket = _open(ifname, bare)
+            raw = _open(ifname, self._bare)
+            self.ifindex = socket.if_nametoindex(ifname) if ifname else 0
         except OSError as error:
             raise AttachRefused(
                 f"Cannot listen on {ifname}: {error.strerror}.", "Bring it up and run as root."
             ) from None
-        self._thread = threading.Thread(target=self._run, name=f"n4-{ifname}", daemon=True)
+        return raw
+
+    def move(self, ifname: str) -> None:
+        """Listen on another device from now on, on "" to none; sessions and counts go on. Raises AttachRefused."""
+        fresh = self._opened(ifname)
+        self.ifname = ifname or self.ifname
+        late, self._next = self._next, fresh
+        if late is not None:
+            late.close()
 
     @property
     def counters(self) -> Counter[str]:
@@ -102,9 +124,14 @@ class N4Listener:
         if self._thread.is_alive():
             self._thread.join()
         self._socket.close()
+        if self._next is not None:
+            self._next.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            if self._next is not None:
+                self._socket.close()
+                self._socket, self._next = self._next, None
             ready, _, _ = select.select([self._socket], [], [], _POLL_S)
             if not ready:
                 continue
@@ -126,6 +153,8 @@ class N4Listener:
         try:
             if events:
                 self._on_events(events)
+            if told := self.signalling.notices():
+                self._on_notices(told)
         except Exception:
             # The sessions that follow must not be lost with these.
             self._counted["n4_events_lost"] += len(events)

@@ -29,13 +29,15 @@ from nf.health import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.kernel.dataplane import DataPlane
 from nf.media import Media, MediaInterval
 from nf.naming import Naming
+from nf.outside import Outside
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.reading import Here
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore
 from nf.settings import Action, Policy, SubscriberGroup
 from nf.subjects import subjects
-from nf.subscribers import Subscribers
+from nf.subscribers import Subscribers, missing_where_unseen
+from nf.ue_addresses import seen_in_tunnels
 from nf.workers import Workers
 
 __all__ = ["IDLE_S", "Pipeline", "Sink"]
@@ -94,7 +96,13 @@ class Pipeline:
         self._deltas, self._table = FlowDeltas(), plane.flow_reader()
         self._ended: list[NDArray[np.void]] = []
         self._on_ended = on_ended
+        self.outside = Outside()
+        self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
+        self._unread, self._counted = 0, plane.read_counters()["counted_octets"]
+        self._sessions_known = False
+        self._ways = np.zeros(2, np.bool_)
         self._last_s: float | None = None
+        self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies(())
         if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
             self._deltas.begin(self._table.read()[1])
@@ -191,8 +199,11 @@ class Pipeline:
         active = flows[rows]
         batch = self._once(batch, active)
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
+        self._account(batch)
+        batch, active, rows = self._owned(batch, keys, active, rows)
         self._last_s = now_s
         out: list[RecordBatch] = []
+        self.learned = []
         if len(batch):
             subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
             delays = self.delays.read(self.plane)
@@ -205,6 +216,7 @@ class Pipeline:
                 action=self.action,
                 delays=delays.sessions(np.array(who.session, np.uint64))
                 | self._health(batch, keys[rows], subject, np.array(who.session, np.uint32)),
+                seen=self._seen(batch),
             )
             out = self._without_opted_out(out)
             for records in out:
@@ -213,11 +225,46 @@ class Pipeline:
             if media is not None:
                 table = keys, flows, rows
                 self._follow(followed, out, batch, table, np.array(who.subscriber, object), subject, media, delays)
+            self.learned = list(seen_in_tunnels(batch, active, self.book, self.store))
         if media is None:
             self.media.forget()
             self.plane.read_chunks()  # nobody wants them, and the ring must not fill
         self._expire(keys, flows, present, clock_ns)
         return out
+
+    def _account(self, batch: FlowBatch) -> None:
+        """Count what the kernel counted and no reading of its table showed: flows that a full table evicted."""
+        counted = self.plane.read_counters()["counted_octets"]
+        read = int(batch.octets.sum())
+        if counted >= self._counted:  # less: a port that left took its counters along
+            self._unread += counted - self._counted - read  # what came between both readings evens out
+            self.unread_octets = max(self.unread_octets, self._unread)
+        self._counted = counted
+
+    def left_out(self) -> dict[str, int]:
+        """Return the bytes that are in no record though a flow has them, by the columns of the heartbeat."""
+        outside = sum(n for name, n in self.outside.counters.items() if name.endswith("_octets"))
+        return {"unread_bytes": self.unread_octets, "outside_bytes": outside}
+
+    def _owned(
+        self, batch: FlowBatch, keys: NDArray[np.void], active: NDArray[np.void], rows: NDArray[np.intp]
+    ) -> tuple[FlowBatch, NDArray[np.void], NDArray[np.intp]]:
+        """Leave out what is nobody's."""
+        self._sessions_known = self._sessions_known or len(self.store) > 0
+        owned = self.outside.owned(
+            batch,
+            keys[rows],
+            active,
+            self.book,
+            sessions_known=self._sessions_known,
+            hosts=self.plane.host_addresses,
+        )
+        return (batch, active, rows) if owned.all() else (batch.select(owned), active[owned], rows[owned])
+
+    def _seen(self, batch: FlowBatch) -> NDArray[np.bool_]:
+        """Say of uplink and downlink whether the ports can see them, by their modes or because they did."""
+        self._ways |= batch.packets.any(axis=0) | np.array(self.plane.sees(translated=self.outside.translated))
+        return self._ways
 
     def _without_opted_out(self, out: list[RecordBatch]) -> list[RecordBatch]:
         if not self.pseudonymiser.opted_out:
@@ -285,6 +332,7 @@ class Pipeline:
             records = [r for r in out if now in r.columns["subscriber"]]
             merged = _concatenate([_of(r, now) for r in records])
             detail = flow_columns(batch, keys[rows], flows[rows], mine, self.book, media, delays, self.signatures)
+            detail = missing_where_unseen(detail, self._ways)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
     def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], present: int, clock_ns: int) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
-from nf.clock import Clock
+from nf.clock import Clock, interval_end_s
 from nf.errors import BadSettings, SnfError
 from nf.explain import Ground, Question
 from nf.groups import group_of
@@ -53,6 +53,7 @@ __all__ = ["Service"]
 log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
+_LOOK_S = 1.0  # between two looks at inline pairs: how long one may lose what its far end no longer takes
 _REMEMBER_S = 60.0  # between two writings of all sessions
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
 
@@ -155,6 +156,7 @@ class Service:
             "privacy": self._apply_privacy,
             "policies": self._apply_policies,
             "sessions": self._apply_sessions,
+            "pfcp_peers": self.interfaces.use_peers,
             "export": self._apply_export,
             "interfaces": self.interfaces.apply,
             "monitor": self._apply_monitor,
@@ -174,7 +176,7 @@ class Service:
     def _apply_limits(self, old: Limits, new: Limits) -> Sequence[Undo]:
         """Sizes of kernel tables are fixed once traffic is in them: a change then waits for the next start."""
         if replace(old, unknown_flows_per_s=new.unknown_flows_per_s) != new:
-            if not self.plane.attached and not len(self.store):
+            if not self.plane.attached and not self.interfaces.waiting and not len(self.store):
                 self._resize(old, new)
                 return [lambda: self._resize(new, old)]
             log.warning("the table sizes take effect at the next start")
@@ -183,7 +185,7 @@ class Service:
 
     def _resize(self, old: Limits, new: Limits) -> None:
         """Make tables of other sizes; policies and the monitor port stay as they are."""
-        with self._pipeline_lock, self._tables:
+        with self.interfaces.lock, self._pipeline_lock, self._tables:
             self.pipeline.close()
             self.plane.close(leave_behind=True)
             try:
@@ -326,6 +328,7 @@ class Service:
         self.plane.load_tails()
         swept_s = self.clock.now_s()
         threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
+        threading.Thread(target=self._look_after_pairs, name="pairs", daemon=True).start()
         while not self._stop.wait(min(_DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):
             self._look_at_the_clock()
             try:
@@ -345,11 +348,15 @@ class Service:
 
     def _after_interval(self, now_s: float) -> None:
         with self._tables:
+            self._change_tables(self.store.learn(self.pipeline.learned, now_s))
             self._change_tables(self.store.expire(now_s))
             self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
             self.store.freed.clear()
         self._publish_imsis(now_s)
-        self.publisher.inspected(self.plane.read_counters()["octets"])
+        self.publisher.known(len(self.store), self.store.partial)
+        counters = self.plane.read_counters()
+        left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
+        self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])
 
     def _look_at_the_clock(self) -> None:
         step = self.clock.look()
@@ -363,6 +370,13 @@ class Service:
         if self._held is not None:
             self._held.note(self.clock.offset_s, self.clock.shift_s)
 
+    def _look_after_pairs(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            try:
+                self.plane.look()
+            except Exception:
+                log.exception("the inline pairs were not looked after")
+
     def _publish_imsis(self, now_s: float) -> None:
         """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""
         again = now_s - self._all_named_s >= _REMEMBER_S
@@ -373,9 +387,7 @@ class Service:
             self.publisher.publish_imsis(names, self.clock.label_s(now_s))
 
     def _due_s(self, swept_s: float) -> float:
-        """Return when the interval ends that is under way: at a multiple of its length, however late one before was."""
-        step_ms = self.settings.export.interval_ms
-        return (int(swept_s * 1e3) // step_ms + 1) * step_ms / 1e3
+        return interval_end_s(swept_s, self.settings.export.interval_ms)
 
     def stop(self) -> None:
         """End `run`."""

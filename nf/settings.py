@@ -195,6 +195,7 @@ class Settings:
     nf_id: str = "snf"
     interfaces: tuple[Interface, ...] = ()
     sessions: tuple[StaticSession, ...] = ()
+    pfcp_peers: tuple[str, ...] = ()  # addresses and prefixes of SMFs and UPFs; none: they are learned
     groups: tuple[SubscriberGroup, ...] = ()
     policies: tuple[Policy, ...] = ()
     monitor: Monitor | None = None

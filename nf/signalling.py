@@ -12,10 +12,12 @@ own, GTP-U: what is in there is not the core's. It is the same for a replay and 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Iterable
 
 from gtp import link
-from gtp.events import SessionEvent
+from gtp.events import Notice, PeersRefused, SessionEvent
 from gtp.gtpc.tracker_v1 import GtpV1Tracker
 from gtp.gtpc.tracker_v2 import GtpV2Tracker
 from gtp.ip import Datagram, UdpReader
@@ -28,6 +30,8 @@ from nf.radius import PORT as _RADIUS
 from nf.radius import RadiusTracker
 
 __all__ = ["PORTS", "Signalling", "may_signal"]
+
+log = logging.getLogger(__name__)
 
 _GTPC = 2123
 PORTS = (_PFCP, _GTPC, _RADIUS, _NGAP)
@@ -117,6 +121,32 @@ class Signalling:
             return tracker.feed(d.payload, src, dst, at_s)
         return self.radius.feed(d.payload, src, at_s) if _RADIUS in ports else []
 
+    def use_peers(self, allowed: Iterable[str]) -> None:
+        """Let only nodes with these addresses or prefixes speak PFCP with each other; none: those that are learned."""
+        self.pfcp.use_peers(allowed)
+
+    def notices(self) -> list[Notice]:
+        """Return what the operator is to be told, once; each is in the log then."""
+        told = self.pfcp.notices()
+        for notice in told:
+            one, other = notice.peers
+            if not isinstance(notice, PeersRefused):
+                log.warning(
+                    "%d sessions between %s and %s ended together: %s", notice.sessions, one, other, notice.reason.value
+                )
+            elif notice.apart:
+                log.warning(
+                    "PFCP between %s and %s, who were not seen to be associated: %d exchanges wait for their heartbeat",
+                    *(one, other, notice.exchanges),
+                )
+            else:
+                log.warning(
+                    "PFCP between %s and %s was refused, %d times: they are no peers. Where they are, add them to "
+                    "pfcp-peer of subscribers.",
+                    *(one, other, notice.exchanges),
+                )
+        return told
+
     @property
     def counters(self) -> Counter[str]:
         """What all trackers counted; each name begins with its protocol."""
@@ -124,6 +154,8 @@ class Signalling:
         for part in (self.pfcp, self.gtpv2, self.gtpv1, self.radius, self.ngap, self.udp):
             total.update(dict(part.counters))  # of a copy: another thread may be adding a name
         total.update(dict(self._counters))
+        if self.pfcp.apart:
+            total["pfcp_apart"] = self.pfcp.apart
         return total
 
 

@@ -16,7 +16,7 @@ from typing import IO
 
 from nf.errors import SnfError
 
-__all__ = ["Before", "StateDir", "hold"]
+__all__ = ["Before", "StateDir", "check", "hold"]
 
 _NOTE_S = 0.5  # between two notes: what is said of the end of a process is exact to so much
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -98,23 +98,32 @@ class StateDir:
 
 def hold(folder: Path) -> StateDir:
     """Make a directory if it is not there, and take it; raises SnfError with its holder when another process has it."""
+    held = StateDir(folder, *_lock(folder))
+    held.begin()
+    return held
+
+
+def check(folder: Path) -> None:
+    """Raise the SnfError of `hold` if it would; the directory is made."""
+    _lock(folder)[0].close()
+
+
+def _lock(folder: Path) -> tuple[IO[bytes], Before | None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
     except OSError as error:
         raise SnfError(f"The state directory {folder} cannot be made: {error.strerror}.") from None
-    before = _read(lock)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        holder = _read(lock)
         lock.close()
-        who = f"process {before.pid}" if before else "another process"
+        who = f"process {holder.pid}" if holder else "another process"
         raise SnfError(
             f"The state directory {folder} is in use by another snf ({who}).", "Stop it, or choose another --state-dir."
         ) from None
-    held = StateDir(folder, lock, _read(lock))
-    held.begin()
-    return held
+    return lock, _read(lock)
 
 
 def _read(lock: IO[bytes]) -> Before | None:

@@ -48,7 +48,7 @@ def subjects(
     for index in sessions.tolist():
         label = store.label(index) if index else None
         names.subscriber.append(label.published(pseudonymiser) if label else "unknown")
-        names.identity_source.append(label.source if label else "none")
+        names.identity_source.append(label.identity_source if label else "none")
         names.dnn.append(label.dnn if label else "")
         names.group.append(group_of(label.dnn, label.imsi, groups) if label and groups else 0)
     still = session[nobody] == 0

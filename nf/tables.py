@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gtp.events import Side
 from nf.kernel.dataplane import DataPlane, TunnelRow
 from nf.sessions import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
+from nf.sessions.changes import DropRoute, PutRoute
 from nf.sessions.restore import TakenBack
 
 __all__ = ["apply_changes", "put_back"]
@@ -20,12 +21,12 @@ def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
         return
     tunnels: dict[tuple[str, int], TunnelRow | None] = {}
     ues: dict[tuple[str, str], int | None] = {}
+    routes: dict[tuple[str, str, int], bool] = {}
     for change in changes:  # the last word about a key wins
         match change:
             case PutTunnel():
-                row = TunnelRow(
-                    change.address, change.teid, _SIDE[change.side], change.index, change.ue_ipv4, change.ue_ipv6
-                )
+                checked = change.ue_ipv4, change.ue_ipv6, change.routed
+                row = TunnelRow(change.address, change.teid, _SIDE[change.side], change.index, *checked)
                 tunnels[change.address, change.teid] = row
             case DropTunnel():
                 tunnels[change.address, change.teid] = None
@@ -33,6 +34,10 @@ def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
                 ues[change.instance, change.address] = change.index
             case DropUe():
                 ues[change.instance, change.address] = None
+            case PutRoute() | DropRoute():
+                routes[change.instance, change.prefix, change.index] = isinstance(change, PutRoute)
+    if routes:
+        plane.change_routes(routes)
     plane.drop_tunnels([k for k, v in tunnels.items() if v is None])
     plane.put_tunnels([row for row in tunnels.values() if row is not None])
     plane.drop_ues([k for k, v in ues.items() if v is None])

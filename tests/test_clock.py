@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nf.clock import Clock
+from nf.clock import Clock, interval_end_s
 
 HOUR = 3600.0
 EPOCH = 1_800_000_000.0
@@ -105,3 +105,30 @@ class TestOffset:
         assert second.now_s() == first.now_s()
         assert second.label_s(second.now_s()) == pytest.approx(clocks.wall_s)
         assert second.look() is None
+
+
+class TestIntervals:
+    """Intervals end at multiples of their length: one that ends late makes the next one shorter, and shifts none."""
+
+    @pytest.mark.parametrize(
+        ("begun_s", "interval_ms", "end_s"),
+        [
+            (EPOCH, 1000, EPOCH + 1),
+            (EPOCH + 1.0004, 1000, EPOCH + 2),  # ended when it was due
+            (EPOCH + 1.7, 1000, EPOCH + 2),  # ended late
+            (EPOCH + 5.2, 1000, EPOCH + 6),  # ended so late that others were left out
+            (EPOCH + 0.999_9, 1000, EPOCH + 1),
+            (EPOCH + 0.3, 100, EPOCH + 0.4),
+            (EPOCH + 7, 10_000, EPOCH + 10),
+        ],
+    )
+    def test_the_end_is_after_the_beginning_and_on_the_grid(self, begun_s, interval_ms, end_s):
+        assert interval_end_s(begun_s, interval_ms) == pytest.approx(end_s, abs=1e-6)
+
+    def test_an_hour_of_intervals_that_end_a_bit_late_is_an_hour(self):
+        at_s, ends = EPOCH, 0
+        while at_s < EPOCH + HOUR:
+            at_s = interval_end_s(at_s, 1000) + 0.003
+            ends += 1
+
+        assert ends == HOUR

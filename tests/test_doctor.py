@@ -41,7 +41,7 @@ def devices():
 def under(*restriction):
     """Run the check of the make targets as somebody who may do less."""
     command = ["setpriv", *restriction, sys.executable, "-m", "nf.doctor"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 class TestThisHost:
@@ -85,10 +85,10 @@ class TestMissing:
         monkeypatch.setattr(platform, "release", lambda: release)
         check = of("kernel", doctor.checks())
         assert not check.ok
-        assert "5.15" in check.remedy
+        assert "6.1 or newer" in check.remedy
         assert "apt-get install linux-image" in check.remedy
 
-    @pytest.mark.parametrize("release", ["5.15.0", "6.1.0-18-amd64", "10.0.0+deb"])
+    @pytest.mark.parametrize("release", ["6.1.0-18-amd64", "6.12.117+deb12-cloud-amd64", "10.0.0+deb"])
     def test_a_kernel_that_is_new_enough(self, monkeypatch, release):
         monkeypatch.setattr(platform, "release", lambda: release)
         assert of("kernel", doctor.checks()).ok
@@ -211,7 +211,7 @@ class TestSetup:
 
     @pytest.mark.parametrize(
         ("release", "status"),
-        [("5.14.21", 1), ("4.19.0-27-amd64", 1), ("5.15.0", 0), ("6.1.0-18-amd64", 0), ("6.18.44-rc1", 0)],
+        [("4.19.0-27-amd64", 1), ("5.15.0", 1), ("6.0.19", 1), ("6.1.0-18-amd64", 0), ("6.18.44-rc1", 0)],
     )
     def test_an_old_kernel_is_refused_with_its_version(self, tmp_path, release, status):
         uname = tmp_path / "uname"

@@ -209,7 +209,7 @@ class TestWheel:
         program = (
             "import nf.doctor; from nf.kernel import probe, source; from mgmt.model import default_model, yang_dir\n"
             "from nf.apps.signatures import Signatures; default_model(); Signatures.load(); source.text()\n"
-            "assert probe.program() == '', probe.program()\n"
+            "assert probe.programs() == '', probe.programs()\n"
             "print(nf.doctor.__file__, source.BPF_DIR, yang_dir(), sep='\\n')"
         )
         done = subprocess.run(

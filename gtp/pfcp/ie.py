@@ -26,6 +26,8 @@ class Type(enum.IntEnum):
     PDI = 2
     CREATE_FAR = 3
     FORWARDING_PARAMETERS = 4
+    CREATE_URR = 6
+    CREATE_QER = 7
     CREATED_PDR = 8
     UPDATE_PDR = 9
     UPDATE_FAR = 10
@@ -36,18 +38,29 @@ class Type(enum.IntEnum):
     SOURCE_INTERFACE = 20
     F_TEID = 21
     NETWORK_INSTANCE = 22
+    GATE_STATUS = 25
+    MBR = 26
     PRECEDENCE = 29
+    REPORTING_TRIGGERS = 37
     DESTINATION_INTERFACE = 42
+    UP_FUNCTION_FEATURES = 43
     APPLY_ACTION = 44
+    PFCPSMREQ_FLAGS = 49
     PDR_ID = 56
     F_SEID = 57
     NODE_ID = 60
+    MEASUREMENT_METHOD = 62
     FQ_CSID = 65
+    URR_ID = 81
     OUTER_HEADER_CREATION = 84
+    CREATE_BAR = 85
+    BAR_ID = 88
+    CP_FUNCTION_FEATURES = 89
     UE_IP_ADDRESS = 93
     OUTER_HEADER_REMOVAL = 95
     RECOVERY_TIME_STAMP = 96
     FAR_ID = 108
+    QER_ID = 109
     PDN_TYPE = 113
     QFI = 124
     CREATE_TRAFFIC_ENDPOINT = 127
@@ -56,7 +69,10 @@ class Type(enum.IntEnum):
     REMOVE_TRAFFIC_ENDPOINT = 130
     TRAFFIC_ENDPOINT_ID = 131
     USER_ID = 141
+    FRAMED_ROUTE = 153
+    FRAMED_IPV6_ROUTE = 155
     APN_DNN = 159
+    INTERFACE_TYPE = 160
     SRREQ_FLAGS = 161
     SESSION_RETENTION = 183
     ASSOCIATION_RESPONSE_FLAGS = 184
@@ -295,6 +311,26 @@ def user_id(identity: Identity) -> bytes:
             raw = tbcd(digits)
             out += bytes([len(raw)]) + raw
     return bytes([flags]) + out
+
+
+_CLASSES = ((0, 8), (128, 16), (192, 24))  # RFC 2865, 5.22: length of a route that tells none, by its first octet
+
+
+def read_route(data: bytes, at: int, end: int) -> str:
+    """Read Framed-Route (8.2.109) or Framed-IPv6-Route (8.2.111): a prefix, then gateway and metrics (RFC 2865, 5.22).
+
+    Returns the prefix in canonical text; empty when it makes no sense, or would be everybody's.
+    """
+    text = data[at:end].rstrip(b"def read_csids").decode("ascii", errors="replace").partition(" ")[0]
+    try:
+        address, slash, length = text.partition("/")
+        ip = ipaddress.ip_address(address)
+        if not slash and ip.version == 4:
+            length = str(next(bits for first, bits in reversed(_CLASSES) if ip.packed[0] >= first))
+        network = ipaddress.ip_network(f"{address}/{length or ip.max_prefixlen}", strict=False)
+    except ValueError:
+        return ""
+    return str(network) if network.prefixlen else ""
 
 
 def read_csids(data: bytes, at: int, end: int) -> set[bytes]:

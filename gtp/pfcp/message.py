@@ -60,6 +60,8 @@ class Pdr:
     ue: list[UeAddress] = field(default_factory=list)
     instance: str | None = None
     endpoint: int | None = None  # traffic endpoint that says the rest
+    routes: tuple[str, ...] = ()  # prefixes behind the UE
+    refused: int = 0  # routes that made no sense
 
 
 @dataclass(slots=True)
@@ -180,12 +182,21 @@ def _ue(data: bytes, at: int, end: int, pdr: Pdr) -> None:
     pdr.ue.append(UeAddress.read(data, at, end))
 
 
+def _route(data: bytes, at: int, end: int, pdr: Pdr) -> None:
+    if prefix := ie.read_route(data, at, end):
+        pdr.routes = (*pdr.routes, prefix)
+    else:
+        pdr.refused += 1
+
+
 _PDI: _Readers = {  # elements of a PDI, of a traffic endpoint, and of a Created PDR
     Type.SOURCE_INTERFACE: _uint("source", 1, 15),
     Type.F_TEID: _into("fteid", FTeid.read),
     Type.UE_IP_ADDRESS: _ue,
     Type.NETWORK_INSTANCE: _into("instance", ie.read_labels),
     Type.TRAFFIC_ENDPOINT_ID: _uint("endpoint", 1),
+    Type.FRAMED_ROUTE: _route,
+    Type.FRAMED_IPV6_ROUTE: _route,
 }
 _PDR: _Readers = {
     **_PDI,

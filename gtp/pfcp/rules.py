@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -95,17 +96,22 @@ class Rules:
         """Return what the rules say now."""
         tunnels: dict[tuple[str, int], Tunnel] = {}
         ipv4 = ipv6 = instance = ""
+        prefixes: dict[str, None] = {}
         for pdr in self.pdrs.values():
             said = self.endpoints.get(pdr.endpoint, _NOTHING) if pdr.endpoint is not None else _NOTHING
             source = pdr.source if pdr.source is not None else said.source
             fteid = pdr.fteid or said.fteid
             for ue in (*pdr.ue, *said.ue) if said.ue else pdr.ue:
                 ipv4, ipv6 = ipv4 or ue.ipv4, ipv6 or ue.ipv6
+                prefixes |= dict.fromkeys(_as_prefix(a) for a in (ue.ipv4, ue.ipv6) if a and a not in (ipv4, ipv6))
+            prefixes |= dict.fromkeys((*pdr.routes, *said.routes))
             if source == 0 or not instance:  # access
                 instance = pdr.instance or said.instance or instance
             side = _side_of_source(source)
             if fteid is not None and not fteid.choose and side is not None:
                 _add_tunnels(tunnels, fteid, side, True)
+        for first in filter(None, (ipv4, ipv6)):
+            prefixes.pop(_as_prefix(first), None)
         for far in self.fars.values():
             if far.header is None or not far.forwards:
                 continue  # the UE is idle: nothing is sent to its radio tunnel (TS 23.502, 4.2.6)
@@ -121,10 +127,18 @@ class Rules:
             self.snssai,
             self.dnn or instance,
             tuple(tunnels.values()),
+            tuple(prefixes),
         )
 
 
 _NOTHING = Pdr()
+
+
+def _as_prefix(address: str) -> str:
+    """Return an address beyond the first as a prefix: of IPv6 its /64, which is the UE's (TS 23.501, 5.8.2.2.3)."""
+    if "/" in address:
+        return address
+    return str(ipaddress.ip_network(f"{address}/{64 if ':' in address else 32}", strict=False))
 
 
 def _add_tunnels(tunnels: dict[tuple[str, int], Tunnel], end: FTeid | OuterHeader, side: Side, local: bool) -> None:
@@ -155,6 +169,8 @@ def _merge_pdr(into: Pdr, new: Pdr) -> None:
         into.fteid = new.fteid
     if new.ue:
         into.ue = list(new.ue)
+    if new.routes:
+        into.routes = new.routes
 
 
 def _merge_far(into: Far, new: Far) -> None:
@@ -240,18 +256,24 @@ def _split_pdr(p: Pdr, values: list[Any]) -> tuple[Any, ...]:
         values += (f.teid, f.ipv4, f.ipv6, f.choose_id)
     for ue in p.ue:
         values += (ue.ipv4, ue.ipv6)
-    return (p.source, p.instance, p.endpoint, None if f is None else f.choose, bytes([u.destination for u in p.ue]))
+    destinations = bytes([u.destination for u in p.ue])
+    shape = (p.source, p.instance, p.endpoint, None if f is None else f.choose, destinations)
+    if not p.routes:
+        return shape
+    values += p.routes
+    return (*shape, len(p.routes))
 
 
 def _joined_pdr(shape: tuple[Any, ...], each: Iterator[Any]) -> Pdr:
-    source, instance, endpoint, choose, destinations = shape
+    source, instance, endpoint, choose, destinations, *more = shape
     pdr_id, far_id = next(each), next(each)
     fteid = None
     if choose is not None:
         teid, ipv4, ipv6, choose_id = islice(each, 4)
         fteid = FTeid(teid, ipv4, ipv6, choose, choose_id)
     ue = [UeAddress(next(each), next(each), d == 1) for d in destinations]
-    return Pdr(pdr_id, far_id, source, fteid, ue, instance, endpoint)
+    routes = tuple(islice(each, more[0])) if more else ()
+    return Pdr(pdr_id, far_id, source, fteid, ue, instance, endpoint, routes)
 
 
 def _split_far(f: Far, values: list[Any]) -> tuple[Any, ...]:

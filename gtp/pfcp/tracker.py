@@ -11,9 +11,13 @@ addresses and tunnels is compared with what they said before:
     up            deletion, of which half was   -               SessionDown deleted
                   seen
     up            report with PSDBU, answered   -               SessionDown reported
-    up            newer recovery time stamp     -               SessionDown restarted
+    up            newer recovery time stamp,    -               SessionDown restarted
+                  answered
     up            association released          -               SessionDown released
     -             modification, accepted        up (partial)    SessionUp without identity: a late start
+
+All this is between nodes that are associated (`gtp.pfcp.peers`): what others say is kept apart until they are, and
+ends nothing. What ends more than one session takes a request and its response.
 
 Nothing is guessed: an identity comes from User ID only. Bad input is counted, never raised. `gtp.transactions` pairs
 requests with responses. Between messages a session is a record (`gtp.packing`), found by a table of its names.
@@ -22,13 +26,14 @@ requests with responses. Between messages a session is a record (`gtp.packing`),
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from gtp.codec import CodecError
-from gtp.events import EndReason, SessionDown, SessionEvent, SessionMoved, SessionUp
+from gtp.events import EndReason, Notice, SessionDown, SessionEvent, SessionMoved, SessionUp
 from gtp.pfcp.message import ACCEPTED, Body, Header, Kind, messages, read_body
+from gtp.pfcp.peers import Apart, Notices, Pair, Peers
 from gtp.pfcp.rules import Name, Rules, RulesPacker
 from gtp.table import NumberTable
 from gtp.transactions import Endpoint, Transactions
@@ -37,17 +42,16 @@ __all__ = ["PfcpTracker"]
 
 _MASK = (1 << 64) - 1
 
-_Which = Callable[[str, str], bool]  # of SMF and UPF
-
 
 @dataclass(slots=True)
-class _Request:
+class _Message:
     header: Header
     body: Body
     at_s: float
     src: Endpoint
     dst: Endpoint
     mark: int  # of its bytes
+    datagram: int = 0
     over: int = 0  # the session that is over if this message was meant
 
 
@@ -56,13 +60,29 @@ class PfcpTracker:
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
-        self._transactions: Transactions[_Request] = Transactions(self.counters, "pfcp")
+        self._transactions: Transactions[_Message] = Transactions(self.counters, "pfcp")
+        self._peers = Peers()
+        self._apart: Apart[tuple[_Message, _Message]] = Apart(self.counters)
+        self._notices = Notices()
         self._rules = RulesPacker()
         self._records: dict[int, bytes] = {}
         self._names = NumberTable()  # by a hash: the rules that are found say whether it is them
         self._clashes: dict[Name, int] = {}  # names whose hash another one had
-        self._recovery: dict[str, int] = {}
-        self._number = 0
+        self._recovery: dict[tuple[str, str], int] = {}  # of a node, as it told another one
+        self._number = self._datagrams = self._ended_by = 0
+
+    @property
+    def apart(self) -> int:
+        """How many answered exchanges wait for their nodes to be known."""
+        return len(self._apart)
+
+    def notices(self) -> list[Notice]:
+        """Return what the operator is to be told, once."""
+        return self._notices.take()
+
+    def use_peers(self, allowed: Iterable[str]) -> None:
+        """Let only nodes with these addresses or prefixes be peers; none: those that are learned."""
+        self._peers.use(allowed)
 
     def count_from(self, number: int) -> None:
         """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
@@ -71,12 +91,14 @@ class PfcpTracker:
     def dump(self) -> dict[str, Any]:
         """Return all sessions as plain values, for `restore`. They hold IMSIs."""
         constants = self._rules.packer.dump()
-        return {"constants": constants, "records": dict(self._records), "recovery": dict(self._recovery)}
+        nodes = {"recovery": dict(self._recovery), "peers": self._peers.dump()}
+        return {"constants": constants, "records": dict(self._records), "nodes": nodes}
 
     def restore(self, dumped: dict[str, Any]) -> None:
         """Know the sessions of a tracker of before again; this one must know none yet."""
         self._rules.packer.load(dumped["constants"])
-        self._recovery.update(dumped["recovery"])
+        self._recovery.update(dumped["nodes"]["recovery"])
+        self._peers.load(dumped["nodes"]["peers"])
         self._names.reserve(2 * len(dumped["records"]))
         for number, record in dumped["records"].items():
             self._name(self._rules.names(record), number)
@@ -89,83 +111,129 @@ class PfcpTracker:
     def feed(self, payload: bytes, src: Endpoint, dst: Endpoint, at_s: float) -> list[SessionEvent]:
         """Take one UDP payload seen from *src* to *dst*; never raises."""
         events: list[SessionEvent] = []
+        if self._peers.listed and not (self._peers.allows(src[0]) and self._peers.allows(dst[0])):
+            self._refuse(src[0], dst[0], at_s, apart=False)
+            return events
+        self._datagrams += 1
         try:
             for header, body in messages(payload):
                 self.counters["pfcp_messages"] += 1
                 mark = hash(body.data[body.at : body.end])
-                events += self._message(header, read_body(body), src, dst, at_s, mark)
+                message = _Message(header, read_body(body), at_s, src, dst, mark, self._datagrams)
+                events += self._message(message)
         except CodecError as error:
             self.counters[f"pfcp_{_snake(type(error).__name__)}"] += 1
         return events
 
-    def _message(
-        self, header: Header, body: Body, src: Endpoint, dst: Endpoint, at_s: float, mark: int
-    ) -> list[SessionEvent]:
-        if body.identity_refused:
-            self.counters["pfcp_identity_refused"] += body.identity_refused
-        said = _Request(header, body, at_s, src, dst, mark)
-        if header.kind in _REQUESTS:
+    def _message(self, said: _Message) -> list[SessionEvent]:
+        if said.body.identity_refused:
+            self.counters["pfcp_identity_refused"] += said.body.identity_refused
+        rules = (*said.body.create_pdrs, *said.body.update_pdrs, *said.body.endpoints)
+        if refused := sum(rule.refused for rule in rules):
+            self.counters["pfcp_route_refused"] += refused
+        if said.header.kind in _REQUESTS:
             return self._request(said)
-        if header.kind in _RESPONSES:
+        if said.header.kind in _RESPONSES:
             return self._response(said)
         self.counters["pfcp_other_messages"] += 1
         return []
 
-    def _request(self, request: _Request) -> list[SessionEvent]:
+    def _request(self, request: _Message) -> list[SessionEvent]:
         at_s, header = request.at_s, request.header
         names = request.src, request.dst, header.sequence, header.kind
         if header.kind == Kind.DELETION_REQUEST:
             request.over = self._number_of(("up", request.dst[0], header.seid or 0))
         elif header.kind == Kind.ESTABLISHMENT_REQUEST and request.body.fseid is not None:
             request.over = self._number_of(("cp", request.src[0], request.body.fseid.seid))
-        events: list[SessionEvent] = []
-        if header.kind == Kind.HEARTBEAT_REQUEST:
-            events += self._recovered(request.src[0], request.body, at_s)
         if not self._transactions.ask(*names, request, request.mark, at_s):
-            return events
-        events += self._half_seen(at_s)
+            return []
+        events = self._half_seen(at_s)
         early = self._transactions.early(*names, at_s)
-        return events if early is None else events + self._answer(request, early.header, early.body, at_s)
+        return events if early is None else events + self._answer(request, early, at_s)
 
     def _half_seen(self, at_s: float) -> list[SessionEvent]:
         """Exchanges of which one message was lost on the way here, and what they say of a session that we know.
 
         Who asks for a deletion lets go of the session, and a SEID that is given to a new session was free:
-        in both cases the one that had it is over, and nobody may be found under its name.
+        in both cases the one that had it is over, and nobody may be found under its name. One datagram, whatever it
+        bundles, ends one session so.
         """
         events: list[SessionEvent] = []
         for half in self._transactions.halves():
             rules = self._at(half.over)
-            if rules is not None:
-                self.counters["pfcp_ended_by_half"] += 1
-                deleted = half.header.kind in (Kind.DELETION_REQUEST, Kind.DELETION_RESPONSE)
-                events.append(self._end(rules, EndReason.DELETED if deleted else EndReason.SUPERSEDED, at_s))
+            if rules is None:
+                continue
+            if half.datagram == self._ended_by or not self._peers.associated(self._pair(half)):
+                self._refuse(half.src[0], half.dst[0], at_s, apart=False)
+                continue
+            self._ended_by = half.datagram
+            self.counters["pfcp_ended_by_half"] += 1
+            deleted = half.header.kind in (Kind.DELETION_REQUEST, Kind.DELETION_RESPONSE)
+            events.append(self._end(rules, EndReason.DELETED if deleted else EndReason.SUPERSEDED, at_s))
         return events
 
-    def _response(self, response: _Request) -> list[SessionEvent]:
+    def _response(self, response: _Message) -> list[SessionEvent]:
         header, src, dst, at_s = response.header, response.src, response.dst, response.at_s
         if header.kind == Kind.DELETION_RESPONSE and response.body.cause in ACCEPTED:
             response.over = self._number_of(("cp", dst[0], header.seid or 0))
         elif header.kind == Kind.ESTABLISHMENT_RESPONSE and response.body.fseid is not None:
             response.over = self._number_of(("up", src[0], response.body.fseid.seid))
-        request = self._transactions.answer(src, dst, header.sequence, header.kind - 1, response, at_s)
-        if header.kind == Kind.HEARTBEAT_RESPONSE:
-            return self._recovered(src[0], response.body, at_s)
-        return [] if request is None else self._answer(request, header, response.body, at_s)
+        asked = self._asked(response)
+        request = self._transactions.answer(asked, dst, header.sequence, header.kind - 1, response, at_s)
+        return [] if request is None else self._answer(request, response, at_s)
 
-    def _answer(self, request: _Request, header: Header, body: Body, at_s: float) -> list[SessionEvent]:
-        if body.cause not in ACCEPTED and header.kind != Kind.REPORT_RESPONSE:
+    def _asked(self, response: _Message) -> Endpoint:
+        """Return where the request went that a message answers: a node may answer from another of its addresses."""
+        src, body = response.src, response.body
+        said = (src, response.dst, response.header.sequence, response.header.kind - 1)
+        if self._transactions.knows(*said):
+            return src
+        names = (src[0], body.node_id, *(body.fseid.addresses if body.fseid else ()))
+        for name in self._peers.others(names):
+            if self._transactions.knows((name, src[1]), *said[1:]):
+                self.counters["pfcp_other_address"] += 1
+                return name, src[1]
+        return src
+
+    def _answer(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
+        kind, body = response.header.kind, response.body
+        if kind == Kind.HEARTBEAT_RESPONSE:
+            return self._heard(request, response, at_s)
+        if body.cause not in ACCEPTED and kind != Kind.REPORT_RESPONSE:
             self.counters["pfcp_rejected"] += 1
             return []
-        match header.kind:
+        match kind:
             case Kind.ASSOCIATION_SETUP_RESPONSE:
-                return self._associated(request, body, at_s)
+                return self._associated(request, response, at_s)
             case Kind.ASSOCIATION_RELEASE_RESPONSE:
-                return self._end_all(_between(request), EndReason.RELEASED, at_s)
+                events = self._end_all(request, EndReason.RELEASED, at_s)
+                self._peers.release(self._pair(request))
+                return events
             case Kind.SET_DELETION_RESPONSE:
-                return self._end_set(request, at_s)
+                return self._end_all(request, EndReason.RELEASED, at_s, request.body.csids)
+            case (
+                Kind.ESTABLISHMENT_RESPONSE | Kind.MODIFICATION_RESPONSE | Kind.DELETION_RESPONSE | Kind.REPORT_RESPONSE
+            ):
+                return self._between_peers(request, response, at_s)
+        return []
+
+    def _between_peers(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
+        """Take an answered session request, if its two ends are associated; keep it apart while that is not known."""
+        pair, admitted = self._pair(request), False
+        if not self._peers.associated(pair):
+            admitted = self._peers.answered(request.src[0], request.dst[0])
+            if not admitted:
+                self._apart.keep(pair, (request, response), at_s)
+                self._refuse(request.src[0], request.dst[0], at_s, apart=True)
+                return []
+        events = self._admit(pair, at_s) if admitted else []
+        return events + self._session(request, response, at_s)
+
+    def _session(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
+        header, body = response.header, response.body
+        match header.kind:
             case Kind.ESTABLISHMENT_RESPONSE:
-                return self._established(request, header.seid, body, at_s)
+                return self._established(request, response, at_s)
             case Kind.MODIFICATION_RESPONSE | Kind.DELETION_RESPONSE if self._is_for_another(request, header):
                 self.counters["pfcp_other_seid"] += 1
                 return []
@@ -177,7 +245,22 @@ class PfcpTracker:
             return self._deleted(request, EndReason.REPORTED, "cp", request.dst[0], at_s)
         return []
 
-    def _is_for_another(self, request: _Request, response: Header) -> bool:
+    def _admit(self, pair: Pair, at_s: float) -> list[SessionEvent]:
+        """Take what two nodes said before it was known that they are associated."""
+        events: list[SessionEvent] = []
+        for then_s, (request, response) in self._apart.take(pair, at_s):
+            self.counters["pfcp_apart_taken"] += 1
+            events += self._session(request, response, then_s)
+        return events
+
+    def _refuse(self, one: str, other: str, at_s: float, *, apart: bool) -> None:
+        self.counters["pfcp_not_associated" if apart else "pfcp_refused"] += 1
+        self._notices.refused((min(one, other), max(one, other)), at_s, apart=apart)
+
+    def _pair(self, message: _Message) -> Pair:
+        return self._peers.pair(message.src[0], message.dst[0])
+
+    def _is_for_another(self, request: _Message, response: Header) -> bool:
         """Say whether a response names another session than the request: it answers one that was not seen."""
         rules = self._find(("up", request.dst[0], request.header.seid or 0))
         mine = {seid for side, _, seid in rules.names if side == "cp"} if rules else set()
@@ -185,46 +268,63 @@ class PfcpTracker:
 
     # -- node messages -------------------------------------------------------
 
-    def _recovered(self, peer: str, body: Body, at_s: float) -> list[SessionEvent]:
-        """A newer recovery time stamp: the peer restarted and its sessions are gone (TS 23.527, 4.2)."""
-        if body.recovery is None:
+    def _heard(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
+        """An answered heartbeat: the two are associated, and each says since when it runs (TS 23.527, 4.2)."""
+        pair = self._pair(request)
+        learned = self._peers.learn(pair)
+        events = [*self._recovered(request, at_s), *self._recovered(response, at_s)]
+        return events + (self._admit(pair, at_s) if learned else [])
+
+    def _recovered(self, said: _Message, at_s: float, *, retained: bool = False) -> list[SessionEvent]:
+        """A newer recovery time stamp: the sender restarted and its sessions with the other are gone, unless retained.
+
+        Other nodes see it themselves: what one pair says ends nothing of another pair.
+        """
+        if said.body.recovery is None:
             return []
-        known = self._recovery.get(peer)
-        if known is not None and body.recovery <= known:
+        key = self._peers.node(said.src[0]), self._peers.node(said.dst[0])
+        known = self._recovery.get(key)
+        if known is not None and said.body.recovery <= known:
             return []  # an older one came late
-        self._recovery[peer] = body.recovery
-        if known is None:
+        if known is not None or self._peers.associated(self._pair(said)):
+            self._recovery[key] = said.body.recovery
+        if known is None or retained:
             return []
         self.counters["pfcp_restarts"] += 1
-        self._transactions.began_anew(peer)
-        return self._end_all(lambda smf, upf: peer in (smf, upf), EndReason.RESTARTED, at_s)
+        self._transactions.began_anew(said.src[0], said.dst[0])
+        return self._end_all(said, EndReason.RESTARTED, at_s)
 
-    def _associated(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
+    def _associated(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
         """A new association ends the old one's sessions, unless the UPF retained them when asked (6.2.6.2.1)."""
+        self._peers.strict = True
+        pair = self._pair(request)
+        learned = self._peers.learn(pair)
         events: list[SessionEvent] = []
-        retained = request.body.retained and response.retained
-        for peer, body in ((request.src[0], request.body), (request.dst[0], response)):
-            if retained and body.recovery is not None:
-                self._recovery[peer] = body.recovery
-            events += self._recovered(peer, body, at_s)
-            if body.recovery is not None:
-                self._recovery[peer] = body.recovery  # the last word, also of a clock that was set back
+        retained = request.body.retained and response.body.retained
+        for said in (request, response):
+            self._peers.names(said.src[0], (said.body.node_id,))
+            events += self._recovered(said, at_s, retained=retained)
+            if said.body.recovery is not None:  # the last word, also of a clock that was set back
+                self._recovery[self._peers.node(said.src[0]), self._peers.node(said.dst[0])] = said.body.recovery
         if not retained:
-            self._transactions.began_anew(request.src[0])
-            events += self._end_all(_between(request), EndReason.RESTARTED, at_s)
-        return events
-
-    def _end_set(self, request: _Request, at_s: float) -> list[SessionEvent]:
-        csids = request.body.csids
-        between = _between(request)
-        return self._end_all(between, EndReason.RELEASED, at_s, lambda rules: bool(rules.csids & csids))
+            self._transactions.began_anew(*(request.src[0], request.dst[0]))
+            events += self._end_all(request, EndReason.RESTARTED, at_s)
+        return events + (self._admit(pair, at_s) if learned else [])
 
     def _end_all(
-        self, which: _Which, reason: EndReason, at_s: float, also: Callable[[Rules], bool] = lambda _: True
+        self, message: _Message, reason: EndReason, at_s: float, csids: frozenset[bytes] | None = None
     ) -> list[SessionEvent]:
-        wanted = [n for n, record in self._records.items() if which(*self._rules.peers(record))]
+        """End the sessions between the two ends of a message, or those of them that have one of some FQ-CSIDs."""
+        pair = self._pair(message)
+        wanted = [n for n, record in self._records.items() if self._peers.pair(*self._rules.peers(record)) == pair]
         found = (self._rules.unpack(n, self._records[n]) for n in wanted)
-        return [self._end(rules, reason, at_s) for rules in found if also(rules)]
+        events: list[SessionEvent] = [
+            self._end(rules, reason, at_s) for rules in found if csids is None or rules.csids & csids
+        ]
+        if len(events) > 1:
+            self.counters["pfcp_ended_together"] += len(events)
+            self._notices.ended((message.src[0], message.dst[0]), at_s, len(events), reason)
+        return events
 
     # -- sessions at rest ------------------------------------------------------
 
@@ -260,17 +360,17 @@ class PfcpTracker:
 
     # -- session messages ----------------------------------------------------
 
-    def _established(
-        self, request: _Request, answered_seid: int | None, response: Body, at_s: float
-    ) -> list[SessionEvent]:
+    def _established(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
         smf, upf = request.src[0], request.dst[0]
-        cp, up = request.body.fseid, response.fseid
+        cp, up = request.body.fseid, response.body.fseid
         if cp is None or up is None:
             self.counters["pfcp_without_fseid"] += 1
             return []
-        if answered_seid != cp.seid:  # it answers another request, that was not seen
+        if response.header.seid != cp.seid:  # it answers another request, that was not seen
             self.counters["pfcp_other_seid"] += 1
             return []
+        self._peers.names(smf, cp.addresses)
+        self._peers.names(upf, (response.src[0], response.body.node_id, *up.addresses))
         events: list[SessionEvent] = []
         names = {("cp", a, cp.seid) for a in (smf, *cp.addresses)} | {("up", a, up.seid) for a in (upf, *up.addresses)}
         for name in names:
@@ -279,11 +379,11 @@ class PfcpTracker:
                 events.append(self._end(known, EndReason.SUPERSEDED, at_s))
         self._number += 1
         rules = Rules(self._number, smf, upf)
-        rules.change(request.body, response)
+        rules.change(request.body, response.body)
         self._keep(rules, names)
         return [*events, SessionUp(at_s, rules.value())]
 
-    def _modified(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
+    def _modified(self, request: _Message, response: Body, at_s: float) -> list[SessionEvent]:
         rules = self._find(("up", request.dst[0], request.header.seid or 0))
         if rules is None:
             return self._late(request, response, at_s)
@@ -297,7 +397,7 @@ class PfcpTracker:
         gone = tuple(t for t in before.tunnels if t not in after.tunnels)
         return [SessionMoved(at_s, after, gone)]
 
-    def _late(self, request: _Request, response: Body, at_s: float) -> list[SessionEvent]:
+    def _late(self, request: _Message, response: Body, at_s: float) -> list[SessionEvent]:
         """A modification of a session whose beginning was not seen: learn what it says, without identity."""
         self.counters["pfcp_late_sessions"] += 1
         self._number += 1
@@ -309,7 +409,7 @@ class PfcpTracker:
         self._keep(rules, {("up", request.dst[0], request.header.seid or 0)})
         return [SessionUp(at_s, value)]
 
-    def _deleted(self, request: _Request, reason: EndReason, side: str, peer: str, at_s: float) -> list[SessionEvent]:
+    def _deleted(self, request: _Message, reason: EndReason, side: str, peer: str, at_s: float) -> list[SessionEvent]:
         rules = self._find((side, peer, request.header.seid or 0))
         if rules is None:
             self.counters["pfcp_unknown_session"] += 1
@@ -325,12 +425,6 @@ class PfcpTracker:
                 del self._clashes[name]
         self._records.pop(rules.number, None)
         return SessionDown(at_s, rules.value(), reason)
-
-
-def _between(request: _Request) -> _Which:
-    """Sessions between the two peers of a node message."""
-    pair = {request.src[0], request.dst[0]}
-    return lambda smf, upf: {smf, upf} == pair
 
 
 def _snake(name: str) -> str:

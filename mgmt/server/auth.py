@@ -13,32 +13,22 @@ no home folder, no password.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import logging
 import os
-import re
-import stat
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mgmt.access import Keys, check_host_key, no_host_key, read_users
 from nf.errors import SnfError
 
-__all__ = ["Login", "Users", "check_host_key", "host_key"]
+__all__ = ["Login", "Users", "host_key"]
 
 log = logging.getLogger(__name__)
-
-_KEY_TYPES = frozenset({"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"})
-_MIN_RSA_BITS = 2048  # NIST SP 800-131A revision 2
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
-
-Keys = Mapping[str, tuple[bytes, ...]]
 
 
 class Users:
@@ -48,7 +38,7 @@ class Users:
         self.path = path
         self._lock = threading.Lock()
         self._seen = self._stamp()
-        self._keys = _read_users(path)
+        self._keys = read_users(path)
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
@@ -63,7 +53,7 @@ class Users:
             if stamp != self._seen:
                 self._seen = stamp
                 try:
-                    self._keys = _read_users(self.path)
+                    self._keys = read_users(self.path)
                 except SnfError as error:
                     # Nobody logs in by a file that cannot be read: a revoked key must not live on.
                     log.error("%s", error)
@@ -74,41 +64,6 @@ class Users:
         """Say if *key*, a public key as it is on the wire, is one of the user's."""
         known = self._current().get(name, ())
         return any(hmac.compare_digest(key, each) for each in known)
-
-
-def _read_users(path: Path) -> Keys:
-    try:
-        mode = path.stat().st_mode
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SnfError(
-            f"The users file {path} cannot be read: {reason}.", "Give a file with lines of NAME and a public key."
-        ) from None
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SnfError(f"The users file {path} can be written by others than its owner.", f"chmod go-w {path}")
-    keys: dict[str, tuple[bytes, ...]] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            name, key = _read_line(path, number, line.split())
-            keys[name] = (*keys.get(name, ()), key)
-    return keys
-
-
-def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, bytes]:
-    where = f"Line {number} of the users file {path}"
-    if len(words) < 3 or words[1] not in _KEY_TYPES:
-        raise SnfError(f"{where} is not NAME and a public key.", "Types: " + ", ".join(sorted(_KEY_TYPES)) + ".")
-    if not _NAME.match(words[0]):
-        raise SnfError(f"{where} does not begin with a name of letters, digits and _ . @ -.")
-    try:
-        blob = base64.b64decode(words[2], validate=True)
-        key = paramiko.PKey.from_type_string(words[1], blob)
-    except (binascii.Error, ValueError, paramiko.SSHException, paramiko.UnknownKeyType, IndexError):
-        raise SnfError(f"{where} has a public key that is damaged.", "Copy the .pub file again.") from None
-    if words[1] == "ssh-rsa" and key.get_bits() < _MIN_RSA_BITS:
-        raise SnfError(f"{where} has an RSA key of less than {_MIN_RSA_BITS} bits.", "Use ed25519.")
-    return words[0], bytes(key.asbytes())
 
 
 class Login(paramiko.ServerInterface):  # type: ignore[misc]
@@ -153,28 +108,16 @@ def host_key(given: Path | None, state_dir: Path) -> paramiko.PKey:
     path = given or state_dir / "ssh_host_key"
     if given is None and not path.exists():
         _make_key(path)
-    key = check_host_key(path)
+    check_host_key(path)
     try:
+        key = paramiko.PKey.from_path(path)
         # For clients: what they compare the server's key with.
         (state_dir / "ssh_host_key.pub").write_text(f"{key.get_name()} {key.get_base64()}\n")
     except OSError as error:
         raise SnfError(f"The host key {path} cannot be published in {state_dir}: {error.strerror}.") from None
-    return key
-
-
-def check_host_key(path: Path) -> paramiko.PKey:
-    """Return the private key of a file. Raises SnfError as `host_key` does."""
-    try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SnfError(f"The host key {path} can be read by others than its owner.", f"chmod 600 {path}")
-        return paramiko.PKey.from_path(path)
-    except OSError as error:
-        raise SnfError(f"The host key {path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, paramiko.SSHException, paramiko.UnknownKeyType):
-        raise SnfError(
-            f"The host key {path} is not a private key of type ed25519, ecdsa or rsa without a passphrase.",
-            "Make one: ssh-keygen -t ed25519 -N '' -f FILE",
-        ) from None
+        raise no_host_key(path) from None
+    return key
 
 
 def _make_key(path: Path) -> None:

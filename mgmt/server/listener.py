@@ -19,6 +19,7 @@ from pathlib import Path
 import paramiko
 from netconf.error import SessionError
 
+from mgmt.access import listening_socket
 from mgmt.datastore import Datastore
 from mgmt.framing import FramingError
 from mgmt.monitoring import capabilities
@@ -26,7 +27,6 @@ from mgmt.rpc import Dispatcher, Explain
 from mgmt.server.auth import Login, Users, host_key
 from mgmt.server.session import ServerSession
 from mgmt.state import SessionFinder, StateProvider
-from nf.errors import SnfError
 from nf.sessions import Page
 
 __all__ = ["NetconfServer", "ServerLimits"]
@@ -229,23 +229,6 @@ class NetconfServer:
         self._datastore.close_session(number)
         _shut(found[0])
         return True
-
-
-def listening_socket(address: str, port: int, waiting: int) -> socket.socket:
-    """Return a socket that listens. Raises SnfError when the address is not of this host, or taken."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        listener.listen(waiting)
-    except OSError as error:
-        listener.close()
-        raise SnfError(
-            f"NETCONF cannot listen at {address} port {port}: {error.strerror}.",
-            "Choose another address or port, or end what uses it.",
-        ) from None
-    return listener
 
 
 def _shut(connection: _Connection) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from nf.kernel.paths import Path, paths
 from nf.kernel.ports import PROGRAM, Attached, Ports
 from nf.kernel.programs import TAILS, Program, Programs
 from nf.kernel.ring import Rings
+from nf.kernel.routes import RouteTable
+from nf.kernel.rtnetlink import LinkState
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.suffixes import SuffixTables
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
@@ -63,7 +66,7 @@ class DataPlane:
         self._fds = {
             name: self._maps[name].fd
             for name in (
-                *("flows", "verdicts", "policies", "sessions", "endpoints"),
+                *("flows", "verdicts", "policies", "sessions", "endpoints", "routes"),
                 *("ports", "paths", "earlies", "details", "answers"),
                 *("delays", "transits", "leg_copies"),
             )
@@ -98,11 +101,13 @@ class DataPlane:
         self.sessions = SessionTable(
             self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
         )
+        self.routes = RouteTable(self._fds["routes"], self._control, source.ROUTES)
         suffixes = self._maps["suffixes"]
         self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ports = Ports(self._programs, self.instance_number)
+        self._changing = threading.RLock()  # of the interfaces
         self._runs: dict[Role | None, syscall.TestRun] = {}
         self._tails_loaded = False
         if not tails_later:
@@ -138,6 +143,7 @@ class DataPlane:
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
         used.append(self.sessions.clear())
+        self.routes.clear()
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
@@ -166,9 +172,10 @@ class DataPlane:
 
         Raises Unsupported, and everything stays as it was, when the kernel refuses one of them.
         """
-        self._programs.swap()
-        self._runs.clear()
-        self._ports.renew()
+        with self._changing:
+            self._programs.swap()
+            self._runs.clear()
+            self._ports.renew()
 
     def _measure_tick(self) -> None:
         """Tell the programs how long a tick of the kernel is and what time one had (flow.h, the clock)."""
@@ -212,18 +219,48 @@ class DataPlane:
 
     def attach(self, interface: Interface) -> Attached:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
-        attached = self._ports.attach(interface)
-        self._follow()
+        with self._changing:
+            attached = self._ports.attach(interface)
+            self._follow()
         return attached
 
     def change(self, interface: Interface) -> bool:
         """Change an attached interface in place; False when that takes another attach."""
-        return self._ports.change(interface)
+        with self._changing:
+            return self._ports.change(interface)
 
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
-        self._ports.detach(name)
-        self._follow()
+        with self._changing:
+            self._ports.detach(name)
+            self._follow()
+
+    def look(self) -> None:
+        """See that what inline pairs redirect arrives; to be called about once a second."""
+        with self._changing:
+            self._ports.look()
+
+    @property
+    def losses_seen(self) -> bool:
+        """Whether what is redirected and lost is counted; once there is an inline pair or a monitor port."""
+        return self._ports.redirects.watching
+
+    def check(self, read: Callable[[], Mapping[int, LinkState]]) -> dict[str, str]:
+        """Compare the attached interfaces with the links that *read* returns; return why some were lost, by name.
+
+        What a lost interface counted is kept until it is attached again, or `forget` is called.
+        """
+        with self._changing:
+            lost = self._ports.check(read())
+            if lost:
+                self._follow()
+            self._ports.check_monitor()
+        return lost
+
+    def forget(self, name: str) -> None:
+        """Keep nothing of an interface that was lost."""
+        with self._changing:
+            self._ports.forget(name)
 
     def _follow(self) -> None:
         roles = {attached.interface.role for attached in self.attached.values()}
@@ -243,7 +280,8 @@ class DataPlane:
 
         Raises AttachRefused when there is no such interface, or when it is one that is attached.
         """
-        self._ports.set_monitor(monitor)
+        with self._changing:
+            self._ports.set_monitor(monitor)
 
     def left_behind(self) -> list[str]:
         """Return the devices on which a process before left programs, while none of them is attached anew."""
@@ -252,12 +290,36 @@ class DataPlane:
     def release_left_behind(self) -> None:
         """Take what a process before left attached off the interfaces that are not attached by now."""
         if self.taken_over:
-            self._ports.release_left_behind()
+            with self._changing:
+                self._ports.release_left_behind()
+
+    @property
+    def lost(self) -> Collection[str]:
+        """Configured names of the interfaces that were lost, and whose counts are kept."""
+        return self._ports.kept.keys()
 
     @property
     def attached(self) -> Mapping[str, Attached]:
         """Interfaces with a program, by their configured name."""
         return self._ports.attached
+
+    @property
+    def host_addresses(self) -> frozenset[bytes]:
+        """The addresses of the attached interfaces, 16 bytes each: of this host, and of no subscriber."""
+        return frozenset(address_bytes(text) for port in self.attached.values() for text in port.link.addresses)
+
+    def sees(self, *, translated: bool) -> tuple[bool, bool]:
+        """Say whether the ports see uplink and downlink of a subscriber; *translated*: not on N6.
+
+        A port in mode local sees what it receives: uplink on N3 and downlink on N6, of a UPF's host.
+        """
+        ports = [port.interface for port in self.attached.values()]
+        n3 = {port.mode for port in ports if port.role is Role.N3}
+        n6 = {port.mode for port in ports if port.role is Role.N6 and not translated}
+        whole = {Mode.MIRROR, Mode.INLINE}
+        if self._replay or not n3 | n6:
+            return True, True
+        return bool(n3 or n6 & whole), bool(n6 or n3 & whole)
 
     def _set_port(self, ifindex: int, *, slot: int, mode: Mode, instance: str) -> None:
         self._ports.set_port(ifindex, slot=slot, mode=mode, instance=instance)
@@ -284,14 +346,18 @@ class DataPlane:
         """Delete (network instance, UE address or IPv6 prefix) rows."""
         self.sessions.drop_ues((self.instance_number(instance), address) for instance, address in rows)
 
+    def change_routes(self, rows: Mapping[tuple[str, str, int], bool]) -> None:
+        """Take (network instance, prefix, session) rows, as `RouteTable.change`."""
+        self.routes.change({(self.instance_number(name), prefix, n): has for (name, prefix, n), has in rows.items()})
+
     def put_groups(self, groups: Mapping[int, int]) -> None:
         """Write the group of each session, by number; 0: none. It holds from the next packet on."""
         self.sessions.put_groups(groups)
 
     @property
     def refused_entries(self) -> int:
-        """Tunnels, UE addresses and groups that found no room."""
-        return self.sessions.refused
+        """Tunnels, UE addresses, prefixes and groups that found no room."""
+        return self.sessions.refused + self.routes.refused
 
     @property
     def next_flow(self) -> int:
@@ -449,8 +515,8 @@ class DataPlane:
         return paths(keys, values)
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
-        """Return the counters of an attached interface by its configured name, or of all together."""
-        slots = [self.attached[name].slot] if name is not None else range(len(self._maps["stats"]))
+        """Return the counters of an interface that is attached, or was lost, by its configured name, or of all."""
+        slots = [self._ports.slot(name)] if name is not None else range(len(self._maps["stats"]))
         table = self._maps["stats"]
         total = np.zeros(len(self.counters), np.uint64)
         for slot in slots:
@@ -463,10 +529,11 @@ class DataPlane:
             self.detach(name)
         if not leave_behind:
             self.release_left_behind()
+        self._ports.redirects.close()
         for rings in (self._events, self._payloads, self._chunks, self._names, self._ended):
             rings.close()
         self._suffixes.close()
         self.sessions.close()
-        del self._clock, self._wire_length, self._next_flow, self._control
+        del self._clock, self._wire_length, self._next_flow, self._control, self.routes
         self._control_map.close()
         self._programs.close(leave_behind=leave_behind)

@@ -1,11 +1,13 @@
-"""What a network device can do for the function: its XDP features, its queues, and whether it takes VLAN tags off.
+"""What a network device can do for the function: its XDP features, its queues, its offloads.
 
 Asked of the kernel: ``SIOCETHTOOL`` (include/uapi/linux/ethtool.h) and the netlink family ``netdev`` (Linux 6.3).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import fcntl
 import mmap
 import socket
@@ -15,11 +17,26 @@ from pathlib import Path
 
 from nf.kernel import probe
 
-__all__ = ["BASIC", "MULTI_BUFFER", "REDIRECT", "TARGET", "Device", "devices", "mtu_limit", "rx_vlan", "set_rx_vlan"]
+__all__ = [
+    "BASIC",
+    "MULTI_BUFFER",
+    "REDIRECT",
+    "TARGET",
+    "Device",
+    "devices",
+    "gro",
+    "mtu_limit",
+    "running",
+    "rx_vlan",
+    "set_gro",
+    "set_rx_vlan",
+]
 
 BASIC, REDIRECT, TARGET, MULTI_BUFFER = 1, 2, 4, 32  # NETDEV_XDP_ACT_* of include/uapi/linux/netdev.h
 _SIOCETHTOOL = 0x8946
 _GET_FLAGS, _SET_FLAGS, _RX_VLAN = 0x25, 0x26, 1 << 8  # ETHTOOL_GFLAGS, ETHTOOL_SFLAGS, ETH_FLAG_RXVLAN
+_GET_GRO, _SET_GRO = 0x2B, 0x2C  # ETHTOOL_GGRO, ETHTOOL_SGRO
+_GET_LINK = 0x0A  # ETHTOOL_GLINK: up, and with a carrier
 _HEAD_ROOM, _TAIL_ROOM = 256, 320  # XDP_PACKET_HEADROOM; skb_shared_info in cache lines of 64 bytes
 _L2_BYTES = 14 + 2 * 4  # Ethernet and two VLAN tags
 
@@ -74,6 +91,29 @@ def set_rx_vlan(device: str, on: bool) -> bool:
     except OSError:
         pass
     return rx_vlan(device)
+
+
+def gro(device: str) -> bool:
+    """Say whether the device joins received segments, for which a veth gets the queue that takes redirected frames."""
+    try:
+        return bool(_flags(device, _GET_GRO))
+    except OSError:
+        return False
+
+
+def set_gro(device: str, on: bool) -> bool:
+    """Let the device join received segments or not; return what is in force."""
+    with contextlib.suppress(OSError):
+        _flags(device, _SET_GRO, int(on))
+    return gro(device)
+
+
+def running(device: str) -> bool:
+    """Say whether the device is there, up, and has a carrier; a driver that does not tell is believed to have one."""
+    try:
+        return bool(_flags(device, _GET_LINK))
+    except OSError as error:
+        return error.errno != errno.ENODEV
 
 
 def devices() -> Iterator[Device]:

@@ -17,10 +17,27 @@ from typing import IO
 from nf.errors import AttachRefused
 from nf.settings import Interface, Mode
 
-__all__ = ["Link", "claim", "claimed", "find", "refuse_unsafe", "release", "remember", "remembers", "set_promiscuous"]
+__all__ = [
+    "Link",
+    "NotThere",
+    "claim",
+    "claimed",
+    "far_end",
+    "find",
+    "refuse_unsafe",
+    "release",
+    "remember",
+    "remembers",
+    "sent_packets",
+    "set_promiscuous",
+]
 
 LOCKS = Path("/run/supernetflow")
 _ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
+
+
+class NotThere(AttachRefused):
+    """No device has the name or the address of a configured interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +79,20 @@ def find(interface: Interface) -> Link:
         if link.mac.lower() == interface.mac.lower() if interface.mac else link.name == interface.name:
             return link
     what = f"MAC address {interface.mac}" if interface.mac else f"name {interface.name}"
-    raise AttachRefused(f"No interface has the {what}.", "List them with: ip -brief link")
+    raise NotThere(f"No interface has the {what}.", "List them with: ip -brief link")
+
+
+def far_end(link: Link) -> str:
+    """Return the name of the other end of a veth, "" when it is none or its other end is in another namespace."""
+    (device,) = json.loads(_ip("-json", "-details", "link", "show", "dev", link.name))
+    here = device.get("linkinfo", {}).get("info_kind") == "veth" and "link_netnsid" not in device
+    return str(device.get("link", "")) if here else ""
+
+
+def sent_packets(link: Link) -> int:
+    """Return how many packets a device sent, by the kernel's statistics."""
+    (device,) = json.loads(_ip("-json", "-statistics", "link", "show", "dev", link.name))
+    return int(device.get("stats64", {}).get("tx", {}).get("packets", 0))
 
 
 def refuse_unsafe(interface: Interface, link: Link) -> None:
@@ -137,5 +167,5 @@ def release(lock: IO[str]) -> None:
 
 
 def set_promiscuous(link: Link, on: bool) -> None:
-    """Let a mirror port take frames that are not addressed to it, and bring it up."""
-    _ip("link", "set", "dev", link.name, "up", "promisc", "on" if on else "off")
+    """Let a mirror port take frames that are not addressed to it, and bring it up; or let it take its own only."""
+    _ip("link", "set", "dev", link.name, *(("up", "promisc", "on") if on else ("promisc", "off")))

@@ -22,11 +22,14 @@ from nf.kernel.syscall import bpf
 __all__ = [
     "HAS_FRAGS",
     "INSTRUCTION",
+    "RAW_TRACEPOINT",
     "RINGBUF",
+    "XDP",
     "MapInfo",
     "ProgramInfo",
     "Refused",
     "Verified",
+    "attach_tracepoint",
     "delete_element",
     "inner_map",
     "load_program",
@@ -51,7 +54,8 @@ RINGBUF = 27  # BPF_MAP_TYPE_RINGBUF
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 0, 1, 2, 3, 5, 6, 7
 _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _GET_INFO_BY_FD = 13, 14, 15
-_XDP = 6  # BPF_PROG_TYPE_XDP
+_RAW_TRACEPOINT_OPEN = 17
+XDP, RAW_TRACEPOINT = 6, 17  # BPF_PROG_TYPE_*
 _LOG_STATS, _LOG_BYTES = 4, 1 << 16  # BPF_LOG_STATS: the reason and the statistics, without the trace
 _STATISTICS = ("processed ", "verification time ", "stack depth ")
 _PROCESSED = re.compile(r"processed (\d+) insns")
@@ -78,6 +82,10 @@ class _LoadAttr(ctypes.Structure):
         ("flags", ctypes.c_uint32),
         ("name", ctypes.c_char * 16),
     )
+
+
+class _TracepointAttr(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_uint64), ("program", ctypes.c_uint32), ("pad", ctypes.c_uint32))
 
 
 class _IdAttr(ctypes.Structure):
@@ -150,10 +158,10 @@ class Verified:
     seconds: float
 
 
-def load_program(name: str, code: NDArray[np.void], flags: int = 0) -> int:
-    """Load an XDP program (rows of INSTRUCTION) and return its file descriptor; raises Refused with the reason."""
+def load_program(name: str, code: NDArray[np.void], flags: int = 0, kind: int = XDP) -> int:
+    """Load a program (rows of INSTRUCTION) and return its file descriptor; raises Refused with the reason."""
     code = np.ascontiguousarray(code)
-    attr = _load_attr(name, code, flags)
+    attr = _load_attr(name, code, flags, kind)
     fd = bpf(_PROG_LOAD, attr)
     if fd >= 0:
         return fd
@@ -165,18 +173,18 @@ def load_program(name: str, code: NDArray[np.void], flags: int = 0) -> int:
     raise Refused(words[-1].strip() if words else why)
 
 
-def verified(name: str, code: NDArray[np.void], flags: int = 0) -> Verified:
-    """Load an XDP program for what the verifier says of it, and let go of it; raises Refused with the reason."""
+def verified(name: str, code: NDArray[np.void], flags: int = 0, kind: int = XDP) -> Verified:
+    """Load a program for what the verifier says of it, and let go of it; raises Refused with the reason."""
     code = np.ascontiguousarray(code)
-    fd, said = _load_aloud(_load_attr(name, code, flags))
-    os.close(fd if fd >= 0 else load_program(name, code, flags))
+    fd, said = _load_aloud(_load_attr(name, code, flags, kind))
+    os.close(fd if fd >= 0 else load_program(name, code, flags, kind))
     processed, time = _PROCESSED.search(said), _TIME.search(said)
     return Verified(int(processed[1]) if processed else 0, int(time[1]) / 1e6 if time else 0.0)
 
 
-def _load_attr(name: str, code: NDArray[np.void], flags: int) -> _LoadAttr:
+def _load_attr(name: str, code: NDArray[np.void], flags: int, kind: int) -> _LoadAttr:
     return _LoadAttr(
-        kind=_XDP,
+        kind=kind,
         instructions=len(code),
         code=code.ctypes.data,
         license=ctypes.addressof(_LICENSE),
@@ -191,6 +199,18 @@ def _load_aloud(attr: _LoadAttr) -> tuple[int, str]:
     attr.log, attr.log_size, attr.log_level = ctypes.addressof(log), len(log), _LOG_STATS
     fd = bpf(_PROG_LOAD, attr)
     return fd, log.value.decode(errors="replace")
+
+
+def attach_tracepoint(tracepoint: str, program: int) -> int:
+    """Run a program of kind RAW_TRACEPOINT at a tracepoint until the descriptor that this returns is closed.
+
+    Raises OSError when the kernel has no such tracepoint.
+    """
+    name = ctypes.create_string_buffer(tracepoint.encode())
+    fd = bpf(_RAW_TRACEPOINT_OPEN, _TracepointAttr(name=ctypes.addressof(name), program=program))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fd
 
 
 def _info(fd: int, info: ctypes.Array[ctypes.c_char]) -> bytes:

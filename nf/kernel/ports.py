@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from nf.errors import AttachRefused, SnfError
-from nf.kernel import devices, links, objects, xdp
+from nf.kernel import devices, links, objects, source, xdp
+from nf.kernel.pairs import Pairs, restore_far_end
 from nf.kernel.programs import Programs
+from nf.kernel.redirects import Redirects
+from nf.kernel.rtnetlink import LinkState, is_meant
 from nf.settings import Interface, Mode, Monitor, Role, XdpMode
 
 __all__ = ["PROGRAM", "Attached", "Ports"]
@@ -47,6 +51,14 @@ class Attached:
     rx_vlan: bool = False  # the card takes VLAN tags off, and its driver does not let it be switched off
     heir_of: int = _NO_PEER  # where a process before sent its packets, until the partner is attached as well
     mtu_limit: int = 0  # above it frames do not fit what the program reads; 0: frames of several buffers are read
+    proven: Attached | None = None  # the partner that was tried, if what is redirected to it arrives (pairs.py)
+    moved: bool = False  # in generic mode because of its partner, for the reason in `why`
+    why: str = ""
+    moves: int = 0  # times that this happened
+    partner_able: bool | None = None  # while moved: what the partner's driver says of native redirects
+    refused: int = 0  # frames that the partner's driver had not taken when that was looked at
+    redirects: bool = False  # to a partner or a monitor port
+    taken_over: bool = False  # with its XDP mode
 
 
 class Ports:
@@ -55,7 +67,10 @@ class Ports:
     def __init__(self, programs: Programs, instance_number: Callable[[str], int]) -> None:
         self._programs, self._instance_number = programs, instance_number
         self.attached: dict[str, Attached] = {}
+        self.kept: dict[str, tuple[int, int]] = {}  # slot and program of interfaces that were lost, by their names
         self._monitor: Monitor | None = None
+        self.redirects = Redirects(programs)
+        self._pairs = Pairs(self.attached, self.redirects, self._move, self._redirected)
 
     # -- attaching ---------------------------------------------------------
 
@@ -63,15 +78,17 @@ class Ports:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was.
 
         A program of a process that died is replaced without a gap; when its maps were taken over, the counters go on.
+        So they do on an interface that was lost.
         """
         link = links.find(interface)
         links.refuse_unsafe(interface, link)
         lock = links.claim(link)
-        known = self._known(link)
+        kept = self.kept.get(interface.name)
+        known = self._known(link) if kept is None else None
         try:
-            slot = int(known["slot"]) if known else self._free_slot(link)
-            left = self._left_behind(link)
-            if left and known is None:
+            slot = int(known["slot"]) if known else self._free_slot(link, kept[0] if kept else None)
+            left = self._left_behind(link, kept[1] if kept else 0)
+            if left and known is None and kept is None:
                 log.warning(
                     "%s: its program has tables of other sizes or of another version: counts begin anew", link.name
                 )
@@ -90,12 +107,18 @@ class Ports:
             raise
         number = objects.program_info(program.fd).id
         limit = 0 if self._programs.frags else devices.mtu_limit()
-        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit)
+        attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit, taken_over=left)
         if known and known["mode"] == _MODES[Mode.INLINE]:
             attached.heir_of = int(known["peer"])
         self.attached[interface.name] = attached
         self._pair()
+        try:
+            self._pairs.settle()
+        except SnfError:
+            self.detach(interface.name)
+            raise
         self._programs.hold()
+        self.kept.pop(interface.name, None)
         return attached
 
     def change(self, interface: Interface) -> bool:
@@ -106,21 +129,55 @@ class Ports:
         attached = self.attached.get(interface.name)
         if attached is None or (attached.interface.mac, attached.interface.xdp) != (interface.mac, interface.xdp):
             return False
-        old, link = attached.interface, attached.link
+        old = attached.interface
         if old.mode is not Mode.MIRROR:
-            links.refuse_unsafe(interface, link)
+            links.refuse_unsafe(interface, attached.link)
+        self._alter(attached, interface)
+        try:
+            self._pairs.settle()
+        except SnfError:
+            self._alter(attached, old)
+            raise
+        return True
+
+    def _alter(self, attached: Attached, interface: Interface) -> None:
+        old = attached.interface
         if old.role is not interface.role:
             self._replace(attached, self._programs.load(PROGRAM[interface.role]).fd)
         if old.mode is not interface.mode and Mode.MIRROR in (old.mode, interface.mode):
-            links.set_promiscuous(link, interface.mode is Mode.MIRROR)
+            links.set_promiscuous(attached.link, interface.mode is Mode.MIRROR)
         attached.interface = interface
         self._pair()
-        return True
+
+    def look(self) -> None:
+        """Look after the inline pairs; to be called about once a second."""
+        self._pairs.look()
+
+    def _move(self, attached: Attached, mode: str) -> None:
+        """Put the program of a port into another XDP mode; for a moment there is none, and packets go to the host."""
+        ifindex, fd = attached.link.ifindex, self._programs.load(PROGRAM[attached.interface.role]).fd
+        flags = {"native": xdp.DRIVER, "generic": xdp.GENERIC}
+        xdp.set_program(ifindex, -1, flags[attached.xdp_mode])
+        why = xdp.set_program(ifindex, fd, flags[mode])
+        if why:
+            if xdp.set_program(ifindex, fd, flags[attached.xdp_mode]):
+                log.error("%s: its program could not be put back", attached.link.name)
+            raise AttachRefused(
+                f"Interface {attached.link.name} takes no XDP program ({mode}): {why}.", "Set xdp-mode."
+            )
+        attached.xdp_mode = mode
+
+    def _redirected(self, slot: int) -> tuple[int, int]:
+        """Return (frames redirected, frames lost of them) of a port."""
+        names = [counter.name for counter in source.counters()]
+        n = self._programs.maps["stats"].get(slot)["n"].sum(axis=0)
+        return int(n[names.index("redirected")]), int(n[names.index("redirect_lost")])
 
     def renew(self) -> None:
         """Replace the program on each interface by the loaded one of its role."""
         for attached in self.attached.values():
             self._replace(attached, self._programs.load(PROGRAM[attached.interface.role]).fd)
+        self.redirects.renew()
 
     def _replace(self, attached: Attached, fd: int) -> None:
         why = xdp.set_program(attached.link.ifindex, fd, xdp.DRIVER if attached.xdp_mode == "native" else xdp.GENERIC)
@@ -132,17 +189,67 @@ class Ports:
 
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
+        self._take_off(self.attached.pop(name))
+
+    def lose(self, name: str, here: str, *, ours: bool) -> None:
+        """Give up an interface whose device is not what is configured any more; what it counted is kept.
+
+        *here* is the device's present name, "" when it is gone; *ours*: the program is still on it.
+        """
         attached = self.attached.pop(name)
+        self.kept[name] = attached.slot, attached.program_id
+        attached.link = replace(attached.link, name=here)
+        self._take_off(attached, ours=ours)
+
+    def forget(self, name: str) -> None:
+        """Keep nothing of an interface that was lost."""
+        self.kept.pop(name, None)
+
+    def _take_off(self, attached: Attached, *, ours: bool = True) -> None:
+        link = attached.link
         self._pair()  # before its slot is free: nothing is sent to a port that is gone
-        xdp.set_program(
-            attached.link.ifindex, -1, xdp.DRIVER if attached.xdp_mode == "native" else xdp.GENERIC
-        )  # the device may be gone
-        if attached.interface.mode is Mode.MIRROR:
+        if ours:  # the device may be gone
+            xdp.set_program(link.ifindex, -1, xdp.DRIVER if attached.xdp_mode == "native" else xdp.GENERIC)
+        if attached.interface.mode is Mode.MIRROR and link.name:
             with contextlib.suppress(SnfError):
-                links.set_promiscuous(attached.link, False)
-        self._clear_port(attached.link.ifindex)
-        _restore_tags(attached.lock, attached.link)
+                links.set_promiscuous(link, False)
+        self._clear_port(link.ifindex)
+        if link.name:
+            restore_far_end(attached.lock, link)
+            _restore_tags(attached.lock, link)
         links.release(attached.lock)
+
+    def check(self, seen: Mapping[int, LinkState]) -> dict[str, str]:
+        """Lose the interfaces that are not as they were attached; return why, by name."""
+        lost: dict[str, str] = {}
+        for name, attached in list(self.attached.items()):
+            link, now = attached.link, seen.get(attached.link.ifindex)
+            if now is None:
+                why, here, ours = f"the device {link.name} is gone", "", False
+            elif not is_meant(attached.interface, now):
+                why, here = f"the device {link.name} is called {now.name} now, with the address {now.mac}", now.name
+                ours = attached.program_id in now.programs
+            elif attached.program_id not in now.programs:
+                why, here, ours = f"somebody took the program off {now.name}", now.name, False
+            else:
+                if now.name != link.name:
+                    log.warning("%s: the device %s is called %s now", name, link.name, now.name)
+                    attached.link = replace(link, name=now.name)
+                continue
+            self.lose(name, here, ours=ours)
+            lost[name] = why
+        return lost
+
+    def check_monitor(self) -> None:
+        """Send to the monitor port again when its device is back: the kernel forgets a device that goes."""
+        if self._monitor is not None and not self._programs.maps["tx_ports"].get(_MONITOR_PORT):
+            with contextlib.suppress(SnfError):
+                self.set_monitor(self._monitor)
+                log.warning("the monitor port %s is back", self._monitor.interface)
+
+    def slot(self, name: str) -> int:
+        """Return the place of an interface among the counters."""
+        return self.attached[name].slot if name in self.attached else self.kept[name][0]
 
     def left_behind(self) -> list[str]:
         """Return the devices that a process before told the programs of."""
@@ -166,6 +273,7 @@ class Ports:
         if monitor is None:
             self._monitor = None
             self._pair()
+            self.redirects.set_monitor(0)
             targets.delete(_MONITOR_PORT)
             return
         link = links.find(Interface(monitor.interface, Role.N6))
@@ -174,6 +282,14 @@ class Ports:
         targets.put(_MONITOR_PORT, link.ifindex)
         self._monitor = monitor
         self._pair()
+        self.redirects.begin()
+        self.redirects.set_monitor(link.ifindex)
+        if error := self.redirects.native(_MONITOR_PORT, link):
+            log.warning(
+                "%s: the monitor port takes no frames that a driver redirects (%s); they are counted in monitor_lost. "
+                "On a veth, switch GRO on at its far end",
+                *(link.name, os.strerror(error)),
+            )
 
     def _leave(self, link: links.Link) -> None:
         """Make an interface as it was before a process that died took it."""
@@ -184,13 +300,14 @@ class Ports:
         if entry["ifindex"] == link.ifindex and entry["mode"] == _MODES[Mode.MIRROR]:
             links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
+        restore_far_end(lock, link)
         _restore_tags(lock, link)
         links.release(lock)
 
-    def _left_behind(self, link: links.Link) -> bool:
+    def _left_behind(self, link: links.Link, kept: int) -> bool:
         """Say whether a program of ours is on the interface; raises AttachRefused when it is somebody else's."""
-        if not link.xdp_program:
-            return False
+        if not link.xdp_program or link.xdp_program == kept:
+            return bool(link.xdp_program)
         if not self._programs.is_left(link.xdp_program):
             raise AttachRefused(
                 f"Interface {link.name} already has the XDP program {link.xdp_program}.",
@@ -206,7 +323,7 @@ class Ports:
         entry = table.get(link.ifindex % len(table))
         return entry if self._programs.taken_over and entry["ifindex"] == link.ifindex else None
 
-    def _free_slot(self, link: links.Link) -> int:
+    def _free_slot(self, link: links.Link, kept: int | None) -> int:
         table, stats = self._programs.maps["ports"], self._programs.maps["stats"]
         entries = table.read()[1]
         taken = entries[entries["ifindex"] != 0]
@@ -215,7 +332,9 @@ class Ports:
                 f"Interface {link.name} shares a slot of the port table with another one.",
                 "Attach one of them in another network namespace.",
             )
-        used = set(taken["slot"].tolist())
+        if kept is not None:
+            return kept
+        used = set(taken["slot"].tolist()) | {slot for slot, _ in self.kept.values()}
         for slot in range(len(stats)):
             if slot not in used:
                 stats.put(slot, stats.zeros())
@@ -247,6 +366,7 @@ class Ports:
             partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
             if partner is not None:
                 targets.put(partner.slot, partner.link.ifindex)
+            a.redirects = partner is not None or (self._monitor is not None and a.interface.mode is Mode.MIRROR)
             self.set_port(
                 a.link.ifindex,
                 slot=a.slot,

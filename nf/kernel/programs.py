@@ -26,6 +26,7 @@ TAILS = (  # by their places in next_program of maps.h
     *("snf_handoff", "snf_tls", "snf_dns", "snf_monitor"),
     *("snf_name", "snf_suffix", "snf_answers"),
 )
+_AT_TRACEPOINTS = {"snf_sent", "snf_refused", "snf_stuck"}  # the others are for XDP
 _ABI = "control"  # the map whose value holds the number of the ABI
 _TABLE = "flows"  # a map that every data plane has
 _ARRAY_OF_MAPS, _DEVMAP = 12, 14  # enum bpf_map_type
@@ -247,9 +248,14 @@ class Programs:
     def _load(self, build: Compiled, name: str) -> Program:
         code = self._bound(build.programs[name])
         try:
-            return Program(name, objects.load_program(name, code, objects.HAS_FRAGS if self.frags else 0))
+            return Program(name, objects.load_program(name, code, *self._flags_and_kind(name)))
         except objects.Refused as why:
             raise Unsupported(f"The kernel refused the program {name}: {why}.", "Run: snf doctor") from None
+
+    def _flags_and_kind(self, name: str) -> tuple[int, int]:
+        if name in _AT_TRACEPOINTS:
+            return 0, objects.RAW_TRACEPOINT
+        return objects.HAS_FRAGS if self.frags else 0, objects.XDP
 
     def _bound(self, code: Code) -> np.ndarray[tuple[int], np.dtype[np.void]]:
         """Return the instructions of a program with the descriptors of our maps."""
@@ -290,7 +296,7 @@ class Programs:
         said = {}
         for name, code in self._compiled.programs.items():
             try:
-                said[name] = objects.verified(name, self._bound(code), objects.HAS_FRAGS if self.frags else 0)
+                said[name] = objects.verified(name, self._bound(code), *self._flags_and_kind(name))
             except objects.Refused as why:
                 raise Unsupported(f"The kernel refuses the program {name}: {why}.", "") from None
         return said

@@ -35,7 +35,7 @@ _TAG_FREE, _TAG_HELD = 0, 0xFF  # enum entry_tag
 _SAME_TAGS = 2  # in a word: so many find() of session.h looks at
 _SCOPE, _KIND = 0xFFFF, 0x70000  # enum entry_head of abi.h, to the end of this list
 _TUNNEL, _IPV4, _IPV6, _GROUP = 0x10000, 0x20000, 0x30000, 0x40000
-_DOWNLINK, _HAS_IPV4, _HAS_IPV6, _SHARED = 0x100000, 0x200000, 0x400000, 0x800000
+_DOWNLINK, _HAS_IPV4, _HAS_IPV6, _SHARED, _ROUTED = 0x100000, 0x200000, 0x400000, 0x800000, 0x1000000
 _GOLDEN = np.uint32(0x9E3779B1)  # of session.h
 _SHARD_BITS = 10  # SNF_SHARD_BITS of abi.h
 
@@ -52,6 +52,7 @@ class TunnelRow(NamedTuple):
     session: int
     ue_ipv4: str = ""
     ue_ipv6: str = ""  # an address, or its /64; a shorter prefix is not checked
+    routed: bool = False  # the session has prefixes in `RouteTable`, too
 
 
 def _mix(h: Words, v: Any) -> Words:
@@ -97,6 +98,7 @@ class SessionTable:
         entries = self._tunnels([(row.address, row.teid) for row in data], make=True)
         entries["session"] = [row.session for row in data]
         entries["head"] |= np.where(np.array([row.side for row in data]) > 0, np.uint32(_DOWNLINK), np.uint32(0))
+        entries["head"] |= np.where(np.array([row.routed for row in data]), np.uint32(_ROUTED), np.uint32(0))
         self._check_ue(entries, data)
         known = entries["head"] & _SCOPE > 0
         self.refused += len(data) - int(known.sum())
@@ -308,7 +310,9 @@ class SessionTable:
         has4, has6 = head & _HAS_IPV4 > 0, head & _HAS_IPV6 > 0
         tunnel, group = kind == _TUNNEL, bool((kind == _GROUP).any())
         # Packets of a family by which the UE is not known pass unchecked, and so do those of link-local addresses.
-        family = (tunnel & ~has4).any(), (tunnel & ~has6).any(), tunnel.any()
+        # Those of a session with further prefixes may have any address.
+        wide = tunnel & (head & _ROUTED > 0)
+        family = (tunnel & ~has4 | wide).any(), (tunnel & ~has6 | wide).any(), tunnel.any()
         self._control["generation"] += np.array([any_ or group for any_ in family], np.uint32)
         bits = np.uint32(32 - _SHARD_BITS)
         both = more[tunnel & has4 & has6]

@@ -49,6 +49,7 @@ ENDED_RING_BYTES = 1 << 20  # 4,800 flows whose ends opened another connection
 RINGS_MOST = 64  # of a kind, a power of two; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
 ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
+ROUTES = 65_536  # prefixes of sessions beyond their first addresses, two or three entries each
 BUCKET_ENTRIES = 15  # SNF_ENTRIES of abi.h
 # A session has a tunnel each way and an address, or two with IPv4 and IPv6: four entries then fill 84 % of the table.
 ENTRIES_A_SESSION = 4.75
@@ -104,7 +105,13 @@ def flags(*, replay: bool) -> list[str]:
 
     Sizes of the site are those of the maps alone (`table_sizes`), so that one build serves all.
     """
-    fixed = {"SNF_ENDPOINTS": ENDPOINTS, "RINGS": RINGS_MOST, "SUFFIX_SLOTS": SUFFIX_SLOTS, "PAGE_SIZE": mmap.PAGESIZE}
+    fixed = {
+        "SNF_ENDPOINTS": ENDPOINTS,
+        "SNF_ROUTES": ROUTES,
+        "RINGS": RINGS_MOST,
+        "SUFFIX_SLOTS": SUFFIX_SLOTS,
+        "PAGE_SIZE": mmap.PAGESIZE,
+    }
     return [f"-D{name}={value}" for name, value in fixed.items()] + (["-DREPLAY"] if replay else [])
 
 

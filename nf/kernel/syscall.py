@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import platform
+import struct
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ _NUMBER = {"x86_64": 321, "aarch64": 280}  # of bpf(2): arch/x86/entry/syscalls,
 _PROG_TEST_RUN = 10
 _LIVE_FRAMES = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES
 _MAP_LOOKUP_BATCH, _MAP_UPDATE_BATCH, _MAP_DELETE_BATCH = 24, 26, 27
+_RUN_CONTEXT = struct.Struct("=6I")  # struct xdp_md; the fourth is the interface that the frame came from
 _LIVE_BATCH = 64  # NAPI_POLL_WEIGHT, what a driver takes
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -130,12 +132,17 @@ class LiveFrames:
     What is redirected goes through drivers and receiving programs as if it had come by a wire.
     """
 
-    def __init__(self, prog_fd: int, frame: bytes) -> None:
+    def __init__(self, prog_fd: int, frame: bytes, ifindex: int = 0) -> None:
+        """*ifindex*: the interface that the frames are said to come from; 0: loopback."""
         self._frame = ctypes.create_string_buffer(frame, len(frame))
+        context = _RUN_CONTEXT.pack(0, len(frame), 0, ifindex, 0, 0)
+        self._context = ctypes.create_string_buffer(context, len(context))
         self._attr = _TestAttr(
             prog_fd=prog_fd,
             data_in=ctypes.addressof(self._frame),
             data_size_in=len(frame),
+            ctx_in=ctypes.addressof(self._context),
+            ctx_size_in=len(context),
             flags=_LIVE_FRAMES,
             batch_size=_LIVE_BATCH,
         )
@@ -174,7 +181,7 @@ class MapReader:
     def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return all (keys, values); entries that move meanwhile may be missed."""
         self._buffers.reverse()
-        cursor = np.zeros(2, np.uint64)
+        cursor = np.zeros(16 + self._types[0].itemsize, np.uint8)  # a bucket's number, or of some maps the last key
         attr = _BatchAttr(map_fd=self._fd, out_batch=cursor.ctypes.data)
         done, step = 0, self._step
         while True:

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,17 +40,25 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "next_seq": Column("u8", "", "sequence number that the next message of the topic will have"),
     "uptime_ms": Column("u8", "ms", "since the publisher started; this and the following are equal in all rows"),
     "inspected_bytes": Column("u8", "byte", "inner IP bytes that the data plane has read"),
+    "unflowed_bytes": Column("u8", "byte", "of these in no flow: a full table, a limit, two IPv6 flows with one key"),
+    "unread_bytes": Column("u8", "byte", "of flows that a full table evicted before they were read: in no record"),
+    "outside_bytes": Column("u8", "byte", "outside of tunnels and of no session: no subscriber's, in no record"),
     "exported_bytes": Column("u8", "byte", "bytes of all frames published, each message once"),
     "records": Column("u8", "", "records published"),
     "dropped_messages": Column("u8", "", "messages lost before ZeroMQ: the queue was full"),
     "dropped_rows": Column("u8", "", "their rows"),
     "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
     "followed": Column("u8", "", "subscribers that somebody follows"),
+    "sessions": Column("u8", "", "sessions that are known"),
+    "partial_sessions": Column("u8", "", "sessions of which only tunnels are known: they began before the function"),
+    "redirect_lost": Column("u8", "", "frames that were redirected, to a pair or a monitor port, and lost behind it"),
     "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
 }
 """Schema "snf.health.v1": one row per topic, each second."""
+
+LEFT_OUT = ("unflowed_bytes", "unread_bytes", "outside_bytes")
 
 _COUNTERS = (
     "messages",
@@ -100,6 +109,9 @@ class Publisher:
         self._batches = Batches(export.batch_rows, export.batch_ms)
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
+        self._redirect_lost = 0
+        self._left_out = dict.fromkeys(LEFT_OUT, 0)
+        self._sessions = self._partial_sessions = 0
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = time.monotonic()
         self._stop = threading.Event()
@@ -188,15 +200,23 @@ class Publisher:
             with self._lock:
                 self._hand_over(wire.topic("imsi.v1", self.nf_id), wire.IMSI_SCHEMA, (at_s, at_s), columns)
 
-    def inspected(self, total_bytes: int) -> None:
-        """Say that an interval ended, and how many bytes were inspected so far; the heartbeat carries it."""
-        self._inspected_bytes = int(total_bytes)
+    def inspected(self, total_bytes: int, left_out: Mapping[str, int] = MappingProxyType({}), lost: int = 0) -> None:
+        """Say that an interval ended, and how many bytes were inspected so far; the heartbeat carries it.
+
+        *left_out*: bytes of them that are in no record, by the columns LEFT_OUT. *lost*: frames, as redirect_lost.
+        """
+        self._inspected_bytes, self._redirect_lost = int(total_bytes), int(lost)
+        self._left_out = {name: int(left_out.get(name, 0)) for name in LEFT_OUT}
         self._intervals += 1
 
     def stepped(self, seconds: float) -> None:
         """Say that the clock on the wall was stepped; what waits leaves, so that no batch has times of both."""
         self.flush()
         self._clock_steps, self._clock_step_ms = self._clock_steps + 1, round(seconds * 1e3)
+
+    def known(self, sessions: int, partial: int) -> None:
+        """Say how many sessions are known, and of how many only tunnels; the heartbeat carries it."""
+        self._sessions, self._partial_sessions = sessions, partial
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
@@ -245,11 +265,15 @@ class Publisher:
         return {name: self.counters[name] for name in _COUNTERS} | {
             "uptime_ms": int((time.monotonic() - self._started_s) * 1e3),
             "inspected_bytes": self._inspected_bytes,
+            **self._left_out,
             "intervals": self._intervals,
+            "redirect_lost": self._redirect_lost,
             "clock_steps": self._clock_steps,
             "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,
             "followed": len(self.followed()),
+            "sessions": self._sessions,
+            "partial_sessions": self._partial_sessions,
         }
 
     # -- the thread --------------------------------------------------------

@@ -193,7 +193,9 @@ def _who(pipeline: Pipeline, flow: Mapping[str, Any]) -> tuple[str, str]:
         if binding is None and late is not None and is_of_ue(late.whole, ends):
             binding = late
     if binding is not None:
-        return store.subscriber(binding.index, pipeline.pseudonymiser), binding.session.source
+        label = store.label(binding.index)
+        source = label.identity_source if label else "none"
+        return store.subscriber(binding.index, pipeline.pseudonymiser), source
     if receivers:
         address, teid = receivers[0]
         return f"teid:{address}:0x{teid:08x}", "none"

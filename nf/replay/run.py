@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gtp.events import SessionEvent
+from gtp.events import Notice, PeersRefused, SessionEvent
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
@@ -46,6 +46,7 @@ class Result:
     events: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)  # of the kernel program
     skipped: Counter[str] = field(default_factory=Counter)  # frames that did not reach it, by reason
+    outside: Counter[str] = field(default_factory=Counter)  # packets and octets that are no subscriber's
     signalling: Counter[str] = field(default_factory=Counter)  # of tracker and reassembly
     records: int = 0
 
@@ -148,6 +149,7 @@ class Replay:
         for event in events:
             self.result.events.append(_event_row(event))
             apply_changes(self.plane, self.store.apply(event))
+        self.result.events += map(_notice_row, self.signalling.notices())
 
     def _drain(self) -> None:
         self.pipeline.drain()
@@ -156,6 +158,7 @@ class Replay:
         """End an interval, so many before the next one with a packet."""
         self._drain()
         self.pipeline.sweep(at_ns / 1e9, intervals)
+        apply_changes(self.plane, self.store.learn(self.pipeline.learned, at_ns / 1e9))
         apply_changes(self.plane, self.store.expire(at_ns / 1e9))
 
     def _finish(self, paths: Sequence[Path]) -> Result:
@@ -169,6 +172,7 @@ class Replay:
         result.flows = flow_rows(self.pipeline, self.ended, file_of)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.signalling.counters)
+        result.outside.update(self.pipeline.outside.counters)
         result.records = self.pipeline.rows
         return result
 
@@ -176,6 +180,23 @@ class Replay:
         """Free the kernel's memory."""
         if self._own_plane:
             self.plane.close()
+
+
+def _notice_row(notice: Notice) -> dict[str, Any]:
+    """Return a notice in the columns of an event."""
+    if isinstance(notice, PeersRefused):
+        reason, number = "kept apart" if notice.apart else "refused", notice.exchanges
+    else:
+        reason, number = notice.reason.value, notice.sessions
+    return {
+        "t_s": f"{notice.at_s:.6f}",
+        "event": type(notice).__name__,
+        "reason": reason,
+        "source": "pfcp",
+        **dict.fromkeys(("ue_ipv4", "ue_ipv6", "dnn", "tunnels", "gone"), ""),
+        "peers": " ".join(notice.peers),
+        "number": number,
+    }
 
 
 def _event_row(event: SessionEvent) -> dict[str, Any]:
@@ -191,4 +212,6 @@ def _event_row(event: SessionEvent) -> dict[str, Any]:
         "dnn": session.dnn,
         "tunnels": " ".join(map(str, session.tunnels)),
         "gone": " ".join(map(str, getattr(event, "gone", ()))),
+        "peers": "",
+        "number": 1,
     }

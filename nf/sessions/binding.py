@@ -24,18 +24,25 @@ from nf.settings import StaticSession
 __all__ = [
     "CONFIGURED",
     "JOIN_S",
+    "LEARNED",
     "RADIO",
     "Binding",
     "TunnelKey",
     "UeKey",
+    "addresses_of",
     "configured",
+    "in_routes",
     "is_configured",
+    "is_delegated",
     "is_of_ue",
+    "is_partial",
+    "is_shared_end",
     "keys",
     "one_session",
     "other_end",
     "rank",
     "receives",
+    "routes_of",
     "together",
     "ues",
     "without",
@@ -43,6 +50,7 @@ __all__ = [
 
 JOIN_S = 5.0  # a procedure on all interfaces (TS 23.401, 5.3.2.1) with retransmissions; T3 and T1 are about 1 s
 CONFIGURED = "netconf"  # all other sources are signalling
+LEARNED = "uplink"  # the UE's address by the packets in the tunnels of a session of which signalling told no more
 RADIO = "ngap"  # it comes and goes with the radio, while the session of the core stays
 
 TunnelKey = tuple[str, int]
@@ -62,7 +70,7 @@ class Binding:
     ended_by: str = ""
     held: dict[Tunnel, float] = field(default_factory=dict)  # all tunnels it ever had, and when it last got them
     ue_s: float = 0.0  # when it last got a UE address
-    checked: tuple[str, str] = ("", "")  # UE addresses that the kernel compares
+    checked: tuple[str, ...] = ("", "")  # UE addresses that the kernel compares, and prefixes
 
     @property
     def whole(self) -> Session:
@@ -78,6 +86,34 @@ def keys(tunnels: Iterable[Tunnel]) -> set[TunnelKey]:
 def ues(session: Session) -> list[UeKey]:
     """Return the UE addresses of a session, each with its network instance."""
     return [(session.instance, a) for a in (session.ue_ipv4, session.ue_ipv6) if a]
+
+
+def routes_of(session: Session) -> tuple[str, ...]:
+    """Return the prefixes of a session that are not in its first addresses; a delegated prefix is shorter than /64."""
+    return (session.ue_ipv6, *session.routes) if is_delegated(session.ue_ipv6) else session.routes
+
+
+def is_delegated(ue_ipv6: str) -> bool:
+    """Say whether what a UE has of IPv6 is a prefix that is shorter than the /64 that tables look up."""
+    _, slash, length = ue_ipv6.partition("/")
+    return bool(slash) and int(length) < 64
+
+
+def in_routes(session: Session, address: str) -> bool:
+    """Say whether an address is in one of a session's prefixes."""
+    found = routes_of(session)
+    return bool(found) and any(ipaddress.ip_address(address) in ipaddress.ip_network(r, strict=False) for r in found)
+
+
+def is_partial(session: Session) -> bool:
+    """Say whether signalling told tunnels of a session and nothing of whose they are: its beginning was not seen."""
+    i = session.identity
+    return not (i.imsi or i.msisdn or i.nai or i.msin or session.ue_ipv4 or session.ue_ipv6)
+
+
+def addresses_of(session: Session) -> tuple[str, ...]:
+    """Return all that packets of a session's UE are known by: first addresses, then prefixes."""
+    return (session.ue_ipv4, session.ue_ipv6, *session.routes)
 
 
 def without(session: Session, part: Session) -> Session:
@@ -99,7 +135,7 @@ def rank(binding: Binding) -> int:
     """Return whose claims go before: a configured session's, a signalled one's, one's that the radio alone knows."""
     if is_configured(binding):
         return 2
-    return int(any(part.source != RADIO for part in binding.parts.values()))
+    return int(any(part.source not in (RADIO, LEARNED) for part in binding.parts.values()))
 
 
 def receives(holder: Binding, tunnel: Tunnel, sender: Binding) -> bool:
@@ -109,6 +145,12 @@ def receives(holder: Binding, tunnel: Tunnel, sender: Binding) -> bool:
         and any(t == tunnel and t.local for t in holder.session.tunnels)
         and _compatible(holder.whole, sender.whole)
     )
+
+
+def is_shared_end(holder: Binding, key: TunnelKey) -> bool:
+    """Say whether *holder* only sends into a tunnel, towards the core: the end may be one for many sessions."""
+    mine = [t for t in holder.session.tunnels if (t.address, t.teid) == key]
+    return bool(mine) and all(not t.local and t.side is Side.UPLINK for t in mine)
 
 
 def other_end(holder: Binding, tunnel: Tunnel, source: str) -> bool:
@@ -167,7 +209,9 @@ def together(parts: dict[str, Session]) -> Session:
     core = next((s.source for s in sessions if s.source != RADIO), first.source)
     source = next((s.source for s in sessions if s.identity.imsi), core)
     tunnels = dict.fromkeys(sorted((t for s in sessions for t in s.tunnels), key=lambda t: not t.local))
-    return replace(first, source=source, identity=identity, tunnels=tuple(tunnels), **{n: word(n) for n in names})
+    routes = tuple(dict.fromkeys(r for s in sessions for r in s.routes))
+    words = {n: word(n) for n in names}
+    return replace(first, source=source, identity=identity, tunnels=tuple(tunnels), routes=routes, **words)
 
 
 def is_of_ue(session: Session, ends: Sequence[str]) -> bool:
@@ -175,6 +219,8 @@ def is_of_ue(session: Session, ends: Sequence[str]) -> bool:
 
     The kernel asks the same of each packet; this is for flows that are given to their session afterwards.
     """
+    if any(in_routes(session, text) for text in ends):
+        return True
     for text in ends:
         if ":" not in text:
             if not session.ue_ipv4 or text == session.ue_ipv4:

@@ -6,9 +6,20 @@ import ipaddress
 from dataclasses import dataclass
 
 from gtp.events import Side, Tunnel
-from nf.sessions.binding import Binding
+from nf.sessions.binding import Binding, routes_of
 
-__all__ = ["DropTunnel", "DropUe", "PutTunnel", "PutUe", "TableChange", "UeEntries", "put_tunnel"]
+__all__ = [
+    "DropRoute",
+    "DropTunnel",
+    "DropUe",
+    "PutRoute",
+    "PutTunnel",
+    "PutUe",
+    "TableChange",
+    "UeEntries",
+    "put_tunnel",
+    "slash64",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,7 @@ class PutTunnel:
     index: int
     ue_ipv4: str = ""
     ue_ipv6: str = ""
+    routed: bool = False  # the session has further prefixes, where a packet may be of as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +60,31 @@ class DropUe:
     address: str
 
 
-TableChange = PutTunnel | DropTunnel | PutUe | DropUe
+@dataclass(frozen=True, slots=True)
+class PutRoute:
+    """The kernel shall bind a further prefix of a session, in a network instance."""
+
+    instance: str
+    prefix: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropRoute:
+    """The kernel shall forget that a session has a prefix."""
+
+    instance: str
+    prefix: str
+    index: int
+
+
+TableChange = PutTunnel | DropTunnel | PutUe | DropUe | PutRoute | DropRoute
 
 
 def put_tunnel(tunnel: Tunnel, binding: Binding) -> PutTunnel:
     """Return that the kernel shall bind a tunnel to a session."""
-    session = binding.session
-    return PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index, session.ue_ipv4, session.ue_ipv6)
+    session, routed = binding.session, bool(routes_of(binding.session))
+    return PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index, session.ue_ipv4, session.ue_ipv6, routed)
 
 
 class UeEntries:
@@ -71,7 +101,7 @@ class UeEntries:
         """Let a session have an address."""
         if ":" not in address:
             return [PutUe(instance, address, index)]
-        held = self._held.setdefault((instance, _entry(address)), {})
+        held = self._held.setdefault((instance, slash64(address)), {})
         before = dict(held)
         held[address] = index
         if len(set(held.values())) == 1:
@@ -82,7 +112,7 @@ class UeEntries:
         """Let nobody have an address that a session has."""
         if ":" not in address:
             return [DropUe(instance, address)]
-        key = instance, _entry(address)
+        key = instance, slash64(address)
         held = self._held.get(key, {})
         told = len(set(held.values())) == 1
         held.pop(address, None)
@@ -97,11 +127,16 @@ class UeEntries:
         """Return the network instances of IPv6 addresses."""
         return {instance for instance, _ in self._held}
 
+    def is_shared(self, instance: str, address: str) -> bool:
+        """Say whether somebody has the entry of an IPv6 address."""
+        return ":" in address and bool(self._held.get((instance, slash64(address))))
+
     def only(self, instance: str, address: str) -> int | None:
         """Return the number of the only session in the entry of an address."""
-        numbers = set(self._held.get((instance, _entry(address)), {}).values()) if ":" in address else set()
+        numbers = set(self._held.get((instance, slash64(address)), {}).values()) if ":" in address else set()
         return numbers.pop() if len(numbers) == 1 else None
 
 
-def _entry(address: str) -> bytes:
+def slash64(address: str) -> bytes:
+    """Return the /64 that an IPv6 address is in."""
     return ipaddress.IPv6Address(address.partition("/")[0]).packed[:8]

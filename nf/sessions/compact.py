@@ -16,9 +16,10 @@ from gtp.events import Identity, Session, Side, Tunnel
 from gtp.packing import Packer, ipv4_number
 from gtp.table import NumberTable
 from nf.privacy import Pseudonymiser
-from nf.sessions.binding import Binding, TunnelKey, UeKey, together
+from nf.sessions.binding import LEARNED, Binding, TunnelKey, UeKey, addresses_of, together
 
 __all__ = [
+    "NOBODY",
     "SINCE_FIRST",
     "CompactMap",
     "Freezer",
@@ -30,6 +31,7 @@ __all__ = [
     "pack_tunnel",
 ]
 
+NOBODY = "none"  # source of an identity that nobody told
 _SIDES = (Side.UPLINK, Side.DOWNLINK)
 K = TypeVar("K")
 
@@ -50,11 +52,11 @@ class Freezer:
         said = tuple([(_split(s, values) if b.parts.get(key) is not s else None) for key, s in b.said.items()])
         if all(each is None for each in said):
             said = ()
-        addresses = (b.session.ue_ipv4, b.session.ue_ipv6)
-        if b.checked != addresses:
+        other = len(b.checked) if b.checked != addresses_of(b.session) else 0
+        if other:
             values += b.checked
         held, last = _split_held(b, values), () if b.parts else _split(b.session, values)
-        return self.packer.pack((parts, said, b.ended_by, b.checked != addresses, held, last), values)
+        return self.packer.pack((parts, said, b.ended_by, other, held, last), values)
 
     def thaw(self, index: int, record: bytes) -> Binding:
         """Return the binding that `freeze` made *record* of."""
@@ -66,7 +68,7 @@ class Freezer:
         if said_shapes:
             order = iter(parts.values())
             said = {s.key: s for s in [_joined(shape, each) if shape else next(order) for shape in said_shapes]}
-        checked = (next(each), next(each)) if other else None
+        checked = tuple(islice(each, other))
         session = together(parts) if parts else None
         held = _joined_held(held_shape, session.tunnels if session else (), first_s, each)
         if session is None:
@@ -81,7 +83,7 @@ class Freezer:
             ended_by=ended_by,
             held=held,
             ue_s=first_s if ue_s is None else ue_s,
-            checked=checked or (session.ue_ipv4, session.ue_ipv6),
+            checked=checked or addresses_of(session),
         )
 
     def label(self, index: int, record: bytes) -> Label:
@@ -89,7 +91,7 @@ class Freezer:
         (parts, said, _, _, held, _), values = self.packer.unpack(record)
         if len(parts) != 1 or said or not held or held[0] != 0:
             return label_of(self.thaw(index, record))
-        source, dnn, _, instance, tunnels = parts[0]
+        source, dnn, _, instance, tunnels = parts[0][:5]
         imsi, ue = values[4], values[9] or values[10]
         if imsi:
             return Label(imsi, "", source, dnn)
@@ -104,7 +106,11 @@ def _split(s: Session, values: list[Any]) -> tuple[Any, ...]:
     values += (s.key, i.imsi, i.imei, i.msisdn, i.nai, i.msin, s.ue_ipv4, s.ue_ipv6)
     for t in s.tunnels:
         values += (t.address, t.teid)
-    return (s.source, s.dnn, s.snssai, s.instance, bytes([_code(t) for t in s.tunnels]))
+    shape = (s.source, s.dnn, s.snssai, s.instance, bytes([_code(t) for t in s.tunnels]))
+    if not s.routes:
+        return shape
+    values += s.routes
+    return (*shape, len(s.routes))
 
 
 def _code(t: Tunnel) -> int:
@@ -112,10 +118,12 @@ def _code(t: Tunnel) -> int:
 
 
 def _joined(shape: tuple[Any, ...], each: Iterator[Any]) -> Session:
-    source, dnn, snssai, instance, codes = shape
+    source, dnn, snssai, instance, codes, *more = shape
     key, imsi, imei, msisdn, nai, msin, ipv4, ipv6 = islice(each, 8)
     tunnels = tuple([Tunnel(next(each), next(each), _SIDES[code >> 1], code & 1 == 1) for code in codes])
-    return Session(key, source, Identity(imsi, imei, msisdn, nai, msin), ipv4, ipv6, dnn, snssai, instance, tunnels)
+    routes = tuple(islice(each, more[0])) if more else ()
+    identity = Identity(imsi, imei, msisdn, nai, msin)
+    return Session(key, source, identity, ipv4, ipv6, dnn, snssai, instance, tunnels, routes)
 
 
 _OWN, SINCE_FIRST = 0x80, 0x40  # a tunnel that the session has not; one with a time of its own follows
@@ -159,6 +167,11 @@ class Label:
     def __init__(self, imsi: str, name: str, source: str, dnn: str) -> None:
         self.imsi, self.name, self.source, self.dnn = imsi, name, source, dnn
 
+    @property
+    def identity_source(self) -> str:
+        """Who told the subscriber, or the UE address: nobody, where a tunnel is all that is known."""
+        return self.source if self.imsi or self.name.startswith("ue:") else NOBODY
+
     def published(self, pseudonymiser: Pseudonymiser) -> str:
         """Return the published name: a pseudonym, or an address while the subscriber is not known."""
         return pseudonymiser.name(self.imsi) if self.imsi else self.name
@@ -172,7 +185,9 @@ def label_of(binding: Binding) -> Label:
     else:
         first = next(iter(binding.held), None)
         name = f"teid:{first.address}:0x{first.teid:08x}" if first else "unknown"
-    return Label(whole.identity.imsi, name, whole.source, whole.dnn)
+    told = {p.source for p in binding.said.values() if p.ue_ipv4 or p.ue_ipv6}
+    source = LEARNED if not whole.identity.imsi and told == {LEARNED} else whole.source
+    return Label(whole.identity.imsi, name, source, whole.dnn)
 
 
 # -- maps ---------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gtp.events import Session
 from nf.privacy import Pseudonymiser
-from nf.sessions.binding import Binding, is_of_ue
+from nf.sessions.binding import Binding, in_routes, is_of_ue
 from nf.sessions.store import BindingStore
 
 __all__ = ["Found", "Page", "Query", "find"]
@@ -115,7 +115,7 @@ def _may_match(store: BindingStore, number: int, query: Query) -> bool:
 
 
 def _has_address(s: Session, address: str) -> bool:
-    return bool(s.ue_ipv6 if ":" in address else s.ue_ipv4) and is_of_ue(s, [address])
+    return in_routes(s, address) or (bool(s.ue_ipv6 if ":" in address else s.ue_ipv4) and is_of_ue(s, [address]))
 
 
 def _matches(binding: Binding, name: str, query: Query) -> bool:

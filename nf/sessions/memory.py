@@ -38,7 +38,7 @@ def _chunks(store: BindingStore, trackers: Mapping[str, Any], at_s: float) -> It
     del records
     for name, tracker in trackers.items():  # after the store: what only the tracker knows is told again when it moves
         dumped = tracker.dump()
-        yield "tracker", name, dumped["constants"], dumped["recovery"]
+        yield "tracker", name, dumped["constants"], dumped["nodes"]
         rules = list(dumped["records"].items())
         for at in range(0, len(rules), _CHUNK):
             yield "rules", name, dict(rules[at : at + _CHUNK])
@@ -81,7 +81,7 @@ def recall(path: Path, key: bytes, at_s: float) -> Recalled | None:
             if kind == "begin":
                 saved_s, found.constants = content
             elif kind == "tracker":
-                found.trackers[content[0]] = {"constants": content[1], "recovery": content[2], "records": {}}
+                found.trackers[content[0]] = {"constants": content[1], "nodes": content[2], "records": {}}
             elif kind == "rules":
                 found.trackers[content[0]]["records"].update(content[1])
     except snapshot.BadSnapshot as error:

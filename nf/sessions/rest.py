@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 
-from nf.sessions.binding import Binding
-from nf.sessions.compact import Freezer, Label
+from nf.sessions.binding import LEARNED, Binding, is_partial
+from nf.sessions.compact import NOBODY, Freezer, Label
 
 __all__ = ["Bindings"]
 
@@ -22,6 +22,7 @@ class Bindings:
     def __init__(self, history: int) -> None:
         self.freezer = Freezer()
         self.sources: Counter[str] = Counter()  # of those that hold
+        self.partial: set[int] = set()  # of those, sessions of which neither subscriber nor UE address is known
         self._held: dict[int, bytes] = {}
         self._over: dict[int, bytes] = {}
         self._other_names: dict[int, int] = {}  # numbers of bindings that others continue
@@ -84,6 +85,8 @@ class Bindings:
         """Hold the binding of a record."""
         self._held[number] = record
         self.sources[source] += 1
+        if self.freezer.label(number, record).identity_source == NOBODY:
+            self.partial.add(number)
 
     def touch(self, binding: Binding) -> None:
         """Note that a binding is about to change."""
@@ -95,6 +98,7 @@ class Bindings:
         if self._held.pop(number, None):
             self.sources[self._touched[number][1]] -= 1
         del self._touched[number]
+        self.partial.discard(number)
         self._warm.pop(number, None)
         self._other_names[number] = into
         self._continues.setdefault(into, []).append(number)
@@ -108,8 +112,11 @@ class Bindings:
                 self._over[number] = record = self.freezer.freeze(binding)
                 self._history.append((number, record))
                 self._held.pop(number, None)
+                self.partial.discard(number)
             elif number in self._held:
                 self._held[number] = self.freezer.freeze(binding)
+                told = (p for p in binding.parts.values() if p.source != LEARNED)
+                (self.partial.add if all(map(is_partial, told)) else self.partial.discard)(number)
                 self.sources[binding.session.source] += 1
         self._touched.clear()
         self.cool()

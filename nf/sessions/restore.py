@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gtp.events import Side
-from nf.sessions.binding import Binding, UeKey, ues
+from nf.sessions.binding import Binding, UeKey, addresses_of, is_delegated, routes_of, ues
 from nf.sessions.changes import TableChange
 from nf.sessions.compact import SINCE_FIRST, Freezer
 from nf.sessions.store import BindingStore
 
 __all__ = ["TakenBack", "restore"]
+
+_PLAIN = 5  # of the shape of a session without further prefixes (nf.sessions.compact)
 
 
 @dataclass(slots=True, repr=False)
@@ -28,13 +30,15 @@ class Claims:
     tunnels: list[tuple[str, int, int, float]]  # with the side as a number, and when it got them
     ue_ipv4: str
     ue_ipv6: str
+    instance: str
+    routes: tuple[str, ...]
 
 
 @dataclass(slots=True, repr=False)
 class TakenBack:
     """What the kernel's tables are to hold."""
 
-    tunnels: list[tuple[str, int, int, int, str, str]] = field(default_factory=list)  # as TunnelRow of nf.kernel
+    tunnels: list[tuple[str, int, int, int, str, str, bool]] = field(default_factory=list)  # as TunnelRow of nf.kernel
     ues: list[tuple[str, str, int]] = field(default_factory=list)  # instance, address, number
     changes: list[TableChange] = field(default_factory=list)  # of addresses that several have
 
@@ -57,7 +61,7 @@ def restore(store: BindingStore, constants: list[Any], records: Iterable[bytes],
 def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
     """Yield what each part of a session claims, that is one for nearly all of them."""
     (parts, said, ended_by, other, held, last), values = old.packer.unpack(record)
-    if len(parts) != 1 or said or other:
+    if len(parts) != 1 or said or other or len(parts[0]) > _PLAIN:
         yield from _of_parts(old, new, record, sources)
         return
     source, _, _, instance, codes = parts[0]
@@ -78,7 +82,8 @@ def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str])
     ue_s = first_s if values[1] is None else values[1]
     addresses = [(instance, a) for a in (ipv4, ipv6) if a]
     packed = new.packer.pack((parts, said, ended_by, other, held, last), values)
-    yield Claims(packed, (key,), source, imsi, addresses, ue_s, tunnels, ipv4, ipv6)
+    routes = (ipv6,) if is_delegated(ipv6) else ()
+    yield Claims(packed, (key,), source, imsi, addresses, ue_s, tunnels, ipv4, ipv6, instance, routes)
 
 
 def _of_parts(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
@@ -90,7 +95,7 @@ def _of_parts(old: Freezer, new: Freezer, record: bytes, sources: Collection[str
     held = binding.held
     for part in [p for p in binding.parts.values() if p.source in sources]:
         binding.parts = binding.said = {part.key: part}
-        binding.session, binding.checked = part, (part.ue_ipv4, part.ue_ipv6)
+        binding.session, binding.checked = part, addresses_of(part)
         binding.held = {t: held[t] for t in part.tunnels if t in held}
         yield _of_binding(new, binding)
 
@@ -99,7 +104,8 @@ def _of_binding(new: Freezer, b: Binding) -> Claims:
     s = b.session
     tunnels = [(t.address, t.teid, int(t.side is Side.DOWNLINK), b.held[t]) for t in s.tunnels if t in b.held]
     record = new.freeze(b)
-    return Claims(record, tuple(b.parts), s.source, s.identity.imsi, ues(s), b.ue_s, tunnels, s.ue_ipv4, s.ue_ipv6)
+    who = record, tuple(b.parts), s.source, s.identity.imsi
+    return Claims(*who, ues(s), b.ue_s, tunnels, s.ue_ipv4, s.ue_ipv6, s.instance, routes_of(s))
 
 
 def _take_back(store: BindingStore, c: Claims, taken: TakenBack) -> None:
@@ -108,7 +114,9 @@ def _take_back(store: BindingStore, c: Claims, taken: TakenBack) -> None:
         return
     for address, teid, side, since_s in c.tunnels:
         if store.take_back_tunnel((address, teid), number, since_s):
-            taken.tunnels.append((address, teid, side, number, c.ue_ipv4, c.ue_ipv6))
+            taken.tunnels.append((address, teid, side, number, c.ue_ipv4, c.ue_ipv6, bool(c.routes)))
+    if c.routes:
+        taken.changes += store.take_back_routes(number, c.instance, c.routes)
     for ue in c.ues:
         changes = store.take_back_ue(ue, number, c.ue_s)
         if changes is None:

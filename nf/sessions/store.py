@@ -7,8 +7,9 @@ Several sources, and several segments of one source, speak of one PDU session: t
 `nf.sessions.binding` says when two are one; otherwise they contend. A configured session goes before a
 signalled one, and takes only what it names; what N2 alone says goes after both. Among signalled ones the newer
 claim wins whatever its source: who loses is closed as superseded, since its end was not seen. Only a tunnel
-that a part sends into stays with the session that receives there. Every such conflict is counted. A session
-that was closed so and then moves is alive after all: it comes back with what nobody else has claimed since.
+that a part sends into stays with the session that receives there, and where several only send into one towards the
+core (an SMF has one for all its sessions: TS 29.244, 5.3), it moves and nothing else. Every such conflict is counted.
+A session that was closed so and then moves is alive after all: it comes back with what nobody else has claimed since.
 
 At rest a binding is a record of bytes (`nf.sessions.compact`); what an event touches is thawed for it and frozen
 again at its end. Maps lead to numbers, never to bindings.
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp
@@ -26,56 +28,54 @@ from nf.privacy import Pseudonymiser
 from nf.sessions.binding import (
     CONFIGURED,
     JOIN_S,
+    LEARNED,
     RADIO,
     Binding,
     TunnelKey,
     UeKey,
+    addresses_of,
     configured,
     is_configured,
     is_of_ue,
+    is_shared_end,
     keys,
     one_session,
     other_end,
     rank,
     receives,
+    routes_of,
     together,
     ues,
     without,
 )
-from nf.sessions.changes import DropTunnel, TableChange, UeEntries, put_tunnel
-from nf.sessions.compact import CompactMap, Freezer, KeyPacker, Label, SubscriberMap, UePacker, pack_tunnel
-from nf.sessions.past import PastHolders
-from nf.sessions.rest import Bindings
+from nf.sessions.changes import DropTunnel, TableChange, put_tunnel
+from nf.sessions.compact import Freezer
+from nf.sessions.known import Known
+from nf.sessions.linger import Lingering
 from nf.settings import StaticSession
 
 __all__ = ["Binding", "BindingStore", "is_of_ue"]
 
 K = TypeVar("K")
 REUSE_S = 60.0  # longer than the slowest look at the flow table
+_TOGETHER = (EndReason.RESTARTED.value, EndReason.RELEASED.value)  # ends of many sessions in one exchange
 GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packets (TS 23.502, 4.9.1.3: end markers)
 
 
-class BindingStore:
+class BindingStore(Known):
     """All bindings; of those that ended, the last *history*. May be asked while another thread changes it."""
 
     def __init__(
         self, capacity: int, first: int = 1, history: int = 10_000, pseudonymiser: Pseudonymiser | None = None
     ) -> None:
         """Hold at most *capacity* sessions, numbered from *first*. *pseudonymiser* is the one of `use`."""
-        self._lock = threading.RLock()
+        super().__init__(capacity, history, pseudonymiser)
         self.counters: Counter[str] = Counter()
         self.freed: list[int] = []  # numbers that nobody has any more; whoever reads them empties the list
         self._capacity = capacity
-        self._bindings = Bindings(history)
         self._wanting: set[int] = set()  # those that lost a claim to a configured session
-        self._by_key: CompactMap[str] = CompactMap(KeyPacker())  # of each part
-        self._tunnels: CompactMap[TunnelKey] = CompactMap(pack_tunnel)
-        self._ue_packer = UePacker()
-        self._ues: CompactMap[UeKey] = CompactMap(self._ue_packer)
-        self._past = PastHolders(2 * capacity)  # what is asked about the past is recent
-        self._entries = UeEntries()
+        self._lingering = Lingering()
         self._lost: OrderedDict[str, Session] = OrderedDict()  # superseded ones by key, with what they claimed
-        self._by_imsi = SubscriberMap(pseudonymiser or Pseudonymiser(b"", 0))
         self._gone: deque[tuple[float, TunnelKey, int]] = deque()
         self._ended: deque[tuple[float, int]] = deque()
         self._next = first
@@ -129,6 +129,37 @@ class BindingStore:
                 changes += self._hold(wanting, at_s, wanting.session)
         return changes
 
+    def learn(self, seen: Iterable[tuple[int, str]], at_s: float) -> list[TableChange]:
+        """Let sessions of which only tunnels are known have the (number, UE address) that packets in them show.
+
+        An address that somebody has stays with him: signalling knows it better.
+        """
+        changes: list[TableChange] = []
+        with self._lock:
+            for number, address in seen:
+                if number in self._bindings.partial and self._bindings.holds(number):
+                    changes += self._learn(number, address, at_s)
+            self._bindings.settle()
+        return changes
+
+    def _learn(self, number: int, address: str, at_s: float) -> list[TableChange]:
+        binding = self._bindings.at(number)
+        ipv6 = ":" in address
+        if binding is None or (binding.session.ue_ipv6 if ipv6 else binding.session.ue_ipv4):
+            return []
+        if self._ues.get((binding.session.instance, address)) or self._entries.is_shared(
+            binding.session.instance, address
+        ):
+            self.counters["learned_ue_refused"] += 1
+            return []
+        key = f"{LEARNED}-{number}"
+        before = binding.session
+        part = binding.parts.get(key) or Session(key, LEARNED, instance=before.instance)
+        self._by_key[key] = number
+        self._set_part(binding, replace(part, ue_ipv6=address) if ipv6 else replace(part, ue_ipv4=address))
+        self.counters["learned_ue"] += 1
+        return self._hold(binding, at_s, before)
+
     def expire(self, at_s: float) -> list[TableChange]:
         """Drop tunnels that were left long enough ago, and free the numbers of sessions long ended."""
         with self._lock:
@@ -141,6 +172,7 @@ class BindingStore:
             binding = self._bindings.at(number) if self._tunnels.get(key) == number else None
             if binding is not None and key not in keys(binding.session.tunnels):
                 changes += self._release_tunnel(key, binding, at_s)
+        changes += self._dropped(*self._lingering.over(at_s))
         while self._ended and at_s - self._ended[0][0] >= REUSE_S:
             number = self._ended.popleft()[1]
             self.freed.extend(self._bindings.forget(number))
@@ -207,11 +239,11 @@ class BindingStore:
         self._ues[ue] = number
         return [*self._entries.drop(*ue), *self._entries.put(*ue, number)]
 
-    # -- who has what ----------------------------------------------------------
+    def take_back_routes(self, number: int, instance: str, routes: Sequence[str]) -> list[TableChange]:
+        """Let a session that was taken back have its further prefixes."""
+        return self._routes.put(number, instance, routes)
 
-    def _of(self, numbers: CompactMap[K], key: K) -> Binding | None:
-        number = numbers.get(key)
-        return self._bindings.at(number) if number else None
+    # -- who has what ----------------------------------------------------------
 
     def _up(self, session: Session, at_s: float, before: Session | None = None) -> list[TableChange]:
         changes: list[TableChange] = []
@@ -257,13 +289,13 @@ class BindingStore:
     def _part_down(self, binding: Binding, event: SessionDown) -> list[TableChange]:
         """End one part; the session ends with its last, or with the last that is not a radio's word for it."""
         others = [p for p in binding.parts.values() if p.key != event.session.key]
-        if not others or (event.session.source != RADIO and all(p.source == RADIO for p in others)):
+        if not others or (event.session.source != RADIO and all(p.source in (RADIO, LEARNED) for p in others)):
             return self._down(binding, event.at_s, event.reason.value)
         self._bindings.touch(binding)
         part = binding.parts.pop(event.session.key)
         self._by_key.pop(part.key)
         before, binding.session = binding.session, together(binding.parts)
-        changes: list[TableChange] = []
+        changes = self._put_routes(binding)
         for ue in ues(before):
             if ue not in ues(binding.session) and self._ues.get(ue) == binding.index:
                 self._ues.pop(ue)
@@ -322,6 +354,7 @@ class BindingStore:
             if self._ues.get(ue) == binding.index:
                 self._ues[ue], into.ue_s = into.index, binding.ue_s
                 changes += self._entries.put(*ue, into.index)
+        changes += self._routes.put(binding.index, "", ())
         into.first_s = min(into.first_s, binding.first_s)
         self._bindings.continued(binding.index, into.index)
         self._forget_imsi(binding)
@@ -343,15 +376,38 @@ class BindingStore:
         self._ended.append((at_s, binding.index))
         self._wanting.discard(binding.index)
         self._forget_imsi(binding)
-        changes: list[TableChange] = []
+        changes = self._routes.put(binding.index, "", ())
+        lingers = reason in _TOGETHER
         for key in list(keys(binding.held)):
             if self._tunnels.get(key) == binding.index:
-                changes += self._release_tunnel(key, binding, at_s)
+                if lingers:
+                    self._lingering.tunnel(key, binding.index, at_s)
+                dropped = self._release_tunnel(key, binding, at_s)
+                changes += () if lingers else dropped
         for ue in ues(binding.session):
             if self._ues.get(ue) == binding.index:
                 self._ues.pop(ue)
-                changes += self._entries.drop(*ue)
+                if lingers:
+                    self._lingering.ue(ue, binding.index, at_s)
+                else:
+                    changes += self._entries.drop(*ue)
         return changes
+
+    def _dropped(self, tunnels: list[TunnelKey], addresses: list[UeKey]) -> list[TableChange]:
+        """Let the kernel forget what nobody has."""
+        drops: list[TableChange] = [DropTunnel(*key) for key in tunnels]
+        return drops + [change for ue in addresses for change in self._entries.drop(*ue)]
+
+    def _claimed(self, number: int, binding: Binding) -> list[TableChange]:
+        """Something of a session that ended with many others is another's now: numbers are being given again."""
+        before = self.label(number) if number else None
+        if before is None or (before.imsi and before.imsi == binding.session.identity.imsi):
+            return []
+        return self._dropped(*self._lingering.all())
+
+    def _put_routes(self, binding: Binding) -> list[TableChange]:
+        session = binding.session
+        return self._routes.put(binding.index, session.instance, routes_of(session))
 
     def _hold(self, binding: Binding, at_s: float, before: Session | None = None) -> list[TableChange]:
         """Give the session's tunnels and UE addresses to it, as far as it may have them.
@@ -361,8 +417,8 @@ class BindingStore:
         self._bindings.touch(binding)
         claimed = set(before.tunnels) if before else set()
         claimed_ues = ues(before) if before else []
-        changes: list[TableChange] = []
-        addresses = (binding.session.ue_ipv4, binding.session.ue_ipv6)
+        changes = self._put_routes(binding)
+        addresses = addresses_of(binding.session)
         new_addresses, binding.checked = addresses != binding.checked, addresses
         for tunnel in binding.session.tunnels:
             key = (tunnel.address, tunnel.teid)
@@ -373,6 +429,8 @@ class BindingStore:
                     self._wanting.add(binding.index)
                     continue
                 changes += self._take_tunnel(key, binding, holder, at_s)
+            if holder is None:
+                changes += self._claimed(self._lingering.claimed_tunnel(key), binding)
             if holder is not binding or new_addresses:
                 self._tunnels[key] = binding.index
                 changes.append(put_tunnel(tunnel, binding))
@@ -389,6 +447,9 @@ class BindingStore:
                 self._wanting.add(other.index)
                 if rank(other) == rank(binding):
                     changes += self._down(other, at_s, EndReason.SUPERSEDED.value)
+            if other is None:
+                number, beside = self._lingering.claimed_ue(ue)
+                changes += [*self._dropped([], beside), *self._claimed(number, binding)]
             if other is not binding:
                 self._ues[ue], binding.ue_s = binding.index, at_s
                 changes += self._entries.put(*ue, binding.index)
@@ -398,6 +459,8 @@ class BindingStore:
         if key not in keys(holder.session.tunnels):  # it had left the tunnel and kept it for late packets only
             return self._release_tunnel(key, holder, at_s)
         self.counters["conflict_tunnel_taken"] += 1
+        if is_shared_end(holder, key):
+            return self._release_tunnel(key, holder, at_s)
         if rank(holder) == rank(binding):
             return self._down(holder, at_s, EndReason.SUPERSEDED.value)
         self._wanting.add(holder.index)
@@ -413,88 +476,3 @@ class BindingStore:
             self._next = self._next % 0xFFFF_FFFE + 1
         number, self._next = self._next, self._next % 0xFFFF_FFFE + 1
         return number
-
-    # -- questions -----------------------------------------------------------
-
-    def by_index(self, index: int) -> Binding | None:
-        """Return the binding of a number, also for a while after its end. It is not to be changed."""
-        with self._lock:
-            self._bindings.cool()
-            return self._bindings.at(index)
-
-    def by_tunnel(self, address: str, teid: int, at_s: float | None = None) -> Binding | None:
-        """Return who holds a tunnel now, or who held it at *at_s*."""
-        key = (address, teid)
-        with self._lock:
-            self._bindings.cool()
-            now = self._of(self._tunnels, key)
-            if at_s is None or (now is not None and now.first_s <= at_s):
-                return now
-            if number := self._past.at(key, at_s):
-                return self._bindings.at(number)
-            # The first packets may precede the response that bound them: they are nobody else's.
-            return now if key not in self._past else None
-
-    def number_of_tunnel(self, address: str, teid: int) -> int:
-        """Return the number of who holds a tunnel now, 0 when that is nobody."""
-        return self._tunnels.get((address, teid))
-
-    def by_ue(self, instance: str, address: str) -> Binding | None:
-        """Return who has a UE address in a network instance; of IPv6 also by its /64, if one has that alone."""
-        with self._lock:
-            self._bindings.cool()
-            binding = self._of(self._ues, (instance, address))
-            if binding is None and (index := self._entries.only(instance, address)) is not None:
-                binding = self._bindings.at(index)
-            return binding
-
-    def by_imsi(self, imsi: str) -> list[Binding]:
-        """Return the sessions that a subscriber has now."""
-        with self._lock:
-            self._bindings.cool()
-            found = (self._bindings.at(number) for number in self._by_imsi.get(imsi))
-            return [b for b in found if b is not None and b.whole.identity.imsi == imsi]
-
-    def numbers_by_pseudonym(self, digits: str, most: int = 1000) -> list[int]:
-        """Return sessions, at most *most*, of subscribers whose pseudonym begins so; a few may be of others."""
-        with self._lock:
-            return self._by_imsi.beginning_with(digits, most)
-
-    def instances(self) -> list[str]:
-        """Return the network instances that UE addresses were ever of."""
-        with self._lock:
-            return list(dict.fromkeys([*self._ue_packer.instances, *self._entries.instances()]))
-
-    def use(self, pseudonymiser: Pseudonymiser) -> None:
-        """Let sessions be found by the names that *pseudonymiser* gives, from now on."""
-        with self._lock:
-            by_imsi = SubscriberMap(pseudonymiser)
-            for number in self._bindings.numbers():
-                label = self.label(number)
-                if label is not None and label.imsi:
-                    by_imsi.add(label.imsi, number)
-            self._by_imsi = by_imsi
-
-    def label(self, index: int) -> Label | None:
-        """Return what is published of a session, also for a while after its end."""
-        return self._bindings.label(index)
-
-    def subscriber(self, index: int, pseudonymiser: Pseudonymiser) -> str:
-        """Return the published name of a session's subscriber: a pseudonym, or its address while unknown."""
-        found = self.label(index)
-        return found.published(pseudonymiser) if found else "unknown"
-
-    def history(self) -> Iterator[Binding]:
-        """Return the bindings that ended (the latest of them), then those that hold."""
-        return self._bindings.history()
-
-    def numbers(self) -> list[int]:
-        """Return the numbers of the sessions that hold."""
-        return self._bindings.numbers()
-
-    def count_by_source(self) -> Counter[str]:
-        """Return how many sessions hold, by source."""
-        return +self._bindings.sources
-
-    def __len__(self) -> int:
-        return len(self._bindings)

@@ -18,7 +18,7 @@ from nf.subscribers.group import BASES, Rows, group
 from nf.subscribers.memory import FadingSums, RecentMinima
 from nf.subscribers.suspect import SUSPECTS, suspect
 
-__all__ = ["SubscriberNames", "Subscribers", "aggregate"]
+__all__ = ["SubscriberNames", "Subscribers", "aggregate", "missing_where_unseen"]
 
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
 GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
@@ -84,8 +84,11 @@ class Subscribers:
         app_names: Sequence[str],
         action: NDArray[np.uint8],
         delays: Mapping[str, NDArray[np.float32]] | None = None,
+        seen: Sequence[bool] | NDArray[np.bool_] = (True, True),
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any.
+
+        *seen* says of uplink and downlink whether they can be seen; the volume of one that cannot is missing.
 
         *delays* are further columns by subject: of the radio network, of N3 and of the UPF, and DNS, VPN and tethering.
 
@@ -108,7 +111,7 @@ class Subscribers:
         of_app, first = keys & ((1 << _APP_BITS) - 1), used[rows.first]
         inspected = due[first] != _COUNT
         inputs = self._inputs(keys, rows, interval_s, flows.t_end_s)
-        columns = self._columns(flows, rows, interval_s)
+        columns = missing_where_unseen(self._columns(flows, rows, interval_s), seen)
         columns["subscriber"] = np.array(names.subscriber, object)[subject[first]]
         columns["identity_source"] = np.array(names.identity_source, object)[subject[first]]
         columns["dnn"] = np.array(names.dnn, object)[subject[first]]
@@ -211,6 +214,18 @@ class Subscribers:
         }
 
 
+def missing_where_unseen(
+    columns: Mapping[str, NDArray[Any] | list[str]], seen: Sequence[bool] | NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return the columns with the volumes of a direction that cannot be seen missing instead of zero."""
+    unseen = [name for name, is_seen in zip(("ul", "dl"), seen, strict=True) if not is_seen]
+    volumes = {f"{way}_{what}" for way in unseen for what in ("bytes", "packets", "bps")}
+    return {
+        name: np.full(len(values), np.nan, np.float32) if name in volumes else values
+        for name, values in columns.items()
+    }
+
+
 def aggregate(
     flows: FlowBatch,
     *,
@@ -254,10 +269,17 @@ def _batch(
     mine["mos"] = np.where(seen, SCORES[app_class](part), np.nan)
     mine["suspect"] = SUSPECTS[suspect(part, mine["mos"], rows.rtp[chosen])]
     typed: dict[str, NDArray[Any] | list[str]] = {
-        name: mine[name].tolist() if column.dtype == "str" else mine[name].astype(column.dtype)
+        name: mine[name].tolist() if column.dtype == "str" else _typed(mine[name], column.dtype)
         for name, column in RECORD_COLUMNS.items()
     }
     return RecordBatch(app_class, flows.t_start_s, flows.t_end_s, typed)
+
+
+def _typed(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return a column of its type; one that is missing cannot be whole numbers."""
+    if values.dtype.kind == "f" and len(values) and np.isnan(values).all():
+        return values.astype(np.float32)
+    return values.astype(dtype)
 
 
 def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:

@@ -368,18 +368,31 @@ class TestParallelZstd:
 
 
 class TestSpeed:
-    """Replay must not wait for the reader: the kernel takes 338,000 packets a second from Python."""
+    """Replay must not wait for the reader: it costs little beside the least that Python can do for a packet."""
 
-    def test_half_a_million_packets_a_second(self, write: Write) -> None:
+    def test_a_packet_costs_a_few_times_its_header_and_its_copy(self, write: Write) -> None:
         some = pcap([(1, n, bytes(800)) for n in range(1000)])
-        path = write(some + some[24:] * 19)
+        data = some + some[24:] * 19
+        path = write(data)
 
-        best = float("inf")
-        for _ in range(5):
-            began = time.process_time()
+        def least() -> int:
+            at, count = 24, 0
+            while at < len(data):
+                _, _, captured, _ = struct.unpack_from("<IIII", data, at)
+                assert data[at + 16 : at + 16 + captured]
+                at, count = at + 16 + captured, count + 1
+            return count
+
+        def read_all() -> int:
             with open_capture(path) as capture:
-                count = sum(1 for _ in capture)
-            best = min(best, (time.process_time() - began) / count)
+                return sum(1 for _ in capture)
 
-        assert count == 20_000
-        assert best < 1 / 500_000
+        def cost(work: Callable[[], int]) -> float:
+            best = float("inf")
+            for _ in range(5):
+                began = time.process_time()
+                assert work() == 20_000
+                best = min(best, time.process_time() - began)
+            return best
+
+        assert cost(read_all) < 5 * cost(least)

@@ -41,6 +41,11 @@ class Talk:
     def answer(self, response, at_s=1.0):
         return self.tracker.feed(response, UPF, SMF, at_s)
 
+    def beat(self, sequence, smf, upf=50, at_s=1.0):
+        """An answered heartbeat of the SMF; *smf* and *upf* are recovery time stamps."""
+        asked = self.ask(build.heartbeat_request(sequence, smf), at_s)
+        return asked + self.answer(build.heartbeat_response(sequence, upf), at_s)
+
     def up(self, plan=PLAN, up_seid=22, chosen=None, at_s=1.0):
         self.sequence += 1
         assert self.ask(build.establishment_request(self.sequence, plan), at_s) == []
@@ -215,17 +220,24 @@ class TestEnd:
         assert event.reason is EndReason.REPORTED
 
     def test_a_newer_recovery_time_stamp(self, talk):
-        talk.ask(build.heartbeat_request(1, 100))
+        talk.beat(1, 100)
         talk.sequence = 10
         talk.up()
-        (event,) = talk.ask(build.heartbeat_request(2, 101))
+        (event,) = talk.beat(2, 101)
+        assert event.reason is EndReason.RESTARTED
+
+    def test_a_newer_recovery_time_stamp_of_the_upf(self, talk):
+        talk.beat(1, 100, 50)
+        talk.sequence = 10
+        talk.up()
+        (event,) = talk.beat(2, 100, 51)
         assert event.reason is EndReason.RESTARTED
 
     def test_the_same_recovery_time_stamp_ends_nothing(self, talk):
-        talk.ask(build.heartbeat_request(1, 100))
+        talk.beat(1, 100)
         talk.sequence = 10
         talk.up()
-        assert talk.ask(build.heartbeat_request(2, 100)) == []
+        assert talk.beat(2, 100) == []
 
     def test_a_new_association(self, talk):
         talk.up()
@@ -255,11 +267,11 @@ class TestEnd:
 
     def test_an_older_recovery_time_stamp_that_comes_late_ends_nothing(self, talk):
         for sequence, stamp in ((1, 100), (2, 101)):
-            talk.ask(build.heartbeat_request(sequence, stamp))
+            talk.beat(sequence, stamp)
         talk.sequence = 10
         talk.up()
-        assert talk.ask(build.heartbeat_request(3, 100)) == []
-        assert talk.ask(build.heartbeat_request(4, 101)) == []
+        assert talk.beat(3, 100) == []
+        assert talk.beat(4, 101) == []
 
     def test_a_restarted_smf_may_send_the_very_same_bytes_again(self, talk):
         """Its numbers begin again at one: an equal request is a new one, not a retransmission."""

@@ -15,9 +15,11 @@ ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION = 1, 2, 26
 RECOVERY = bytes([14, 0])  # information element of a response
 
 
-def message(kind: int, src: str, dst: str, seq: int, body: bytes = b"") -> bytes:
+def message(
+    kind: int, src: str, dst: str, seq: int, body: bytes = b"", *, sport: int = 2152, dport: int = 2152
+) -> bytes:
     """Return a signalling message of tunnel 0 with its sequence number."""
-    return ether(outer(src, dst) / GTP_U_Header(S=1, seq=seq, gtp_type=kind, teid=0) / body)
+    return ether(outer(src, dst, sport=sport, dport=dport) / GTP_U_Header(S=1, seq=seq, gtp_type=kind, teid=0) / body)
 
 
 @pytest.fixture
@@ -62,6 +64,33 @@ class TestEcho:
             rig.run(message(ECHO_RESPONSE, UPF, GNB, 1, RECOVERY), after_ns=MS)
         (path,) = paths()
         assert (path.responses, path.rtt_samples) == (2, 1)
+
+
+class TestPorts:
+    """The asker chooses its port, and the answer goes there from 2152 (4.4.2.2)."""
+
+    @pytest.mark.parametrize("role", ["n3", "any"])
+    def test_an_answer_to_another_port_ends_the_round_trip(self, rig: Rig, paths: Any, role: str) -> None:
+        rig.run(message(ECHO_REQUEST, GNB, UPF, 7, sport=50_000), role)
+        outcome = rig.run(message(ECHO_RESPONSE, UPF, GNB, 7, RECOVERY, dport=50_000), role, after_ns=12 * MS)
+        (path,) = paths()
+        assert (path.requester, path.responses, path.rtt_min_us) == (GNB, 1, 12_000)
+        assert "not_gtpu" not in outcome.why
+
+    def test_an_error_indication_to_another_port_is_counted(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ERROR_INDICATION, UPF, GNB, 0, dport=50_000))
+        (path,) = paths()
+        assert (path.requester, path.error_indications) == (UPF, 1)
+
+    @pytest.mark.parametrize("kind", [1, 254, 255], ids=["echo request", "end marker", "user data"])
+    def test_nothing_else_is_taken_for_gtpu_by_its_source_port(self, rig: Rig, paths: Any, kind: int) -> None:
+        outcome = rig.run(message(kind, UPF, GNB, 7, bytes(20), dport=50_000))
+        assert paths() == []
+        assert "not_gtpu" in outcome.why
+
+    def test_a_datagram_that_only_has_the_source_port_is_none(self, rig: Rig, paths: Any) -> None:
+        outcome = rig.run(ether(outer(UPF, GNB, dport=50_000) / bytes(20)))
+        assert "not_gtpu" in outcome.why
 
 
 class TestErrorIndication:

@@ -115,7 +115,7 @@ def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
     ports, whole = _ports(frame, outer) if outer.proto == UDP else ((0, 0), False)
     if whole and {PORT_PFCP, PORT_GTPC} & set(ports):
         facts.add("signalling")
-    elif whole and ports[1] == PORT_GTPU and role != "n6":
+    elif whole and role != "n6" and (ports[1] == PORT_GTPU or (ports[0] == PORT_GTPU and _answers(frame, outer))):
         try:
             tunnel = _gtpu(frame, outer, facts)
         except Refused as refused:
@@ -130,6 +130,12 @@ def _walk(frame: bytes, role: str, facts: set[str]) -> Flow | None:
     if role == "n3":
         raise Refused("not_gtpu")
     return _flow(frame, outer, facts, "l4_truncated")
+
+
+def _answers(frame: bytes, outer: Packet) -> bool:
+    """Say whether a datagram from port 2152 is an answer: echo response, error indication, or supported extensions."""
+    at = outer.l4 + 8
+    return at + 2 <= len(frame) and frame[at] >> 4 == 3 and frame[at + 1] in (2, 26, 31)
 
 
 def _u16(frame: bytes, at: int) -> int:

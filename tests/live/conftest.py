@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.lab import Lab
+from lab.wait import slowness, wait_until
 
 __all__ = ["Echo", "capture", "echo_ms", "until", "wait_until"]
 
@@ -31,6 +32,8 @@ def echo_ms() -> Echo:
     """ICMP echo (RFC 792) from a namespace: round-trip times in ms of those that came back."""
 
     def run(lab: Lab, namespace: str, address: str, count: int = 5, wait_s: float = 1.0) -> list[float]:
+        wait_s *= slowness()
+
         def open_it() -> socket.socket:
             return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 
@@ -56,6 +59,15 @@ def echo_ms() -> Echo:
     return run
 
 
+def _marked(lab: Lab, port: str, file: Path, mark: bytes) -> bool:
+    """Put a frame of no protocol on the wire of *port*, and say whether one like it is in the capture."""
+    mark = b"mark of the test: " + mark
+    with lab.net.call("upf", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)) as s:
+        s.bind((f"m-{port}", 0))
+        s.send(bytes.fromhex("020000000001 020000000002 88b5") + mark.ljust(60))  # local experimental (IEEE 802)
+    return file.exists() and mark in file.read_bytes()
+
+
 @pytest.fixture(scope="session")
 def capture() -> Callable[..., object]:
     """A capture of a port of the probe, read by tshark."""
@@ -64,14 +76,13 @@ def capture() -> Callable[..., object]:
     def run(lab: Lab, port: str, file: Path) -> Iterator[Callable[..., list[str]]]:
         words = [*lab.net.prefix("probe"), "tshark", "-q", "-i", port, "-w", str(file)]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as sniffer:
-            wait_until(lambda: file.exists() and file.stat().st_size > 0, "tshark begins to capture")
-            time.sleep(0.3)
+            wait_until(lambda: _marked(lab, port, file, b"begin"), "tshark begins to capture")
 
             def fields(display_filter: str, *names: str) -> list[str]:
                 if sniffer.poll() is None:
-                    time.sleep(0.7)  # tshark reads in bursts
+                    wait_until(lambda: _marked(lab, port, file, b"end"), "tshark wrote all that came before")
                     sniffer.terminate()
-                    sniffer.wait(10)
+                    sniffer.wait()
                 select = [w for n in names for w in ("-e", n)]
                 words = ["tshark", "-r", str(file), "-Y", display_filter, "-T", "fields", *select]
                 done = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -84,14 +95,6 @@ def capture() -> Callable[..., object]:
                     sniffer.terminate()
 
     return run
-
-
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 15) -> None:
-    """Wait for something, or fail with what was waited for."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,8 @@ class Flood:
     unknown_flows: int
     grown_bytes: int  # of the process in the second half
     paths: int
+    announced: int  # flows whose beginning user space was told
+    known_announced: int
 
 
 @contextmanager
@@ -84,6 +86,20 @@ def _running(service: Service) -> Iterator[None]:
     finally:
         service.stop()
         thread.join()
+
+
+def _told(service: Service) -> set[int]:
+    """Return the set of flow numbers that user space is told from now on."""
+    told: set[int] = set()
+    read = service.plane.read_events
+
+    def spy() -> np.ndarray:
+        events = read()
+        told.update(events["number"].tolist())
+        return events
+
+    service.plane.read_events = spy
+    return told
 
 
 def _resident_bytes() -> int:
@@ -103,6 +119,7 @@ def flood(seconds: float) -> Flood:
     """Send unknown TEIDs beside the known ones for three quarters of the time, then echoes of all addresses."""
     with wire(**UNKNOWN) as bump, Service() as service:
         service.apply(Settings(), FLOODED)
+        told = _told(service)
         with _running(service):
             bump.send(user_frame(), 64 * KNOWN * STRIDE)  # each subscriber has a flow
             took = _send_for(bump, user_frame(), seconds / 2)
@@ -111,6 +128,7 @@ def flood(seconds: float) -> Flood:
             echoes = bump.another(VARY_AT=OUTER_SOURCE_AT)
             took += _send_for(echoes, echo_frame(), seconds / 4)
             grown = _resident_bytes() - half
+        service.plane.read_events()
         flows = service.plane.read_flows()[1]
         known = flows["session"] > 0
         return Flood(
@@ -121,4 +139,6 @@ def flood(seconds: float) -> Flood:
             unknown_flows=int((~known).sum()),
             grown_bytes=grown,
             paths=len(service.plane.read_paths()),
+            announced=len(told),
+            known_announced=len(told.intersection(flows["number"][known].tolist())),
         )

@@ -21,6 +21,7 @@ from lab import plan
 from lab.lab import Lab
 from lab.net import inside
 from lab.operator import ENDPOINT, PART, Operator, exporter, interfaces, policy, privacy
+from lab.wait import slowness
 from mgmt.client import Refused
 from nf.kernel import links, objects, syscall
 from nf.kernel.programs import maps_of
@@ -85,7 +86,7 @@ def rows() -> Rows:
         heard = []
         where = "ops" if operator.namespace == "probe" else operator.namespace
         with inside(operator.lab.net.path(where)), Subscriber(endpoint, topics) as bus:
-            for message in bus.messages(seconds, quiet_s=0.2):
+            for message in bus.messages(seconds * slowness(), quiet_s=0.2):
                 if message is None:
                     continue
                 for i in range(message.header.rows):
@@ -165,18 +166,16 @@ class TestFollow:
             assert [m for m in witness.messages(3) if m] == []
 
             follower.subscribe(topic)
-            start = time.monotonic()
-            first = follower.receive(5)
-            took = time.monotonic() - start
-            schemas = {m.header.schema for m in follower.messages(2.5) if m}
+            start_s = time.time()
+            first = follower.receive(20 * slowness())
+            schemas = {m.header.schema for m in follower.messages(2.5 * slowness()) if m}
             follower.unsubscribe(topic)
-            time.sleep(1.5)  # what was on its way
-            while witness.receive(0.05):
+            while witness.receive(2 * slowness()):  # what was on its way
                 pass
 
             assert first is not None
             assert first.topic == topic
-            assert took < 2.5  # the interval under way, and the one that is whole
+            assert first.header.t_start < start_s + 1  # it is of the interval under way, or of the next one
             assert schemas == {"snf.qoe.v1", "snf.flow.v1"}
             assert [m for m in witness.messages(3) if m] == []
 
@@ -286,7 +285,7 @@ class TestSecondFunction:
     def test_the_same_netconf_port_is_one_sentence_and_exit_2(self, lab):
         words = [*lab.net.prefix("probe"), *Operator(lab, part="third").command()]
 
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
 
         assert done.returncode == 2
         assert "Traceback" not in done.stderr

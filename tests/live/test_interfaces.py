@@ -18,6 +18,7 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 
 from lab.net import Net, inside
+from lab.wait import slowness
 from nf.errors import AttachRefused
 from nf.kernel import devices
 from nf.kernel.dataplane import DataPlane
@@ -28,7 +29,7 @@ SMALL = Limits(flows=1024, sessions=64)
 N3 = Interface("n3", Role.N3)
 ETH_ALL = 3  # ETH_P_ALL of include/uapi/linux/if_ether.h
 CHILD = """
-import sys, time
+import signal, sys
 from lab.net import child_of_the_lab
 child_of_the_lab(sys.argv[1])
 from nf.kernel.dataplane import DataPlane
@@ -36,7 +37,7 @@ from tests.live.test_interfaces import N3, SMALL
 plane = DataPlane(SMALL)
 plane.attach(N3)
 print("ready", flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 
@@ -67,7 +68,7 @@ class Ports:
     def listen(self, device: str) -> socket.socket:
         s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_ALL))
         s.bind((device, ETH_ALL))
-        s.settimeout(5)
+        s.settimeout(20 * slowness())
         # A veth takes redirected frames when NAPI runs on it, which GRO asks for.
         subprocess.run(["ethtool", "-K", device, "gro", "on"], check=True, capture_output=True)
         return s

@@ -43,6 +43,14 @@ class TestMeans:
         assert math.isnan(board.mean(ONE, "video", 0, 10))
         assert board.classes(ONE) == []
 
+    def test_the_access_delay_is_the_median_of_a_time(self, board):
+        for at, delay_ms in ((1, 20.0), (2, 30.0), (3, 500.0), (5, 200.0)):
+            board.feed(record(rtt_access_ms=delay_ms), at)
+
+        assert board.access_delay_ms(ONE, 0, 5) == 30
+        assert board.access_delay_ms(ONE, 5, 10) == 200
+        assert math.isnan(board.access_delay_ms(TWO, 0, 10))
+
 
 class TestTable:
     """The table shows who has news, with the score that was last known."""

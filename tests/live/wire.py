@@ -26,6 +26,7 @@ N3 = Interface("n3", Role.N3, Mode.INLINE, peer="n6")
 N6 = Interface("n6", Role.N6, Mode.INLINE, peer="n3")
 CHUNK = 64 * 256  # frames a system call
 PATIENCE = 1000  # chunks that bring nothing to the sink
+TRIAL = 0x88B5  # EtherType of frames that are none of the source (nf/kernel/redirects.py)
 WINDOW = 192  # VETH_RING_SIZE of drivers/net/veth.c is 256
 TEID_AT = 46  # Ethernet 14, IPv4 20, UDP 8, of GTP-U 4
 
@@ -68,9 +69,12 @@ int pass(struct xdp_md *ctx)
 
 int sink(struct xdp_md *ctx)
 {
+	u8 *data = (void *)(long)ctx->data;
 	u32 zero = 0;
 	u64 *n = seen.lookup(&zero);
 
+	if ((void *)data + 14 > (void *)(long)ctx->data_end || *(u16 *)(data + 12) == TRIAL)
+		return XDP_DROP; /* by which the function tries the pair */
 	if (n)
 		__sync_fetch_and_add(n, 1);
 	return XDP_DROP;
@@ -88,7 +92,13 @@ class Wire:
         self._others: list[Wire] = []
         source.use_shim()
         flags = {"STRIDE": 0, "KNOWN": 1, "FIRST": 0, "UE": 0, "INNER_AT": 0, "VARY_AT": 0, **flags}
-        values = {"OUT": socket.if_nametoindex("source"), "TEID_AT": TEID_AT, "WINDOW": WINDOW, **flags}
+        values = {
+            "OUT": socket.if_nametoindex("source"),
+            "TEID_AT": TEID_AT,
+            "WINDOW": WINDOW,
+            "TRIAL": socket.htons(TRIAL),
+            **flags,
+        }
         self._bpf = BPF(text=_TEXT, cflags=[f"-D{k}={v}" for k, v in values.items()])
         self._send = self._bpf.load_func(b"send", BPF.XDP)
         for device, program in (("source", b"pass"), ("sink", b"sink")):

@@ -17,6 +17,7 @@ from lxml import etree
 from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
 
+from lab.wait import comes_true, slowness
 from mgmt.datastore import Datastore
 from mgmt.model import Model, default_model
 from mgmt.server import NetconfServer, ServerLimits
@@ -114,6 +115,7 @@ STATE: StateTree = {
     "started_s": 1_700_000_000.0,
     "interfaces": {
         "n3": {
+            "oper_status": "up",
             "device": "eth3",
             "attached_mode": "native",
             "program_id": 7,
@@ -122,6 +124,9 @@ STATE: StateTree = {
             "counters": {"gtpu_truncated": 2},
         }
     },
+    "clock": {"steps": 2, "last_step": "-3600.000", "last_step_time_s": 1_700_000_100.0},
+    "takeover": {"process": 4711, "unread_since_s": 1_699_999_990.0, "outage": 7_400},
+    "links": {"eth9": "lower-layer-down"},
     "naming": {"waiting": 0, "lost": 3, "restarts": 1},
     "data_plane": {"gtpu_truncated": 2},
     "gtpu_paths": [
@@ -143,7 +148,7 @@ class Bench:
     def manager(self, user: str = "alice", key: Path | None = None) -> Iterator[Manager]:
         """A session of netconf-client."""
         session = connect_ssh(host="127.0.0.1", port=self.server.port, username=user, key_filename=str(key or self.key))
-        with Manager(session=session, timeout=20) as manager:
+        with Manager(session=session, timeout=20 * slowness()) as manager:
             yield manager
 
     @contextmanager
@@ -153,7 +158,7 @@ class Bench:
         try:
             transport.connect(username=user, pkey=paramiko.PKey.from_path(key or self.key))
             channel = transport.open_session()
-            channel.settimeout(10)
+            channel.settimeout(20 * slowness())
             channel.invoke_subsystem("netconf")
             yield channel
         finally:
@@ -166,14 +171,9 @@ class Bench:
         names = ("netconf-login", "Thread-")
         return [t for t in threading.enumerate() if t.name.startswith(names)]
 
-    def settles(self, condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    def settles(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
         """Say if *condition* comes true in time."""
-        until = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.02)
-        return True
+        return comes_true(condition, seconds)
 
 
 @pytest.fixture

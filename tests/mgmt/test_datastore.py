@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from lab.wait import slowness
 from mgmt.datastore import Datastore
 from mgmt.rpcerror import RpcError
 from mgmt.store import Damaged, Store
@@ -234,7 +235,7 @@ class TestKilled:
                 [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, cwd=os.getcwd()
             ) as writer:
                 assert writer.stdout.readline() == b"ready\n"
-                time.sleep(0.005 + round_ * 0.002)
+                time.sleep((0.005 + round_ * 0.002) * slowness())
                 writer.send_signal(signal.SIGKILL)
             stored = Store(folder).load()
             if stored is not None:

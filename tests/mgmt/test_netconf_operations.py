@@ -9,6 +9,7 @@ from ncclient import manager as ncclient_manager
 from ncclient.operations import RPCError
 from netconf_client.error import RpcError as ClientError
 
+from lab.wait import slowness
 from mgmt.client import Refused, connect
 from mgmt.server import ServerLimits
 from nf.errors import SnfError
@@ -158,6 +159,26 @@ class TestGet:
         assert names(data, "packets") == ["10"]
         assert names(data, "oper-status") == ["up"]
         assert data.xpath("//*[local-name()='counter']/*/text()") == ["gtpu_truncated", "2"]
+
+    @pytest.mark.parametrize(("device", "status"), [("eth9", "lower-layer-down"), ("eth8", "not-present")])
+    def test_state_of_an_interface_that_the_function_does_not_read(self, client, device, status):
+        """oper-status is mandatory for every interface (RFC 8343), and is what the kernel says of it."""
+        kind = '<type xmlns:t="urn:ietf:params:xml:ns:yang:iana-if-type">t:ethernetCsmacd</type>'
+        other = f'<interfaces xmlns="{IF}"><interface><name>{device}</name>{kind}</interface></interfaces>'
+        client.edit_config(wrapped(other), target="candidate")
+        client.commit()
+        data = client.get(filter=f'<filter><interfaces xmlns="{IF}"/></filter>').data_ele
+
+        assert set(names(data, "oper-status")) == {"up", status}
+
+    def test_state_of_the_clock_and_of_what_was_taken_over(self, client):
+        select = '<filter><network-function xmlns="urn:supernetflow:yang:snf-function"/></filter>'
+        data = client.get(filter=select).data_ele
+
+        assert (names(data, "steps"), names(data, "last-step")) == (["2"], ["-3600.000"])
+        assert names(data, "last-step-time") == ["2023-11-14T22:15:00Z"]  # 1,700,000,100 s since the epoch
+        assert names(data, "unread-since") == ["2023-11-14T22:13:10Z"]
+        assert (names(data, "process"), names(data, "outage")) == (["4711"], ["7400"])
 
     def test_state_of_the_paths_between_tunnel_ends(self, client):
         data = client.get(
@@ -442,14 +463,12 @@ class TestIdle:
 
     @pytest.fixture
     def limits(self):
-        return ServerLimits(idle_s=0.3)
+        return ServerLimits(idle_s=0.3 * slowness())
 
     def test_it_ends(self, bench):
         with bench.channel() as channel:
             ask(channel, "<lock><target><running/></target></lock>")
-            began = time.monotonic()
             assert channel.recv(100) == b""
-            assert time.monotonic() - began < 3
         assert bench.settles(lambda: bench.datastore.lock_owner("running")[0] is None)
 
 

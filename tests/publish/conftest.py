@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import zmq
 
+from lab.wait import slowness
 from nf.publish import Publisher
 from nf.settings import Export
 
@@ -36,7 +37,7 @@ def plain() -> Iterator[Callable[..., zmq.Socket[bytes]]]:
 
     def connect(endpoint: str, *topics: str, **options: int) -> zmq.Socket[bytes]:
         sub: zmq.Socket[bytes] = context.socket(zmq.SUB)
-        sub.linger, sub.rcvtimeo = 0, 3000
+        sub.linger, sub.rcvtimeo = 0, round(20_000 * slowness())
         for name, value in options.items():
             sub.set(getattr(zmq, name), value)
         sub.connect(endpoint)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import zmq
 
+from lab.wait import comes_true
 from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 
 APPS = ("youtube", "netflix", "tiktok", "disney", "primevideo")
@@ -83,14 +82,7 @@ def batch(rows: int = 10, app_class: str = "video", t_s: float = 1_785_000_000.0
     return RecordBatch(app_class, t_s, t_s + 1, records(rows, rows, seed))
 
 
-def eventually(true: Callable[[], Any], within_s: float = 5.0) -> bool:
-    """Wait until *true* is, at most *within_s*."""
-    end_s = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end_s:
-            return False
-        time.sleep(0.005)
-    return True
+eventually = comes_true
 
 
 def header(sub: zmq.Socket[bytes]) -> dict[str, Any]:

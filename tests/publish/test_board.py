@@ -127,6 +127,16 @@ class TestBoard:
 
         assert board.fresh(0) == []
 
+    def test_it_says_how_many_sessions_began_before_the_function(self) -> None:
+        beat = {"topic": ["a"], "sessions": np.array([5], np.uint64), "partial_sessions": np.array([0], np.uint64)}
+        board = Board()
+        board.feed(message(beat, "health.v1/nf1/", "snf.health.v1"), 0)
+        assert board.banner == ""
+
+        beat["partial_sessions"] = np.array([3], np.uint64)
+        board.feed(message(beat, "health.v1/nf1/", "snf.health.v1"), 1)
+        assert board.banner.startswith("3 of 5 sessions began before the function")
+
     def test_columns_of_other_types_are_shown_as_missing(self) -> None:
         board = Board()
         board.feed(message({"subscriber": ["aa"], "mos": ["high"], "ul_bps": ["fast"], "loss_dl": ["much"]}), 0)

@@ -39,7 +39,8 @@ def empty(plane: DataPlane) -> None:
     plane.drop_flows(plane.read_flows()[0])
     plane.sessions.clear()
     syscall.clear(plane._fds["verdicts"], plane._types["flow_key"], plane._types["verdict"])
-    plane._maps["fragments"].clear()
+    for name in ("fragments", "leg_sights", "leg_copies", "sights"):  # the same capture again is no copy of itself
+        plane._maps[name].clear()
     plane.read_events()
     plane.read_payloads()
 

@@ -41,3 +41,10 @@ def test_a_rule_removed_and_created_in_one_message(case):
     replayed = case("pfcp_remove_create_same_pdr")
     names_its_flows(replayed)
     assert tunnels_at_the_end(replayed) == {"0x00000333", "0x000000a1"}
+
+
+def test_traffic_of_a_framed_route(case):
+    """Framed-Route 192.168.50.0/24 (TS 29.244, 5.16 and 8.2.109): both flows are the subscriber's."""
+    replayed = case("pfcp_framed_route")
+    names_its_flows(replayed)
+    assert {f["src"] for f in replayed.flows if f["dst"] == SERVER} >= {"10.45.0.2", "192.168.50.7"}

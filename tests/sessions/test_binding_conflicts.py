@@ -67,6 +67,69 @@ class TestSupersededButAlive:
         assert holder(lost, RADIO) == BOB
 
 
+class TestSharedEnd:
+    """An SMF may have one tunnel end for all its sessions (TS 29.244, 5.3): it takes nothing but itself."""
+
+    SMF_END = Tunnel("192.0.2.1", 0x7001, Side.UPLINK, local=False)
+
+    def test_both_sessions_live_and_only_the_end_moves(self, store):
+        store.apply(SessionUp(1.0, alice(UPLINK, self.SMF_END)))
+        changes = store.apply(SessionUp(2.0, bob(Tunnel("192.0.2.10", 0xA2), self.SMF_END)))
+
+        assert len(store) == 2
+        assert (holder(store, UPLINK), holder(store, self.SMF_END)) == (ALICE, BOB)
+        assert [store.by_ue("internet", f"10.45.0.{n}").session.identity.imsi for n in (2, 3)] == [ALICE, BOB]
+        assert not [c for c in changes if isinstance(c, DropUe)]
+        assert DropTunnel(UPLINK.address, UPLINK.teid) not in changes
+
+    def test_it_moves_with_every_session_and_ends_with_the_last(self, store):
+        sessions = [
+            Session(f"pfcp-{n}", "pfcp", Identity(imsi=f"00101000000{n:04d}"), f"10.45.1.{n}", instance="internet",
+                    tunnels=(Tunnel("192.0.2.10", n), self.SMF_END))
+            for n in range(1, 6)
+        ]  # fmt: skip
+        for at_s, session in enumerate(sessions):
+            store.apply(SessionUp(float(at_s), session))
+        assert len(store) == 5
+        store.apply(SessionDown(9.0, sessions[0], EndReason.DELETED))
+        assert holder(store, self.SMF_END) == sessions[-1].identity.imsi
+        store.apply(SessionDown(9.0, sessions[-1], EndReason.DELETED))
+        assert holder(store, self.SMF_END) is None
+
+    def test_who_receives_there_is_superseded_as_before(self, store):
+        """A UPF gives a TEID of its own to one session at a time: that of the first has ended unseen."""
+        store.apply(SessionUp(1.0, alice(UPLINK)))
+        store.apply(SessionUp(9.0, bob(UPLINK)))
+        assert (len(store), holder(store, UPLINK)) == (1, BOB)
+
+
+class TestOldClaims:
+    """A part joins a session by a claim that is fresh; one that it had before says nothing."""
+
+    CORE = Tunnel("192.0.2.30", 0xC1)
+
+    def part(self, *tunnels, key="r", source="radius", imsi="", ue=""):
+        return Session(key, source, Identity(imsi=imsi), ue, instance="internet", tunnels=tunnels)
+
+    @pytest.mark.parametrize(("again", "sessions"), [(True, 2), (False, 1)])
+    def test_a_tunnel_that_it_lost_to_another_a_moment_ago(self, store, again, sessions):
+        """GTP-C's part held the tunnel, a PFCP session took it; that GTP-C still names it joins the two not."""
+        mine = self.part(self.CORE, key="gtpc-1", source="gtp-c")
+        other = self.part(key="gtpc-1", source="gtp-c", ue="")
+        store.apply(SessionUp(1.0, mine if again else other))
+        store.apply(SessionUp(20.0, self.part(self.CORE, key="pfcp-9", source="pfcp", ue="10.45.0.9")))
+        store.apply(SessionMoved(21.0, self.part(self.CORE, NEW_RADIO, key="gtpc-1", source="gtp-c")))
+        assert len(store) == sessions
+
+    @pytest.mark.parametrize(("again", "sessions"), [(True, 2), (False, 1)])
+    def test_an_address_that_it_lost_to_another_a_moment_ago(self, store, again, sessions):
+        mine = self.part(UPLINK, key="gtpc-1", source="gtp-c", ue="10.45.0.9" if again else "")
+        store.apply(SessionUp(1.0, mine))
+        store.apply(SessionUp(20.0, self.part(self.CORE, key="pfcp-9", source="pfcp", ue="10.45.0.9")))
+        store.apply(SessionMoved(21.0, self.part(UPLINK, NEW_RADIO, key="gtpc-1", source="gtp-c", ue="10.45.0.9")))
+        assert len(store) == sessions
+
+
 class TestSources:
     """What the operator configured goes before what was signalled, and leaves it intact."""
 

@@ -232,3 +232,19 @@ class TestSignallingGoesOn:
         assert (verdict.wrong, verdict.stale) == (0, 0)
         assert verdict.right > 800
         assert verdict.absent <= 3 * 2, "an exchange that was under way when the process died is lost"
+
+
+class TestTie:
+    """Two sessions got one tunnel at the same second: who is taken back first keeps it, whichever that is."""
+
+    @pytest.mark.parametrize(("first", "second"), [(ALICE, BOB), (BOB, ALICE)])
+    @pytest.mark.parametrize(("later_s", "stays"), [(0.0, True), (1.0, False)])
+    def test_only_a_later_one_takes_it(self, first, second, later_s, stays):
+        stores = [filled(session("pfcp-1", first)), BindingStore(100)]
+        stores[1].apply(SessionUp(NOW + later_s, session("pfcp-2", second, "10.45.0.9")))
+        after = BindingStore(100, first=5000)
+        for before in stores:
+            restore(after, *before.dump(), SOURCES)
+        holder = after.by_tunnel(UPLINK.address, UPLINK.teid)
+        assert holder is not None
+        assert holder.session.identity.imsi == (first if stays else second)

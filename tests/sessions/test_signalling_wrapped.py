@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from scapy.packet import Packet, Raw
 from gtp.events import Identity, SessionEvent, SessionUp
 from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
+from lab.wait import comes_true, slowness
 from nf.n4 import N4Listener
 from nf.signalling import Signalling, may_signal
 from tests.sessions.wires import wait_for_carrier
@@ -188,13 +188,11 @@ class Port:
         """Put frames in and wait until so many were heard in all: two CPUs may change the order of what is sent."""
         for frame in frames:
             self._socket.send(bytes(frame))
-        deadline = time.monotonic() + WAIT_S
-        while self.listener.counters["n4_frames"] < heard and time.monotonic() < deadline:
-            time.sleep(0.01)
+        comes_true(lambda: self.listener.counters["n4_frames"] >= heard, WAIT_S)
 
     def wait(self) -> list[SessionEvent]:
         with self._came:
-            self._came.wait_for(lambda: self.events, WAIT_S)
+            self._came.wait_for(lambda: self.events, WAIT_S * slowness())
         return self.events
 
     def close(self) -> None:

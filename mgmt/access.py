@@ -1,0 +1,110 @@
+"""What the server needs from outside before it starts: who may log in, its key, its address.
+
+Without an SSH library, which takes longer to import than all of this: it is checked before the ports are attached.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from nf.errors import SnfError
+
+__all__ = ["Keys", "check_host_key", "listening_socket", "no_host_key", "read_users"]
+
+_HOST_KEYS = (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)
+_KEY_TYPES = frozenset({"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"})
+_MIN_RSA_BITS = 2048  # NIST SP 800-131A revision 2
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
+
+Keys = Mapping[str, tuple[bytes, ...]]
+
+
+def read_users(path: Path) -> Keys:
+    """Return the public keys, as they are on the wire, by user. Raises SnfError with the line."""
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SnfError(
+            f"The users file {path} cannot be read: {reason}.", "Give a file with lines of NAME and a public key."
+        ) from None
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SnfError(f"The users file {path} can be written by others than its owner.", f"chmod go-w {path}")
+    keys: dict[str, tuple[bytes, ...]] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            name, key = _read_line(path, number, line.split())
+            keys[name] = (*keys.get(name, ()), key)
+    return keys
+
+
+def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, bytes]:
+    where = f"Line {number} of the users file {path}"
+    if len(words) < 3 or words[1] not in _KEY_TYPES:
+        raise SnfError(f"{where} is not NAME and a public key.", "Types: " + ", ".join(sorted(_KEY_TYPES)) + ".")
+    if not _NAME.match(words[0]):
+        raise SnfError(f"{where} does not begin with a name of letters, digits and _ . @ -.")
+    try:
+        blob = base64.b64decode(words[2], validate=True)
+        key = serialization.load_ssh_public_key(f"{words[1]} {words[2]}".encode())
+    except (binascii.Error, ValueError, UnsupportedAlgorithm):
+        raise SnfError(f"{where} has a public key that is damaged.", "Copy the .pub file again.") from None
+    if isinstance(key, RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
+        raise SnfError(f"{where} has an RSA key of less than {_MIN_RSA_BITS} bits.", "Use ed25519.")
+    return words[0], blob
+
+
+def check_host_key(path: Path) -> None:
+    """Raise SnfError when a file is not a private key of type ed25519, ecdsa or rsa, or is readable by others."""
+    try:
+        mode, data = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        raise SnfError(f"The host key {path} cannot be read: {error.strerror}.") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SnfError(f"The host key {path} can be read by others than its owner.", f"chmod 600 {path}")
+    openssh = b"BEGIN OPENSSH PRIVATE KEY" in data
+    load = serialization.load_ssh_private_key if openssh else serialization.load_pem_private_key
+    try:
+        key = load(data, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise no_host_key(path) from None
+    if not isinstance(key, _HOST_KEYS):
+        raise no_host_key(path)
+
+
+def no_host_key(path: Path) -> SnfError:
+    """Return what is said of a file that is no host key."""
+    return SnfError(
+        f"The host key {path} is not a private key of type ed25519, ecdsa or rsa without a passphrase.",
+        "Make one: ssh-keygen -t ed25519 -N '' -f FILE",
+    )
+
+
+def listening_socket(address: str, port: int, waiting: int) -> socket.socket:
+    """Return a socket that listens. Raises SnfError when the address is not of this host, or taken."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(waiting)
+    except OSError as error:
+        listener.close()
+        raise SnfError(
+            f"NETCONF cannot listen at {address} port {port}: {error.strerror}.",
+            "Choose another address or port, or end what uses it.",
+        ) from None
+    return listener
