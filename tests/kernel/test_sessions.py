@@ -211,7 +211,7 @@ class TestFoldedKeys:
         rig.run(ether(udp6()), "n6")
         outcome = rig.run(ether(udp6(src=str(twin))), "n6")
 
-        assert outcome.why == {"flow_collision"}
+        assert outcome.why == {"flow_collision", "unflowed", "unflowed_octets"}
         assert rig.flow()["packets"].tolist() == [1, 0]
 
 
