@@ -73,13 +73,12 @@ def measure_all(names: Sequence[str], measure: Callable[[str], list[Figure]]) ->
             where = traceback.extract_tb(error.__traceback__)[-1]
             said = str(error) or "without a word"
             failed[name] = f"{type(error).__name__}: {said} ({where.filename.rpartition('/')[2]}, line {where.lineno})"
-            print(f"-- {name}: not measured", flush=True)
+            print(f"-- {name}: not measured")
             continue
         print(f"-- {name}, {time.monotonic() - begun:.0f} s")
         for figure in figures:
             _show(figure)
         _cases(figures)
-        sys.stdout.flush()
         results.write(name, figures)
     return failed
 
@@ -105,4 +104,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows how far it is
     sys.exit(main())

@@ -22,7 +22,9 @@
 #define SNF_APPS       4096 /* applications that can have a policy */
 #define SNF_GROUPS     8    /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_SHARD_BITS 10   /* 2,000 changes a second, of two addresses each, are four of a shard */
-#define SNF_HANDOFF    3    /* payload packets of a flow that user space may see */
+#define SNF_HANDOFF    3    /* payload packets of a direction that user space may see, */
+#define SNF_HELLO      7    /* and so many from the beginning of a hello on, */
+#define SNF_HELLOS     3    /* which may begin so often: a copy, a second try, another connection on the ports */
 
 #define SNF_PAYLOAD TURNS(1920) /* bytes of a payload record: a ClientHello with a post-quantum key, joined by GRO */
 #define SNF_NAME    TURNS(64)	/* longest host name that the kernel reads */
@@ -388,7 +390,7 @@ struct flow {
 	__u16 app;
 	__u8 qfi[2];
 	__u8 ue_end;  /* enum snf_ue_end */
-	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-5: payloads handed over */
+	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-7: hellos, two likewise */
 	__u8 flags;   /* enum flow_flags */
 	__u8 group;   /* of subscribers: which policies hold */
 	__u64 number; /* unique for the life of the maps */
@@ -404,7 +406,8 @@ struct flow {
 	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
 	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
 	__u16 epoch;
-	__u16 asked; /* low half of control.answers when the verdict table was last asked about it */
+	__u8 asked; /* low byte of control.answers when the verdict table was last asked about it */
+	__u8 left;  /* payloads that may still be handed over, four bits a direction */
 	/* third line: now and then */
 	__u32 rtt_sum_us[2];
 	__u32 rtt_n[2];
@@ -500,8 +503,23 @@ struct transit {
 	__u32 n[2];
 	__u32 min_us[2];
 	__u32 max_us[2];
+	__u32 seen[2]; /* packets that were followed; those above n were seen on one side only */
 };
-_Static_assert(sizeof(struct transit) == 40, "transit is ABI");
+_Static_assert(sizeof(struct transit) == 48, "transit is ABI");
+
+/* A tunnel that its receiving end knows no more: it answers user data with error indications (TS 29.281, 7.3.1). */
+struct tunnel_key {
+	__u8 address[16]; /* of who receives; IPv4 as ::ffff:a.b.c.d */
+	__u32 teid;
+};
+_Static_assert(sizeof(struct tunnel_key) == 20, "tunnel_key is ABI");
+
+struct tunnel_error {
+	__u64 last_ns;
+	__u32 count;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct tunnel_error) == 16, "tunnel_error is ABI");
 
 /* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
 struct chunk {
@@ -555,7 +573,8 @@ _Static_assert(sizeof(struct ended) == 208, "ended is ABI");
 struct suffix {
 	__u64 hash; /* FNV-1a from the last byte to the first; 0: the slot is empty */
 	__u16 app;
-	__u16 pad[3];
+	__u16 network; /* 1: of an owner of several; user space may know by a label which of them */
+	__u16 pad[2];
 };
 _Static_assert(sizeof(struct suffix) == 16, "suffix is ABI");
 
@@ -567,9 +586,10 @@ struct named {
 	__u8 basis;   /* enum snf_basis */
 	__u8 length;
 	__u32 pad;
+	struct flow_key key;
 	__u8 name[SNF_NAME];
 };
-_Static_assert(sizeof(struct named) == 24 + SNF_NAME, "named is ABI");
+_Static_assert(sizeof(struct named) == 40 + SNF_NAME, "named is ABI");
 
 /* Kinds of records to user space; each has rings of its own (maps.h). */
 enum snf_ring {

@@ -9,8 +9,11 @@
 #include "names.h"
 
 #define DNS_A		1
+#define DNS_CNAME	5
 #define DNS_AAAA	28
 #define DNS_IN		1
+#define DNS_POINTER	0xc000	  /* and an offset into the message (RFC 1035, 4.1.4) */
+#define DNS_QUESTION	0xc00c	  /* to the question's name */
 #define DNS_LABEL	63	  /* bytes of a label at most; larger numbers are pointers */
 #define DNS_MAX_LABELS	TURNS(32) /* of a name of SNF_NAME bytes */
 #define DNS_MAX_RECORDS TURNS(16) /* of a response, CNAMEs with them; the rest is not learned */
@@ -127,7 +130,21 @@ static __always_inline u32 take_address(void *data, void *end, struct scratch *s
 	return 1;
 }
 
-/* The answers behind the question: s->off at the first one. Returns 0 when one is of a shape that is not read here. */
+/* What the records behind an alias have to be of: its target, s->off at it. Returns 0 when it is not there. */
+static __always_inline u32 follow(void *data, void *end, struct scratch *s)
+{
+	u32 off = KEEP(s->off);
+	u8 *h = bytes_at(data, end, off, 2);
+
+	if (!h)
+		return 0;
+	KEEP(s->name_at) = *h > DNS_LABEL ? load16(h) : DNS_POINTER | (off - s->payload_off);
+	return 1;
+}
+
+/* The answers behind the question: s->off at the first one. Returns 0 when one is of a shape that is not read here.
+ * Records have no order (RFC 1034, 3.6), but servers send a chain of aliases from its beginning on, and then its
+ * addresses; user space reads what comes otherwise. */
 static __always_inline u32 learn_answers(void *data, void *end, struct scratch *s, struct port_stats *st)
 {
 	u32 off, kind, length, ttl_s, last = s->payload_off + s->payload_length;
@@ -136,6 +153,7 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 
 	if (s->off > last)
 		return 0;
+	KEEP(s->name_at) = DNS_QUESTION;
 	s->told.who = asker(s->fresh.session, s->inner.dst);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < DNS_MAX_RECORDS; i++) {
@@ -143,7 +161,7 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 			break;
 		off = KEEP(s->off);
 		h = bytes_at(data, end, off, 12);
-		if (!h || h[0] < 0xc0) /* servers compress the owner (4.1.4); user space reads the rest */
+		if (!h || load16(h) != KEEP(s->name_at)) /* servers compress the owner */
 			return 0;
 		kind = load16(h + 4) == DNS_IN ? load16(h + 2) : 0;
 		ttl_s = load32(h + 6);
@@ -156,6 +174,8 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 			if (!take_address(data, end, s, length))
 				return 0;
 			learn(s, st, ttl_s);
+		} else if (kind == DNS_CNAME && !follow(data, end, s)) {
+			return 0;
 		}
 		KEEP(s->off) = off + length;
 	}

@@ -6,13 +6,23 @@
 #include "limit.h"
 #include "session.h"
 
-#define NO_RTT	      0xffffffff
-#define FLOW_OWNER(d) (3 << 2 * (d)) /* bits of flow.owner */
-#define FLOW_HANDED   0x10	     /* one payload handed over */
+#define NO_RTT		0xffffffff
+#define FLOW_OWNER(d)	(3 << 2 * (d)) /* bits of flow.owner */
+#define HELLOS_SHIFT(d) (4 + 2 * (d))  /* and above them */
+#define LEFT_SHIFT(d)	(4 * (d))
+#define LEFT_AT_FIRST	(SNF_HANDOFF << 4 | SNF_HANDOFF)
 
-static __always_inline u32 handed(struct flow *f)
+/* Nothing more is handed over, but user space may still say what the flow is. */
+static __always_inline void hand_no_more(struct flow *f)
 {
-	return f->owner >> 4;
+	f->left = 0;
+	f->owner |= 0xf << HELLOS_SHIFT(0);
+}
+
+/* How many payloads of direction d may still be handed over? */
+static __always_inline u32 left(struct flow *f, u32 d)
+{
+	return f->left >> LEFT_SHIFT(d) & 15;
 }
 
 /*
@@ -248,6 +258,7 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c)
 	f->ue_end = ue_end_of(s->way, s->dir);
 	f->epoch = c->epoch;
 	f->rtt_min_us[0] = f->rtt_min_us[1] = NO_RTT;
+	f->left = LEFT_AT_FIRST;
 	f->number = __sync_fetch_and_add(&c->next_flow, 1);
 	if (s->inner.ipv6)
 		f->check = ends_check(s, c);

@@ -109,6 +109,7 @@ static __always_inline u32 parse_gtpu(void *data, void *end, struct scratch *s)
 
 	if (off > MAX_OFFSET)
 		return SNF_C_gtpu_truncated;
+	asm volatile("" : "+r"(off)); /* else another pointer is checked than the one that is read */
 	off &= MAX_OFFSET;
 	h = data + off;
 	if ((void *)h + 16 > end)

@@ -129,6 +129,10 @@ BPF_TABLE("lru_hash", u64, struct leg_copy, leg_copies, 4096);
 /* Their delays by session. Full: the session that was not measured for the longest begins anew. */
 BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);
 
+/* Tunnels that their receiving end refused, for operational state. Full: the one that was refused longest ago leaves.
+ */
+BPF_TABLE("lru_hash", struct tunnel_key, struct tunnel_error, tunnel_errors, 4096);
+
 /* Records to user space: of each kind, and so of one size, a ring for each CPU, because reserving room in a ring takes
  * its lock. Made by nf/kernel; a full one drops the record, which is counted. */
 BPF_RINGBUF_OUTPUT(ring_shape, 1);
@@ -216,8 +220,10 @@ struct scratch {
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;
-	u8 name_basis; /* enum snf_basis */
-	u8 name_odd;   /* it holds what no plain name does */
+	u8 name_basis;	  /* enum snf_basis */
+	u8 name_odd;	  /* it holds what no plain name does */
+	u16 name_network; /* of the suffix (struct suffix) */
+	u16 name_at;	  /* compression pointer to the name that the next record of a DNS answer has to be of */
 	u64 name_hash;
 	u64 dots;		/* where s->name may have one: a bit for each place */
 	u64 suffix[SNF_NAME];	/* hashes of the suffixes on label boundaries, the shortest first */

@@ -111,6 +111,7 @@ static __always_inline u32 hash_suffixes(struct scratch *s)
 	s->suffixes = last + 1;
 	s->name_hash = hash;
 	s->name_app = 0;
+	s->name_network = 0;
 	return !s->name_odd;
 }
 
@@ -128,6 +129,7 @@ static __always_inline u32 look_up(struct scratch *s, u64 table, u64 hash)
 			return 0;
 		if (x->hash == hash) {
 			s->name_app = x->app;
+			s->name_network = x->network;
 			return 1;
 		}
 	}
@@ -170,6 +172,7 @@ static __always_inline u32 tell_name(struct scratch *s, struct port_stats *st)
 	r->basis = s->name_basis;
 	r->length = s->name_length;
 	r->pad = 0;
+	r->key = s->key;
 	__builtin_memcpy(r->name, s->name, SNF_NAME);
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 1;

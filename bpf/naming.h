@@ -52,8 +52,7 @@ static __always_inline int give_up(struct xdp_md *ctx, struct work *w)
 	w->st->n[w->s->name_basis == SNF_BY_SNI ? SNF_C_sni_handed_off : SNF_C_dns_handed_off]++;
 	full_addresses(&w->s->inner);
 	fine_clock(w->s, w->c);
-	if (handed(&w->s->fresh) < SNF_HANDOFF)
-		next_program.call(ctx, NEXT_HANDOFF);
+	next_program.call(ctx, NEXT_HANDOFF);
 	return decide(ctx, w->p, w->st, w->s, w->s->verdict);
 }
 
@@ -121,7 +120,10 @@ int snf_suffix(struct xdp_md *ctx)
 	f = same_flow(w.s);
 	if (f) {
 		f->app = w.s->name_app;
-		f->flags |= FLOW_FINAL;
+		if (w.s->name_app && !w.s->name_network)
+			f->flags |= FLOW_FINAL;
+		else
+			hand_no_more(f);
 	}
 	return decide(ctx, w.p, w.st, w.s, w.s->verdict);
 }

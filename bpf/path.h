@@ -64,4 +64,28 @@ static __always_inline void gtpu_path(struct scratch *s, struct control *c, u64 
 	p->rtt_n++;
 }
 
+#define IE_TEID 16 /* Tunnel Endpoint Identifier Data I (TS 29.281, 8.3): of the user data that was refused */
+
+/* An error indication: s->off at its first information element. Count it for the tunnel that it is about. */
+static __always_inline void tunnel_refused(void *data, void *end, struct scratch *s, u64 now)
+{
+	u8 *ie = data + (s->off & MAX_OFFSET);
+	struct tunnel_error new = {}, *r;
+	struct tunnel_key k;
+
+	if ((void *)ie + 5 > end || ie[0] != IE_TEID)
+		return;
+	__builtin_memcpy(k.address, s->outer.src, 16); /* in full since gtpu_path() */
+	k.teid = load32(ie + 1);
+	r = tunnel_errors.lookup(&k);
+	if (!r) {
+		tunnel_errors.insert(&k, &new);
+		r = tunnel_errors.lookup(&k);
+		if (!r)
+			return;
+	}
+	r->last_ns = now;
+	r->count++;
+}
+
 #endif

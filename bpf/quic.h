@@ -15,6 +15,7 @@
 #define QUIC_V2		0x6b3343cf /* RFC 9369 */
 #define QUIC_DRAFT	0xff000000 /* and the number of the draft */
 #define QUIC_LEAST	21     /* bytes of a long header with empty connection identifiers, and of what follows it */
+#define QUIC_INITIAL	1200   /* bytes of a client's datagram with an Initial, at least (RFC 9000, 14.1) */
 #define QUIC_AGAIN_US	20000  /* a client's packet so long after its first is a second try, not the rest of it */
 #define QUIC_RESEND_US	200000 /* an Initial of the server so long after its first is sent again (RFC 9002, 6.2.2) */
 #define QUIC_TRUST	16     /* short headers before the spin bit is believed, */
@@ -25,15 +26,18 @@ static __always_inline u32 is_quic_version(u32 version)
 	return version == QUIC_V1 || version == QUIC_V2 || (version & 0xffffff00) == QUIC_DRAFT;
 }
 
+/* An Initial by its first five bytes; a version that nobody lists is taken to number its types as version 1 does. */
+static __always_inline u32 is_initial(const u8 *h)
+{
+	u32 version = load32(h + 1);
+
+	return (h[0] & 0xf0) == (version == QUIC_V2 ? 0xd0 : 0xc0) && version;
+}
+
 /* Is it the first byte of a Handshake packet? (RFC 9000, 17.2; RFC 9369, 3.2) */
 static __always_inline u32 is_quic_handshake(const u8 *h)
 {
 	return (h[0] & 0xf0) == (load32(h + 1) == QUIC_V2 ? 0xf0 : 0xe0);
-}
-
-static __always_inline u32 is_quic_initial(const u8 *h)
-{
-	return (h[0] & 0xf0) == (load32(h + 1) == QUIC_V2 ? 0xd0 : 0xc0);
 }
 
 static __always_inline u8 *quic_bytes(void *data, void *end, u32 at, u32 n)
@@ -43,7 +47,7 @@ static __always_inline u8 *quic_bytes(void *data, void *end, u32 at, u32 n)
 	return at > MAX_OFFSET || (void *)h + n > end ? NULL : h;
 }
 
-enum quic_brings { QUIC_OTHER, QUIC_INITIAL, QUIC_HANDSHAKE };
+enum quic_brings { BRINGS_OTHER, BRINGS_INITIAL, BRINGS_HANDSHAKE };
 
 /* What does a datagram bring: a Handshake packet, as its first or behind an Initial (RFC 9000, 12.2), or an Initial? */
 static __always_inline u32 quic_brings(void *data, void *end, u32 at)
@@ -51,26 +55,26 @@ static __always_inline u32 quic_brings(void *data, void *end, u32 at)
 	u8 *h = quic_bytes(data, end, at, 6);
 
 	if (!h)
-		return QUIC_OTHER;
+		return BRINGS_OTHER;
 	if (is_quic_handshake(h))
-		return QUIC_HANDSHAKE;
-	if (!is_quic_initial(h))
-		return QUIC_OTHER;
+		return BRINGS_HANDSHAKE;
+	if (!is_initial(h))
+		return BRINGS_OTHER;
 	at += 6 + h[5]; /* behind the destination's identifier */
 	h = quic_bytes(data, end, at, 1);
 	if (!h)
-		return QUIC_INITIAL;
+		return BRINGS_INITIAL;
 	at += 1 + h[0]; /* the source's, */
 	h = quic_bytes(data, end, at, 2);
 	if (!h)
-		return QUIC_INITIAL;
+		return BRINGS_INITIAL;
 	at += h[0] < 0x40 ? 1 + h[0] : 2 + (load16(h) & 0x3fff); /* and a token, which no server's has */
 	h = quic_bytes(data, end, at, 4);
 	if (!h)
-		return QUIC_INITIAL;
+		return BRINGS_INITIAL;
 	at += h[0] < 0x40 ? 1 + h[0] : h[0] < 0x80 ? 2 + (load16(h) & 0x3fff) : 4 + (load32(h) & 0x3fffffff);
 	h = quic_bytes(data, end, at, 5);
-	return h && is_quic_handshake(h) ? QUIC_HANDSHAKE : QUIC_INITIAL;
+	return h && is_quic_handshake(h) ? BRINGS_HANDSHAKE : BRINGS_INITIAL;
 }
 
 static __always_inline void quic_client(struct flow *f, u32 o, u32 now, u32 brings)
@@ -79,7 +83,7 @@ static __always_inline void quic_client(struct flow *f, u32 o, u32 now, u32 brin
 
 	if (!q->answer_us && now - q->hello_us > QUIC_AGAIN_US)
 		q->again = 1; /* its answer would be ambiguous (RFC 9002, 5.1) */
-	if (q->done || brings != QUIC_HANDSHAKE)
+	if (q->done || brings != BRINGS_HANDSHAKE)
 		return;
 	q->done = 1;
 	if (!q->flight_us)
@@ -99,21 +103,21 @@ static __always_inline void quic_server(struct flow *f, u32 o, u32 now, u32 brin
 			rtt_sample(f, o, now - q->hello_us);
 		}
 	}
-	if (q->done || brings == QUIC_OTHER)
+	if (q->done || brings == BRINGS_OTHER)
 		return;
 	/* Its hello is in the last Initial before its first Handshake packet: one before may acknowledge only. */
 	if (q->flight_us && now - q->flight_us > (q->flight ? QUIC_AGAIN_US : QUIC_RESEND_US))
 		q->done = 1; /* the answer may be to either */
 	if (!q->flight)
 		q->flight_us = nonzero(now);
-	if (brings == QUIC_HANDSHAKE)
+	if (brings == BRINGS_HANDSHAKE)
 		q->flight = 1;
 }
 
 static __always_inline void quic_handshake(void *data, void *end, struct scratch *s, struct control *c, struct flow *f,
 					   u32 d)
 {
-	u32 brings = f->quic.done ? QUIC_OTHER : quic_brings(data, end, s->payload_off);
+	u32 brings = f->quic.done ? BRINGS_OTHER : quic_brings(data, end, s->payload_off);
 
 	if (d == f->quic.client)
 		quic_client(f, d ^ 1, fine_clock(s, c), brings);

@@ -21,18 +21,63 @@ static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 h
 
 enum want { WANT_NOTHING, WANT_PAYLOAD, WANT_DNS };
 
-/* Who wants this packet's payload? */
-static __always_inline u32 wanted(struct scratch *s, struct control *c, struct flow *f)
+/* Does the payload begin as a client's first words do: a TLS or DTLS ClientHello, or a QUIC Initial of any version? */
+static __always_inline u32 begins_hello(void *data, void *end, struct scratch *s)
 {
-	if (!s->payload_length || (s->inner.proto != PROTO_TCP && s->inner.proto != PROTO_UDP))
-		return WANT_NOTHING;
-	if (c->economy && s->inner.proto == PROTO_UDP) {
-		if (s->sport == bpf_htons(PORT_DNS))
-			return WANT_DNS;
-		if (s->dport == bpf_htons(PORT_DNS))
-			return WANT_NOTHING; /* its answer repeats the question */
+	u8 *h;
+
+	if (s->inner.proto == PROTO_TCP)
+		return is_hello(data, end, s);
+	h = bytes_at(data, end, s->payload_off, 14);
+	if (!h)
+		return 0;
+	if (h[0] == TLS_HANDSHAKE)
+		return h[1] == 0xfe && h[13] == TLS_CLIENT_HELLO; /* each fragment says so (RFC 6347, 4.2.2) */
+	return s->payload_length >= QUIC_INITIAL && is_initial(h);
+}
+
+static __always_inline void take_one(struct flow *f, u32 d)
+{
+	if (left(f, d))
+		f->left -= 1 << LEFT_SHIFT(d);
+}
+
+/* Take one payload from what direction d may hand over. What comes first is few packets, the answers and copies of the
+ * other side take nothing of it, and a hello that comes later (behind STARTTLS, SOCKS, or a connection that was not
+ * seen from its beginning) has a budget of its own. Behind the Initials of QUIC nothing can be read. */
+static __always_inline u32 spend(void *data, void *end, struct scratch *s, struct flow *f, u32 d)
+{
+	u32 n = left(f, d), hellos = f->owner >> HELLOS_SHIFT(d) & 3;
+
+	if (!n && hellos == SNF_HELLOS)
+		return 0;
+	if (begins_hello(data, end, s)) {
+		if (n <= SNF_HANDOFF && hellos < SNF_HELLOS) {
+			f->owner += 1 << HELLOS_SHIFT(d);
+			f->left += (SNF_HELLO - n) << LEFT_SHIFT(d);
+			n = SNF_HELLO;
+		}
+	} else if (hellos && s->inner.proto == PROTO_UDP) {
+		return 0;
 	}
-	return handed(f) < SNF_HANDOFF && !(f->flags & FLOW_FINAL) ? WANT_PAYLOAD : WANT_NOTHING;
+	take_one(f, d);
+	return n;
+}
+
+/* Who wants this packet's payload? */
+static __always_inline u32 wanted(void *data, void *end, struct scratch *s, struct control *c, struct flow *f, u32 d)
+{
+	if (f->flags & FLOW_FINAL || !s->payload_length)
+		return WANT_NOTHING;
+	if (s->inner.proto != PROTO_TCP && s->inner.proto != PROTO_UDP)
+		return WANT_NOTHING;
+	if (is_dns(s)) { /* each message may be about another name */
+		take_one(f, d);
+		if (!c->economy || s->inner.proto == PROTO_TCP)
+			return WANT_PAYLOAD;
+		return s->sport == bpf_htons(PORT_DNS) ? WANT_DNS : WANT_NOTHING; /* the answer repeats the question */
+	}
+	return spend(data, end, s, f, d) ? WANT_PAYLOAD : WANT_NOTHING;
 }
 
 static __always_inline void inspect(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
@@ -88,7 +133,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 		f->owner |= s->role << 2 * d;
 	st->n[SNF_C_counted]++;
 	st->n[SNF_C_counted_octets] += s->inner.total;
-	if (handed(f) && !(f->flags & FLOW_FINAL) && f->asked != (u16)c->answers)
+	if (!(f->flags & FLOW_FINAL) && f->left != LEFT_AT_FIRST && f->asked != (u8)c->answers)
 		adopt_verdict(s, c, f);
 	app = (f->group & (SNF_GROUPS - 1)) * SNF_APPS + (f->app & (SNF_APPS - 1));
 	policy = policies.lookup(&app);
@@ -103,7 +148,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	f->packets[d]++;
 	if (f->last_us[d] - s->now_us > TICK_MAX_US) /* a tick may be earlier than an exact time before it */
 		f->last_us[d] = s->now_us;
-	return wanted(s, c, f);
+	return wanted(data, end, s, c, f, d);
 }
 
 static __always_inline u32 inner_counter(u32 result)
@@ -209,6 +254,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 				why = open_tunnel(data, end, s, st, &plain);
 				if (why)
 					gtpu_path(s, c, CLOCK_NS(c), why);
+				if (why == SNF_C_gtpu_error_indication)
+					tunnel_refused(data, end, s, CLOCK_NS(c));
 				if (why && !(plain && role == SNF_ANY))
 					goto reason;
 				if (why && why < SNF_C_MAX) { /* on a port of any role it is a packet like others */
@@ -267,9 +314,6 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 			s->fresh.number = f->number;
 			s->fresh.session = f->session;
 			s->fresh.ue_end = f->ue_end;
-			s->fresh.owner = f->owner;
-			if (handed(f) < SNF_HANDOFF)
-				f->owner += FLOW_HANDED;
 			s->verdict = keep;
 			if (want != WANT_DNS && is_hello(data, end, s))
 				next_program.call(ctx, NEXT_TLS);
@@ -346,8 +390,7 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	__builtin_memcpy(r->address_a, s->dir ? s->inner.dst : s->inner.src, 16);
 	__builtin_memcpy(r->address_b, s->dir ? s->inner.src : s->inner.dst, 16);
 	r->session = s->fresh.session;
-	if (s->inner.proto == PROTO_TCP) /* data of a SYN begins behind it (RFC 9293, 3.4) */
-		r->seq = s->seq + !!(s->tcp_flags & TCP_SYN);
+	r->seq = s->inner.proto == PROTO_TCP ? s->seq + !!(s->tcp_flags & TCP_SYN) : 0; /* RFC 9293, 3.4 */
 	r->dir = s->dir;
 	r->ue_end = s->fresh.ue_end;
 	r->wire_length = length > 0xffff ? 0xffff : length;

@@ -20,10 +20,20 @@ static __always_inline u32 packet_hash(struct scratch *s, u32 h)
 	return mix(mix(mix(h, s->seq), s->ack), s->inner.total);
 }
 
+static __always_inline struct transit *transit_of(u32 session)
+{
+	struct transit none = {}, *t = transits.lookup(&session);
+
+	if (t)
+		return t;
+	transits.insert(&session, &none);
+	return transits.lookup(&session);
+}
+
 static __always_inline void transit(struct scratch *s, struct port_stats *st, struct flow *f)
 {
 	struct transit_sight new = {}, *old;
-	struct transit none = {}, *t;
+	struct transit *t;
 	u32 side, session = f->session, us, low = packet_hash(s, 0);
 	u64 hash, ns;
 
@@ -36,21 +46,21 @@ static __always_inline void transit(struct scratch *s, struct port_stats *st, st
 	new.role = s->role;
 	old = sights.lookup(&hash);
 	ns = old ? s->now_ns - old->at_ns : 0;
+	side = f->ue_end == (s->dir & 1) ? SNF_UPLINK : SNF_DOWNLINK;
+	t = transit_of(session);
+	if (!t)
+		return;
 	if (!old || old->role == s->role || ns > TRANSIT_MAX_NS) {
 		sights.update(&hash, &new);
+		if (s->role == (side == SNF_UPLINK ? SNF_N3 : SNF_N6)) /* the side that it comes from */
+			t->seen[side]++;
 		return;
 	}
-	side = f->ue_end == (s->dir & 1) ? SNF_UPLINK : SNF_DOWNLINK;
 	sights.delete(&hash);
 	/* from the side it comes from to the one it goes to; ports of one clock may see it the other way round */
-	if (old->role != (side == SNF_UPLINK ? SNF_N3 : SNF_N6))
+	if (old->role != (side == SNF_UPLINK ? SNF_N3 : SNF_N6)) {
+		t->seen[side]++;
 		return;
-	t = transits.lookup(&session);
-	if (!t) {
-		transits.insert(&session, &none);
-		t = transits.lookup(&session);
-		if (!t)
-			return;
 	}
 	us = ns / NS_PER_US;
 	t->sum_us[side] += us;

@@ -60,6 +60,8 @@ def _row(entry: etree._Element) -> dict[str, Any]:
     for child in elements(entry):
         if local(child) == "tunnel":
             row["tunnel"].append({local(leaf): leaf.text or "" for leaf in elements(child)})
+        elif local(child) == "upf":
+            row["upf"] = {local(leaf): int(leaf.text or "0") for leaf in elements(child)}
         else:
             row[local(child)] = child.text or ""
     return row
@@ -68,7 +70,7 @@ def _row(entry: etree._Element) -> dict[str, Any]:
 def picture(listing: Listing) -> RenderableType:
     """Return the sessions as a table."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in ("subscriber", "UE address", "DNN", "slice", "source", "since (UTC)", "uplink", "downlink"):
+    for name in ("subscriber", "UE address", "DNN", "slice", "source", "since (UTC)", "uplink", "downlink", "UPF"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     for row in listing.rows:
         known = ":" not in row.get("subscriber", "")
@@ -81,6 +83,7 @@ def picture(listing: Listing) -> RenderableType:
             Text(row.get("first-seen", "-").replace("T", " ").rstrip("Z")),
             _tunnels(row, "uplink"),
             _tunnels(row, "downlink"),
+            _upf(row.get("upf", {})),
         )
     note = f" {len(listing.rows):,} shown of {listing.known:,} sessions"
     parts: list[RenderableType] = [table, Text(note + (", there may be more: --limit" if listing.more else ""), "dim")]
@@ -94,6 +97,15 @@ def picture(listing: Listing) -> RenderableType:
 def _tunnels(row: dict[str, Any], direction: str) -> Text:
     found = [t for t in row["tunnel"] if t.get("direction") == direction]
     return Text("\n".join(f"{t['address']} 0x{int(t['teid']):08x}" for t in found) or "-")
+
+
+def _upf(upf: Mapping[str, int]) -> Text:
+    """Return what the UPF refuses and loses of a session: the errors, and the share of what was followed."""
+    said = [f"{upf['error-indications']:,} errors"] if upf.get("error-indications") else []
+    for way in ("uplink", "downlink"):
+        if upf.get(f"{way}-lost"):
+            said.append(f"{way} {upf[f'{way}-lost'] / upf[f'{way}-followed']:.0%} lost")
+    return Text("\n".join(said) or "-", "bold red" if said else "")
 
 
 def _numbers(numbers: Mapping[str, int]) -> str:

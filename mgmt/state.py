@@ -265,6 +265,15 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "s_nssai": s.snssai,
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
+    upf = {
+        "error_indications": found.error_indications,
+        "uplink_followed": found.followed[0],
+        "uplink_lost": found.lost[0],
+        "downlink_followed": found.followed[1],
+        "downlink_lost": found.lost[1],
+    }
+    if any(upf.values()):
+        write.leaves(write.add(entry, module, "upf"), module, upf)
     for prefix in s.routes:
         write.add(entry, module, "ue-prefix", prefix)
     for t in s.tunnels:

@@ -101,7 +101,7 @@ class _Flow:
         if self.row["doubt"]:
             whose = _DOUBTS[Doubt(int(self.row["doubt"]))].format(self._app(int(self.row["doubt_app"])) or "another")
             yield self._ground(Basis.CONTRADICTED, f"it says {self.name}, but {whose}", 0)
-        yield self._packets()
+        yield from self._packets()
         yield self._told()
         yield self._learned()
         yield self._address()
@@ -121,13 +121,13 @@ class _Flow:
         suffix, app = self.signatures.suffix_of(name)
         return (f"{name}, of {self._app(app)} by {suffix}" if app else f"{name}, of no application"), app
 
-    def _packets(self) -> Ground:
+    def _packets(self) -> Iterator[Ground]:
+        """Yield the name in the packets, where there is one."""
         spoken = {Basis.SNI, Basis.HTTP_HOST, Basis.CONTRADICTED}
         if self.basis in spoken and self.name:
             text, app = self._of(self.name)
             basis = Basis.HTTP_HOST if Basis.HTTP_HOST in (self.basis, int(self.row["prior_basis"])) else Basis.SNI
-            return self._ground(basis, f"it says {text}", app)
-        return self._ground(Basis.SNI, "its packets say no name", 0)
+            yield self._ground(basis, f"it says {text}", app)
 
     def _told(self) -> Ground:
         if self.basis is Basis.DNS_ANSWER or (self.name and self.basis in (Basis.ADDRESS, Basis.BEHAVIOUR)):

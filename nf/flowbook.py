@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.apps.basis import CONFIDENCE
+from nf.apps.basis import CONFIDENCE, Basis
 from nf.kernel.dataplane import address_text
 
 __all__ = ["FlowBook", "Leg"]
@@ -22,6 +22,7 @@ __all__ = ["FlowBook", "Leg"]
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 
 _FLOW_GTPU = 16  # FLOW_GTPU of abi.h
+_BY_NAME = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that are a name in the packets
 _FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _BEGUN = np.dtype([("session", "u4"), ("ttl", "u4")])
 
@@ -208,7 +209,13 @@ class FlowBook:
         names: list[str],
         confidence: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Record the latest answer about flows; *confidence* in percent, without it that of the ground."""
+        """Record the latest answer about flows; *confidence* in percent, without it that of the ground.
+
+        A ground that is a name in the packets, or in a DNS answer that gives no application, is none without the name.
+        """
+        nameless = np.array([not n for n in names], np.bool_)
+        empty = nameless & (np.isin(bases, _BY_NAME) | ((bases == int(Basis.DNS_ANSWER)) & (apps == 0)))
+        apps, bases = np.where(empty, 0, apps).astype(np.uint16), np.where(empty, 0, bases).astype(np.uint8)
         rows = self.at(numbers)
         known = rows >= 0
         trust = np.where(apps > 0, CONFIDENCE[bases] if confidence is None else confidence, 0)

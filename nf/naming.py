@@ -47,7 +47,7 @@ class Naming:
         self.reading.use(signatures)
         self.inference.use(signatures)
         ask = [local.lstrip(".") for local in LOCAL] + sorted(PUBLIC_NAMES)
-        self.plane.set_suffixes(signatures.suffixes, ask)
+        self.plane.set_suffixes(signatures.suffixes, ask, signatures.networks_of_several)
 
     def _rename(self) -> None:
         """Give running flows the application that the signatures in force say; the kernel knows it with their next
@@ -113,10 +113,25 @@ class Naming:
         born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have been heard before
         if len(born):
             names = [self._told.get(h, "") for h in born["name"].tolist()]
-            self._write(born["number"], born["app"], np.full(len(born), int(Basis.DNS_ANSWER), np.uint8), names)
+            basis = np.full(len(born), int(Basis.DNS_ANSWER), np.uint8)
+            self._write(born["number"], self._better(born, names), basis, names)
 
     def _named(self, named: NDArray[np.void]) -> None:
-        self._write(named["number"], named["app"], named["basis"], _texts(named))
+        names = _texts(named)
+        self._write(named["number"], self._better(named, names), named["basis"], names)
+
+    def _better(self, records: NDArray[np.void], names: list[str]) -> NDArray[np.uint16]:
+        """Return the applications of names: the kernel knows suffixes alone, brands and labels are matched here.
+
+        It hears of what it did not know. *records* have ``key``, ``number`` and ``app``.
+        """
+        apps = records["app"].copy()
+        ask = np.flatnonzero((apps == 0) | np.isin(apps, list(self.signatures.networks_of_several)))
+        apps[ask] = [self.signatures.match(names[i]) or int(apps[i]) for i in ask.tolist()]
+        new = np.flatnonzero(apps != records["app"])
+        if len(new):
+            self.plane.put_verdicts(records["key"][new], records["number"][new], apps[new], np.ones(len(new), np.bool_))
+        return apps
 
     # -- what payloads say, and what is known of servers ---------------------
 
@@ -134,10 +149,12 @@ class Naming:
     def _weigh(self, found: Found) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         """Return each flow's application, and whether it is the one the kernel gave it.
 
-        A DNS answer that the kernel used is not known to the namer, and only a name in the packets beats it.
+        What the kernel found is not known to the namer: only a name in the packets beats a DNS answer, and nothing the
+        name of a ClientHello, which may have come behind what is read here.
         """
         old_apps, old_bases, _ = self.book.apps(found.number)
         stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~np.isin(found.basis, _SPOKEN)
+        stays |= (old_bases == int(Basis.SNI)) & (found.basis != int(Basis.SNI))
         return np.where(stays, old_apps, found.app).astype(np.uint16), stays
 
     def _record(self, found: Found) -> None:

@@ -47,6 +47,7 @@ from nf.settings import (
 from nf.statedir import StateDir
 from nf.tables import apply_changes, put_back
 from nf.takeover import Takeover
+from nf.upf import with_upf
 
 __all__ = ["Service"]
 
@@ -262,7 +263,8 @@ class Service:
     def find_sessions(self, query: Query) -> Page:
         """Return a page of the sessions that match."""
         page = find(self.store, query, self.pseudonymiser)
-        return replace(page, found=tuple(replace(f, first_s=self.clock.label_s(f.first_s)) for f in page.found))
+        told = with_upf(page.found, self.plane, self.store, self.clock.now_s() - time.monotonic())
+        return replace(page, found=tuple(replace(f, first_s=self.clock.label_s(f.first_s)) for f in told))
 
     def _apply_policies(self, old: _Policies, new: _Policies) -> Sequence[Undo]:
         for policy in new[0]:
@@ -351,6 +353,7 @@ class Service:
             self._change_tables(self.store.learn(self.pipeline.learned, now_s))
             self._change_tables(self.store.expire(now_s))
             self.plane.put_groups(dict.fromkeys(self.store.freed, 0))
+            self.plane.forget_sessions(self.store.freed)
             self.store.freed.clear()
         self._publish_imsis(now_s)
         self.publisher.known(len(self.store), self.store.partial)

@@ -190,7 +190,13 @@ class TestWheel:
         subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
         (wheel,) = tmp_path.glob("*.whl")
         names = set(zipfile.ZipFile(wheel).namelist())
-        for folder, suffix in (("bpf", ".h"), ("bpf", ".c"), ("yang", ".yang"), ("nf/apps", ".toml")):
+        for folder, suffix in (
+            ("bpf", ".h"),
+            ("bpf", ".c"),
+            ("yang", ".yang"),
+            ("nf/apps", ".toml"),
+            ("nf/apps", ".txt"),
+        ):
             want = {
                 str(p.relative_to(ROOT))
                 for p in TREE

@@ -7,7 +7,7 @@ import re
 from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.wire import clean_name
 
-__all__ = ["host", "host_in_rest"]
+__all__ = ["host", "host_in_rest", "is_tunnel"]
 
 # IANA HTTP Method Registry: those of RFC 9110 and WebDAV that open a connection; UPnP's of SSDP.
 _METHODS = (
@@ -20,7 +20,7 @@ _HOST = re.compile(rb"\r?\n[Hh][Oo][Ss][Tt][ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?\n")
 
 
 def host(stream: bytes) -> str:
-    """Return the host that a request names, as it is written there, port included; "" when it names none.
+    """Return the host that a request names, without its port; "" when it names none.
 
     Raises NotThis, Malformed, or NeedMore when the head has not ended.
     """
@@ -41,7 +41,7 @@ def host(stream: bytes) -> str:
     head = stream if head_ends < 0 else stream[:head_ends]
     if found := _HOST.search(head):
         return clean_name(found[1]) if found[1] else ""
-    if stream.startswith(b"CONNECT "):
+    if is_tunnel(stream):
         return clean_name(line[1])
     if head_ends < 0 and len(stream) < _MAX_HEAD:
         raise NeedMore
@@ -55,6 +55,11 @@ def host_in_rest(rest: bytes) -> str:
     if found is None or not found[1]:
         raise NeedMore
     return clean_name(found[1])
+
+
+def is_tunnel(stream: bytes) -> bool:
+    """Say whether a request asks a proxy for a connection (RFC 9110, 9.3.6): another protocol follows in it."""
+    return stream.startswith(b"CONNECT ")
 
 
 def _end(stream: bytes) -> int:

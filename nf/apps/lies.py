@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.learned import Ends, Learned
+from nf.apps.owned import OWNERS, is_one_of
 from nf.apps.signatures import Signatures
 from nf.records import APP_CLASSES
 
@@ -33,30 +33,6 @@ _DEDICATED = ("video", "live-video", "conferencing", "voice", "gaming", "messagi
 # an acknowledgement for every second packet keeps the mean below 1000 bytes.
 _TUNNEL_BYTES, _TUNNEL_PACKETS, _TUNNEL_RATIO = 1000, 2000, 2.0
 _CLAIMED_BY_TUNNELS = ("web", "social", "messaging")
-
-OWNERS: dict[str, tuple[str, ...]] = {
-    "alibaba": ("Alibaba", "Youku"),
-    "amazon": ("Amazon*", "AWS", "Alexa", "Twitch", "IMDb", "Luna", "Kindle", "Audible", "Ring"),
-    "apple": ("Apple*", "iCloud*", "FaceTime", "iMessage"),
-    "baidu": ("Baidu*", "iQIYI"),
-    "bytedance": ("TikTok*", "CapCut", "Lark", "Lemon8"),
-    "cisco": ("Cisco*", "Webex", "Umbrella", "OpenDNS", "Meraki"),
-    "google": ("Google*", "YouTube*", "Gmail", "PlayStore", "DataSaver", "Fitbit", "Firebase", "Stadia", "Waze"),
-    "goto": ("GoTo*", "LogMeIn", "LastPass"),
-    "meta": ("Facebook*", "Instagram", "WhatsApp*", "Messenger", "Threads", "Oculus", "Meta*"),
-    "microsoft": ("Microsoft*", "Teams", "Skype", "Xbox*", "Bing*", "LinkedIn", "GitHub", "OneDrive", "WindowsUpdate",
-                  "Minecraft", "Activision", "CoD_Mobile", "Battlenet", "WorldOfWarcraft", "npm", "Office365",
-                  "Outlook", "SharePoint", "Azure*", "Copilot"),
-    "naver": ("Naver*", "LINE"),
-    "proton": ("Proton*",),
-    "ringcentral": ("RingCentral*", "Glip"),
-    "tencent": ("Tencent*", "WeChat*", "QQ*", "PUBG", "Huya", "Douyu", "Riot*", "Valorant", "LeagueOfLegends"),
-    "valve": ("Steam*", "Dota2", "CounterStrike"),
-    "yahoo": ("Yahoo*", "Tumblr", "AOL"),
-    "yandex": ("Yandex*", "Kinopoisk"),
-    "zoom": ("Zoom*",),
-}  # fmt: skip
-"""Owners of several applications, by the names of the signature file (`*`: whatever follows); others have one."""
 
 VPNS = (
     *("*VPN", "WireGuard", "IPsec", "Surfshark", "Mullvad", "Psiphon", "Tor", "TorGuard", "Tailscale", "ZeroTier"),
@@ -120,13 +96,9 @@ def looks_like_a_tunnel(
     return tunnel
 
 
-def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
 def _owner(name: str, number: int) -> int:
     """Return a number of the owner of an application: below that of any application for those of `OWNERS`."""
-    found = next((i for i, apps in enumerate(OWNERS.values()) if _is_one_of(name, apps)), None)
+    found = next((i for i, apps in enumerate(OWNERS.values()) if is_one_of(name, apps)), None)
     return number if found is None else -1 - found
 
 
@@ -144,7 +116,7 @@ class Doubts:
         """Judge by other signatures from now on."""
         self.owners = Owners(signatures)
         self.owner: NDArray[np.intp] = np.array([_owner(name, i) for i, name in enumerate(signatures.names)])
-        self.vpn: NDArray[np.bool_] = np.array([_is_one_of(name, VPNS) for name in signatures.names])
+        self.vpn: NDArray[np.bool_] = np.array([is_one_of(name, VPNS) for name in signatures.names])
         dedicated = [APP_CLASSES.index(name) for name in _DEDICATED]
         self._dedicated = np.isin(signatures.class_of, dedicated)
         self.claimed_by_tunnels = np.array([APP_CLASSES.index(name) for name in _CLAIMED_BY_TUNNELS], np.uint8)

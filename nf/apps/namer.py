@@ -1,9 +1,9 @@
 """From payload records to verdicts: the state between the packets of a flow, and what DNS taught.
 
-A flow without a name hands a few payload packets over. Each is tried as DNS, TLS, QUIC, DTLS and HTTP; a
-hello that is split waits for its rest. A flow that names nothing is named by what is known of its
-server: this subscriber's own DNS answers, then who owns the address; then by the protocol its bytes
-show, then by its port. A better ground replaces a weaker one until the last packet.
+A flow without a name hands a few payload packets of each direction over, and more where a hello begins. Each is
+tried as DNS, TLS, QUIC, DTLS and HTTP; a hello that is split waits for its rest. A flow that names nothing is named by
+what is known of its server: this subscriber's own DNS answers, then who owns the address; then by the protocol its
+bytes show, then by its port. A better ground replaces a weaker one until a name in the packets ends the matter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from nf.apps.wire import Pieces
 
 __all__ = ["HANDOFF", "NAME_SERVICES", "PUBLIC_NAMES", "Namer", "Payload", "Verdict"]
 
-HANDOFF = 3  # SNF_HANDOFF of abi.h: payload packets that the kernel hands over of a flow
+HANDOFF = 3  # SNF_HANDOFF of abi.h: payload packets that the kernel hands over of a direction, but for hellos
+_HELLO, _HELLOS = 7, 3  # SNF_HELLO, SNF_HELLOS: where a hello begins, and how often
+_MOST_PAYLOADS = 2 * (HANDOFF + _HELLO * _HELLOS)  # of a flow, but for DNS; the kernel hands no more over
+_MOST_SEGMENTS = 8  # of a direction that wait for others: a hello and what comes between
 _MAX_FLOWS = 32_768  # flows whose state is kept; the one that was quiet for the longest leaves first
 _DNS, _MDNS, _LLMNR = 53, 5353, 5355  # RFC 1035, 6762, 4795
 NAME_SERVICES = frozenset((_DNS, _MDNS, _LLMNR))
@@ -69,7 +72,11 @@ class _Flow:
     packets: int = 0
     done: bool = False  # packets that were on their way when the last word fell change nothing
     given: _Found = _NOTHING
+    waits: bool = False  # the last payload is the beginning of something
+    proxied: bool = False  # its name is what a proxy was asked for
+    heard: Counter[_Sender] = field(default_factory=Counter)  # TCP: segments since there was a beginning
     streams: dict[_Sender, tuple[int, Pieces]] = field(default_factory=dict)  # TCP: first sequence number seen
+    messages: dict[_Sender, dns.Stream] = field(default_factory=dict)  # DNS over TCP
     crypto: dict[_Sender, quic.CryptoStream] = field(default_factory=dict)  # QUIC
     dtls: dict[_Sender, tls.DtlsHello] = field(default_factory=dict)  # of what came in fragments
     watcher: Watcher = field(default_factory=Watcher)
@@ -101,14 +108,12 @@ def _better(new: _Found, old: _Found) -> bool:
 class Namer:
     """Names flows. ``counters`` says what was found, and what was tried in vain.
 
-    ``handoff`` is how many payload packets of a flow will come at most; with the last the verdict
-    is final. A change of ``signatures`` is in force with the next packet.
+    A change of ``signatures`` is in force with the next packet.
     """
 
-    def __init__(self, signatures: Signatures, handoff: int = HANDOFF) -> None:
+    def __init__(self, signatures: Signatures) -> None:
         self.signatures = signatures
         self.counters: Counter[str] = Counter()
-        self._handoff = handoff
         self._flows: OrderedDict[int, _Flow] = OrderedDict()
         self._answers = Answers()
 
@@ -123,8 +128,11 @@ class Namer:
             return None
         if NAME_SERVICES & {p.sport, p.dport}:
             return self._name_service(p, flow)
+        if flow.packets > _MOST_PAYLOADS:
+            return None
+        flow.waits = False
         found = self._named(p, flow)
-        final = found is not None or flow.packets >= self._handoff
+        final = found is not None and not flow.proxied
         if found is None:
             found = self._unnamed(p, flow)
             if not _better(found, flow.given):
@@ -179,10 +187,10 @@ class Namer:
     def _named(self, p: Payload, flow: _Flow) -> _Found | None:
         if p.proto == UDP:
             found = (
-                self._try("quic", Basis.SNI, lambda: self._quic(p, flow))
-                or self._try("gquic", Basis.SNI, lambda: quic.gquic_name(p.data))
-                or self._try("dtls", Basis.SNI, lambda: self._dtls(p, flow))
-                or self._try("http", Basis.HTTP_HOST, lambda: http.host(p.data))
+                self._try("quic", Basis.SNI, lambda: self._quic(p, flow), flow)
+                or self._try("gquic", Basis.SNI, lambda: quic.gquic_name(p.data), flow)
+                or self._try("dtls", Basis.SNI, lambda: self._dtls(p, flow), flow)
+                or self._try("http", Basis.HTTP_HOST, lambda: http.host(p.data), flow)
             )
         else:
             found = self._of_stream(p, flow)
@@ -193,17 +201,27 @@ class Namer:
         return found
 
     def _of_stream(self, p: Payload, flow: _Flow) -> _Found | None:
-        first, pieces = flow.streams.setdefault(_sender(p), (p.seq, Pieces(most=8)))
+        sender = _sender(p)
+        new = p.seq, Pieces(most=_MOST_SEGMENTS, rolling=True)
+        first, pieces = flow.streams.setdefault(sender, new)
         distance = (p.seq - first) & 0xFFFF_FFFF  # RFC 9293, 3.4: modulo 2**32
         pieces.add(distance if distance < 1 << 31 else distance - (1 << 32), p.data)
         for stream in (streams := list(pieces.starts())):
             found = (
-                self._try("tls", Basis.SNI, partial(_tls_name, stream))
-                or self._try("http", Basis.HTTP_HOST, partial(_http_name, stream, streams[-1]))
-                or self._try("http2", Basis.HTTP_HOST, partial(http2.authority, stream))
+                self._try("tls", Basis.SNI, partial(_tls_name, stream), flow)
+                or self._try("http", Basis.HTTP_HOST, partial(_http_name, stream, streams[-1]), flow)
+                or self._try("http2", Basis.HTTP_HOST, partial(http2.authority, stream), flow)
             )
-            if found:
+            if found and found[1] is Basis.HTTP_HOST and http.is_tunnel(stream):
+                flow.proxied = True  # what is connected to may say itself who it is
+                del flow.streams[sender]
                 return found
+            if found:
+                flow.proxied = False
+                return found
+        flow.heard[sender] = 0 if flow.waits else flow.heard[sender] + 1
+        if flow.heard[sender] >= HANDOFF:
+            del flow.streams[sender]  # nothing begins in it, and a later hello needs none of it
         return None
 
     @staticmethod
@@ -223,13 +241,14 @@ class Namer:
         flow.crypto[_sender(p)] = crypto
         return crypto.hello().name
 
-    def _try(self, what: str, basis: Basis, parse: Callable[[], str]) -> _Found | None:
+    def _try(self, what: str, basis: Basis, parse: Callable[[], str], flow: _Flow) -> _Found | None:
         try:
             name = parse()
         except NotThis:
             return None
         except NeedMore:
             self.counters[f"{what}_incomplete"] += 1
+            flow.waits = True
             return None
         except Malformed:
             self.counters[f"{what}_malformed"] += 1
@@ -271,35 +290,32 @@ class Namer:
     # -- DNS itself ----------------------------------------------------------
 
     def _name_service(self, p: Payload, flow: _Flow) -> Verdict | None:
-        """Learn from an answer. The flow itself goes by the first name it asked for; more may follow in it."""
+        """Learn from answers. The flow itself goes by the first name it asked for; more may follow in it."""
+        given = flow.given
         try:
-            message = dns.parse_tcp(self._tcp_start(p, flow)) if p.proto == TCP else dns.parse(p.data)
+            if p.proto == UDP:
+                self._message(p, flow, dns.parse(p.data))
+            else:
+                for message in flow.messages.setdefault(_sender(p), dns.Stream()).feed(p.seq, p.data):
+                    self._message(p, flow, message)
         except NotThis:
-            return None
-        except NeedMore:
-            self.counters["dns_incomplete"] += 1
             return None
         except Malformed:
             self.counters["dns_malformed"] += 1
             return None
+        return Verdict(p.flow_id, *flow.given, final=False) if flow.given != given else None
+
+    def _message(self, p: Payload, flow: _Flow, message: dns.Message) -> None:
         self.counters["dns_answers" if message.response else "dns_queries"] += 1
         if p.sport == _DNS:
             for address, ttl_s in message.addresses:
                 self._answers.learn(p.session, p.dst, address, message.names[0], ttl_s, p.at_s)
             self.counters["dns_answers_evicted"] = self._answers.evicted
-        basis = Basis.DNS_ANSWER if message.response else Basis.NONE
+        basis = Basis.DNS_ANSWER if message.response and message.names[0] else Basis.NONE
         found = next(
             ((app, basis, name) for name in message.names if (app := self.signatures.match(name))),
             (0, basis, message.names[0]),
         )
         # The first name stands, but for one that an application owns, or an answer to what was asked.
-        if flow.given != _NOTHING and not _better(found, flow.given):
-            return None
-        flow.given = found
-        return Verdict(p.flow_id, *found, final=False)
-
-    @staticmethod
-    def _tcp_start(p: Payload, flow: _Flow) -> bytes:
-        _, pieces = flow.streams.setdefault(_sender(p), (0, Pieces(limit=65_537, most=8)))
-        pieces.add(p.seq, p.data)
-        return next(pieces.starts())
+        if flow.given == _NOTHING or _better(found, flow.given):
+            flow.given = found

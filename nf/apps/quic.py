@@ -53,6 +53,10 @@ _SAMPLE, _TAG = 16, 16  # bytes (RFC 9001, 5.4.2 and 5.3)
 _MAX_PACKETS = 8  # coalesced in one datagram that are looked at
 _MAX_FRAMES = 256  # of one packet that are looked at; Chrome's chaos protection makes some 30
 _INITIAL, _RETRY = 0, 3
+# Whose keys an Initial of a version that nobody lists is tried with: reserved ones (RFC 9000, 15) provoke a version
+# negotiation by a packet of the version that the client speaks, and private ones are mostly renamed.
+_GUESSES = (_V1, 0xFF00001D)
+_LEAST = 1200  # bytes of a datagram with an Initial of a client (RFC 9000, 14.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,9 @@ class Keys:
 
 @dataclass(slots=True)
 class CryptoStream:
-    """The CRYPTO frames of one sender's Initials, in any order; ``dcid`` made the keys."""
+    """The CRYPTO frames of one sender's Initials, in any order; ``version`` and ``dcid`` made the keys."""
 
+    version: int = 0
     dcid: bytes = b""
     pieces: Pieces = field(default_factory=Pieces)
 
@@ -94,7 +99,7 @@ def long_header(data: bytes, at: int = 0) -> Header:
     if len(data) < at + 7 or not data[at] & 0x80:
         raise NotThis
     version = int.from_bytes(data[at + 1 : at + 5], "big")
-    if version not in _SALTS:
+    if version not in _SALTS and not _may_be_initial(data, at, version):
         raise NotThis
     dcid, p = _connection_id(data, at + 5)
     scid, p = _connection_id(data, p)
@@ -108,6 +113,11 @@ def long_header(data: bytes, at: int = 0) -> Header:
         p += token
     length, p = _varint(data, p)
     return Header(version, dcid, scid, kind, p, p + length)
+
+
+def _may_be_initial(data: bytes, at: int, version: int) -> bool:
+    """Say of an unknown version whether its packet can be an Initial as version 1 has them (RFC 9000, 17.2.2)."""
+    return version != 0 and at == 0 and data[0] & 0xF0 == 0xC0 and len(data) >= _LEAST
 
 
 def _connection_id(data: bytes, at: int) -> tuple[bytes, int]:
@@ -197,14 +207,24 @@ def open_initials(datagram: bytes, stream: CryptoStream) -> bool:
 
 
 def _open_one(datagram: bytes, at: int, h: Header, stream: CryptoStream) -> bool:
-    for dcid in dict.fromkeys((stream.dcid, h.dcid) if stream.dcid else (h.dcid,)):
+    guessed = h.version not in _SALTS
+    if guessed and h.end > len(datagram):
+        return False  # without its tag nothing tells whether the keys are right
+    keys = [(v, h.dcid) for v in (_GUESSES if guessed else (h.version,))]
+    if stream.dcid:
+        keys.insert(0, (stream.version if guessed else h.version, stream.dcid))
+    for version, dcid in dict.fromkeys(keys):
         try:
-            payload = _open(datagram, at, h, initial_keys(h.version, dcid))
+            payload = _open(datagram, at, h, initial_keys(version, dcid))
         except (NotThis, Malformed):
             continue
-        stream.dcid = dcid
+        if stream.dcid and (version, dcid) != (stream.version, stream.dcid):
+            stream.pieces = (
+                Pieces()
+            )  # a client begins anew after Retry and Version Negotiation, and on ports used again
+        stream.version, stream.dcid = version, dcid
         with contextlib.suppress(Malformed):  # the frames before the broken one stand
-            _crypto_frames(payload, stream.pieces, 8 if h.version in _GOOGLE else 6)
+            _crypto_frames(payload, stream.pieces, 8 if version in _GOOGLE else 6)
         return True
     return False
 

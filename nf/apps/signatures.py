@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nf.apps.basis import CONFIDENCE
 from nf.apps.entries import KNOWN, TCP, UDP, Entry, claim_text, entry_of, files, owners, read
+from nf.apps.owned import Brands, Kin
 from nf.errors import BadSettings, BadSignatures
 from nf.records import APP_CLASSES
 from nf.settings import Application
@@ -67,7 +68,9 @@ class Signatures:
     A name keeps the number that it had in *before*: flows carry numbers over a change of signatures.
     """
 
-    def __init__(self, table: Mapping[str, Entry], before: Signatures | None = None) -> None:
+    def __init__(
+        self, table: Mapping[str, Entry], before: Signatures | None = None, operators: frozenset[str] = frozenset()
+    ) -> None:
         self._numbers = _numbers((*(_ONLY_CLASS + app_class for app_class in APP_CLASSES[:_UNKNOWN]), *table), before)
         self.names: Sequence[str] = ["", *("" if name.startswith(_ONLY_CLASS) else name for name in self._numbers)]
         self.class_of: NDArray[np.uint8] = np.full(len(self.names), _UNKNOWN, np.uint8)
@@ -75,6 +78,11 @@ class Signatures:
             self.class_of[self.only_class(app_class)] = APP_CLASSES.index(app_class)
         self.confidence: NDArray[np.uint8] = np.tile(CONFIDENCE, (len(self.names), 1))
         self._known = frozenset(table)
+        # What the operator named is what was written, and nothing that follows from it.
+        domains = {name: entry.domains for name, entry in table.items() if name not in operators}
+        self._brands, self._kin = Brands(domains), Kin(domains)
+        self._networks_of_several = frozenset(self._numbers[app] for app in self._kin.owners())
+        self._matched: dict[str, tuple[str, int]] = {}  # answers of `suffix_of`
         self._suffixes: dict[str, int] = {}
         self._ports: dict[tuple[int, int], int] = {}
         self._behaviour: dict[str, int] = {}
@@ -129,39 +137,61 @@ class Signatures:
         for name, entry in table.items() if taken else ():
             domains, prefixes = rest(name, "domains", entry.domains), rest(name, "prefixes", entry.prefixes)
             table[name] = replace(entry, domains=domains, prefixes=prefixes, ports=rest(name, "ports", entry.ports))
-        return cls(table, before)
+        return cls(table, before, frozenset(app.name for app in extra))
 
     @property
     def suffixes(self) -> Mapping[str, int]:
         """Applications by domain suffix, for whoever matches names faster than `match` does."""
         return self._suffixes
 
-    def match(self, name: str) -> int:
-        """Return the application of a host name by its longest suffix on a label boundary; 0 when none owns it.
+    @property
+    def networks_of_several(self) -> frozenset[int]:
+        """Applications whose suffixes may belong to others of their owner, by a label before them."""
+        return self._networks_of_several
 
-        A port behind the name, and the search list of a local network, are no part of it.
+    def match(self, name: str) -> int:
+        """Return the application of a host name; 0 when none owns it.
+
+        The longest suffix on a label boundary says it; a brand owns its name in each country; a label may say which
+        application of an owner's network it is (`nf.apps.owned`). A port behind the name, and the search list of a
+        local network, are no part of it.
         """
+        return self.suffix_of(name)[1]
+
+    def suffix_of(self, name: str) -> tuple[str, int]:
+        """Return (suffix or label, application) by which `match` knows a name; ("", 0) when it does not."""
+        found = self._matched.get(name)
+        if found is None:
+            if len(self._matched) >= _MOST_ADDRESSES:
+                self._matched.clear()
+            found = self._matched[name] = self._find(name)
+        return found
+
+    def _find(self, name: str) -> tuple[str, int]:
         name = name.rstrip(".").lower()
         host, colon, port = name.rpartition(":")
         if colon and port.isdigit() and ":" not in host:
             name = host
-        if app := self._by_suffix(name):
-            return app
-        for local in LOCAL:
+        found = self._by_brand(name, *self._by_suffix(name))
+        for local in LOCAL if not found[1] else ():
             if name.endswith(local):
-                return self._by_suffix(name[: -len(local)])
-        return 0
+                name = name[: -len(local)]
+                return self._by_suffix(name)
+        return found
+
+    def _by_brand(self, name: str, suffix: str, app: int) -> tuple[str, int]:
+        """Return what brands and labels say more than the longest suffix."""
+        home, brand, registered = self._brands.at_home(name)
+        labels = name[: -len(suffix) - 1] if app else ""
+        if home and app in (0, self._numbers[brand]) and len(suffix) <= len(registered):
+            there, app = self._by_suffix(home)
+            labels, suffix = home[: -len(there) - 1], registered
+        label, other = self._kin.of(labels, self.names[app]) if app else ("", "")
+        return (label, self._numbers[other]) if other else (suffix, app)
 
     def trust(self, apps: NDArray[np.uint16], bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return what the grounds of flows are worth for their applications, in percent."""
         return self.confidence[np.minimum(apps, len(self.confidence) - 1), bases]
-
-    def suffix_of(self, name: str) -> tuple[str, int]:
-        """Return (suffix, application) by which `match` knows a name; ("", 0) when it does not."""
-        app = self.match(name)
-        labels = name.rstrip(".").lower().partition(":")[0].split(".")
-        suffixes = (".".join(labels[i:j]) for i in range(len(labels)) for j in range(len(labels), i, -1))
-        return next((s for s in suffixes if self._suffixes.get(s) == app), "") if app else "", app
 
     def prefix_of(self, address: str) -> tuple[str, int]:
         """Return (prefix, application) by which `match_address` knows an address; ("", 0) when it does not."""
@@ -172,13 +202,13 @@ class Signatures:
                 return str(ipaddress.ip_network((address, parsed.max_prefixlen - shift), strict=False)), app
         return "", app
 
-    def _by_suffix(self, name: str) -> int:
+    def _by_suffix(self, name: str) -> tuple[str, int]:
         suffixes = self._suffixes
         while name:
             if app := suffixes.get(name):
-                return app
+                return name, app
             name = name.partition(".")[2]
-        return 0
+        return "", 0
 
     def match_address(self, address: str) -> int:
         """Return the application that owns an address by its longest prefix; 0 when none does."""

@@ -50,16 +50,16 @@ class Reader:
 class Pieces:
     """A byte stream that comes in pieces, in any order, overlapping: TCP segments or CRYPTO frames.
 
-    Bounded: beyond *limit* bytes or *most* pieces, what comes is ignored. Offsets may be negative,
-    as those of a TCP segment from before the first one seen. Where pieces overlap, the bytes of
-    the one that begins earlier stand.
+    Bounded: beyond *limit* bytes or *most* pieces, what comes is ignored, or takes the place of what came first when
+    *rolling*. Offsets may be negative, as those of a TCP segment from before the first one seen. Where pieces
+    overlap, the bytes of the one that begins earlier stand.
     """
 
-    __slots__ = ("_limit", "_most", "_parts", "_size")
+    __slots__ = ("_limit", "_most", "_parts", "_rolling", "_size")
 
-    def __init__(self, limit: int = 16_384, most: int = 256) -> None:
+    def __init__(self, limit: int = 16_384, most: int = 256, *, rolling: bool = False) -> None:
         self._parts: dict[int, bytes] = {}
-        self._size, self._limit, self._most = 0, limit, most
+        self._size, self._limit, self._most, self._rolling = 0, limit, most, rolling
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -68,10 +68,20 @@ class Pieces:
         """Keep *data*, whose first byte is byte *offset* of the stream."""
         have = self._parts.get(offset, b"")
         grown = len(data) - len(have)
+        while self._rolling and grown > 0 and not have and self._parts and self._is_full(grown):
+            self._size -= len(self._parts.pop(next(iter(self._parts))))
         if grown <= 0 or self._size + grown > self._limit or (not have and len(self._parts) >= self._most):
             return
         self._size += grown
         self._parts[offset] = have + data[len(have) :]
+
+    def _is_full(self, grown: int) -> bool:
+        return self._size + grown > self._limit or len(self._parts) >= self._most
+
+    def drop(self, before: int) -> None:
+        """Forget the pieces that end at byte *before* of the stream or earlier."""
+        for offset in [at for at, part in self._parts.items() if at + len(part) <= before]:
+            self._size -= len(self._parts.pop(offset))
 
     def start(self, first: int = 0) -> bytes:
         """Return the bytes from byte *first* of the stream to the first gap."""
@@ -86,6 +96,10 @@ class Pieces:
             at += len(fresh)
         return b"".join(out)
 
+    def offsets(self) -> list[int]:
+        """Return where the pieces begin, the earliest first."""
+        return sorted(self._parts)
+
     def starts(self) -> Iterator[bytes]:
         """Yield the bytes from each piece's begin to the next gap, the earliest first.
 
@@ -96,13 +110,18 @@ class Pieces:
 
 
 _NAME = re.compile(rb"[A-Za-z0-9_.:\[\]%~+*@/=-]{1,255}")
+# Host and port of RFC 3986, 3.2; two colons without brackets are an IPv6 address, and no port.
+_AUTHORITY = re.compile(r"\[([^\]]*)\](?::\d*)?|([^:]*):\d*")
 
 
 def clean_name(raw: bytes) -> str:
-    """Return a host name as lower-case text without its final dot (RFC 4343: case says nothing).
+    """Return a host name as lower-case text without its final dot (RFC 4343: case says nothing), brackets and port.
 
     Raises `Malformed` for bytes that no host name has, so that what is published is always plain.
     """
     if not _NAME.fullmatch(raw):
         raise Malformed
-    return raw.decode("ascii").lower().rstrip(".")
+    name = raw.decode("ascii").lower()
+    if found := _AUTHORITY.fullmatch(name):
+        name = found[1] or found[2] or ""
+    return name.rstrip(".")

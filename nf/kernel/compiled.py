@@ -253,7 +253,7 @@ def compile_programs(text: str, flags: Sequence[str]) -> Compiled:
             made = bpf_class(text=text, cflags=list(flags))
         except Exception as error:  # bcc raises bare Exception
             raise Unsupported(
-                f"The kernel programs or their maps cannot be made: {source.last_line(said) or error}.",
+                f"The kernel programs or their maps cannot be made: {source.reason(said) or error}.",
                 "Run: snf doctor",
             ) from None
     try:

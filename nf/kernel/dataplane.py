@@ -411,9 +411,9 @@ class DataPlane:
                 values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
         syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
 
-    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = ()) -> None:
+    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
         """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
-        self._suffixes.write(apps, ask)
+        self._suffixes.write(apps, ask, networks)
         self._maps["answers"].clear()
 
     @property
@@ -503,6 +503,19 @@ class DataPlane:
         """Return (sessions, ``struct transit``): the ways of their packets through the UPF."""
         keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 8192)
         return keys.astype(np.uint32), values
+
+    def read_tunnel_errors(self) -> list[tuple[str, int, int, int]]:
+        """Return (receiving address, TEID, error indications, time of the last in ns) of tunnels that were refused."""
+        keys, values = self._maps["tunnel_errors"].read()
+        return [
+            (address_text(bytes(key["address"])), int(key["teid"]), int(value["count"]), int(value["last_ns"]))
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+    def forget_sessions(self, numbers: Iterable[int]) -> None:
+        """Drop what is kept of sessions whose numbers are free: they will be others'."""
+        for number in numbers:
+            self._maps["transits"].delete(number)
 
     def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
         """Return (flow numbers, ``struct detail``) of the media flows."""

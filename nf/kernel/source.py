@@ -27,7 +27,7 @@ __all__ = [
     "captured_stderr",
     "counters",
     "flags",
-    "last_line",
+    "reason",
     "ring_sizes",
     "rings",
     "table_sizes",
@@ -161,8 +161,8 @@ def captured_stderr() -> Iterator[IO[bytes]]:
             os.close(saved)
 
 
-def last_line(log: IO[bytes]) -> str:
-    """Return the last line that says something: of a verifier log, the reason."""
+def reason(log: IO[bytes]) -> str:
+    """Return the first line that the compiler calls an error, else the last line that says something."""
     log.seek(0)
-    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return next((line for line in lines if "error:" in line), lines[-1] if lines else "")

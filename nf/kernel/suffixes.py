@@ -49,10 +49,12 @@ def suffix_table(apps: Mapping[str, int], ask: Iterable[str] = ()) -> tuple[NDAr
     return hashes, np.where(count > 1, np.uint16(ASK), values)
 
 
-def slots(hashes: NDArray[np.uint64], values: NDArray[np.uint16], dtype: np.dtype[Any]) -> NDArray[np.void] | None:
+def slots(
+    hashes: NDArray[np.uint64], values: NDArray[np.uint16], dtype: np.dtype[Any], networks: Iterable[int] = ()
+) -> NDArray[np.void] | None:
     """Return a table of ``struct suffix`` with each hash at one of its PROBES places, the first that was free.
 
-    None when SUFFIX_SLOTS are not enough for that.
+    *networks* are the applications whose suffixes are of an owner of several. None when SUFFIX_SLOTS are not enough.
     """
     size = 64
     while size < min(4 * len(hashes), SUFFIX_SLOTS):
@@ -68,6 +70,7 @@ def slots(hashes: NDArray[np.uint64], values: NDArray[np.uint16], dtype: np.dtyp
             table["hash"][at[placed]], table["app"][at[placed]] = hashes[left[placed]], values[left[placed]]
             left = np.delete(left, placed)
         if not len(left):
+            table["network"] = np.isin(table["app"], list(networks)) & (table["hash"] > 0)
             return table
         size *= 2
     return None
@@ -81,10 +84,10 @@ class SuffixTables:
         self._tables = np.frombuffer(self._map, dtype).reshape(2, SUFFIX_SLOTS)
         self._control = control
 
-    def write(self, apps: Mapping[str, int], ask: Iterable[str]) -> None:
+    def write(self, apps: Mapping[str, int], ask: Iterable[str], networks: Iterable[int]) -> None:
         """Make these the suffixes (`suffix_table`) from the next packet on; raises BadSignatures for too many."""
         hashes, values = suffix_table(apps, ask)
-        table = slots(hashes, values, self._tables.dtype)
+        table = slots(hashes, values, self._tables.dtype, networks)
         if table is None:
             raise BadSignatures(f"{len(hashes):,} domains are more than the kernel takes.", "Name fewer domains.")
         which = 0 if int(self._control["suffixes"][0]) >> 32 else 1

@@ -1,7 +1,7 @@
 """Who a tunnel or a UE address belongs to: bindings with source and validity, and what the kernel is told of them."""
 
 from nf.sessions.changes import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
-from nf.sessions.find import Page, Query, find
+from nf.sessions.find import Found, Page, Query, find
 from nf.sessions.store import Binding, BindingStore, is_of_ue
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "BindingStore",
     "DropTunnel",
     "DropUe",
+    "Found",
     "Page",
     "PutTunnel",
     "PutUe",

@@ -34,12 +34,19 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A session under its published name. ``session`` holds the IMSI, which is not to be shown."""
+    """A session under its published name. ``session`` holds the IMSI, which is not to be shown.
+
+    Of the UPF: ``error_indications`` about its tunnels since it began, and by direction the packets that were followed
+    through the UPF and those of them that did not come out.
+    """
 
     number: int
     subscriber: str
     first_s: float  # since the epoch
     session: Session
+    error_indications: int = 0
+    followed: tuple[int, int] = (0, 0)
+    lost: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

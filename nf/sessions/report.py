@@ -8,20 +8,7 @@ from nf.sessions.store import BindingStore
 
 __all__ = ["COLUMNS", "sessions_rows"]
 
-COLUMNS = (
-    "imsi",
-    "msin",
-    "ue_ipv4",
-    "ue_ipv6",
-    "ue_prefixes",
-    "dnn",
-    "snssai",
-    "teids",
-    "source",
-    "first_s",
-    "last_s",
-    "ended_by",
-)
+COLUMNS = ("imsi", "msin", "ue_ipv4", "ue_ipv6", "dnn", "snssai", "teids", "source", "first_s", "last_s", "ended_by")
 
 
 def sessions_rows(store: BindingStore) -> list[dict[str, Any]]:
@@ -32,7 +19,6 @@ def sessions_rows(store: BindingStore) -> list[dict[str, Any]]:
             "msin": whole.identity.msin,  # of a subscriber whose IMSI is not known
             "ue_ipv4": whole.ue_ipv4,
             "ue_ipv6": whole.ue_ipv6,
-            "ue_prefixes": " ".join(whole.routes),  # beyond the first addresses
             "dnn": whole.dnn,
             "snssai": whole.snssai,
             "teids": " ".join(dict.fromkeys(str(t) for t in b.held)),

@@ -27,6 +27,7 @@ FASTEST_BPS = 1e9  # no radio is faster: bounds the busy time of a burst from be
 BASES = ("none", "sni", "http_host", "dns_answer", "address", "behaviour", "learned", "model", "contradicted")
 _PLACES = np.array([8, 1, 2, 3, 6, 4, 5, 7, 0])  # from the strongest to none
 _RANK = _PLACES.argsort()
+_CONTRADICTED = BASES.index("contradicted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,10 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
     rtp = expected > 0
 
     octets = flows.octets.astype(np.float64)
-    strongest = _PLACES[least(_RANK[flows.basis])]
+    told = np.where(
+        (flows.app > 0) | (flows.basis == _CONTRADICTED), flows.basis, 0
+    )  # the name itself is not told here
+    strongest = _PLACES[least(_RANK[told])]
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
     rows = Rows(

@@ -7,7 +7,7 @@ import ipaddress
 import os
 import re
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -109,17 +109,41 @@ def _innermost(packet: object) -> IP | IPv6 | None:
     return found
 
 
-def verdicts(
-    file: str, signatures: Signatures, handoff: int, cut: int = KERNEL_CUT
-) -> tuple[dict[Flow, Verdict], Namer]:
-    """Feed a capture as the kernel does: at most *handoff* payloads a flow, none after the final verdict."""
-    namer = Namer(signatures, handoff)
-    handed: Counter[Flow] = Counter()
+class _Budget:
+    """What the kernel hands over of a flow (docs/architecture.md, "A packet as data")."""
+
+    def __init__(self) -> None:
+        self._left: defaultdict[tuple[str, int], int] = defaultdict(lambda: 3)
+        self._hellos: Counter[tuple[str, int]] = Counter()
+
+    def takes(self, p: Payload) -> bool:
+        if 53 in (p.sport, p.dport):
+            return True
+        sender, data = (p.src, p.sport), p.data
+        hello = len(data) >= 48 and data[:2] == b"\x16\x03" and data[5] == 1
+        if p.proto == 17:
+            initial = len(data) >= 1200 and data[0] & 0xF0 == (0xD0 if data[1:5] == _QUIC_V2 else 0xC0)
+            hello = (initial and any(data[1:5])) or (data[:2] == b"\x16\xfe" and data[13:14] == b"\1")
+        if hello and self._left[sender] <= 3 and self._hellos[sender] < 3:
+            self._hellos[sender] += 1
+            self._left[sender] = 7
+        elif not hello and self._hellos[sender] and p.proto == 17:
+            return False
+        self._left[sender] -= 1
+        return self._left[sender] >= 0
+
+
+_QUIC_V2 = bytes.fromhex("6b3343cf")  # RFC 9369, 3.1
+
+
+def verdicts(file: str, signatures: Signatures, cut: int = KERNEL_CUT) -> tuple[dict[Flow, Verdict], Namer]:
+    """Feed a capture as the kernel does: no more payloads than it hands over, none after the final verdict."""
+    namer = Namer(signatures)
+    budgets: defaultdict[Flow, _Budget] = defaultdict(_Budget)
     last: dict[Flow, Verdict] = {}
     for flow, p in payloads(file):
-        if handed[flow] >= handoff or (flow in last and last[flow].final):
+        if (flow in last and last[flow].final) or not budgets[flow].takes(p):
             continue
-        handed[flow] += 1
-        if verdict := namer.feed(replace(p, data=p.data[:KERNEL_CUT])):
+        if verdict := namer.feed(replace(p, data=p.data[:cut])):
             last[flow] = verdict
     return last, namer

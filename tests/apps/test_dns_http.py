@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import dns.flags
@@ -10,7 +11,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from nf.apps.dns import Message, parse, parse_tcp
+from nf.apps.dns import Message, Stream, parse, parse_tcp
 from nf.apps.errors import Malformed, NeedMore, NoName, NotThis
 from nf.apps.http import host, host_in_rest
 
@@ -51,6 +52,25 @@ class TestDns:
 
         assert message.names == ("www.netflix.com",)
         assert message.addresses == (("198.51.100.7", 20),)
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+    def test_the_order_of_records_says_nothing(self, order: tuple[int, ...]) -> None:
+        """RFC 1034, 3.6: the order of RRs in a set is not significant, and need not be preserved."""
+        chain = (
+            ("www.netflix.com.", 300, "CNAME", "a.geo.example."),
+            ("a.geo.example.", 20, "CNAME", "b.elb.example."),
+            ("b.elb.example.", 60, "A", "198.51.100.7"),
+            ("stranger.example.", 60, "A", "198.51.100.9"),
+        )
+
+        assert parse(answer("www.netflix.com.", *(chain[i] for i in order))).addresses == (("198.51.100.7", 20),)
+
+    def test_aliases_in_a_circle_end(self) -> None:
+        circle = (("a.example.", 60, "CNAME", "b.example."), ("b.example.", 60, "CNAME", "a.example."))
+
+        assert parse(answer("a.example.", *circle, ("b.example.", 30, "A", "192.0.2.1"))).addresses == (
+            ("192.0.2.1", 30),
+        )
 
     def test_the_hints_of_a_service(self) -> None:
         wire = answer(
@@ -130,20 +150,77 @@ class TestDns:
             assert message.addresses == ()
 
 
+def framed(*messages: bytes) -> bytes:
+    """Return messages as TCP carries them (RFC 1035, 4.2.2)."""
+    return b"".join(struct.pack("!H", len(m)) + m for m in messages)
+
+
+class TestDnsStream:
+    """A TCP connection carries any number of messages behind each other (RFC 7766, 6.2.1)."""
+
+    NAMES = tuple(f"host-{n}.example.com" for n in range(6))
+    STREAM = framed(*(answer(f"{n}.", (f"{n}.", 60, "A", "192.0.2.1")) for n in NAMES))
+
+    @staticmethod
+    def names(*segments: tuple[int, bytes]) -> list[str]:
+        stream = Stream()
+        return [m.names[0] for seq, data in segments for m in stream.feed(seq, data)]
+
+    @pytest.mark.parametrize("size", [3, 4, 59, 60, 100, 536, 4000])
+    def test_in_segments_of_any_size(self, size: int) -> None:
+        segments = [(2**32 - 100 + i, self.STREAM[i : i + size]) for i in range(0, len(self.STREAM), size)]
+
+        assert self.names(*((seq % 2**32, data) for seq, data in segments)) == list(self.NAMES)
+
+    def test_in_any_order(self) -> None:
+        size = len(self.STREAM) // 4 + 1
+        segments = [(7 + i, self.STREAM[i : i + size]) for i in range(0, len(self.STREAM), size)]
+        for order in itertools.permutations(segments):
+            assert self.names(*order) == list(self.NAMES)
+
+    def test_each_message_once_though_segments_come_twice(self) -> None:
+        segments = [(7 + i, self.STREAM[i : i + 50]) for i in range(0, len(self.STREAM), 50)]
+        twice = [s for segment in segments for s in (segment, segment)] + segments
+
+        assert self.names(*twice) == list(self.NAMES)
+
+    def test_from_the_middle_of_a_message_the_next_segment_that_begins_one_is_found(self) -> None:
+        first, rest = framed(answer("lost.example.", ("lost.example.", 60, "A", "192.0.2.9"))), self.STREAM
+
+        assert self.names((1, first[30:]), (1 + len(first[30:]), rest)) == list(self.NAMES)
+
+    def test_behind_a_hole_the_messages_are_read_again(self) -> None:
+        whole = framed(answer("first.example.", ("first.example.", 60, "A", "192.0.2.9")))
+        later = [framed(answer(f"n{i}.example.")) for i in range(40)]
+        begins = [len(whole) + 500 + sum(map(len, later[:i])) for i in range(len(later))]
+
+        found = self.names((0, whole), *zip(begins, later, strict=True))
+        assert found == ["first.example", *(f"n{i}.example" for i in range(40))]
+
+    def test_it_keeps_no_more_than_a_message_and_what_came_early(self) -> None:
+        stream = Stream()
+        for i in range(1000):
+            list(stream.feed(i * 2000, b"\xff\xff" + bytes(1400)))
+
+        assert len(stream.pieces) <= 24
+
+
 class TestHttp:
-    """A request gives its Host as it is written."""
+    """A request gives its Host without the port."""
 
     @pytest.mark.parametrize(
         ("request_", "expected"),
         [
             (b"GET / HTTP/1.1\r\nHost: Example.com\r\n\r\n", "example.com"),
-            (b"GET / HTTP/1.1\r\nhost:example.com:8080 \r\n\r\n", "example.com:8080"),
-            (b"POST /a HTTP/1.1\r\nAccept: */*\r\nHost: [2001:db8::1]:80\r\n", "[2001:db8::1]:80"),
-            (b"CONNECT www.example.org:443 HTTP/1.1\r\n\r\n", "www.example.org:443"),
+            (b"GET / HTTP/1.1\r\nhost:example.com:8080 \r\n\r\n", "example.com"),
+            (b"POST /a HTTP/1.1\r\nAccept: */*\r\nHost: [2001:db8::1]:80\r\n", "2001:db8::1"),
+            (b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n\r\n", "2001:db8::1"),
+            (b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", "example.org"),
+            (b"CONNECT www.example.org:443 HTTP/1.1\r\n\r\n", "www.example.org"),
             (b"GET / HTTP/1.0\r\n\r\n", ""),
             (b"GET / HTTP/1.1\r\nX: Host: no\r\n\r\nHost: body.example\r\n", ""),
             (b"GET / HTTP/1.1\nHost: bare.example\n\n", "bare.example"),
-            (b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n", "239.255.255.250:1900"),
+            (b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n", "239.255.255.250"),
         ],
     )
     def test_requests(self, request_: bytes, expected: str) -> None:

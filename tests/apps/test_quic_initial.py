@@ -6,18 +6,50 @@ import itertools
 
 import pytest
 from aioquic.quic.packet import encode_quic_retry
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from nf.apps.errors import Malformed, NeedMore, NotThis
 from nf.apps.quic import CryptoStream, Keys, gquic_name, initial_keys, long_header, open_initials
 from tests.apps.hellos import ADDRESS, flight, quic_client, quic_flight
 
 NAME = "scontent-fra3-1.cdninstagram.com"
-V1, V2 = 1, 0x6B3343CF
+V1, V2, DRAFT_29 = 1, 0x6B3343CF, 0xFF00001D
 SPLIT = quic_flight(NAME, alpn_bytes=3000)  # a ClientHello over several datagrams
 
 
 def hex_keys(key: str, iv: str, hp: str) -> Keys:
     return Keys(bytes.fromhex(key), bytes.fromhex(iv), bytes.fromhex(hp))
+
+
+def renamed(datagram: bytes, keys: int, version: int, *, sealed_as: int = 0) -> bytes:
+    """Return a datagram of Initials with another version, sealed again: the version is in what the tag protects.
+
+    The keys are those of *keys*, or of *sealed_as* for what comes out. Written by RFC 9001, 5.3 and 5.4.
+    """
+    out, at = b"", 0
+    while at < len(datagram) and datagram[at] & 0x80:
+        h = long_header(datagram, at)
+        k, new = initial_keys(keys, h.dcid), initial_keys(sealed_as or keys, h.dcid)
+
+        def mask(hp: bytes, sample: bytes) -> bytes:
+            return Cipher(algorithms.AES(hp), modes.ECB()).encryptor().update(sample)
+
+        m = mask(k.hp, datagram[h.number_at + 4 : h.number_at + 20])
+        first = datagram[at] ^ (m[0] & 0x0F)
+        size = (first & 3) + 1
+        number = bytes(a ^ b for a, b in zip(datagram[h.number_at : h.number_at + size], m[1:], strict=False))
+        nonce = (int.from_bytes(k.iv, "big") ^ int.from_bytes(number, "big")).to_bytes(12, "big")
+        clear = datagram[at + 1 : h.number_at]
+        body = AESGCM(k.key).decrypt(nonce, datagram[h.number_at + size : h.end], bytes([first]) + clear + number)
+        clear = version.to_bytes(4, "big") + clear[4:]
+        nonce = (int.from_bytes(new.iv, "big") ^ int.from_bytes(number, "big")).to_bytes(12, "big")
+        sealed = number + AESGCM(new.key).encrypt(nonce, body, bytes([first]) + clear + number)
+        m = mask(new.hp, sealed[4:20])
+        hidden = bytes(a ^ b for a, b in zip(sealed[:size], m[1:], strict=False)) + sealed[size:]
+        out += bytes([first ^ (m[0] & 0x0F)]) + clear + hidden
+        at = h.end
+    return out + datagram[at:]
 
 
 def name_of(*datagrams: bytes) -> str:
@@ -75,6 +107,39 @@ class TestInitials:
     def test_a_first_part_without_the_name_asks_for_more(self) -> None:
         with pytest.raises(NeedMore):
             name_of(SPLIT[-1])
+
+    @pytest.mark.parametrize("version", [0x0A0A0A0A, 0x1A2A3A4A, 0xFACEB00C, 0x51303939, 0x7F000001])
+    @pytest.mark.parametrize("keys", [V1, DRAFT_29])
+    def test_a_version_that_nobody_lists_by_the_keys_of_others(self, version: int, keys: int) -> None:
+        flight = quic_flight(NAME, alpn_bytes=1500)
+
+        assert name_of(*(renamed(d, V1, version, sealed_as=keys) for d in flight)) == NAME
+
+    @pytest.mark.parametrize("keys", [V2, 0xFF000017])
+    def test_but_by_no_more_than_two(self, keys: int) -> None:
+        (datagram,) = quic_flight(NAME)
+        stream = CryptoStream()
+
+        assert not open_initials(renamed(datagram, V1, 0x0A0A0A0A, sealed_as=keys), stream)
+        assert len(stream.pieces) == 0
+
+    def test_a_cut_copy_of_an_unknown_version_is_not_read(self) -> None:
+        datagram = renamed(quic_flight(NAME, alpn_bytes=3000, size=1400)[0], V1, 0x0A0A0A0A)
+
+        assert not open_initials(datagram[:1250], CryptoStream())
+
+    @pytest.mark.parametrize("length", [1199, 60, 7])
+    def test_a_short_datagram_of_an_unknown_version_is_not_this(self, length: int) -> None:
+        with pytest.raises(NotThis):
+            open_initials(renamed(quic_flight(NAME)[0], V1, 0x0A0A0A0A)[:length], CryptoStream())
+
+    def test_after_version_negotiation_the_next_attempt_stands_alone(self) -> None:
+        """A client begins anew, with a hello of its own (RFC 9000, 6.2)."""
+        refused, used = quic_flight(NAME, alpn_bytes=3000), quic_flight("other.example", alpn_bytes=2000)
+
+        assert (
+            name_of(renamed(refused[0], V1, 0x1A2A3A4A), renamed(refused[1], V1, 0x1A2A3A4A), *used) == "other.example"
+        )
 
     def test_coalesced_packets(self) -> None:
         (first,), (second,) = quic_flight(NAME), quic_flight("other.example")

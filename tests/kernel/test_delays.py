@@ -208,10 +208,12 @@ class TestBothSides:
         assert transit["max_us"].tolist() == [700, 400]
 
     def test_not_when_one_side_alone_is_seen(self, known: Rig) -> None:
+        known.plane.follow = True
         known.run(ether(uplink(segment(99, 0, flags="S"), QFI)), "n3")
         known.run(ether(uplink(segment(99, 0, flags="S"), QFI)), "n3")
 
-        assert len(known.plane.read_transits()[0]) == 0
+        (_, (transit,)) = known.plane.read_transits()
+        assert transit["n"].tolist() == [0, 0]
 
     def test_not_when_it_is_not_asked_for(self, known: Rig) -> None:
         known.plane.follow = False
@@ -226,6 +228,18 @@ class TestBothSides:
 
         (_, (transit,)) = known.plane.read_transits()
         assert 20 <= int(transit["n"][UPLINK_INDEX]) <= 100  # 50 are due
+        assert transit["seen"].tolist() == transit["n"].tolist()
+
+    @pytest.mark.parametrize("passes", [True, False], ids=["the UPF sends it on", "the UPF drops it"])
+    def test_what_does_not_come_out_is_seen_and_not_timed(self, known: Rig, passes: bool) -> None:
+        known.plane.follow = True
+        packet = segment(99, 0, flags="S")
+        known.run(ether(uplink(packet, QFI)), "n3")
+        if passes:
+            known.run(ether(packet), "n6", after_ns=700_000)
+
+        (_, (transit,)) = known.plane.read_transits()
+        assert (transit["seen"].tolist(), transit["n"].tolist()) == ([1, 0], [int(passes), 0])
 
 
 class TestIntervals:

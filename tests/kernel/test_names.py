@@ -129,7 +129,18 @@ class TestServerName:
         named.run(over_tcp(named_hello(name.encode())), "n6")
 
         assert records(named) == [(name, app, BY_SNI)]
-        assert app_of(named) == (app, True)
+        assert app_of(named) == (app, app > 0)  # who has a name that is not listed user space may know still
+
+    def test_a_name_that_is_not_listed_hands_nothing_over(self, named: Rig) -> None:
+        frames = [
+            over_tcp(named_hello(b"notexample.org")),
+            over_tcp(bytes(range(200))),
+            over_tcp(named_hello(b"b.test")),
+        ]
+        outcomes = [named.run(frame, "n6") for frame in frames]
+
+        assert [o.counters.get("handed_off", 0) for o in outcomes] == [0, 0, 0]
+        assert records(named) == [("notexample.org", 0, BY_SNI)]
 
     def test_case_says_nothing(self, named: Rig) -> None:
         named.run(over_tcp(named_hello(b"WWW.Example.ORG")), "n6")
@@ -170,7 +181,7 @@ class TestServerName:
         named.run(over_tcp(named_hello(name)), "n6")
 
         assert records(named) == [(name.decode().lower(), app, BY_SNI)]
-        assert app_of(named) == (app, True)
+        assert app_of(named) == (app, app > 0)
 
     def test_every_byte_is_read_as_it_is_or_by_user_space(self, named: Rig) -> None:
         """RFC 952 and RFC 1123 (2.1), and the underscore of RFC 2782."""

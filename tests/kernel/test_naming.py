@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
 from nf.apps.basis import Basis
@@ -107,6 +108,56 @@ class TestGrounds:
         send(rig, quic(NETFLIX_ADDRESS))
 
         assert latest(naming) == ("Netflix", Basis.ADDRESS, "a.b.test")
+
+
+class TestWhatNoSuffixSays:
+    """Brands in other countries and labels in an owner's network are matched here; the kernel hears of them."""
+
+    @pytest.mark.parametrize(
+        ("name", "app"),
+        [
+            ("www.amazon.co.jp", "Amazon"),
+            ("instagram.fmuc3-1.fna.fbcdn.net", "Instagram"),
+            ("teams.events.data.microsoft.com", "Teams"),
+            ("video.fmuc3-1.fna.fbcdn.net", "Facebook"),
+        ],
+    )
+    def test_the_flow_has_it_with_its_next_packet(self, rig: Rig, naming: Naming, name: str, app: str) -> None:
+        send(rig, tcp(named_hello(name.encode())))
+
+        assert latest(naming) == (app, Basis.SNI, name)
+        assert len(rig.plane.read_payloads()) == 0
+        send(rig, tcp(OPAQUE, 1000))
+        assert rig.plane.read_flows()[1]["app"].tolist() == [naming.signatures.number(app)]
+
+    def test_a_flow_that_an_answer_names(self, rig: Rig, naming: Naming) -> None:
+        send(rig, to_ue(response(("www.amazon.co.jp.", "A", SERVER), name="www.amazon.co.jp.")))
+        send(rig, quic())
+
+        assert latest(naming) == ("Amazon", Basis.DNS_ANSWER, "www.amazon.co.jp")
+
+
+class TestWhatAGroundRestsOn:
+    """A ground is told with what it rests on, or not at all."""
+
+    @pytest.mark.parametrize("payload", [OPAQUE * 8, b"\xc0" + OPAQUE * 8, bytes(1200), b"\xc3\0\0\0\1" + OPAQUE * 8])
+    def test_bytes_that_are_no_quic(self, rig: Rig, naming: Naming, payload: bytes) -> None:
+        send(rig, ether(IP(src=UE, dst=SERVER) / UDP(sport=50001, dport=443) / Raw(payload)))
+
+        assert latest(naming) == ("", Basis.NONE, "")
+        number = int(naming.book.rows["number"][-1])
+        grounds = explain(naming.book, naming.inference, naming.signatures, number, 0.0)
+        assert {Basis.SNI.text, Basis.HTTP_HOST.text} & {g.ground for g in grounds} == set()
+        assert not any(g.decides for g in grounds)
+
+    @pytest.mark.parametrize("basis", [Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER])
+    def test_a_name_that_is_empty_is_no_ground(self, rig: Rig, naming: Naming, basis: Basis) -> None:
+        send(rig, tcp(OPAQUE))
+        latest(naming)
+        number = naming.book.rows["number"][-1:]
+        naming.book.name(number, np.array([0], np.uint16), np.array([int(basis)], np.uint8), [""])
+
+        assert naming.book.apps(number)[1].tolist() == [Basis.NONE]
 
 
 class TestLearnedServers:

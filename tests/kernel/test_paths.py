@@ -101,6 +101,23 @@ class TestErrorIndication:
         (path,) = paths()
         assert (path.requester, path.error_indications) == (GNB, 1)
 
+    def test_it_is_counted_for_the_tunnel_that_it_is_about(self, rig: Rig, paths: Any) -> None:
+        # TEID Data I (8.3) and GTP-U Peer Address (8.4): the tunnel, and the end that knows it no more.
+        about = bytes([16]) + (0xA1).to_bytes(4, "big") + bytes.fromhex("850004c0000202")
+        rig.plane._maps["tunnel_errors"].clear()
+        for dport in (2152, 50_000):
+            rig.run(message(ERROR_INDICATION, UPF, GNB, 0, about, dport=dport))
+
+        ((address, teid, count, last_ns),) = rig.plane.read_tunnel_errors()
+        assert (address, teid, count, last_ns) == (UPF, 0xA1, 2, rig.now_ns)
+
+    def test_one_that_does_not_say_which_is_of_the_path_only(self, rig: Rig, paths: Any) -> None:
+        rig.plane._maps["tunnel_errors"].clear()
+        rig.run(message(ERROR_INDICATION, UPF, GNB, 0, bytes.fromhex("850004c0000202")))
+
+        assert rig.plane.read_tunnel_errors() == []
+        assert paths()[0].error_indications == 1
+
 
 class TestFlood:
     """Echoes from everywhere fill a table of fixed size and nothing else."""

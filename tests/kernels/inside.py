@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +23,9 @@ from nf.kernel.dataplane import DataPlane
 from nf.kernel.programs import Programs, takes_frags
 from nf.settings import Interface, Limits, Role, XdpMode
 
-__all__ = ["CAPABILITIES", "FRAMES", "LIMIT", "SMALL", "TUNNELS", "TWICE", "Doubled", "run"]
+__all__ = ["CAPABILITIES", "FRAMES", "LIMIT", "REPLAY", "SMALL", "TUNNELS", "TWICE", "Doubled", "run"]
 
+REPLAY = " (replay)"  # behind the name of a program that has the clock of a capture
 LIMIT = 1_000_000  # instructions that the verifier processes (BPF_COMPLEXITY_LIMIT_INSNS of include/linux/bpf.h)
 TWICE = "-DLOOPS=2"  # abi.h
 FRAMES, TUNNELS = 2_000, 20
@@ -43,28 +44,28 @@ class Doubled(Programs):
         return [*super()._flags(), TWICE]
 
 
-def _verify(programs: Programs, names: Sequence[str]) -> Iterator[tuple[str, objects.Verified | str]]:
+def _verify(programs: Programs) -> Iterator[tuple[str, objects.Verified | str]]:
     """Yield what the verifier says of each program: its figures, or why it refuses."""
-    flags = objects.HAS_FRAGS if programs.frags else 0
-    for name in names or list(programs._compiled.programs):
-        code = programs._bound(programs._compiled.programs[name])
+    for name, compiled in programs._compiled.programs.items():
+        code = programs._bound(compiled)
         try:
-            yield name, objects.verified(name, code, flags)
+            yield name, objects.verified(name, code, *programs._flags_and_kind(name))
         except objects.Refused as why:
             yield name, str(why)
 
 
 def verifier(say: Say, _ports: Mapping[str, str]) -> None:
-    """Load every program, and every program with its loops doubled."""
+    """Load every program, of live ports and of captures, and all of them with their loops doubled."""
     for build, kind in (("programs", Programs), ("doubled", Doubled)):
-        for replay, names in ((False, ()), (True, ("snf_any",))):
+        for replay in (False, True):
             programs = kind(SMALL, replay=replay, alone=True)
             try:
-                for name, found in _verify(programs, names):
+                for name, found in _verify(programs):
+                    named = name + (REPLAY if replay else "")
                     if isinstance(found, str):
-                        say(verified=name, build=build, refused=found)
+                        say(verified=named, build=build, refused=found)
                     else:
-                        say(verified=name, build=build, instructions=found.instructions, seconds=found.seconds)
+                        say(verified=named, build=build, instructions=found.instructions, seconds=found.seconds)
             finally:
                 programs.close()
 

@@ -99,6 +99,8 @@ def twin(b: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tupl
             "flows": len(flows),
         }
         grounds = [Basis(int(b.basis[i])) for i in flows if b.basis[i]]
+        if not app:  # a record does not tell the name that a ground without an application rests on
+            grounds = [g for g in grounds if g is Basis.CONTRADICTED]
         row["app_basis"] = next((g.text for g in STRENGTH if g in grounds), "none")
         weights = [int(b.octets[i].sum()) for i in flows]
         trust = sum(w * int(b.confidence[i]) for w, i in zip(weights, flows, strict=True))
@@ -169,12 +171,12 @@ class TestAgainstTheTwin:
                     assert got[key][name] == pytest.approx(value, rel=2e-6, nan_ok=True), (key, name)
 
 
-def busy_of(gaps_us: list[int]) -> float:
-    """The busy time in s of one flow of full packets with these downlink gaps and a round trip of 40 ms."""
+def busy_of(gaps_us: list[int], rtt_us: tuple[int, int] = (20_000, 20_000)) -> float:
+    """The busy time in s of one flow of full packets with these downlink gaps; its round trip is of two parts."""
     flow = random_batch(0, 1)
     flow.packets[:] = flow.payload_packets[:] = (0, len(gaps_us))
     flow.octets[:] = (0, 1400 * len(gaps_us))
-    flow.rtt_n[:], flow.rtt_min_us[:] = 1, 20_000
+    flow.rtt_n[:], flow.rtt_min_us[:] = 1, rtt_us
     cut = [min(g, 1_000_000) for g in gaps_us]
     flow.gap_n[:] = (0, len(gaps_us))
     flow.gap_sum_us[:] = (0, sum(cut))
@@ -195,6 +197,11 @@ class TestBusyTime:
 
     def test_three_equal_pauses(self):
         assert busy_of([800_000] * 3 + [1_000] * 200) == pytest.approx(0.2, abs=0.1)
+
+    @pytest.mark.parametrize(("gap_us", "busy_s"), [(490_000, 0.69), (510_000, 0.2)])
+    def test_a_gap_of_more_than_two_round_trips_is_a_pause(self, gap_us, busy_s):
+        """Of 100 + 150 ms: half a second. One such gap, and 0.2 s of small ones."""
+        assert busy_of([gap_us] + [1_000] * 200, (100_000, 150_000)) == pytest.approx(busy_s)
 
     def test_a_burst_takes_at_least_the_time_of_a_gigabit(self):
         assert busy_of([1] * 100) == pytest.approx(100 * 1400 * 8 / 1e9)

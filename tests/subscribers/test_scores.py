@@ -262,6 +262,8 @@ class TestSuspect:
             (bulk("file", 1.0, rtt_ms=(10, 20), loss=0.2), "loss"),
             (bulk("file", 1.0, rtt_ms=(10, 150), loss=0.2), "access"),
             (bulk("file", 1.0, rtt_ms=(150, 20), loss=0.2), "core"),
+            (bulk("file", 1.0, rtt_ms=(150, 150), loss=0.2), "loss"),  # both sides are long: neither is named
+            (bulk("file", 1.0, rtt_ms=(120, 150), loss=0.2), "loss"),
             (bulk("file", 1.0, rtt_ms=(10, 20)), "app"),
             (bulk("file", 20.0, rtt_ms=(300, 300), loss=0.1), ""),
             (talk("talk", lost=(10, 0)), "access"),

@@ -1,0 +1,68 @@
+"""The stages together over a data plane: whose policy holds, and when packets are looked for in several tunnels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from nf.apps.signatures import Signatures
+from nf.pipeline import Pipeline
+from nf.privacy import Pseudonymiser
+from nf.replay.records import Collector
+from nf.sessions import BindingStore
+from nf.settings import Action, Policy, SubscriberGroup
+from tests.kernel.packets import GNB, UPF, ether, gtpu, outer, tcp
+from tests.kernel.rig import Rig
+from tests.kernel.twin import UPLINK
+
+STAFF = SubscriberGroup("staff", dnns=("enterprise",))
+SIGNATURES = Signatures.load()
+SESSION, ONE, OTHER = 5, 0x300, 0x301  # a session and its two tunnels
+RETURNS = 10  # that a handover may make; nf/pipeline.py says why
+
+
+@pytest.fixture
+def pipeline(rig: Rig) -> Iterator[Pipeline]:
+    legs, rig.plane.legs = rig.plane.legs, False
+    store, nobody = BindingStore(16), Pseudonymiser(b"a key for the tests of stages ....", 1)
+    made = Pipeline(rig.plane, SIGNATURES, store, nobody, Collector())
+    yield made
+    made.close()
+    rig.plane.legs = legs
+    rig.plane.set_suffixes({})
+
+
+class TestPolicies:
+    """A group's policy goes before those for all, and among each an application's own before its class's."""
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_whose_holds(self, pipeline: Pipeline, turned: bool) -> None:
+        policies = [
+            Policy("all, its class", Action.TRUNCATE, app_class="video", snap_length=100),
+            Policy("all, itself", Action.SUPPRESS, application="Netflix"),
+            Policy("staff, its class", Action.COUNT, app_class="video", group="staff"),
+        ]
+        pipeline.set_policies(policies[::-1] if turned else policies, [STAFF])
+        netflix, youtube = SIGNATURES.number("Netflix"), SIGNATURES.number("YouTube")
+        number = {action: n for n, action in enumerate(Action)}
+
+        assert pipeline.action[:, netflix].tolist() == [number[Action.SUPPRESS], number[Action.COUNT]]
+        assert pipeline.action[:, youtube].tolist() == [number[Action.TRUNCATE], number[Action.COUNT]]
+
+
+class TestTunnels:
+    """A flow that comes back to its old tunnel again and again was not handed over: it passes in both."""
+
+    @pytest.mark.parametrize(("returns", "looked_for"), [(RETURNS, False), (RETURNS + 1, True)])
+    def test_when_copies_are_looked_for(self, rig: Rig, pipeline: Pipeline, returns: int, looked_for: bool) -> None:
+        for teid in (ONE, OTHER):
+            rig.know_tunnel(UPF, teid, UPLINK, SESSION)
+        for n in range(returns + 2):  # the first two packets begin, and move, the flow
+            rig.now_ns += 1000
+            frame = ether(outer(GNB, UPF) / gtpu((ONE, OTHER)[n % 2]) / tcp(seq=32 * n))
+            rig.plane.run(frame, rig.now_ns, None)
+        rig._moved()
+        pipeline.drain()
+
+        assert rig.plane.legs is looked_for
