@@ -58,6 +58,7 @@ accuracy: doctor
 	@$(BIN)/python -m bench.accuracy
 	@$(BIN)/python -m bench.behaviour
 	@$(BIN)/python -m bench.crowd
+	@$(BIN)/python -m bench.roundtrips
 
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)

@@ -100,6 +100,8 @@ enum snf_event_kind { SNF_FLOW_NEW = 1, SNF_FLOW_TUNNEL = 2, SNF_FLOW_RESTART = 
 	X(flow_full, "packets without a flow: the table took no entry")                                                \
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
 	X(flow_restarted, "flows begun again because their tunnel has a new owner")                                    \
+	X(flow_reopened, "flows begun again because a SYN opened another connection between their ends")               \
+	X(ended_ring_full, "flows that ended in their place in the table and found the ring full")                     \
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \
 	X(unknown_limited, "packets without a session that might have begun a flow or moved one, but for the limit")   \
 	X(ue_mismatch, "packets in a tunnel of another UE: signalling is late, or the UE routes a network")            \
@@ -203,9 +205,11 @@ struct control {
 	__u32 wire_length;   /* replay: bytes that the frame had, of which the capture may have the first only */
 	__u32 buckets;	     /* of the session table */
 	__u32 routes;	     /* entries of the map of that name: while there is none, nobody asks it */
+	__u32 stale;	     /* replay: after so many epochs without a packet the clocks of a flow say nothing */
+	__u32 pad[3];
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
-_Static_assert(sizeof(struct control) == 128 + (2 << SNF_SHARD_BITS), "control is ABI");
+_Static_assert(sizeof(struct control) == 144 + (2 << SNF_SHARD_BITS), "control is ABI");
 
 /* Whose a tunnel, or a UE address of N6, is: an entry of the session table, of which a bucket has 15. Written by user
  * space, session and tag last, while the programs read; an entry that was left is not used again for a while. */
@@ -311,26 +315,31 @@ _Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
  * flow leaves the table after five without a packet. */
 struct tcp_state {
 	__u32 max_seq[2];  /* sequence number after the last byte seen */
-	__u32 probe_us[2]; /* when the outstanding RTT probe passed; 0: none */
-	__u32 probe[2];	   /* TSval, or the acknowledgement number, that answers the probe */
-	__u32 syn_us;	   /* of the last SYN; 0 once the handshake is over */
+	__u32 probe_us[2]; /* when the segment of the RTT probe passed; 0: there is no probe */
+	__u32 probe[2];	   /* the acknowledgement number that answers it: where that segment ends */
+	__u32 isn;	   /* initial sequence number of who opened the connection, once TCP_CLIENT is set */
 	__u8 seen[2];	   /* bits of enum tcp_seen */
-	__u8 syn_dir;	   /* direction of the last SYN */
-	__u8 pad;
+	__u8 turn[2];	   /* which segment is the probe (tcp_probe) */
 };
 _Static_assert(sizeof(struct tcp_state) == 32, "tcp_state is ABI");
 
-enum tcp_seen { TCP_SEQ = 1, TCP_PROBE_TS = 2, TCP_HOLE = 4, TCP_AGAIN = 8 };
+enum tcp_seen {
+	TCP_SEQ = 1,	/* max_seq is known */
+	TCP_CLIENT = 2, /* this end opened the connection, */
+	TCP_OPEN = 4,	/* and its handshake is going on, */
+	TCP_OVER = 8,	/* or was seen to its end */
+};
 
 /* What few packets of TCP touch. */
 struct tcp_rare {
 	__u32 retrans[2];
-	__u32 reordered[2];
-	__u32 connect_us; /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
+	__u16 reordered[2]; /* differences wrap with it */
+	__u32 connect_us;   /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
 	union {
-		__u32 synack_us; /* of the first answer to the last SYN */
-		__u32 hole_us;	 /* after the handshake: when a segment last came before its predecessor */
+		__u32 syn_us;  /* of the last SYN before its answer, while the handshake is going on */
+		__u32 hole_us; /* when a segment last came before its predecessor, its direction in bit 0; 0: never */
 	};
+	__u32 hole_seq; /* where the bytes begin that it came before */
 };
 _Static_assert(sizeof(struct tcp_rare) == 24, "tcp_rare is ABI");
 
@@ -339,23 +348,37 @@ struct rtp_state {
 	__u32 expected[2]; /* RFC 3550, A.3, since the flow began */
 	__u32 received[2];
 	__u16 max_seq[2];
-	__u8 valid[2];	/* 1: two packets in sequence were seen */
-	__u8 misses[2]; /* packets of another source in a row */
+	__u8 valid[2];	/* bits of enum rtp_valid; RTP_VALID: two packets in sequence were seen */
+	__u8 misses[2]; /* packets of other sources in a row */
 };
 _Static_assert(sizeof(struct rtp_state) == 32, "rtp_state is ABI");
 
+/* What few packets of RTP touch: of another source than the one that is followed, or after a jump. */
+struct rtp_rare {
+	__u32 ssrc[2];	   /* the other source, */
+	__u16 max_seq[2];  /* and its packets in a row, without one of the source that is followed: */
+	__u16 expected[2]; /* by their sequence numbers */
+	__u8 received[2];
+	__u16 bad_seq[2]; /* after a jump, with RTP_JUMPED: the number that would confirm it */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct rtp_rare) == 24, "rtp_rare is ABI");
+
+enum rtp_valid { RTP_VALID = 1, RTP_JUMPED = 2 };
+
 struct quic_state {
-	__u32 version;
 	__u32 hello_us;	  /* the client's first packet */
 	__u32 answer_us;  /* the server's; 0: none yet */
+	__u32 flight_us;  /* its packet that brought its hello; 0: none yet */
 	__u32 edge_us[2]; /* of the spin bit; 0: none yet */
 	__u16 shorts;	  /* short headers, 65535 at most */
 	__u16 edges;
 	__u8 spin[2]; /* last value */
 	__u8 client;  /* direction of its packets */
 	__u8 again;   /* 1: the client's first packet was sent twice */
-	__u8 done;    /* 1: the handshake was timed */
-	__u8 pad[3];
+	__u8 done;    /* 1: the handshake was timed, or cannot be */
+	__u8 flight;  /* 1: a Handshake packet of the server passed */
+	__u8 pad[2];
 };
 _Static_assert(sizeof(struct quic_state) == 32, "quic_state is ABI");
 
@@ -413,6 +436,7 @@ struct flow {
 	__u32 handshake_us[2];
 	union {
 		struct tcp_rare tcp_rare;
+		struct rtp_rare rtp_rare;
 	};
 	__u32 check; /* IPv6: a second hash of both addresses */
 	__u32 frags;
@@ -461,8 +485,9 @@ struct detail {
 	__u32 chunk_bytes;
 	__u32 chunk_packets;
 	__u16 request_length;
-	__u16 chunks; /* closed and large enough */
-	__u32 pad;
+	__u16 chunks;	     /* closed and large enough */
+	__u16 frames_before; /* low halves of what was counted when the epoch began */
+	__u16 frozen_before;
 };
 _Static_assert(sizeof(struct detail) == 128, "detail is ABI");
 
@@ -548,19 +573,21 @@ struct flow_event {
 	__u8 qfi;
 	__u8 role;
 	__u8 gtpu;
-	__u8 first_dir;	  /* direction of the flow's first packet */
-	__u8 ue_end;	  /* enum snf_ue_end */
-	__u8 ttl;	  /* or hop limit, of this packet */
-	__u64 old_number; /* restart: the flow that ended, and what it had counted */
-	__u64 old_bytes[2];
-	__u32 old_packets[2];
-	__u32 old_session;
-	__u16 app; /* a DNS answer named it, */
-	__u8 pad1[2];
+	__u8 first_dir; /* direction of the flow's first packet */
+	__u8 ue_end;	/* enum snf_ue_end */
+	__u8 ttl;	/* or hop limit, of this packet */
+	__u16 app;	/* a DNS answer named it, */
+	__u8 pad[6];
 	__u64 name; /* by the name of this hash (struct named) */
-	__u8 pad2[32];
 };
-_Static_assert(sizeof(struct flow_event) == 192, "flow_event is ABI");
+_Static_assert(sizeof(struct flow_event) == 128, "flow_event is ABI");
+
+/* A flow that gave its place in the table to another one of the same key, as it was then. */
+struct ended {
+	struct flow_key key;
+	struct flow flow;
+};
+_Static_assert(sizeof(struct ended) == 208, "ended is ABI");
 
 /* A domain suffix and its application. A table of them is open: a suffix is in the slot that its hash says or, while
  * that is taken, as many slots further as the high half of the hash says (made odd), SNF_PROBES slots at most. */
@@ -591,7 +618,8 @@ enum snf_ring {
 	SNF_RING_PAYLOADS = 1,
 	SNF_RING_CHUNKS = 2,
 	SNF_RING_NAMES = 3,
-	SNF_RING_KINDS = 4
+	SNF_RING_ENDED = 4,
+	SNF_RING_KINDS = 5
 };
 
 enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* as nf/apps/basis.py */

@@ -168,8 +168,12 @@ static __always_inline void count_detail(struct scratch *s, struct control *c, s
 	if (!e)
 		return;
 	if (e->epoch != (u16)c->epoch) {
+		if (c->stale && (u16)(c->epoch - e->epoch) >= c->stale) /* as forget_clocks() */
+			e->packet_us = e->frame_end_us = e->request_us = 0;
 		e->epoch = c->epoch;
 		e->peak = e->busy = 0;
+		e->frames_before = e->frames;
+		e->frozen_before = e->frozen_ms;
 	}
 	if (down)
 		count_slot(e, s->now_us, s->inner.total);

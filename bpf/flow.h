@@ -134,8 +134,7 @@ static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 }
 
 /* Returns 1 when user space will hear of it. */
-static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct port_stats *st, u8 kind,
-				      struct flow *old)
+static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct port_stats *st, u8 kind)
 {
 	void *ring = ring_of(SNF_RING_EVENTS);
 	struct flow_event *e = ring ? bpf_ringbuf_reserve(ring, sizeof(*e), 0) : NULL;
@@ -169,14 +168,6 @@ static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct 
 		e->app = f->app;
 		e->name = s->name_hash;
 	}
-	if (old) {
-		e->old_number = old->number;
-		e->old_bytes[0] = old->bytes[0];
-		e->old_bytes[1] = old->bytes[1];
-		e->old_packets[0] = old->packets[0];
-		e->old_packets[1] = old->packets[1];
-		e->old_session = old->session;
-	}
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	return 1;
 }
@@ -187,8 +178,25 @@ static __always_inline void tell(struct scratch *s, struct control *c, struct fl
 	fine_clock(s, c);
 	full_addresses(&s->inner);
 	full_addresses(&s->outer);
-	if (emit_event(s, f, st, SNF_FLOW_NEW, NULL))
+	if (emit_event(s, f, st, SNF_FLOW_NEW))
 		f->flags = (f->flags & ~FLOW_READER) | c->reader;
+}
+
+/* Another flow takes this one's place: what it counted goes to user space. Returns 1 when user space will hear of it.
+ */
+static __always_inline u32 tell_end(struct scratch *s, struct flow *f, struct port_stats *st)
+{
+	void *ring = ring_of(SNF_RING_ENDED);
+	struct ended *e = ring ? bpf_ringbuf_reserve(ring, sizeof(*e), 0) : NULL;
+
+	if (!e) {
+		st->n[SNF_C_ended_ring_full]++;
+		return 0;
+	}
+	e->key = s->key;
+	__builtin_memcpy(&e->flow, f, sizeof(e->flow));
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	return 1;
 }
 
 /* A second hash of both ends, so that two IPv6 flows with one key are told apart. */
@@ -209,6 +217,35 @@ static __always_inline u8 ue_end_of(u8 side, u8 dir)
 	return side == SNF_UPLINK ? dir : !dir; /* uplink: the sender is the UE; direction 0 is sent by a */
 }
 
+/* The initial sequence number of who opens a connection, as its SYN or the answer to that says it. It is the name of
+ * the connection among those of the same ends (RFC 9293, 3.4.1). */
+static __always_inline u32 client_isn(struct scratch *s)
+{
+	return s->tcp_flags & TCP_ACK ? s->ack - 1 : s->seq;
+}
+
+/* The direction of who opens it. */
+static __always_inline u32 client_dir(struct scratch *s)
+{
+	return (s->tcp_flags & TCP_ACK ? !s->dir : s->dir) & 1;
+}
+
+/* Does this SYN, or this answer to one that did not pass here, open another connection than the one that the flow is
+ * (RFC 9293, 3.6.1)? The same SYN again does not, nor does the SYN of the other end while both are opening. */
+static __always_inline u32 opens_another(struct scratch *s, struct flow *f)
+{
+	struct tcp_state *t = &f->tcp;
+	u32 seen = t->seen[0] | t->seen[1], answer = s->tcp_flags & TCP_ACK;
+
+	if (!(seen & TCP_CLIENT)) /* the flow was met in the middle of a connection */
+		return !answer || f->packets[s->dir & 1];
+	if (!(t->seen[client_dir(s)] & TCP_CLIENT))
+		return !(seen & TCP_OPEN);
+	if (answer) /* it acknowledges the data of the SYN as well, or does not (RFC 7413, 4.2.2) */
+		return !(seen & TCP_OPEN) && client_isn(s) - t->isn > 0xffff;
+	return s->seq != t->isn;
+}
+
 /* Fill s->fresh with a flow that has seen nothing yet. */
 static __always_inline void fresh_flow(struct scratch *s, struct control *c)
 {
@@ -225,6 +262,10 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c)
 	f->number = __sync_fetch_and_add(&c->next_flow, 1);
 	if (s->inner.ipv6)
 		f->check = ends_check(s, c);
+	if (s->tcp_flags & TCP_SYN) {
+		f->tcp.isn = client_isn(s);
+		f->tcp.seen[client_dir(s)] = TCP_CLIENT;
+	}
 	f->flags = s->dir ? FLOW_FIRST_B : 0;
 	f->qfi[s->dir & 1] = s->qfi;
 	if (s->gtpu) {
@@ -235,13 +276,15 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c)
 	}
 }
 
-static __always_inline struct flow *flow_begin(struct scratch *s, struct control *c, struct port_stats *st)
+/* Begin a flow; in the place of *old*, when that is the connection before between the same ends. */
+static __always_inline struct flow *flow_begin(struct scratch *s, struct control *c, struct port_stats *st,
+					       struct flow *old)
 {
-	struct flow *f;
+	struct flow *f = old;
 
 	if (!s->session && over_limit(s->slot, c, s->now_ns)) {
 		st->n[SNF_C_unknown_limited]++;
-		return NULL;
+		return old;
 	}
 	if (!s->session && s->gtpu)
 		st->n[SNF_C_tunnel_unknown]++;
@@ -249,11 +292,20 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 	s->name_hash = 0;
 	if (c->economy)
 		name_by_answer(s, st, &s->fresh, s->session, s->way);
-	flows.insert(&s->key, &s->fresh);
-	f = flows.lookup(&s->key);
-	if (!f) {
-		st->n[SNF_C_flow_full]++;
-		return NULL;
+	if (old) {
+		if (!tell_end(s, old, st))
+			return old; /* its counts would be lost: both are one flow */
+		/* copies of its last packets may still come, and are to be none of the new one */
+		s->fresh.owner = old->owner & (FLOW_OWNER(0) | FLOW_OWNER(1));
+		__builtin_memcpy(old, &s->fresh, sizeof(*old));
+		st->n[SNF_C_flow_reopened]++;
+	} else {
+		flows.insert(&s->key, &s->fresh);
+		f = flows.lookup(&s->key);
+		if (!f) {
+			st->n[SNF_C_flow_full]++;
+			return NULL;
+		}
 	}
 	st->n[SNF_C_flow_new]++;
 	tell(s, c, f, st);
@@ -264,8 +316,9 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
  * with the old one, and the flow begins again. */
 static __always_inline void flow_restart(struct scratch *s, struct control *c, struct port_stats *st, struct flow *f)
 {
+	tell_end(s, f, st);
 	fresh_flow(s, c);
-	if (emit_event(s, &s->fresh, st, SNF_FLOW_RESTART, f))
+	if (emit_event(s, &s->fresh, st, SNF_FLOW_RESTART))
 		s->fresh.flags |= c->reader;
 	__builtin_memcpy(f, &s->fresh, sizeof(*f));
 	st->n[SNF_C_flow_restarted]++;
@@ -318,7 +371,7 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 	if (moved) {
 		f->teid[s->dir & 1] = s->teid;
 		f->flags |= FLOW_GTPU;
-		emit_event(s, f, st, SNF_FLOW_TUNNEL, NULL);
+		emit_event(s, f, st, SNF_FLOW_TUNNEL);
 	}
 }
 
@@ -327,12 +380,14 @@ static __always_inline struct flow *flow_of(struct scratch *s, struct control *c
 					    u32 role)
 {
 	struct flow *f = flows.lookup(&s->key);
+	u32 another;
 
 	if (f && s->inner.ipv6 && f->check != ends_check(s, c)) {
 		st->n[SNF_C_flow_collision]++;
 		return NULL;
 	}
-	if (!f || f->generation != generation(s, c) || (s->gtpu && f->teid[s->dir & 1] != s->teid)) {
+	another = f && s->tcp_flags & TCP_SYN && opens_another(s, f);
+	if (!f || another || f->generation != generation(s, c) || (s->gtpu && f->teid[s->dir & 1] != s->teid)) {
 		fine_clock(s, c);
 		full_addresses(&s->inner);
 		full_addresses(&s->outer);
@@ -340,8 +395,8 @@ static __always_inline struct flow *flow_of(struct scratch *s, struct control *c
 		if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
 			s->way = s->side;
 		f = flows.lookup(&s->key);
-		if (!f)
-			return flow_begin(s, c, st);
+		if (!f || another)
+			return flow_begin(s, c, st, f);
 		flow_rebind(s, c, st, f);
 	}
 	if ((f->flags & FLOW_READER) != c->reader) {

@@ -198,14 +198,11 @@ struct scratch {
 	u32 taken;	    /* bytes of it that a record has room for */
 	u32 seq;
 	u32 ack;
-	u32 tsval;
-	u32 tsecr;
 	u16 sport;
 	u16 dport;
 	u16 inner_off;	 /* offset of the inner packet */
 	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
-	u8 has_ts;
 	u8 whole_l4; /* 1: the transport header was all there, but perhaps the options of TCP */
 	u8 gtpu;     /* 1: the packet came in a tunnel */
 	u8 qfi;
@@ -275,5 +272,6 @@ BPF_ARRAY(event_type, struct flow_event, 1);
 BPF_ARRAY(payload_type, struct payload, 1);
 BPF_ARRAY(chunk_type, struct chunk, 1);
 BPF_ARRAY(named_type, struct named, 1);
+BPF_ARRAY(ended_type, struct ended, 1);
 
 #endif

@@ -252,6 +252,11 @@ static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, st
 	return PARSE_NOT_IP;
 }
 
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
 /* Ports, and for TCP what the flow needs of its header. Ports stay 0 for later fragments and for other protocols;
  * they are the first four octets, and known also when the rest of the header is cut off. Returns 0 when some of the
  * header is. */
@@ -266,7 +271,6 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 	s->tcp_flags = 0;
 	s->seq = 0;
 	s->ack = 0;
-	s->has_ts = 0;
 	s->whole_l4 = 0;
 	if (ip->fragment == FRAGMENT_LATER || (ip->proto != PROTO_TCP && ip->proto != PROTO_UDP))
 		return 1;
@@ -293,12 +297,6 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 		s->seq = load32(h + 4);
 		s->ack = load32(h + 8);
 		s->tcp_flags = h[13];
-		/* RFC 7323, appendix A: the layout that stacks send on data and acknowledgements. */
-		if (length >= 32 && (void *)h + 32 <= end && *(u32 *)(h + 20) == bpf_htonl(0x0101080a)) {
-			s->has_ts = 1;
-			s->tsval = load32(h + 24);
-			s->tsecr = load32(h + 28);
-		}
 	}
 	s->whole_l4 = 1;
 	s->payload_off = off + length;

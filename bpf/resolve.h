@@ -13,11 +13,6 @@
 #define DNS_NXDOMAIN 3
 #define DNS_MAX_US   10000000 /* an answer later than this is to something else, and a query as old is forgotten */
 
-static __always_inline u32 is_dns(struct scratch *s)
-{
-	return s->sport == bpf_htons(PORT_DNS) || s->dport == bpf_htons(PORT_DNS);
-}
-
 static __always_inline void dns_asked(struct dns_state *q, u16 id, u32 now)
 {
 	u32 slot;

@@ -85,7 +85,7 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 				    struct flow *f, u32 d, u32 keep)
 {
 	if ((u16)f->epoch != (u16)c->epoch)
-		new_epoch(f, c->epoch);
+		new_epoch(s, c, f);
 	if (keep & KEEP_FINE && s->inner.proto != PROTO_TCP)
 		fine_clock(s, c);
 	count_gap(f, d, s->now_us);

@@ -48,8 +48,9 @@ class FlowDeltas:
         names: Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]],
         span_s: tuple[float, float],
     ) -> tuple[FlowBatch, NDArray[np.intp]]:
-        """Compare a snapshot with the one before.
+        """Compare a snapshot with the one before, which must be unchanged.
 
+        Rows behind those of the table may be of flows that ended since, as they were then.
         *names* gives the columns (application, basis, confidence) of flow numbers. Returns the batch of the flows
         that had packets, by number, and their rows in the snapshot.
         """
@@ -76,8 +77,11 @@ class FlowDeltas:
         """Return of the flows that had packets, by number: row, row in the snapshot before, whether it was in that, and
         the packets since then."""
         numbers = np.ascontiguousarray(flows["number"])
-        order = np.argsort(numbers)
+        order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
+        last = np.append(numbers[1:] != numbers[:-1], True)  # a flow that ended while the table was read is there twice
+        if not last.all():
+            order, numbers = order[last], numbers[last]
         packets = np.ascontiguousarray(flows["packets"])[order]
         before, at, known = self._before, np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
         if before is not None and len(before):

@@ -40,13 +40,17 @@ class MediaInterval:
 
 
 class Media:
-    """Remembers the counts of the interval before."""
+    """Remembers the counts of the interval before, while somebody reads them."""
 
     def __init__(self) -> None:
-        self._before: MediaInterval | None = None
+        self._before: tuple[NDArray[np.uint64], NDArray[np.void]] | None = None
+
+    def forget(self) -> None:
+        """Nobody reads: the next `read` is of its own interval alone."""
+        self._before = None
 
     def read(self, plane: DataPlane) -> MediaInterval:
-        """Return what happened since the last call."""
+        """Return what happened since the last call, or without one in the interval that is going on."""
         number, detail = plane.read_details()
         order = np.argsort(number)
         number, detail = number[order], detail[order]
@@ -54,28 +58,33 @@ class Media:
         at = np.searchsorted(number, closed["number"])
         inside = at < len(number)
         inside[inside] = number[at[inside]] == closed["number"][inside]
-        total = MediaInterval(
+        now = detail["epoch"] == plane.epoch & 0xFFFF  # the others had no packet in it
+        before, self._before = self._before, (number, detail)
+        return MediaInterval(
             number,
-            detail["peak"] * np.float32(_UNIT_BITS * _SLOTS_PER_S),
-            detail["frames"],
-            detail["frozen_ms"],
+            np.where(now, detail["peak"] * np.float32(_UNIT_BITS * _SLOTS_PER_S), np.float32(0)),
+            _grown("frames", "frames_before", number, detail, now, before),
+            _grown("frozen_ms", "frozen_before", number, detail, now, before),
             np.bincount(at[inside], minlength=len(number)).astype(np.uint32),
             np.bincount(at[inside], closed["bytes"][inside], len(number)).astype(np.uint64),
         )
-        before, self._before = self._before, total
-        if before is None:
-            return total
-        return MediaInterval(
-            number,
-            total.peak_bps,
-            _grown(total.frames, before.column("frames", number)),
-            _grown(total.frozen_ms, before.column("frozen_ms", number)),
-            total.chunks,
-            total.chunk_octets,
-        )
 
 
-def _grown(now: NDArray[np.uint32], before: NDArray[np.generic]) -> NDArray[np.uint32]:
-    """Return the growth of a counter; one that began anew has grown by what it says."""
-    old = before.astype(np.uint32)
-    return np.where(now >= old, now - old, now)
+def _grown(
+    name: str,
+    begin: str,
+    number: NDArray[np.uint64],
+    detail: NDArray[np.void],
+    now: NDArray[np.bool_],
+    before: tuple[NDArray[np.uint64], NDArray[np.void]] | None,
+) -> NDArray[np.uint32]:
+    """Return the growth of a counter since it was read, or where it was not since its interval began.
+
+    The kernel keeps the low half of what it was then.
+    """
+    since = np.where(now, detail[name].astype(np.uint16) - detail[begin], 0).astype(np.uint32)
+    if before is None or not len(before[0]):
+        return since
+    at = np.minimum(np.searchsorted(before[0], number), len(before[0]) - 1)
+    old = before[1][name][at]
+    return np.where((before[0][at] == number) & (detail[name] >= old), detail[name] - old, since).astype(np.uint32)

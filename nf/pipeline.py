@@ -27,7 +27,7 @@ from nf.flowbook import FlowBook, age_us
 from nf.flows import FlowBatch
 from nf.health import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.kernel.dataplane import DataPlane
-from nf.media import Media
+from nf.media import Media, MediaInterval
 from nf.naming import Naming
 from nf.outside import Outside
 from nf.privacy import OPTED_OUT, Pseudonymiser
@@ -70,7 +70,8 @@ class Pipeline:
     """The stages and what they remember between intervals.
 
     Times are seconds since the epoch; ``clock_offset_s`` is what the kernel's clock lacks of it.
-    Flows without packets for ``idle_s`` leave the table.
+    Flows without packets for ``idle_s`` leave the table. ``on_ended`` sees the flows that gave their place in it to
+    another one (``struct ended``).
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Pipeline:
         *,
         clock_offset_s: float = 0.0,
         idle_s: float = IDLE_S,
+        on_ended: Callable[[NDArray[np.void]], None] = lambda ended: None,
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
@@ -91,7 +93,9 @@ class Pipeline:
         self.subscribers, self.ttls = Subscribers(), Ttls()
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
-        self._deltas = FlowDeltas()
+        self._deltas, self._table = FlowDeltas(), plane.flow_reader()
+        self._ended: list[NDArray[np.void]] = []
+        self._on_ended = on_ended
         self.outside = Outside()
         self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
         self._unread, self._counted = 0, plane.read_counters()["counted_octets"]
@@ -101,7 +105,8 @@ class Pipeline:
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies(())
         if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
-            self._deltas.begin(plane.read_flows()[1].copy())
+            self._deltas.begin(self._table.read()[1])
+            plane.read_ended()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
     # -- configuration -----------------------------------------------------
@@ -146,6 +151,10 @@ class Pipeline:
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
         """Take what the rings hold, and name flows; *on_events* sees the flow events."""
         self.naming.drain(on_events)
+        ended = self.plane.read_ended()
+        if len(ended):
+            self._ended.append(ended)
+            self._on_ended(ended)
         if self.book.returned > _RETURNS and not self.plane.legs:
             self.plane.legs = True
 
@@ -165,11 +174,21 @@ class Pipeline:
 
     # -- one interval ------------------------------------------------------
 
-    def sweep(self, now_s: float) -> list[RecordBatch]:
-        """Read the flow table, publish what happened since the last sweep, and begin a new interval."""
-        keys, flows = self.plane.read_flows()
-        self.plane.new_epoch()
+    def sweep(self, now_s: float, intervals: int = 1) -> list[RecordBatch]:
+        """Read the flow table, publish what happened since the last sweep, and begin a new interval.
+
+        *intervals*: the number of the interval that begins grows by so much.
+        """
+        keys, flows = self._table.read()
+        present = len(keys)
+        followed = self.sink.followed()
+        media = self.media.read(self.plane) if followed else None
+        self.plane.new_epoch(intervals)
         self.drain()  # after the table: then the book knows each flow that is in it
+        if self._ended:  # after the table as well: each flow is here or there, and the last state counts
+            ended = np.concatenate(self._ended)
+            self._ended.clear()
+            keys, flows = self._table.append(ended["key"], ended["flow"])
         self.naming.name_by_server()
         clock_ns = self.plane.now_ns()
         if self._last_s is None:
@@ -203,9 +222,14 @@ class Pipeline:
             for records in out:
                 self.rows += len(records)
                 self.sink.records(records)
-            self._follow(out, batch, (keys, flows, rows), np.array(who.subscriber, object), subject, delays)
+            if media is not None:
+                table = keys, flows, rows
+                self._follow(followed, out, batch, table, np.array(who.subscriber, object), subject, media, delays)
             self.learned = list(seen_in_tunnels(batch, active, self.book, self.store))
-        self._expire(keys, flows, clock_ns)
+        if media is None:
+            self.media.forget()
+            self.plane.read_chunks()  # nobody wants them, and the ring must not fill
+        self._expire(keys, flows, present, clock_ns)
         return out
 
     def _account(self, batch: FlowBatch) -> None:
@@ -290,18 +314,15 @@ class Pipeline:
 
     def _follow(
         self,
+        followed: frozenset[str],
         out: Sequence[RecordBatch],
         batch: FlowBatch,
         table: tuple[NDArray[np.void], NDArray[np.void], NDArray[np.intp]],
         names: NDArray[np.object_],
         subject: NDArray[np.int64],
+        media: MediaInterval,
         delays: DelayInterval,
     ) -> None:
-        followed = self.sink.followed()
-        if not followed:
-            self.plane.read_chunks()  # nobody wants them, and the ring must not fill
-            return
-        media = self.media.read(self.plane)
         keys, flows, rows = table
         for who in followed:
             now = self.pseudonymiser.current(who)
@@ -314,10 +335,12 @@ class Pipeline:
             detail = missing_where_unseen(detail, self._ways)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
-    def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], clock_ns: int) -> None:
+    def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], present: int, clock_ns: int) -> None:
+        """Drop the flows of the table, the first *present* rows, that are idle; those behind them left it already."""
         if math.isinf(self._idle_s):
             return
         idle = age_us(flows, clock_ns) > self._idle_s * 1e6
+        idle[present:] = False
         if idle.any():
             self.plane.drop_flows(keys[idle])
         # Flows that a full table evicted leave no trace, so what is known of flows is compared with the table.

@@ -83,6 +83,7 @@ class DataPlane:
             "detail": self._maps["details"].value,
             "chunk": self._maps["chunk_type"].value,
             "named": self._maps["named_type"].value,
+            "ended": self._maps["ended_type"].value,
             "delay_key": self._maps["delays"].key,
             "delay": self._maps["delays"].value,
             "transit": self._maps["transits"].value,
@@ -96,14 +97,13 @@ class DataPlane:
         self._wire_length = self._control["wire_length"]
         self._next_flow = self._control["next_flow"]
         self.first_session = 1  # numbers below are those of a process that died
-        self._events, self._payloads, self._chunks, self._names = self._rings()
+        self._events, self._payloads, self._chunks, self._names, self._ended = self._rings()
         self.sessions = SessionTable(
             self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
         )
         self.routes = RouteTable(self._fds["routes"], self._control, source.ROUTES)
         suffixes = self._maps["suffixes"]
         self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
-        self._flows = syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ports = Ports(self._programs, self.instance_number)
@@ -125,7 +125,7 @@ class DataPlane:
         """Yield the rings of each kind of record, in the order of ``enum snf_ring``."""
         kinds = self._programs.rings
         sizes = source.ring_sizes(len(kinds[0]))
-        for fds, size, record in zip(kinds, sizes, ("event", "payload", "chunk", "named"), strict=True):
+        for fds, size, record in zip(kinds, sizes, ("event", "payload", "chunk", "named", "ended"), strict=True):
             yield Rings(fds, size, self._types[record])
 
     def _begin(self, split_legs: bool) -> None:
@@ -369,9 +369,18 @@ class DataPlane:
         """Let each flow ask once again for its session and its group."""
         self._control["generation"] += 1
 
-    def new_epoch(self) -> None:
-        """Begin an interval: minima and maxima start anew."""
-        self._control["epoch"] += 1
+    def new_epoch(self, intervals: int = 1) -> None:
+        """Begin an interval, so many after the one before: minima and maxima start anew."""
+        self._control["epoch"] += intervals
+
+    @property
+    def epoch(self) -> int:
+        """Number of the interval."""
+        return int(self._control["epoch"][0])
+
+    def forget_clocks_after(self, intervals: int) -> None:
+        """Let a flow that was silent for so many intervals, 65,535 at most, time nothing from before; 0: never."""
+        self._control["stale"] = min(intervals, 0xFFFF)
 
     def limit_unknown(self, limits: Limits) -> None:
         """Put in force how many flows without a session may begin: at this rate a table is new in 16 s or more."""
@@ -430,8 +439,16 @@ class DataPlane:
     # -- what the programs tell -------------------------------------------
 
     def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Return (keys, flows) of all flows in the table; the call after the next one overwrites them."""
-        return self._flows.read()
+        """Return (keys, flows) of all flows in the table."""
+        return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+
+    def flow_reader(self) -> syscall.MapReader:
+        """Return a reader of the whole flow table, for who reads it again and again."""
+        return syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+
+    def read_ended(self) -> NDArray[np.void]:
+        """Return the flows that gave their place to another one since the last call (``struct ended``)."""
+        return self._ended.read()
 
     def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
         """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""
@@ -527,7 +544,7 @@ class DataPlane:
         if not leave_behind:
             self.release_left_behind()
         self._ports.redirects.close()
-        for rings in (self._events, self._payloads, self._chunks, self._names):
+        for rings in (self._events, self._payloads, self._chunks, self._names, self._ended):
             rings.close()
         self._suffixes.close()
         self.sessions.close()

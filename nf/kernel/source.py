@@ -40,11 +40,12 @@ BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
 _INCLUDE = re.compile(r'#include "(\w+\.h)"')
 _COUNTER = re.compile(r'X\((\w+),[\s\\]*"([^"]*)"\)')
 
-RING_KINDS = 4  # SNF_RING_KINDS of abi.h
-EVENT_RING_BYTES = 4 << 20  # 21,000 flow events, a tenth of a second of new flows at the rate one core can make
+RING_KINDS = 5  # SNF_RING_KINDS of abi.h
+EVENT_RING_BYTES = 4 << 20  # 30,000 flow events, a tenth of a second of new flows at the rate one core can make
 PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
 CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
+ENDED_RING_BYTES = 1 << 20  # 4,800 flows whose ends opened another connection
 RINGS_MOST = 64  # of a kind, a power of two; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
 ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
@@ -138,7 +139,7 @@ def rings(*, replay: bool) -> int:
 
 def ring_sizes(count: int) -> tuple[int, ...]:
     """Return the bytes of a ring of each kind (``enum snf_ring``) where there are *count* of each."""
-    whole = EVENT_RING_BYTES, PAYLOAD_RING_BYTES, CHUNK_RING_BYTES, NAME_RING_BYTES
+    whole = EVENT_RING_BYTES, PAYLOAD_RING_BYTES, CHUNK_RING_BYTES, NAME_RING_BYTES, ENDED_RING_BYTES
     return tuple(size // min(count, _LEAST_SHARE) for size in whole)
 
 

@@ -166,6 +166,7 @@ class MapReader:
         self._fd, self._step = fd, step
         self._types = key, value
         self._buffers = [self._room(0), self._room(0)]
+        self._read = 0  # rows of the first of them
 
     def _room(self, entries: int) -> tuple[NDArray[Any], NDArray[Any]]:
         return np.empty(entries, self._types[0]), np.empty(entries, self._types[1])
@@ -197,8 +198,18 @@ class MapReader:
                 raise OSError(code, os.strerror(code))
             done += int(attr.count)
             if code == errno.ENOENT:
+                self._read = done
                 return keys[:done], values[:done]
             attr.in_batch = cursor.ctypes.data
+
+    def append(self, keys: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return what `read` returned last with more rows behind it."""
+        done = self._read + len(keys)
+        if len(self._buffers[0][0]) < done:
+            self._grow(done)
+        for buffer, more in zip(self._buffers[0], (keys, values), strict=True):
+            buffer[self._read : done] = more
+        return self._buffers[0][0][:done], self._buffers[0][1][:done]
 
 
 def read_map(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,34 +22,19 @@ _RARE = "__anon1"  # numpy's name of the second unnamed union of struct flow
 
 
 class Ended:
-    """Flows that the kernel began again under another session: what they had counted until then."""
+    """Flows that gave their place in the table to another one: their last states."""
 
     def __init__(self) -> None:
-        self.events: list[Any] = []
+        self._ended: list[NDArray[np.void]] = []
 
-    def add(self, events: NDArray[np.void]) -> None:
-        """Record events (``struct flow_event``)."""
-        self.events.extend(events[events["old_number"] > 0])
+    def add(self, ended: NDArray[np.void]) -> None:
+        """Record flows (``struct ended``)."""
+        self._ended.append(ended)
 
-    def rows(self, book: FlowBook, row: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield a row for each ended flow, made by *row* of what is known of it."""
-        for e in self.events:
-            begun = book.get(int(e["old_number"]))
-            if begun is None:
-                continue
-            yield row(
-                {
-                    "number": int(e["old_number"]),
-                    "key": e["key"],
-                    "first_dir": int(begun["first_dir"]),
-                    "packets": e["old_packets"].tolist(),
-                    "octets": e["old_bytes"].tolist(),
-                    "first_ns": int(begun["first_ns"]),
-                    "last_ns": int(e["at_ns"]),
-                    "session": int(e["old_session"]),
-                    "gtpu": int(e["gtpu"]),
-                }
-            )
+    def flows(self) -> Iterator[tuple[Any, Any]]:
+        """Yield their keys and states."""
+        for ended in self._ended:
+            yield from zip(ended["key"], ended["flow"], strict=True)
 
 
 def flow_rows(pipeline: Pipeline, ended: Ended, file_of: Callable[[int], str]) -> list[dict[str, Any]]:
@@ -59,8 +45,8 @@ def flow_rows(pipeline: Pipeline, ended: Ended, file_of: Callable[[int], str]) -
 
     keys, flows = pipeline.plane.read_flows()
     earlies = pipeline.plane.read_earlies()
-    rows = list(ended.rows(pipeline.book, row))
-    rows += [row(_table_row(k, f, pipeline.book, earlies)) for k, f in zip(keys, flows, strict=True)]
+    all_flows = itertools.chain(ended.flows(), zip(keys, flows, strict=True))
+    rows = [row(_table_row(k, f, pipeline.book, earlies)) for k, f in all_flows]
     rows = _early_fragments_apart(rows)
     rows.sort(key=lambda r: (r["first_s"], r["file"]))
     return rows

@@ -20,7 +20,7 @@ from gtp.events import Notice, PeersRefused, SessionEvent
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
-from nf.pipeline import Pipeline, Sink
+from nf.pipeline import IDLE_S, Pipeline, Sink
 from nf.privacy import Pseudonymiser
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
@@ -73,10 +73,13 @@ class Replay:
         self.plane.economy = False  # user space sees all that names a flow
         sessions = (limits or Limits()).sessions
         self.store = BindingStore(sessions, history=sessions)
-        self.pipeline = Pipeline(self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf)
+        self.ended = Ended()
+        self.pipeline = Pipeline(
+            self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf, on_ended=self.ended.add
+        )
         self.signalling = Signalling()
         self._interval_ns = round(interval_s * 1e9)
-        self._ended = Ended()
+        self.plane.forget_clocks_after(math.ceil(IDLE_S / interval_s))  # live, such a flow would have left the table
         self._starts: list[int] = []  # flow number from which on the file at the same place is the first packet's
         self._files: list[int] = []
         self._counted = self.plane.read_counters()
@@ -98,7 +101,7 @@ class Replay:
         for index, at_ns, frame, link, wire in captures:
             if at_ns >= boundary:
                 if boundary:
-                    self._sweep(boundary)
+                    self._sweep(boundary, 1 + (at_ns - boundary) // self._interval_ns)
                 boundary = (at_ns // self._interval_ns + 1) * self._interval_ns
                 self.pipeline.begin((boundary - self._interval_ns) / 1e9)
             result.packets += 1
@@ -149,11 +152,12 @@ class Replay:
         self.result.events += map(_notice_row, self.signalling.notices())
 
     def _drain(self) -> None:
-        self.pipeline.drain(self._ended.add)
+        self.pipeline.drain()
 
-    def _sweep(self, at_ns: int) -> None:
+    def _sweep(self, at_ns: int, intervals: int = 1) -> None:
+        """End an interval, so many before the next one with a packet."""
         self._drain()
-        self.pipeline.sweep(at_ns / 1e9)
+        self.pipeline.sweep(at_ns / 1e9, intervals)
         apply_changes(self.plane, self.store.learn(self.pipeline.learned, at_ns / 1e9))
         apply_changes(self.plane, self.store.expire(at_ns / 1e9))
 
@@ -165,7 +169,7 @@ class Replay:
             at = bisect_right(self._starts, number) - 1
             return names[self._files[at]] if at >= 0 else names[0]
 
-        result.flows = flow_rows(self.pipeline, self._ended, file_of)
+        result.flows = flow_rows(self.pipeline, self.ended, file_of)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.signalling.counters)
         result.outside.update(self.pipeline.outside.counters)

@@ -153,6 +153,7 @@ class Rig:
         self._events.clear()
         self.plane.read_payloads()
         self.plane.read_names()
+        self.plane.read_ended()
 
     def close(self) -> None:
         """Free the kernel's memory."""

@@ -19,9 +19,30 @@ V1, V2, DRAFT_29 = 0x00000001, 0x6B3343CF, 0xFF00001D
 QUIC_FLAG = 128  # FLOW_QUIC of abi.h
 
 
-def long_header(back: bool = False, version: int = V1) -> bytes:
-    """Return a datagram that begins with a long header (RFC 8999, 5.1)."""
-    return datagram(b"\xc0" + version.to_bytes(4, "big") + b"\x08" + bytes(8) + b"\x08" + bytes(8) + bytes(1100), back)
+INITIAL, ZERO_RTT, HANDSHAKE, RETRY = range(4)  # types of version 1 (RFC 9000, 17.2); version 2 has the next ones
+
+
+def first_byte(kind: int, version: int) -> int:
+    """Return the first byte of a long header (RFC 9369, 3.2: 0 is Retry in version 2)."""
+    return 0xC0 | ((kind + (version == V2)) % 4) << 4
+
+
+def packet(kind: int, version: int = V1, size: int = 100, token: bytes = b"") -> bytes:
+    """Return a QUIC packet with a long header, its token if it is an Initial, and *size* bytes behind its length."""
+    head = bytes([first_byte(kind, version)]) + version.to_bytes(4, "big") + b"\x08" + bytes(8) + b"\x05" + bytes(5)
+    if kind == INITIAL:
+        head += (bytes([len(token)]) if len(token) < 64 else (0x4000 | len(token)).to_bytes(2, "big")) + token
+    return head + (0x4000 | size).to_bytes(2, "big") + bytes(size)
+
+
+def long_header(back: bool = False, version: int = V1, kind: int = INITIAL) -> bytes:
+    """Return a datagram of one packet with a long header."""
+    return datagram(packet(kind, version, 1160), back)
+
+
+def finished(version: int = V1) -> bytes:
+    """Return the client's datagram that ends the handshake."""
+    return long_header(version=version, kind=HANDSHAKE)
 
 
 def short_header(spin: int, back: bool = False) -> bytes:
@@ -47,17 +68,51 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 class TestHandshake:
-    """Client Initial to the first packet of the server, and that to the client's next long header."""
+    """Client Initial to the first packet of the server, and the server's hello to the client's Handshake packet."""
 
     @pytest.mark.parametrize("version", [V1, V2, DRAFT_29])
     def test_both_sides_are_timed(self, rig: Rig, version: int) -> None:
-        flow = play(
-            rig, (0, long_header(version=version)), (30, long_header(True, version)), (50, long_header(version=version))
-        )
+        hello = datagram(packet(INITIAL, version) + packet(HANDSHAKE, version, 900), True)
+        flow = play(rig, (0, long_header(version=version)), (30, hello), (50, finished(version)))
 
         assert pair(flow["handshake_us"]) == (30_000, 20_000)
         assert pair(flow["rtt_n"]) == (1, 1)
         assert flow["flags"] & QUIC_FLAG
+
+    @pytest.mark.parametrize("version", [V1, V2, DRAFT_29])
+    @pytest.mark.parametrize("kind", [INITIAL, ZERO_RTT])
+    def test_another_initial_and_early_data_prove_nothing(self, rig: Rig, version: int, kind: int) -> None:
+        """They may have been on their way when the server answered (RFC 9000, 17.2.2 and 17.2.3)."""
+        flow = play(
+            rig,
+            (0, long_header(version=version)),
+            (30, long_header(True, version)),
+            (31, long_header(version=version, kind=kind)),
+            (50, finished(version)),
+        )
+
+        assert pair(flow["handshake_us"]) == (30_000, 20_000)
+
+    @pytest.mark.parametrize("token", [b"", bytes(20), bytes(100)])
+    def test_a_handshake_packet_may_come_behind_an_initial(self, rig: Rig, token: bytes) -> None:
+        """Packets of several levels go in one datagram (RFC 9000, 12.2); an Initial of a client may have a token."""
+        both = datagram(packet(INITIAL, token=token) + packet(HANDSHAKE), False)
+        flow = play(rig, (0, long_header()), (30, long_header(True)), (50, both), (90, finished()))
+
+        assert pair(flow["handshake_us"]) == (30_000, 20_000)
+
+    def test_an_acknowledgement_before_the_hello_is_not_what_is_answered(self, rig: Rig) -> None:
+        """The hello came in two Initials, and the server acknowledged the first at once."""
+        flow = play(
+            rig,
+            (0, long_header()),
+            (3, long_header(True)),
+            (4, long_header()),
+            (8, long_header(True)),
+            (48, finished()),
+        )
+
+        assert pair(flow["handshake_us"]) == (3_000, 40_000)
 
     def test_a_hello_in_two_datagrams_is_one(self, rig: Rig) -> None:
         flow = play(rig, (0, long_header()), (0.2, long_header()), (30, long_header(True)))
@@ -66,13 +121,20 @@ class TestHandshake:
 
     def test_the_answer_to_a_second_try_times_nothing(self, rig: Rig) -> None:
         """It may be the answer to the first (RFC 9002, 5.1)."""
-        flow = play(rig, (0, long_header()), (1000, long_header()), (1030, long_header(True)), (1050, long_header()))
+        flow = play(rig, (0, long_header()), (1000, long_header()), (1030, long_header(True)), (1050, finished()))
 
         assert pair(flow["handshake_us"]) == (0, 20_000)
 
+    @pytest.mark.parametrize("kind", [INITIAL, HANDSHAKE])
+    def test_the_answer_to_a_second_flight_times_nothing(self, rig: Rig, kind: int) -> None:
+        again = long_header(True, kind=kind)
+        flow = play(rig, (0, long_header()), (30, again), (1030, again), (1035, finished()))
+
+        assert pair(flow["handshake_us"]) == (30_000, 0)
+
     def test_more_of_the_servers_flight_changes_nothing(self, rig: Rig) -> None:
-        flight = [(30 + n, long_header(True)) for n in range(3)]
-        flow = play(rig, (0, long_header()), *flight, (50, long_header()), (51, long_header()))
+        flight = [(30 + n, long_header(True, kind=HANDSHAKE if n else INITIAL)) for n in range(3)]
+        flow = play(rig, (0, long_header()), *flight, (51, finished()), (52, finished()))
 
         assert pair(flow["handshake_us"]) == (30_000, 20_000)
         assert pair(flow["rtt_n"]) == (1, 1)

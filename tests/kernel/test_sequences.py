@@ -222,34 +222,6 @@ class TestRetransmission:
 class TestRoundTrip:
     """A round-trip time is the delay of the answer to a packet, kept in the direction of that packet."""
 
-    def test_by_time_stamps(self, rig: Rig) -> None:
-        flow = play(rig, (0, segment(1, ts=(700, 5))), (40, segment(1, 0, back=True, ack=101, ts=(6, 700))))
-
-        assert pair(flow["rtt_n"]) == (1, 0)
-        assert pair(flow["rtt_sum_us"]) == (40_000, 0)
-        assert pair(flow["rtt_min_us"]) == (40_000, NO_RTT)
-
-    def test_an_older_time_stamp_is_no_answer(self, rig: Rig) -> None:
-        flow = play(rig, (0, segment(1, ts=(700, 5))), (40, segment(1, 0, back=True, ack=1, ts=(6, 699))))
-
-        assert pair(flow["rtt_n"]) == (0, 0)
-
-    def test_a_clock_that_has_not_ticked_starts_no_second_probe(self, rig: Rig) -> None:
-        flow = play(
-            rig,
-            (0, segment(1, ts=(700, 5))),
-            (40, segment(1, 0, back=True, ack=101, ts=(6, 700))),
-            (41, segment(101, ts=(700, 6))),
-            (42, segment(1, 0, back=True, ack=201, ts=(6, 700))),
-        )
-
-        assert pair(flow["rtt_n"]) == (1, 0)
-
-    def test_time_stamps_wrap(self, rig: Rig) -> None:
-        flow = play(rig, (0, segment(1, ts=(0xFFFF_FFFF, 5))), (7, segment(1, 0, back=True, ack=101, ts=(6, 3))))
-
-        assert pair(flow["rtt_sum_us"]) == (7_000, 0)
-
     def test_by_acknowledgement_numbers(self, rig: Rig) -> None:
         flow = play(
             rig,
@@ -267,20 +239,10 @@ class TestRoundTrip:
 
         assert pair(flow["rtt_n"]) == (0, 0)
 
-    def test_both_directions_at_once(self, rig: Rig) -> None:
-        flow = play(
-            rig,
-            (0, segment(1, ts=(700, 5))),
-            (20, segment(1, back=True, ack=101, ts=(900, 700))),
-            (32, segment(101, 0, ack=101, ts=(701, 900))),
-        )
-
-        assert pair(flow["rtt_sum_us"]) == (20_000, 12_000)
-
     def test_the_least_of_an_epoch_is_forgotten_with_it(self, rig: Rig) -> None:
-        play(rig, (0, segment(1, ts=(700, 5))), (9, segment(1, 0, back=True, ack=101, ts=(6, 700))))
+        play(rig, (0, segment(1)), (9, segment(1, 0, back=True, ack=101)))
         rig.plane.new_epoch()
-        flow = play(rig, (50, segment(101, ts=(710, 6))), (70, segment(1, 0, back=True, ack=201, ts=(8, 710))))
+        flow = play(rig, (50, segment(101)), (70, segment(1, 0, back=True, ack=201)))
 
         assert pair(flow["rtt_min_us"])[0] == 20_000
 
@@ -306,22 +268,6 @@ class TestGaps:
 
         assert pair(flow["gap_ticks"]) == (1_000_000 // 64, 0)
         assert pair(flow["gap_max"]) == (5_000_000 // 1024, 0)
-
-
-class TestRtp:
-    """Packets expected and received, as a receiver would report them (RFC 3550, A.3)."""
-
-    @pytest.mark.parametrize("first", [1, 65_530])
-    def test_missing_packets_are_expected_but_not_received(self, rig: Rig, first: int) -> None:
-        numbers = [first + n for n in range(20) if n not in (7, 8, 13)]
-        flow = play(rig, *((20 * i, rtp(n)) for i, n in enumerate(numbers)))
-
-        assert (int(flow["rtp_expected"][0]), int(flow["rtp_received"][0])) == (20, 17)
-
-    def test_a_late_packet_is_received(self, rig: Rig) -> None:
-        flow = play(rig, *((20 * i, rtp(n)) for i, n in enumerate((1, 2, 4, 3, 5))))
-
-        assert (int(flow["rtp_expected"][0]), int(flow["rtp_received"][0])) == (5, 5)
 
 
 class TestTunnelFragments:

@@ -112,11 +112,13 @@ class TestTunnels:
         rig.know_tunnel(UPF, UL_TEID, UPLINK, OTHER)
         outcome = rig.run(bare())
 
-        _, restart = rig.events()
+        begun, restart = rig.events()
         assert "flow_restarted" in outcome.why
         assert (rig.flow()["session"], rig.flow()["packets"].tolist()) == (OTHER, [1, 0])
-        assert (restart["kind"], restart["old_session"]) == (FLOW_RESTART, SESSION)
-        assert (restart["old_packets"].sum(), restart["old_bytes"].sum()) == (2, 120)
+        (ended,) = rig.plane.read_ended()
+        assert restart["kind"] == FLOW_RESTART
+        assert (ended["flow"]["number"], ended["flow"]["session"]) == (begun["number"], SESSION)
+        assert (ended["flow"]["packets"].sum(), ended["flow"]["bytes"].sum()) == (2, 120)
 
     def test_a_tunnel_that_ended_ends_the_session_of_its_flow(self, rig: Rig) -> None:
         rig.know_tunnel(UPF, UL_TEID, UPLINK, SESSION)

@@ -52,10 +52,6 @@ PLAIN = {
 }
 COPIES = "tshark counts the copies of each packet in the tunnels of this capture as retransmissions of the plain one"
 RETRANSMISSIONS = {  # (file, port of the source): why tshark's number is not ours
-    ("ndpi__android.pcap", "36888"): (
-        "two holes are filled a round trip (29 ms) after the UE reported them by SACK, so they were lost; tshark has "
-        "them out of order, because it allows for the handshake's 333 ms"
-    ),
     ("open5gs__nonipsec_reg.pcapng", "43824"): COPIES,
     ("open5gs__nonipsec_reg.pcapng", "43779"): COPIES,
     ("open5gs__nonipsec_reg.pcapng", "43551"): COPIES,
