@@ -48,3 +48,10 @@ def test_traffic_of_a_framed_route(case):
     replayed = case("pfcp_framed_route")
     names_its_flows(replayed)
     assert {f["src"] for f in replayed.flows if f["dst"] == SERVER} >= {"10.45.0.2", "192.168.50.7"}
+
+
+def test_a_request_in_two_fragments_behind_a_vlan_tag(case):
+    """TS 29.244, 6.4: PFCP is UDP that may be fragmented (RFC 791), and a tag (IEEE 802.1Q) changes nothing of it."""
+    replayed = case("pfcp_fragments_vlan")
+    names_its_flows(replayed)
+    assert replayed.result.counters.get("pfcp_response_without_request", 0) == 0
