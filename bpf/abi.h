@@ -378,7 +378,8 @@ struct quic_state {
 	__u8 again;   /* 1: the client's first packet was sent twice */
 	__u8 done;    /* 1: the handshake was timed, or cannot be */
 	__u8 flight;  /* 1: a Handshake packet of the server passed */
-	__u8 pad[2];
+	__u8 hushed;  /* bit d: the last edge of d may be a mere acknowledgement, and the other side was silent since */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct quic_state) == 32, "quic_state is ABI");
 

@@ -20,6 +20,8 @@
 #define QUIC_RESEND_US	200000 /* an Initial of the server so long after its first is sent again (RFC 9002, 6.2.2) */
 #define QUIC_TRUST	16     /* short headers before the spin bit is believed, */
 #define QUIC_SPIN_SHARE 3      /* and of so many one may be an edge: endpoints that do not spin send random bits */
+#define QUIC_ACK_ONLY	100    /* bytes of a datagram that may be a mere acknowledgement, which nobody answers */
+#define QUIC_DELAY_US	25000  /* in which everything else is acknowledged (max_ack_delay, RFC 9000, 18.2) */
 
 static __always_inline u32 is_quic_version(u32 version)
 {
@@ -125,6 +127,14 @@ static __always_inline void quic_handshake(void *data, void *end, struct scratch
 		quic_server(f, d ^ 1, fine_clock(s, c), brings);
 }
 
+/* The edge of direction o comes back after us. The other end sends it with its next packet, which answers an edge that
+ * brought data; with a mere acknowledgement it may have had nothing to send, and waited for the application (RFC 9312,
+ * 3.8.2). A side that was silent for much longer than its handshake took is not timed by such an edge. */
+static __always_inline u32 quic_waited(struct flow *f, u32 o, u32 us)
+{
+	return f->quic.hushed >> (o & 1) & 1 && us > 2 * f->handshake_us[o & 1] + QUIC_DELAY_US;
+}
+
 static __always_inline void quic_spin(struct scratch *s, struct control *c, struct flow *f, u32 d, u8 spin)
 {
 	struct quic_state *q = &f->quic;
@@ -132,8 +142,10 @@ static __always_inline void quic_spin(struct scratch *s, struct control *c, stru
 
 	if (q->shorts < 0xffff)
 		q->shorts++;
-	if (q->spin[d & 1] == spin)
+	if (q->spin[d & 1] == spin) {
+		q->hushed &= ~(1u << (o & 1));
 		return;
+	}
 	now = fine_clock(s, c);
 	q->spin[d & 1] = spin;
 	if (q->edges < 0xffff)
@@ -141,9 +153,11 @@ static __always_inline void quic_spin(struct scratch *s, struct control *c, stru
 	trusted = q->shorts >= QUIC_TRUST && q->edges * QUIC_SPIN_SHARE <= q->shorts;
 	/* towards the server an edge answers the other value of the server's last one, back it answers the same value
 	 */
-	if (trusted && q->edge_us[o & 1] && (q->spin[o & 1] == spin) == (d != q->client))
+	if (trusted && q->edge_us[o & 1] && (q->spin[o & 1] == spin) == (d != q->client) &&
+	    !quic_waited(f, o, now - q->edge_us[o & 1]))
 		rtt_sample(f, o, now - q->edge_us[o & 1]);
 	q->edge_us[d & 1] = nonzero(now);
+	q->hushed = s->payload_length < QUIC_ACK_ONLY ? 1u << (d & 1) : 0;
 }
 
 /* Returns 1 when the packet is of a QUIC connection that was seen from its beginning. */

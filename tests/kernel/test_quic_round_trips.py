@@ -45,9 +45,9 @@ def finished(version: int = V1) -> bytes:
     return long_header(version=version, kind=HANDSHAKE)
 
 
-def short_header(spin: int, back: bool = False) -> bytes:
-    """Return a datagram with a short header (RFC 9000, 17.3.1) and this spin bit."""
-    return datagram(bytes([0x40 | spin << 5]) + bytes(60), back)
+def short_header(spin: int, back: bool = False, size: int = 60) -> bytes:
+    """Return a datagram with a short header (RFC 9000, 17.3.1), this spin bit and *size* bytes behind."""
+    return datagram(bytes([0x40 | spin << 5]) + bytes(size), back)
 
 
 def datagram(payload: bytes, back: bool) -> bytes:
@@ -176,6 +176,44 @@ class TestSpin:
         assert access_n >= 9
         assert core_us == 1_000 + (core_n - 1) * 25_000
         assert access_us == access_n * 15_000
+
+    def after_rounds(self, rig: Rig, *packets: tuple[float, bytes]) -> tuple[int, int]:
+        """Return the sums of the samples that *packets*, at ms since the last of 12 rounds ended, added."""
+        rounds = self.rounds(12)
+        end = 100.0 + 12 * (self.CORE_MS + self.ACCESS_MS)
+        opened = ((0, long_header()), (1, long_header(True)))
+        before = pair(play(rig, *opened, *rounds)["rtt_sum_us"])
+        rig.forget()
+        after = pair(play(rig, *opened, *rounds, *((end + at, frame) for at, frame in packets))["rtt_sum_us"])
+        return after[0] - before[0], after[1] - before[1]
+
+    def test_an_acknowledgement_that_nobody_answers_is_no_probe(self, rig: Rig) -> None:
+        """Nothing was under way, and the server's next packet answers a request of 300 ms later (RFC 9312, 3.8.2)."""
+        request = (300, short_header(1, size=200))
+        core_us, access_us = self.after_rounds(rig, (0, short_header(1)), request, (325, short_header(1, True)))
+
+        assert (core_us, access_us) == (0, 15_000)
+
+    def test_the_same_towards_the_client(self, rig: Rig) -> None:
+        """The server acknowledges the last of an upload; the client thinks."""
+        forth, back = (0, short_header(1, size=1200)), (25, short_header(1, True))
+        core_us, access_us = self.after_rounds(rig, forth, back, (900, short_header(0, size=1200)))
+
+        assert (core_us, access_us) == (25_000, 15_000)
+
+    def test_data_is_answered_at_once_however_long_it_takes(self, rig: Rig) -> None:
+        """A radio that turned slow: what has to be acknowledged is within 25 ms (max_ack_delay, RFC 9000, 18.2)."""
+        forth, back = (0, short_header(1)), (25, short_header(1, True, size=1200))
+        core_us, access_us = self.after_rounds(rig, forth, back, (325, short_header(0)))
+
+        assert (core_us, access_us) == (25_000, 315_000)
+
+    def test_so_is_an_acknowledgement_by_who_does_not_rest(self, rig: Rig) -> None:
+        """A transfer goes on: the server's packets of before the edge pass, until those that saw it do."""
+        stream = [(n * 50, short_header(0, True, size=1200)) for n in range(1, 6)]
+        core_us, access_us = self.after_rounds(rig, (0, short_header(1)), *stream, (300, short_header(1, True, 1200)))
+
+        assert (core_us, access_us) == (300_000, 15_000)
 
     def test_an_endpoint_that_does_not_spin_gives_none(self, rig: Rig) -> None:
         still = [(100 + n, short_header(0, bool(n % 2))) for n in range(100)]
