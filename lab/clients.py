@@ -1,9 +1,11 @@
 """The applications on one UE: real clients on the UE's own stack, each writing down what its user got.
 
-    python -m lab.clients --netns PATH --name ue1 --address IP --uses video,chat --ca PEM --truth FILE --seed N
+    python -m lab.clients --netns PATH --name ue1 --address IP --uses video,chat --ca PEM --truth FILE \
+        --measured FILE --seed N
 
 Truth is JSON lines: time, UE, kind, class, and what the client measured itself (stalls of the player, page load
-time, lag, packets of a call). A client whose connection breaks says so in its truth and tries again.
+time, lag, packets of a call). A client whose connection breaks says so in its truth and tries again. The round
+trips of its connections, as the kernel measured them, are in a file of their own (`lab.tcpinfo`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import ssl
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import dns.asyncquery
@@ -28,6 +32,7 @@ from lab import player
 from lab.net import child_of_the_lab
 from lab.plan import DNS, SERVICES, Service
 from lab.rtp import GAME_PORT, RTP_PORT, TICK_S, Listener, Talker
+from lab.tcpinfo import EVERY_S, Readings
 
 __all__ = ["KINDS", "Https", "Ue", "main"]
 
@@ -56,10 +61,10 @@ class Https:
 
 
 class Ue:
-    """What all applications of a UE share: the resolver, the trust, the truth file."""
+    """What all applications of a UE share: the resolver, the trust, the truth file, the kernel's readings."""
 
-    def __init__(self, name: str, address: str, ca: str, truth: IO[str], seed: int) -> None:
-        self.name, self.address, self.ca = name, address, ca
+    def __init__(self, name: str, address: str, ca: str, truth: IO[str], readings: Readings, seed: int) -> None:
+        self.name, self.address, self.ca, self.readings = name, address, ca, readings
         self.random = random.Random(f"{seed}/{name}")
         self._truth = truth
         self._tls = ssl.create_default_context(cafile=ca)
@@ -94,7 +99,8 @@ class Ue:
             asyncio.open_connection(address, 443, ssl=self._tls, server_hostname=name, limit=1 << 20), 15
         )
         try:
-            yield Https(reader, writer, name)
+            with self.readings.of(writer.get_extra_info("socket")):
+                yield Https(reader, writer, name)
         finally:
             writer.transport.abort()
 
@@ -131,7 +137,7 @@ async def _web3(ue: Ue, service: Service) -> None:
     address = await ue.resolve(service.names[0])
     start = time.monotonic()
     sizes = [ue.random.randrange(20_000, 120_000) for _ in range(5)]
-    await fetch(address, service.names[0], [f"/bytes/{n}" for n in sizes], ue.ca)
+    await fetch(address, service.names[0], [f"/bytes/{n}" for n in sizes], ue.ca, partial(ue.readings.add, "quic"))
     ue.say(service, page_load_ms=round((time.monotonic() - start) * 1000, 1), bytes=sum(sizes))
     await asyncio.sleep(ue.random.uniform(1.5, 3.0))
 
@@ -259,10 +265,19 @@ async def _forever(ue: Ue, service: Service) -> None:
             await asyncio.sleep(1)
 
 
+async def _measure(readings: Readings) -> None:
+    while True:
+        begun = time.monotonic()
+        await asyncio.sleep(EVERY_S)
+        readings.waited((time.monotonic() - begun - EVERY_S) * 1000)
+        readings.take()
+
+
 async def _use(ue: Ue, kinds: list[str]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tasks = [asyncio.create_task(_forever(ue, SERVICES[kind])) for kind in kinds]
+    tasks.append(asyncio.create_task(_measure(ue.readings)))
     for task in tasks:
         task.add_done_callback(lambda _: stop.set())  # an application that ended is a defect of the lab
     await stop.wait()
@@ -277,13 +292,14 @@ async def _use(ue: Ue, kinds: list[str]) -> None:
 def main() -> None:
     """Run until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    for option in ("--netns", "--name", "--address", "--uses", "--ca", "--truth"):
+    for option in ("--netns", "--name", "--address", "--uses", "--ca", "--truth", "--measured"):
         parser.add_argument(option, required=True)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     child_of_the_lab(args.netns)
-    with open(args.truth, "w", encoding="utf-8") as truth:
-        asyncio.run(_use(Ue(args.name, args.address, args.ca, truth, args.seed), args.uses.split(",")))
+    with open(args.truth, "w", encoding="utf-8") as truth, Readings(Path(args.measured)) as readings:
+        ue = Ue(args.name, args.address, args.ca, truth, readings, args.seed)
+        asyncio.run(_use(ue, args.uses.split(",")))
 
 
 if __name__ == "__main__":

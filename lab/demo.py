@@ -5,6 +5,7 @@
 Builds the lab, starts ``snf run`` with an empty configuration on mirror ports of N3 and N4, configures it over
 NETCONF, subscribes over ZeroMQ. Half-way one subscriber's radio turns bad, another one is handed over to a
 new gNB, and a policy goes from inspect to suppress. Exit 0 when all of that was seen, 1 with a sentence if not.
+At the end the round trips of healthy subscribers are held beside what their own clients measured (`lab.roundtrips`).
 
 The lab is made of ordinary processes, so on a host that is short of processor time its network is slow for everybody.
 The demonstration measures that (`lab.wait.slowness`), says it, and judges the bad radio by its delay then: what the
@@ -33,6 +34,7 @@ from lab.impair import Impairment
 from lab.lab import Lab
 from lab.net import LabError, inside, interruptible
 from lab.operator import ENDPOINT, Operator
+from lab.roundtrips import ABOVE_MS, Judged, apps_over_quic, judge
 from lab.scoreboard import Scoreboard, plain_table, rich_table, short
 from lab.wait import Progress, slowness
 from nf.errors import SnfError
@@ -142,6 +144,8 @@ class Demo:
         self.bad_s, self.moved_s, self.policy_s = seconds * 0.4, seconds * 0.52, seconds * 0.64
         self.suppressed_s = math.inf  # when the commit was done
         self.health: Mapping[str, Any] = {}
+        self.healthy: list[dict[str, Any]] = []  # the records of subscribers on a good radio
+        self.judged: list[Judged] = []  # those of them that their own clients' measurements stand beside
         self.slow: list[float] = []  # how slow the host was, now and then
 
     def play(self) -> None:
@@ -168,12 +172,20 @@ class Demo:
                 message = bus.receive(0.5)
                 if message is not None and message.topic.startswith("qoe.v1/"):
                     for record in records(message):
-                        self.board.feed(record, record["t_ms"] / 1000 - started_at_s)
+                        self._feed(record, record["t_ms"] / 1000 - started_at_s)
                 elif message is not None:
                     self.health = {name: column[0] for name, column in message.columns.items()}
                 screen.show(now)
                 self.lab.check()
             screen.finish()
+            measured = {self.pseudonyms[name]: list(self.lab.measured(name)) for name in self.lab.subscribers}
+            self.judged = list(judge(self.healthy, measured, apps_over_quic()))
+
+    def _feed(self, record: dict[str, Any], at_s: float) -> None:
+        self.board.feed(record, at_s)
+        who = record["subscriber"]
+        if who in self.board.names and (who != self.pseudonyms[UNLUCKY] or at_s < self.bad_s):
+            self.healthy.append(record)
 
     def _bad_radio(self, now_s: float) -> str:
         self.bad_s = now_s
@@ -241,6 +253,22 @@ class Demo:
         text += ", so the network of the lab was slow for everybody; scores are of that network."
         return text if self.fell() else f"{text} The bad radio was judged by the delay that it added."
 
+    def highest(self) -> Judged | None:
+        """Return the healthy record that is the most above what its own clients measured, if any could be judged."""
+        return max(self.judged, key=lambda j: j.above_ms, default=None)
+
+    def round_trips(self) -> str:
+        """Return a sentence about how far healthy records are above what their own clients measured."""
+        worst = self.highest()
+        if worst is None:
+            return "Round trips: no record could be held beside what its clients measured."
+        side = "above" if worst.above_ms >= 0 else "below"
+        return (
+            f"Round trips of healthy subscribers, {len(self.judged)} records beside what their clients measured "
+            f"(TCP_INFO, QUIC):\n  the highest is {abs(worst.above_ms):.0f} ms {side} it ({short(worst.subscriber)} "
+            f"{worst.app}: {worst.said_ms:.0f} ms, client up to {worst.measured_ms:.0f} ms)"
+        )
+
     def failures(self) -> list[str]:
         """Return a sentence for each thing that should have been seen and was not."""
         failed = [
@@ -258,6 +286,11 @@ class Demo:
             failed.append(f"Subscriber {short(mover)} was not seen after its handover.")
         if not SETTLE_S < self.board.last_heard(SUPPRESSED) <= self.suppressed_s + SETTLE_S:
             failed.append(f"A {SUPPRESSED} was not published before its policy became suppress, or still was after it.")
+        worst = self.highest()
+        if worst is None:
+            failed.append("No round trip of a healthy subscriber could be held beside what its clients measured.")
+        elif worst.above_ms > ABOVE_MS and not self.is_short():
+            failed.append(f"A healthy round trip is more than {ABOVE_MS:.0f} ms above what the clients measured.")
         return failed
 
     def summary(self) -> str:
@@ -279,6 +312,7 @@ class Demo:
         lines += [
             "",
             f"{inspected / 1e6:.1f} MB inspected, {exported / 1e3:.1f} kB published: output is {ratio} of input",
+            self.round_trips(),
             *(f"{name}: {mode}" for name, mode in self.operator.attached().items()),
             self.load(),
         ]

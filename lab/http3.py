@@ -1,9 +1,10 @@
-"""An HTTP/3 client: several requests on one QUIC connection."""
+"""An HTTP/3 client: several requests on one QUIC connection, with the round trips that it measures."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -11,8 +12,40 @@ from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, QuicEvent
+from aioquic.quic.logger import QuicLogger, QuicLoggerTrace
 
-__all__ = ["fetch"]
+__all__ = ["Measured", "fetch"]
+
+Measured = Callable[[float, float], None]
+"""Told the smoothed round trip and its deviation in ms after each sample."""
+
+
+class _Trace(QuicLoggerTrace):
+    """Of all that qlog tells, the round trips, and nothing is kept."""
+
+    measured: Measured
+
+    def log_event(self, *, category: str, event: str, data: dict[str, Any]) -> None:
+        """Hand over what a sample made of the estimate (qlog, recovery:metrics_updated)."""
+        if "smoothed_rtt" in data:
+            self.measured(data["smoothed_rtt"], data["rtt_variance"])
+
+
+class _Logger(QuicLogger):
+    """One connection's trace."""
+
+    def __init__(self, measured: Measured) -> None:
+        super().__init__()
+        self._measured = measured
+
+    def start_trace(self, is_client: bool, odcid: bytes) -> QuicLoggerTrace:
+        """Begin a connection."""
+        trace = _Trace(is_client=is_client, odcid=odcid)
+        trace.measured = self._measured
+        return trace
+
+    def end_trace(self, trace: QuicLoggerTrace) -> None:
+        """Nothing was kept."""
 
 
 class _Client(QuicConnectionProtocol):
@@ -44,9 +77,10 @@ class _Client(QuicConnectionProtocol):
                     self._all.set_result(None)
 
 
-async def fetch(address: str, name: str, paths: Sequence[str], ca: str) -> None:
+async def fetch(address: str, name: str, paths: Sequence[str], ca: str, measured: Measured) -> None:
     """Get *paths* of the host *name* at *address*; raises ConnectionError or TimeoutError."""
     configuration = QuicConfiguration(alpn_protocols=H3_ALPN, server_name=name, max_datagram_size=1280)
+    configuration.quic_logger = _Logger(measured)
     configuration.load_verify_locations(ca)
     async with (
         asyncio.timeout(20),

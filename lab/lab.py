@@ -273,12 +273,20 @@ class Lab:
                 self.start(
                     f"{name}-apps", "-m", "lab.clients", "--netns", self.net.path(name), "--name", name,
                     "--address", ue.address, "--uses", ",".join(ue.uses), "--ca", self.folder / "lab.pem",
-                    "--truth", self.folder / f"{name}.truth.jsonl", "--seed", str(self.seed),
+                    "--truth", self.folder / f"{name}.truth.jsonl",
+                    "--measured", self.folder / f"{name}.tcp.jsonl", "--seed", str(self.seed),
                 )  # fmt: skip
 
     def truth(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield what the applications of a subscriber wrote down so far."""
-        file = self.folder / f"{name}.truth.jsonl"
+        return self._lines(f"{name}.truth.jsonl")
+
+    def measured(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the round trips that the clients of a subscriber measured so far (`lab.tcpinfo`)."""
+        return self._lines(f"{name}.tcp.jsonl")
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        file = self.folder / name
         if file.exists():
             for line in file.read_text(encoding="utf-8").splitlines():
                 yield json.loads(line)

@@ -16,6 +16,7 @@ from rich.console import Console
 from lab import plan
 from lab.demo import UNLUCKY, USES, Demo
 from lab.net import leftovers
+from lab.roundtrips import Judged
 
 
 class TestInterrupt:
@@ -83,6 +84,19 @@ class TestVerdict:
         self.hear(demo, (3.0, 2.9), (240, 250))
         demo.slow = [4.0]
         assert len(self.radio(demo)) == 1
+
+    @pytest.mark.parametrize(("said_ms", "slow", "failures"), [(79, 1.0, 0), (81, 1.0, 1), (81, 4.0, 0)])
+    def test_a_healthy_round_trip_is_at_most_50_ms_above_the_clients(self, demo, said_ms, slow, failures):
+        demo.judged = [Judged("0" * 32, "WhatsApp", 0, ms, 30) for ms in (20, said_ms)]
+        demo.slow = [slow]
+
+        assert len([sentence for sentence in demo.failures() if "round trip" in sentence]) == failures
+        assert f"{said_ms - 30} ms above" in demo.round_trips()
+
+    def test_none_that_could_be_judged_is_a_failure(self, demo):
+        demo.slow = [1.0]
+
+        assert len([sentence for sentence in demo.failures() if "round trip" in sentence]) == 1
 
 
 class TestArguments:
