@@ -219,6 +219,15 @@ class TestLocal:
         assert probe.volumes() == probe.truth(missing=DOWNLINK)
         assert not probe.nobodys()
 
+    def test_a_translation_to_the_host_s_own_address_is_said(self, start: Start) -> None:
+        probe = start(N3, N6, N4, translated=True)
+        probe.talk()
+
+        # Of an interval that has nothing of the same conversation on N3, N6 has packets of the host's own address.
+        assert probe.nobodys()["n6_translated"] > 0
+        of_ipv4 = sum(probe.host.truth[ue]["dl_packets"] for ue in UES[:2])
+        assert probe.nobodys()["n6_translated"] + probe.nobodys()["n6_host_address"] == of_ipv4 + 1  # and its time
+
 
 class TestTun:
     """The device between UPF and N6, which knows UE addresses before they are translated."""
