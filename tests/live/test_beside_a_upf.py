@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -228,9 +229,42 @@ class TestLocal:
         of_ipv4 = sum(probe.host.truth[ue]["dl_packets"] for ue in UES[:2])
         assert probe.nobodys()["n6_translated"] + probe.nobodys()["n6_host_address"] == of_ipv4 + 1  # and its time
 
+    @pytest.mark.parametrize("ues", [UES[:2], UES], ids=["of IPv4", "of IPv4, and IPv6 is routed"])
+    def test_of_a_translated_n6_the_downlink_is_missing(self, start: Start, ues: tuple[Ue, ...]) -> None:
+        probe = start(N3, N6, N4, translated=True)
+        probe.talk(ues)
+
+        assert probe.volumes() == probe.truth(missing=DOWNLINK)
+
+    def test_where_no_session_is_known_neither_the_server_nor_the_host_is_a_subscriber(self, start: Start) -> None:
+        probe = start(N3, N6, translated=True, known=())
+        probe.talk(UES[:2])
+
+        found = probe.volumes()
+        uplink = [counted["ul_bytes"] for counted in probe.host.truth.values() if counted]
+        assert sorted(volume["ul_bytes"] for volume in found.values()) == sorted(uplink)
+        assert {volume["dl_bytes"] for volume in found.values()} == {None}
+
+    def test_the_downlink_is_missing_when_the_port_that_saw_it_is_taken_away(self, start: Start) -> None:
+        probe = start(N3, N6)
+        probe.talk()
+        probe.service.apply(probe.service.settings, replace(probe.service.settings, interfaces=(N3,)))
+        probe.begin()
+        probe.talk()
+
+        assert probe.volumes() == probe.truth(missing=DOWNLINK)
+
 
 class TestTun:
     """The device between UPF and N6, which knows UE addresses before they are translated."""
+
+    @pytest.mark.parametrize("translated", [False, True], ids=["routed", "translated"])
+    @pytest.mark.parametrize("ports", [(N3, TUN, N4), (TUN, N4)], ids=["with N3", "alone"])
+    def test_itself_receives_the_uplink(self, start: Start, ports: tuple[Interface, ...], translated: bool) -> None:
+        probe = start(*ports, translated=translated)
+        probe.talk()
+
+        assert probe.volumes() == probe.truth(missing=DOWNLINK)
 
     def test_n6_behind_it_has_the_downlink(self, start: Start) -> None:
         probe = start(N3, TUN, N6, N4)
@@ -238,10 +272,22 @@ class TestTun:
 
         assert probe.volumes() == probe.truth()
 
+    def test_n6_behind_it_has_none_where_it_is_translated(self, start: Start) -> None:
+        probe = start(N3, TUN, N6, N4, translated=True)
+        probe.talk()
+
+        assert probe.volumes() == probe.truth(missing=DOWNLINK)
+
     @pytest.mark.parametrize("translated", [False, True], ids=["routed", "translated"])
     @pytest.mark.parametrize("n3", [MIRROR[:1], ()], ids=["with N3", "alone"])
     def test_its_copy_has_both_directions(self, start: Start, n3: tuple[Interface, ...], translated: bool) -> None:
         probe = start(*n3, COPY, MIRROR[2], translated=translated)
         probe.talk()
+
+        assert probe.volumes() == probe.truth()
+
+    def test_its_copy_has_them_beside_a_translated_n6(self, start: Start) -> None:
+        probe = start(COPY, *MIRROR[1:], translated=True)
+        probe.talk(UES[:2])
 
         assert probe.volumes() == probe.truth()
