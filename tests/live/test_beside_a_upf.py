@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.query
 import numpy as np
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 from scapy.packet import Packet
 
+from lab import plan
+from lab.lab import Lab
+from lab.net import inside
+from lab.wait import comes_true, slowness
 from nf.publish.client import Subscriber
 from nf.publish.wire import Message
 from nf.records import RecordBatch
@@ -160,6 +169,13 @@ def start(upf: UpfHost, tmp_path: Any) -> Iterator[Start]:
         service.close()
 
 
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A lab with two subscribers, whose N6 is mirrored as well."""
+    with Lab(plan.subscribers((), ()), n6_port=True) as running:
+        yield running
+
+
 class TestMirror:
     """Copies of both directions of N3, N6 and N4."""
 
@@ -291,3 +307,67 @@ class TestTun:
         probe.talk(UES[:2])
 
         assert probe.volumes() == probe.truth()
+
+
+class TestLab:
+    """The lab's UPF, a process between its sockets and a TUN: each UE has what its own device counted."""
+
+    @staticmethod
+    def counted(lab: Lab, name: str) -> Counter[str]:
+        """Return what the device of a UE sent and received."""
+        shown = lab.net.run(name, "ip", "-json", "-stats", "link", "show", plan.UE_DEVICE)
+        ways = {"ul": "tx", "dl": "rx"}
+        stats = json.loads(shown)[0]["stats64"]
+        return Counter({f"{way}_{what}": stats[ways[way]][what] for way in ways for what in ("bytes", "packets")})
+
+    @staticmethod
+    def talk(lab: Lab, name: str) -> None:
+        """Let a UE ask the DNS, and let a server refuse what is no TLS."""
+        with inside(lab.net.path(name)):
+            query = dns.message.make_query(plan.SERVICES["web"].names[0], "A")
+            dns.query.udp(query, plan.DNS, timeout=20 * slowness())
+            with socket.create_connection((plan.SERVICES["web"].address, 443), timeout=20 * slowness()) as s:
+                s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while s.recv(2048):
+                    pass
+
+    @pytest.mark.parametrize(
+        ("namespace", "ports", "missing"),
+        [
+            ("probe", [Interface(name, Role(name)) for name in ("n3", "n6", "n4")], set()),
+            ("upf", [N3, N6, N4], set()),
+            ("upf", [N3, Interface(plan.UPF_DEVICE, Role.N6, Mode.LOCAL), N4], DOWNLINK),
+        ],
+        ids=["mirror", "local", "TUN"],
+    )
+    def test_each_ue_has_what_its_device_counted_and_nobody_else_has_any(
+        self, lab: Lab, tmp_path: Path, namespace: str, ports: list[Interface], missing: set[str]
+    ) -> None:
+        before = {name: self.counted(lab, name) for name in lab.subscribers}
+        batches: list[RecordBatch] = []
+
+        def truth() -> dict[str, dict[str, float | None]]:
+            moved = {name: self.counted(lab, name) - before[name] for name in lab.subscribers}
+            return {
+                pseudonym(lab.subscribers[name].imsi): {n: None if n in missing else m[n] for n in VOLUMES}
+                for name, m in moved.items()
+            }
+
+        with inside(lab.net.path(namespace)), Service() as service:
+            privacy, export = Privacy(key=KEY, epoch=1), Export(endpoint=f"ipc://{tmp_path}/bus")
+            service.apply(Settings(), Settings(interfaces=tuple(ports), privacy=privacy, export=export))
+            lab.announce_all()
+            wait_until(lambda: len(service.store) == len(lab.subscribers), "the sessions are known")
+            for name in lab.subscribers:
+                self.talk(lab, name)
+
+            def all_told() -> bool:  # connections may still be closing
+                batches.extend(service.pipeline.sweep(service.clock.now_s()))
+                return volumes(batches) == truth()
+
+            agreed = comes_true(all_told)
+            for name in lab.subscribers:
+                lab.release(name)
+
+        assert agreed, f"{volumes(batches)} is {truth()}"
+        assert min(n for v in volumes(batches).values() for n in v.values() if n is not None) > 3  # of packets
