@@ -269,10 +269,15 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 				}
 			} else if (dport == PORT_VXLAN && !s->closed) {
 				open_outer(ctx, s, OPEN_VXLAN);
+				data = (void *)(long)
+					       ctx->data; /* Linux 6.12 takes a tail call for a change of the frame */
+				end = (void *)(long)ctx->data_end;
 			}
 		}
 	} else if (s->outer.proto == PROTO_GRE && !s->closed) {
 		open_outer(ctx, s, OPEN_GRE);
+		data = (void *)(long)ctx->data;
+		end = (void *)(long)ctx->data_end;
 	}
 	if (!s->gtpu) {
 		if (role == SNF_N3) {

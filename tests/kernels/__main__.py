@@ -39,7 +39,7 @@ PACKAGES = (  # of the environment, that what runs inside imports
 )
 PROGRAMS = ("/usr/sbin/ip", "/usr/bin/setpriv", "/usr/bin/mount")
 SOURCES = ("nf", "gtp", "bpf", "tests/kernels")
-SINGLE = ("tests/kernel/rig.py", "tests/kernel/twin.py")
+SINGLE = ("tests/kernel/rig.py", "tests/kernel/twin.py", "tests/kernel/wrappings.py")
 
 
 def frames() -> Iterator[bytes]:
