@@ -251,6 +251,9 @@ class Pipeline:
         self, batch: FlowBatch, keys: NDArray[np.void], active: NDArray[np.void], rows: NDArray[np.intp]
     ) -> tuple[FlowBatch, NDArray[np.void], NDArray[np.intp]]:
         """Leave out what is nobody's."""
+        ports = frozenset(port.interface for port in self.plane.attached.values())
+        if ports != self._ports:  # what others saw, and what N6 was, says nothing of these
+            self._ports, self._came, self.outside.translated = ports, np.zeros(2, np.bool_), False
         self._sessions_known = self._sessions_known or len(self.store) > 0
         owned = self.outside.owned(
             batch,
@@ -267,9 +270,6 @@ class Pipeline:
 
         Beside ports that see uplink only, downlink on a translated N6 proves nothing: it is of IPv6 alone.
         """
-        ports = frozenset(port.interface for port in self.plane.attached.values())
-        if ports != self._ports:  # what others saw says nothing of these
-            self._ports, self._came = ports, np.zeros(2, np.bool_)
         self._came |= batch.packets.any(axis=0)
         uplink, downlink = self.plane.sees(translated=self.outside.translated)
         proven = not (self.outside.translated and uplink) and bool(self._came[1])

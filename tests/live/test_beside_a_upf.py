@@ -95,8 +95,10 @@ class Probe:
         self.interval()
 
     def begin(self) -> None:
-        """Forget what was so far."""
+        """Forget what was so far, but for what ports go on counting."""
         self.host.truth = {ue: Counter() for ue in UES}
+        for name in self.host.received.keys() - self.service.plane.attached.keys():
+            del self.host.received[name]
         self.batches.clear()
 
     def volumes(self) -> dict[str, dict[str, Any]]:
@@ -260,6 +262,19 @@ class TestLocal:
         uplink = [counted["ul_bytes"] for counted in probe.host.truth.values() if counted]
         assert sorted(volume["ul_bytes"] for volume in found.values()) == sorted(uplink)
         assert {volume["dl_bytes"] for volume in found.values()} == {None}
+
+    def test_an_n6_that_comes_again_is_looked_at_again(self, start: Start) -> None:
+        probe = start(N3, N6, N4, translated=True)
+        probe.talk()
+        settings = probe.service.settings
+        probe.service.apply(settings, replace(settings, interfaces=(N3, N4)))
+        probe.begin()
+        probe.interval()
+        probe.host.translated = False
+        probe.service.apply(probe.service.settings, settings)
+        probe.talk()
+
+        assert probe.volumes() == probe.truth()
 
     def test_the_downlink_is_missing_when_the_port_that_saw_it_is_taken_away(self, start: Start) -> None:
         probe = start(N3, N6)
