@@ -19,7 +19,7 @@ from nf.kernel.devices import BASIC, MULTI_BUFFER, REDIRECT, TARGET, Device
 ROOT = Path(__file__).resolve().parents[1]
 READS_BEYOND = """
 BPF_RINGBUF_OUTPUT(ring_shape, 1);
-BPF_ARRAY_OF_MAPS(rings, "ring_shape", 256);
+BPF_ARRAY_OF_MAPS(rings, "ring_shape", 1024);
 int snf_beyond(struct xdp_md *ctx)
 {
 	u32 zero = 0;

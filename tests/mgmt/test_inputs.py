@@ -34,6 +34,7 @@ def loaded(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "bcc", None)
     monkeypatch.setattr(Programs, "__init__", make)
+    monkeypatch.setattr("mgmt.main.no_core_dumps", lambda: None)  # it would hold for all tests of this process
     return asked
 
 
