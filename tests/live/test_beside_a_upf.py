@@ -303,8 +303,9 @@ class TestTun:
 
         assert probe.volumes() == probe.truth()
 
-    def test_n6_behind_it_has_none_where_it_is_translated(self, start: Start) -> None:
-        probe = start(N3, TUN, N6, N4, translated=True)
+    @pytest.mark.parametrize("ports", [(N3, TUN, N6, N4), (TUN, N6, N4)], ids=["with N3", "alone"])
+    def test_n6_behind_it_has_none_where_it_is_translated(self, start: Start, ports: tuple[Interface, ...]) -> None:
+        probe = start(*ports, translated=True)
         probe.talk()
 
         assert probe.volumes() == probe.truth(missing=DOWNLINK)
