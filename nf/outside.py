@@ -69,7 +69,9 @@ class Outside:
         why = self._always(batch, keys, book, plain, hosts)
         if sessions_known:
             remote = np.isin(_ends(keys[plain]), self._remotes(batch, keys, flows)).any(axis=1)
-            why = np.where((why < 0) & remote, _REASONS.index(TRANSLATED), why)
+            # The usual translation is to the host's own address (masquerade).
+            free = (why < 0) | (why == _REASONS.index(HOST))
+            why = np.where(free & remote, _REASONS.index(TRANSLATED), why)
             why = np.where(why < 0, _REASONS.index(NO_SESSION), why)
         owned[plain[why >= 0]] = False
         self._count(batch, plain, why)

@@ -34,7 +34,7 @@ from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.reading import Here
 from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore
-from nf.settings import Action, Policy, SubscriberGroup
+from nf.settings import Action, Interface, Policy, SubscriberGroup
 from nf.subjects import subjects
 from nf.subscribers import Subscribers, missing_where_unseen
 from nf.ue_addresses import seen_in_tunnels
@@ -100,7 +100,8 @@ class Pipeline:
         self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
         self._unread, self._counted = 0, plane.read_counters()["counted_octets"]
         self._sessions_known = False
-        self._ways = np.zeros(2, np.bool_)
+        self._came, self._ways = np.zeros(2, np.bool_), np.zeros(2, np.bool_)  # uplink and downlink
+        self._ports: frozenset[Interface] = frozenset()  # on which they came
         self._last_s: float | None = None
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies(())
@@ -250,6 +251,9 @@ class Pipeline:
         self, batch: FlowBatch, keys: NDArray[np.void], active: NDArray[np.void], rows: NDArray[np.intp]
     ) -> tuple[FlowBatch, NDArray[np.void], NDArray[np.intp]]:
         """Leave out what is nobody's."""
+        ports = frozenset(port.interface for port in self.plane.attached.values())
+        if ports != self._ports:  # what others saw, and what N6 was, says nothing of these
+            self._ports, self._came, self.outside.translated = ports, np.zeros(2, np.bool_), False
         self._sessions_known = self._sessions_known or len(self.store) > 0
         owned = self.outside.owned(
             batch,
@@ -262,8 +266,14 @@ class Pipeline:
         return (batch, active, rows) if owned.all() else (batch.select(owned), active[owned], rows[owned])
 
     def _seen(self, batch: FlowBatch) -> NDArray[np.bool_]:
-        """Say of uplink and downlink whether the ports can see them, by their modes or because they did."""
-        self._ways |= batch.packets.any(axis=0) | np.array(self.plane.sees(translated=self.outside.translated))
+        """Say of uplink and downlink whether the ports see them: by their modes, or because they did.
+
+        Beside ports that see uplink only, downlink on a translated N6 proves nothing: it is of IPv6 alone.
+        """
+        self._came |= batch.packets.any(axis=0)
+        uplink, downlink = self.plane.sees(translated=self.outside.translated)
+        proven = not (self.outside.translated and uplink) and bool(self._came[1])
+        self._ways = np.array((uplink or self._came[0], downlink or proven))
         return self._ways
 
     def _without_opted_out(self, out: list[RecordBatch]) -> list[RecordBatch]:

@@ -313,17 +313,18 @@ class DataPlane:
         return frozenset(address_bytes(text) for port in self.attached.values() for text in port.link.addresses)
 
     def sees(self, *, translated: bool) -> tuple[bool, bool]:
-        """Say whether the ports see uplink and downlink of a subscriber; *translated*: not on N6.
+        """Say whether the ports are sure to see uplink and downlink of a subscriber; *translated*: not on N6.
 
-        A port in mode local sees what it receives: uplink on N3 and downlink on N6, of a UPF's host.
+        A port in mode local sees what it receives, on a UPF's host: uplink on N3; on N6 downlink, where that is not
+        translated. A TUN receives uplink, in any mode, and is before all translation.
         """
-        ports = [port.interface for port in self.attached.values()]
-        n3 = {port.mode for port in ports if port.role is Role.N3}
-        n6 = {port.mode for port in ports if port.role is Role.N6 and not translated}
-        whole = {Mode.MIRROR, Mode.INLINE}
-        if self._replay or not n3 | n6:
+        if self._replay or not self.attached:
             return True, True
-        return bool(n3 or n6 & whole), bool(n6 or n3 & whole)
+        ports = [(port.interface, port.link.bare) for port in self.attached.values()]
+        whole = any(
+            p.mode is not Mode.LOCAL and not bare and (p.role is Role.N3 or not translated) for p, bare in ports
+        )
+        return whole or any(p.role is Role.N3 or bare for p, bare in ports), whole
 
     # -- what the programs are told ---------------------------------------
 
