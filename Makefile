@@ -18,6 +18,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime
 APT_CHECK := clang-format
+# All tests share the processors, a file at a time: what a file's tests share is made once. A part runs in one process.
+TOGETHER := -n auto --maxprocesses 4 --dist loadfile
 APT_KERNELS := qemu-system-x86
 
 .PHONY: help demo test check bench accuracy fuzz soak kernels setup doctor fresh loaded pins clean
@@ -44,7 +46,7 @@ demo: doctor
 	@$(BIN)/python -m lab.demo
 
 test: doctor
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(or $(TESTS),$(TOGETHER))
 
 soak: doctor
 	@$(BIN)/python -m pytest -s tests/soak

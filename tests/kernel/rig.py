@@ -154,6 +154,7 @@ class Rig:
         self.plane.read_payloads()
         self.plane.read_names()
         self.plane.read_ended()
+        self._last = self._read_stats()  # a test may have run frames without `run`
 
     def close(self) -> None:
         """Free the kernel's memory."""
