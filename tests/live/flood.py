@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import resource
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -18,9 +19,14 @@ from scapy.packet import Raw
 
 from nf.service import Service
 from nf.settings import Export, Limits, Settings, StaticSession
+from nf.subscribers import Subscribers
 from tests.live.wire import N3, N6, Wire, wire
 
 __all__ = ["FLOODED", "KNOWN", "STRIDE", "UNKNOWN", "Flood", "flood", "user_frame"]
+
+FULL, CYCLE = 2 * Subscribers().capacity, Subscribers().capacity  # flows until the books are full, and pruned again
+CYCLES = 7  # the first fills them, and the allocator has found its size after three
+TOLD = 1 << 22  # flow numbers that the spy keeps, twice what a soak brings
 
 KNOWN, STRIDE = 100, 10  # subscribers; one frame in ten is theirs
 UPF, FIRST_TEID, FIRST_UE = "192.0.2.2", 0x100, "10.45.0.1"
@@ -71,7 +77,7 @@ class Flood:
     counters: dict[str, int]
     packets: list[int]  # of each known flow
     unknown_flows: int
-    grown_bytes: int  # of the process in the second half
+    grown_bytes: int  # of the process, from cycle to cycle of its books
     paths: int
     announced: int  # flows whose beginning user space was told
     known_announced: int
@@ -88,18 +94,24 @@ def _running(service: Service) -> Iterator[None]:
         thread.join()
 
 
-def _told(service: Service) -> set[int]:
-    """Return the set of flow numbers that user space is told from now on."""
-    told: set[int] = set()
-    read = service.plane.read_events
+class _Told:
+    """The numbers of the flows that user space is told. It has all of its memory from the beginning."""
 
-    def spy() -> np.ndarray:
-        events = read()
-        told.update(events["number"].tolist())
+    def __init__(self, service: Service) -> None:
+        self._numbers, self.count = np.ones(TOLD, np.uint64), 0
+        self._read = service.plane.read_events
+        service.plane.read_events = self._spy
+
+    def _spy(self) -> np.ndarray:
+        events = self._read()
+        end = self.count + len(events)
+        self._numbers[self.count : end] = events["number"]
+        self.count = end
         return events
 
-    service.plane.read_events = spy
-    return told
+    def numbers(self) -> np.ndarray:
+        """Return them, each once."""
+        return np.unique(self._numbers[: self.count])
 
 
 def _resident_bytes() -> int:
@@ -107,38 +119,61 @@ def _resident_bytes() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-def _send_for(bump: Wire, frame: bytes, seconds: float) -> float:
-    """Send whole rounds of all known subscribers, and return how long it took."""
-    begun = time.monotonic()
-    while time.monotonic() < begun + seconds:
-        bump.send(frame, 64 * KNOWN * STRIDE)
-    return time.monotonic() - begun
+@dataclass
+class _Sending:
+    """Whole rounds of frames of all known subscribers, and the time that they took."""
+
+    seconds: float = 0.0
+
+    def send_while(self, bump: Wire, frame: bytes, goes_on: Callable[[], bool]) -> int:
+        """Send as long as it *goes_on*, and return the least memory of the process meanwhile, in bytes.
+
+        The least, because each interval takes some for itself, and gives it back.
+        """
+        least = sys.maxsize
+        while goes_on():
+            begun = time.monotonic()
+            bump.send(frame, 64 * KNOWN * STRIDE)
+            self.seconds += time.monotonic() - begun
+            least = min(least, _resident_bytes())
+        return least
 
 
-def flood(seconds: float) -> Flood:
-    """Send unknown TEIDs beside the known ones for three quarters of the time, then echoes of all addresses."""
+def _for(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end
+
+
+def flood(seconds: float, *, cycles: bool = False) -> Flood:
+    """Send unknown TEIDs beside the known ones for three quarters of the time, then echoes of all addresses.
+
+    *cycles*: before that the books of user space are filled and pruned CYCLES times; ``grown_bytes`` is what
+    the last two needed more than the two before them, at the least.
+    """
     with wire(**UNKNOWN) as bump, Service() as service:
         service.apply(Settings(), FLOODED)
-        told = _told(service)
+        told, sending, floors = _Told(service), _Sending(), [0] * CYCLES
         with _running(service):
             bump.send(user_frame(), 64 * KNOWN * STRIDE)  # each subscriber has a flow
-            took = _send_for(bump, user_frame(), seconds / 2)
-            half = _resident_bytes()
-            took += _send_for(bump, user_frame(), seconds / 4)
-            echoes = bump.another(VARY_AT=OUTER_SOURCE_AT)
-            took += _send_for(echoes, echo_frame(), seconds / 4)
-            grown = _resident_bytes() - half
+            if cycles:
+                floors = [
+                    sending.send_while(bump, user_frame(), lambda n=n: told.count < FULL + n * CYCLE)
+                    for n in range(CYCLES)
+                ]
+            sending.send_while(bump, user_frame(), _for(seconds * 3 / 4))
+            sending.send_while(bump.another(VARY_AT=OUTER_SOURCE_AT), echo_frame(), _for(seconds / 4))
         service.plane.read_events()
         flows = service.plane.read_flows()[1]
         known = flows["session"] > 0
+        numbers = told.numbers()
         return Flood(
             frames=bump.sent(),
-            seconds=took,
+            seconds=sending.seconds,
             counters=service.plane.read_counters("n3"),
             packets=np.sort(flows["packets"][known].sum(axis=1)).tolist(),
             unknown_flows=int((~known).sum()),
-            grown_bytes=grown,
+            grown_bytes=min(floors[-2:]) - min(floors[-4:-2]),
             paths=len(service.plane.read_paths()),
-            announced=len(told),
-            known_announced=len(told.intersection(flows["number"][known].tolist())),
+            announced=len(numbers),
+            known_announced=int(np.isin(flows["number"][known], numbers).sum()),
         )
