@@ -12,15 +12,9 @@ Expected events (a short packet, an unknown tunnel) are counters, not errors.
 
 from __future__ import annotations
 
+from feed.errors import SnfError
+
 __all__ = ["AttachRefused", "BadCapture", "BadSettings", "BadSignatures", "SnfError", "Unsupported"]
-
-
-class SnfError(Exception):
-    """A broken promise: one sentence that says what, and ``remedy``: what to do next."""
-
-    def __init__(self, what: str, remedy: str = "") -> None:
-        super().__init__(f"{what} {remedy}".strip())
-        self.what, self.remedy = what, remedy
 
 
 class Unsupported(SnfError):

@@ -11,7 +11,7 @@ from typing import Any
 
 import zmq
 
-from nf.errors import SnfError
+from feed.errors import SnfError
 from nf.publish import wire
 from nf.publish.sockets import prepare
 

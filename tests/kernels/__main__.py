@@ -38,7 +38,7 @@ PACKAGES = (  # of the environment, that what runs inside imports
     *("msgpack", "zstandard", "dns"),
 )
 PROGRAMS = ("/usr/sbin/ip", "/usr/bin/setpriv", "/usr/bin/mount")
-SOURCES = ("nf", "gtp", "bpf", "tests/kernels")
+SOURCES = ("feed", "nf", "gtp", "bpf", "tests/kernels")
 SINGLE = ("tests/kernel/rig.py", "tests/kernel/twin.py", "tests/kernel/wrappings.py")
 
 
