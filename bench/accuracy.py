@@ -26,13 +26,13 @@ from typing import Any
 from bench import columns, rig
 from bench.captures import SHARED, Tunnels, ends_of, inner_packet, session_of
 from bench.figure import Figure
+from feed.records import Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.capture import merged
 from nf.capture.links import to_ethernet
 from nf.errors import SnfError
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
-from nf.records import Columns, RecordBatch
 from nf.replay.run import Replay
 from nf.settings import Limits, StaticSession
 from nf.tables import apply_changes

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.feed import Feed
+from feed import wire
+from feed.records import Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.kernel.dataplane import DataPlane
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
-from nf.publish import wire
 from nf.publish.batches import Batches
-from nf.records import Columns, RecordBatch
 from nf.sessions import BindingStore
 from nf.settings import Export, Limits, Role, StaticSession
 from nf.tables import apply_changes

@@ -29,6 +29,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from feed.consumer import Subscriber
+from feed.wire import Message
 from lab import plan
 from lab.impair import Impairment
 from lab.lab import Lab
@@ -39,8 +41,6 @@ from lab.scoreboard import Scoreboard, plain_table, rich_table, short
 from lab.wait import Progress, slowness
 from nf.errors import SnfError
 from nf.privacy import Pseudonymiser
-from nf.publish.client import Subscriber
-from nf.publish.wire import Message
 
 __all__ = ["main"]
 

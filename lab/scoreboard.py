@@ -1,7 +1,7 @@
 """What the demonstration makes of the records it hears: the table, the comparison, the verdict.
 
 Values in, values out; times are seconds since the demonstration began. A record is a mapping with
-the columns of `nf.records.RECORD_COLUMNS` and ``class``.
+the columns of `feed.records.RECORD_COLUMNS` and ``class``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nf.publish.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
+from feed.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
 
 __all__ = ["Board", "Row", "bar", "rate", "screen", "short"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from nf.errors import SnfError
 
 if TYPE_CHECKING:
-    from nf.publish.client import CurveKeys
+    from feed.consumer import CurveKeys
 
 __all__ = [
     "captures",
@@ -132,7 +132,7 @@ def curve_keys(path: Path | None) -> CurveKeys | None:
     for name in _CURVE:
         if len(values.get(name, "")) != _Z85_KEY:
             raise SnfError(f"{path} has no line {name}=... of {_Z85_KEY} characters.", remedy)
-    from nf.publish.client import CurveKeys
+    from feed.consumer import CurveKeys
 
     return CurveKeys(*(values[name] for name in _CURVE))
 

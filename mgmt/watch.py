@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.live import Live
 
+from feed.consumer import CurveKeys, Liveness, Subscriber
+from feed.records import FLOW_COLUMNS, RECORD_COLUMNS
+from feed.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
 from mgmt.board import Board, screen
-from nf.publish.client import CurveKeys, Liveness, Subscriber
-from nf.publish.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
-from nf.records import FLOW_COLUMNS, RECORD_COLUMNS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feed.records import DELAY_COLUMNS
 from nf.kernel.dataplane import DataPlane
-from nf.records import DELAY_COLUMNS
 
 __all__ = ["DelayInterval", "Delays"]
 

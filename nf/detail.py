@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from feed.records import Columns
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.delays import DelayInterval
@@ -12,7 +13,6 @@ from nf.domains import registrable_domain
 from nf.flowbook import FlowBook
 from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.media import MediaInterval
-from nf.records import Columns
 
 __all__ = ["flow_columns"]
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from feed.records import APP_CLASSES, Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.delays import DelayInterval, Delays
 from nf.deltas import FlowDeltas, from_b
@@ -32,7 +33,6 @@ from nf.naming import Naming
 from nf.outside import Outside
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.reading import Here
-from nf.records import APP_CLASSES, Columns, RecordBatch
 from nf.sessions import BindingStore
 from nf.settings import Action, Interface, Policy, SubscriberGroup
 from nf.subjects import subjects

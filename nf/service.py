@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
 from nf.clock import Clock, interval_end_s
@@ -29,7 +30,6 @@ from nf.kernel.dataplane import DataPlane
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
-from nf.records import Columns, RecordBatch
 from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
 from nf.sessions.memory import SOURCES, recall, remember
 from nf.sessions.restore import restore

@@ -51,7 +51,7 @@ class TestReplay:
                 assert next(csv.reader(rows))[: len(want)] == want
 
     def test_records_are_json_objects_of_the_published_schema(self, done):
-        from nf.records import RECORD_COLUMNS
+        from feed.records import RECORD_COLUMNS
 
         folder, _ = done
         records = [json.loads(line) for line in (folder / "q.jsonl").read_text().splitlines()]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from feed.records import APP_CLASSES
 from nf.apps.behaviour import Kind
 from nf.errors import BadSignatures
-from nf.records import APP_CLASSES
 
 __all__ = [
     "KNOWN",

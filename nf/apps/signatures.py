@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feed.records import APP_CLASSES
 from nf.apps.basis import CONFIDENCE
 from nf.apps.entries import KNOWN, TCP, UDP, Entry, claim_text, entry_of, files, owners, read
 from nf.apps.owned import Brands, Kin
 from nf.errors import BadSettings, BadSignatures
-from nf.records import APP_CLASSES
 from nf.settings import Application
 
 __all__ = ["KNOWN", "LOCAL", "MAX_APPS", "TCP", "UDP", "Signatures", "files"]

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from feed.records import APP_CLASSES
 from nf.apps.entries import KNOWN, Entry, claim_text, entry_of, files, line_of, owners, read
 from nf.errors import BadSignatures, SnfError
-from nf.records import APP_CLASSES
 
 __all__ = ["Line", "lines", "merge"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nf.records import Columns, RecordBatch
+from feed.records import Columns, RecordBatch
 
 __all__ = ["Batches"]
 

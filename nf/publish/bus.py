@@ -16,11 +16,11 @@ from typing import Any
 
 import zmq
 
+from feed import wire
+from feed.records import Columns
+from feed.sockets import prepare
 from nf.errors import SnfError
-from nf.publish import wire
 from nf.publish.auth import AllowList, client_keys, secure
-from nf.publish.sockets import prepare
-from nf.records import Columns
 from nf.settings import Export
 
 __all__ = ["MAX_FOLLOWED", "Bus"]

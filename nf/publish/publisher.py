@@ -23,12 +23,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from feed import wire
+from feed.columns import MAX_ROWS
+from feed.records import SCHEMA, Column, Columns, RecordBatch
 from nf.errors import SnfError
-from nf.publish import wire
 from nf.publish.batches import Batches, split
 from nf.publish.bus import Bus
-from nf.publish.columns import MAX_ROWS
-from nf.records import SCHEMA, Column, Columns, RecordBatch
 from nf.settings import Export
 
 __all__ = ["HEALTH_COLUMNS", "Publisher"]

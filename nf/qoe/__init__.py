@@ -43,4 +43,4 @@ SCORES: Mapping[str, Callable[[Inputs], Array]] = {
     "vpn": vpn.score,
     "unknown": unknown.score,
 }
-"""By the names of `nf.records.APP_CLASSES`."""
+"""By the names of `feed.records.APP_CLASSES`."""

@@ -21,8 +21,8 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from feed.records import RECORD_COLUMNS
 from nf.errors import SnfError
-from nf.records import RECORD_COLUMNS
 
 __all__ = ["COLUMNS", "Kind", "check_suffix", "write_rows"]
 

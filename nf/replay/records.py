@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nf.records import Columns, RecordBatch
+from feed.records import Columns, RecordBatch
 
 __all__ = ["Collector", "record_rows"]
 
@@ -29,7 +29,7 @@ class Collector:
 
 
 def record_rows(batches: Sequence[RecordBatch]) -> Iterator[dict[str, Any]]:
-    """Yield one mapping a record: its class, then the columns of nf.records."""
+    """Yield one mapping a record: its class, then the columns of feed.records."""
     for batch in batches:
         columns = {n: c if isinstance(c, list) else c.tolist() for n, c in batch.columns.items()}
         for values in zip(*columns.values(), strict=True):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feed.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
-from nf.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from nf.settings import Action
 from nf.subscribers.group import BASES, Rows, group
 from nf.subscribers.memory import FadingSums, RecentMinima

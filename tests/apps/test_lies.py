@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pytest
 
+from feed.records import APP_CLASSES
 from nf.apps.learned import Learned
 from nf.apps.lies import OWNERS, Doubt, Doubts, Owners, looks_like_a_tunnel
 from nf.apps.signatures import Signatures
-from nf.records import APP_CLASSES
 from tests.apps.test_learned import T0, Told, ends, mapped
 
 SIGNATURES = Signatures.load()

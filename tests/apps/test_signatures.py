@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feed.records import APP_CLASSES
 from nf.apps.basis import CONFIDENCE, Basis
 from nf.apps.entries import files, read
 from nf.apps.signatures import TCP, UDP, Signatures
 from nf.errors import BadSettings, BadSignatures
-from nf.records import APP_CLASSES
 from nf.settings import Application
 from tests.apps.capture_payloads import expected_flows
 

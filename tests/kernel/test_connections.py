@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from feed.records import Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
-from nf.records import Columns, RecordBatch
 from nf.sessions import BindingStore
 from nf.settings import Action, Role
 from tests.kernel.rig import FIRST_B, Rig

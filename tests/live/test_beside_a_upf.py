@@ -20,13 +20,13 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 from scapy.packet import Packet
 
+from feed.consumer import Subscriber
+from feed.records import RecordBatch
+from feed.wire import Message
 from lab import plan
 from lab.lab import Lab
 from lab.net import inside
 from lab.wait import comes_true, slowness
-from nf.publish.client import Subscriber
-from nf.publish.wire import Message
-from nf.records import RecordBatch
 from nf.service import Service
 from nf.settings import Export, Interface, Mode, Privacy, Role, Settings
 from tests.live.conftest import wait_until

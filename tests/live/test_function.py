@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from feed.consumer import Subscriber
 from lab import plan
 from lab.lab import Lab
 from lab.net import inside
@@ -25,7 +26,6 @@ from lab.wait import slowness
 from mgmt.client import Refused
 from nf.kernel import links, objects, syscall
 from nf.kernel.programs import maps_of
-from nf.publish.client import Subscriber
 
 KEY = bytes(range(32))
 SUPPRESS = 3  # enum snf_action of bpf/abi.h

@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 
+from feed.consumer import Subscriber
 from lab import plan, tcpinfo
 from lab.demo import records
 from lab.lab import Lab
@@ -19,7 +20,6 @@ from lab.roundtrips import ABOVE_MS, apps_over_quic, judge, round_trip_ms
 from lab.tcpinfo import Readings, tcp_info
 from lab.wait import slowness
 from nf.privacy import Pseudonymiser
-from nf.publish.client import Subscriber
 
 KEY = bytes(range(32))
 EACH = 15  # records of each subscriber: its applications in about ten intervals

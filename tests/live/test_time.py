@@ -18,8 +18,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from feed.consumer import Subscriber
 from lab.net import Net, inside
-from nf.publish.client import Subscriber
 from nf.settings import Export, Interface, Privacy, Role, Settings, StaticSession
 from tests.live.conftest import wait_until
 from tests.live.frames import sender

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from feed.records import APP_CLASSES
 from mgmt.bind import bind
 from mgmt.edit import apply_edit, empty_tree
 from mgmt.model import yang_dir
 from mgmt.rpcerror import RpcError
 from mgmt.state import add_state
-from nf.records import APP_CLASSES
 from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
 
 OWN = sorted(yang_dir().glob("snf-*.yang"))

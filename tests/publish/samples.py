@@ -8,8 +8,8 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import zmq
 
+from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from lab.wait import comes_true
-from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 
 APPS = ("youtube", "netflix", "tiktok", "disney", "primevideo")
 

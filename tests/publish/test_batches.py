@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from feed.records import RecordBatch
 from nf.publish.batches import Batches, split
-from nf.records import RecordBatch
 
 
 def interval(t_s: float, rows: int = 3, app_class: str = "video") -> RecordBatch:

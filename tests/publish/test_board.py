@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from feed import wire
+from feed.records import Columns
 from mgmt.board import Board, bar, rate, screen, short
-from nf.publish import wire
-from nf.records import Columns
 from tests.publish.samples import flows, records
 
 

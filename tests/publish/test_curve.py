@@ -9,9 +9,9 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from feed.consumer import CurveKeys, Subscriber, key_pair
 from nf.errors import SnfError
 from nf.publish import Publisher
-from nf.publish.client import CurveKeys, Subscriber, key_pair
 from nf.settings import Curve, Export
 from tests.publish.samples import batch, eventually
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from feed.records import APP_CLASSES
+from feed.wire import ENCODING, SCHEMAS
 from nf.publish import Publisher
 from nf.publish.publisher import HEALTH_COLUMNS
-from nf.publish.wire import ENCODING, SCHEMAS
-from nf.records import APP_CLASSES
 from tests.publish.samples import batch, eventually
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "feed.md").read_text(encoding="utf-8")

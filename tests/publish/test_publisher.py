@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import zmq
 
+from feed.consumer import Liveness, Subscriber
+from feed.records import RecordBatch
 from nf.publish import Publisher
-from nf.publish.client import Liveness, Subscriber
-from nf.records import RecordBatch
 from nf.settings import Export
 from tests.publish.samples import batch, eventually, flows, header, records
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, RecordBatch
+from feed.wire import Header, decode, encode
 from lab.wait import slowness
 from mgmt import watch as view
 from nf.publish import Publisher
-from nf.publish.wire import Header, decode, encode
-from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, RecordBatch
 from tests.publish.samples import batch, eventually, flows, records
 
 ROOT = Path(__file__).parents[2]

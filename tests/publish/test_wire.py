@@ -14,9 +14,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nf.publish import wire
-from nf.publish.columns import MAX_CELLS
-from nf.records import RECORD_COLUMNS, SPARSE_COLUMNS
+from feed import wire
+from feed.columns import MAX_CELLS
+from feed.records import RECORD_COLUMNS, SPARSE_COLUMNS
 from tests.publish.samples import flows, records
 
 HEADER = wire.Header("snf.qoe.v1", "nf1", "0badcafe", 7, 1_785_000_000.0, 1_785_000_010.0)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feed.records import APP_CLASSES
 from nf.qoe import SCORES, Inputs
-from nf.records import APP_CLASSES
 
 NAN = math.nan
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from feed.records import APP_CLASSES
 from nf.qoe import streaming, web
-from nf.records import APP_CLASSES
 from nf.subscribers.suspect import SUSPECTS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "qoe.md").read_text()

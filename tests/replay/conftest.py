@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from feed.records import RecordBatch
 from nf.apps.signatures import Signatures
 from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
-from nf.records import RecordBatch
 from nf.replay.records import Collector
 from nf.replay.run import Replay, Result
 from nf.sessions.report import sessions_rows

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from feed.records import RecordBatch
 from nf.privacy import Pseudonymiser
-from nf.records import RecordBatch
 from nf.settings import Role
 from tests.capture.files import SHARED
 from tests.replay.conftest import KEY, Replayed

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
+from feed.records import RecordBatch
 from gtp.events import Identity, Session, SessionUp, Tunnel
 from nf.pipeline import Pipeline
 from nf.privacy import OPTED_OUT, Pseudonymiser
-from nf.records import RecordBatch
 from nf.sessions import BindingStore, Query, find
 
 ALICE, BOB = "001010000000001", "001010000000002"

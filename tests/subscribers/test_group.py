@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feed.records import APP_CLASSES, RECORD_COLUMNS
 from nf.apps.basis import Basis
 from nf.flows import FlowBatch
-from nf.records import APP_CLASSES, RECORD_COLUMNS
 from nf.subscribers import SubscriberNames, aggregate
 from nf.subscribers.group import group
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from feed.records import APP_CLASSES
 from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
-from nf.records import APP_CLASSES
 from nf.subscribers import SubscriberNames, Subscribers
 
 APPS = ["", "tube", "talk", "game", "chat", "site", "file", "live"]

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from nf.publish.columns import pack_columns, unpack_columns
+from feed.columns import pack_columns, unpack_columns
 from nf.subscribers import SubscriberNames, Subscribers
 from tests.subscribers.test_group import ACTIONS, APPS, CLASS_OF, random_batch
 

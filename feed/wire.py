@@ -2,7 +2,7 @@
 
 topic     text; every element ends with "/"
 header    a MessagePack map: schema, nf, boot, seq, t_start, t_end, rows, encoding
-body      a MessagePack map of column name to column (`nf.publish.columns`), compressed with zstd
+body      a MessagePack map of column name to column (`feed.columns`), compressed with zstd
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from nf.publish.columns import WireError, pack_columns, unpack_columns
-from nf.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
+from feed.columns import WireError, pack_columns, unpack_columns
+from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
 
 __all__ = [
     "ENCODING",
@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 ENCODING = "columns1+zstd"  # a change that an old decoder cannot read takes the next number
-QOE_SCHEMA = "snf.qoe.v1"  # columns: nf.records.RECORD_COLUMNS
-FLOW_SCHEMA = "snf.flow.v1"  # columns: nf.records.FLOW_COLUMNS
+QOE_SCHEMA = "snf.qoe.v1"  # columns: feed.records.RECORD_COLUMNS
+FLOW_SCHEMA = "snf.flow.v1"  # columns: feed.records.FLOW_COLUMNS
 HEALTH_SCHEMA = "snf.health.v1"  # columns: nf.publish.publisher.HEALTH_COLUMNS
 IMSI_SCHEMA = "snf.imsi.v1"  # columns: subscriber, imsi
 SCHEMAS = frozenset({QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA})

@@ -11,9 +11,9 @@ from typing import Any
 
 import zmq
 
+from feed import wire
 from feed.errors import SnfError
-from nf.publish import wire
-from nf.publish.sockets import prepare
+from feed.sockets import prepare
 
 __all__ = ["CurveKeys", "Liveness", "Subscriber", "key_pair"]
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.records import Columns
+from feed.records import Columns
 
 __all__ = ["DIGITS", "MAX_CELLS", "MAX_ROWS", "WireError", "pack_columns", "unpack_columns"]
 
