@@ -30,8 +30,8 @@ from gtp.pfcp.tracker import PfcpTracker
 from lab.signalling import Plan
 from lab.soak import soak
 from lab.wait import slowness
-from mgmt.datastore import Datastore
-from mgmt.server import NetconfServer
+from mgmt.netconf.datastore import Datastore
+from mgmt.netconf.ssh_listener import NetconfServer
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
 from nf.service import collector_paused

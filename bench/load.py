@@ -29,7 +29,7 @@ class Told(logging.Handler):
             print(time.process_time(), flush=True)
 logging.getLogger().addHandler(Told())
 logging.getLogger().setLevel(logging.INFO)
-from mgmt.main import Options, serve
+from mgmt.cli.run import Options, serve
 folder, stop = pathlib.Path(sys.argv[1]), threading.Event()
 def ready(_):
     print(time.process_time(), flush=True)
@@ -69,7 +69,7 @@ def _start(folder: Path, cache: Path) -> tuple[float, float]:
 
 def _replay(folder: Path, cache: Path) -> float:
     """Replay a capture of one packet; return the processor seconds of the process."""
-    words = [sys.executable, "-m", "mgmt.cli", "replay", "--quiet", str(folder / "one.pcap")]
+    words = [sys.executable, "-m", "mgmt.cli.main", "replay", "--quiet", str(folder / "one.pcap")]
     before = os.times()
     subprocess.run(words, env={**os.environ, "SNF_CACHE": str(cache)}, check=True, stdout=subprocess.DEVNULL)
     after = os.times()

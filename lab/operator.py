@@ -21,7 +21,7 @@ from lab import plan
 from lab.lab import Lab
 from lab.net import LabError, inside
 from lab.wait import slowness
-from mgmt.client import Client, connect
+from mgmt.cli.netconf_client import Client, connect
 from nf.errors import SnfError
 
 __all__ = ["ENDPOINT", "NETCONF_PORT", "PART", "Operator", "exporter", "interfaces", "key_pair", "policy", "privacy"]
@@ -115,7 +115,7 @@ class Operator:
     def command(self) -> list[str]:
         """Return the command line of the function."""
         return [
-            *(sys.executable, "-m", "mgmt.cli", "run", "--verbose"),
+            *(sys.executable, "-m", "mgmt.cli.main", "run", "--verbose"),
             *("--state-dir", str(self.state), "--users", str(self.users), "--host-key", str(self._host_key_file)),
             *("--netconf", f"{self.address}:{self.port}"),
         ]

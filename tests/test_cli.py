@@ -24,7 +24,7 @@ SESSIONS = "file imsi ue_ipv4 ue_ipv6 dnn snssai teids source first_s last_s end
 
 
 def snf(*words, **more):
-    command = [sys.executable, "-m", "mgmt.cli", *map(str, words)]
+    command = [sys.executable, "-m", "mgmt.cli.main", *map(str, words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **more)
 
 

@@ -64,7 +64,7 @@ class TestHold:
         users = tmp_path / "users"
         users.write_text("")
         with hold(tmp_path / "state"):
-            words = [sys.executable, "-m", "mgmt.cli", "run", "--state-dir", tmp_path / "state", "--users", users]
+            words = [sys.executable, "-m", "mgmt.cli.main", "run", "--state-dir", tmp_path / "state", "--users", users]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
 
         assert done.returncode == 2

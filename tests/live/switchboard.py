@@ -15,7 +15,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from lab.net import Net, inside
-from mgmt.main import state_of
+from mgmt.cli.run import state_of
 from mgmt.state import InterfaceState
 from nf.service import Service
 from nf.settings import Export, Interface, Settings

@@ -23,7 +23,7 @@ from lab.lab import Lab
 from lab.net import inside
 from lab.operator import ENDPOINT, PART, Operator, exporter, interfaces, policy, privacy
 from lab.wait import slowness
-from mgmt.client import Refused
+from mgmt.cli.netconf_client import Refused
 from nf.kernel import links, objects, syscall
 from nf.kernel.programs import maps_of
 

@@ -25,7 +25,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from lab.net import Net, inside
-from mgmt.main import state_of
+from mgmt.cli.run import state_of
 from nf.errors import AttachRefused, BadSettings
 from nf.kernel import btf
 from nf.kernel.dataplane import DataPlane

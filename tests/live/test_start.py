@@ -31,7 +31,7 @@ def home() -> Iterator[str]:
 @contextlib.contextmanager
 def function(folder: Path) -> Iterator[Path]:
     """Run ``snf run`` in the namespace of the caller and return its log."""
-    words = [sys.executable, "-m", "mgmt.cli", "run", "--state-dir", folder / "state", "--users", folder / "users"]
+    words = [sys.executable, "-m", "mgmt.cli.main", "run", "--state-dir", folder / "state", "--users", folder / "users"]
     words += ["--startup", folder / "startup.xml", "--netconf", "127.0.0.1:1831"]
     log = folder / "log"
     with log.open("w") as file, subprocess.Popen(words, stdout=file, stderr=file) as child:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.net import Net, inside
-from mgmt.main import state_of
+from mgmt.cli.run import state_of
 from nf.service import Service
 from nf.settings import Export, Interface, Role, Settings
 from nf.statedir import hold

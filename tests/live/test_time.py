@@ -46,7 +46,7 @@ import threading
 from pathlib import Path
 from lab.net import child_of_the_lab
 child_of_the_lab(sys.argv[1])
-from mgmt.main import state_of
+from mgmt.cli.run import state_of
 from nf.service import Service
 from nf.settings import Settings
 from nf.statedir import hold

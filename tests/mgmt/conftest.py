@@ -18,9 +18,9 @@ from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
 
 from lab.wait import comes_true, slowness
-from mgmt.datastore import Datastore
-from mgmt.model import Model, default_model
-from mgmt.server import NetconfServer, ServerLimits
+from mgmt.netconf.datastore import Datastore
+from mgmt.netconf.ssh_listener import NetconfServer, ServerLimits
+from mgmt.netconf.yang_model import Model, default_model
 from mgmt.state import StateTree
 from nf.settings import Settings
 

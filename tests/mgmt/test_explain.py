@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from mgmt import explain
-from mgmt.client import Client, Refused, connect
-from mgmt.datastore import Datastore
-from mgmt.model import Model
-from mgmt.server import NetconfServer
+from mgmt.cli import explain
+from mgmt.cli.netconf_client import Client, Refused, connect
+from mgmt.netconf.datastore import Datastore
+from mgmt.netconf.ssh_listener import NetconfServer
+from mgmt.netconf.yang_model import Model
 from nf.errors import SnfError
 from nf.explain import Ground, Question
 
@@ -121,7 +121,7 @@ class TestOfAReplay:
             explain.rows_of(tmp_path, ["7"])
 
     def test_the_command(self, file: Path) -> None:
-        command = [sys.executable, "-m", "mgmt.cli", "explain", "--replay", str(file), "7"]
+        command = [sys.executable, "-m", "mgmt.cli.main", "explain", "--replay", str(file), "7"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
 
         assert "a.pcap, flow 7" in done.stdout

@@ -19,7 +19,7 @@ from netconf_client.ncclient import Manager
 
 from gtp.events import Identity, Session, SessionUp, Side, Tunnel
 from lab.wait import slowness
-from mgmt.server import NetconfServer
+from mgmt.netconf.ssh_listener import NetconfServer
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, find
 
@@ -250,7 +250,7 @@ class TestCommand:
 
     def snf(self, server, *words, **more):
         running, key = server
-        command = [sys.executable, "-m", "mgmt.cli", "sessions", "--netconf", f"127.0.0.1:{running.port}"]
+        command = [sys.executable, "-m", "mgmt.cli.main", "sessions", "--netconf", f"127.0.0.1:{running.port}"]
         command += ["--user", "alice", "--key", str(key), *words]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **more)
 

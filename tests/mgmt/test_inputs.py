@@ -11,7 +11,7 @@ import pytest
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 
-from mgmt import cli
+from mgmt.cli import main as cli
 from nf.capture import archive
 from nf.errors import SnfError
 from nf.kernel.programs import Programs
@@ -34,7 +34,7 @@ def loaded(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "bcc", None)
     monkeypatch.setattr(Programs, "__init__", make)
-    monkeypatch.setattr("mgmt.main.no_core_dumps", lambda: None)  # it would hold for all tests of this process
+    monkeypatch.setattr("mgmt.cli.run.no_core_dumps", lambda: None)  # it would hold for all tests of this process
     return asked
 
 

@@ -3,8 +3,8 @@
 import pytest
 from lxml import etree
 
-from mgmt.filters import filter_subtree, filter_xpath
-from mgmt.rpcerror import RpcError
+from mgmt.netconf.filters import filter_subtree, filter_xpath
+from mgmt.netconf.rpcerror import RpcError
 
 SPACE = "http://example.com/schema/1.2/config"
 # The data set that the examples of RFC 6241, 6.4 have in common.

@@ -10,8 +10,8 @@ from ncclient.operations import RPCError
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
-from mgmt.client import Refused, connect
-from mgmt.server import ServerLimits
+from mgmt.cli.netconf_client import Refused, connect
+from mgmt.netconf.ssh_listener import ServerLimits
 from nf.errors import SnfError
 from nf.settings import Action, Settings
 
@@ -259,7 +259,7 @@ class TestNcclient:
 
 
 class TestOwnClient:
-    """`mgmt.client`, which the demonstration uses."""
+    """`mgmt.cli.netconf_client`, which the demonstration uses."""
 
     def test_a_change_is_in_force_after_it(self, bench, policy):
         host_key = (bench.datastore.state_dir / "ssh_host_key.pub").read_text()

@@ -17,8 +17,8 @@ import paramiko
 import pytest
 
 from lab.wait import slowness
-from mgmt.datastore import Datastore
-from mgmt.server import NetconfServer, ServerLimits
+from mgmt.netconf.datastore import Datastore
+from mgmt.netconf.ssh_listener import NetconfServer, ServerLimits
 from nf.errors import SnfError
 from tests.mgmt.conftest import Bench
 

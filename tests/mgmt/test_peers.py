@@ -20,10 +20,10 @@ from gtp.events import EndReason, Identity, PeersRefused, SessionsEnded
 from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from mgmt.bind import bind
-from mgmt.edit import apply_edit, empty_tree
-from mgmt.main import state_of
-from mgmt.model import Model
-from mgmt.rpcerror import RpcError
+from mgmt.cli.run import state_of
+from mgmt.netconf.edit import apply_edit, empty_tree
+from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.yang_model import Model
 from mgmt.state import add_state
 from nf.service import Service
 from nf.settings import Export, Interface, Role, Settings

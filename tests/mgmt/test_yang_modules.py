@@ -11,9 +11,9 @@ from lxml import etree
 
 from feed.records import APP_CLASSES
 from mgmt.bind import bind
-from mgmt.edit import apply_edit, empty_tree
-from mgmt.model import yang_dir
-from mgmt.rpcerror import RpcError
+from mgmt.netconf.edit import apply_edit, empty_tree
+from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.yang_model import yang_dir
 from mgmt.state import add_state
 from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
 

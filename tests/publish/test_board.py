@@ -11,7 +11,7 @@ from rich.console import Console
 
 from feed import wire
 from feed.records import Columns
-from mgmt.board import Board, bar, rate, screen, short
+from mgmt.cli.board import Board, bar, rate, screen, short
 from tests.publish.samples import flows, records
 
 

@@ -18,7 +18,7 @@ import pytest
 from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, RecordBatch
 from feed.wire import Header, decode, encode
 from lab.wait import slowness
-from mgmt import watch as view
+from mgmt.cli import watch as view
 from nf.publish import Publisher
 from tests.publish.samples import batch, eventually, flows, records
 

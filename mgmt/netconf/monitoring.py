@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from lxml import etree
 
-from mgmt.datastore import TARGETS, Datastore
-from mgmt.model import Model
+from mgmt.netconf.datastore import TARGETS, Datastore
+from mgmt.netconf.yang_model import Model
 
 __all__ = ["CAPABILITIES", "MONITORING", "add_monitoring", "capabilities"]
 

@@ -17,8 +17,8 @@ from ncclient import manager
 from ncclient.operations import OperationError, RPCError
 from ncclient.transport import TransportError
 
-from mgmt import explain as explaining
-from mgmt.names import BASE
+from mgmt.cli import explain as explaining
+from mgmt.netconf.xml_names import BASE
 from nf.errors import SnfError
 from nf.explain import Ground
 
@@ -121,7 +121,7 @@ class Client:
         return etree.fromstring(reply.xml.encode())
 
     def explain(self, flow: Mapping[str, str]) -> list[list[Ground]]:
-        """Return why the flows between two ends have their application; *flow* is of `mgmt.explain.flow_of`."""
+        """Return why the flows between two ends have their application; *flow* is of `mgmt.cli.explain.flow_of`."""
         reply = self._ask(lambda: self.session.dispatch(explaining.request(flow)))
         return explaining.read_reply(etree.fromstring(reply.xml.encode()))
 

@@ -144,8 +144,8 @@ def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
     """Check all that ``snf run`` is given; return the startup configuration. The state directory is made."""
-    from mgmt.access import check_host_key, listening_socket, read_users
-    from mgmt.datastore import check_start
+    from mgmt.netconf.access import check_host_key, listening_socket, read_users
+    from mgmt.netconf.datastore import check_start
     from nf import statedir
 
     statedir.check(state_dir)

@@ -4,7 +4,7 @@
     top(endpoint, ...)      the same rows, the worst experience first
 
 Both return the exit status: 0, also after Ctrl-C; 1 when nothing at all was heard in ``seconds``.
-What is drawn is made by `mgmt.board` from values alone; here are the bus, the terminal and the time.
+What is drawn is made by `mgmt.cli.board` from values alone; here are the bus, the terminal and the time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.live import Live
 from feed.consumer import CurveKeys, Liveness, Subscriber
 from feed.records import FLOW_COLUMNS, RECORD_COLUMNS
 from feed.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
-from mgmt.board import Board, screen
+from mgmt.cli.board import Board, screen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 
 from lxml import etree
 
-from mgmt.names import BASE, elements
-from mgmt.rpcerror import RpcError
-from mgmt.schema import Kind, SchemaNode
+from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.schema import Kind, SchemaNode
+from mgmt.netconf.xml_names import BASE, elements
 
 __all__ = ["filter_subtree", "filter_xpath"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from mgmt import inputs
+from mgmt.cli import inputs
 from nf.errors import SnfError
 
 __all__ = ["main"]
@@ -61,7 +61,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     """Run the function in the foreground until SIGTERM or Ctrl-C."""
     address, port = inputs.endpoint(netconf)
     document = inputs.service(state_dir, users, host_key, startup, address, port)
-    from mgmt.main import Options, serve
+    from mgmt.cli.run import Options, serve
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
@@ -116,7 +116,7 @@ def replay(
     inputs.outputs([path for path in (flows, sessions, qoe, events) if path is not None])
     inputs.captures(captures)
     secret = inputs.pseudonym_key(key)
-    from mgmt.replay import Outputs, replay_files
+    from mgmt.cli.replay import Outputs, replay_files
 
     every = list(roles) * (len(captures) if len(roles) == 1 else 1) or ["auto"] * len(captures)
     replay_files(
@@ -145,7 +145,7 @@ def explain(
     """
     from rich.console import Console
 
-    from mgmt import explain as view
+    from mgmt.cli import explain as view
 
     console, title = Console(soft_wrap=True), " ".join(flow)
     if files is not None:
@@ -158,7 +158,7 @@ def explain(
     trusted = inputs.public_key(host_key)
     if host_key is None and address not in {"127.0.0.1", "::1", "localhost"}:
         raise click.UsageError("Give --host-key, the public key of the function: it is not on this machine.")
-    from mgmt.client import connect
+    from mgmt.cli.netconf_client import connect
 
     with connect(address, port, user, inputs.private_key(key), trusted) as client:
         found = client.explain(wanted)
@@ -212,8 +212,8 @@ def sessions(
         filters["imsi"] = sys.stdin.readline().strip()
     (address, port), wanted = inputs.endpoint(netconf), _find_parameters(filters)
     private, trusted = inputs.private_key(key), inputs.public_key(host_key)
-    from mgmt import listing
-    from mgmt.client import connect
+    from mgmt.cli import sessions as listing
+    from mgmt.cli.netconf_client import connect
 
     with connect(address, port, user, private, trusted) as client:
         found = listing.fetch(client.call, wanted, limit)
@@ -243,7 +243,7 @@ def _find_parameters(filters: Mapping[str, str | None]) -> dict[str, str]:
 def watch(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, subscriber: str | None) -> None:
     """Show what a running function publishes."""
     curve = inputs.curve_keys(curve_file)
-    from mgmt import watch as view
+    from mgmt.cli import watch as view
 
     sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=curve))
 
@@ -253,7 +253,7 @@ def watch(endpoint: str, output: str, seconds: float | None, curve_file: Path | 
 def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None) -> None:
     """Show the subscribers with the worst experience first."""
     curve = inputs.curve_keys(curve_file)
-    from mgmt import watch as view
+    from mgmt.cli import watch as view
 
     sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=curve))
 

@@ -19,13 +19,13 @@ from pathlib import Path
 import paramiko
 from netconf.error import SessionError
 
-from mgmt.access import listening_socket
-from mgmt.datastore import Datastore
-from mgmt.framing import FramingError
-from mgmt.monitoring import capabilities
-from mgmt.rpc import Dispatcher, Explain
-from mgmt.server.auth import Login, Users, host_key
-from mgmt.server.session import ServerSession
+from mgmt.netconf.access import listening_socket
+from mgmt.netconf.datastore import Datastore
+from mgmt.netconf.framing import FramingError
+from mgmt.netconf.monitoring import capabilities
+from mgmt.netconf.rpc import Dispatcher, Explain
+from mgmt.netconf.ssh_auth import Login, Users, host_key
+from mgmt.netconf.ssh_session import ServerSession
 from mgmt.state import SessionFinder, StateProvider
 from nf.sessions import Page
 
@@ -33,7 +33,7 @@ __all__ = ["NetconfServer", "ServerLimits"]
 
 log = logging.getLogger(__name__)
 
-_SSH_LOG = "mgmt.server.ssh"
+_SSH_LOG = "mgmt.netconf.ssh"
 _POLL_S = 0.1  # paramiko wakes nobody who waits for a channel when the peer goes
 _GRACE_S = 1.0  # for a peer to close after close-session
 

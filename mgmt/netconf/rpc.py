@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from mgmt import explain as explaining
-from mgmt.datastore import TARGETS, Datastore
-from mgmt.edit import DEFAULT_OPERATIONS
-from mgmt.filters import filter_subtree, filter_xpath
-from mgmt.monitoring import MONITORING, add_monitoring
-from mgmt.names import BASE, NC, Doctype, elements, local, parse
-from mgmt.rpcerror import RpcError, bad_element, missing_attribute, missing_element, unknown_element
-from mgmt.sessions import session_numbers, session_query
+from mgmt.cli import explain as explaining
+from mgmt.netconf.datastore import TARGETS, Datastore
+from mgmt.netconf.edit import DEFAULT_OPERATIONS
+from mgmt.netconf.filters import filter_subtree, filter_xpath
+from mgmt.netconf.find_sessions import session_numbers, session_query
+from mgmt.netconf.monitoring import MONITORING, add_monitoring
+from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, missing_element, unknown_element
+from mgmt.netconf.xml_names import BASE, NC, Doctype, elements, local, parse
 from mgmt.state import SessionFinder, StateProvider, add_sessions, add_state, found_elements
 from nf.explain import Ground, Question
 from nf.sessions import Query

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from lxml import etree
 
-from mgmt.names import BASE, NC, qualified_path
+from mgmt.netconf.xml_names import BASE, NC, qualified_path
 
 __all__ = ["RpcError", "RpcErrors", "bad_element", "missing_attribute", "missing_element", "unknown_element"]
 
@@ -23,7 +23,7 @@ Namespaces = Callable[[str], str | None]
 
 
 class RpcError(Exception):
-    """One rpc-error. ``info`` is (element of error-info, text); ``path`` a data path, see `mgmt.names`."""
+    """One rpc-error. ``info`` is (element of error-info, text); ``path`` a data path, see `mgmt.netconf.xml_names`."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """What the YANG modules say about each node, as plain values: what the edit walker and the filters need.
 
-Made once from a libyang context by `mgmt.model`; nothing here touches libyang again.
+Made once from a libyang context by `mgmt.netconf.yang_model`; nothing here touches libyang again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SchemaNode:
     identity: bool = False  # a value that carries a prefix
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
-    handle: Any = None  # libyang's own node, for mgmt.model only
+    handle: Any = None  # libyang's own node, for mgmt.netconf.yang_model only
 
     @property
     def tag(self) -> str:

@@ -1,7 +1,7 @@
 """One NETCONF session: the session of the package `netconf`, with everything that touches the wire replaced.
 
 The package keeps the hello and the thread that reads. Its framing spins when a peer goes away, its
-dispatcher does not look at namespaces and kills the wrong session, so `mgmt.framing` and `mgmt.rpc`
+dispatcher does not look at namespaces and kills the wrong session, so `mgmt.netconf.framing` and `mgmt.netconf.rpc`
 stand in for them.
 """
 
@@ -20,10 +20,10 @@ from lxml import etree
 from netconf.base import NetconfSession
 from netconf.error import SessionError
 
-from mgmt.framing import Decoder, FramingError, MessageTooBig, encode
-from mgmt.names import BASE, NC, Doctype, parse
-from mgmt.rpc import Dispatcher, Reply
-from mgmt.rpcerror import RpcError
+from mgmt.netconf.framing import Decoder, FramingError, MessageTooBig, encode
+from mgmt.netconf.rpc import Dispatcher, Reply
+from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.xml_names import BASE, NC, Doctype, parse
 
 __all__ = ["ServerSession"]
 

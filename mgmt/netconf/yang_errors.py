@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from lxml import etree
 
-from mgmt.names import elements, step
-from mgmt.rpcerror import RpcError, bad_element, missing_element, unknown_element
-from mgmt.schema import Kind, SchemaNode, list_keys
+from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
+from mgmt.netconf.schema import Kind, SchemaNode, list_keys
+from mgmt.netconf.xml_names import elements, step
 
 __all__ = ["constraint_error", "instances"]
 

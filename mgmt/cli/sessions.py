@@ -18,8 +18,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mgmt.board import short
-from mgmt.names import elements, local
+from mgmt.cli.board import short
+from mgmt.netconf.xml_names import elements, local
 
 __all__ = ["Listing", "fetch", "picture", "show"]
 

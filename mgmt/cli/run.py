@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from mgmt.datastore import Datastore
+from mgmt.netconf.datastore import Datastore
 from mgmt.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
 from nf.clock import Clock
 from nf.kernel.dataplane import Path
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says, as `mgmt.inputs` checked it; the state directory is there."""
+    """What the command line says, as `mgmt.cli.inputs` checked it; the state directory is there."""
 
     state_dir: pathlib.Path
     users: pathlib.Path
@@ -53,7 +53,9 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             service.interfaces.patient = (options.state_dir / "running.xml").exists()
             datastore = Datastore(options.state_dir, service, options.startup)
             service.interfaces.patient = False
-        from mgmt.server import NetconfServer  # what it imports takes as long as an attach, and the ports come first
+        from mgmt.netconf.ssh_listener import (
+            NetconfServer,  # what it imports takes as long as an attach, and the ports come first
+        )
 
         server = NetconfServer(
             datastore,
