@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from lab.signalling import DNN, Network, Plan
 from nf.sessions import BindingStore
-from nf.signalling import Signalling
+from nf.signalling.trackers import Signalling
 
 __all__ = ["Verdict", "judge", "soak"]
 

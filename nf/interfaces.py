@@ -20,9 +20,9 @@ from nf.errors import BadSettings, SnfError
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.links import Link, NotThere, find, refuse_unread
 from nf.kernel.rtnetlink import LinkTable, is_meant
-from nf.n4 import N4Listener
 from nf.settings import Interface, Role
-from nf.signalling import Signalling
+from nf.signalling.tap import N4Listener
+from nf.signalling.trackers import Signalling
 
 __all__ = ["Interfaces", "PortState", "Undo", "Waiting", "go_back"]
 

@@ -25,7 +25,7 @@ from nf.privacy import Pseudonymiser
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
 from nf.settings import Limits, Role
-from nf.signalling import Signalling, may_signal
+from nf.signalling.trackers import Signalling, may_signal
 from nf.tables import apply_changes
 
 __all__ = ["Replay", "Result"]

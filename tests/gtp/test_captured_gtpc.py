@@ -18,7 +18,7 @@ from gtp.codec import CodecError, Reader
 from gtp.events import SessionDown, SessionUp
 from gtp.gtpc import v1, v2
 from gtp.ip import UdpReader
-from nf.signalling import Signalling
+from nf.signalling.trackers import Signalling
 
 PORT = 2123
 ATTACH, ROAMING, OLD = "open5gs__testattach.pcapng", "ndpi__gtp_c.pcap", "zeek__gtp_create_pdp_ctx.pcap"

@@ -20,8 +20,8 @@ from nf import doctor
 from nf.errors import AttachRefused
 from nf.kernel import links
 from nf.kernel.dataplane import DataPlane
-from nf.n4 import N4Listener
 from nf.settings import Encapsulation, Interface, Limits, Mode, Role, XdpMode
+from nf.signalling.tap import N4Listener
 from tests.live.conftest import wait_until
 
 SMALL = Limits(flows=1024, sessions=64)

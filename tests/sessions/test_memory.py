@@ -17,7 +17,7 @@ from nf.sessions.memory import OLDEST_S, SOURCES, recall, remember
 from nf.sessions.restore import restore
 from nf.sessions.snapshot import BadSnapshot, load, save
 from nf.settings import StaticSession
-from nf.signalling import Signalling
+from nf.signalling.trackers import Signalling
 
 KEY = b"the key of the pseudonyms"
 ALICE, BOB = "001010000000001", "001010000000002"

@@ -21,7 +21,7 @@ from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from lab.wait import comes_true, slowness
 from nf.errors import AttachRefused
-from nf.n4 import N4Listener
+from nf.signalling.tap import N4Listener
 from tests.gtp.gtpc_says import S1U_SGW, S11_MME, S11_SGW, bearer, create_request, create_response
 from tests.sessions.wires import wait_for_carrier
 

@@ -17,8 +17,8 @@ from scapy.utils import PcapReader
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
 from gtp.sctp import SctpMessage, read_sctp
-from nf.ngap import NgapTracker, msin_of
 from nf.sessions import BindingStore
+from nf.signalling.ngap import NgapTracker, msin_of
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 FILE = "open5gs__testregistration.pcapng"

@@ -11,8 +11,8 @@ from pyrad.packet import AcctPacket
 from scapy.layers.radius import Radius, RadiusAttr_Vendor_Specific, RadiusAttribute
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Tunnel
-from nf.radius import RadiusTracker
 from nf.sessions import BindingStore, PutUe
+from nf.signalling.radius import RadiusTracker
 
 ALICE, BOB = "001010000000001", "001010000000002"
 GATEWAY = "192.0.2.3"

@@ -12,7 +12,7 @@ import pytest
 from lab.signalling import Network, Plan
 from lab.soak import soak
 from nf.sessions import BindingStore
-from nf.signalling import Signalling
+from nf.signalling.trackers import Signalling
 
 SMALL = Plan(sessions=500, rate_hz=500, seconds=12)
 

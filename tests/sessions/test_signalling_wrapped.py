@@ -20,8 +20,8 @@ from gtp.events import Identity, SessionEvent, SessionUp
 from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from lab.wait import comes_true, slowness
-from nf.n4 import N4Listener
-from nf.signalling import Signalling, may_signal
+from nf.signalling.tap import N4Listener
+from nf.signalling.trackers import Signalling, may_signal
 from tests.kernel.wraps import ETHER, WRAPS, Wrap, vxlan
 from tests.sessions.wires import wait_for_carrier
 

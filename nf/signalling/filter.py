@@ -1,8 +1,8 @@
-"""The filter of a signalling socket, in classic BPF: which frames are worth a look by `nf.signalling`.
+"""The filter of a signalling socket, in classic BPF: which frames are worth a look by `nf.signalling.trackers`.
 
-It passes the ports of `nf.signalling` and all fragments of UDP and SCTP (the later ones have no ports), behind whatever
-`gtp.link` reads: tags, labels, PPPoE, and two tunnels of a mirror in one another. Subscribers' packets stay in the
-kernel.
+It passes the ports of `nf.signalling.trackers` and all fragments of UDP and SCTP (the later ones have no ports), behind
+whatever `gtp.link` reads: tags, labels, PPPoE, and two tunnels of a mirror in one another. Subscribers' packets stay
+in the kernel.
 
 An old kernel gives a socket 20 kB for its options and its filter, which in its own code takes some twelve of them.
 
@@ -16,7 +16,7 @@ import struct
 
 from gtp.link import GRE, IPV4, IPV6, VXLAN
 from gtp.sctp import SCTP
-from nf.signalling import PORTS
+from nf.signalling.trackers import PORTS
 
 __all__ = ["assembled"]
 

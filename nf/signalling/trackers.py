@@ -24,10 +24,10 @@ from gtp.ip import Datagram, UdpReader
 from gtp.pfcp.message import PORT as _PFCP
 from gtp.pfcp.tracker import PfcpTracker
 from gtp.sctp import SCTP, sctp_in_ip
-from nf.ngap import PORT as _NGAP
-from nf.ngap import NgapTracker
-from nf.radius import PORT as _RADIUS
-from nf.radius import RadiusTracker
+from nf.signalling.ngap import PORT as _NGAP
+from nf.signalling.ngap import NgapTracker
+from nf.signalling.radius import PORT as _RADIUS
+from nf.signalling.radius import RadiusTracker
 
 __all__ = ["PORTS", "Signalling", "may_signal"]
 

@@ -1,7 +1,7 @@
 """Signalling from a mirrored interface (N4, S11, S5/S8, Gn): a packet socket, reassembly, the trackers.
 
-The socket has a filter in the kernel (`nf.filter`), so that a port that carries other traffic as well costs nothing. It
-is made in the network namespace of the caller. An interface that goes down and comes back is read on.
+The socket has a filter in the kernel (`nf.signalling.filter`), so that a port that carries other traffic as well costs
+nothing. It is made in the network namespace of the caller. An interface that goes down and comes back is read on.
 
 The kernel takes the outermost VLAN tag off before a socket sees a frame; nothing here needs it.
 """
@@ -20,8 +20,8 @@ from collections.abc import Callable
 
 from gtp.events import Notice, SessionEvent
 from nf.errors import AttachRefused
-from nf.filter import assembled
-from nf.signalling import Signalling
+from nf.signalling.filter import assembled
+from nf.signalling.trackers import Signalling
 
 __all__ = ["N4Listener"]
 

@@ -1,0 +1,1 @@
+"""What signalling says of sessions: packets of a mirror in, session events out."""
