@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench import rig
 from bench.figure import Figure
-from nf.deltas import FlowDeltas
+from nf.flows.deltas import FlowDeltas
 from nf.kernel import syscall
 
 ROUNDS, MILLION, PART, INTERVAL_S = 7, 1 << 20, 20_000, 10.0

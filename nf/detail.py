@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from feed.records import Columns
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
-from nf.delays import DelayInterval
 from nf.domains import registrable_domain
-from nf.flowbook import FlowBook
-from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
-from nf.media import MediaInterval
+from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.flows.book import FlowBook
+from nf.flows.delays import DelayInterval
+from nf.flows.media import MediaInterval
 
 __all__ = ["flow_columns"]
 

@@ -13,7 +13,7 @@ from nf.apps.basis import Basis
 from nf.apps.lies import Doubt
 from nf.apps.model import CLASSES
 from nf.apps.signatures import Signatures
-from nf.flowbook import FlowBook
+from nf.flows.book import FlowBook
 from nf.inference import Inference, client_is_b
 from nf.kernel.addresses import address_text
 

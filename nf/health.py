@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
 
 __all__ = ["Ttls", "dns_columns", "is_tunnel", "vpn_share"]
 

@@ -16,8 +16,8 @@ from nf.apps.lies import Doubt, Doubts, looks_like_a_tunnel
 from nf.apps.model import CLASSES
 from nf.apps.namer import NAME_SERVICES, PUBLIC_NAMES
 from nf.apps.signatures import Signatures
-from nf.flowbook import FlowBook
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
+from nf.flows.book import FlowBook
 from nf.patterns import Patterns
 
 __all__ = ["Inference", "client_is_b"]

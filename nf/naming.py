@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nf.apps.basis import RANK, Basis
 from nf.apps.namer import PUBLIC_NAMES
 from nf.apps.signatures import LOCAL, Signatures
-from nf.flowbook import FlowBook
+from nf.flows.book import FlowBook
 from nf.inference import Inference
 from nf.kernel.dataplane import DataPlane, address_text
 from nf.reading import Found, Reading

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.model import LEAST_INTERVALS, LEAST_PACKETS, PATTERN, Forest, add_interval
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
 
 __all__ = ["Patterns", "interval_of"]
 

@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES, Columns, RecordBatch
 from nf.apps.signatures import Signatures
-from nf.delays import DelayInterval, Delays
-from nf.deltas import FlowDeltas, from_b
 from nf.detail import flow_columns
 from nf.explain import Ground, Question, explain, find
-from nf.flowbook import FlowBook, age_us
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
+from nf.flows.book import FlowBook, age_us
+from nf.flows.delays import DelayInterval, Delays
+from nf.flows.deltas import FlowDeltas, from_b
+from nf.flows.media import Media, MediaInterval
+from nf.flows.outside import Outside
 from nf.health import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.kernel.dataplane import DataPlane
-from nf.media import Media, MediaInterval
 from nf.naming import Naming
-from nf.outside import Outside
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.reading import Here
 from nf.sessions import BindingStore

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flowbook import FlowBook
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
+from nf.flows.book import FlowBook
 from nf.groups import group_of
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, is_of_ue

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flowbook import FlowBook
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
+from nf.flows.book import FlowBook
 from nf.sessions import BindingStore
 
 __all__ = ["seen_in_tunnels"]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from nf.apps.signatures import Signatures
-from nf.outside import TEXTS
+from nf.flows.outside import TEXTS
 from nf.privacy import Pseudonymiser
 from nf.replay.output import check_suffix, write_rows
 from nf.replay.records import Collector, record_rows

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
-from nf.flowbook import FlowBook
+from nf.flows.book import FlowBook
 from nf.pipeline import Pipeline
 from nf.sessions import is_of_ue
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
 from nf.qoe.inputs import Array
 
 __all__ = ["Rows", "group"]

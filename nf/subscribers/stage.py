@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
-from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action

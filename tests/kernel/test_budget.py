@@ -14,7 +14,7 @@ from scapy.packet import Raw
 
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
-from nf.flowbook import FlowBook
+from nf.flows.book import FlowBook
 from nf.naming import Naming
 from nf.reading import Here
 from tests.apps.hellos import openssl_hello, quic_flight

@@ -10,7 +10,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
-from nf.delays import Delays
+from nf.flows.delays import Delays
 from tests.kernel.packets import DL_TEID, GNB, SERVER, UE, UL_TEID, UPF, downlink, ether, udp, uplink
 from tests.kernel.rig import Rig
 from tests.kernel.twin import DOWNLINK, UPLINK

@@ -9,8 +9,8 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
+from nf.flows.media import Media as MediaReader
 from nf.kernel.dataplane import DataPlane
-from nf.media import Media as MediaReader
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import Rig
 

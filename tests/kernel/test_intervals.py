@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nf.media import Media as MediaReader
+from nf.flows.media import Media as MediaReader
 from tests.kernel.test_detail import Media, TestFrames, media
 
 __all__ = ["media"]  # a fixture

@@ -13,7 +13,7 @@ from scapy.packet import Raw
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.explain import Ground, Question, explain, find
-from nf.flowbook import FlowBook
+from nf.flows.book import FlowBook
 from nf.naming import Naming
 from nf.reading import Here
 from nf.settings import Application

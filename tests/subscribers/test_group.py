@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from feed.records import APP_CLASSES, RECORD_COLUMNS
 from nf.apps.basis import Basis
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
 from nf.subscribers import SubscriberNames, aggregate
 from nf.subscribers.group import group
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feed.records import APP_CLASSES
-from nf.flows import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.subscribers import SubscriberNames, Subscribers
 
 APPS = ["", "tube", "talk", "game", "chat", "site", "file", "live"]

@@ -14,9 +14,9 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.deltas import from_b
-from nf.flowbook import FlowBook
-from nf.flows import FlowBatch
+from nf.flows.batch import FlowBatch
+from nf.flows.book import FlowBook
+from nf.flows.deltas import from_b
 
 __all__ = ["TEXTS", "Outside"]
 
