@@ -24,7 +24,7 @@ from bench.feed import Feed
 from bench.figure import Figure
 from bench.ours import Messages
 from bench.traffic import client_hello, quic_flight
-from nf.apps import quic, tls
+from nf.apps.parsers import quic, tls
 from nf.apps.signatures import Signatures
 from nf.kernel.dataplane import DataPlane
 from nf.pipeline import Pipeline

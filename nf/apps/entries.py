@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from feed.records import APP_CLASSES
-from nf.apps.behaviour import Kind
+from nf.apps.parsers.first_bytes import Kind
 from nf.errors import BadSignatures
 
 __all__ = [

@@ -240,7 +240,7 @@ class Signatures:
         return self._ports.get((proto, port), 0)
 
     def match_behaviour(self, kind: str) -> int:
-        """Return the application that stands for a protocol recognised by `nf.apps.behaviour`; 0 when none does."""
+        """Return the application of a protocol that `nf.apps.parsers.first_bytes` recognised; 0 when it has none."""
         return self._behaviour.get(kind, 0)
 
     def number(self, app: str) -> int:

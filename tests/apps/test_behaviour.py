@@ -10,7 +10,7 @@ from scapy.layers.isakmp import ISAKMP
 from scapy.layers.rtp import RTP
 from scapy.packet import Raw
 
-from nf.apps.behaviour import Kind, Watcher, rtp_header, stun_message
+from nf.apps.parsers.first_bytes import Kind, Watcher, rtp_header, stun_message
 from tests.apps.hellos import openssl_hello
 
 COOKIE = b"\x21\x12\xa4\x42"

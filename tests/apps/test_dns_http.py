@@ -11,9 +11,9 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from nf.apps.dns import Message, Stream, parse, parse_tcp
-from nf.apps.errors import Malformed, NeedMore, NoName, NotThis
-from nf.apps.http import host, host_in_rest
+from nf.apps.parsers.dns import Message, Stream, parse, parse_tcp
+from nf.apps.parsers.errors import Malformed, NeedMore, NoName, NotThis
+from nf.apps.parsers.http import host, host_in_rest
 
 
 def answer(name: str, *records: tuple[str, int, str, str], rcode: int = dns.rcode.NOERROR) -> bytes:

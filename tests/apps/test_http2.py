@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from nf.apps.basis import Basis
-from nf.apps.errors import Malformed, NeedMore, NoName, NotThis
-from nf.apps.http2 import authority
 from nf.apps.namer import Namer, Payload
+from nf.apps.parsers.errors import Malformed, NeedMore, NoName, NotThis
+from nf.apps.parsers.http2 import authority
 from nf.apps.signatures import TCP, Signatures
 
 PREFACE = bytes.fromhex("505249202a20485454502f322e300d0a0d0a534d0d0a0d0a")  # RFC 9113, 3.4

@@ -9,8 +9,8 @@ from aioquic.quic.packet import encode_quic_retry
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.quic import CryptoStream, Keys, gquic_name, initial_keys, long_header, open_initials
+from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
+from nf.apps.parsers.quic import CryptoStream, Keys, gquic_name, initial_keys, long_header, open_initials
 from tests.apps.hellos import ADDRESS, flight, quic_client, quic_flight
 
 NAME = "scontent-fra3-1.cdninstagram.com"

@@ -7,9 +7,9 @@ import itertools
 
 import pytest
 
-from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.tls import DtlsHello, dtls_hello, handshake_hello, tls_hello
-from nf.apps.wire import Pieces
+from nf.apps.parsers.cursor import Pieces
+from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
+from nf.apps.parsers.tls import DtlsHello, dtls_hello, handshake_hello, tls_hello
 from tests.apps.hellos import openssl_hello, records
 
 NAME = "rr4---sn-4g5e6nez.googlevideo.com"

@@ -17,9 +17,9 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
-from nf.apps import tls
-from nf.apps.dns import parse
-from nf.apps.errors import Malformed, NeedMore, NotThis
+from nf.apps.parsers import tls
+from nf.apps.parsers.dns import parse
+from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 from nf.apps.signatures import Signatures
 from tests.apps.capture_payloads import expected_flows, payloads
 from tests.kernel.packets import SERVER, SERVER6, UE, UE6, ether, uplink

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nf.apps.errors import Malformed, NeedMore, NoName, NotThis
-from nf.apps.wire import Pieces, clean_name
+from nf.apps.parsers.cursor import Pieces, clean_name
+from nf.apps.parsers.errors import Malformed, NeedMore, NoName, NotThis
 
 __all__ = ["Message", "Stream", "parse", "parse_tcp"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.wire import Pieces, Reader, clean_name
+from nf.apps.parsers.cursor import Pieces, Reader, clean_name
+from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 
 __all__ = ["DtlsHello", "Hello", "dtls_hello", "handshake_hello", "tls_hello"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.wire import clean_name
+from nf.apps.parsers.cursor import clean_name
+from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 
 __all__ = ["host", "host_in_rest", "is_tunnel"]
 

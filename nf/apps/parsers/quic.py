@@ -16,9 +16,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.tls import Hello, handshake_hello
-from nf.apps.wire import Pieces, clean_name
+from nf.apps.parsers.cursor import Pieces, clean_name
+from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
+from nf.apps.parsers.tls import Hello, handshake_hello
 
 __all__ = ["CryptoStream", "Header", "Keys", "gquic_name", "initial_keys", "long_header", "open_initials"]
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from nf.apps.errors import NoName
-from nf.apps.tls import DtlsHello
+from nf.apps.parsers.errors import NoName
+from nf.apps.parsers.tls import DtlsHello
 
 __all__ = ["Kind", "Watcher", "rtp_header", "stun_message"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nf.apps.errors import Malformed, NeedMore
+from nf.apps.parsers.errors import Malformed, NeedMore
 
 __all__ = ["Pieces", "Reader", "clean_name"]
 

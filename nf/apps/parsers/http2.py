@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from hpack import Decoder, HPACKError
 
-from nf.apps.errors import Malformed, NeedMore, NotThis
-from nf.apps.wire import clean_name
+from nf.apps.parsers.cursor import clean_name
+from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 
 __all__ = ["PREFACE", "authority"]
 
