@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from bench import behaviours
 from bench.captures import SHARED
 from bench.train import TEST_SEED, patterns_of
-from nf.apps.model import CLASSES, LEAST_INTERVALS, LEAST_PACKETS, Forest
 from nf.apps.signatures import Signatures
 from nf.errors import SnfError
+from nf.naming.class_model import CLASSES, LEAST_INTERVALS, LEAST_PACKETS, Forest
 from nf.privacy import Pseudonymiser
 from nf.replay.records import Collector
 from nf.replay.run import Replay

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.columns import PACKET
-from nf.apps.model import CLASSES
+from nf.naming.class_model import CLASSES
 
 __all__ = ["KINDS", "Flow", "make", "rows_of"]
 

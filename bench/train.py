@@ -1,4 +1,4 @@
-"""Fit the forest of nf/apps/model.npz to generated flows of bench/behaviours.py.
+"""Fit the forest of nf/naming/class_model.npz to generated flows of bench/behaviours.py.
 
 python -m bench.train        takes a minute; needs scikit-learn (BSD-3-Clause, made with 1.9.1), which nothing else does
 """
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from bench import behaviours
 from bench.behaviours import Flow
-from nf.apps.model import CLASSES, FEATURES, FILE, LEAST_INTERVALS, LEAST_PACKETS, PATTERN, add_interval, features
+from nf.naming.class_model import (
+    CLASSES,
+    FEATURES,
+    FILE,
+    LEAST_INTERVALS,
+    LEAST_PACKETS,
+    PATTERN,
+    add_interval,
+    features,
+)
 
 __all__ = ["TEST_SEED", "TRAIN_SEED", "patterns_of"]
 
@@ -49,7 +58,7 @@ def _intervals(flow: Flow, length_s: float) -> tuple[NDArray[np.intp], NDArray[n
 
 
 def patterns_of(flow: Flow, length_s: float, *, last_only: bool = False) -> NDArray[np.void]:
-    """Return what `nf.patterns` would judge of a flow: its pattern each time it is due."""
+    """Return what `nf.naming.patterns` would judge of a flow: its pattern each time it is due."""
     when, sums = _intervals(flow, length_s)
     pattern, due, out = np.zeros(1, PATTERN), LEAST_INTERVALS, []
     for at, row in zip(when.tolist(), sums, strict=True):

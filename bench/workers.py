@@ -15,8 +15,8 @@ from bench.figure import Figure
 from bench.traffic import client_hello
 from nf.apps.signatures import Signatures
 from nf.kernel.dataplane import DataPlane
+from nf.naming.workers import Workers
 from nf.settings import Limits
-from nf.workers import Workers
 
 ROUNDS, FLOWS, CUT, BATCH = 5, 4000, 60, 500
 _TCP = 6

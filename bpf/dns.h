@@ -17,7 +17,7 @@
 #define DNS_LABEL	63	  /* bytes of a label at most; larger numbers are pointers */
 #define DNS_MAX_LABELS	TURNS(32) /* of a name of SNF_NAME bytes */
 #define DNS_MAX_RECORDS TURNS(16) /* of a response, CNAMEs with them; the rest is not learned */
-#define ANSWER_LEAST_S	3600	  /* as nf/apps/answers.py: clients use answers that have expired */
+#define ANSWER_LEAST_S	3600	  /* as nf/naming/dns_answers.py: clients use answers that have expired */
 #define ANSWER_MOST_S	86400
 
 /* s->off at the question's name: leave it behind the name and what the name's labels take in s->name_length. */

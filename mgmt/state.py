@@ -13,7 +13,7 @@ from lxml import etree
 
 from gtp.events import Notice, PeersRefused, Side
 from mgmt.netconf.yang_model import Model
-from nf.reading import Status
+from nf.naming.readers import Status
 from nf.sessions import Page, Query
 from nf.sessions.find import Found
 

@@ -23,10 +23,10 @@ from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
 from nf.clock import Clock, interval_end_s
 from nf.errors import BadSettings, SnfError
-from nf.explain import Ground, Question
 from nf.groups import group_of
 from nf.interfaces import Interfaces, Undo, go_back
 from nf.kernel.dataplane import DataPlane
+from nf.naming.explain import Ground, Question
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher

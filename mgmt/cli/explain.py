@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nf.errors import SnfError
-from nf.explain import Ground, Question
+from nf.naming.explain import Ground, Question
 
 __all__ = [
     "NAMESPACE",

@@ -20,7 +20,7 @@ from ncclient.transport import TransportError
 from mgmt.cli import explain as explaining
 from mgmt.netconf.xml_names import BASE
 from nf.errors import SnfError
-from nf.explain import Ground
+from nf.naming.explain import Ground
 
 __all__ = ["Client", "Refused", "connect"]
 

@@ -21,7 +21,7 @@ from mgmt.netconf.monitoring import MONITORING, add_monitoring
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, missing_element, unknown_element
 from mgmt.netconf.xml_names import BASE, NC, Doctype, elements, local, parse
 from mgmt.state import SessionFinder, StateProvider, add_sessions, add_state, found_elements
-from nf.explain import Ground, Question
+from nf.naming.explain import Ground, Question
 from nf.sessions import Query
 
 __all__ = ["Dispatcher", "Explain", "Reply"]

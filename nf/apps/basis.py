@@ -20,7 +20,7 @@ class Basis(enum.IntEnum):
     ADDRESS = 4  # the address belongs to one application
     BEHAVIOUR = 5  # what the payload or the port looks like
     LEARNED = 6  # named flows of several clients went to this server, all of one application
-    MODEL = 7  # sizes, gaps and rates look like those of a class (nf.apps.model)
+    MODEL = 7  # sizes, gaps and rates look like those of a class (nf.naming.class_model)
     CONTRADICTED = 8  # the flow says a name that its server, or what it does, contradicts: no application
 
     @property
@@ -41,6 +41,7 @@ RANK: NDArray[np.uint8] = np.argsort(_ORDER).astype(np.uint8)
 """By number of a ground: its place from the strongest (0) to none."""
 
 # Percent; what a ground gives when it says nothing closer. A name in the packets is what the client asked for, and an
-# address or a port what its owner said once. LEARNED and MODEL tell their own (nf.apps.learned, nf.apps.model).
+# address or a port what its owner said once. LEARNED and MODEL tell their own
+# (nf.naming.servers, nf.naming.class_model).
 CONFIDENCE: NDArray[np.uint8] = np.array([0, 99, 99, 95, 90, 80, 75, 50, 0], np.uint8)
 """By number of a ground: the published ``app_confidence`` in percent, for a flow that it gives an application."""

@@ -42,7 +42,7 @@ _ROW = np.dtype(
         ("prior_app", "u2"),  # what a learned server, or a doubt, took the place of
         ("told", "u2"),  # application of the name that DNS told the subscriber of the server
         ("doubt_app", "u2"),  # whose server it is by better knowledge
-        ("doubt", "u1"),  # nf.apps.lies.Doubt
+        ("doubt", "u1"),  # nf.naming.doubts.Doubt
         ("port", "u2", 2),  # of ends a and b; 0 for anything but TCP and UDP
         ("basis", "u1"),
         ("confidence", "u1"),  # percent

@@ -20,8 +20,8 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.packet import NoPayload
 from scapy.utils import PcapReader
 
-from nf.apps.namer import Namer, Payload, Verdict
 from nf.apps.signatures import Signatures
+from nf.naming.payloads import Namer, Payload, Verdict
 
 SHARED = Path(os.environ.get("SNF_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 CAPTURES = SHARED / "captures"

@@ -15,8 +15,8 @@ import time
 from collections import Counter
 from itertools import cycle
 
-from nf.apps.namer import HANDOFF, Namer, Payload
 from nf.apps.signatures import TCP, UDP, Signatures
+from nf.naming.payloads import HANDOFF, Namer, Payload
 from tests.apps.test_hostile_payloads import PARSERS, SAMPLES, attempt, mutate
 
 SEED = 29_281

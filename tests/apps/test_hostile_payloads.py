@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.wait import slowness
-from nf.apps.namer import Namer, Payload
 from nf.apps.parsers import dns as dns_parser
 from nf.apps.parsers import http, http2, quic, tls
 from nf.apps.parsers.errors import NoName
 from nf.apps.parsers.first_bytes import Watcher
 from nf.apps.signatures import TCP, UDP, Signatures
+from nf.naming.payloads import Namer, Payload
 from tests.apps.hellos import openssl_hello, quic_flight, records
 from tests.apps.test_behaviour import ICE, rtp
 from tests.apps.test_dns_http import answer

@@ -7,10 +7,10 @@ import struct
 import pytest
 
 from nf.apps.basis import Basis
-from nf.apps.namer import Namer, Payload
 from nf.apps.parsers.errors import Malformed, NeedMore, NoName, NotThis
 from nf.apps.parsers.http2 import authority
 from nf.apps.signatures import TCP, Signatures
+from nf.naming.payloads import Namer, Payload
 
 PREFACE = bytes.fromhex("505249202a20485454502f322e300d0a0d0a534d0d0a0d0a")  # RFC 9113, 3.4
 PLAIN = bytes.fromhex("828684410f7777772e6578616d706c652e636f6d")  # RFC 7541, C.3.1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from nf.apps.learned import HOLD_S, LEAST, LEAST_SHARED, SHARED_S, WAYS, Ends, Learned, client_of, confidence_of
+from nf.naming.servers import HOLD_S, LEAST, LEAST_SHARED, SHARED_S, WAYS, Ends, Learned, client_of, confidence_of
 
 T0 = 1_700_000_000.0
 VIDEO, CHAT, NOBODYS = 5, 9, 0

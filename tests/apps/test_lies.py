@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from feed.records import APP_CLASSES
-from nf.apps.learned import Learned
-from nf.apps.lies import OWNERS, Doubt, Doubts, Owners, looks_like_a_tunnel
 from nf.apps.signatures import Signatures
+from nf.naming.doubts import OWNERS, Doubt, Doubts, Owners, looks_like_a_tunnel
+from nf.naming.servers import Learned
 from tests.apps.test_learned import T0, Told, ends, mapped
 
 SIGNATURES = Signatures.load()

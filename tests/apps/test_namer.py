@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nf.apps import answers as answers_module
 from nf.apps.basis import Basis
-from nf.apps.namer import HANDOFF, Namer, Payload, Verdict
 from nf.apps.signatures import TCP, UDP, Signatures
+from nf.naming import dns_answers as answers_module
+from nf.naming.payloads import HANDOFF, Namer, Payload, Verdict
 from nf.settings import Application
 from tests.apps.hellos import openssl_hello, quic_flight
 from tests.apps.test_behaviour import ICE, rtp
@@ -452,7 +452,7 @@ class TestBounds:
 
 @pytest.mark.parametrize(("name", "value"), [("SNF_HANDOFF", HANDOFF), ("SNF_HELLO", 7), ("SNF_HELLOS", 3)])
 def test_the_kernel_hands_over_what_the_namer_expects(name: str, value: int) -> None:
-    """The limits of `nf.apps.namer` are those of abi.h."""
+    """The limits of `nf.naming.payloads` are those of abi.h."""
     abi = (Path(__file__).parents[2] / "bpf" / "abi.h").read_text(encoding="utf-8")
 
     assert re.search(rf"#define {name}\s+{value}\b", abi)

@@ -15,8 +15,8 @@ from scapy.packet import Raw
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flows.book import FlowBook
-from nf.naming import Naming
-from nf.reading import Here
+from nf.naming.readers import Here
+from nf.naming.stage import Naming
 from tests.apps.hellos import openssl_hello, quic_flight
 from tests.apps.test_dns_http import framed
 from tests.apps.test_namer import PREFACES

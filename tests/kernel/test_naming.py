@@ -12,12 +12,12 @@ from scapy.packet import Raw
 
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
-from nf.explain import Ground, Question, explain, find
 from nf.flows.book import FlowBook
-from nf.naming import Naming
-from nf.reading import Here
+from nf.naming.explain import Ground, Question, explain, find
+from nf.naming.readers import Here
+from nf.naming.stage import Naming
+from nf.naming.workers import Workers
 from nf.settings import Application
-from nf.workers import Workers
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import ROLES, Rig
 from tests.kernel.test_names import named_hello, over_tcp, quic, response, to_ue

@@ -9,7 +9,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
-from nf.apps.namer import Payload
+from nf.naming.payloads import Payload
 from tests.apps.capture_payloads import expected_flows, flow_of, payloads
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import Rig

@@ -18,7 +18,7 @@ from lab.wait import comes_true
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.kernel.dataplane import address_bytes
-from nf.workers import Workers
+from nf.naming.workers import Workers
 from tests.apps.hellos import openssl_hello
 from tests.kernel.packets import SERVER
 from tests.kernel.rig import Rig
@@ -31,7 +31,7 @@ CUT = 60  # of a ClientHello: within its list of cipher suites
 FUNCTION = """
 import time
 from nf.apps.signatures import Signatures
-from nf.workers import Workers
+from nf.naming.workers import Workers
 if __name__ == "__main__":
     print(*Workers(2, Signatures.load(), 0.0).processes, flush=True)
     time.sleep(99)

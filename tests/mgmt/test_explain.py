@@ -17,7 +17,7 @@ from mgmt.netconf.datastore import Datastore
 from mgmt.netconf.ssh_listener import NetconfServer
 from mgmt.netconf.yang_model import Model
 from nf.errors import SnfError
-from nf.explain import Ground, Question
+from nf.naming.explain import Ground, Question
 
 FLOW = ("tcp", "10.45.0.2:40000", "[2001:db8::1]:443")
 EVIDENCE = "sni: its packets say no name; * learned: it served Tube alone; addresses are shared"

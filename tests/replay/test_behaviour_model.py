@@ -10,10 +10,10 @@ import pytest
 from bench import behaviour, behaviours
 from bench.columns import Packets, write_pcap
 from bench.train import patterns_of
-from nf.apps.model import CLASSES, FEATURES, LEAST_INTERVALS, PATTERN, Forest, features
 from nf.apps.signatures import Signatures
 from nf.kernel.dataplane import DataPlane
-from nf.patterns import Patterns
+from nf.naming.class_model import CLASSES, FEATURES, LEAST_INTERVALS, PATTERN, Forest, features
+from nf.naming.patterns import Patterns
 from nf.privacy import Pseudonymiser
 from nf.replay.records import Collector
 from nf.replay.run import Replay

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from nf.apps.basis import Basis
-from nf.apps.lies import Doubt
-from nf.apps.model import CLASSES
 from nf.apps.signatures import Signatures
 from nf.flows.book import FlowBook
-from nf.inference import Inference, client_is_b
 from nf.kernel.addresses import address_text
+from nf.naming.class_model import CLASSES
+from nf.naming.doubts import Doubt
+from nf.naming.inference import Inference, client_is_b
 
 __all__ = ["Ground", "Question", "explain", "find"]
 

@@ -1,6 +1,6 @@
 """What flows without a name do, interval by interval, until a model can say of which class they are.
 
-    FlowBatch ── rows of unnamed flows ── sums by flow number ── (when due) the forest of nf.apps.model
+    FlowBatch ── rows of unnamed flows ── sums by flow number ── (when due) the forest of nf.naming.class_model
 
 A flow is judged after 3 intervals with packets, and again each time it has had twice as many. Bounded: when there
 is no room for more flows, new ones are not watched, and counted; those that were not seen for a minute leave.
@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.apps.model import LEAST_INTERVALS, LEAST_PACKETS, PATTERN, Forest, add_interval
 from nf.flows.batch import FlowBatch
+from nf.naming.class_model import LEAST_INTERVALS, LEAST_PACKETS, PATTERN, Forest, add_interval
 
 __all__ = ["Patterns", "interval_of"]
 

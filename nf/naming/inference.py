@@ -1,6 +1,6 @@
 """Names for the flows of the book whose packets say none: what named flows teach of their servers.
 
-Once an interval, in columns over the book: flows that got a name teach `nf.apps.learned`; flows without one, and
+Once an interval, in columns over the book: flows that got a name teach `nf.naming.servers`; flows without one, and
 those named by less than their server, ask it. What a server is known for may change, so all flows that rest on it
 are asked again, a bounded number an interval: a name that does not hold any more is taken back.
 """
@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
-from nf.apps.learned import Ends, Learned, Server, client_of
-from nf.apps.lies import Doubt, Doubts, looks_like_a_tunnel
-from nf.apps.model import CLASSES
-from nf.apps.namer import NAME_SERVICES, PUBLIC_NAMES
 from nf.apps.signatures import Signatures
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
-from nf.patterns import Patterns
+from nf.naming.class_model import CLASSES
+from nf.naming.doubts import Doubt, Doubts, looks_like_a_tunnel
+from nf.naming.patterns import Patterns
+from nf.naming.payloads import NAME_SERVICES, PUBLIC_NAMES
+from nf.naming.servers import Ends, Learned, Server, client_of
 
 __all__ = ["Inference", "client_is_b"]
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.signatures import Signatures
-from nf.reading import Found, Reader, Status
+from nf.naming.readers import Found, Reader, Status
 
 __all__ = ["Workers"]
 
@@ -95,7 +95,7 @@ class _Worker:
 
 
 class Workers:
-    """*count* processes that read payloads: a `nf.reading.Reading`."""
+    """*count* processes that read payloads: a `nf.naming.readers.Reading`."""
 
     def __init__(self, count: int, signatures: Signatures, clock_offset_s: float) -> None:
         self.counters: Counter[str] = Counter()
@@ -106,7 +106,7 @@ class Workers:
         return _Worker(number, self._signatures, self._clock_offset_s)
 
     def status(self) -> Status:
-        """As `nf.reading.Reading.status`."""
+        """As `nf.naming.readers.Reading.status`."""
         waiting = sum(worker.waiting for worker in self._workers)
         return {"waiting": waiting, "lost": self.counters["lost"], "restarts": self.counters["restarts"]}
 
@@ -116,15 +116,15 @@ class Workers:
         return tuple(worker.process.pid or 0 for worker in self._workers)
 
     def read(self, records: NDArray[np.void]) -> None:
-        """As `nf.reading.Reading.read`."""
+        """As `nf.naming.readers.Reading.read`."""
         self._share("read", records, records["ue_end"])
 
     def servers(self, events: NDArray[np.void]) -> None:
-        """As `nf.reading.Reading.servers`."""
+        """As `nf.naming.readers.Reading.servers`."""
         self._share("servers", events, np.full(len(events), _UE_UNKNOWN))
 
     def found(self) -> Iterator[Found]:
-        """As `nf.reading.Reading.found`."""
+        """As `nf.naming.readers.Reading.found`."""
         for number, worker in enumerate(self._workers):
             yield from worker.answers()
             if not worker.process.is_alive():
@@ -135,7 +135,7 @@ class Workers:
                 self._workers[number] = self._start(number)
 
     def use(self, signatures: Signatures) -> None:
-        """As `nf.reading.Reading.use`."""
+        """As `nf.naming.readers.Reading.use`."""
         self._signatures = signatures
         for worker in self._workers:
             worker.give("use", signatures)

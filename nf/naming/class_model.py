@@ -24,7 +24,7 @@ __all__ = [
     "features",
 ]
 
-FILE = Path(__file__).with_name("model.npz")
+FILE = Path(__file__).with_name("class_model.npz")
 CLASSES = ("video", "live-video", "conferencing", "voice", "gaming", "messaging", "web", "download")
 LEAST_INTERVALS, LEAST_PACKETS = 3, 20  # of a flow that can be judged: fewer say nothing of its rhythm
 _BULK_BYTES_S = 125_000.0  # 1 Mbit/s

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from nf.apps.answers import Answers
 from nf.apps.basis import Basis
 from nf.apps.parsers import dns, http, http2, quic, tls
 from nf.apps.parsers.cursor import Pieces
 from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 from nf.apps.parsers.first_bytes import Watcher
 from nf.apps.signatures import TCP, UDP, Signatures
+from nf.naming.dns_answers import Answers
 
 __all__ = ["HANDOFF", "NAME_SERVICES", "PUBLIC_NAMES", "Namer", "Payload", "Verdict"]
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES
-from nf.apps.learned import Ends, Learned
 from nf.apps.owned import OWNERS, is_one_of
 from nf.apps.signatures import Signatures
+from nf.naming.servers import Ends, Learned
 
 __all__ = ["LEAST_EVIDENCE", "OWNERS", "VPNS", "Doubt", "Doubts", "Owners", "looks_like_a_tunnel"]
 

@@ -1,7 +1,7 @@
 """Names of flows: what the kernel found, what payloads say, and for the rest what is known of their server.
 
 The kernel names most flows alone and tells the name in a small record; payloads that it hands over are
-read by `nf.reading`, and what is found goes back. Columns go in and out; Python loops are over new host names.
+read by `nf.naming.readers`, and what is found goes back. Columns go in and out; Python loops are over new host names.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import RANK, Basis
-from nf.apps.namer import PUBLIC_NAMES
 from nf.apps.signatures import LOCAL, Signatures
 from nf.flows.book import FlowBook
-from nf.inference import Inference
 from nf.kernel.dataplane import DataPlane, address_text
-from nf.reading import Found, Reading
+from nf.naming.inference import Inference
+from nf.naming.payloads import PUBLIC_NAMES
+from nf.naming.readers import Found, Reading
 
 __all__ = ["Naming"]
 

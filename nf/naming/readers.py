@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.apps.namer import Namer, Payload, Verdict
 from nf.apps.signatures import Signatures
 from nf.kernel.addresses import address_text
+from nf.naming.payloads import Namer, Payload, Verdict
 
 __all__ = ["Found", "Here", "Reader", "Reading", "Status"]
 
