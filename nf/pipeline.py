@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES, Columns, RecordBatch
 from nf.apps.signatures import Signatures
-from nf.detail import flow_columns
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook, age_us
 from nf.flows.delays import DelayInterval, Delays
 from nf.flows.deltas import FlowDeltas, from_b
 from nf.flows.media import Media, MediaInterval
 from nf.flows.outside import Outside
-from nf.health import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Ground, Question, explain, find
 from nf.naming.readers import Here
@@ -36,9 +34,11 @@ from nf.naming.workers import Workers
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.sessions import BindingStore
 from nf.settings import Action, Interface, Policy, SubscriberGroup
-from nf.subjects import subjects
 from nf.subscribers import Subscribers, missing_where_unseen
-from nf.ue_addresses import seen_in_tunnels
+from nf.subscribers.followed import flow_columns
+from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
+from nf.subscribers.ue_addresses import seen_in_tunnels
+from nf.subscribers.who import subjects
 
 __all__ = ["IDLE_S", "Pipeline", "Sink"]
 

@@ -20,7 +20,7 @@ class Inputs:
     """Columns of n rows, shape (n,) or (n, 2) with UPLINK, DOWNLINK; NaN is "not seen".
 
     A media flow is UDP with at least ten packets a second in that direction; a bulk flow has
-    packets of 500 bytes and more on average. `nf.subscribers.group` makes these columns.
+    packets of 500 bytes and more on average. `nf.subscribers.sums` makes these columns.
     """
 
     interval_s: float

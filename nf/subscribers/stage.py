@@ -14,8 +14,8 @@ from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action
-from nf.subscribers.group import BASES, Rows, group
-from nf.subscribers.memory import FadingSums, RecentMinima
+from nf.subscribers.fading import FadingSums, RecentMinima
+from nf.subscribers.sums import BASES, Rows, group
 from nf.subscribers.suspect import SUSPECTS, suspect
 
 __all__ = ["SubscriberNames", "Subscribers", "aggregate", "missing_where_unseen"]

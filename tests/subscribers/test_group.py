@@ -14,7 +14,7 @@ from feed.records import APP_CLASSES, RECORD_COLUMNS
 from nf.apps.basis import Basis
 from nf.flows.batch import FlowBatch
 from nf.subscribers import SubscriberNames, aggregate
-from nf.subscribers.group import group
+from nf.subscribers.sums import group
 
 APPS = ["", "tube", "talk", "game", "chat", "site", "hidden", "tally"]
 CLASSES = ["unknown", "video", "voice", "gaming", "messaging", "web", "social", "web"]

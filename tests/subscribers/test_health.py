@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nf.health import Ttls, dns_columns, is_tunnel, vpn_share
+from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from tests.subscribers.test_group import random_batch
 
 KEY = np.dtype([("port_a", ">u2"), ("port_b", ">u2"), ("proto", "u1")])

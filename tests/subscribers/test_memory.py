@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nf.subscribers.memory import FadingSums, RecentMinima
+from nf.subscribers.fading import FadingSums, RecentMinima
 
 
 def keys(*values: int) -> np.ndarray:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from feed.records import Columns
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
-from nf.domains import registrable_domain
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.flows.book import FlowBook
 from nf.flows.delays import DelayInterval
 from nf.flows.media import MediaInterval
+from nf.subscribers.domains import registrable_domain
 
 __all__ = ["flow_columns"]
 
