@@ -34,8 +34,8 @@ from nf.errors import SnfError
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
 from nf.replay.run import Replay
+from nf.sessions.kernel_tables import apply_changes
 from nf.settings import Limits, StaticSession
-from nf.tables import apply_changes
 
 __all__ = ["FACTS", "Found", "Row", "baseline", "flow_of", "found", "in_tunnels", "strays"]
 

@@ -36,10 +36,10 @@ from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
 from nf.service import collector_paused
 from nf.sessions import BindingStore, find
-from nf.sessions.memory import SOURCES, recall, remember
-from nf.sessions.restore import restore
+from nf.sessions.kernel_tables import put_back
+from nf.sessions.restart.keep import SOURCES, recall, remember
+from nf.sessions.restart.restore import restore
 from nf.settings import Limits, Settings
-from nf.tables import put_back
 
 MILLION, PAIRS, LOOKUPS, ROUNDS = 1_000_000, 3000, 20_000, 3
 SMF, UPF, KEY = ("192.0.2.1", 8805), ("192.0.2.2", 8805), b"a key of the bench"

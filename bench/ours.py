@@ -27,8 +27,8 @@ from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish.batches import Batches
 from nf.sessions import BindingStore
+from nf.sessions.kernel_tables import apply_changes
 from nf.settings import Export, Limits, Role, StaticSession
-from nf.tables import apply_changes
 
 __all__ = ["Capture", "Cost", "Messages", "Ours"]
 

@@ -23,7 +23,6 @@ from gtp.events import SessionEvent
 from nf.apps.signatures import Signatures
 from nf.clock import Clock, interval_end_s
 from nf.errors import BadSettings, SnfError
-from nf.groups import group_of
 from nf.interfaces import Interfaces, Undo, go_back
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Ground, Question
@@ -31,8 +30,13 @@ from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
-from nf.sessions.memory import SOURCES, recall, remember
-from nf.sessions.restore import restore
+from nf.sessions.groups import group_of
+from nf.sessions.kernel_tables import apply_changes, put_back
+from nf.sessions.restart.keep import SOURCES, recall, remember
+from nf.sessions.restart.restore import restore
+from nf.sessions.restart.statedir import StateDir
+from nf.sessions.restart.takeover import Takeover
+from nf.sessions.upf import with_upf
 from nf.settings import (
     Application,
     Limits,
@@ -44,11 +48,7 @@ from nf.settings import (
     SubscriberGroup,
     diff,
 )
-from nf.statedir import StateDir
-from nf.tables import apply_changes, put_back
-from nf.takeover import Takeover
 from nf.unread import not_read
-from nf.upf import with_upf
 
 __all__ = ["Service"]
 

@@ -11,12 +11,12 @@ import time
 import pytest
 
 from nf.errors import SnfError
-from nf.statedir import StateDir, hold
+from nf.sessions.restart.statedir import StateDir, hold
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from nf.statedir import hold
+from nf.sessions.restart.statedir import hold
 held = hold(Path(sys.argv[1]))
 if len(sys.argv) > 2:
     held.note(float(sys.argv[2]), float(sys.argv[3]))

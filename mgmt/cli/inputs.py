@@ -146,7 +146,7 @@ def service(
     """Check all that ``snf run`` is given; return the startup configuration. The state directory is made."""
     from mgmt.netconf.access import check_host_key, listening_socket, read_users
     from mgmt.netconf.datastore import check_start
-    from nf import statedir
+    from nf.sessions.restart import statedir
 
     statedir.check(state_dir)
     read_users(users)

@@ -17,8 +17,8 @@ from nf.clock import Clock
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
 from nf.service import Service
-from nf.statedir import hold
-from nf.takeover import Takeover
+from nf.sessions.restart.statedir import hold
+from nf.sessions.restart.takeover import Takeover
 from nf.unread import not_read
 
 __all__ = ["Options", "serve", "state_of"]

@@ -24,9 +24,9 @@ from nf.pipeline import IDLE_S, Pipeline, Sink
 from nf.privacy import Pseudonymiser
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
+from nf.sessions.kernel_tables import apply_changes
 from nf.settings import Limits, Role
 from nf.signalling.trackers import Signalling, may_signal
-from nf.tables import apply_changes
 
 __all__ = ["Replay", "Result"]
 

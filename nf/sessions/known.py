@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.privacy import Pseudonymiser
+from nf.sessions.at_rest.bindings import Bindings
+from nf.sessions.at_rest.records import CompactMap, KeyPacker, Label, SubscriberMap, UePacker, pack_tunnel
 from nf.sessions.binding import Binding, TunnelKey, UeKey
 from nf.sessions.changes import UeEntries
-from nf.sessions.compact import CompactMap, KeyPacker, Label, SubscriberMap, UePacker, pack_tunnel
 from nf.sessions.past import PastHolders
-from nf.sessions.rest import Bindings
 from nf.sessions.routes import Routes
 
 __all__ = ["Known"]

@@ -11,8 +11,8 @@ that a part sends into stays with the session that receives there, and where sev
 core (an SMF has one for all its sessions: TS 29.244, 5.3), it moves and nothing else. Every such conflict is counted.
 A session that was closed so and then moves is alive after all: it comes back with what nobody else has claimed since.
 
-At rest a binding is a record of bytes (`nf.sessions.compact`); what an event touches is thawed for it and frozen
-again at its end. Maps lead to numbers, never to bindings.
+At rest a binding is a record of bytes (`nf.sessions.at_rest.records`); what an event touches is thawed for it and
+frozen again at its end. Maps lead to numbers, never to bindings.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp
 from nf.privacy import Pseudonymiser
+from nf.sessions.at_rest.records import Freezer
 from nf.sessions.binding import (
     CONFIGURED,
     JOIN_S,
@@ -49,7 +50,6 @@ from nf.sessions.binding import (
     without,
 )
 from nf.sessions.changes import DropTunnel, TableChange, put_tunnel
-from nf.sessions.compact import Freezer
 from nf.sessions.known import Known
 from nf.sessions.linger import Lingering
 from nf.settings import StaticSession
@@ -187,7 +187,7 @@ class BindingStore(Known):
         return self._bindings.freezer
 
     def dump(self) -> tuple[list[Any], list[bytes]]:
-        """Return (constants, records) of the sessions that hold, for `nf.sessions.restore`. They hold IMSIs."""
+        """Return (constants, records) of the sessions that hold, for `nf.sessions.restart.restore`. They hold IMSIs."""
         with self._lock:
             return self._bindings.freezer.packer.dump(), self._bindings.records()
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
-from nf.groups import group_of
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, is_of_ue
+from nf.sessions.groups import group_of
 from nf.sessions.store import Binding
 from nf.settings import SubscriberGroup
 from nf.subscribers import SubscriberNames

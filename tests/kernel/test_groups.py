@@ -9,7 +9,7 @@ import pytest
 from scapy.contrib.gtp import GTP_U_Header, GTPPDUSessionContainer
 from scapy.layers.inet import IP, UDP
 
-from nf.groups import MAX_GROUPS, group_of
+from nf.sessions.groups import MAX_GROUPS, group_of
 from nf.settings import Action, SubscriberGroup
 from tests.kernel.packets import GNB, QFI, UL_TEID, UPF, ether, tcp
 from tests.kernel.rig import Rig

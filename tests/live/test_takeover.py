@@ -16,8 +16,8 @@ import pytest
 from lab.net import Net, inside
 from mgmt.cli.run import state_of
 from nf.service import Service
+from nf.sessions.restart.statedir import hold
 from nf.settings import Export, Interface, Role, Settings
-from nf.statedir import hold
 from tests.live.conftest import wait_until
 from tests.live.frames import sender
 from tests.live.test_time import frame
@@ -30,7 +30,7 @@ from lab.net import child_of_the_lab
 child_of_the_lab(sys.argv[1])
 from nf.service import Service
 from nf.settings import Settings
-from nf.statedir import hold
+from nf.sessions.restart.statedir import hold
 from tests.live.test_takeover import SETTINGS
 with hold(Path(sys.argv[2])) as held, Service(None, held) as service:
     service.apply(Settings(), SETTINGS)

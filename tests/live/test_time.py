@@ -49,7 +49,7 @@ child_of_the_lab(sys.argv[1])
 from mgmt.cli.run import state_of
 from nf.service import Service
 from nf.settings import Settings
-from nf.statedir import hold
+from nf.sessions.restart.statedir import hold
 from tests.live.test_time import SETTINGS
 with hold(Path(sys.argv[2])) as held, Service(held.folder / "sessions.snapshot", held) as service:
     service.apply(Settings(), SETTINGS)

@@ -9,8 +9,8 @@ import pytest
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, PutUe
-from nf.sessions.memory import SOURCES
-from nf.sessions.restore import restore
+from nf.sessions.restart.keep import SOURCES
+from nf.sessions.restart.restore import restore
 
 ALICE = "001010000000001"
 RADIO = Tunnel("192.0.2.20", 0xB2, Side.DOWNLINK, local=False)

@@ -12,8 +12,8 @@ from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, PutTunnel, Query, find
 from nf.sessions.binding import is_of_ue
 from nf.sessions.changes import DropRoute, PutRoute
-from nf.sessions.memory import SOURCES, recall, remember
-from nf.sessions.restore import restore
+from nf.sessions.restart.keep import SOURCES, recall, remember
+from nf.sessions.restart.restore import restore
 
 ALICE, BOB = "001010000000001", "001010000000002"
 KEY = b"the key of the pseudonyms"

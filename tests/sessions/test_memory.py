@@ -13,9 +13,9 @@ from lab.signalling import Network, Plan
 from lab.soak import judge
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, PutTunnel, PutUe
-from nf.sessions.memory import OLDEST_S, SOURCES, recall, remember
-from nf.sessions.restore import restore
-from nf.sessions.snapshot import BadSnapshot, load, save
+from nf.sessions.restart.file import BadSnapshot, load, save
+from nf.sessions.restart.keep import OLDEST_S, SOURCES, recall, remember
+from nf.sessions.restart.restore import restore
 from nf.settings import StaticSession
 from nf.signalling.trackers import Signalling
 

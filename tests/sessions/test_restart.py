@@ -20,7 +20,7 @@ from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from lab.wait import comes_true
 from nf.service import Service
-from nf.sessions.memory import recall
+from nf.sessions.restart.keep import recall
 from nf.settings import Export, Interface, Privacy, Role, Settings
 
 IMSI, SMF, UPF, GNB = "001010000000001", "192.0.2.1", "192.0.2.10", "192.0.2.20"
@@ -34,7 +34,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import nf.service
-from nf.sessions.memory import recall
+from nf.sessions.restart.keep import recall
 from nf.settings import Settings
 from tests.sessions.test_restart import settings
 nf.service._REMEMBER_S = 0.1

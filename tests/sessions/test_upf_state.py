@@ -12,8 +12,8 @@ from scapy.packet import Raw
 from gtp.events import Identity, Session, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, Found, Query, find
-from nf.tables import apply_changes
-from nf.upf import with_upf
+from nf.sessions.kernel_tables import apply_changes
+from nf.sessions.upf import with_upf
 from tests.kernel.packets import GNB, UL_TEID, UPF, ether, outer, uplink
 from tests.kernel.rig import Rig
 

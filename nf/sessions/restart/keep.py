@@ -1,4 +1,4 @@
-"""What is written of the sessions so that the next process knows them, and what it reads (`nf.sessions.snapshot`).
+"""What is written of the sessions so that the next process knows them, and what it reads (`nf.sessions.restart.file`).
 
 Only PFCP sessions are kept: their tracker can go on with them. What GTP-C, RADIUS and NGAP told comes again, and what
 is configured is in the configuration. A file that is older than `OLDEST_S` is not used: tunnels and addresses may have
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nf.sessions import snapshot
+from nf.sessions.restart import file as snapshot
 from nf.sessions.store import BindingStore
 
 __all__ = ["OLDEST_S", "SOURCES", "Recalled", "recall", "remember"]

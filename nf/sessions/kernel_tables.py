@@ -8,7 +8,7 @@ from gtp.events import Side
 from nf.kernel.dataplane import DataPlane, TunnelRow
 from nf.sessions import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
 from nf.sessions.changes import DropRoute, PutRoute
-from nf.sessions.restore import TakenBack
+from nf.sessions.restart.restore import TakenBack
 
 __all__ = ["apply_changes", "put_back"]
 

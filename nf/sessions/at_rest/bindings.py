@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 
+from nf.sessions.at_rest.records import NOBODY, Freezer, Label
 from nf.sessions.binding import LEARNED, Binding, is_partial
-from nf.sessions.compact import NOBODY, Freezer, Label
 
 __all__ = ["Bindings"]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from nf.clock import Clock
 from nf.kernel.dataplane import DataPlane
-from nf.statedir import StateDir
+from nf.sessions.restart.statedir import StateDir
 
 __all__ = ["Takeover"]
 

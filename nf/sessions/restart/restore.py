@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gtp.events import Side
+from nf.sessions.at_rest.records import SINCE_FIRST, Freezer
 from nf.sessions.binding import Binding, UeKey, addresses_of, is_delegated, routes_of, ues
 from nf.sessions.changes import TableChange
-from nf.sessions.compact import SINCE_FIRST, Freezer
 from nf.sessions.store import BindingStore
 
 __all__ = ["TakenBack", "restore"]
 
-_PLAIN = 5  # of the shape of a session without further prefixes (nf.sessions.compact)
+_PLAIN = 5  # of the shape of a session without further prefixes (nf.sessions.at_rest.records)
 
 
 @dataclass(slots=True, repr=False)
