@@ -48,7 +48,7 @@ class InterfaceState(TypedDict, total=False):
     vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
     multi_buffer: str  # true, false: frames larger than a buffer are read
     mtu_limit: int  # without multi_buffer
-    not_read: Sequence[str]  # sentences of nf.unread
+    not_read: Sequence[str]  # sentences of nf.apply.unread
     packets: int  # since it was attached
     octets: int
     counters: Mapping[str, int]

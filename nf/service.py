@@ -20,10 +20,11 @@ import numpy as np
 
 from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
+from nf.apply.interfaces import Interfaces, Undo, go_back
+from nf.apply.unread import not_read
 from nf.apps.signatures import Signatures
-from nf.clock import Clock, interval_end_s
 from nf.errors import BadSettings, SnfError
-from nf.interfaces import Interfaces, Undo, go_back
+from nf.kernel.clock import Clock, interval_end_s
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Ground, Question
 from nf.pipeline import Pipeline
@@ -48,7 +49,6 @@ from nf.settings import (
     SubscriberGroup,
     diff,
 )
-from nf.unread import not_read
 
 __all__ = ["Service"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nf.clock import Clock, interval_end_s
+from nf.kernel.clock import Clock, interval_end_s
 
 HOUR = 3600.0
 EPOCH = 1_800_000_000.0

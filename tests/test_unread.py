@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nf.apply.unread import _KINDS, _OTHERS, not_read
 from nf.kernel.source import counters
-from nf.unread import _KINDS, _OTHERS, not_read
 
 
 class TestSentences:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nf.apply.unread import not_read
 from nf.apps.signatures import Signatures
 from nf.flows.outside import TEXTS
 from nf.privacy import Pseudonymiser
@@ -20,7 +21,6 @@ from nf.replay.records import Collector, record_rows
 from nf.replay.run import Replay, Result
 from nf.sessions.report import sessions_rows
 from nf.settings import Role
-from nf.unread import not_read
 
 __all__ = ["Outputs", "replay_files"]
 

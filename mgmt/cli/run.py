@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from mgmt.netconf.datastore import Datastore
 from mgmt.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
-from nf.clock import Clock
+from nf.apply.unread import not_read
+from nf.kernel.clock import Clock
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
 from nf.service import Service
 from nf.sessions.restart.statedir import hold
 from nf.sessions.restart.takeover import Takeover
-from nf.unread import not_read
 
 __all__ = ["Options", "serve", "state_of"]
 

@@ -28,7 +28,7 @@ class Before:
 
     pid: int
     boot: str  # of the kernel (random(4))
-    offset_s: float  # of its `nf.clock.Clock`,
+    offset_s: float  # of its `nf.kernel.clock.Clock`,
     shift_s: float  # and what the clock on the wall had more at the end
     read_s: float  # when the data plane was read last, by it or one before; of the monotonic clock of its boot
 

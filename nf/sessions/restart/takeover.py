@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from nf.clock import Clock
+from nf.kernel.clock import Clock
 from nf.kernel.dataplane import DataPlane
 from nf.sessions.restart.statedir import StateDir
 
