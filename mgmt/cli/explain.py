@@ -1,7 +1,6 @@
 """``snf explain``: why a flow has its application, of a running function or of a replay's files.
 
-Over NETCONF it is the operation ``explain-flow`` of the module snf-explain, whose reply `reply_of` makes and
-`read_reply` reads.
+Over NETCONF it is the operation ``explain-flow`` (`mgmt.netconf.explain`).
 """
 
 from __future__ import annotations
@@ -12,51 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lxml import etree
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mgmt.netconf.explain import PROTOCOLS, question_of
 from nf.errors import SnfError
-from nf.naming.explain import Ground, Question
+from nf.naming.explain import Ground
 
-__all__ = [
-    "NAMESPACE",
-    "PARAMETERS",
-    "flow_of",
-    "grounds_of",
-    "question_of",
-    "read_reply",
-    "reply_of",
-    "request",
-    "rows_of",
-    "show",
-]
-
-NAMESPACE = "urn:supernetflow:yang:snf-explain"
-PARAMETERS = ("protocol", "address", "port", "other-address", "other-port")
-_PROTOCOLS = {"tcp": 6, "udp": 17}
-
-
-def question_of(words: Mapping[str, str]) -> Question:
-    """Return the flow that parameters of the operation name. Raises ValueError with the name of a bad one."""
-    ports = {}
-    for name in ("port", "other-port"):
-        text = words[name]
-        if not text.isascii() or not text.isdigit() or int(text) > 0xFFFF:
-            raise ValueError(name)
-        ports[name] = int(text)
-    if words["protocol"] not in _PROTOCOLS:
-        raise ValueError("protocol")
-    question = Question(
-        _PROTOCOLS[words["protocol"]], words["address"], ports["port"], words["other-address"], ports["other-port"]
-    )
-    for name in ("address", "other-address"):
-        try:
-            Question(0, words[name], 0, words[name], 0).ends()
-        except ValueError:
-            raise ValueError(name) from None
-    return question
+__all__ = ["flow_of", "grounds_of", "rows_of", "show"]
 
 
 def flow_of(words: Sequence[str]) -> dict[str, str]:
@@ -73,49 +36,6 @@ def flow_of(words: Sequence[str]) -> dict[str, str]:
     except ValueError as error:
         raise SnfError(f"The {error} of {' '.join(words)} is none.", remedy) from None
     return found
-
-
-# -- over NETCONF -------------------------------------------------------------
-
-
-def request(flow: Mapping[str, str]) -> etree._Element:
-    """Return the element of the operation."""
-    operation = etree.Element(f"{{{NAMESPACE}}}explain-flow", nsmap={None: NAMESPACE})
-    for name in PARAMETERS:
-        etree.SubElement(operation, f"{{{NAMESPACE}}}{name}").text = flow[name]
-    return operation
-
-
-def reply_of(flows: Sequence[Sequence[Ground]]) -> list[etree._Element]:
-    """Return the content of the reply."""
-    out = []
-    for grounds in flows:
-        flow = etree.Element(f"{{{NAMESPACE}}}flow", nsmap={None: NAMESPACE})
-        for ground in grounds:
-            entry = etree.SubElement(flow, f"{{{NAMESPACE}}}ground")
-            values = {"name": ground.ground, "finding": ground.finding, "application": ground.application,
-                      "confidence": str(ground.confidence), "decides": str(ground.decides).lower()}  # fmt: skip
-            for name, value in values.items():
-                if value:
-                    etree.SubElement(entry, f"{{{NAMESPACE}}}{name}").text = value
-        out.append(flow)
-    return out
-
-
-def read_reply(reply: etree._Element) -> list[list[Ground]]:
-    """Return what a reply says."""
-
-    def text(entry: etree._Element, name: str) -> str:
-        return entry.findtext(f"{{{NAMESPACE}}}{name}") or ""
-
-    return [
-        [
-            Ground(text(e, "name"), text(e, "finding"), text(e, "application"), int(text(e, "confidence") or 0),
-                   text(e, "decides") == "true")
-            for e in flow.iter(f"{{{NAMESPACE}}}ground")
-        ]
-        for flow in reply.iter(f"{{{NAMESPACE}}}flow")
-    ]  # fmt: skip
 
 
 # -- of a replay ----------------------------------------------------------------
@@ -135,7 +55,7 @@ def rows_of(where: Path, words: Sequence[str]) -> list[dict[str, Any]]:
     else:
         flow = flow_of(words)
         ends = {(flow["address"], flow["port"]), (flow["other-address"], flow["other-port"])}
-        proto = str(_PROTOCOLS[flow["protocol"]])
+        proto = str(PROTOCOLS[flow["protocol"]])
         found = [r for r in rows if str(r["proto"]) == proto and _ends(r) == ends]
     if not found:
         raise SnfError(f"No flow {' '.join(words)} is in {where}.", "Give its ends, or its column number.")

@@ -17,7 +17,7 @@ from ncclient import manager
 from ncclient.operations import OperationError, RPCError
 from ncclient.transport import TransportError
 
-from mgmt.cli import explain as explaining
+from mgmt.netconf import explain as explaining
 from mgmt.netconf.xml_names import BASE
 from nf.errors import SnfError
 from nf.naming.explain import Ground

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from mgmt.cli import explain as explaining
+from mgmt.netconf import explain as explaining
 from mgmt.netconf.datastore import TARGETS, Datastore
 from mgmt.netconf.edit import DEFAULT_OPERATIONS
 from mgmt.netconf.filters import filter_subtree, filter_xpath

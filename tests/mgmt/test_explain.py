@@ -14,6 +14,7 @@ from lxml import etree
 from mgmt.cli import explain
 from mgmt.cli.netconf_client import Client, Refused, connect
 from mgmt.netconf.datastore import Datastore
+from mgmt.netconf.explain import PARAMETERS, reply_of
 from mgmt.netconf.ssh_listener import NetconfServer
 from mgmt.netconf.yang_model import Model
 from nf.errors import SnfError
@@ -78,10 +79,10 @@ class TestOverNetconf:
     def test_the_reply_is_what_the_module_says(self, model: Model) -> None:
         module = etree.fromstring(model.schema_text("snf-explain", "", True).encode())  # YIN
         named = {e.get("name") for e in module.iter() if isinstance(e.tag, str)}
-        (flow,) = explain.reply_of([GROUNDS])
+        (flow,) = reply_of([GROUNDS])
 
         assert {etree.QName(e).localname for e in flow.iter()} <= named
-        assert set(explain.PARAMETERS) <= named
+        assert set(PARAMETERS) <= named
 
 
 class TestOfAReplay:
