@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mgmt.netconf.datastore import Datastore
-from mgmt.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
+from mgmt.netconf.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
 from nf.apply.unread import not_read
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import Path

@@ -19,8 +19,8 @@ from mgmt.netconf.filters import filter_subtree, filter_xpath
 from mgmt.netconf.find_sessions import session_numbers, session_query
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, missing_element, unknown_element
+from mgmt.netconf.state import SessionFinder, StateProvider, add_sessions, add_state, found_elements
 from mgmt.netconf.xml_names import BASE, NC, Doctype, elements, local, parse
-from mgmt.state import SessionFinder, StateProvider, add_sessions, add_state, found_elements
 from nf.naming.explain import Ground, Question
 from nf.sessions import Query
 

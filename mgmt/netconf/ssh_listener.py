@@ -26,7 +26,7 @@ from mgmt.netconf.monitoring import capabilities
 from mgmt.netconf.rpc import Dispatcher, Explain
 from mgmt.netconf.ssh_auth import Login, Users, host_key
 from mgmt.netconf.ssh_session import ServerSession
-from mgmt.state import SessionFinder, StateProvider
+from mgmt.netconf.state import SessionFinder, StateProvider
 from nf.sessions import Page
 
 __all__ = ["NetconfServer", "ServerLimits"]

@@ -16,7 +16,7 @@ from scapy.packet import Raw
 
 from lab.net import Net, inside
 from mgmt.cli.run import state_of
-from mgmt.state import InterfaceState
+from mgmt.netconf.state import InterfaceState
 from nf.service import Service
 from nf.settings import Export, Interface, Settings
 from tests.live.conftest import wait_until

@@ -20,8 +20,8 @@ from netconf_client.ncclient import Manager
 from lab.wait import comes_true, slowness
 from mgmt.netconf.datastore import Datastore
 from mgmt.netconf.ssh_listener import NetconfServer, ServerLimits
+from mgmt.netconf.state import StateTree
 from mgmt.netconf.yang_model import Model, default_model
-from mgmt.state import StateTree
 from nf.settings import Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"

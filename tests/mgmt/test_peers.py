@@ -23,8 +23,8 @@ from mgmt.bind import bind
 from mgmt.cli.run import state_of
 from mgmt.netconf.edit import apply_edit, empty_tree
 from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.state import add_state
 from mgmt.netconf.yang_model import Model
-from mgmt.state import add_state
 from nf.service import Service
 from nf.settings import Export, Interface, Role, Settings
 

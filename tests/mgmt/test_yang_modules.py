@@ -13,8 +13,8 @@ from feed.records import APP_CLASSES
 from mgmt.bind import bind
 from mgmt.netconf.edit import apply_edit, empty_tree
 from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.state import add_state
 from mgmt.netconf.yang_model import yang_dir
-from mgmt.state import add_state
 from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
 
 OWN = sorted(yang_dir().glob("snf-*.yang"))
