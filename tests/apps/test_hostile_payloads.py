@@ -20,8 +20,8 @@ from nf.apps.parsers.first_bytes import Watcher
 from nf.apps.signatures import TCP, UDP, Signatures
 from nf.naming.payloads import Namer, Payload
 from tests.apps.hellos import openssl_hello, quic_flight, records
-from tests.apps.test_behaviour import ICE, rtp
 from tests.apps.test_dns_http import answer
+from tests.apps.test_first_bytes import ICE, rtp
 from tests.apps.test_http2 import request
 from tests.apps.test_quic_initial import TestGoogle
 from tests.apps.test_tls_hello import dtls

@@ -17,7 +17,7 @@ from nf.apps.entries import files, read
 from nf.apps.signatures import TCP, UDP, Signatures
 from nf.errors import BadSettings, BadSignatures
 from nf.settings import Application
-from tests.apps.capture_payloads import expected_flows
+from tests.naming.capture_payloads import expected_flows
 
 GOOD = """
 [Wide]

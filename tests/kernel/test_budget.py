@@ -19,9 +19,9 @@ from nf.naming.readers import Here
 from nf.naming.stage import Naming
 from tests.apps.hellos import openssl_hello, quic_flight
 from tests.apps.test_dns_http import framed
-from tests.apps.test_namer import PREFACES
 from tests.kernel.packets import SERVER, SERVER6, UE, UE6, downlink, ether, uplink
 from tests.kernel.rig import ROLES, Rig
+from tests.naming.test_payloads import PREFACES
 
 NAME = "www.netflix.com"
 NETFLIX = ("Netflix", Basis.SNI, NAME)

@@ -21,9 +21,9 @@ from nf.apps.parsers import tls
 from nf.apps.parsers.dns import parse
 from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 from nf.apps.signatures import Signatures
-from tests.apps.capture_payloads import expected_flows, payloads
 from tests.kernel.packets import SERVER, SERVER6, UE, UE6, ether, uplink
 from tests.kernel.rig import ROLES, Rig
+from tests.naming.capture_payloads import expected_flows, payloads
 
 VIDEO, MAIL, CLOUD = 11, 12, 13
 SUFFIXES = {"example.org": VIDEO, "mail.example.org": MAIL, "cloud.test": CLOUD, "deep.in.a.cloud.test": VIDEO}

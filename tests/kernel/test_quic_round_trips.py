@@ -10,9 +10,9 @@ from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
 from nf.naming.payloads import Payload
-from tests.apps.capture_payloads import expected_flows, flow_of, payloads
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import Rig
+from tests.naming.capture_payloads import expected_flows, flow_of, payloads
 
 MS = 1_000_000
 V1, V2, DRAFT_29 = 0x00000001, 0x6B3343CF, 0xFF00001D

@@ -13,7 +13,7 @@ from feed.consumer import CurveKeys, Subscriber, key_pair
 from nf.errors import SnfError
 from nf.publish import Publisher
 from nf.settings import Curve, Export
-from tests.publish.samples import batch, eventually
+from tests.feed.samples import batch, eventually
 
 SERVER = key_pair()
 HANDSHAKES = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL

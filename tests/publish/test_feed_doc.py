@@ -14,7 +14,7 @@ from feed.records import APP_CLASSES
 from feed.wire import ENCODING, SCHEMAS
 from nf.publish import Publisher
 from nf.publish.publisher import HEALTH_COLUMNS
-from tests.publish.samples import batch, eventually
+from tests.feed.samples import batch, eventually
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "feed.md").read_text(encoding="utf-8")
 

@@ -17,7 +17,7 @@ from feed.consumer import Liveness, Subscriber
 from feed.records import RecordBatch
 from nf.publish import Publisher
 from nf.settings import Export
-from tests.publish.samples import batch, eventually, flows, header, records
+from tests.feed.samples import batch, eventually, flows, header, records
 
 Start = Callable[..., Publisher]
 

@@ -11,7 +11,7 @@ import pytest
 from nf.errors import SnfError
 from nf.publish import Publisher
 from nf.settings import Export
-from tests.publish.samples import batch, eventually, header
+from tests.feed.samples import batch, eventually, header
 
 Start = Callable[..., Publisher]
 

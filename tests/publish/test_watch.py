@@ -20,7 +20,7 @@ from feed.wire import Header, decode, encode
 from lab.wait import slowness
 from mgmt.cli import watch as view
 from nf.publish import Publisher
-from tests.publish.samples import batch, eventually, flows, records
+from tests.feed.samples import batch, eventually, flows, records
 
 ROOT = Path(__file__).parents[2]
 PSEUDONYM = "0123456789abcdef0123456789abcdef"

@@ -10,7 +10,7 @@ import pytest
 
 from feed.columns import pack_columns, unpack_columns
 from nf.subscribers import SubscriberNames, Subscribers
-from tests.subscribers.test_group import ACTIONS, APPS, CLASS_OF, random_batch
+from tests.subscribers.test_sums import ACTIONS, APPS, CLASS_OF, random_batch
 
 VOLUMES = [f"{way}_{what}" for way in ("ul", "dl") for what in ("bytes", "packets", "bps")]
 

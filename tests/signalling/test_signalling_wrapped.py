@@ -23,7 +23,7 @@ from lab.wait import comes_true, slowness
 from nf.signalling.tap import N4Listener
 from nf.signalling.trackers import Signalling, may_signal
 from tests.kernel.wraps import ETHER, WRAPS, Wrap, vxlan
-from tests.sessions.wires import wait_for_carrier
+from tests.signalling.wires import wait_for_carrier
 
 PLAN = SessionPlan(
     "192.0.2.1", 11, Identity(imsi="001010000000001"), "10.45.0.2", ("192.0.2.10", 0xA1), ("192.0.2.20", 0xB2)

@@ -9,7 +9,7 @@ import pytest
 
 from nf.apps.signatures import Signatures
 from nf.naming.payloads import Verdict
-from tests.apps.capture_payloads import Flow, expected_flows, flow_of, payloads, verdicts
+from tests.naming.capture_payloads import Flow, expected_flows, flow_of, payloads, verdicts
 
 FACTS = ("sni", "http_host", "dns_answer", "dns_query")  # truth_basis values that the packets themselves prove
 

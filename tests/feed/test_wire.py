@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from feed import wire
 from feed.columns import MAX_CELLS
 from feed.records import RECORD_COLUMNS, SPARSE_COLUMNS
-from tests.publish.samples import flows, records
+from tests.feed.samples import flows, records
 
 HEADER = wire.Header("snf.qoe.v1", "nf1", "0badcafe", 7, 1_785_000_000.0, 1_785_000_010.0)
 TOPIC = b"qoe.v1/nf1/video/"

@@ -23,7 +23,7 @@ from lab.wait import comes_true, slowness
 from nf.errors import AttachRefused
 from nf.signalling.tap import N4Listener
 from tests.gtp.gtpc_says import S1U_SGW, S11_MME, S11_SGW, bearer, create_request, create_response
-from tests.sessions.wires import wait_for_carrier
+from tests.signalling.wires import wait_for_carrier
 
 IMSI = "001010000000001"
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")

@@ -12,7 +12,7 @@ from feed.records import APP_CLASSES
 from nf.apps.signatures import Signatures
 from nf.naming.doubts import OWNERS, Doubt, Doubts, Owners, looks_like_a_tunnel
 from nf.naming.servers import Learned
-from tests.apps.test_learned import T0, Told, ends, mapped
+from tests.naming.test_servers import T0, Told, ends, mapped
 
 SIGNATURES = Signatures.load()
 NETFLIX_SERVER, TELEGRAM_SERVER, PLAIN = "45.57.1.2", "149.154.167.50", "192.0.2.7"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
-from tests.subscribers.test_group import random_batch
+from tests.subscribers.test_sums import random_batch
 
 KEY = np.dtype([("port_a", ">u2"), ("port_b", ">u2"), ("proto", "u1")])
 BEGUN = np.dtype([("session", "u4"), ("ttl", "u4")])

@@ -12,7 +12,7 @@ from rich.console import Console
 from feed import wire
 from feed.records import Columns
 from mgmt.cli.board import Board, bar, rate, screen, short
-from tests.publish.samples import flows, records
+from tests.feed.samples import flows, records
 
 
 def message(columns: Columns, topic: str = "qoe.v1/nf1/video/", schema: str = "snf.qoe.v1") -> wire.Message:

@@ -14,8 +14,8 @@ from nf.naming import dns_answers as answers_module
 from nf.naming.payloads import HANDOFF, Namer, Payload, Verdict
 from nf.settings import Application
 from tests.apps.hellos import openssl_hello, quic_flight
-from tests.apps.test_behaviour import ICE, rtp
 from tests.apps.test_dns_http import answer, framed
+from tests.apps.test_first_bytes import ICE, rtp
 
 UE, SERVER, RESOLVER = "10.45.0.2", "198.51.100.7", "10.45.0.1"
 YOUTUBE, NETFLIX = "rr4---sn-4g5e6nez.googlevideo.com", "www.netflix.com"
