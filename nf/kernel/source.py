@@ -69,7 +69,7 @@ class Counter:
 
 def counters() -> tuple[Counter, ...]:
     """Return the counters in the order of ``enum snf_counter``."""
-    header = (BPF_DIR / "abi.h").read_text()
+    header = (BPF_DIR / "abi_counters.h").read_text()
     body = header[header.index("#define SNF_COUNTERS(X)") :]
     body = body[: body.index("#define SNF_ENUM")]
     return tuple(Counter(*m) for m in _COUNTER.findall(body))
@@ -77,7 +77,7 @@ def counters() -> tuple[Counter, ...]:
 
 def abi(limits: Limits, *, replay: bool) -> int:
     """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
-    texts = "".join(path.read_text() for path in (BPF_DIR / "abi.h", BPF_DIR / "maps.h", *files()))
+    texts = "".join(path.read_text() for path in (*sorted(BPF_DIR.glob("abi*.h")), BPF_DIR / "maps.h", *files()))
     return zlib.crc32((texts + repr((flags(replay=replay), table_sizes(limits), rings(replay=replay)))).encode())
 
 

@@ -25,7 +25,7 @@ from nf.naming.payloads import Namer, Payload, Verdict
 
 SHARED = Path(os.environ.get("SNF_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 CAPTURES = SHARED / "captures"
-_ABI = (Path(__file__).resolve().parents[2] / "bpf" / "abi.h").read_text(encoding="utf-8")
+_ABI = (Path(__file__).resolve().parents[2] / "bpf" / "abi_records.h").read_text(encoding="utf-8")
 KERNEL_CUT = int(re.findall(r"#define SNF_PAYLOAD\D+(\d+)", _ABI)[0])  # bytes of a payload that the kernel hands over
 
 Flow = tuple[int, str, int, str, int]

@@ -453,7 +453,7 @@ class TestBounds:
 @pytest.mark.parametrize(("name", "value"), [("SNF_HANDOFF", HANDOFF), ("SNF_HELLO", 7), ("SNF_HELLOS", 3)])
 def test_the_kernel_hands_over_what_the_namer_expects(name: str, value: int) -> None:
     """The limits of `nf.naming.payloads` are those of abi.h."""
-    abi = (Path(__file__).parents[2] / "bpf" / "abi.h").read_text(encoding="utf-8")
+    abi = (Path(__file__).parents[2] / "bpf" / "abi_records.h").read_text(encoding="utf-8")
 
     assert re.search(rf"#define {name}\s+{value}\b", abi)
 
