@@ -44,7 +44,6 @@ _ABOVE, _BELOW = "mean above tshark's highest", "minimum below tshark's lowest"
 _FAR, _RETRANS = "mean far from tshark's", "retransmissions differ by more than one"
 _SHOWN = 4  # frames of a cause
 _TICK_MS = 0.002  # two clocks of a microsecond
-_RARE = "__anon1"  # numpy's name of the second unnamed union of struct flow
 
 
 @dataclass
@@ -128,7 +127,7 @@ def _ours(found: dict[Key, Side], plane: DataPlane, signatures: Signatures, path
             side.mean_ms = total / side.n if side.n else 0.0
             if least != _NO_RTT and n:
                 side.min_ms = min(side.min_ms or least / 1e3, least / 1e3)
-            side.retrans += int(flow[_RARE]["tcp_rare"]["retrans"][d])
+            side.retrans += int(flow["rare"]["tcp"]["retrans"][d])
             if flow["packets"][d]:
                 side.legs.add(int(key["leg"]))
 

@@ -46,7 +46,7 @@ struct tcp_rare {
 	union {
 		__u32 syn_us;  /* of the last SYN before its answer, while the handshake is going on */
 		__u32 hole_us; /* when a segment last came before its predecessor, its direction in bit 0; 0: never */
-	};
+	} at;
 	__u32 hole_seq; /* where the bytes begin that it came before */
 };
 _Static_assert(sizeof(struct tcp_rare) == 24, "tcp_rare is ABI");
@@ -130,7 +130,7 @@ struct flow {
 		struct rtp_state rtp;
 		struct quic_state quic; /* FLOW_QUIC */
 		struct dns_state dns;	/* UDP, port 53 */
-	};
+	} transport;
 	__u32 payload_packets[2];
 	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
 	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
@@ -144,9 +144,9 @@ struct flow {
 	__u32 rtt_min_us[2]; /* of this epoch */
 	__u32 handshake_us[2];
 	union {
-		struct tcp_rare tcp_rare;
-		struct rtp_rare rtp_rare;
-	};
+		struct tcp_rare tcp;
+		struct rtp_rare rtp;
+	} rare;
 	__u32 check; /* IPv6: a second hash of both addresses */
 	__u32 frags;
 };

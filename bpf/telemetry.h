@@ -19,16 +19,16 @@ static __always_inline void forget_clocks(struct scratch *s, struct flow *f)
 {
 	f->last_us[0] = f->last_us[1] = s->now_us;
 	if (s->inner.proto == PROTO_TCP) {
-		f->tcp.probe_us[0] = f->tcp.probe_us[1] = 0;
-		f->tcp.turn[0] = f->tcp.turn[1] = 0;
-		f->tcp.seen[0] &= ~TCP_OPEN;
-		f->tcp.seen[1] &= ~TCP_OPEN;
-		f->tcp_rare.hole_us = 0;
+		f->transport.tcp.probe_us[0] = f->transport.tcp.probe_us[1] = 0;
+		f->transport.tcp.turn[0] = f->transport.tcp.turn[1] = 0;
+		f->transport.tcp.seen[0] &= ~TCP_OPEN;
+		f->transport.tcp.seen[1] &= ~TCP_OPEN;
+		f->rare.tcp.at.hole_us = 0;
 	} else if (f->flags & FLOW_QUIC) {
-		f->quic.done = 1;
-		f->quic.edge_us[0] = f->quic.edge_us[1] = 0;
+		f->transport.quic.done = 1;
+		f->transport.quic.edge_us[0] = f->transport.quic.edge_us[1] = 0;
 	} else if (is_dns(s)) {
-		f->dns.asked_us[0] = f->dns.asked_us[1] = 0;
+		f->transport.dns.asked_us[0] = f->transport.dns.asked_us[1] = 0;
 	}
 }
 
@@ -98,18 +98,18 @@ static __always_inline u32 tcp_opening(struct tcp_state *t)
  * a probe that sees one direction only as well. */
 static __always_inline void tcp_handshake(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_state *t = &f->tcp;
-	struct tcp_rare *r = &f->tcp_rare;
+	struct tcp_state *t = &f->transport.tcp;
+	struct tcp_rare *r = &f->rare.tcp;
 
 	if (s->tcp_flags & TCP_SYN) {
 		if (s->tcp_flags & TCP_ACK || !(t->seen[d] & TCP_CLIENT) || t->seen[d] & TCP_OVER)
 			return;
 		if (!(t->seen[d] & TCP_OPEN) || !(t->seen[d ^ 1] & TCP_SEQ))
-			r->syn_us = fine_clock(s, c);
+			r->at.syn_us = fine_clock(s, c);
 		t->seen[d] |= TCP_OPEN;
 	} else if (t->seen[d] & TCP_OPEN && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
-		r->connect_us = nonzero(fine_clock(s, c) - r->syn_us);
-		r->hole_us = 0;
+		r->connect_us = nonzero(fine_clock(s, c) - r->at.syn_us);
+		r->at.hole_us = 0;
 		t->seen[d] = (t->seen[d] & ~TCP_OPEN) | TCP_OVER;
 	}
 }
@@ -117,7 +117,7 @@ static __always_inline void tcp_handshake(struct scratch *s, struct control *c, 
 /* Does this packet of direction d answer the probe of the other direction? */
 static __always_inline void tcp_answer(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_state *t = &f->tcp;
+	struct tcp_state *t = &f->transport.tcp;
 	u32 o = d ^ 1, us;
 	s32 beyond;
 
@@ -142,7 +142,7 @@ static __always_inline void tcp_answer(struct scratch *s, struct control *c, str
 
 static __always_inline void tcp_probe(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 next)
 {
-	struct tcp_state *t = &f->tcp;
+	struct tcp_state *t = &f->transport.tcp;
 	u32 later = t->turn[d] & TURN_LATER, n = t->turn[d] & TURN_SEGMENTS;
 
 	if (n >= TURN_LAST + !!later)
@@ -161,21 +161,21 @@ static __always_inline void tcp_probe(struct scratch *s, struct control *c, stru
  * at least. Of two gaps the time of the newer one is known. */
 static __always_inline u32 tcp_overtaken(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_rare *r = &f->tcp_rare;
+	struct tcp_rare *r = &f->rare.tcp;
 	u32 limit = REORDER_US;
 
-	if (!r->hole_us || (r->hole_us & 1) != d || tcp_opening(&f->tcp))
+	if (!r->at.hole_us || (r->at.hole_us & 1) != d || tcp_opening(&f->transport.tcp))
 		return 0;
 	if (r->connect_us && (s32)(s->seq - r->hole_seq) >= 0)
 		limit = r->connect_us;
-	return (s32)(fine_clock(s, c) - r->hole_us) < (s32)limit;
+	return (s32)(fine_clock(s, c) - r->at.hole_us) < (s32)limit;
 }
 
 /* A packet that begins before the end of what was seen. */
 static __always_inline void tcp_old(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 length)
 {
-	struct tcp_state *t = &f->tcp;
-	struct tcp_rare *r = &f->tcp_rare;
+	struct tcp_state *t = &f->transport.tcp;
+	struct tcp_rare *r = &f->rare.tcp;
 	u32 next = s->seq + length;
 	s32 beyond = next - t->max_seq[d];
 
@@ -195,7 +195,7 @@ static __always_inline void tcp_old(struct scratch *s, struct control *c, struct
 
 static __always_inline void tcp_segment(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_state *t = &f->tcp;
+	struct tcp_state *t = &f->transport.tcp;
 	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
 	s32 beyond = s->seq - t->max_seq[d];
 
@@ -208,8 +208,8 @@ static __always_inline void tcp_segment(struct scratch *s, struct control *c, st
 	if (!length)
 		return;
 	if (t->seen[d] & TCP_SEQ && beyond > 0 && !tcp_opening(t)) {
-		f->tcp_rare.hole_us = (fine_clock(s, c) & ~1u) | d;
-		f->tcp_rare.hole_seq = t->max_seq[d];
+		f->rare.tcp.at.hole_us = (fine_clock(s, c) & ~1u) | d;
+		f->rare.tcp.hole_seq = t->max_seq[d];
 	}
 	t->seen[d] |= TCP_SEQ;
 	t->max_seq[d] = s->seq + length;
@@ -227,8 +227,8 @@ static __always_inline void tcp_segment(struct scratch *s, struct control *c, st
  * lost until then is counted as well. */
 static __always_inline void rtp_other(struct flow *f, u32 d, u32 ssrc, u16 seq)
 {
-	struct rtp_state *r = &f->rtp;
-	struct rtp_rare *o = &f->rtp_rare;
+	struct rtp_state *r = &f->transport.rtp;
+	struct rtp_rare *o = &f->rare.rtp;
 	u16 step = seq - o->max_seq[d];
 
 	if (!r->misses[d] || o->ssrc[d] != ssrc || (step >= RTP_MAX_DROPOUT && (u16)-step >= RTP_MAX_MISORDER)) {
@@ -256,13 +256,13 @@ static __always_inline void rtp_other(struct flow *f, u32 d, u32 ssrc, u16 seq)
 /* RFC 3550, A.1, with MIN_SEQUENTIAL 2. */
 static __always_inline void rtp_sequence(struct flow *f, u32 d, u16 seq)
 {
-	struct rtp_state *r = &f->rtp;
+	struct rtp_state *r = &f->transport.rtp;
 	u16 step = seq - r->max_seq[d];
 
 	if (step >= RTP_MAX_DROPOUT && (u16)-step >= RTP_MAX_MISORDER) {
-		if (!(r->valid[d] & RTP_JUMPED) || f->rtp_rare.bad_seq[d] != seq) {
+		if (!(r->valid[d] & RTP_JUMPED) || f->rare.rtp.bad_seq[d] != seq) {
 			r->valid[d] |= RTP_JUMPED;
-			f->rtp_rare.bad_seq[d] = seq + 1;
+			f->rare.rtp.bad_seq[d] = seq + 1;
 			return;
 		}
 		r->expected[d]++; /* the packet before, which made this one credible */
@@ -281,8 +281,8 @@ static __always_inline void rtp_sequence(struct flow *f, u32 d, u16 seq)
  */
 static __always_inline void rtp_first(struct flow *f, u32 d, u32 ssrc, u16 seq)
 {
-	struct rtp_state *r = &f->rtp;
-	struct rtp_rare *o = &f->rtp_rare;
+	struct rtp_state *r = &f->transport.rtp;
+	struct rtp_rare *o = &f->rare.rtp;
 	u32 first = r->ssrc[d] == ssrc || !r->ssrc[d], known = first ? r->ssrc[d] : o->ssrc[d];
 	u16 before = first ? r->max_seq[d] : o->max_seq[d];
 
@@ -302,7 +302,7 @@ static __always_inline void rtp_first(struct flow *f, u32 d, u32 ssrc, u16 seq)
 
 static __always_inline void rtp_packet(void *data, void *end, struct scratch *s, struct flow *f, u32 d)
 {
-	struct rtp_state *r = &f->rtp;
+	struct rtp_state *r = &f->transport.rtp;
 	u32 off = s->payload_off, ssrc;
 	u16 seq;
 	u8 *h;

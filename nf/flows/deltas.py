@@ -26,7 +26,6 @@ _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 _UE_B, _UE_UNKNOWN = 1, 2  # enum snf_ue_end
 _GAP_MAX_US = 1024  # SNF_GAP_MAX_US of abi.h
 _BLOCK = 8192  # rows; two states of 192 bytes each fit the second-level cache
-_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 
 
 class FlowDeltas:
@@ -119,20 +118,20 @@ def _columns(
     def grown(name: str) -> NDArray[Any]:
         return ordered(now[name] - old[name])
 
-    tcp, tcp_before, is_tcp = now[_RARE]["tcp_rare"], old[_RARE]["tcp_rare"], (proto == _TCP)[:, None]
+    tcp, tcp_before, is_tcp = now["rare"]["tcp"], old["rare"]["tcp"], (proto == _TCP)[:, None]
 
     def of_tcp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
 
     def dns(name: str) -> NDArray[Any]:
-        counts = now[_L4]["dns"][name], old[_L4]["dns"][name]
+        counts = now["transport"]["dns"][name], old["transport"]["dns"][name]
         return np.where(is_dns, counts[0] - counts[1], 0).astype(np.uint32)
 
     rtp_or_none = (proto == _UDP) & ~is_dns & (now["flags"] & _QUIC == 0) & (old["flags"] & _QUIC == 0)
-    is_rtp = (now[_L4]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
+    is_rtp = (now["transport"]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
 
     def rtp(name: str) -> NDArray[Any]:
-        return ordered(np.where(is_rtp, now[_L4]["rtp"][name] - old[_L4]["rtp"][name], 0)).astype(np.uint32)
+        return ordered(np.where(is_rtp, now["transport"]["rtp"][name] - old["transport"]["rtp"][name], 0)).astype(np.uint32)
 
     gaps = np.maximum(packets.astype(np.int64) - ~known[:, None], 0)  # the first packet of all has no gap
     return {

@@ -18,7 +18,6 @@ __all__ = ["Ended", "flow_rows"]
 
 _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h
 _TCP = 6
-_RARE = "__anon1"  # numpy's name of the second unnamed union of struct flow
 
 
 class Ended:
@@ -109,7 +108,7 @@ def _table_row(
 ) -> dict[str, Any]:
     number = int(flow["number"])
     known = book.get(number)
-    is_tcp, tcp = key["proto"] == _TCP, flow[_RARE]["tcp_rare"]
+    is_tcp, tcp = key["proto"] == _TCP, flow["rare"]["tcp"]
     early = earlies.get(number, ([0, 0], [0, 0]))
     return {
         "number": number,

@@ -25,7 +25,6 @@ BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "handed_of
 TABLES = {"tunnel_unknown", "sni_named", "sni_unlisted", "sni_handed_off"}
 A_SECOND_NS = 1_000_000_000
 FIRST_B, GTPU = 8, 16  # enum flow_flags of abi.h
-_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 LOOPBACK = 1  # the interface index that a test run shows to the program
 
 
@@ -96,9 +95,9 @@ class Rig:
         The fields of TCP are there as well, and those of RTP with their prefix.
         """
         (flow,) = self._table()[1].copy()
-        fields = {name: flow[name] for name in flow.dtype.names if name not in (_L4, _RARE)}
-        fields |= {name: flow[_RARE]["tcp_rare"][name] for name in ("retrans", "reordered", "connect_us")}
-        fields |= {f"rtp_{name}": flow[_L4]["rtp"][name] for name in ("expected", "received")}
+        fields = {name: flow[name] for name in flow.dtype.names if name not in ("transport", "rare")}
+        fields |= {name: flow["rare"]["tcp"][name] for name in ("retrans", "reordered", "connect_us")}
+        fields |= {f"rtp_{name}": flow["transport"]["rtp"][name] for name in ("expected", "received")}
         if flow["flags"] & FIRST_B:
             fields = {name: v[::-1] if np.shape(v) == (2,) else v for name, v in fields.items()}
         early = self.plane.read_earlies().get(int(flow["number"]), ([0, 0], [0, 0]))
