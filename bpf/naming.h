@@ -13,7 +13,7 @@
 
 #include "dns.h"
 #include "tls.h"
-#include "verdict.h"
+#include "action.h"
 
 /* What such a program works on. */
 struct work {

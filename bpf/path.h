@@ -4,7 +4,7 @@
 #ifndef SNF_PATH_H
 #define SNF_PATH_H
 
-#include "detail.h"
+#include "media.h"
 
 static __always_inline struct path *path_of(struct path_key *k, u32 slot, struct control *c, u64 now)
 {

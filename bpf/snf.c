@@ -6,13 +6,13 @@
  * (both, for captures that hold everything). They differ in a constant only.
  * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
  */
-#include "legs.h"
+#include "copies.h"
 #include "loss.h"
 #include "naming.h"
 #include "outer.h"
 #include "psc.h"
 #include "quic.h"
-#include "resolve.h"
+#include "dns_timing.h"
 #include "transit.h"
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */

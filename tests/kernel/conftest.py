@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kernel.hellos_and_answers import SUFFIXES
 from tests.kernel.rig import Rig
 
 
@@ -24,3 +25,12 @@ def rig(compiled: Rig) -> Rig:
     compiled.forget_sessions()
     compiled.plane.set_policies({})
     return compiled
+
+
+@pytest.fixture
+def named(rig: Rig) -> Iterator[Rig]:
+    """Return the data plane with the suffixes of `SUFFIXES`, naming thoroughly."""
+    rig.plane.set_suffixes(SUFFIXES, ["ask.test"])
+    yield rig
+    rig.plane.set_suffixes({})
+    rig.plane.economy = False

@@ -18,9 +18,9 @@ from nf.naming.readers import Here
 from nf.naming.stage import Naming
 from nf.naming.workers import Workers
 from nf.settings import Application
+from tests.kernel.hellos_and_answers import named_hello, over_tcp, quic, response, to_ue
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import ROLES, Rig
-from tests.kernel.test_names import named_hello, over_tcp, quic, response, to_ue
 
 OPAQUE = bytes(range(200, 256)) * 3  # no protocol that anybody knows
 NETFLIX_ADDRESS = "45.57.1.2"  # of nf/apps/known/video.toml: this application alone is served there

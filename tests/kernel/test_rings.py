@@ -14,9 +14,9 @@ from scapy.packet import Raw
 from nf.kernel import source, syscall
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits, Role
+from tests.kernel.hellos_and_answers import named_hello, over_tcp
 from tests.kernel.packets import SERVER, UE, ether, udp
 from tests.kernel.rig import Rig
-from tests.kernel.test_names import named_hello, over_tcp
 
 HEADER = 8  # of a record in a ring (kernel/bpf/ringbuf.c)
 APP = 9

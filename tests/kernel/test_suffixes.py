@@ -7,8 +7,8 @@ import pytest
 
 from nf.errors import BadSignatures
 from nf.kernel import suffixes
+from tests.kernel.hellos_and_answers import named_hello, over_tcp
 from tests.kernel.rig import Rig
-from tests.kernel.test_names import named_hello, over_tcp
 
 MANY = {f"d{n}.{n % 977}.example": 1 + n % 4000 for n in range(100_000)}
 
