@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
- * Everything the kernel programs and user space share: keys, values, records, counters; declarations only. In parts, by
- * who reads them. User space derives its numpy types from these structs and the names of the counters from their list.
+ * Everything the kernel programs and user space share: numbers, keys, values, records, counters; declarations only,
+ * in parts by who reads them. nf/abi.py reads numbers and counters out of these files, and numpy types are made of the
+ * compiled structs, so that user space repeats nothing of them (tests/test_abi.py looks for copies).
  *
  * Two ends of a flow are `a` and `b`, ordered by address and port; direction 0
  * goes from a to b, direction 1 back. Which end is the UE is `ue_end`.

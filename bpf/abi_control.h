@@ -6,8 +6,22 @@
 #define SNF_APPS   4096	     /* applications that can have a policy */
 #define SNF_GROUPS 8	     /* groups of subscribers with policies of their own; 0: all others */
 #define SNF_PROBES TURNS(16) /* slots that a domain suffix can be in */
+#define NAMING_ASK 0xffff    /* instead of an application: user space knows more about it */
 
 enum snf_action { SNF_INSPECT = 0, SNF_COUNT = 1, SNF_TRUNCATE = 2, SNF_SUPPRESS = 3 };
+
+/* Places of the second programs, which are entered by tail call. */
+enum snf_next {
+	NEXT_HANDOFF = 0,
+	NEXT_TLS = 1,
+	NEXT_DNS = 2,
+	NEXT_MONITOR = 3,
+	NEXT_NAME = 4,
+	NEXT_SUFFIX = 5,
+	NEXT_ANSWERS = 6,
+	NEXT_OUTER = 7,
+	NEXT_ROLE = 8, /* and enum snf_role: a packet again, from s->start on (outer.h) */
+};
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
 struct control {

@@ -153,8 +153,9 @@ struct flow {
 _Static_assert(sizeof(struct flow) == 192, "flow is ABI");
 
 #define SNF_GAP_TICK_US                                                                                                \
-	64 /* unit of gap_ticks: far below a millisecond of jitter, and squares of a second fit 32 bits */
-#define SNF_GAP_MAX_US 1024 /* unit of gap_max, which holds a minute */
+	64 /* unit of gap_ticks: far below a millisecond of jitter, and a second's square fits 32 bits */
+#define SNF_GAP_MAX_US 1024	  /* unit of gap_max, which holds a minute */
+#define NO_RTT	       0xffffffff /* instead of a least RTT: there is no sample yet */
 
 enum flow_flags {
 	FLOW_FINAL = 1, /* user space has nothing more to say of its application */
@@ -172,6 +173,9 @@ struct early {
 	__u32 bytes[2];
 };
 _Static_assert(sizeof(struct early) == 16, "early is ABI");
+
+#define SLOT_US		100000 /* of struct detail: length of a slot, */
+#define SLOT_UNIT_SHIFT 7      /* and the unit of its bytes, 128 */
 
 /* What media flows keep as well, by flow number. Down and up are as seen from the UE. */
 struct detail {

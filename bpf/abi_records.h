@@ -22,7 +22,7 @@ enum snf_ring {
 	SNF_RING_KINDS = 5
 };
 
-enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* as nf/apps/basis.py */
+enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* two of the grounds of nf/apps/basis.py, of the same numbers */
 
 /* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
 struct chunk {

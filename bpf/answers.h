@@ -5,10 +5,9 @@
 
 #include "gtpu.h"
 
-#define NAMING_ASK 0xffff /* instead of an application: user space knows more about it */
-#define PORT_DNS   53
-#define PORT_QUIC  443 /* RFC 9114, 3.3 */
-#define NS_PER_S   1000000000
+#define PORT_DNS  53
+#define PORT_QUIC 443 /* RFC 9114, 3.3 */
+#define NS_PER_S  1000000000
 
 static __always_inline u32 mix(u32 h, u32 v)
 {

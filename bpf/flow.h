@@ -6,7 +6,6 @@
 #include "limit.h"
 #include "session.h"
 
-#define NO_RTT		0xffffffff
 #define FLOW_OWNER(d)	(3 << 2 * (d)) /* bits of flow.owner */
 #define HELLOS_SHIFT(d) (4 + 2 * (d))  /* and above them */
 #define LEFT_SHIFT(d)	(4 * (d))

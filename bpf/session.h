@@ -8,8 +8,6 @@
 
 #include "answers.h"
 
-#define GOLDEN 0x9e3779b1 /* 2^32 divided by the golden ratio (Knuth, TAOCP 3, 6.4) */
-
 /* Of the address of a UE: of IPv6 its /64. */
 static __always_inline u32 ue_hash(u32 ipv6, const u8 *address)
 {
