@@ -14,11 +14,27 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import (
+    COUNTERS,
+    FLOW_READER,
+    KEEP_DETAIL,
+    KEEP_FINE,
+    SNF_COUNT,
+    SNF_GROUPS,
+    SNF_INSPECT,
+    SNF_RING_CHUNKS,
+    SNF_RING_ENDED,
+    SNF_RING_EVENTS,
+    SNF_RING_NAMES,
+    SNF_RING_PAYLOADS,
+    SNF_SUPPRESS,
+    SNF_TRUNCATE,
+)
 from nf.kernel import source, syscall
 from nf.kernel.addresses import address_bytes, address_text
 from nf.kernel.objects import Verified
@@ -38,11 +54,21 @@ MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bp
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
-_GROUPS = 8  # SNF_GROUPS of abi.h
 _WHOLE = 0xFFFF  # snap length: no packet is longer
-_KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
-_READER = 32  # of FLOW_READER in abi.h: the first of its three values
-_ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
+_READER = FLOW_READER & -FLOW_READER  # the first of its three values
+_RECORDS = {
+    SNF_RING_EVENTS: "event",
+    SNF_RING_PAYLOADS: "payload",
+    SNF_RING_CHUNKS: "chunk",
+    SNF_RING_NAMES: "named",
+    SNF_RING_ENDED: "ended",
+}
+_ACTIONS = {
+    Action.INSPECT: SNF_INSPECT,
+    Action.COUNT: SNF_COUNT,
+    Action.TRUNCATE: SNF_TRUNCATE,
+    Action.SUPPRESS: SNF_SUPPRESS,
+}
 
 
 class DataPlane:
@@ -62,7 +88,7 @@ class DataPlane:
         self._programs = Programs(limits, replay=replay)
         self.taken_over = self._programs.taken_over  # from a process that died
         self._maps = self._programs.maps
-        self.counters = source.counters()
+        self.counters = COUNTERS
         self._fds = {
             name: self._maps[name].fd
             for name in (
@@ -97,11 +123,9 @@ class DataPlane:
         self._wire_length = self._control["wire_length"]
         self._next_flow = self._control["next_flow"]
         self.first_session = 1  # numbers below are those of a process that died
-        self._events, self._payloads, self._chunks, self._names, self._ended = self._rings()
-        self.sessions = SessionTable(
-            self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
-        )
-        self.routes = RouteTable(self._fds["routes"], self._control, source.ROUTES)
+        self._rings = self._open_rings()
+        self.sessions = SessionTable(self._maps["sessions"], self._fds["endpoints"], self._control)
+        self.routes = RouteTable(self._maps["routes"], self._control)
         suffixes = self._maps["suffixes"]
         self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
         self._instances: dict[str, int] = {"": 0}
@@ -121,12 +145,11 @@ class DataPlane:
         if replay:
             self.take_test_runs()
 
-    def _rings(self) -> Iterator[Rings]:
-        """Yield the rings of each kind of record, in the order of ``enum snf_ring``."""
-        kinds = self._programs.rings
-        sizes = source.ring_sizes(len(kinds[0]))
-        for fds, size, record in zip(kinds, sizes, ("event", "payload", "chunk", "named", "ended"), strict=True):
-            yield Rings(fds, size, self._types[record])
+    def _open_rings(self) -> dict[int, Rings]:
+        """Return the rings of each kind of record (``enum snf_ring``)."""
+        fds = self._programs.rings
+        sizes = source.ring_sizes(len(fds[0]))
+        return {kind: Rings(fds[kind], sizes[kind], self._types[record]) for kind, record in _RECORDS.items()}
 
     def _begin(self, split_legs: bool) -> None:
         self._control["abi"] = self._programs.abi
@@ -147,7 +170,7 @@ class DataPlane:
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
-        self._control["reader"] = self._control["reader"] % (3 * _READER) + _READER
+        self._control["reader"] = self._control["reader"] % FLOW_READER + _READER
         self.new_generation()
 
     # -- programs ---------------------------------------------------------
@@ -159,7 +182,7 @@ class DataPlane:
         """Load the programs that read names, hand payloads over and copy packets, unless they are loaded."""
         if self._tails_loaded:
             return
-        for slot, name in enumerate(TAILS):
+        for slot, name in TAILS.items():
             self._load(name, tail=slot)
         self._tails_loaded = True
 
@@ -403,10 +426,10 @@ class DataPlane:
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
         Flows of *detailed* ones keep a ``struct detail``.
         """
-        values = np.zeros((_GROUPS, len(self._maps["policies"]) // _GROUPS), self._types["policy"])
-        values["keep"], values["snap_length"] = _KEEP_FINE, _WHOLE
+        values = np.zeros((SNF_GROUPS, len(self._maps["policies"]) // SNF_GROUPS), self._types["policy"])
+        values["keep"], values["snap_length"] = KEEP_FINE, _WHOLE
         values["keep"][:, list(coarse)] = 0
-        values["keep"][:, list(detailed)] |= _KEEP_DETAIL
+        values["keep"][:, list(detailed)] |= KEEP_DETAIL
         for group, table in enumerate((policies, *groups)):
             for app, (action, snap) in table.items():
                 values["action"][group, app] = _ACTIONS[action]
@@ -449,7 +472,7 @@ class DataPlane:
 
     def read_ended(self) -> NDArray[np.void]:
         """Return the flows that gave their place to another one since the last call (``struct ended``)."""
-        return self._ended.read()
+        return self._rings[SNF_RING_ENDED].read()
 
     def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
         """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""
@@ -466,19 +489,19 @@ class DataPlane:
 
     def read_events(self) -> NDArray[np.void]:
         """Return the flow events since the last call (``struct flow_event``)."""
-        return self._events.read()
+        return self._rings[SNF_RING_EVENTS].read()
 
     def read_payloads(self) -> NDArray[np.void]:
         """Return the payload records since the last call (``struct payload``)."""
-        return self._payloads.read()
+        return self._rings[SNF_RING_PAYLOADS].read()
 
     def read_names(self) -> NDArray[np.void]:
         """Return what the programs named since the last call (``struct named``)."""
-        return self._names.read()
+        return self._rings[SNF_RING_NAMES].read()
 
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
-        return self._chunks.read()
+        return self._rings[SNF_RING_CHUNKS].read()
 
     @property
     def legs(self) -> bool:
@@ -545,7 +568,7 @@ class DataPlane:
         if not leave_behind:
             self.release_left_behind()
         self._ports.redirects.close()
-        for rings in (self._events, self._payloads, self._chunks, self._names, self._ended):
+        for rings in self._rings.values():
             rings.close()
         self._suffixes.close()
         self.sessions.close()

@@ -9,6 +9,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
+from nf.abi import SLOT_US
 from nf.flows.media import Media as MediaReader
 from nf.kernel.dataplane import DataPlane
 from tests.kernel.packets import SERVER, UE, ether
@@ -16,7 +17,6 @@ from tests.kernel.rig import Rig
 
 MS = 1_000_000
 SECOND_MS = 1000
-SLOT_US = 100_000
 APP = 9
 
 
