@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -18,6 +19,11 @@ from nf.kernel import source
 from nf.kernel.compiled import MapDefinition, compile_programs, compiled
 
 ROOT = Path(__file__).resolve().parents[1]
+TREES = ("bench", "feed", "gtp", "lab", "mgmt", "nf")
+HELPERS = [p for p in (ROOT / "tests").rglob("*.py") if p != Path(__file__)]
+FILES = sorted(p for p in [*(p for tree in TREES for p in (ROOT / tree).rglob("*.py")), *HELPERS])
+# What has name and value of a number in the headers by chance, or by a standard that both follow.
+OTHERS = {"gtp/table.py": {"_GOLDEN"}}  # of 64 bits; gtp knows nobody
 
 
 def by_the_compiler() -> dict[str, MapDefinition]:
@@ -115,3 +121,98 @@ class TestHeaders:
 
         assert "transport" in {name for t in types for name in names(t)}
         assert {name for t in types for name in names(t) if name.startswith("__anon")} == set()
+
+
+def shortened(name: str) -> set[str]:
+    """Return a name in C as somebody may write it in Python: without the words that it begins with."""
+    words = name.upper().strip("_").split("_")
+    return {"_".join(words[first:]) for first in range(len(words)) if len("_".join(words[first:])) > 1}
+
+
+BY_NAME: dict[str, set[int]] = {}
+for _name, _value in abi.NUMBERS.items():
+    for _short in shortened(_name):
+        BY_NAME.setdefault(_short, set()).add(_value)
+
+
+def literal(node: ast.expr) -> int | None:
+    """Return the number that an expression of literals is, also in a call of one argument such as np.uint32(1)."""
+    if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
+        return literal(node.args[0])
+    if any(isinstance(part, (ast.Name, ast.Attribute, ast.Call)) for part in ast.walk(node)):
+        return None
+    try:
+        value = eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {}})
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return value if type(value) is int else None
+
+
+def bindings(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield what is bound to a name outside of functions, in an enum or a table by its key."""
+    for node in getattr(tree, "body", []):
+        if isinstance(node, ast.ClassDef):
+            yield from ((name, value) for name, value in bindings(node) if name.isupper())  # the others are attributes
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                yield from _bound(target, node.value)
+            for table in (n for n in ast.walk(node.value) if isinstance(n, ast.Dict)):
+                for key, value in zip(table.keys, table.values, strict=True):
+                    if isinstance(key, (ast.Attribute, ast.Name)):
+                        yield key.attr if isinstance(key, ast.Attribute) else key.id, value
+
+
+def _bound(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        for one, its in zip(target.elts, value.elts, strict=True):
+            yield from _bound(one, its)
+
+
+def copies(text: str) -> list[str]:
+    """Return the names in a Python text that are bound to a number which the headers give to such a name."""
+    found = []
+    for name, node in bindings(ast.parse(text)):
+        value = literal(node)
+        plain = name.upper().strip("_")
+        if value is not None and (plain in abi.NUMBERS or value in BY_NAME.get(plain, ())):
+            found.append(name)
+    return found
+
+
+class TestCopies:
+    """No number of the headers stands again in Python."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "FLOW_FIRST_B = 8",
+            "_FIRST_B = 8  # of abi.h",
+            "_first_b: int = 1 << 3",
+            "_A, _UE_UNKNOWN = 7, 2",
+            "_GOLDEN = np.uint32(0x9E3779B1)",
+            "_MODES = {Mode.MIRROR: 0}",
+            "class Mode(enum.IntEnum):\n    INLINE = 2",
+            "SNF_STATS = 17",  # a copy that is wrong by now
+        ],
+    )
+    def test_a_copy_is_found(self, text):
+        assert copies(text)
+
+    @pytest.mark.parametrize(
+        "text", ["_FIRST_B = FLOW_FIRST_B", 'class Mode(enum.Enum):\n    MIRROR = "mirror"', "GROUPS = 3"]
+    )
+    def test_what_is_no_copy_is_not(self, text):
+        assert not copies(text)
+
+    def test_there_is_none(self):
+        found = {str(p.relative_to(ROOT)): set(copies(p.read_text())) for p in FILES}
+        found = {path: names - OTHERS.get(path, set()) for path, names in found.items()}
+
+        assert {path: names for path, names in found.items() if names} == {}
+
+    def test_what_is_excused_is_there(self):
+        for path, names in OTHERS.items():
+            assert names <= set(copies((ROOT / path).read_text())), path
