@@ -10,7 +10,8 @@
 #ifndef SNF_MEDIA_H
 #define SNF_MEDIA_H
 
-#include "telemetry.h"
+#include "clock.h"
+#include "parse.h"
 
 #define SLOT_US		100000
 #define SLOTS		12

@@ -11,9 +11,10 @@
 #ifndef SNF_NAMING_H
 #define SNF_NAMING_H
 
-#include "dns.h"
-#include "tls.h"
 #include "action.h"
+#include "dns.h"
+#include "flow.h"
+#include "tls.h"
 
 /* What such a program works on. */
 struct work {

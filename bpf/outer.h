@@ -11,7 +11,9 @@
 #ifndef SNF_OUTER_H
 #define SNF_OUTER_H
 
+#include "fragments.h"
 #include "naming.h"
+#include "session.h"
 
 #define MAX_HEADERS 12 /* that are looked through at once */
 #define MAX_LABELS  3

@@ -4,15 +4,21 @@
  *
  * One entry for each role of a port: snf_n3 (GTP-U), snf_n6 (plain IP) and snf_any
  * (both, for captures that hold everything). They differ in a constant only.
- * With -DREPLAY the clock is the capture's (flow.h); nothing else changes.
+ * With -DREPLAY the clock is the capture's (clock.h); nothing else changes.
  */
 #include "copies.h"
+#include "dns_timing.h"
+#include "fragments.h"
+#include "gtpu.h"
 #include "loss.h"
+#include "media.h"
 #include "naming.h"
 #include "outer.h"
+#include "path.h"
 #include "psc.h"
 #include "quic.h"
-#include "dns_timing.h"
+#include "rtp.h"
+#include "tcp.h"
 #include "transit.h"
 
 static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
