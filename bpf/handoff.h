@@ -5,6 +5,7 @@
 
 #include "action.h"
 #include "flow.h"
+#include "frame.h"
 #include "quic.h"
 #include "tls.h"
 
@@ -132,19 +133,12 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 int snf_handoff(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
-	struct port *p = ports.lookup(&slot);
-	struct scratch *s = scratch.lookup(&zero);
-	struct port_stats *st;
+	struct frame in;
 
-	if (!p || !s)
+	if (!enter(ctx, &in, ASKS_PORT))
 		return XDP_PASS;
-	slot = p->slot;
-	st = stats.lookup(&slot);
-	if (!st)
-		return XDP_PASS;
-	hand_off(data, end, s, st);
-	return decide(ctx, p, st, s, s->verdict);
+	hand_off(data, end, in.s, in.st);
+	return decide(ctx, in.p, in.st, in.s, in.s->verdict);
 }
 
 #endif

@@ -253,16 +253,9 @@ int snf_tick(struct xdp_md *ctx)
 
 int snf_monitor(struct xdp_md *ctx)
 {
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
-	struct port *p = ports.lookup(&slot);
-	struct scratch *s = scratch.lookup(&zero);
-	struct port_stats *st;
+	struct frame in;
 
-	if (!p || !s)
+	if (!enter(ctx, &in, ASKS_PORT))
 		return XDP_DROP;
-	slot = p->slot;
-	st = stats.lookup(&slot);
-	if (!st)
-		return XDP_DROP;
-	return monitor(ctx, p, st, s);
+	return monitor(ctx, in.p, in.st, in.s);
 }
