@@ -4,7 +4,8 @@
 #ifndef SNF_DNS_TIMING_H
 #define SNF_DNS_TIMING_H
 
-#include "telemetry.h"
+#include "clock.h"
+#include "parse.h"
 
 #define DNS_HEADER   12
 #define DNS_QR	     0x8000 /* of the flags: a response */

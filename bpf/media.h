@@ -10,7 +10,8 @@
 #ifndef SNF_MEDIA_H
 #define SNF_MEDIA_H
 
-#include "telemetry.h"
+#include "clock.h"
+#include "parse.h"
 
 #define SLOTS	      12
 #define REQUEST_LEAST 300  /* payload bytes (Requet, 3.2) */

@@ -68,7 +68,7 @@ class TunnelRow(NamedTuple):
 
 
 def _mix(h: Words, v: Any) -> Words:
-    """As mix() of answers.h."""
+    """As mix() of hash.h."""
     h = (h ^ v) * _GOLDEN
     return h ^ h >> np.uint32(15)
 

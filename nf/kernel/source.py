@@ -70,7 +70,8 @@ MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
 
 def abi(limits: Limits, *, replay: bool) -> int:
     """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
-    texts = "".join(path.read_text() for path in (*headers(), BPF_DIR / "maps.h", *files()))
+    others = (BPF_DIR / name for name in ("maps.h", "packet.h"))
+    texts = "".join(path.read_text() for path in (*headers(), *others, *files()))
     return zlib.crc32((texts + repr((flags(replay=replay), table_sizes(limits), rings(replay=replay)))).encode())
 
 
