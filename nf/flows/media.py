@@ -15,7 +15,7 @@ from nf.kernel.dataplane import DataPlane
 
 __all__ = ["Media", "MediaInterval"]
 
-_UNIT_BITS = 128 * 8  # SLOT_UNIT_SHIFT of detail.h
+_UNIT_BITS = 128 * 8  # SLOT_UNIT_SHIFT of media.h
 _SLOTS_PER_S = 10
 
 
