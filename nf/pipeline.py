@@ -26,6 +26,7 @@ from nf.flows.delays import DelayInterval, Delays
 from nf.flows.deltas import FlowDeltas, from_b
 from nf.flows.media import Media, MediaInterval
 from nf.flows.outside import Outside
+from nf.flows.search import values_at
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Ground, Question, explain, find
 from nf.naming.readers import Here
@@ -316,8 +317,7 @@ class Pipeline:
             return batch
         order = np.argsort(number)
         number, copies = number[order], copies[order]
-        at = np.minimum(np.searchsorted(number, batch.flow_id), len(number) - 1)
-        found = np.where((number[at] == batch.flow_id)[:, None], copies[at], 0)
+        found = values_at(number, copies, batch.flow_id)
         first = 2 * found < flows["packets"]  # by direction, as the kernel has them
         first = np.where(from_b(flows)[:, None], first[:, ::-1], first)
         return replace(batch, packets=batch.packets * first, octets=batch.octets * first)

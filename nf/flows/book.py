@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import CONFIDENCE, Basis
+from nf.flows.search import at
 from nf.kernel.dataplane import address_text
 
 __all__ = ["FlowBook", "Leg"]
@@ -106,12 +107,10 @@ class FlowBook:
 
     def at(self, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Return the row of each flow number, -1 where there is none."""
-        if not len(self.rows):
-            return np.full(len(numbers), -1, np.intp)
         if self._sorted_of is not self.rows:  # a search in a column of the rows would copy the column each time
             self._sorted, self._sorted_of = np.ascontiguousarray(self.rows["number"]), self.rows
-        found = np.minimum(np.searchsorted(self._sorted, numbers), len(self.rows) - 1)
-        return np.where(self._sorted[found] == numbers, found, -1)
+        rows, known = at(self._sorted, numbers)
+        return np.where(known, rows, -1)
 
     # -- what the kernel tells ---------------------------------------------
 

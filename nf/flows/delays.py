@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import DELAY_COLUMNS
+from nf.flows.search import values_at
 from nf.kernel.dataplane import DataPlane
 
 __all__ = ["DelayInterval", "Delays"]
@@ -52,10 +53,9 @@ def qos_flow(session: NDArray[Any], qfi: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _at(keys: NDArray[np.uint64], values: NDArray[np.float32] | None, wanted: NDArray[Any]) -> NDArray[np.float32]:
-    if values is None or not len(keys):
+    if values is None:
         return np.full(len(wanted), np.nan, np.float32)
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[found] == wanted, values[found], np.nan).astype(np.float32)
+    return values_at(keys, values, wanted, np.nan)
 
 
 class Delays:
@@ -122,8 +122,5 @@ def _count_at(
     keys: NDArray[np.uint64], values: NDArray[np.uint64], wanted: NDArray[np.uint64], now: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
     """Return what a count was before; 0 for what is new, or began anew and so is less than it was."""
-    if not len(keys):
-        return np.zeros(len(wanted), np.uint64)
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    old = np.where(keys[found] == wanted, values[found], 0).astype(np.uint64)
+    old = values_at(keys, values, wanted)
     return np.where(old <= now, old, 0).astype(np.uint64)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nf.apps.basis import RANK, Basis
 from nf.apps.signatures import LOCAL, Signatures
 from nf.flows.book import FlowBook
+from nf.flows.search import at
 from nf.kernel.dataplane import DataPlane, address_text
 from nf.naming.inference import Inference
 from nf.naming.payloads import PUBLIC_NAMES
@@ -72,8 +73,7 @@ class Naming:
         numbers, apps = rows["number"][changed], apps[changed]
         self._write(numbers, apps, bases[changed], self.book.hosts(changed))
         keys, flows = self.plane.read_flows()
-        place = np.minimum(np.searchsorted(numbers, flows["number"]), len(numbers) - 1)
-        mine = numbers[place] == flows["number"]
+        place, mine = at(numbers, flows["number"])
         again = np.zeros(int(mine.sum()), np.bool_)
         self.plane.put_verdicts(keys[mine], flows["number"][mine], apps[place[mine]], again)
         self.plane.new_generation()
