@@ -184,7 +184,7 @@ class Pipeline:
         keys, flows = self._table.read()
         present = len(keys)
         followed = self.sink.followed()
-        media = self.media.read(self.plane) if followed else None
+        media = self._read_media() if followed else None
         self.plane.new_epoch(intervals)
         self.drain()  # after the table: then the book knows each flow that is in it
         if self._ended:  # after the table as well: each flow is here or there, and the last state counts
@@ -208,7 +208,7 @@ class Pipeline:
         self.learned = []
         if len(batch):
             subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
-            delays = self.delays.read(self.plane)
+            delays = self.delays.update(self.plane.read_delays(), self.plane.read_transits())
             out = self.subscribers.update(
                 batch,
                 subject=subject,
@@ -233,6 +233,9 @@ class Pipeline:
             self.plane.read_chunks()  # nobody wants them, and the ring must not fill
         self._expire(keys, flows, present, clock_ns)
         return out
+
+    def _read_media(self) -> MediaInterval:
+        return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
 
     def _account(self, batch: FlowBatch) -> None:
         """Count what the kernel counted and no reading of its table showed: flows that a full table evicted."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nf.apps.basis import CONFIDENCE, Basis
 from nf.flows.search import at
-from nf.kernel.dataplane import address_text
+from nf.kernel.addresses import address_text
 
 __all__ = ["FlowBook", "Leg"]
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from feed.records import DELAY_COLUMNS
 from nf.flows.search import values_at
-from nf.kernel.dataplane import DataPlane
 
 __all__ = ["DelayInterval", "Delays"]
 
@@ -64,12 +63,19 @@ class Delays:
     def __init__(self) -> None:
         self._before: dict[str, tuple[NDArray[np.uint64], _Sums]] = {}
 
-    def read(self, plane: DataPlane) -> DelayInterval:
-        """Return what was measured since the last call."""
-        keys, delay = plane.read_delays()
+    def update(
+        self,
+        delays: tuple[NDArray[np.void], NDArray[np.void]],
+        transits: tuple[NDArray[np.uint32], NDArray[np.void]],
+    ) -> DelayInterval:
+        """Return what was measured since the last call.
+
+        *delays* are session and QFI with ``struct delay`` of each, *transits* sessions with their ``struct transit``.
+        """
+        keys, delay = delays
         session, qfi = keys["session"].astype(np.uint64), keys["qfi"].astype(np.uint64)
         known = session > 0
-        numbers, transit = plane.read_transits()
+        numbers, transit = transits
         radio: _Sums = {
             "ran_ul_ms": (_u8(delay["ran_sum_ms"][:, 0]), _u8(delay["ran_n"][:, 0]), 1.0),
             "ran_dl_ms": (_u8(delay["ran_sum_ms"][:, 1]), _u8(delay["ran_n"][:, 1]), 1.0),

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.flows.search import at, values_at
-from nf.kernel.dataplane import DataPlane
 
 __all__ = ["Media", "MediaInterval"]
 
@@ -44,17 +43,21 @@ class Media:
         self._before: tuple[NDArray[np.uint64], NDArray[np.void]] | None = None
 
     def forget(self) -> None:
-        """Nobody reads: the next `read` is of its own interval alone."""
+        """Nobody reads: the next `update` is of its own interval alone."""
         self._before = None
 
-    def read(self, plane: DataPlane) -> MediaInterval:
-        """Return what happened since the last call, or without one in the interval that is going on."""
-        number, detail = plane.read_details()
+    def update(
+        self, details: tuple[NDArray[np.uint64], NDArray[np.void]], closed: NDArray[np.void], epoch: int
+    ) -> MediaInterval:
+        """Return what happened since the last call, or without one in the interval *epoch* that is going on.
+
+        *details* are flow numbers with ``struct detail`` of each; *closed* the chunks (``struct chunk``) since then.
+        """
+        number, detail = details
         order = np.argsort(number)
         number, detail = number[order], detail[order]
-        closed = plane.read_chunks()
         rows, inside = at(number, closed["number"])
-        now = detail["epoch"] == plane.epoch & 0xFFFF  # the others had no packet in it
+        now = detail["epoch"] == epoch & 0xFFFF  # the others had no packet in it
         before, self._before = self._before, (number, detail)
         return MediaInterval(
             number,
