@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from nf.flows.batch import FlowBatch
+
 UE, SERVER, OTHER_SERVER = "10.45.0.2", "192.0.2.1", "192.0.2.9"
 GNB, UPF = "172.16.0.1", "172.16.0.2"
-A, B, UNKNOWN = 0, 1, 2  # ends of a flow, and that nobody knows which is the UE
+A, B, UNKNOWN = 0, 1, 2  # enum snf_ue_end: which end of a flow is the UE's
+FIRST_B = 8  # FLOW_FIRST_B: end b spoke first
 TCP, UDP = 6, 17
 NEW, TUNNEL = 1, 2  # kinds of flow events
 
@@ -22,6 +25,11 @@ EVENT = np.dtype(
         *((n, "u1") for n in ("kind", "dir", "qfi", "gtpu", "first_dir", "ue_end", "ttl")),
     ]
 )
+FLOW = np.dtype([("packets", "u4", 2), ("ue_end", "u1"), ("flags", "u1")])
+_DNS = ("queries", "answers", "failed", "again", "timed", "sum_us")
+_ONE = ("flow_id", "session", "app", "basis", "confidence", "proto", *(f"dns_{n}" for n in _DNS))
+_TYPES = {"session": "u4", "app": "u2", "basis": "u1", "confidence": "u1", "proto": "u1", "qfi": "u1",
+          "retrans": "u4", "rtt_n": "u4", "rtt_min_us": "u4", "gap_max_us": "u4"}  # fmt: skip
 
 
 def packed(address: str) -> bytes:
@@ -70,3 +78,22 @@ def event(
 def events(*several: np.ndarray) -> np.ndarray:
     """Return several events in one batch."""
     return np.concatenate(several)
+
+
+def batch(n: int, t_end_s: float = 1_700_000_001.0, **columns: Any) -> FlowBatch:
+    """Return an interval of a second in which *n* flows did what *columns* say, and nothing else."""
+    shapes = {f: (n,) if f in _ONE else (n, 2) for f in FlowBatch.__dataclass_fields__ if not f.startswith("t_")}
+    values = {f: np.zeros(shape, _TYPES.get(f, "u8")) for f, shape in shapes.items()}
+    values["flow_id"] = np.arange(1, n + 1, dtype=np.uint64)
+    for name, given in columns.items():
+        values[name][:] = given
+    return FlowBatch(t_start_s=t_end_s - 1, t_end_s=t_end_s, **values)
+
+
+def flows(n: int, **columns: Any) -> np.ndarray:
+    """Return what is read of *n* ``struct flow`` beside their differences; nobody said which end is the UE's."""
+    out = np.zeros(n, FLOW)
+    out["ue_end"] = UNKNOWN
+    for name, given in columns.items():
+        out[name] = given
+    return out
