@@ -6,12 +6,11 @@ inverses run in reverse, so that the function is either as the new settings say 
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,9 @@ from nf.privacy import Pseudonymiser
 from nf.publish import Publisher
 from nf.sessions import BindingStore, Page, PutTunnel, PutUe, Query, TableChange, find
 from nf.sessions.groups import group_of
-from nf.sessions.kernel_tables import apply_changes, put_back
-from nf.sessions.restart.keep import SOURCES, recall, remember
-from nf.sessions.restart.restore import restore
+from nf.sessions.kernel_tables import apply_changes
+from nf.sessions.restart.keeper import Keeper, Kept
+from nf.sessions.restart.lanes import Lanes
 from nf.sessions.restart.statedir import StateDir
 from nf.sessions.restart.takeover import Takeover
 from nf.sessions.upf import with_upf
@@ -56,7 +55,7 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 _LOOK_S = 1.0  # between two looks at inline pairs: how long one may lose what its far end no longer takes
-_REMEMBER_S = 60.0  # between two writings of all sessions
+_ALL_NAMED_S = 60.0  # between two times that all are named, not only whom an interval names
 _Policies = tuple[tuple[Policy, ...], tuple[SubscriberGroup, ...]]
 
 
@@ -65,17 +64,6 @@ def _names(privacy: Privacy, random: Pseudonymiser) -> Pseudonymiser:
     if not privacy.key and not privacy.opted_out:
         return random
     return Pseudonymiser(privacy.key, privacy.epoch, privacy.previous_key, privacy.opted_out)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Make many objects that stay without the garbage collector looking at all of them again and again."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.freeze()
 
 
 class _PublisherSink:
@@ -111,8 +99,8 @@ class Service:
         self._held = held
         self.clock = Clock(held.clock_offset_s(time.time() - time.monotonic()) if held else None)
         self.takeover: Takeover | None = None
-        self._memory, self._recalled = memory, memory is None
-        self._writing = threading.Lock()  # of the file of sessions
+        lanes = Lanes()
+        self._keeper = Keeper(memory, lanes, self.clock.now_s)
         self._all_named_s = 0.0
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.started_s = time.time()
@@ -122,7 +110,7 @@ class Service:
         self._random = Pseudonymiser(b"", 0)  # names while no key is configured
         self.pseudonymiser = self._random
         self._build(self.settings)
-        self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s)
+        self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self.publisher.start()
 
     def _build(self, settings: Settings) -> None:
@@ -225,37 +213,12 @@ class Service:
         before = self.pseudonymiser
         self._name_by(_names(new, self._random))
         if new.key:
-            self._recall(new.key)
+            with self._tables:
+                self._keeper.recall(new.key, self.store, self.plane)
         return [lambda: self._name_by(before)]
 
-    def _recall(self, key: bytes) -> None:
-        """Know the sessions of the process before again, at the first configuration only."""
-        found = None if self._recalled or self._memory is None else recall(self._memory, key, self.clock.now_s())
-        self._recalled = True
-        if found is None:
-            return
-        began = time.monotonic()
-        with self._tables, collector_paused():
-            self.store.reserve(found.count)
-            for records in found.sessions():
-                put_back(self.plane, restore(self.store, found.constants, records, SOURCES))
-        self.interfaces.recall(found.trackers, found.last_number)
-        log.info("%d sessions known again in %.1f s", len(self.store), time.monotonic() - began)
-
-    def _remember(self) -> None:
-        """Write the sessions down, where there is a key that the next process will have, too."""
-        memory, key = self._memory, self.settings.privacy.key
-        if memory is None or not key:
-            return
-        with self._writing:
-            try:
-                remember(memory, key, self.store, self.interfaces.trackers(), self.clock.now_s())
-            except OSError as error:
-                log.warning("%s cannot be written: %s", memory, error.strerror)
-
-    def _remember_often(self) -> None:
-        while not self._stop.wait(_REMEMBER_S):
-            self._remember()
+    def _kept(self) -> Kept:
+        return self.settings.privacy.key, self.store, self.interfaces.trackers()
 
     def _name_by(self, pseudonymiser: Pseudonymiser) -> None:
         self.store.use(pseudonymiser)
@@ -330,7 +293,8 @@ class Service:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
         self.plane.load_tails()
         swept_s = self.clock.now_s()
-        threading.Thread(target=self._remember_often, name="remember", daemon=True).start()
+        keeping = self._stop, self._kept
+        threading.Thread(target=self._keeper.remember_often, args=keeping, name="remember", daemon=True).start()
         threading.Thread(target=self._look_after_pairs, name="pairs", daemon=True).start()
         while not self._stop.wait(min(_DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):
             self._look_at_the_clock()
@@ -389,7 +353,7 @@ class Service:
 
     def _publish_imsis(self, now_s: float) -> None:
         """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""
-        again = now_s - self._all_named_s >= _REMEMBER_S
+        again = now_s - self._all_named_s >= _ALL_NAMED_S
         names = self.pseudonymiser.named(again=again)
         if again:
             self._all_named_s = now_s
@@ -407,8 +371,7 @@ class Service:
         """Detach, publish what is left, free everything."""
         self.stop()
         self.interfaces.close()
-        self._remember()
-        self._memory = None
+        self._keeper.close(self._kept())
         with self._pipeline_lock:
             if self.plane.attached:
                 self.pipeline.sweep(self.clock.now_s())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from nf.errors import BadSettings, SnfError
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.links import Link, NotThere, find, refuse_unread
 from nf.kernel.rtnetlink import LinkTable, is_meant
+from nf.sessions.restart.lanes import Lanes
 from nf.settings import Interface, Role
 from nf.signalling.tap import N4Listener
 from nf.signalling.trackers import Signalling
@@ -32,7 +33,6 @@ _LOOK_S = 10.0  # between two looks at links of which nothing was heard
 _RETRY_S = 0.5  # while an interface waits: what kept it from being attached may be no matter of a link
 _SETTLE_S = 0.05  # a device that comes changes several times
 _NOTICES = 100  # that operational state shows
-_LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
 Undo = Callable[[], object]
 
 
@@ -69,7 +69,11 @@ class Interfaces:
     """
 
     def __init__(
-        self, plane: DataPlane, on_events: Callable[[list[SessionEvent]], None], now_s: Callable[[], float]
+        self,
+        plane: DataPlane,
+        on_events: Callable[[list[SessionEvent]], None],
+        now_s: Callable[[], float],
+        lanes: Lanes,
     ) -> None:
         self.plane, self._now_s = plane, now_s
         self.listeners: dict[str, N4Listener] = {}
@@ -79,18 +83,13 @@ class Interfaces:
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)  # the latest
         self._on_events = on_events
         self._pfcp_peers: tuple[str, ...] = ()
-        self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
-        self._lane = 0
+        self._lanes = lanes
         self._configured: dict[str, Interface] = {}
         self._told: dict[str, str] = {}  # the state of each interface that the log has
         self._links = LinkTable()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
         self._watcher.start()
-
-    def recall(self, trackers: Mapping[str, Any], last_number: int) -> None:
-        """Let listeners go on with the PFCP trackers of a process before; *last_number* is their largest key."""
-        self._trackers, self._lane = dict(trackers), last_number // _LANE + 1
 
     def trackers(self) -> dict[str, Any]:
         """Return the PFCP tracker of each N4 interface."""
@@ -183,9 +182,9 @@ class Interfaces:
         if (listener := self.listeners.get(interface.name)) is not None:  # it waited
             listener.move(link.name, bare=link.bare)
             return
-        signalling = Signalling(self._lane * _LANE)
-        self._lane += 1
-        if (dumped := self._trackers.pop(interface.name, None)) is not None:
+        first, dumped = self._lanes.take(interface.name)
+        signalling = Signalling(first)
+        if dumped is not None:
             signalling.pfcp.restore(dumped)
         signalling.use_peers(self._pfcp_peers)
         on_notices = self.notices.extend
