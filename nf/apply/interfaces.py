@@ -9,23 +9,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gtp.events import Notice, SessionEvent
+from nf.apply.transaction import Undo, go_back
 from nf.errors import BadSettings, SnfError
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.links import Link, NotThere, find, refuse_unread
 from nf.kernel.rtnetlink import LinkTable, is_meant
 from nf.sessions.restart.lanes import Lanes
-from nf.settings import Interface, Role
+from nf.settings import Interface, Role, Settings
 from nf.signalling.tap import N4Listener
 from nf.signalling.trackers import Signalling
 
-__all__ = ["Interfaces", "PortState", "Undo", "Waiting", "go_back"]
+__all__ = ["Interfaces", "PortState", "Waiting"]
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +34,6 @@ _LOOK_S = 10.0  # between two looks at links of which nothing was heard
 _RETRY_S = 0.5  # while an interface waits: what kept it from being attached may be no matter of a link
 _SETTLE_S = 0.05  # a device that comes changes several times
 _NOTICES = 100  # that operational state shows
-Undo = Callable[[], object]
-
-
-def go_back(inverse: Undo) -> None:
-    """Undo a step of a refused change; what cannot be undone keeps no other step from it."""
-    try:
-        inverse()
-    except SnfError as error:
-        log.error("a part of a refused configuration stays: %s", error)
 
 
 @dataclass(slots=True)
@@ -95,10 +87,10 @@ class Interfaces:
         """Return the PFCP tracker of each N4 interface."""
         return {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
 
-    def use_peers(self, old: tuple[str, ...], new: tuple[str, ...]) -> Sequence[Undo]:
-        """Let only these SMFs and UPFs speak PFCP; none: those that are learned. Returns how to go back."""
-        self._set_peers(new)
-        return [lambda: self._set_peers(old)]
+    def use_peers(self, old: Settings, new: Settings) -> Undo:
+        """Let only the configured SMFs and UPFs speak PFCP; none: those that are learned. Returns how to go back."""
+        self._set_peers(new.pfcp_peers)
+        return lambda: self._set_peers(old.pfcp_peers)
 
     def _set_peers(self, peers: tuple[str, ...]) -> None:
         self._pfcp_peers = peers
@@ -117,9 +109,9 @@ class Interfaces:
 
     # -- from one configuration to another -----------------------------------
 
-    def apply(self, old: tuple[Interface, ...], new: tuple[Interface, ...]) -> Sequence[Undo]:
+    def apply(self, old: Settings, new: Settings) -> Undo:
         """Change from *old* to *new* and return how to go back; raises BadSettings, and then nothing has changed."""
-        was, will = {i.name: i for i in old}, {i.name: i for i in new}
+        was, will = {i.name: i for i in old.interfaces}, {i.name: i for i in new.interfaces}
         gone = [i for n, i in was.items() if n not in will]
         come = [i for n, i in will.items() if n not in was]
         with self.lock, ExitStack() as undo:
@@ -141,7 +133,7 @@ class Interfaces:
                 raise BadSettings(error.what, path, error.remedy) from None
             self.plane.release_left_behind()
             self._links.wake()
-            return [undo.pop_all().close]
+            return undo.pop_all().close
 
     def _change(self, old: Interface, new: Interface) -> bool:
         """Change an interface without taking its program off, if that can be."""
