@@ -18,7 +18,7 @@ from typing import Any
 from gtp.events import Notice, SessionEvent
 from nf.apply.transaction import Undo, go_back
 from nf.errors import BadSettings, SnfError
-from nf.kernel.dataplane import DataPlane
+from nf.kernel.attach import Attach
 from nf.kernel.links import Link, NotThere, find, refuse_unread
 from nf.kernel.rtnetlink import LinkTable, is_meant
 from nf.sessions.restart.lanes import Lanes
@@ -62,7 +62,7 @@ class Interfaces:
 
     def __init__(
         self,
-        plane: DataPlane,
+        plane: Attach,
         on_events: Callable[[list[SessionEvent]], None],
         now_s: Callable[[], float],
         lanes: Lanes,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nf.kernel.dataplane import DataPlane
+from nf.kernel.tell import Tell
 from nf.sessions.kernel_tables import put_back
 from nf.sessions.restart.keep import SOURCES, recall, remember
 from nf.sessions.restart.lanes import Lanes
@@ -49,7 +49,7 @@ class Keeper:
         self._recalled = path is None
         self._writing = threading.Lock()
 
-    def recall(self, key: bytes, store: BindingStore, plane: DataPlane) -> None:
+    def recall(self, key: bytes, store: BindingStore, plane: Tell) -> None:
         """Know the sessions of the process before again, at the first call only; the caller guards both tables."""
         found = None if self._recalled or self._path is None else recall(self._path, key, self._now_s())
         self._recalled = True
