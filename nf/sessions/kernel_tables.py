@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gtp.events import Side
+from nf.kernel.changes import DropRoute, DropTunnel, DropUe, PutRoute, PutTunnel, PutUe, TableChange
 from nf.kernel.sessions import TunnelRow
 from nf.kernel.tell import Tell
-from nf.sessions import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
-from nf.sessions.changes import DropRoute, PutRoute
 from nf.sessions.restart.restore import TakenBack
 
 __all__ = ["apply_changes", "put_back"]
