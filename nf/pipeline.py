@@ -34,14 +34,14 @@ from nf.naming.stage import Naming
 from nf.naming.workers import Workers
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.sessions import BindingStore
-from nf.settings import Action, Interface, Policy, SubscriberGroup
+from nf.settings import Action, Interface, SubscriberGroup
 from nf.subscribers import Subscribers, missing_where_unseen
 from nf.subscribers.followed import flow_columns
 from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
 from nf.subscribers.who import subjects
 
-__all__ = ["IDLE_S", "Pipeline", "Sink"]
+__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
@@ -50,6 +50,7 @@ _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
+PolicyTable = dict[int, tuple[Action, int]]  # action and snap length by application number
 
 
 class Sink(Protocol):
@@ -103,7 +104,7 @@ class Pipeline:
         self._ports: frozenset[Interface] = frozenset()  # on which they came
         self._last_s: float | None = None
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
-        self.set_policies(())
+        self.set_policies([{}])
         if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
             self._deltas.begin(self._table.read()[1])
             plane.read_ended()
@@ -111,30 +112,14 @@ class Pipeline:
 
     # -- configuration -----------------------------------------------------
 
-    def set_policies(self, policies: Sequence[Policy], groups: Sequence[SubscriberGroup] = ()) -> None:
-        """Put policies in force with the next packet: a group's go before those for all, an application's own
-        before its class's."""
-        tables = [self._policy_table(policies, "")] + [self._policy_table(policies, g.name) for g in groups]
+    def set_policies(self, tables: Sequence[PolicyTable], groups: Sequence[SubscriberGroup] = ()) -> None:
+        """Put policies in force with the next packet: a table for who is in no group, and one for each group."""
         self.groups = tuple(groups)
         self.plane.set_policies(tables[0], self._apps_outside(_TIMED), self._apps_of(_DETAILED), tables[1:])
         self.action = np.zeros((len(tables), len(self.signatures.class_of)), np.uint8)
         for group, table in enumerate(tables):
             for app, (action, _) in table.items():
                 self.action[group, app] = _ACTION_NUMBER[action]
-
-    def _policy_table(self, policies: Sequence[Policy], group: str) -> dict[int, tuple[Action, int]]:
-        table: dict[int, tuple[Action, int]] = {}
-        mine = (p for p in policies if p.group in {"", group})
-        for policy in sorted(mine, key=lambda p: (bool(p.group), bool(p.application))):
-            apps = (
-                [self.signatures.number(policy.application)]
-                if policy.application
-                else np.flatnonzero(self.signatures.class_of == APP_CLASSES.index(policy.app_class)).tolist()
-            )
-            for app in apps:
-                if app:
-                    table[app] = (policy.action, policy.snap_length)
-        return table
 
     def _apps_of(self, classes: Sequence[str]) -> list[int]:
         wanted = [APP_CLASSES.index(name) for name in classes]
