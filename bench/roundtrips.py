@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench import rig
 from bench.captures import SHARED
+from nf.abi import NO_RTT
 from nf.apps.signatures import Signatures
 from nf.kernel.addresses import address_text
 from nf.kernel.dataplane import DataPlane
@@ -34,7 +35,6 @@ End = tuple[str, int]
 Key = tuple[str, End, End]  # file, sender of the data, receiver
 
 _TCP = 6
-_NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h
 _FIELDS = (
     *("frame.number", "ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport"),
     *("tcp.analysis.ack_rtt", "tcp.analysis.acks_frame", "tcp.analysis.retransmission"),
@@ -44,7 +44,6 @@ _ABOVE, _BELOW = "mean above tshark's highest", "minimum below tshark's lowest"
 _FAR, _RETRANS = "mean far from tshark's", "retransmissions differ by more than one"
 _SHOWN = 4  # frames of a cause
 _TICK_MS = 0.002  # two clocks of a microsecond
-_RARE = "__anon1"  # numpy's name of the second unnamed union of struct flow
 
 
 @dataclass
@@ -126,9 +125,9 @@ def _ours(found: dict[Key, Side], plane: DataPlane, signatures: Signatures, path
             total = side.mean_ms * side.n + int(flow["rtt_sum_us"][d]) / 1e3
             side.n += n
             side.mean_ms = total / side.n if side.n else 0.0
-            if least != _NO_RTT and n:
+            if least != NO_RTT and n:
                 side.min_ms = min(side.min_ms or least / 1e3, least / 1e3)
-            side.retrans += int(flow[_RARE]["tcp_rare"]["retrans"][d])
+            side.retrans += int(flow["rare"]["tcp"]["retrans"][d])
             if flow["packets"][d]:
                 side.legs.add(int(key["leg"]))
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench import behaviours
 from bench.behaviours import Flow
+from nf.abi import SNF_GAP_MAX_US, SNF_GAP_TICK_US
 from nf.naming.class_model import (
     CLASSES,
     FEATURES,
@@ -30,7 +31,7 @@ TRAIN_SEED, TEST_SEED = 1, 2
 PER_KIND = 700
 TREES, LEAVES = 40, 96
 LEAST = 0.55  # share of the trees from which a class is told
-_TICK_S, _CUT_S, _GAP_MAX_S = 64e-6, 1.0, 1024e-6  # SNF_GAP_TICK_US and SNF_GAP_MAX_US of abi.h; gaps are cut
+_TICK_S, _CUT_S, _GAP_MAX_S = SNF_GAP_TICK_US / 1e6, 1.0, SNF_GAP_MAX_US / 1e6  # gaps are cut
 _IP_TCP, _IP_UDP = 52, 28
 
 

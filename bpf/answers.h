@@ -7,8 +7,6 @@
 #include "hash.h"
 #include "parse.h"
 
-#define NAMING_ASK 0xffff /* instead of an application: user space knows more about it */
-
 /* Who was told a DNS answer: the session, or while it is unknown the UE's address. */
 static __always_inline u32 asker(u32 session, const u8 *ue)
 {

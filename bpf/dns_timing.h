@@ -56,7 +56,7 @@ static __always_inline void dns_answered(struct dns_state *q, u32 since, u32 aga
 
 static __always_inline void dns_message(void *data, void *end, struct scratch *s, struct control *c, struct flow *f)
 {
-	struct dns_state *q = &f->dns;
+	struct dns_state *q = &f->transport.dns;
 	u32 off = s->payload_off, now, flags;
 	u16 id;
 	u8 *h;

@@ -7,7 +7,6 @@
 #include "limit.h"
 #include "session.h"
 
-#define NO_RTT		0xffffffff
 #define FLOW_OWNER(d)	(3 << 2 * (d)) /* bits of flow.owner */
 #define HELLOS_SHIFT(d) (4 + 2 * (d))  /* and above them */
 #define LEFT_SHIFT(d)	(4 * (d))
@@ -152,7 +151,7 @@ static __always_inline u32 client_dir(struct scratch *s)
  * (RFC 9293, 3.6.1)? The same SYN again does not, nor does the SYN of the other end while both are opening. */
 static __always_inline u32 opens_another(struct scratch *s, struct flow *f)
 {
-	struct tcp_state *t = &f->tcp;
+	struct tcp_state *t = &f->transport.tcp;
 	u32 seen = t->seen[0] | t->seen[1], answer = s->tcp_flags & TCP_ACK;
 
 	if (!(seen & TCP_CLIENT)) /* the flow was met in the middle of a connection */
@@ -181,8 +180,8 @@ static __always_inline void fresh_flow(struct scratch *s, struct control *c)
 	if (s->inner.ipv6)
 		f->check = ends_check(s, c);
 	if (s->tcp_flags & TCP_SYN) {
-		f->tcp.isn = client_isn(s);
-		f->tcp.seen[client_dir(s)] = TCP_CLIENT;
+		f->transport.tcp.isn = client_isn(s);
+		f->transport.tcp.seen[client_dir(s)] = TCP_CLIENT;
 	}
 	f->flags = s->dir ? FLOW_FIRST_B : 0;
 	f->qfi[s->dir & 1] = s->qfi;

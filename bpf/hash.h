@@ -3,14 +3,13 @@
 #ifndef SNF_HASH_H
 #define SNF_HASH_H
 
+#include "abi.h"
 #include "inline.h"
-
-#define GOLDEN 0x9e3779b1 /* 2^32 divided by the golden ratio (Knuth, TAOCP 3, 6.4) */
 
 static __always_inline u32 mix(u32 h, u32 v)
 {
 	h ^= v;
-	h *= 0x9e3779b1; /* 2^32 divided by the golden ratio: spreads neighbours (Knuth, TAOCP 3, 6.4) */
+	h *= GOLDEN; /* spreads neighbours */
 	return h ^ h >> 15;
 }
 

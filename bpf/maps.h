@@ -163,17 +163,8 @@ BPF_ARRAY(watch, struct watch, 1);
 /* By the slot of the port that received the frames. Written by loss.h, read when user space looks after the pairs. */
 BPF_ARRAY(refusals, struct refusal, SNF_STATS);
 
-/* Second programs, entered by tail call. */
+/* Second programs, entered by tail call, by enum snf_next. */
 BPF_PROG_ARRAY(next_program, 12);
-#define NEXT_HANDOFF 0
-#define NEXT_TLS     1
-#define NEXT_DNS     2
-#define NEXT_MONITOR 3
-#define NEXT_NAME    4
-#define NEXT_SUFFIX  5
-#define NEXT_ANSWERS 6
-#define NEXT_OUTER   7
-#define NEXT_ROLE    8 /* and enum snf_role: a packet again, from s->start on (outer.h) */
 
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);

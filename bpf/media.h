@@ -13,13 +13,11 @@
 #include "clock.h"
 #include "parse.h"
 
-#define SLOT_US		100000
-#define SLOTS		12
-#define SLOT_UNIT_SHIFT 7    /* bytes are kept in units of 128 */
-#define REQUEST_LEAST	300  /* payload bytes (Requet, 3.2) */
-#define CHUNK_LEAST	8000 /* a smaller answer is a control message; audio segments are larger */
-#define FRAME_SAME	2    /* bytes that packets of one frame may differ by (IMC 2023, 3.2) */
-#define FRAME_VIDEO	306  /* payloads up to this are audio (IMC 2023, 3.2) */
+#define SLOTS	      12
+#define REQUEST_LEAST 300  /* payload bytes (Requet, 3.2) */
+#define CHUNK_LEAST   8000 /* a smaller answer is a control message; audio segments are larger */
+#define FRAME_SAME    2	   /* bytes that packets of one frame may differ by (IMC 2023, 3.2) */
+#define FRAME_VIDEO   306  /* payloads up to this are audio (IMC 2023, 3.2) */
 #define FREEZE_LEAST_US                                                                                                \
 	150000	      /* beyond the mean distance of frames, or three times as much (W3C webrtc-stats, freezeCount) */
 #define FRAME_MEAN 30 /* frames that the mean distance remembers (the same) */

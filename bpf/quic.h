@@ -81,7 +81,7 @@ static __always_inline u32 quic_brings(void *data, void *end, u32 at)
 
 static __always_inline void quic_client(struct flow *f, u32 o, u32 now, u32 brings)
 {
-	struct quic_state *q = &f->quic;
+	struct quic_state *q = &f->transport.quic;
 
 	if (!q->answer_us && now - q->hello_us > QUIC_AGAIN_US)
 		q->again = 1; /* its answer would be ambiguous (RFC 9002, 5.1) */
@@ -96,7 +96,7 @@ static __always_inline void quic_client(struct flow *f, u32 o, u32 now, u32 brin
 
 static __always_inline void quic_server(struct flow *f, u32 o, u32 now, u32 brings)
 {
-	struct quic_state *q = &f->quic;
+	struct quic_state *q = &f->transport.quic;
 
 	if (!q->answer_us) {
 		q->answer_us = nonzero(now);
@@ -119,9 +119,9 @@ static __always_inline void quic_server(struct flow *f, u32 o, u32 now, u32 brin
 static __always_inline void quic_handshake(void *data, void *end, struct scratch *s, struct control *c, struct flow *f,
 					   u32 d)
 {
-	u32 brings = f->quic.done ? BRINGS_OTHER : quic_brings(data, end, s->payload_off);
+	u32 brings = f->transport.quic.done ? BRINGS_OTHER : quic_brings(data, end, s->payload_off);
 
-	if (d == f->quic.client)
+	if (d == f->transport.quic.client)
 		quic_client(f, d ^ 1, fine_clock(s, c), brings);
 	else
 		quic_server(f, d ^ 1, fine_clock(s, c), brings);
@@ -132,12 +132,12 @@ static __always_inline void quic_handshake(void *data, void *end, struct scratch
  * 3.8.2). A side that was silent for much longer than its handshake took is not timed by such an edge. */
 static __always_inline u32 quic_waited(struct flow *f, u32 o, u32 us)
 {
-	return f->quic.hushed >> (o & 1) & 1 && us > 2 * f->handshake_us[o & 1] + QUIC_DELAY_US;
+	return f->transport.quic.hushed >> (o & 1) & 1 && us > 2 * f->handshake_us[o & 1] + QUIC_DELAY_US;
 }
 
 static __always_inline void quic_spin(struct scratch *s, struct control *c, struct flow *f, u32 d, u8 spin)
 {
-	struct quic_state *q = &f->quic;
+	struct quic_state *q = &f->transport.quic;
 	u32 o = d ^ 1, now, trusted;
 
 	if (q->shorts < 0xffff)
@@ -177,10 +177,10 @@ static __always_inline u32 quic_packet(void *data, void *end, struct scratch *s,
 
 		if ((h[0] & 0xc0) != 0xc0 || !is_quic_version(version))
 			return 0;
-		__builtin_memset(&f->quic, 0, sizeof(f->quic));
+		__builtin_memset(&f->transport.quic, 0, sizeof(f->transport.quic));
 		f->flags |= FLOW_QUIC;
-		f->quic.client = d;
-		f->quic.hello_us = fine_clock(s, c);
+		f->transport.quic.client = d;
+		f->transport.quic.hello_us = fine_clock(s, c);
 		return 1;
 	}
 	if (h[0] & 0x80)

@@ -17,8 +17,8 @@
  * lost until then is counted as well. */
 static __always_inline void rtp_other(struct flow *f, u32 d, u32 ssrc, u16 seq)
 {
-	struct rtp_state *r = &f->rtp;
-	struct rtp_rare *o = &f->rtp_rare;
+	struct rtp_state *r = &f->transport.rtp;
+	struct rtp_rare *o = &f->rare.rtp;
 	u16 step = seq - o->max_seq[d];
 
 	if (!r->misses[d] || o->ssrc[d] != ssrc || (step >= RTP_MAX_DROPOUT && (u16)-step >= RTP_MAX_MISORDER)) {
@@ -46,13 +46,13 @@ static __always_inline void rtp_other(struct flow *f, u32 d, u32 ssrc, u16 seq)
 /* RFC 3550, A.1, with MIN_SEQUENTIAL 2. */
 static __always_inline void rtp_sequence(struct flow *f, u32 d, u16 seq)
 {
-	struct rtp_state *r = &f->rtp;
+	struct rtp_state *r = &f->transport.rtp;
 	u16 step = seq - r->max_seq[d];
 
 	if (step >= RTP_MAX_DROPOUT && (u16)-step >= RTP_MAX_MISORDER) {
-		if (!(r->valid[d] & RTP_JUMPED) || f->rtp_rare.bad_seq[d] != seq) {
+		if (!(r->valid[d] & RTP_JUMPED) || f->rare.rtp.bad_seq[d] != seq) {
 			r->valid[d] |= RTP_JUMPED;
-			f->rtp_rare.bad_seq[d] = seq + 1;
+			f->rare.rtp.bad_seq[d] = seq + 1;
 			return;
 		}
 		r->expected[d]++; /* the packet before, which made this one credible */
@@ -71,8 +71,8 @@ static __always_inline void rtp_sequence(struct flow *f, u32 d, u16 seq)
  */
 static __always_inline void rtp_first(struct flow *f, u32 d, u32 ssrc, u16 seq)
 {
-	struct rtp_state *r = &f->rtp;
-	struct rtp_rare *o = &f->rtp_rare;
+	struct rtp_state *r = &f->transport.rtp;
+	struct rtp_rare *o = &f->rare.rtp;
 	u32 first = r->ssrc[d] == ssrc || !r->ssrc[d], known = first ? r->ssrc[d] : o->ssrc[d];
 	u16 before = first ? r->max_seq[d] : o->max_seq[d];
 
@@ -92,7 +92,7 @@ static __always_inline void rtp_first(struct flow *f, u32 d, u32 ssrc, u16 seq)
 
 static __always_inline void rtp_packet(void *data, void *end, struct scratch *s, struct flow *f, u32 d)
 {
-	struct rtp_state *r = &f->rtp;
+	struct rtp_state *r = &f->transport.rtp;
 	u32 off = s->payload_off, ssrc;
 	u16 seq;
 	u8 *h;

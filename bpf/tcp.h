@@ -32,18 +32,18 @@ static __always_inline u32 tcp_opening(struct tcp_state *t)
  * a probe that sees one direction only as well. */
 static __always_inline void tcp_handshake(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_state *t = &f->tcp;
-	struct tcp_rare *r = &f->tcp_rare;
+	struct tcp_state *t = &f->transport.tcp;
+	struct tcp_rare *r = &f->rare.tcp;
 
 	if (s->tcp_flags & TCP_SYN) {
 		if (s->tcp_flags & TCP_ACK || !(t->seen[d] & TCP_CLIENT) || t->seen[d] & TCP_OVER)
 			return;
 		if (!(t->seen[d] & TCP_OPEN) || !(t->seen[d ^ 1] & TCP_SEQ))
-			r->syn_us = fine_clock(s, c);
+			r->at.syn_us = fine_clock(s, c);
 		t->seen[d] |= TCP_OPEN;
 	} else if (t->seen[d] & TCP_OPEN && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
-		r->connect_us = nonzero(fine_clock(s, c) - r->syn_us);
-		r->hole_us = 0;
+		r->connect_us = nonzero(fine_clock(s, c) - r->at.syn_us);
+		r->at.hole_us = 0;
 		t->seen[d] = (t->seen[d] & ~TCP_OPEN) | TCP_OVER;
 	}
 }
@@ -51,7 +51,7 @@ static __always_inline void tcp_handshake(struct scratch *s, struct control *c, 
 /* Does this packet of direction d answer the probe of the other direction? */
 static __always_inline void tcp_answer(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_state *t = &f->tcp;
+	struct tcp_state *t = &f->transport.tcp;
 	u32 o = d ^ 1, us;
 	s32 beyond;
 
@@ -76,7 +76,7 @@ static __always_inline void tcp_answer(struct scratch *s, struct control *c, str
 
 static __always_inline void tcp_probe(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 next)
 {
-	struct tcp_state *t = &f->tcp;
+	struct tcp_state *t = &f->transport.tcp;
 	u32 later = t->turn[d] & TURN_LATER, n = t->turn[d] & TURN_SEGMENTS;
 
 	if (n >= TURN_LAST + !!later)
@@ -95,21 +95,21 @@ static __always_inline void tcp_probe(struct scratch *s, struct control *c, stru
  * at least. Of two gaps the time of the newer one is known. */
 static __always_inline u32 tcp_overtaken(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_rare *r = &f->tcp_rare;
+	struct tcp_rare *r = &f->rare.tcp;
 	u32 limit = REORDER_US;
 
-	if (!r->hole_us || (r->hole_us & 1) != d || tcp_opening(&f->tcp))
+	if (!r->at.hole_us || (r->at.hole_us & 1) != d || tcp_opening(&f->transport.tcp))
 		return 0;
 	if (r->connect_us && (s32)(s->seq - r->hole_seq) >= 0)
 		limit = r->connect_us;
-	return (s32)(fine_clock(s, c) - r->hole_us) < (s32)limit;
+	return (s32)(fine_clock(s, c) - r->at.hole_us) < (s32)limit;
 }
 
 /* A packet that begins before the end of what was seen. */
 static __always_inline void tcp_old(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 length)
 {
-	struct tcp_state *t = &f->tcp;
-	struct tcp_rare *r = &f->tcp_rare;
+	struct tcp_state *t = &f->transport.tcp;
+	struct tcp_rare *r = &f->rare.tcp;
 	u32 next = s->seq + length;
 	s32 beyond = next - t->max_seq[d];
 
@@ -129,7 +129,7 @@ static __always_inline void tcp_old(struct scratch *s, struct control *c, struct
 
 static __always_inline void tcp_segment(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
-	struct tcp_state *t = &f->tcp;
+	struct tcp_state *t = &f->transport.tcp;
 	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
 	s32 beyond = s->seq - t->max_seq[d];
 
@@ -142,8 +142,8 @@ static __always_inline void tcp_segment(struct scratch *s, struct control *c, st
 	if (!length)
 		return;
 	if (t->seen[d] & TCP_SEQ && beyond > 0 && !tcp_opening(t)) {
-		f->tcp_rare.hole_us = (fine_clock(s, c) & ~1u) | d;
-		f->tcp_rare.hole_seq = t->max_seq[d];
+		f->rare.tcp.at.hole_us = (fine_clock(s, c) & ~1u) | d;
+		f->rare.tcp.hole_seq = t->max_seq[d];
 	}
 	t->seen[d] |= TCP_SEQ;
 	t->max_seq[d] = s->seq + length;

@@ -12,16 +12,16 @@ static __always_inline void forget_clocks(struct scratch *s, struct flow *f)
 {
 	f->last_us[0] = f->last_us[1] = s->now_us;
 	if (s->inner.proto == PROTO_TCP) {
-		f->tcp.probe_us[0] = f->tcp.probe_us[1] = 0;
-		f->tcp.turn[0] = f->tcp.turn[1] = 0;
-		f->tcp.seen[0] &= ~TCP_OPEN;
-		f->tcp.seen[1] &= ~TCP_OPEN;
-		f->tcp_rare.hole_us = 0;
+		f->transport.tcp.probe_us[0] = f->transport.tcp.probe_us[1] = 0;
+		f->transport.tcp.turn[0] = f->transport.tcp.turn[1] = 0;
+		f->transport.tcp.seen[0] &= ~TCP_OPEN;
+		f->transport.tcp.seen[1] &= ~TCP_OPEN;
+		f->rare.tcp.at.hole_us = 0;
 	} else if (f->flags & FLOW_QUIC) {
-		f->quic.done = 1;
-		f->quic.edge_us[0] = f->quic.edge_us[1] = 0;
+		f->transport.quic.done = 1;
+		f->transport.quic.edge_us[0] = f->transport.quic.edge_us[1] = 0;
 	} else if (is_dns(s)) {
-		f->dns.asked_us[0] = f->dns.asked_us[1] = 0;
+		f->transport.dns.asked_us[0] = f->transport.dns.asked_us[1] = 0;
 	}
 }
 

@@ -56,17 +56,17 @@ class XdpMode(enum.Enum):
 
 
 class Encapsulation(enum.Flag):
-    """What a port's packets may come in; the values are those of `enum snf_encapsulation` in abi.h."""
+    """What a port's packets may come in."""
 
     NONE = 0
-    VLAN_TAGS = 1  # more than three
-    CISCO_SGT = 2
-    MPLS = 4
-    VXLAN = 8
-    GRE = 16
-    ERSPAN = 32
-    ETHERNET_SESSION = 64  # frames in GTP-U
-    RAW_IP = 128  # no Ethernet header
+    VLAN_TAGS = enum.auto()  # more than three
+    CISCO_SGT = enum.auto()
+    MPLS = enum.auto()
+    VXLAN = enum.auto()
+    GRE = enum.auto()
+    ERSPAN = enum.auto()
+    ETHERNET_SESSION = enum.auto()  # frames in GTP-U
+    RAW_IP = enum.auto()  # no Ethernet header
 
     @classmethod
     def every(cls) -> Encapsulation:
@@ -75,7 +75,7 @@ class Encapsulation(enum.Flag):
 
 
 class Action(enum.Enum):
-    """What is done for the traffic of an application; the values are those of `enum snf_action` in abi.h."""
+    """What is done for the traffic of an application."""
 
     INSPECT = "inspect"  # full QoE state
     COUNT = "count"  # bytes and packets only

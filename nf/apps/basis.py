@@ -7,6 +7,8 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SNF_BY_DNS, SNF_BY_SNI
+
 __all__ = ["CONFIDENCE", "RANK", "Basis"]
 
 
@@ -14,9 +16,9 @@ class Basis(enum.IntEnum):
     """The ground of a name. The numbers are for ever, and not their order: `RANK` says which is the stronger."""
 
     NONE = 0
-    SNI = 1  # TLS, DTLS or QUIC ClientHello
+    SNI = SNF_BY_SNI  # TLS, DTLS or QUIC ClientHello
     HTTP_HOST = 2
-    DNS_ANSWER = 3  # the same subscriber was told this address for a name; of a DNS flow: the name it asked
+    DNS_ANSWER = SNF_BY_DNS  # the same subscriber was told this address for a name; of a DNS flow: the name it asked
     ADDRESS = 4  # the address belongs to one application
     BEHAVIOUR = 5  # what the payload or the port looks like
     LEARNED = 6  # named flows of several clients went to this server, all of one application

@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES
+from nf.abi import SNF_APPS
 from nf.apps.basis import CONFIDENCE
 from nf.apps.entries import KNOWN, TCP, UDP, Entry, claim_text, entry_of, files, owners, read
 from nf.apps.owned import Brands, Kin
 from nf.errors import BadSettings, BadSignatures
 from nf.settings import Application
 
-__all__ = ["KNOWN", "LOCAL", "MAX_APPS", "TCP", "UDP", "Signatures", "files"]
-
-MAX_APPS = 4096  # SNF_APPS of abi.h: the kernel's policy table has one entry each
+__all__ = ["KNOWN", "LOCAL", "TCP", "UDP", "Signatures", "files"]
 
 _UNKNOWN = APP_CLASSES.index("unknown")
 _MOST_ADDRESSES = 65_536
@@ -53,9 +52,9 @@ def _numbers(names: Iterable[str], before: Signatures | None) -> Mapping[str, in
     numbers = dict(before._numbers) if before is not None else {}
     for name in names:
         numbers.setdefault(name, len(numbers) + 1)
-    if len(numbers) >= MAX_APPS:
+    if len(numbers) >= SNF_APPS:
         raise BadSignatures(
-            f"{len(numbers)} applications were named since the start, {MAX_APPS - 1} is the most.",
+            f"{len(numbers)} applications were named since the start, {SNF_APPS - 1} is the most.",
             "Name fewer, and start again.",
         )
     return numbers

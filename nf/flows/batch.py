@@ -8,9 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SNF_DOWNLINK, SNF_UPLINK
+
 __all__ = ["ACCESS", "CORE", "DOWNLINK", "UPLINK", "FlowBatch"]
 
-UPLINK, DOWNLINK = 0, 1  # second axis of the per-direction columns: as seen from the UE
+UPLINK, DOWNLINK = SNF_UPLINK, SNF_DOWNLINK  # second axis of the per-direction columns: as seen from the UE
 CORE, ACCESS = 0, 1  # second axis of the RTT columns: an uplink packet's answer comes from the core side
 
 U8: TypeAlias = NDArray[np.uint8]

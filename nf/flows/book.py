@@ -18,17 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import FLOW_GTPU, NO_RTT, SNF_FLOW_NEW
 from nf.apps.basis import CONFIDENCE, Basis
 from nf.flows.search import at
 from nf.kernel.addresses import address_text
 
 __all__ = ["FlowBook", "Leg"]
 
-_NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
-
-_FLOW_GTPU = 16  # FLOW_GTPU of abi.h
 _BY_NAME = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that are a name in the packets
-_FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _SAID = ("app", "basis", "confidence")  # what a flow is called: columns that change together
 _BEGUN = np.dtype([("session", "u4"), ("ttl", "u4")])
 
@@ -158,7 +155,7 @@ class FlowBook:
 
     def _begin(self, events: NDArray[np.void]) -> None:
         by_ue = events[(events["dir"] == events["ue_end"]) & (events["first_dir"] == events["dir"])]
-        by_ue = by_ue[(by_ue["session"] > 0) & (by_ue["kind"] == _FLOW_NEW)]
+        by_ue = by_ue[(by_ue["session"] > 0) & (by_ue["kind"] == SNF_FLOW_NEW)]
         if len(by_ue):
             self._begun.append(np.stack([by_ue["session"], by_ue["ttl"]], axis=1).astype("u4").view(_BEGUN).ravel())
         numbers, first = np.unique(events["number"], return_index=True)
@@ -172,7 +169,7 @@ class FlowBook:
         rows["gtpu"], rows["proto"], rows["ttl"] = e["gtpu"], e["key"]["proto"], e["ttl"]
         rows["port"] = np.stack([e["key"]["port_a"], e["key"]["port_b"]], axis=1).byteswap()
         rows["first_ns"] = rows["last_ns"] = e["at_ns"]
-        rows["rtt_min_us"] = _NO_RTT
+        rows["rtt_min_us"] = NO_RTT
         for number in self._early.keys() & set(rows["number"].tolist()) if self._early else ():
             row = rows[np.searchsorted(rows["number"], number)]
             row["app"], row["basis"], row["confidence"], name = self._early.pop(number)
@@ -206,7 +203,7 @@ class FlowBook:
         rows = self.at(flows["number"][active])
         active, rows = active[rows >= 0], rows[rows >= 0]
         self._rows["last_ns"][rows] = now_ns - age_us(flows[active], now_ns).astype(np.int64) * 1000
-        self._rows["gtpu"][rows] |= (flows["flags"][active] & _FLOW_GTPU) > 0
+        self._rows["gtpu"][rows] |= (flows["flags"][active] & FLOW_GTPU) > 0
         for direction in (0, 1):
             least = self._rows["rtt_min_us"][rows, direction]
             self._rows["rtt_min_us"][rows, direction] = np.minimum(least, flows["rtt_min_us"][active, direction])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import FLOW_FIRST_B, FLOW_QUIC, NO_RTT, SNF_GAP_MAX_US, SNF_GAP_TICK_US, SNF_UE_B, SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
 from nf.flows.search import at
 
@@ -21,13 +22,7 @@ __all__ = ["FlowDeltas", "from_b"]
 
 _TCP, _UDP = 6, 17
 _DNS = int.from_bytes((53).to_bytes(2, "big"), sys.byteorder)  # as the kernel keeps ports
-_FIRST_B, _QUIC = 8, 128  # FLOW_FIRST_B, FLOW_QUIC of abi.h
-_TICK_US = 64  # SNF_GAP_TICK_US of abi.h
-_NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
-_UE_B, _UE_UNKNOWN = 1, 2  # enum snf_ue_end
-_GAP_MAX_US = 1024  # SNF_GAP_MAX_US of abi.h
 _BLOCK = 8192  # rows; two states of 192 bytes each fit the second-level cache
-_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 
 
 class FlowDeltas:
@@ -99,7 +94,7 @@ def from_b(flows: NDArray[np.void]) -> NDArray[np.bool_]:
 
     Without a word of the tunnel about its direction, who spoke first is taken for the UE.
     """
-    return np.where(flows["ue_end"] == _UE_UNKNOWN, flows["flags"] & _FIRST_B > 0, flows["ue_end"] == _UE_B)
+    return np.where(flows["ue_end"] == SNF_UE_UNKNOWN, flows["flags"] & FLOW_FIRST_B > 0, flows["ue_end"] == SNF_UE_B)
 
 
 def _columns(
@@ -119,20 +114,21 @@ def _columns(
     def grown(name: str) -> NDArray[Any]:
         return ordered(now[name] - old[name])
 
-    tcp, tcp_before, is_tcp = now[_RARE]["tcp_rare"], old[_RARE]["tcp_rare"], (proto == _TCP)[:, None]
+    tcp, tcp_before, is_tcp = now["rare"]["tcp"], old["rare"]["tcp"], (proto == _TCP)[:, None]
 
     def of_tcp(name: str) -> NDArray[Any]:
         return ordered(np.where(is_tcp, tcp[name] - tcp_before[name], 0)).astype(np.uint32)
 
     def dns(name: str) -> NDArray[Any]:
-        counts = now[_L4]["dns"][name], old[_L4]["dns"][name]
+        counts = now["transport"]["dns"][name], old["transport"]["dns"][name]
         return np.where(is_dns, counts[0] - counts[1], 0).astype(np.uint32)
 
-    rtp_or_none = (proto == _UDP) & ~is_dns & (now["flags"] & _QUIC == 0) & (old["flags"] & _QUIC == 0)
-    is_rtp = (now[_L4]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
+    rtp_or_none = (proto == _UDP) & ~is_dns & (now["flags"] & FLOW_QUIC == 0) & (old["flags"] & FLOW_QUIC == 0)
+    is_rtp = (now["transport"]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
 
     def rtp(name: str) -> NDArray[Any]:
-        return ordered(np.where(is_rtp, now[_L4]["rtp"][name] - old[_L4]["rtp"][name], 0)).astype(np.uint32)
+        counts = now["transport"]["rtp"][name], old["transport"]["rtp"][name]
+        return ordered(np.where(is_rtp, counts[0] - counts[1], 0)).astype(np.uint32)
 
     gaps = np.maximum(packets.astype(np.int64) - ~known[:, None], 0)  # the first packet of all has no gap
     return {
@@ -147,12 +143,12 @@ def _columns(
         "reordered": of_tcp("reordered"),
         "rtt_n": grown("rtt_n"),
         "rtt_sum_us": grown("rtt_sum_us").astype(np.uint64),
-        "rtt_min_us": ordered(np.where(now["rtt_min_us"] == _NO_RTT, 0, now["rtt_min_us"])),
+        "rtt_min_us": ordered(np.where(now["rtt_min_us"] == NO_RTT, 0, now["rtt_min_us"])),
         "handshake_us": ordered(np.where(now["handshake_us"] == old["handshake_us"], 0, now["handshake_us"])),
         "gap_n": ordered(gaps.astype(np.uint32)),
-        "gap_sum_us": grown("gap_ticks").astype(np.uint64) * _TICK_US,
-        "gap_sq_us2": grown("gap_ticks2").astype(np.uint64) * _TICK_US**2,
-        "gap_max_us": ordered(now["gap_max"]).astype(np.uint32) * _GAP_MAX_US,
+        "gap_sum_us": grown("gap_ticks").astype(np.uint64) * SNF_GAP_TICK_US,
+        "gap_sq_us2": grown("gap_ticks2").astype(np.uint64) * SNF_GAP_TICK_US**2,
+        "gap_max_us": ordered(now["gap_max"]).astype(np.uint32) * SNF_GAP_MAX_US,
         "rtp_expected": rtp("expected"),
         "rtp_received": rtp("received"),
         **{f"dns_{name}": dns(name) for name in ("queries", "answers", "failed", "again", "timed", "sum_us")},

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SLOT_UNIT_SHIFT, SLOT_US
 from nf.flows.search import at, values_at
 
 __all__ = ["Media", "MediaInterval"]
 
-_UNIT_BITS = 128 * 8  # SLOT_UNIT_SHIFT of media.h
-_SLOTS_PER_S = 10
+_PEAK_BPS = np.float32((8 << SLOT_UNIT_SHIFT) * 1_000_000 // SLOT_US)  # unit of struct detail's peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Media:
         before, self._before = self._before, (number, detail)
         return MediaInterval(
             number,
-            np.where(now, detail["peak"] * np.float32(_UNIT_BITS * _SLOTS_PER_S), np.float32(0)),
+            np.where(now, detail["peak"] * _PEAK_BPS, np.float32(0)),
             _grown("frames", "frames_before", number, detail, now, before),
             _grown("frozen_ms", "frozen_before", number, detail, now, before),
             np.bincount(rows[inside], minlength=len(number)).astype(np.uint32),

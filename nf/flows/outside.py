@@ -14,13 +14,13 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import FLOW_GTPU
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.flows.deltas import from_b
 
 __all__ = ["TEXTS", "Outside"]
 
-_GTPU = 16  # FLOW_GTPU of abi.h
 _UDP, _ICMPV6, _SCTP = 17, 58, 132  # IANA protocol numbers
 # PFCP, GTP-C, GTP-U, GTP' (TS 32.295, 5.2), RADIUS (RFC 2865, 3; RFC 2866, 3; RFC 5176, 3): between network functions.
 _SIGNALLING = (8805, 2123, 2152, 3386, 1812, 1813, 3799)
@@ -63,7 +63,7 @@ class Outside:
         *hosts*: addresses of this host's ports, 16 bytes each.
         """
         owned = np.ones(len(batch), np.bool_)
-        plain = np.flatnonzero((batch.session == 0) & (flows["flags"] & _GTPU == 0))
+        plain = np.flatnonzero((batch.session == 0) & (flows["flags"] & FLOW_GTPU == 0))
         if not len(plain):
             return owned
         why = self._always(batch, keys, book, plain, hosts)

@@ -10,6 +10,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SNF_RING_CHUNKS, SNF_RING_ENDED, SNF_RING_EVENTS, SNF_RING_NAMES, SNF_RING_PAYLOADS
 from nf.kernel import syscall
 from nf.kernel.addresses import address_text
 from nf.kernel.paths import Path, paths
@@ -31,7 +32,7 @@ class Ask(Shared):
 
     def read_ended(self) -> NDArray[np.void]:
         """Return the flows that gave their place to another one since the last call (``struct ended``)."""
-        return self._ended.read()
+        return self._rings[SNF_RING_ENDED].read()
 
     def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
         """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""
@@ -44,19 +45,19 @@ class Ask(Shared):
 
     def read_events(self) -> NDArray[np.void]:
         """Return the flow events since the last call (``struct flow_event``)."""
-        return self._events.read()
+        return self._rings[SNF_RING_EVENTS].read()
 
     def read_payloads(self) -> NDArray[np.void]:
         """Return the payload records since the last call (``struct payload``)."""
-        return self._payloads.read()
+        return self._rings[SNF_RING_PAYLOADS].read()
 
     def read_names(self) -> NDArray[np.void]:
         """Return what the programs named since the last call (``struct named``)."""
-        return self._names.read()
+        return self._rings[SNF_RING_NAMES].read()
 
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
-        return self._chunks.read()
+        return self._rings[SNF_RING_CHUNKS].read()
 
     def read_leg_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Return (flow numbers, (n, 2) packets by direction that had passed in another tunnel).

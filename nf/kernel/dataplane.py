@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Mapping
 
+from nf.abi import FLOW_READER
 from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes, address_text
 from nf.kernel.ask import Ask
@@ -32,7 +33,7 @@ MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bp
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
-_READER = 32  # of FLOW_READER in abi.h: the first of its three values
+_READER = FLOW_READER & -FLOW_READER  # the first of its three values
 
 
 class DataPlane(Attach, Tell, Ask):
@@ -82,7 +83,7 @@ class DataPlane(Attach, Tell, Ask):
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
-        self._control["reader"] = self._control["reader"] % (3 * _READER) + _READER
+        self._control["reader"] = self._control["reader"] % FLOW_READER + _READER
         self.new_generation()
 
     # -- programs ---------------------------------------------------------
@@ -94,7 +95,7 @@ class DataPlane(Attach, Tell, Ask):
         """Load the programs that read names, hand payloads over and copy packets, unless they are loaded."""
         if self._tails_loaded:
             return
-        for slot, name in enumerate(TAILS):
+        for slot, name in TAILS.items():
             self._load(name, tail=slot)
         self._tails_loaded = True
 

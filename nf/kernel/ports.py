@@ -13,8 +13,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
+from nf.abi import (
+    COUNTERS,
+    NEXT_ROLE,
+    SNF_ANY,
+    SNF_INLINE,
+    SNF_LOCAL,
+    SNF_MIRROR,
+    SNF_MONITOR_INNER,
+    SNF_MONITOR_PORT,
+    SNF_MONITOR_SEND,
+    SNF_N3,
+    SNF_N6,
+    SNF_OPEN_ERSPAN,
+    SNF_OPEN_ETHERNET,
+    SNF_OPEN_GRE,
+    SNF_OPEN_MPLS,
+    SNF_OPEN_RAW_IP,
+    SNF_OPEN_SGT,
+    SNF_OPEN_TAGS,
+    SNF_OPEN_VXLAN,
+)
 from nf.errors import AttachRefused, SnfError
-from nf.kernel import devices, links, objects, source, xdp
+from nf.kernel import devices, links, objects, xdp
 from nf.kernel.pairs import Pairs, restore_far_end
 from nf.kernel.programs import Program, Programs
 from nf.kernel.redirects import Redirects
@@ -26,12 +47,19 @@ __all__ = ["PROGRAM", "Attached", "Ports", "load_role"]
 log = logging.getLogger(__name__)
 
 PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
-_ROLES = {Role.N3: 1, Role.N6: 2, None: 3}  # enum snf_role
-_NEXT_ROLE = 8  # of maps.h: a role's place in the array of tail calls is so much higher
+_ROLES = {Role.N3: SNF_N3, Role.N6: SNF_N6, None: SNF_ANY}
 _BARE = "snf_bare"  # the program of packets without Ethernet header
-_MODES = {Mode.MIRROR: 0, Mode.LOCAL: 1, Mode.INLINE: 2}
-_MONITOR_PORT = 16  # SNF_MONITOR_PORT of abi.h
-_SEND, _INNER = 1, 2  # enum snf_monitor
+_MODES = {Mode.MIRROR: SNF_MIRROR, Mode.LOCAL: SNF_LOCAL, Mode.INLINE: SNF_INLINE}
+_OPENS = {
+    Encapsulation.VLAN_TAGS: SNF_OPEN_TAGS,
+    Encapsulation.CISCO_SGT: SNF_OPEN_SGT,
+    Encapsulation.MPLS: SNF_OPEN_MPLS,
+    Encapsulation.VXLAN: SNF_OPEN_VXLAN,
+    Encapsulation.GRE: SNF_OPEN_GRE,
+    Encapsulation.ERSPAN: SNF_OPEN_ERSPAN,
+    Encapsulation.ETHERNET_SESSION: SNF_OPEN_ETHERNET,
+    Encapsulation.RAW_IP: SNF_OPEN_RAW_IP,
+}
 _RX_VLAN = "rx-vlan"  # noted in the lock: the card took VLAN tags off before it was ours
 _NO_PEER = 255  # no index of the device map: a redirect there passes the packet
 _TRIES = {
@@ -174,7 +202,7 @@ class Ports:
 
     def _redirected(self, slot: int) -> tuple[int, int]:
         """Return (frames redirected, frames lost of them) of a port."""
-        names = [counter.name for counter in source.counters()]
+        names = [counter.name for counter in COUNTERS]
         n = self._programs.maps["stats"].get(slot)["n"].sum(axis=0)
         return int(n[names.index("redirected")]), int(n[names.index("redirect_lost")])
 
@@ -251,7 +279,7 @@ class Ports:
 
     def check_monitor(self) -> None:
         """Send to the monitor port again when its device is back: the kernel forgets a device that goes."""
-        if self._monitor is not None and not self._programs.maps["tx_ports"].get(_MONITOR_PORT):
+        if self._monitor is not None and not self._programs.maps["tx_ports"].get(SNF_MONITOR_PORT):
             with contextlib.suppress(SnfError):
                 self.set_monitor(self._monitor)
                 log.warning("the monitor port %s is back", self._monitor.interface)
@@ -283,17 +311,17 @@ class Ports:
             self._monitor = None
             self._pair()
             self.redirects.set_monitor(0)
-            targets.delete(_MONITOR_PORT)
+            targets.delete(SNF_MONITOR_PORT)
             return
         link = links.find(Interface(monitor.interface, Role.N6))
         if any(a.link.ifindex == link.ifindex for a in self.attached.values()):
             raise AttachRefused(f"Interface {link.name} is read already.", "Choose another one for the monitor port.")
-        targets.put(_MONITOR_PORT, link.ifindex)
+        targets.put(SNF_MONITOR_PORT, link.ifindex)
         self._monitor = monitor
         self._pair()
         self.redirects.begin()
         self.redirects.set_monitor(link.ifindex)
-        if error := self.redirects.native(_MONITOR_PORT, link):
+        if error := self.redirects.native(SNF_MONITOR_PORT, link):
             log.warning(
                 "%s: the monitor port takes no frames that a driver redirects (%s); they are counted in monitor_lost. "
                 "On a veth, switch GRO on at its far end",
@@ -355,12 +383,12 @@ class Ports:
     def take_test_runs(self, ifindex: int, mode: Mode, opens: Encapsulation) -> None:
         """Let packets of test runs, which come from *ifindex*, count as those of a port."""
         monitor = self._monitored(mode)
-        self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=opens.value)
+        self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=_bits(opens))
 
     def _monitored(self, mode: Mode) -> int:
         if self._monitor is None or mode is not Mode.MIRROR:
             return 0
-        return _SEND | (_INNER if self._monitor.decapsulate else 0)
+        return SNF_MONITOR_SEND | (SNF_MONITOR_INNER if self._monitor.decapsulate else 0)
 
     def _tell(self, interface: Interface, link: links.Link, slot: int, peer: int = _NO_PEER) -> None:
         """Tell the programs of a port."""
@@ -372,7 +400,7 @@ class Ports:
             monitor=0 if _is_bare(interface, link) else self._monitored(interface.mode),
             instance=self._instance_number(interface.instance),
             role=_ROLES[interface.role],
-            opens=interface.opens.value,
+            opens=_bits(interface.opens),
         )
 
     def _put_port(self, ifindex: int, **fields: int) -> None:
@@ -404,7 +432,12 @@ class Ports:
 
 def load_role(programs: Programs, role: Role | None) -> Program:
     """Return the program of *role* (None: any), which the others go on with where they read through something."""
-    return programs.load(PROGRAM[role], tail=_NEXT_ROLE + _ROLES[role])
+    return programs.load(PROGRAM[role], tail=NEXT_ROLE + _ROLES[role])
+
+
+def _bits(opens: Encapsulation) -> int:
+    """Return what is read through as the programs know it (``enum snf_encapsulation``)."""
+    return sum(_OPENS[each] for each in opens)
 
 
 def _is_bare(interface: Interface, link: links.Link) -> bool:

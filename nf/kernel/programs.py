@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nf.abi import NEXT_ANSWERS, NEXT_DNS, NEXT_HANDOFF, NEXT_MONITOR, NEXT_NAME, NEXT_OUTER, NEXT_SUFFIX, NEXT_TLS
 from nf.errors import SnfError, Unsupported
 from nf.kernel import links, objects, pins, source
 from nf.kernel.compiled import Code, Compiled, MapDefinition, compiled
@@ -22,10 +23,16 @@ from nf.settings import Limits
 __all__ = ["PREFIX", "TAILS", "Program", "Programs", "takes_frags"]
 
 PREFIX = "snf_"  # of the names of our programs
-TAILS = (  # by their places in next_program of maps.h
-    *("snf_handoff", "snf_tls", "snf_dns", "snf_monitor"),
-    *("snf_name", "snf_suffix", "snf_answers", "snf_outer"),
-)
+TAILS = {
+    NEXT_HANDOFF: "snf_handoff",
+    NEXT_TLS: "snf_tls",
+    NEXT_DNS: "snf_dns",
+    NEXT_MONITOR: "snf_monitor",
+    NEXT_NAME: "snf_name",
+    NEXT_SUFFIX: "snf_suffix",
+    NEXT_ANSWERS: "snf_answers",
+    NEXT_OUTER: "snf_outer",
+}
 _AT_TRACEPOINTS = {"snf_sent", "snf_refused", "snf_stuck"}  # the others are for XDP
 _ABI = "control"  # the map whose value holds the number of the ABI
 _TABLE = "flows"  # a map that every data plane has

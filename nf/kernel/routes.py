@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import ROUTE_OF_INSTANCE, ROUTE_OF_TUNNEL
 from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes
+from nf.kernel.maps import Map
 
 __all__ = ["RouteTable"]
 
-_KEY = np.dtype([("prefix", "u4"), ("kind", "u4"), ("scope", "u4"), ("address", "u1", 16)])  # struct route_key
-_OF_TUNNEL, _OF_INSTANCE = 0, 1  # enum route_kind
 _SCOPE_BITS = 64  # kind and scope, which are whole in each key
 _MAPPED_BITS = 96  # before the address of an IPv4 prefix
 _ANY = 0  # instance of ports that name none
@@ -30,9 +31,9 @@ _Key = tuple[int, int, str]  # kind, scope, prefix
 class RouteTable:
     """The map ``routes``; ``refused`` counts prefixes that found no room."""
 
-    def __init__(self, fd: int, control: NDArray[np.void], most: int) -> None:
+    def __init__(self, table: Map, control: NDArray[np.void]) -> None:
         self.refused = 0
-        self._fd, self._control, self._most = fd, control, most
+        self._table, self._control, self._most = table, control, len(table)
         self._holders: dict[str, set[tuple[int, int]]] = {}  # by prefix: (instance, session)
         self._there: dict[_Key, int] = {}
 
@@ -50,14 +51,14 @@ class RouteTable:
     def _keys(self, prefix: str, rows: Mapping[tuple[int, str, int], bool]) -> set[_Key]:
         """Return all entries that a change of the holders of a prefix may be about."""
         told = {(i, s) for i, p, s in rows if p == prefix} | self._holders.get(prefix, set())
-        of_tunnels = {(_OF_TUNNEL, session, prefix) for _, session in told}
-        return of_tunnels | {(_OF_INSTANCE, i, prefix) for i in (_ANY, *(i for i, _ in told))}
+        of_tunnels = {(ROUTE_OF_TUNNEL, session, prefix) for _, session in told}
+        return of_tunnels | {(ROUTE_OF_INSTANCE, i, prefix) for i in (_ANY, *(i for i, _ in told))}
 
     def _session(self, key: _Key) -> int:
         """Return the session that an entry is to have, 0 when there is to be none."""
         kind, scope, prefix = key
         holders = self._holders.get(prefix, set())
-        if kind == _OF_TUNNEL:
+        if kind == ROUTE_OF_TUNNEL:
             return scope if any(session == scope for _, session in holders) else 0
         found = {session for instance, session in holders if scope in (_ANY, instance)}
         return found.pop() if len(found) == 1 else 0
@@ -68,28 +69,30 @@ class RouteTable:
         gone = [key for key, session in changed.items() if not session and key in self._there]
         come = {key: session for key, session in changed.items() if session}
         if gone:
-            syscall.delete_batch(self._fd, _packed(gone))
+            syscall.delete_batch(self._table.fd, _packed(gone, self._table.key))
             for key in gone:
                 del self._there[key]
         room = self._most - len(self._there)
         fits = [key for n, key in enumerate(sorted(come, key=lambda k: k not in self._there)) if n < room]
         self.refused += len(come) - len(fits)
         if fits:
-            syscall.update_batch(self._fd, _packed(fits), np.array([come[key] for key in fits], np.uint32))
+            values = np.array([come[key] for key in fits], np.uint32)
+            syscall.update_batch(self._table.fd, _packed(fits, self._table.key), values)
             self._there |= {key: come[key] for key in fits}
         self._control["routes"] = len(self._there)
         self._control["generation"] += 1  # whose addresses are in a prefix is not for the table of addresses to say
 
     def clear(self) -> None:
         """Forget all, also what another process wrote."""
-        syscall.clear(self._fd, _KEY, np.dtype(np.uint32))
+        self._table.clear()
         self._holders.clear()
         self._there.clear()
         self._control["routes"] = 0
 
 
-def _packed(keys: list[_Key]) -> NDArray[np.void]:
-    out = np.zeros(len(keys), _KEY)
+def _packed(keys: list[_Key], dtype: np.dtype[Any]) -> NDArray[np.void]:
+    """Return keys of the map (``struct route_key``)."""
+    out = np.zeros(len(keys), dtype)
     for at, (kind, scope, prefix) in enumerate(keys):
         network = ipaddress.ip_network(prefix, strict=False)
         bits = network.prefixlen + (_MAPPED_BITS if network.version == 4 else 0)

@@ -18,26 +18,38 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import (
+    ENTRY_DOWNLINK,
+    ENTRY_GROUP,
+    ENTRY_HAS_IPV4,
+    ENTRY_HAS_IPV6,
+    ENTRY_IPV4,
+    ENTRY_IPV6,
+    ENTRY_KIND,
+    ENTRY_ROUTED,
+    ENTRY_SCOPE,
+    ENTRY_SHARED,
+    ENTRY_TUNNEL,
+    GOLDEN,
+    SNF_ENTRIES,
+    SNF_SHARD_BITS,
+    TAG_FREE,
+    TAG_HELD,
+)
 from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes
 from nf.kernel.holders import Holders
-from nf.kernel.source import BUCKET_ENTRIES, ENDPOINTS
+from nf.kernel.maps import Map
+from nf.kernel.source import ENDPOINTS
 
 __all__ = ["SessionTable", "TunnelRow"]
 
 Words = NDArray[np.uint32]
 Slots = tuple[NDArray[np.intp], NDArray[np.intp]]  # buckets, and places in them
 
-ENTRY = np.dtype([("key", "u4"), ("head", "u4"), ("session", "u4"), ("more", "u4")])  # struct entry of abi.h
-BUCKET = np.dtype([("tags", "u1", 16), ("entries", ENTRY, BUCKET_ENTRIES)])  # struct bucket
-_WORDS = np.arange(BUCKET_ENTRIES) // 8  # of tags, by entry
-_TAG_FREE, _TAG_HELD = 0, 0xFF  # enum entry_tag
+_WORDS = np.arange(SNF_ENTRIES) // 8  # of tags, by entry
 _SAME_TAGS = 2  # in a word: so many find() of session.h looks at
-_SCOPE, _KIND = 0xFFFF, 0x70000  # enum entry_head of abi.h, to the end of this list
-_TUNNEL, _IPV4, _IPV6, _GROUP = 0x10000, 0x20000, 0x30000, 0x40000
-_DOWNLINK, _HAS_IPV4, _HAS_IPV6, _SHARED, _ROUTED = 0x100000, 0x200000, 0x400000, 0x800000, 0x1000000
-_GOLDEN = np.uint32(0x9E3779B1)  # of hash.h
-_SHARD_BITS = 10  # SNF_SHARD_BITS of abi.h
+_GOLDEN = np.uint32(GOLDEN)
 
 _STEP = 4096  # rows that look for room at a time: they do not see each other's choice of a bucket
 _HOLD_S = 0.1  # a packet is looked at for some microseconds
@@ -77,12 +89,13 @@ class SessionTable:
     *control* is the mapped ``struct control``.
     """
 
-    def __init__(self, fd: int, buckets: int, endpoints_fd: int, control: NDArray[np.void]) -> None:
+    def __init__(self, buckets: Map, endpoints_fd: int, control: NDArray[np.void]) -> None:
         self.refused = 0
-        self._map = mmap.mmap(fd, buckets * BUCKET.itemsize, mmap.MAP_SHARED)
-        table = np.frombuffer(self._map, BUCKET)
-        self._entries, self._tags = table["entries"], table["tags"]
-        self._buckets = np.uint64(buckets)
+        self._map = mmap.mmap(buckets.fd, len(buckets) * buckets.value.itemsize, mmap.MAP_SHARED)
+        table = np.frombuffer(self._map, buckets.value)
+        self._entries, self._tags = table["entries"], table["tags"].view(np.uint8)
+        self._entry = self._entries.dtype  # struct entry
+        self._buckets = np.uint64(len(buckets))
         self._control = control
         self._held: deque[tuple[float, Slots]] = deque()
         self._endpoints = _Endpoints(endpoints_fd)
@@ -97,10 +110,10 @@ class SessionTable:
             return
         entries = self._tunnels([(row.address, row.teid) for row in data], make=True)
         entries["session"] = [row.session for row in data]
-        entries["head"] |= np.where(np.array([row.side for row in data]) > 0, np.uint32(_DOWNLINK), np.uint32(0))
-        entries["head"] |= np.where(np.array([row.routed for row in data]), np.uint32(_ROUTED), np.uint32(0))
+        entries["head"] |= np.where(np.array([row.side for row in data]) > 0, np.uint32(ENTRY_DOWNLINK), np.uint32(0))
+        entries["head"] |= np.where(np.array([row.routed for row in data]), np.uint32(ENTRY_ROUTED), np.uint32(0))
         self._check_ue(entries, data)
-        known = entries["head"] & _SCOPE > 0
+        known = entries["head"] & ENTRY_SCOPE > 0
         self.refused += len(data) - int(known.sum())
         inserted = self._put(entries[known])
         self._endpoints.use(_scopes(entries[known][inserted]))
@@ -108,7 +121,7 @@ class SessionTable:
     def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:
         """Delete (receiving address, TEID) rows."""
         entries = self._tunnels(list(dict.fromkeys(rows)), make=False)
-        entries = entries[entries["head"] & _SCOPE > 0]
+        entries = entries[entries["head"] & ENTRY_SCOPE > 0]
         self._endpoints.leave(_scopes(entries[self._drop(entries)]))
 
     def put_ues(self, rows: Iterable[tuple[int, str, int]]) -> None:
@@ -122,21 +135,21 @@ class SessionTable:
         for instance, address in data:
             if others := self._holders.add(address, instance):
                 several[address] = others
-        self._put(_ue_entries([(*key, session) for key, session in data.items() if key[1] not in several]))
+        self._put(_ue_entries([(*key, session) for key, session in data.items() if key[1] not in several], self._entry))
         self._write_ues([(i, a, data.get((i, a), 0)) for a, instances in several.items() for i in instances])
 
     def drop_ues(self, rows: Iterable[tuple[int, str]]) -> None:
         """Delete (number of a network instance, UE address or IPv6 prefix) rows."""
         data = list(rows)
         left = {address: self._holders.leave(address, instance) for instance, address in data}
-        self._drop(_ue_entries([(i, a, 0) for i, a in data]))
+        self._drop(_ue_entries([(i, a, 0) for i, a in data], self._entry))
         self._write_ues([(i, a, 0) for a, instances in left.items() for i in instances])
 
     def put_groups(self, groups: Mapping[int, int]) -> None:
         """Write the group of each session, by number; 0: none."""
-        entries = np.zeros(len(groups), ENTRY)
+        entries = np.zeros(len(groups), self._entry)
         entries["key"] = entries["session"] = list(groups)
-        entries["head"], entries["more"] = _GROUP, list(groups.values())
+        entries["head"], entries["more"] = ENTRY_GROUP, list(groups.values())
         some = entries["more"] > 0
         if some.any():
             self._control["groups"] = 1
@@ -148,7 +161,7 @@ class SessionTable:
         """Forget all; return the largest session number there was."""
         largest = int(self._entries["session"].max(initial=0))
         self._entries["session"] = 0
-        self._tags[:] = _TAG_FREE
+        self._tags[:] = TAG_FREE
         self._held.clear()
         self._endpoints.clear()
         self._holders = Holders()
@@ -168,10 +181,10 @@ class SessionTable:
 
     def _tunnels(self, keys: list[tuple[str, int]], *, make: bool) -> NDArray[np.void]:
         """Return entries of (receiving address, TEID) keys; scope 0 where the address is not known."""
-        entries = np.zeros(len(keys), ENTRY)
+        entries = np.zeros(len(keys), self._entry)
         number = self._endpoints.number if make else self._endpoints.known
         entries["key"] = [teid for _, teid in keys]
-        entries["head"] = [_TUNNEL | number(address) for address, _ in keys]
+        entries["head"] = [ENTRY_TUNNEL | number(address) for address, _ in keys]
         return entries
 
     @staticmethod
@@ -187,12 +200,12 @@ class SessionTable:
             hash6[has6] = _hash6(words)
         both = (hash4 >> np.uint32(16)) | (hash6 & np.uint32(0xFFFF0000))
         entries["more"] = np.select([has4 & has6, has4, has6], [both, hash4, hash6], np.uint32(0))
-        entries["head"] |= np.where(has4, np.uint32(_HAS_IPV4), np.uint32(0))
-        entries["head"] |= np.where(has6, np.uint32(_HAS_IPV6), np.uint32(0))
+        entries["head"] |= np.where(has4, np.uint32(ENTRY_HAS_IPV4), np.uint32(0))
+        entries["head"] |= np.where(has6, np.uint32(ENTRY_HAS_IPV6), np.uint32(0))
 
     def _write_ues(self, rows: list[tuple[int, str, int]]) -> None:
         """Write the entries of addresses that several instances have; session 0: the one that is there."""
-        entries = _ue_entries(rows)
+        entries = _ue_entries(rows, self._entry)
         if not len(entries):
             return
         (bucket, place), found = self._find(entries, *self._places(entries))
@@ -202,7 +215,7 @@ class SessionTable:
         for (_, address, _), session in zip(rows, entries["session"].tolist(), strict=True):
             sessions.setdefault(address, set()).add(session)
         shared = np.array([len(sessions[address] - {0}) > 1 for _, address, _ in rows])
-        entries["head"] |= np.where(shared, np.uint32(_SHARED), np.uint32(0))
+        entries["head"] |= np.where(shared, np.uint32(ENTRY_SHARED), np.uint32(0))
         self._put(entries[entries["session"] > 0])
 
     # -- entries in buckets ------------------------------------------------
@@ -210,23 +223,23 @@ class SessionTable:
     def _places(self, entries: NDArray[np.void]) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
         """Return the (n, 2) buckets in which each entry may be, and its tags there."""
         head = entries["head"]
-        of = np.where(head & _KIND == _TUNNEL, head & (_KIND | _SCOPE), head & _KIND)
-        more = np.where(head & _KIND == _IPV6, entries["more"], np.uint32(0))
+        of = np.where(head & ENTRY_KIND == ENTRY_TUNNEL, head & (ENTRY_KIND | ENTRY_SCOPE), head & ENTRY_KIND)
+        more = np.where(head & ENTRY_KIND == ENTRY_IPV6, entries["more"], np.uint32(0))
         h = _mix(_mix(_mix(np.zeros(len(entries), np.uint32), entries["key"]), of), more)
         hashes = np.stack([h, _mix(h, _GOLDEN)], axis=1).astype(np.uint64)
         return (hashes * self._buckets >> np.uint64(32)).astype(np.intp), np.clip(
-            h & 0xFF, _TAG_FREE + 1, _TAG_HELD - 1
+            h & 0xFF, TAG_FREE + 1, TAG_HELD - 1
         ).astype(np.uint8)
 
     def _find(
         self, entries: NDArray[np.void], buckets: NDArray[np.intp], tags: NDArray[np.uint8]
     ) -> tuple[Slots, NDArray[np.bool_]]:
         """Return the (bucket, place) of each entry, and whether it is there."""
-        row, second, place = np.nonzero(self._tags[buckets][:, :, :BUCKET_ENTRIES] == tags[:, None, None])
+        row, second, place = np.nonzero(self._tags[buckets][:, :, :SNF_ENTRIES] == tags[:, None, None])
         there, wanted = self._entries[buckets[row, second], place], entries[row]
-        which = np.uint32(_KIND | _SCOPE)
+        which = np.uint32(ENTRY_KIND | ENTRY_SCOPE)
         same = (there["key"] == wanted["key"]) & ((there["head"] ^ wanted["head"]) & which == 0)
-        same &= (wanted["head"] & _KIND != _IPV6) | (there["more"] == wanted["more"])
+        same &= (wanted["head"] & ENTRY_KIND != ENTRY_IPV6) | (there["more"] == wanted["more"])
         found = np.zeros(len(entries), np.bool_)
         at = np.zeros((2, len(entries)), np.intp)
         row, second, place = row[same], second[same], place[same]
@@ -272,7 +285,7 @@ class SessionTable:
         there = self._tags[buckets]
         same = there == tags[:, None, None]
         crowded = np.stack([same[:, :, :8].sum(axis=2), same[:, :, 8:].sum(axis=2)], axis=2) >= _SAME_TAGS
-        free: NDArray[np.bool_] = there[:, :, :BUCKET_ENTRIES] == _TAG_FREE
+        free: NDArray[np.bool_] = there[:, :, :SNF_ENTRIES] == TAG_FREE
         return np.logical_and(free, ~crowded[:, :, _WORDS])
 
     def _publish(self, at: Slots, entries: NDArray[np.void], tags: NDArray[np.uint8]) -> None:
@@ -291,7 +304,7 @@ class SessionTable:
         at = bucket[found], place[found]
         before = self._entries[at]
         self._entries["session"][at] = 0
-        self._tags[at] = _TAG_HELD
+        self._tags[at] = TAG_HELD
         self._held.append((time.monotonic(), at))
         self._changed(before)
         return found
@@ -300,36 +313,36 @@ class SessionTable:
         """Let places be used again that were left long enough ago."""
         until = time.monotonic() - _HOLD_S
         while self._held and self._held[0][0] < until:
-            self._tags[self._held.popleft()[1]] = _TAG_FREE
+            self._tags[self._held.popleft()[1]] = TAG_FREE
 
     def _changed(self, entries: NDArray[np.void]) -> None:
         """Let flows of the UEs of these entries ask for their session with their next packet."""
         _barrier()
         head, more = entries["head"], entries["more"]
-        kind = head & _KIND
-        has4, has6 = head & _HAS_IPV4 > 0, head & _HAS_IPV6 > 0
-        tunnel, group = kind == _TUNNEL, bool((kind == _GROUP).any())
+        kind = head & ENTRY_KIND
+        has4, has6 = head & ENTRY_HAS_IPV4 > 0, head & ENTRY_HAS_IPV6 > 0
+        tunnel, group = kind == ENTRY_TUNNEL, bool((kind == ENTRY_GROUP).any())
         # Packets of a family by which the UE is not known pass unchecked, and so do those of link-local addresses.
         # Those of a session with further prefixes may have any address.
-        wide = tunnel & (head & _ROUTED > 0)
+        wide = tunnel & (head & ENTRY_ROUTED > 0)
         family = (tunnel & ~has4 | wide).any(), (tunnel & ~has6 | wide).any(), tunnel.any()
         self._control["generation"] += np.array([any_ or group for any_ in family], np.uint32)
-        bits = np.uint32(32 - _SHARD_BITS)
+        bits = np.uint32(32 - SNF_SHARD_BITS)
         both = more[tunnel & has4 & has6]
         shards = np.concatenate(
             [
                 more[tunnel & (has4 ^ has6)] >> bits,
                 (both & 0xFFFF) >> (bits - np.uint32(16)),
                 both >> bits,
-                entries["key"][kind == _IPV4] * _GOLDEN >> bits,
-                _mix(entries["key"][kind == _IPV6], more[kind == _IPV6]) * _GOLDEN >> bits,
+                entries["key"][kind == ENTRY_IPV4] * _GOLDEN >> bits,
+                _mix(entries["key"][kind == ENTRY_IPV6], more[kind == ENTRY_IPV6]) * _GOLDEN >> bits,
             ]
         )
         self._control["shards"][0][np.unique(shards)] += 1
 
 
 def _scopes(entries: NDArray[np.void]) -> Words:
-    scopes: Words = entries["head"] & np.uint32(_SCOPE)
+    scopes: Words = entries["head"] & np.uint32(ENTRY_SCOPE)
     return scopes
 
 
@@ -338,17 +351,19 @@ def _hash6(words: Words) -> Words:
     return _mix(words[:, 0].copy(), words[:, 1]) * _GOLDEN
 
 
-def _ue_entries(rows: list[tuple[int, str, int]]) -> NDArray[np.void]:
-    """Return entries of (instance, UE address, session) rows; the last word about a key stays."""
+def _ue_entries(rows: list[tuple[int, str, int]], entry: np.dtype[np.void]) -> NDArray[np.void]:
+    """Return entries (``struct entry``) of (instance, UE address, session) rows; the last word about a key stays."""
     rows = list({(i, a): (i, a, s) for i, a, s in rows}.values())
-    entries = np.zeros(len(rows), ENTRY)
+    entries = np.zeros(len(rows), entry)
     if not rows:
         return entries
     words = _words(address for _, address, _ in rows)
     ipv6 = np.array([":" in address for _, address, _ in rows])
     entries["key"] = np.where(ipv6, words[:, 0], words[:, 3])
     entries["more"] = np.where(ipv6, words[:, 1], np.uint32(0))
-    entries["head"] = np.where(ipv6, np.uint32(_IPV6), np.uint32(_IPV4)) | np.array([i for i, _, _ in rows], np.uint32)
+    entries["head"] = np.where(ipv6, np.uint32(ENTRY_IPV6), np.uint32(ENTRY_IPV4)) | np.array(
+        [i for i, _, _ in rows], np.uint32
+    )
     entries["session"] = [s for _, _, s in rows]
     return entries
 

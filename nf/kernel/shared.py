@@ -7,10 +7,11 @@ Who attaches, tells or asks sees one face of it (`nf.kernel.attach`, `nf.kernel.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
+from nf.abi import COUNTERS, SNF_RING_CHUNKS, SNF_RING_ENDED, SNF_RING_EVENTS, SNF_RING_NAMES, SNF_RING_PAYLOADS
 from nf.kernel import source
 from nf.kernel.ports import Ports
 from nf.kernel.programs import Programs
@@ -18,6 +19,14 @@ from nf.kernel.ring import Rings
 from nf.settings import Limits
 
 __all__ = ["Shared"]
+
+_RECORDS = {
+    SNF_RING_EVENTS: "event",
+    SNF_RING_PAYLOADS: "payload",
+    SNF_RING_CHUNKS: "chunk",
+    SNF_RING_NAMES: "named",
+    SNF_RING_ENDED: "ended",
+}
 
 
 class Shared:
@@ -28,7 +37,7 @@ class Shared:
         self._programs = Programs(limits, replay=replay)
         self.taken_over = self._programs.taken_over  # from a process that died
         self._maps = self._programs.maps
-        self.counters = source.counters()
+        self.counters = COUNTERS
         self._fds = self._descriptors()
         self._types = self._record_types()
         control = self._maps["control"].value
@@ -37,7 +46,7 @@ class Shared:
         self._clock = self._control["clock_ns"]
         self._wire_length = self._control["wire_length"]
         self._next_flow = self._control["next_flow"]
-        self._events, self._payloads, self._chunks, self._names, self._ended = self._rings()
+        self._rings = self._open_rings()
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of a process before may still have
         self._ports = Ports(self._programs, self.instance_number)
@@ -73,12 +82,11 @@ class Shared:
             "early": self._maps["earlies"].value,
         }
 
-    def _rings(self) -> Iterator[Rings]:
-        """Yield the rings of each kind of record, in the order of ``enum snf_ring``."""
-        kinds = self._programs.rings
-        sizes = source.ring_sizes(len(kinds[0]))
-        for fds, size, record in zip(kinds, sizes, ("event", "payload", "chunk", "named", "ended"), strict=True):
-            yield Rings(fds, size, self._types[record])
+    def _open_rings(self) -> dict[int, Rings]:
+        """Return the rings of each kind of record (``enum snf_ring``)."""
+        fds = self._programs.rings
+        sizes = source.ring_sizes(len(fds[0]))
+        return {kind: Rings(fds[kind], sizes[kind], self._types[record]) for kind, record in _RECORDS.items()}
 
     def instance_number(self, name: str) -> int:
         """Return the number of a network instance; a new name gets the next one."""
@@ -91,7 +99,7 @@ class Shared:
 
     def free(self, *, leave_behind: bool) -> None:
         """Free maps and programs; nobody may use them any more."""
-        for rings in (self._events, self._payloads, self._chunks, self._names, self._ended):
+        for rings in self._rings.values():
             rings.close()
         del self._clock, self._wire_length, self._next_flow, self._control
         self._control_map.close()

@@ -13,19 +13,26 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
+from nf.abi import (
+    BPF_DIR,
+    SNF_ENTRIES,
+    SNF_RING_CHUNKS,
+    SNF_RING_ENDED,
+    SNF_RING_EVENTS,
+    SNF_RING_KINDS,
+    SNF_RING_NAMES,
+    SNF_RING_PAYLOADS,
+    headers,
+)
 from nf.apps.signatures import files
 from nf.settings import Limits
 
 __all__ = [
     "BPF_DIR",
-    "Counter",
     "abi",
     "captured_stderr",
-    "counters",
     "flags",
     "reason",
     "ring_sizes",
@@ -35,22 +42,24 @@ __all__ = [
     "use_shim",
 ]
 
-BPF_DIR = Path(__file__).resolve().parent.parent.parent / "bpf"
-
 _INCLUDE = re.compile(r'#include "(\w+\.h)"')
-_COUNTER = re.compile(r'X\((\w+),[\s\\]*"([^"]*)"\)')
 
-RING_KINDS = 5  # SNF_RING_KINDS of abi.h
 EVENT_RING_BYTES = 4 << 20  # 30,000 flow events, a tenth of a second of new flows at the rate one core can make
 PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
 CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
 ENDED_RING_BYTES = 1 << 20  # 4,800 flows whose ends opened another connection
+_RING_BYTES = {
+    SNF_RING_EVENTS: EVENT_RING_BYTES,
+    SNF_RING_PAYLOADS: PAYLOAD_RING_BYTES,
+    SNF_RING_CHUNKS: CHUNK_RING_BYTES,
+    SNF_RING_NAMES: NAME_RING_BYTES,
+    SNF_RING_ENDED: ENDED_RING_BYTES,
+}
 RINGS_MOST = 64  # of a kind, a power of two; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
 ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
 ROUTES = 65_536  # prefixes of sessions beyond their first addresses, two or three entries each
-BUCKET_ENTRIES = 15  # SNF_ENTRIES of abi.h
 # A session has a tunnel each way and an address, or two with IPv4 and IPv6: four entries then fill 84 % of the table.
 ENTRIES_A_SESSION = 4.75
 SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
@@ -59,26 +68,10 @@ MOST_VERDICTS = 65_536  # flows that wait for an answer or have not taken it yet
 MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """One line of SNF_COUNTERS in abi.h."""
-
-    name: str
-    text: str
-
-
-def counters() -> tuple[Counter, ...]:
-    """Return the counters in the order of ``enum snf_counter``."""
-    header = (BPF_DIR / "abi.h").read_text()
-    body = header[header.index("#define SNF_COUNTERS(X)") :]
-    body = body[: body.index("#define SNF_ENUM")]
-    return tuple(Counter(*m) for m in _COUNTER.findall(body))
-
-
 def abi(limits: Limits, *, replay: bool) -> int:
     """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
-    headers = (BPF_DIR / name for name in ("abi.h", "maps.h", "packet.h"))
-    texts = "".join(path.read_text() for path in (*headers, *files()))
+    others = (BPF_DIR / name for name in ("maps.h", "packet.h"))
+    texts = "".join(path.read_text() for path in (*headers(), *others, *files()))
     return zlib.crc32((texts + repr((flags(replay=replay), table_sizes(limits), rings(replay=replay)))).encode())
 
 
@@ -129,7 +122,7 @@ def table_sizes(limits: Limits) -> dict[str, int]:
 
 def session_buckets(sessions: int) -> int:
     """Return how many buckets the session table has for so many sessions."""
-    return max(64, int(sessions * ENTRIES_A_SESSION / BUCKET_ENTRIES))
+    return max(64, int(sessions * ENTRIES_A_SESSION / SNF_ENTRIES))
 
 
 def rings(*, replay: bool) -> int:
@@ -140,8 +133,7 @@ def rings(*, replay: bool) -> int:
 
 def ring_sizes(count: int) -> tuple[int, ...]:
     """Return the bytes of a ring of each kind (``enum snf_ring``) where there are *count* of each."""
-    whole = EVENT_RING_BYTES, PAYLOAD_RING_BYTES, CHUNK_RING_BYTES, NAME_RING_BYTES, ENDED_RING_BYTES
-    return tuple(size // min(count, _LEAST_SHARE) for size in whole)
+    return tuple(_RING_BYTES[kind] // min(count, _LEAST_SHARE) for kind in range(SNF_RING_KINDS))
 
 
 def use_shim() -> None:

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import NAMING_ASK, SNF_NAME, SNF_PROBES
 from nf.errors import BadSignatures
 from nf.kernel.source import SUFFIX_SLOTS
 
-__all__ = ["ASK", "LONGEST", "SuffixTables", "slots", "suffix_hashes", "suffix_table"]
+__all__ = ["SuffixTables", "slots", "suffix_hashes", "suffix_table"]
 
-ASK = 0xFFFF  # NAMING_ASK of answers.h
-LONGEST = 64  # SNF_NAME of abi.h
-PROBES = 16  # SNF_PROBES of abi.h
 _OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
@@ -42,17 +40,17 @@ def suffix_table(apps: Mapping[str, int], ask: Iterable[str] = ()) -> tuple[NDAr
 
     *ask* are suffixes whose names user space reads. So are names of two suffixes that have one hash.
     """
-    table = {**apps, **dict.fromkeys(ask, ASK)}
-    names = [name for name in table if len(name) <= LONGEST]
+    table = {**apps, **dict.fromkeys(ask, NAMING_ASK)}
+    names = [name for name in table if len(name) <= SNF_NAME]
     hashes, at, count = np.unique(suffix_hashes(names), return_index=True, return_counts=True)
     values = np.array([table[name] for name in names], np.uint16)[at] if names else np.zeros(0, np.uint16)
-    return hashes, np.where(count > 1, np.uint16(ASK), values)
+    return hashes, np.where(count > 1, np.uint16(NAMING_ASK), values)
 
 
 def slots(
     hashes: NDArray[np.uint64], values: NDArray[np.uint16], dtype: np.dtype[Any], networks: Iterable[int] = ()
 ) -> NDArray[np.void] | None:
-    """Return a table of ``struct suffix`` with each hash at one of its PROBES places, the first that was free.
+    """Return a table of ``struct suffix`` with each hash at one of its SNF_PROBES places, the first that was free.
 
     *networks* are the applications whose suffixes are of an owner of several. None when SUFFIX_SLOTS are not enough.
     """
@@ -61,7 +59,7 @@ def slots(
         size *= 2
     while size <= SUFFIX_SLOTS:
         table, left = np.zeros(size, dtype), np.arange(len(hashes))
-        for probe in range(PROBES):
+        for probe in range(SNF_PROBES):
             step = hashes[left] >> np.uint64(32) | np.uint64(1)
             at = ((hashes[left] + np.uint64(probe) * step) % np.uint64(size)).astype(np.intp)
             free = np.flatnonzero(table["hash"][at] == 0)

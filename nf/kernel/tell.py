@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.kernel import source, syscall
+from nf.abi import KEEP_DETAIL, KEEP_FINE, SNF_COUNT, SNF_GROUPS, SNF_INSPECT, SNF_SUPPRESS, SNF_TRUNCATE
+from nf.kernel import syscall
 from nf.kernel.routes import RouteTable
 from nf.kernel.sessions import SessionTable, TunnelRow
 from nf.kernel.shared import Shared
@@ -17,10 +18,13 @@ from nf.settings import Action, Limits
 
 __all__ = ["Tell"]
 
-_GROUPS = 8  # SNF_GROUPS of abi.h
 _WHOLE = 0xFFFF  # snap length: no packet is longer
-_KEEP_FINE, _KEEP_DETAIL = 1, 2  # enum policy_keep
-_ACTIONS = {Action.INSPECT: 0, Action.COUNT: 1, Action.TRUNCATE: 2, Action.SUPPRESS: 3}
+_ACTIONS = {
+    Action.INSPECT: SNF_INSPECT,
+    Action.COUNT: SNF_COUNT,
+    Action.TRUNCATE: SNF_TRUNCATE,
+    Action.SUPPRESS: SNF_SUPPRESS,
+}
 
 
 class Tell(Shared):
@@ -28,10 +32,8 @@ class Tell(Shared):
 
     def __init__(self, limits: Limits, *, replay: bool) -> None:
         super().__init__(limits, replay=replay)
-        self.sessions = SessionTable(
-            self._fds["sessions"], len(self._maps["sessions"]), self._fds["endpoints"], self._control
-        )
-        self.routes = RouteTable(self._fds["routes"], self._control, source.ROUTES)
+        self.sessions = SessionTable(self._maps["sessions"], self._fds["endpoints"], self._control)
+        self.routes = RouteTable(self._maps["routes"], self._control)
         suffixes = self._maps["suffixes"]
         self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
 
@@ -113,10 +115,10 @@ class Tell(Shared):
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
         Flows of *detailed* ones keep a ``struct detail``.
         """
-        values = np.zeros((_GROUPS, len(self._maps["policies"]) // _GROUPS), self._types["policy"])
-        values["keep"], values["snap_length"] = _KEEP_FINE, _WHOLE
+        values = np.zeros((SNF_GROUPS, len(self._maps["policies"]) // SNF_GROUPS), self._types["policy"])
+        values["keep"], values["snap_length"] = KEEP_FINE, _WHOLE
         values["keep"][:, list(coarse)] = 0
-        values["keep"][:, list(detailed)] |= _KEEP_DETAIL
+        values["keep"][:, list(detailed)] |= KEEP_DETAIL
         for group, table in enumerate((policies, *groups)):
             for app, (action, snap) in table.items():
                 values["action"][group, app] = _ACTIONS[action]

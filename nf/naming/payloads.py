@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from nf.abi import SNF_HANDOFF, SNF_HELLO, SNF_HELLOS
 from nf.apps.basis import Basis
 from nf.apps.parsers import dns, http, http2, quic, tls
 from nf.apps.parsers.cursor import Pieces
@@ -21,11 +22,9 @@ from nf.apps.parsers.first_bytes import Watcher
 from nf.apps.signatures import TCP, UDP, Signatures
 from nf.naming.dns_answers import Answers
 
-__all__ = ["HANDOFF", "NAME_SERVICES", "PUBLIC_NAMES", "Namer", "Payload", "Verdict"]
+__all__ = ["NAME_SERVICES", "PUBLIC_NAMES", "Namer", "Payload", "Verdict"]
 
-HANDOFF = 3  # SNF_HANDOFF of abi.h: payload packets that the kernel hands over of a direction, but for hellos
-_HELLO, _HELLOS = 7, 3  # SNF_HELLO, SNF_HELLOS: where a hello begins, and how often
-_MOST_PAYLOADS = 2 * (HANDOFF + _HELLO * _HELLOS)  # of a flow, but for DNS; the kernel hands no more over
+_MOST_PAYLOADS = 2 * (SNF_HANDOFF + SNF_HELLO * SNF_HELLOS)  # of a flow, but for DNS; the kernel hands no more over
 _MOST_SEGMENTS = 8  # of a direction that wait for others: a hello and what comes between
 _MAX_FLOWS = 32_768  # flows whose state is kept; the one that was quiet for the longest leaves first
 _DNS, _MDNS, _LLMNR = 53, 5353, 5355  # RFC 1035, 6762, 4795
@@ -220,7 +219,7 @@ class Namer:
                 flow.proxied = False
                 return found
         flow.heard[sender] = 0 if flow.waits else flow.heard[sender] + 1
-        if flow.heard[sender] >= HANDOFF:
+        if flow.heard[sender] >= SNF_HANDOFF:
             del flow.streams[sender]  # nothing begins in it, and a later hello needs none of it
         return None
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SNF_BY_DNS, SNF_FLOW_NEW
 from nf.apps.basis import RANK, Basis
 from nf.apps.signatures import LOCAL, Signatures
 from nf.flows.book import FlowBook
@@ -23,8 +24,6 @@ from nf.naming.readers import Found, Reading
 
 __all__ = ["Kernel", "Naming"]
 
-_FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
-_BY_DNS = 3  # SNF_BY_DNS of abi.h
 _SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))  # grounds that are a name in the packets
 _MOST_TOLD = 262_144  # host names of DNS responses that flows may still be named by
 
@@ -116,7 +115,7 @@ class Naming:
         named = self.plane.read_names()  # after the events: then it holds each name that a flow was born with
         if len(events):
             self.book.add(events)
-            self._new.append(events[events["kind"] == _FLOW_NEW])
+            self._new.append(events[events["kind"] == SNF_FLOW_NEW])
             if on_events is not None:
                 on_events(events)
         if len(named):
@@ -133,13 +132,13 @@ class Naming:
 
     def _hear(self, named: NDArray[np.void]) -> None:
         """Remember the names of DNS responses: flows that an answer names come with the hash alone."""
-        dns = named[named["basis"] == _BY_DNS]
+        dns = named[named["basis"] == SNF_BY_DNS]
         self._told.update(zip(dns["hash"].tolist(), _texts(dns), strict=True))
         while len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
 
     def _answered(self, events: NDArray[np.void]) -> None:
-        born = events[(events["kind"] == _FLOW_NEW) & (events["name"] > 0)]
+        born = events[(events["kind"] == SNF_FLOW_NEW) & (events["name"] > 0)]
         self.book.tell(born["number"], born["app"])
         born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have been heard before
         if len(born):

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SNF_UE_UNKNOWN
 from nf.apps.signatures import Signatures
 from nf.naming.readers import Found, Reader, Status
 
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 _WAITING = 16_384  # payloads that a worker may be behind: a second or some, and 32 MB
 _STOP_S = 2.0
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Fibonacci hashing (Knuth, TAOCP 3, 6.4)
-_UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
 
 _context = multiprocessing.get_context("spawn")  # this process has threads, which a fork would lose in the middle
 
@@ -121,7 +121,7 @@ class Workers:
 
     def servers(self, events: NDArray[np.void]) -> None:
         """As `nf.naming.readers.Reading.servers`."""
-        self._share("servers", events, np.full(len(events), _UE_UNKNOWN))
+        self._share("servers", events, np.full(len(events), SNF_UE_UNKNOWN))
 
     def found(self) -> Iterator[Found]:
         """As `nf.naming.readers.Reading.found`."""

@@ -8,11 +8,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SNF_DOWNLINK, SNF_UPLINK
+
 __all__ = ["DOWNLINK", "UPLINK", "Array", "Inputs", "known_or", "round_trip_ms", "worst"]
 
 Array: TypeAlias = NDArray[np.float64]
 
-UPLINK, DOWNLINK = 0, 1  # second axis of the columns by direction, as seen from the UE
+UPLINK, DOWNLINK = SNF_UPLINK, SNF_DOWNLINK  # second axis of the columns by direction, as seen from the UE
 
 
 @dataclass(frozen=True, slots=True)

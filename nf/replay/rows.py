@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import NO_RTT
 from nf.apps.basis import Basis
 from nf.flows.book import FlowBook
 from nf.pipeline import Pipeline
@@ -16,9 +17,7 @@ from nf.sessions import is_of_ue
 
 __all__ = ["Ended", "flow_rows"]
 
-_NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h
 _TCP = 6
-_RARE = "__anon1"  # numpy's name of the second unnamed union of struct flow
 
 
 class Ended:
@@ -109,7 +108,7 @@ def _table_row(
 ) -> dict[str, Any]:
     number = int(flow["number"])
     known = book.get(number)
-    is_tcp, tcp = key["proto"] == _TCP, flow[_RARE]["tcp_rare"]
+    is_tcp, tcp = key["proto"] == _TCP, flow["rare"]["tcp"]
     early = earlies.get(number, ([0, 0], [0, 0]))
     return {
         "number": number,
@@ -142,7 +141,7 @@ def _row(pipeline: Pipeline, flow: Mapping[str, Any], file: str) -> dict[str, An
     subscriber, source = _who(pipeline, flow)
     retrans = flow.get("retrans", ("", ""))
     connect_us = flow.get("connect_us", 0)
-    floors = [us for us in flow.get("rtt_min_us", ()) if us != _NO_RTT]
+    floors = [us for us in flow.get("rtt_min_us", ()) if us != NO_RTT]
     return {
         "number": int(flow["number"]),
         "file": file,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gtp.events import Side
+from nf.abi import SNF_DOWNLINK, SNF_UPLINK
 from nf.kernel.changes import DropRoute, DropTunnel, DropUe, PutRoute, PutTunnel, PutUe, TableChange
 from nf.kernel.sessions import TunnelRow
 from nf.kernel.tell import Tell
@@ -12,7 +13,7 @@ from nf.sessions.restart.restore import TakenBack
 
 __all__ = ["apply_changes", "put_back"]
 
-_SIDE = {Side.UPLINK: 0, Side.DOWNLINK: 1}  # enum snf_side
+_SIDE = {Side.UPLINK: SNF_UPLINK, Side.DOWNLINK: SNF_DOWNLINK}
 
 
 def apply_changes(plane: Tell, changes: Sequence[TableChange]) -> None:

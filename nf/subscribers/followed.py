@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import Columns
+from nf.abi import FLOW_FIRST_B, SNF_UE_UNKNOWN
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
@@ -15,9 +16,6 @@ from nf.flows.media import MediaInterval
 from nf.subscribers.domains import registrable_domain
 
 __all__ = ["flow_columns"]
-
-
-_FIRST_B = 8  # FLOW_FIRST_B of abi.h
 
 
 def _end(text: str, port: int) -> str:
@@ -41,7 +39,7 @@ def flow_columns(
         a, b = book.ends(number)
         ends = _end(a, int(keys["port_a"][i].byteswap())), _end(b, int(keys["port_b"][i].byteswap()))
         ue_end = int(flows["ue_end"][i])
-        at = int(flows["flags"][i] & _FIRST_B > 0) if ue_end > 1 else ue_end
+        at = int(flows["flags"][i] & FLOW_FIRST_B > 0) if ue_end == SNF_UE_UNKNOWN else ue_end
         ue.append(ends[at])
         remote.append(ends[1 - at])
         host.append(registrable_domain(book.host(number)))

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.sessions import BindingStore
 
 __all__ = ["seen_in_tunnels"]
-
-_UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
 
 
 def seen_in_tunnels(
@@ -27,7 +26,7 @@ def seen_in_tunnels(
     nameless = store.nameless()
     if not len(nameless):
         return
-    hits = np.flatnonzero(np.isin(batch.session, nameless) & (flows["ue_end"] != _UE_UNKNOWN))
+    hits = np.flatnonzero(np.isin(batch.session, nameless) & (flows["ue_end"] != SNF_UE_UNKNOWN))
     for row in hits.tolist():  # seldom: only until the first interval of such a session is over
         address = book.ends(int(batch.flow_id[row]))[int(flows["ue_end"][row])]
         if address and not _is_anybodys(address):

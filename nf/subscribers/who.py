@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.abi import FLOW_FIRST_B, SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.privacy import Pseudonymiser
@@ -21,9 +22,6 @@ from nf.settings import SubscriberGroup
 from nf.subscribers import SubscriberNames
 
 __all__ = ["subjects"]
-
-_UE_UNKNOWN = 2  # SNF_UE_UNKNOWN of abi.h
-_FIRST_B = 8  # FLOW_FIRST_B of abi.h
 
 
 def subjects(
@@ -100,7 +98,7 @@ class _Tunnels:
         plain = ~self._exists[wanted][rows, direction]
         # A flow outside of a tunnel goes by its UE address; who spoke first is taken for the UE.
         flows = flows[wanted]
-        end = np.where(flows["ue_end"] < _UE_UNKNOWN, flows["ue_end"], flows["flags"] & _FIRST_B > 0)
+        end = np.where(flows["ue_end"] < SNF_UE_UNKNOWN, flows["ue_end"], flows["flags"] & FLOW_FIRST_B > 0)
         ue = self._book.addresses(self._numbers[wanted], end)
         addresses, at = np.unique(ue[plain], return_inverse=True)
         names = [f"teid:{address}:0x{teid:08x}" for address, teid in self._receivers]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nf.abi import COUNTERS
 from nf.apply.unread import _KINDS, _OTHERS, not_read
-from nf.kernel.source import counters
 
 
 class TestSentences:
@@ -29,7 +29,7 @@ class TestSentences:
         assert not_read(told) == []
 
     def test_each_is_a_counter_of_the_programs(self) -> None:
-        assert {*_KINDS, *_OTHERS} <= {c.name for c in counters()}
+        assert {*_KINDS, *_OTHERS} <= {c.name for c in COUNTERS}
 
     def test_each_counter_that_says_so_is_told(self) -> None:
-        assert {c.name for c in counters() if c.text.endswith("not read")} == {*_KINDS, "macsec_unread", "pbb_unread"}
+        assert {c.name for c in COUNTERS if c.text.endswith("not read")} == {*_KINDS, "macsec_unread", "pbb_unread"}

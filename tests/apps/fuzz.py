@@ -15,8 +15,9 @@ import time
 from collections import Counter
 from itertools import cycle
 
+from nf.abi import SNF_HANDOFF
 from nf.apps.signatures import TCP, UDP, Signatures
-from nf.naming.payloads import HANDOFF, Namer, Payload
+from nf.naming.payloads import Namer, Payload
 from tests.apps.test_hostile_payloads import PARSERS, SAMPLES, attempt, mutate
 
 SEED = 29_281
@@ -29,9 +30,9 @@ def _one(what: str, payload: bytes, namer: Namer, number: int) -> str:
     """Give *payload* to a parser, or to the namer; return the outcome by name."""
     if what != "namer":
         return attempt(what, payload)
-    flow = number // HANDOFF
+    flow = number // SNF_HANDOFF
     ends = ("10.0.0.1", 40_000, "198.51.100.1", PORTS[flow % len(PORTS)])
-    verdict = namer.feed(Payload(flow, 1, (TCP, UDP)[flow % 2], *ends, payload, number % HANDOFF * 1200, 0.0))
+    verdict = namer.feed(Payload(flow, 1, (TCP, UDP)[flow % 2], *ends, payload, number % SNF_HANDOFF * 1200, 0.0))
     return "nothing" if verdict is None else verdict.basis.text
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from nf.abi import FLOW_FIRST_B, SNF_FLOW_NEW, SNF_FLOW_TUNNEL, SNF_UE_A, SNF_UE_B, SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
 
 UE, SERVER, OTHER_SERVER = "10.45.0.2", "192.0.2.1", "192.0.2.9"
 GNB, UPF = "172.16.0.1", "172.16.0.2"
-A, B, UNKNOWN = 0, 1, 2  # enum snf_ue_end: which end of a flow is the UE's
-FIRST_B = 8  # FLOW_FIRST_B: end b spoke first
+A, B, UNKNOWN = SNF_UE_A, SNF_UE_B, SNF_UE_UNKNOWN  # which end of a flow is the UE's
+FIRST_B = FLOW_FIRST_B  # end b spoke first
 TCP, UDP = 6, 17
-NEW, TUNNEL = 1, 2  # kinds of flow events
+NEW, TUNNEL = SNF_FLOW_NEW, SNF_FLOW_TUNNEL  # kinds of flow events
 
 KEY = np.dtype([("a", "u4"), ("b", "u4"), ("port_a", "u2"), ("port_b", "u2"), ("proto", "u1")])
 EVENT = np.dtype(

@@ -13,13 +13,12 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
+from nf.abi import FLOW_FINAL
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import Rig
 
 VIDEO, MAIL, CLOUD = 11, 12, 13
 SUFFIXES = {"example.org": VIDEO, "mail.example.org": MAIL, "cloud.test": CLOUD, "deep.in.a.cloud.test": VIDEO}
-BY_SNI, BY_DNS = 1, 3  # nf.apps.Basis
-FINAL = 1  # FLOW_FINAL of abi.h
 A_SECOND_NS = 1_000_000_000
 
 
@@ -72,7 +71,7 @@ def records(rig: Rig) -> list[tuple[str, int, int]]:
 def app_of(rig: Rig) -> tuple[int, bool]:
     """Return the application of the one flow there is, and whether that is the last word."""
     (flow,) = rig.plane.read_flows()[1]
-    return int(flow["app"]), bool(flow["flags"] & FINAL)
+    return int(flow["app"]), bool(flow["flags"] & FLOW_FINAL)
 
 
 def response(*answers: tuple[str, str, str], name: str = "www.example.org.", ttl: int = 300, **more: Any) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nf.abi import FLOW_FIRST_B, FLOW_GTPU
 from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane, TunnelRow
 from nf.settings import Encapsulation, Limits, Mode, Role
@@ -24,8 +25,6 @@ BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "handed_of
 # Without sessions each tunnel is unknown; the twin knows neither the tables nor what a payload says.
 TABLES = {"tunnel_unknown", "sni_named", "sni_unlisted", "sni_handed_off"}
 A_SECOND_NS = 1_000_000_000
-FIRST_B, GTPU = 8, 16  # enum flow_flags of abi.h
-_L4, _RARE = "__anon0", "__anon1"  # numpy's names of the unnamed unions of struct flow
 LOOPBACK = 1  # the interface index that a test run shows to the program
 
 
@@ -96,10 +95,10 @@ class Rig:
         The fields of TCP are there as well, and those of RTP with their prefix.
         """
         (flow,) = self._table()[1].copy()
-        fields = {name: flow[name] for name in flow.dtype.names if name not in (_L4, _RARE)}
-        fields |= {name: flow[_RARE]["tcp_rare"][name] for name in ("retrans", "reordered", "connect_us")}
-        fields |= {f"rtp_{name}": flow[_L4]["rtp"][name] for name in ("expected", "received")}
-        if flow["flags"] & FIRST_B:
+        fields = {name: flow[name] for name in flow.dtype.names if name not in ("transport", "rare")}
+        fields |= {name: flow["rare"]["tcp"][name] for name in ("retrans", "reordered", "connect_us")}
+        fields |= {f"rtp_{name}": flow["transport"]["rtp"][name] for name in ("expected", "received")}
+        if flow["flags"] & FLOW_FIRST_B:
             fields = {name: v[::-1] if np.shape(v) == (2,) else v for name, v in fields.items()}
         early = self.plane.read_earlies().get(int(flow["number"]), ([0, 0], [0, 0]))
         return fields | {"early_packets": sum(early[0]), "early_bytes": sum(early[1])}
@@ -181,7 +180,7 @@ def _text(raw: bytes) -> str:
 
 
 def _flow(key: Any, flow: Any, told: Any) -> Flow:
-    d = int(flow["flags"] & FIRST_B > 0)
+    d = int(flow["flags"] & FLOW_FIRST_B > 0)
     ends = [
         (_text(told["address_a"].tobytes()), int(key["port_a"].byteswap())),
         (_text(told["address_b"].tobytes()), int(key["port_b"].byteswap())),
@@ -196,7 +195,7 @@ def _flow(key: Any, flow: Any, told: Any) -> Flow:
         dport,
         int(key["proto"]),
         int(flow["bytes"][d]),
-        bool(flow["flags"] & GTPU),
+        bool(flow["flags"] & FLOW_GTPU),
         int(flow["teid"][d]),
         int(flow["qfi"][d]),
         side,

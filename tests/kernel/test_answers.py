@@ -13,9 +13,9 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
+from nf.abi import SNF_BY_DNS
 from tests.kernel.hellos_and_answers import (
     A_SECOND_NS,
-    BY_DNS,
     CLOUD,
     PLAIN,
     VIDEO,
@@ -53,7 +53,7 @@ class TestAnswers:
         event = self.birth(named, quic())
 
         assert {"dns_read", "dns_learned"} <= told.why
-        assert (int(record["app"]), int(record["basis"])) == (VIDEO, BY_DNS)
+        assert (int(record["app"]), int(record["basis"])) == (VIDEO, SNF_BY_DNS)
         assert (int(event["app"]), int(event["name"])) == (VIDEO, int(record["hash"]))
         assert app_of(named) == (VIDEO, True)
 
@@ -153,7 +153,7 @@ class TestAnswers:
         name = "a." * 26 + "example.org."
         named.run(to_ue(response((name, "A", SERVER), name=name)), "n6")
 
-        assert records(named) == [(name[:-1], VIDEO, BY_DNS)]
+        assert records(named) == [(name[:-1], VIDEO, SNF_BY_DNS)]
         assert int(self.birth(named, quic())["app"]) == VIDEO
 
     def test_a_dot_inside_a_label_is_none_between_two(self, named: Rig) -> None:

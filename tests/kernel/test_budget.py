@@ -12,6 +12,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
+from nf.abi import SNF_HANDOFF, SNF_HELLO, SNF_HELLOS
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flows.book import FlowBook
@@ -27,7 +28,7 @@ NAME = "www.netflix.com"
 NETFLIX = ("Netflix", Basis.SNI, NAME)
 SIGNATURES = Signatures.load()
 OPAQUE = bytes(range(200, 256)) * 3  # no protocol that anybody knows
-PLAIN, HELLO, HELLOS = 3, 7, 3  # SNF_HANDOFF, SNF_HELLO, SNF_HELLOS of abi.h
+PLAIN, HELLO, HELLOS = SNF_HANDOFF, SNF_HELLO, SNF_HELLOS
 SHORT_HEADER = b"\x40" + bytes(range(1, 250))  # QUIC 1-RTT (RFC 9000, 17.3.1)
 ACK = b"\xc3\0\0\0\1" + bytes(n % 251 for n in range(1195))  # as a server's Initial: nobody here has its keys
 

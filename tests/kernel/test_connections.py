@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from feed.records import Columns, RecordBatch
+from nf.abi import FLOW_FIRST_B
 from nf.apps.signatures import Signatures
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.settings import Action, Role
-from tests.kernel.rig import FIRST_B, Rig
+from tests.kernel.rig import Rig
 from tests.kernel.ways import MS, WAYS, Way, pair
 
 Packets = Sequence[tuple[float, bytes]]
@@ -59,7 +60,7 @@ def ended(rig: Rig) -> list[Any]:
 
 def turned(flow: Any, name: str) -> tuple[int, int]:
     value = pair(flow[name])
-    return value[::-1] if flow["flags"] & FIRST_B else value
+    return value[::-1] if flow["flags"] & FLOW_FIRST_B else value
 
 
 class TestNewOne:

@@ -10,6 +10,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
+from nf.abi import SNF_DOWNLINK, SNF_UPLINK
 from nf.flows.delays import DelayInterval, Delays
 from tests.kernel.packets import DL_TEID, GNB, SERVER, UE, UL_TEID, UPF, downlink, ether, udp, uplink
 from tests.kernel.rig import Rig
@@ -18,7 +19,7 @@ from tests.kernel.twin import DOWNLINK, UPLINK
 MS = 1_000_000
 SESSION = 7
 QFI = 9
-UPLINK_INDEX, DOWNLINK_INDEX = 0, 1  # enum snf_side
+UPLINK_INDEX, DOWNLINK_INDEX = SNF_UPLINK, SNF_DOWNLINK
 
 
 def ntp(seconds: float) -> int:

@@ -9,6 +9,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
+from nf.abi import SLOT_US
 from nf.flows.media import Media as MediaReader
 from nf.flows.media import MediaInterval
 from nf.kernel.dataplane import DataPlane
@@ -17,7 +18,6 @@ from tests.kernel.rig import Rig
 
 MS = 1_000_000
 SECOND_MS = 1000
-SLOT_US = 100_000
 APP = 9
 
 

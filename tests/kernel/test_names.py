@@ -11,12 +11,12 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
+from nf.abi import SNF_BY_SNI
 from nf.apps.parsers import tls
 from nf.apps.parsers.dns import parse
 from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 from nf.apps.signatures import Signatures
 from tests.kernel.hellos_and_answers import (
-    BY_SNI,
     CLOUD,
     MAIL,
     VIDEO,
@@ -41,7 +41,7 @@ class TestServerName:
     def test_what_openssl_sends(self, named: Rig) -> None:
         outcome = named.run(over_tcp(real_hello("www.example.org")), "n6")
 
-        assert records(named) == [("www.example.org", VIDEO, BY_SNI)]
+        assert records(named) == [("www.example.org", VIDEO, SNF_BY_SNI)]
         assert app_of(named) == (VIDEO, True)
         assert outcome.counters.get("handed_off", 0) == 0
         assert len(named.plane.read_payloads()) == 0
@@ -50,7 +50,7 @@ class TestServerName:
     def test_wherever_the_extension_stands(self, named: Rig, before: int) -> None:
         named.run(over_tcp(named_hello(b"www.example.org", before)), "n6")
 
-        assert records(named) == [("www.example.org", VIDEO, BY_SNI)]
+        assert records(named) == [("www.example.org", VIDEO, SNF_BY_SNI)]
 
     @pytest.mark.parametrize(
         ("name", "app"),
@@ -70,7 +70,7 @@ class TestServerName:
     def test_the_longest_suffix_on_a_label_wins(self, named: Rig, name: str, app: int) -> None:
         named.run(over_tcp(named_hello(name.encode())), "n6")
 
-        assert records(named) == [(name, app, BY_SNI)]
+        assert records(named) == [(name, app, SNF_BY_SNI)]
         assert app_of(named) == (app, app > 0)  # who has a name that is not listed user space may know still
 
     def test_a_name_that_is_not_listed_hands_nothing_over(self, named: Rig) -> None:
@@ -82,31 +82,31 @@ class TestServerName:
         outcomes = [named.run(frame, "n6") for frame in frames]
 
         assert [o.counters.get("handed_off", 0) for o in outcomes] == [0, 0, 0]
-        assert records(named) == [("notexample.org", 0, BY_SNI)]
+        assert records(named) == [("notexample.org", 0, SNF_BY_SNI)]
 
     def test_case_says_nothing(self, named: Rig) -> None:
         named.run(over_tcp(named_hello(b"WWW.Example.ORG")), "n6")
 
-        assert records(named) == [("www.example.org", VIDEO, BY_SNI)]
+        assert records(named) == [("www.example.org", VIDEO, SNF_BY_SNI)]
 
     def test_in_a_tunnel(self, named: Rig) -> None:
         inner = IP(src=UE, dst=SERVER) / TCP(sport=40000, dport=443, flags="PA") / Raw(named_hello(b"example.org"))
         named.run(ether(uplink(inner)))
 
-        assert records(named) == [("example.org", VIDEO, BY_SNI)]
+        assert records(named) == [("example.org", VIDEO, SNF_BY_SNI)]
 
     def test_in_ipv6(self, named: Rig) -> None:
         payload = Raw(named_hello(b"example.org"))
         named.run(ether(IPv6(src=UE6, dst=SERVER6) / TCP(sport=40000, dport=443, flags="PA") / payload), "n6")
 
-        assert records(named) == [("example.org", VIDEO, BY_SNI)]
+        assert records(named) == [("example.org", VIDEO, SNF_BY_SNI)]
 
     def test_the_longest_name(self, named: Rig) -> None:
         name = ("a" * 52 + ".example.org").encode()
         named.run(over_tcp(named_hello(name)), "n6")
 
         assert len(name) == 64
-        assert records(named) == [(name.decode(), VIDEO, BY_SNI)]
+        assert records(named) == [(name.decode(), VIDEO, SNF_BY_SNI)]
 
     @pytest.mark.parametrize(
         ("name", "app"),
@@ -122,7 +122,7 @@ class TestServerName:
     def test_any_name_of_64_bytes(self, named: Rig, name: bytes, app: int) -> None:
         named.run(over_tcp(named_hello(name)), "n6")
 
-        assert records(named) == [(name.decode().lower(), app, BY_SNI)]
+        assert records(named) == [(name.decode().lower(), app, SNF_BY_SNI)]
         assert app_of(named) == (app, app > 0)
 
     def test_every_byte_is_read_as_it_is_or_by_user_space(self, named: Rig) -> None:
@@ -132,7 +132,7 @@ class TestServerName:
         for byte in range(256):
             named.forget()
             named.run(over_tcp(named_hello(b"x" + bytes([byte]) + b"x.example.org")), "n6")
-            due = [(f"x{chr(byte).lower()}x.example.org", VIDEO, BY_SNI)] if byte in plain else []
+            due = [(f"x{chr(byte).lower()}x.example.org", VIDEO, SNF_BY_SNI)] if byte in plain else []
             if (told := records(named)) != due:
                 wrong.append((byte, told))
 
@@ -172,7 +172,7 @@ class TestForUserSpace:
             named.forget()
             outcome = named.run(over_tcp(whole[:length]), "n6")
             told = records(named)
-            if told not in ([], [("www.example.org", VIDEO, BY_SNI)]) or bool(told) == outcome.counters.get(
+            if told not in ([], [("www.example.org", VIDEO, SNF_BY_SNI)]) or bool(told) == outcome.counters.get(
                 "handed_off", 0
             ):
                 wrong.append((length, told, outcome.counters))
@@ -208,7 +208,7 @@ class TestForUserSpace:
         named.plane.set_suffixes({"cloud.test": CLOUD})
         named.run(over_tcp(named_hello(b"www.example.org")), "n6")
 
-        assert records(named) == [("www.example.org", 0, BY_SNI)]
+        assert records(named) == [("www.example.org", 0, SNF_BY_SNI)]
 
 
 class TestDamage:
@@ -265,7 +265,7 @@ class TestCaptures:
                 told = records(named)
                 whole += bool(due)
                 read += bool(told)
-                if told and told != [(due, signatures.match(due), BY_SNI)]:
+                if told and told != [(due, signatures.match(due), SNF_BY_SNI)]:
                     wrong.append((file, due, told))
         print(f"single-segment ClientHellos with a name: {whole}, named in the kernel: {read}")
 

@@ -9,6 +9,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
+from nf.abi import FLOW_QUIC
 from nf.naming.payloads import Payload
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import Rig
@@ -16,7 +17,6 @@ from tests.naming.capture_payloads import expected_flows, flow_of, payloads
 
 MS = 1_000_000
 V1, V2, DRAFT_29 = 0x00000001, 0x6B3343CF, 0xFF00001D
-QUIC_FLAG = 128  # FLOW_QUIC of abi.h
 
 
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = range(4)  # types of version 1 (RFC 9000, 17.2); version 2 has the next ones
@@ -77,7 +77,7 @@ class TestHandshake:
 
         assert pair(flow["handshake_us"]) == (30_000, 20_000)
         assert pair(flow["rtt_n"]) == (1, 1)
-        assert flow["flags"] & QUIC_FLAG
+        assert flow["flags"] & FLOW_QUIC
 
     @pytest.mark.parametrize("version", [V1, V2, DRAFT_29])
     @pytest.mark.parametrize("kind", [INITIAL, ZERO_RTT])
@@ -143,13 +143,13 @@ class TestHandshake:
     def test_other_versions_are_left_alone(self, rig: Rig, version: int) -> None:
         flow = play(rig, (0, long_header(version=version)), (30, long_header(True, version)))
 
-        assert not flow["flags"] & QUIC_FLAG
+        assert not flow["flags"] & FLOW_QUIC
         assert pair(flow["handshake_us"]) == (0, 0)
 
     def test_rtp_is_none(self, rig: Rig) -> None:
         flow = play(rig, (0, datagram(b"\x80\x60" + bytes(100), False)))
 
-        assert not flow["flags"] & QUIC_FLAG
+        assert not flow["flags"] & FLOW_QUIC
 
 
 class TestSpin:

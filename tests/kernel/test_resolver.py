@@ -41,7 +41,8 @@ class Client:
 
     def seen(self) -> dict[str, int]:
         (flow,) = self.rig._table()[1]
-        return {n: int(flow["__anon0"]["dns"][n]) for n in ("queries", "answers", "failed", "again", "timed", "sum_us")}
+        dns = flow["transport"]["dns"]
+        return {n: int(dns[n]) for n in ("queries", "answers", "failed", "again", "timed", "sum_us")}
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from tests.kernel.packets import SERVER, UE, UL_TEID, ether, gtpu, outer
 from tests.kernel.rig import Rig
 
 MS = 1_000_000
-NO_RTT = 0xFFFF_FFFF
 SEGMENT = 100  # bytes of payload
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 
+from nf.abi import SNF_FLOW_NEW, SNF_FLOW_RESTART, SNF_FLOW_TUNNEL
 from nf.kernel.source import EVENT_RING_BYTES
 from nf.settings import Action, Mode
 from tests.kernel.packets import (
@@ -34,7 +35,6 @@ from tests.kernel.twin import DOWNLINK, UPLINK
 
 SESSION, OTHER = 7, 8
 APP = 5
-FLOW_NEW, FLOW_TUNNEL, FLOW_RESTART = 1, 2, 3  # enum snf_event_kind
 
 
 def bare(teid: int = UL_TEID, payload: Any = None, src: str = GNB, dst: str = UPF) -> bytes:
@@ -103,7 +103,7 @@ class TestTunnels:
 
         flow = rig.flow()
         assert (flow["session"], flow["teid"][0], flow["packets"][0]) == (SESSION, 0x900, 2)
-        assert [e["kind"] for e in rig.events()] == [FLOW_NEW, FLOW_TUNNEL]
+        assert [e["kind"] for e in rig.events()] == [SNF_FLOW_NEW, SNF_FLOW_TUNNEL]
 
     def test_a_tunnel_with_a_new_owner_ends_the_flow_of_the_old_one(self, rig: Rig) -> None:
         rig.know_tunnel(UPF, UL_TEID, UPLINK, SESSION)
@@ -116,7 +116,7 @@ class TestTunnels:
         assert "flow_restarted" in outcome.why
         assert (rig.flow()["session"], rig.flow()["packets"].tolist()) == (OTHER, [1, 0])
         (ended,) = rig.plane.read_ended()
-        assert restart["kind"] == FLOW_RESTART
+        assert restart["kind"] == SNF_FLOW_RESTART
         assert (ended["flow"]["number"], ended["flow"]["session"]) == (begun["number"], SESSION)
         assert (ended["flow"]["packets"].sum(), ended["flow"]["bytes"].sum()) == (2, 120)
 

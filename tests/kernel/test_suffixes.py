@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nf.abi import NAMING_ASK
 from nf.errors import BadSignatures
 from nf.kernel import suffixes
 from tests.kernel.hellos_and_answers import named_hello, over_tcp
@@ -53,4 +54,4 @@ class TestHash:
         monkeypatch.setattr(suffixes, "suffix_hashes", lambda names: np.array([5, 9, 5], np.uint64))
         hashes, apps = suffixes.suffix_table({"a.example": 1, "b.example": 2, "c.example": 3})
 
-        assert dict(zip(hashes.tolist(), apps.tolist(), strict=True)) == {5: suffixes.ASK, 9: 2}
+        assert dict(zip(hashes.tolist(), apps.tolist(), strict=True)) == {5: NAMING_ASK, 9: 2}

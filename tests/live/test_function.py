@@ -24,11 +24,11 @@ from lab.net import inside
 from lab.operator import ENDPOINT, PART, Operator, exporter, interfaces, policy, privacy
 from lab.wait import slowness
 from mgmt.cli.netconf_client import Refused
+from nf.abi import SNF_SUPPRESS
 from nf.kernel import links, objects, syscall
 from nf.kernel.programs import maps_of
 
 KEY = bytes(range(32))
-SUPPRESS = 3  # enum snf_action of bpf/abi.h
 SIX_INTERVALS_S = 6.0
 READABLE = {1, 2, 9}  # hash, array and LRU hash of enum bpf_map_type
 
@@ -114,7 +114,7 @@ def suppressed(lab: Lab) -> int:
     """Return how many applications the kernel's policy table suppresses, as bpftool reads it."""
     (number,) = _maps(lab.pid(PART), "policies")
     done = subprocess.run(["bpftool", "-j", "map", "dump", "id", str(number)], capture_output=True, check=True)
-    return sum(int(entry["value"][0], 16) == SUPPRESS for entry in json.loads(done.stdout))
+    return sum(int(entry["value"][0], 16) == SNF_SUPPRESS for entry in json.loads(done.stdout))
 
 
 class TestIdentity:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import ipaddress
 import os
-import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -20,13 +19,13 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.packet import NoPayload
 from scapy.utils import PcapReader
 
+from nf.abi import SNF_PAYLOAD
 from nf.apps.signatures import Signatures
 from nf.naming.payloads import Namer, Payload, Verdict
 
 SHARED = Path(os.environ.get("SNF_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 CAPTURES = SHARED / "captures"
-_ABI = (Path(__file__).resolve().parents[2] / "bpf" / "abi.h").read_text(encoding="utf-8")
-KERNEL_CUT = int(re.findall(r"#define SNF_PAYLOAD\D+(\d+)", _ABI)[0])  # bytes of a payload that the kernel hands over
+KERNEL_CUT = SNF_PAYLOAD  # bytes of a payload that the kernel hands over
 
 Flow = tuple[int, str, int, str, int]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
-from pathlib import Path
 
 import pytest
 
+from nf.abi import SNF_HANDOFF
 from nf.apps.basis import Basis
 from nf.apps.signatures import TCP, UDP, Signatures
 from nf.naming import dns_answers as answers_module
-from nf.naming.payloads import HANDOFF, Namer, Payload, Verdict
+from nf.naming.payloads import Namer, Payload, Verdict
 from nf.settings import Application
 from tests.apps.hellos import openssl_hello, quic_flight
 from tests.apps.test_dns_http import answer, framed
@@ -99,7 +98,7 @@ class TestNamesInPackets:
     def test_segments_of_a_large_hello_in_any_order(self) -> None:
         hello = openssl_hello(YOUTUBE, alpn_bytes=3000)
         parts = [(1000 + i, hello[i : i + 1400]) for i in range(0, len(hello), 1400)]
-        assert len(parts) == HANDOFF
+        assert len(parts) == SNF_HANDOFF
         for order in itertools.permutations(parts):
             namer = Namer(SIGNATURES)
             verdicts = [namer.feed(payload(data, seq=seq)) for seq, data in order]
@@ -146,7 +145,7 @@ class TestNamesInPackets:
         assert app(namer.feed(payload(openssl_hello(NETFLIX)))) == ("Netflix", Basis.SNI, NETFLIX, True)
 
     def test_payloads_without_a_name_are_no_last_word(self, namer: Namer) -> None:
-        for i in range(HANDOFF):
+        for i in range(SNF_HANDOFF):
             assert namer.feed(payload(OPAQUE, seq=1 + i * len(OPAQUE))) is None
 
         assert app(namer.feed(payload(openssl_hello(NETFLIX), seq=10_000))) == ("Netflix", Basis.SNI, NETFLIX, True)
@@ -251,7 +250,7 @@ class TestDnsAnswers:
 
     def test_it_is_not_said_twice(self, namer: Namer) -> None:
         told(namer, NETFLIX, SERVER)
-        verdicts = [namer.feed(payload(OPAQUE, seq=1 + i * len(OPAQUE))) for i in range(HANDOFF)]
+        verdicts = [namer.feed(payload(OPAQUE, seq=1 + i * len(OPAQUE))) for i in range(SNF_HANDOFF)]
 
         assert [v and v.final for v in verdicts] == [False, None, None]
 
@@ -448,14 +447,6 @@ class TestBounds:
         ((_, pieces),) = namer._flows[1].streams.values()
         assert len(pieces) == 8
         assert namer.counters["tls_incomplete"] <= 8 * 48  # what the kernel hands over of two directions
-
-
-@pytest.mark.parametrize(("name", "value"), [("SNF_HANDOFF", HANDOFF), ("SNF_HELLO", 7), ("SNF_HELLOS", 3)])
-def test_the_kernel_hands_over_what_the_namer_expects(name: str, value: int) -> None:
-    """The limits of `nf.naming.payloads` are those of abi.h."""
-    abi = (Path(__file__).parents[2] / "bpf" / "abi.h").read_text(encoding="utf-8")
-
-    assert re.search(rf"#define {name}\s+{value}\b", abi)
 
 
 class TestBasis:

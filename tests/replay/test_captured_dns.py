@@ -39,7 +39,7 @@ class TestTimes:
         replay(shared / "captures" / "pcap" / name)
         compared = 0
         for key, flow in zip(*plane.read_flows(), strict=True):
-            ports, dns = (int(key["port_a"].byteswap()), int(key["port_b"].byteswap())), flow["__anon0"]["dns"]
+            ports, dns = (int(key["port_a"].byteswap()), int(key["port_b"].byteswap())), flow["transport"]["dns"]
             if key["proto"] != 17 or 53 not in ports or dns["again"]:
                 continue
             times = due[max(ports)]

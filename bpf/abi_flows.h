@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* The flow table: written by the packet path, read as a whole by nf/flows once an interval. */
+#ifndef SNF_ABI_FLOWS_H
+#define SNF_ABI_FLOWS_H
+
+enum snf_side { SNF_UPLINK = 0, SNF_DOWNLINK = 1 };
+enum snf_ue_end { SNF_UE_A = 0, SNF_UE_B = 1, SNF_UE_UNKNOWN = 2 };
+enum snf_family { SNF_IPV4 = 0, SNF_IPV6 = 1, SNF_LINK_LOCAL = 2 }; /* of a flow */
+
+/* 16 bytes, so that the value behind it begins on a cache line. Addresses and ports in network order. */
+struct flow_key {
+	__u32 a; /* IPv4 address, or the folded IPv6 address */
+	__u32 b;
+	__u16 port_a; /* 0 for anything but TCP and UDP, and for later fragments */
+	__u16 port_b;
+	__u8 proto;
+	__u8 ipv6;
+	__u16 leg; /* hash of the two tunnel endpoints when legs are split, else 0 */
+};
+_Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
+
+/* Times within a flow are the low half of a clock in microseconds: differences hold for 35 minutes, and a live
+ * flow leaves the table after five without a packet. */
+struct tcp_state {
+	__u32 max_seq[2];  /* sequence number after the last byte seen */
+	__u32 probe_us[2]; /* when the segment of the RTT probe passed; 0: there is no probe */
+	__u32 probe[2];	   /* the acknowledgement number that answers it: where that segment ends */
+	__u32 isn;	   /* initial sequence number of who opened the connection, once TCP_CLIENT is set */
+	__u8 seen[2];	   /* bits of enum tcp_seen */
+	__u8 turn[2];	   /* which segment is the probe (tcp_probe) */
+};
+_Static_assert(sizeof(struct tcp_state) == 32, "tcp_state is ABI");
+
+enum tcp_seen {
+	TCP_SEQ = 1,	/* max_seq is known */
+	TCP_CLIENT = 2, /* this end opened the connection, */
+	TCP_OPEN = 4,	/* and its handshake is going on, */
+	TCP_OVER = 8,	/* or was seen to its end */
+};
+
+/* What few packets of TCP touch. */
+struct tcp_rare {
+	__u32 retrans[2];
+	__u16 reordered[2]; /* differences wrap with it */
+	__u32 connect_us;   /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
+	union {
+		__u32 syn_us;  /* of the last SYN before its answer, while the handshake is going on */
+		__u32 hole_us; /* when a segment last came before its predecessor, its direction in bit 0; 0: never */
+	} at;
+	__u32 hole_seq; /* where the bytes begin that it came before */
+};
+_Static_assert(sizeof(struct tcp_rare) == 24, "tcp_rare is ABI");
+
+struct rtp_state {
+	__u32 ssrc[2];
+	__u32 expected[2]; /* RFC 3550, A.3, since the flow began */
+	__u32 received[2];
+	__u16 max_seq[2];
+	__u8 valid[2];	/* bits of enum rtp_valid; RTP_VALID: two packets in sequence were seen */
+	__u8 misses[2]; /* packets of other sources in a row */
+};
+_Static_assert(sizeof(struct rtp_state) == 32, "rtp_state is ABI");
+
+/* What few packets of RTP touch: of another source than the one that is followed, or after a jump. */
+struct rtp_rare {
+	__u32 ssrc[2];	   /* the other source, */
+	__u16 max_seq[2];  /* and its packets in a row, without one of the source that is followed: */
+	__u16 expected[2]; /* by their sequence numbers */
+	__u8 received[2];
+	__u16 bad_seq[2]; /* after a jump, with RTP_JUMPED: the number that would confirm it */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct rtp_rare) == 24, "rtp_rare is ABI");
+
+enum rtp_valid { RTP_VALID = 1, RTP_JUMPED = 2 };
+
+struct quic_state {
+	__u32 hello_us;	  /* the client's first packet */
+	__u32 answer_us;  /* the server's; 0: none yet */
+	__u32 flight_us;  /* its packet that brought its hello; 0: none yet */
+	__u32 edge_us[2]; /* of the spin bit; 0: none yet */
+	__u16 shorts;	  /* short headers, 65535 at most */
+	__u16 edges;
+	__u8 spin[2]; /* last value */
+	__u8 client;  /* direction of its packets */
+	__u8 again;   /* 1: the client's first packet was sent twice */
+	__u8 done;    /* 1: the handshake was timed, or cannot be */
+	__u8 flight;  /* 1: a Handshake packet of the server passed */
+	__u8 hushed;  /* bit d: the last edge of d may be a mere acknowledgement, and the other side was silent since */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct quic_state) == 32, "quic_state is ABI");
+
+/* Of a flow to or from port 53. Counts are of queries, and differences wrap with them. */
+struct dns_state {
+	__u32 asked_us[2]; /* queries without an answer so far; 0: none */
+	__u16 id[2];
+	__u8 twice; /* bit n: query n was sent again */
+	__u8 pad;
+	__u16 timed; /* answers in sum_us */
+	__u32 queries;
+	__u32 answers;
+	__u32 sum_us;
+	__u16 failed; /* answers with an error, but for names that do not exist */
+	__u16 again;  /* queries sent again */
+};
+_Static_assert(sizeof(struct dns_state) == 32, "dns_state is ABI");
+
+/* A flow. Index [2]: direction; a direction's fields are written by its packets only.
+ * For rtt_* and handshake_us, [d] is the answer to packets of direction d, so the far side seen from there.
+ * Who talks to whom is in the key; what of it does not fit there went to user space when the flow began. */
+struct flow {
+	/* first line: every packet */
+	__u64 bytes[2]; /* inner IP total length */
+	__u32 packets[2];
+	__u32 last_us[2];
+	__u32 teid[2];
+	__u32 session;
+	__u32 generation;
+	__u16 app;
+	__u8 qfi[2];
+	__u8 ue_end;  /* enum snf_ue_end */
+	__u8 owner;   /* bits 0-3: enum snf_role, two a direction: the port that counts it; 4-7: hellos, two likewise */
+	__u8 flags;   /* enum flow_flags */
+	__u8 group;   /* of subscribers: which policies hold */
+	__u64 number; /* unique for the life of the maps */
+	/* second line: every packet that is inspected */
+	union {
+		struct tcp_state tcp;
+		struct rtp_state rtp;
+		struct quic_state quic; /* FLOW_QUIC */
+		struct dns_state dns;	/* UDP, port 53 */
+	} transport;
+	__u32 payload_packets[2];
+	__u32 gap_ticks[2];  /* gaps between packets of one direction, each cut at one second */
+	__u32 gap_ticks2[2]; /* their squares: no sum grows past 32 bits within 17 s, and differences wrap with it */
+	__u16 gap_max[2];    /* of this epoch, in SNF_GAP_MAX_US */
+	__u16 epoch;
+	__u8 asked; /* low byte of control.answers when the verdict table was last asked about it */
+	__u8 left;  /* payloads that may still be handed over, four bits a direction */
+	/* third line: now and then */
+	__u32 rtt_sum_us[2];
+	__u32 rtt_n[2];
+	__u32 rtt_min_us[2]; /* of this epoch */
+	__u32 handshake_us[2];
+	union {
+		struct tcp_rare tcp;
+		struct rtp_rare rtp;
+	} rare;
+	__u32 check; /* IPv6: a second hash of both addresses */
+	__u32 frags;
+};
+_Static_assert(sizeof(struct flow) == 192, "flow is ABI");
+
+#define SNF_GAP_TICK_US                                                                                                \
+	64 /* unit of gap_ticks: far below a millisecond of jitter, and a second's square fits 32 bits */
+#define SNF_GAP_MAX_US 1024	  /* unit of gap_max, which holds a minute */
+#define NO_RTT	       0xffffffff /* instead of a least RTT: there is no sample yet */
+
+enum flow_flags {
+	FLOW_FINAL = 1, /* user space has nothing more to say of its application */
+	FLOW_BOUND_0 = 2,
+	FLOW_BOUND_1 = 4,
+	FLOW_FIRST_B = 8, /* the first packet came from b */
+	FLOW_GTPU = 16,	  /* seen in a tunnel */
+	FLOW_QUIC = 128,  /* QUIC, seen from its first packet */
+	FLOW_READER = 96, /* two bits: the reader that was told of it; 0: none */
+};
+
+/* Fragments before the last of their datagram; they are in the counts of their flow as well. */
+struct early {
+	__u32 packets[2];
+	__u32 bytes[2];
+};
+_Static_assert(sizeof(struct early) == 16, "early is ABI");
+
+#define SLOT_US		100000 /* of struct detail: length of a slot, */
+#define SLOT_UNIT_SHIFT 7      /* and the unit of its bytes, 128 */
+
+/* What media flows keep as well, by flow number. Down and up are as seen from the UE. */
+struct detail {
+	__u32 down_sizes[6]; /* packets by payload length: below 128, 306, 700, 1100, 1350 bytes, and above */
+	__u32 up_sizes[4];   /* below 100, 300, 700 bytes, and above */
+	__u32 slot;	     /* number of the newest slot of 100 ms: clock in microseconds / 100000 */
+	__u16 peak;	     /* of this epoch: the fullest slot before the newest, in 128 bytes */
+	__u16 busy;	     /* of this epoch: slots with a downlink packet */
+	__u16 slots[12];     /* downlink bytes / 128 of the last slots, by slot number modulo 12 */
+	__u16 epoch;
+	__u16 last_length[3]; /* of the last video packets */
+	__u32 frames;	      /* ended */
+	__u32 packet_us;      /* last packet of the frame that is open */
+	__u32 frame_end_us;   /* end of the frame before */
+	__u32 frame_gap_us;   /* mean distance of frame ends */
+	__u32 frozen_ms;      /* sum of the distances that were far above it */
+	__u32 request_us;     /* the chunk that is open: its request, */
+	__u32 first_us;	      /* first and last packet of the answer; 0: none yet */
+	__u32 last_us;
+	__u32 chunk_bytes;
+	__u32 chunk_packets;
+	__u16 request_length;
+	__u16 chunks;	     /* closed and large enough */
+	__u16 frames_before; /* low halves of what was counted when the epoch began */
+	__u16 frozen_before;
+};
+_Static_assert(sizeof(struct detail) == 128, "detail is ABI");
+
+#endif
