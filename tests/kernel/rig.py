@@ -143,9 +143,13 @@ class Rig:
         finally:
             self.plane.take_test_runs()
 
+    def forget_fragments(self) -> None:
+        """Empty the table of fragments."""
+        self.plane._maps["fragments"].clear()
+
     def forget(self) -> None:
         """Empty the flow table, the fragments and the rings."""
-        self.plane._maps["fragments"].clear()
+        self.forget_fragments()
         for name in ("earlies", "leg_sights", "leg_copies"):
             self.plane._maps[name].clear()
         self.plane.drop_flows(self._table()[0])

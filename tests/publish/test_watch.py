@@ -151,7 +151,9 @@ class TestWatch:
 
     @pytest.mark.parametrize("output", ["json", "table"])
     def test_control_c_ends_it_with_0(self, publisher: Publisher, output: str) -> None:
-        code = f"import sys; from mgmt import watch; sys.exit(watch.watch({publisher.endpoint!r}, output={output!r}))"
+        code = (
+            f"import sys; from mgmt.cli import watch; sys.exit(watch.watch({publisher.endpoint!r}, output={output!r}))"
+        )
         with subprocess.Popen(
             [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
