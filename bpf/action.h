@@ -4,6 +4,7 @@
 #ifndef SNF_ACTION_H
 #define SNF_ACTION_H
 
+#include "frame.h"
 #include "parse.h"
 
 #ifdef XDP_FRAGS /* the kernel takes frames of several buffers; all headers are in the first */
@@ -32,21 +33,23 @@ static __always_inline int withhold(struct port_stats *st, u32 length)
 	return XDP_DROP;
 }
 
-static __always_inline int decide(struct xdp_md *ctx, struct port *p, struct port_stats *st, struct scratch *s,
-				  u32 keep)
+static __always_inline int decide(struct xdp_md *ctx, struct frame *in, u32 signalling)
 {
+	struct port_stats *st = in->st;
+	struct port *p = in->p;
+
 	if (p->mode == SNF_INLINE) {
 		int action = tx_ports.redirect_map(p->peer, XDP_PASS);
 
 		st->n[action == XDP_REDIRECT ? SNF_C_redirected : SNF_C_passed]++;
 		return action;
 	}
-	if (p->mode == SNF_LOCAL || keep) {
+	if (p->mode == SNF_LOCAL || signalling) {
 		st->n[SNF_C_passed]++;
 		return XDP_PASS;
 	}
 	if (p->monitor) {
-		if (s->snap_length)
+		if (in->s->snap_length)
 			next_program.call(ctx, NEXT_MONITOR);
 		return withhold(st, FRAME_LENGTH(ctx));
 	}
@@ -76,8 +79,11 @@ static __always_inline u32 decapsulate(struct xdp_md *ctx, struct scratch *s)
 }
 
 /* Send the packet of a mirror port to the monitor port, as much of it as its policy says. */
-static __always_inline int monitor(struct xdp_md *ctx, struct port *p, struct port_stats *st, struct scratch *s)
+static __always_inline int monitor(struct xdp_md *ctx, struct frame *in)
 {
+	struct port_stats *st = in->st;
+	struct scratch *s = in->s;
+	struct port *p = in->p;
 	u32 length = FRAME_LENGTH(ctx), left = length, most = s->snap_length;
 	int action;
 

@@ -4,6 +4,7 @@
 #define SNF_GTPU_H
 
 #include "parse.h"
+#include "psc.h"
 
 #define GTPU_PORT	    2152
 #define GTPU_MAX_EXTENSIONS TURNS(8)
@@ -81,7 +82,7 @@ static __always_inline u32 gtpu_extensions(void *data, void *end, struct scratch
 			if (pdu < 2) { /* others are reserved */
 				s->qfi = h[2] & 0x3f;
 				s->side = pdu ? SNF_UPLINK : SNF_DOWNLINK;
-				s->psc = (h[1] & (pdu ? 0x0f : 0x0c)) || h[2] & 0x80; /* psc.h */
+				s->psc = psc_measures(pdu, h[1], h[2]);
 				s->psc_first = h[1];
 				s->psc_second = h[2];
 				s->psc_at = off + 3;

@@ -138,7 +138,7 @@ int snf_handoff(struct xdp_md *ctx)
 	if (!enter(ctx, &in, ASKS_PORT))
 		return XDP_PASS;
 	hand_off(data, end, in.s, in.st);
-	return decide(ctx, in.p, in.st, in.s, in.s->verdict);
+	return decide(ctx, &in, in.s->signalling);
 }
 
 #endif

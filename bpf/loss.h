@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* What was redirected and lost: a verdict is given before the other port takes the packet, and only tracepoints tell
+/* What was redirected and lost: a packet's action is decided before the other port takes it, and only tracepoints tell
  * whether it did. They see the devices of all network namespaces; those of other ones are left alone. Entered by the
  * kernel once for up to 16 frames, on the CPU that received them. */
 #ifndef SNF_LOSS_H

@@ -32,7 +32,7 @@ static __always_inline int give_up(struct xdp_md *ctx, struct frame *in)
 	full_addresses(&in->s->inner);
 	fine_clock(in->s, in->c);
 	next_program.call(ctx, NEXT_HANDOFF);
-	return decide(ctx, in->p, in->st, in->s, in->s->verdict);
+	return decide(ctx, in, in->s->signalling);
 }
 
 /* A payload that begins as a ClientHello. */
@@ -104,7 +104,7 @@ int snf_suffix(struct xdp_md *ctx)
 		else
 			hand_no_more(f);
 	}
-	return decide(ctx, in.p, in.st, in.s, in.s->verdict);
+	return decide(ctx, &in, in.s->signalling);
 }
 
 /* A DNS response of which the name is known, s->off at its answers. */
@@ -122,7 +122,7 @@ int snf_answers(struct xdp_md *ctx)
 	f = same_flow(in.s);
 	if (f && in.s->name_app)
 		f->app = in.s->name_app;
-	return decide(ctx, in.p, in.st, in.s, in.s->verdict);
+	return decide(ctx, &in, in.s->signalling);
 }
 
 #endif

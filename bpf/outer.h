@@ -276,7 +276,7 @@ static __always_inline void count_reason(struct port_stats *st, u64 counter)
 static __always_inline int leave_unread(struct xdp_md *ctx, struct frame *in, u32 counter)
 {
 	count_reason(in->st, counter);
-	return decide(ctx, in->p, in->st, in->s, 0);
+	return decide(ctx, in, 0);
 }
 
 /* A frame whose ethertype is not read. */

@@ -52,7 +52,7 @@ struct scratch {
 	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */
 	u8 dir;
 	u8 role;
-	u8 verdict;
+	u8 signalling; /* 1: of a session's signalling, which a mirror passes on */
 	u8 slot;
 	u8 fine; /* 1: the clock was asked for this packet */
 	u8 psc;	 /* 1: the packet's PDU Session Container measures something: */

@@ -202,6 +202,7 @@ static __always_inline u32 parse_ip(void *data, void *end, struct scratch *s, st
 
 	if (off > MAX_OFFSET)
 		return PARSE_TOO_LONG;
+	asm volatile("" : "+r"(off)); /* else the compiler drops the mask, and the verifier sees no bound */
 	off &= MAX_OFFSET;
 	if (!type) {
 		u8 *h = data + off;

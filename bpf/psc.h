@@ -23,6 +23,14 @@
 #define SEQUENCE_MASK 0xffffff
 #define SEQUENCE_STEP 0x10000 /* a larger step is another count */
 
+/* Does a container of this direction measure anything, by its first two octets? */
+static __always_inline u32 psc_measures(u32 uplink, u8 first, u8 second)
+{
+	if (uplink)
+		return first & (PSC_UL_QMP | PSC_UL_DL_IND | PSC_UL_UL_IND | PSC_UL_SNP) || second & PSC_UL_N3N9;
+	return first & (PSC_DL_QMP | PSC_DL_SNP) || second & PSC_DL_PPP;
+}
+
 /* The next `n` octets of the container, or NULL when it ends before. */
 static __always_inline u8 *psc_take(void *data, void *end, struct scratch *s, u32 n)
 {

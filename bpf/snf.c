@@ -40,17 +40,15 @@ static __always_inline u32 outer_counter(u32 result)
 					   : SNF_C_not_ip;
 }
 
-/* A tunnel packet: s->off at the UDP header. Returns 0 when s->inner holds user data, else a counter;
- * *plain when the datagram carries none: it is of the path between the tunnel's ends, or no GTP-U at all. */
-static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s, struct port_stats *st, u32 *plain)
+/* A tunnel packet: s->off at the UDP header. Returns 0 when s->inner holds user data, else a counter. */
+static __always_inline u32 open_tunnel(void *data, void *end, struct frame *in)
 {
+	struct scratch *s = in->s;
 	u32 why = parse_gtpu(data, end, s), result;
 
-	*plain = why == SNF_C_gtpu_version || is_message(why);
 	if (why != SNF_C_gtpu_gpdu)
 		return why;
-	*plain = 0;
-	st->n[SNF_C_gtpu_gpdu]++;
+	in->st->n[SNF_C_gtpu_gpdu]++;
 	s->gtpu = 1;
 	s->inner_off = s->off;
 	if (s->off >= s->gtpu_end)
@@ -62,38 +60,81 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct scratch *s,
 	return result ? inner_counter(result) : 0;
 }
 
-static __always_inline int run(struct xdp_md *ctx, u32 role)
+/* As open_tunnel(). What carries no user data is of the path between the tunnel's ends, or no GTP-U at all: on a port
+ * of any role it is a packet like others as well. */
+static __always_inline u32 tunnel(void *data, void *end, struct frame *in, u32 role)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0, off = 0, keep = 0, plain = 1, copy = 0, result;
-	u32 why = SNF_C_not_ip;
-	struct port *p = ports.lookup(&slot);
-	struct control *c = control.lookup(&zero);
-	struct scratch *s = scratch.lookup(&zero);
-	struct port_stats *st;
-	struct flow *f;
-	u16 type;
+	struct scratch *s = in->s;
+	struct control *c = in->c;
+	u32 at = s->off, why = open_tunnel(data, end, in);
 
-	if (!p || !c || !s || p->ifindex != ctx->ingress_ifindex)
-		return XDP_PASS;
-	slot = p->slot;
-	st = stats.lookup(&slot);
-	if (!st)
-		return XDP_PASS;
-	type = s->start_type;
-	if (type) { /* this is the packet that outer.h found in a frame */
-		s->start_type = 0;
-		if (type == START_INNER)
-			goto opened;
-	} else {
-		begin_frame(ctx, s, c, st);
-		s->role = role;
-		s->slot = slot;
-		type = parse_l2(data, end, &off, &why);
-		if (type != ETH_IPV4 && type != ETH_IPV6)
-			goto reason;
-		s->start = off;
+	if (!why)
+		return 0;
+	gtpu_path(s, c, CLOCK_NS(c), why);
+	if (why == SNF_C_gtpu_error_indication)
+		tunnel_refused(data, end, s, CLOCK_NS(c));
+	if (role != SNF_ANY || (why != SNF_C_gtpu_version && !is_message(why)))
+		return why;
+	in->st->n[why]++;
+	s->off = at;
+	s->qfi = 0;
+	s->psc = 0;
+	s->side = SIDE_UNKNOWN;
+	return 0;
+}
+
+static __always_inline u32 is_signalling(u16 sport, u16 dport)
+{
+	return sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC;
+}
+
+static __always_inline u32 is_tunnel(void *data, void *end, u32 at, u16 sport, u16 dport)
+{
+	return dport == GTPU_PORT || (sport == GTPU_PORT && is_gtpu_answer(data, end, at));
+}
+
+/* s->off at a UDP header. Returns 0 when the packet, or what is in its tunnel, is to be counted for a flow. */
+static __always_inline u32 datagram(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role)
+{
+	struct scratch *s = in->s;
+	u32 at = s->off & MAX_OFFSET;
+	u8 *h = data + at;
+	u16 sport, dport;
+
+	if ((void *)h + 8 > end || at + 8 > s->outer.end)
+		return 0;
+	sport = load16(h);
+	dport = load16(h + 2);
+	if (is_signalling(sport, dport)) {
+		in->st->n[SNF_C_signalling]++;
+		s->signalling = 1;
+	} else if (role != SNF_N6 && is_tunnel(data, end, at, sport, dport)) {
+		return tunnel(data, end, in, role);
+	} else if (dport == PORT_VXLAN && !s->closed) {
+		open_outer(ctx, s, OPEN_VXLAN);
 	}
+	return 0;
+}
+
+/* Nothing of a later fragment is left to count where its datagram was counted as a whole, or on N3, where nobody is
+ * known without a TEID. */
+static __always_inline u32 fragment_counted(struct frame *in, u32 role)
+{
+	in->st->n[SNF_C_outer_fragment]++;
+	if (tunnel_fragment(in->s, 0)) {
+		in->st->n[SNF_C_outer_fragment_known]++;
+		return 1;
+	}
+	return role == SNF_N3;
+}
+
+/* The packet at s->start, of ethertype *type*. Returns 0 when s->inner is to be counted for a flow, else the counter
+ * that says why not; SNF_C_MAX when that is counted already. */
+static __always_inline u32 open_packet(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role, u16 type)
+{
+	struct scratch *s = in->s;
+	u32 result;
+
 	s->off = s->start;
 	s->gtpu = 0;
 	s->qfi = 0;
@@ -101,123 +142,161 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	s->psc = 0;
 	result = parse_ip(data, end, s, &s->outer, type, s->frame_length);
 	FORGET();
-	if (result) {
-		why = outer_counter(result);
-		goto reason;
-	}
+	if (result)
+		return outer_counter(result);
 	if (s->outer.fragment == FRAGMENT_LATER) {
-		st->n[SNF_C_outer_fragment]++;
-		if (tunnel_fragment(s, 0)) {
-			st->n[SNF_C_outer_fragment_known]++;
-			return decide(ctx, p, st, s, keep);
-		}
-		if (role == SNF_N3)
-			return decide(ctx, p, st, s, keep);
+		if (fragment_counted(in, role))
+			return SNF_C_MAX;
 	} else if (s->outer.proto == PROTO_UDP) {
-		u32 at = s->off & MAX_OFFSET;
-		u8 *h = data + at;
-
-		if ((void *)h + 8 <= end && at + 8 <= s->outer.end) {
-			u16 sport = load16(h), dport = load16(h + 2);
-
-			if (sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC) {
-				st->n[SNF_C_signalling]++;
-				keep = 1;
-			} else if (role != SNF_N6 &&
-				   (dport == GTPU_PORT || (sport == GTPU_PORT && is_gtpu_answer(data, end, at)))) {
-				why = open_tunnel(data, end, s, st, &plain);
-				if (why)
-					gtpu_path(s, c, CLOCK_NS(c), why);
-				if (why == SNF_C_gtpu_error_indication)
-					tunnel_refused(data, end, s, CLOCK_NS(c));
-				if (why && !(plain && role == SNF_ANY))
-					goto reason;
-				if (why && why < SNF_C_MAX) { /* on a port of any role it is a packet like others */
-					st->n[why]++;
-					s->off = at;
-					s->qfi = 0;
-					s->psc = 0;
-					s->side = SIDE_UNKNOWN;
-				}
-			} else if (dport == PORT_VXLAN && !s->closed) {
-				open_outer(ctx, s, OPEN_VXLAN);
-				data = (void *)(long)
-					       ctx->data; /* Linux 6.12 takes a tail call for a change of the frame */
-				end = (void *)(long)ctx->data_end;
-			}
-		}
+		result = datagram(ctx, data, end, in, role);
+		if (result)
+			return result;
 	} else if (s->outer.proto == PROTO_GRE && !s->closed) {
 		open_outer(ctx, s, OPEN_GRE);
-		data = (void *)(long)ctx->data;
-		end = (void *)(long)ctx->data_end;
 	}
-	if (!s->gtpu) {
-		if (role == SNF_N3) {
-			why = SNF_C_not_gtpu;
-			goto reason;
-		}
-		s->inner = s->outer;
+	if (s->gtpu)
+		return 0;
+	if (role == SNF_N3)
+		return SNF_C_not_gtpu;
+	s->inner = s->outer;
+	return 0;
+}
+
+/* Find the packet of a frame, and what of it is to be counted for a flow. Returns as open_packet(). */
+static __always_inline u32 open_frame(struct xdp_md *ctx, struct frame *in, u32 role)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	u32 off = 0, why = SNF_C_not_ip;
+	struct scratch *s = in->s;
+	u16 type = s->start_type;
+
+	s->signalling = 0;
+	if (type) { /* this is the packet that outer.h found in a frame */
+		s->start_type = 0;
+		if (type == START_INNER)
+			return 0;
+	} else {
+		begin_frame(ctx, s, in->c, in->st);
+		s->role = role;
+		s->slot = in->p->slot;
+		type = parse_l2(data, end, &off, &why);
+		if (type != ETH_IPV4 && type != ETH_IPV6)
+			return why;
+		s->start = off;
 	}
-opened:
+	return open_packet(ctx, data, end, in, role, type);
+}
+
+/* Ports, and of a fragment those of its datagram. */
+static __always_inline void read_transport(void *data, void *end, struct frame *in)
+{
+	struct scratch *s = in->s;
+
 	if (s->gtpu && s->outer.fragment == FRAGMENT_FIRST)
 		tunnel_fragment(s, 1);
 	if (!parse_l4(data, end, s, &s->inner))
-		st->n[s->gtpu ? SNF_C_inner_l4_truncated : SNF_C_l4_truncated]++;
+		in->st->n[s->gtpu ? SNF_C_inner_l4_truncated : SNF_C_l4_truncated]++;
 	if (s->gtpu && s->inner.fragment == FRAGMENT_LATER)
-		st->n[SNF_C_inner_fragment]++;
+		in->st->n[SNF_C_inner_fragment]++;
 	if (s->inner.fragment)
 		fragment_ports(s);
-	coarse_clock(s, c);
-	flow_key(s, c->split_legs);
-	if (c->legs && (s->gtpu || role == SNF_ANY || c->split_legs) && passed_before(s, c)) {
-		copy = 1;
-		if (!c->split_legs) {
-			st->n[SNF_C_copy]++;
-			return decide(ctx, p, st, s, keep);
-		}
-	}
-	f = flow_of(s, c, st, p->instance, role);
-	if (!f) {
-		st->n[SNF_C_unflowed]++;
-		st->n[SNF_C_unflowed_octets] += s->inner.total;
-	} else if (copy) {
-		count_leg_copy(f, s->dir);
-	}
-	if (f) {
-		u32 want = count(data, end, s, c, st, f);
+}
 
-		if (c->follow && (s->role == SNF_N3 || s->role == SNF_N6)) {
-			fine_clock(s, c);
-			transit(s, st, f);
-		}
-		if (s->psc) {
-			fine_clock(s, c);
-			psc_measure(data, end, s, st, f->session);
-		}
-		if (want) {
-			s->fresh.number = f->number;
-			s->fresh.session = f->session;
-			s->fresh.ue_end = f->ue_end;
-			s->verdict = keep;
-			if (want != WANT_DNS && is_hello(data, end, s))
-				next_program.call(ctx, NEXT_TLS);
-			full_addresses(&s->inner);
-			fine_clock(s, c);
-			if (want == WANT_DNS)
-				next_program.call(ctx, NEXT_DNS);
-			else
-				next_program.call(ctx, NEXT_HANDOFF);
-		}
+/* Did the packet pass in another tunnel already, where there are several on its way? */
+static __always_inline u32 is_copy(struct frame *in, u32 role)
+{
+	struct control *c = in->c;
+
+	return c->legs && (in->s->gtpu || role == SNF_ANY || c->split_legs) && passed_before(in->s, c);
+}
+
+/* What is timed of the way through the network, beside what the flow's own protocol says. */
+static __always_inline void time_the_way(void *data, void *end, struct frame *in, struct flow *f)
+{
+	struct scratch *s = in->s;
+
+	if (in->c->follow && (s->role == SNF_N3 || s->role == SNF_N6)) {
+		fine_clock(s, in->c);
+		transit(s, in->st, f);
 	}
-	return decide(ctx, p, st, s, keep);
-reason:
+	if (s->psc) {
+		fine_clock(s, in->c);
+		psc_measure(data, end, s, in->st, f->session);
+	}
+}
+
+/* Let the program go on that reads such a payload. Returns when it is not loaded. */
+static __always_inline void read_payload(struct xdp_md *ctx, void *data, void *end, struct frame *in, struct flow *f,
+					 u32 want)
+{
+	struct scratch *s = in->s;
+
+	s->fresh.number = f->number;
+	s->fresh.session = f->session;
+	s->fresh.ue_end = f->ue_end;
+	if (want != WANT_DNS && is_hello(data, end, s))
+		next_program.call(ctx, NEXT_TLS);
+	full_addresses(&s->inner);
+	fine_clock(s, in->c);
+	if (want == WANT_DNS)
+		next_program.call(ctx, NEXT_DNS);
+	else
+		next_program.call(ctx, NEXT_HANDOFF);
+}
+
+/* Count the packet for its flow, time its way, and let its payload be read. */
+static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role, u32 copy)
+{
+	struct flow *f = flow_of(in->s, in->c, in->st, in->p->instance, role);
+	u32 want;
+
+	if (!f) {
+		in->st->n[SNF_C_unflowed]++;
+		in->st->n[SNF_C_unflowed_octets] += in->s->inner.total;
+		return;
+	}
+	if (copy)
+		count_leg_copy(f, in->s->dir);
+	want = count(data, end, in->s, in->c, in->st, f);
+	time_the_way(data, end, in, f);
+	if (want)
+		read_payload(ctx, data, end, in, f, want);
+}
+
+/* A frame of which nothing is counted for a flow: by its counter, when outer.h finds no more in it. */
+static __always_inline int leave(struct xdp_md *ctx, struct frame *in, u32 why)
+{
 	if (may_hide(why)) {
-		s->why = why;
+		in->s->why = why;
 		next_program.call(ctx, NEXT_OUTER);
 	}
 	if (why < SNF_C_MAX)
-		st->n[why]++;
-	return decide(ctx, p, st, s, keep);
+		in->st->n[why]++;
+	return decide(ctx, in, in->s->signalling);
+}
+
+static __always_inline int run(struct xdp_md *ctx, u32 role)
+{
+	void *data, *end;
+	struct frame in;
+	u32 why, copy;
+
+	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != ctx->ingress_ifindex)
+		return XDP_PASS;
+	why = open_frame(ctx, &in, role);
+	if (why)
+		return leave(ctx, &in, why);
+	data = (void *)(long)ctx->data; /* Linux 6.12 takes a tail call for a change of the frame */
+	end = (void *)(long)ctx->data_end;
+	read_transport(data, end, &in);
+	coarse_clock(in.s, in.c);
+	flow_key(in.s, in.c->split_legs);
+	copy = is_copy(&in, role);
+	if (copy && !in.c->split_legs)
+		in.st->n[SNF_C_copy]++;
+	else
+		follow_flow(ctx, data, end, &in, role, copy);
+	return decide(ctx, &in, in.s->signalling);
 }
 
 int snf_n3(struct xdp_md *ctx)
@@ -257,5 +336,5 @@ int snf_monitor(struct xdp_md *ctx)
 
 	if (!enter(ctx, &in, ASKS_PORT))
 		return XDP_DROP;
-	return monitor(ctx, in.p, in.st, in.s);
+	return monitor(ctx, &in);
 }

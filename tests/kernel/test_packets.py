@@ -71,6 +71,17 @@ class TestTable:
         assert len({row.says for row in TABLE}) == len(TABLE)
 
 
+class TestOneAfterAnother:
+    """What is known of one packet is not said of the next one."""
+
+    def test_a_cut_frame_behind_signalling_is_dropped(self, rig: Rig) -> None:
+        signalling = next(row for row in TABLE if "signalling" in row.why and row.role == "n6")
+        cut = next(row for row in TABLE if row.why == frozenset({"l2_truncated"}))
+
+        assert rig.run(signalling.frame, "n6").verdict == "pass"
+        assert rig.run(cut.frame, "n6").verdict == "drop"
+
+
 class TestCuts:
     """A frame that is cut at any byte is counted for what is left of it."""
 
