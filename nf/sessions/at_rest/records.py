@@ -20,6 +20,7 @@ from nf.sessions.binding import LEARNED, Binding, TunnelKey, UeKey, addresses_of
 
 __all__ = [
     "NOBODY",
+    "SIDES",
     "SINCE_FIRST",
     "CompactMap",
     "Freezer",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 NOBODY = "none"  # source of an identity that nobody told
-_SIDES = (Side.UPLINK, Side.DOWNLINK)
+SIDES = (Side.UPLINK, Side.DOWNLINK)
 K = TypeVar("K")
 
 
@@ -120,7 +121,7 @@ def _code(t: Tunnel) -> int:
 def _joined(shape: tuple[Any, ...], each: Iterator[Any]) -> Session:
     source, dnn, snssai, instance, codes, *more = shape
     key, imsi, imei, msisdn, nai, msin, ipv4, ipv6 = islice(each, 8)
-    tunnels = tuple([Tunnel(next(each), next(each), _SIDES[code >> 1], code & 1 == 1) for code in codes])
+    tunnels = tuple([Tunnel(next(each), next(each), SIDES[code >> 1], code & 1 == 1) for code in codes])
     routes = tuple(islice(each, more[0])) if more else ()
     identity = Identity(imsi, imei, msisdn, nai, msin)
     return Session(key, source, identity, ipv4, ipv6, dnn, snssai, instance, tunnels, routes)
@@ -153,7 +154,7 @@ def _joined_held(
     for mark in shape:
         place = mark & ~SINCE_FIRST
         tunnel = (
-            Tunnel(next(each), next(each), _SIDES[place >> 1 & 1], place & 1 == 1) if place & _OWN else tunnels[place]
+            Tunnel(next(each), next(each), SIDES[place >> 1 & 1], place & 1 == 1) if place & _OWN else tunnels[place]
         )
         held[tunnel] = next(each) if mark & SINCE_FIRST else first_s
     return held
