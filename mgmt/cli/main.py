@@ -287,10 +287,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(0)
     except (PermissionError, OSError) as error:
-        click.echo(
-            f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or 'run as root, or see: snf doctor'}",
-            err=True,
+        remedy = (
+            "run as root, or see: snf doctor" if isinstance(error, PermissionError) else "it was to be written or read"
         )
+        click.echo(f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}", err=True)
         sys.exit(2)
 
 

@@ -22,7 +22,7 @@ from nf.replay.run import Replay, Result
 from nf.sessions.report import sessions_rows
 from nf.settings import Role
 
-__all__ = ["Outputs", "replay_files"]
+__all__ = ["Outputs", "applications", "replay_files"]
 
 _ROLES = {"auto": None, "n3": Role.N3, "n6": Role.N6, "n4": Role.N4}
 
@@ -83,21 +83,33 @@ def _with_progress(replay: Replay, captures: Sequence[Path], roles: Sequence[Rol
         return replay.run(captures, roles, told)
 
 
+def applications(result: Result) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return flows and bytes by (application, ground), each packet once: legs that others passed before add none."""
+    apps: dict[tuple[str, str], tuple[int, int]] = {}
+    for flow in result.flows:
+        fwd, rev = result.copies.get(flow["number"], (False, False))
+        key = flow["app"] or "(no application)", flow["app_basis"]
+        flows, octets = apps.get(key, (0, 0))
+        octets += flow["ipbytes_fwd"] * (not fwd) + flow["ipbytes_rev"] * (not rev)
+        apps[key] = flows + (not fwd), octets
+    return apps
+
+
 def _summary(result: Result, replay: Replay, console: Console) -> None:
     span = result.last_s - result.first_s
+    own = sum(not result.copies.get(flow["number"], (False,))[0] for flow in result.flows)
     console.print(
-        f"[bold]{result.packets:,}[/] packets over {span:,.1f} s: [bold]{len(result.flows):,}[/] flows, "
+        f"[bold]{result.packets:,}[/] packets over {span:,.1f} s: [bold]{own:,}[/] flows, "
         f"[bold]{sum(1 for _ in replay.store.history()):,}[/] sessions, {result.records:,} records"
     )
-    apps: dict[tuple[str, str], list[int]] = {}
-    for flow in result.flows:
-        entry = apps.setdefault((flow["app"] or "(no application)", flow["app_basis"]), [0, 0])
-        entry[0] += 1
-        entry[1] += flow["ipbytes_fwd"] + flow["ipbytes_rev"]
     table = Table("application", "by", "flows", "bytes", box=None, header_style="bold")
-    for (app, basis), (flows, octets) in sorted(apps.items(), key=lambda x: -x[1][1])[:12]:
+    for (app, basis), (flows, octets) in sorted(applications(result).items(), key=lambda x: -x[1][1])[:12]:
         table.add_row(app, basis, f"{flows:,}", f"{octets:,}")
     console.print(table)
+    if own < len(result.flows):
+        legs = len(result.flows) - own
+        text = "rows of --flows are further legs of these: the same packets in another tunnel, or on N6."
+        console.print(f"{legs:,} {text}", soft_wrap=True)
     for sentence in not_read(result.counters, settable=False):
         console.print(sentence, highlight=False, soft_wrap=True)
     texts = {c.name: c.text for c in replay.plane.counters}

@@ -103,8 +103,10 @@ def listening_socket(address: str, port: int, waiting: int) -> socket.socket:
         listener.listen(waiting)
     except OSError as error:
         listener.close()
-        raise SnfError(
-            f"NETCONF cannot listen at {address} port {port}: {error.strerror}.",
-            "Choose another address or port, or end what uses it.",
-        ) from None
+        remedy = "Choose another address or port, or end what uses it."
+        if isinstance(error, PermissionError):  # capabilities(7): a port below 1024
+            remedy = (
+                "A low port needs CAP_NET_BIND_SERVICE: grant it, or choose another one with --netconf ADDRESS:PORT."
+            )
+        raise SnfError(f"NETCONF cannot listen at {address} port {port}: {error.strerror}.", remedy) from None
     return listener

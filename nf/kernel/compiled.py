@@ -169,10 +169,14 @@ def _write(path: Path, build: Compiled) -> None:
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        with os.fdopen(fd, "wb") as file:
-            file.write(_dump(build))
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(_dump(build))
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)  # a full disk stays as full as it was
+            raise
         by_age = sorted(path.parent.glob("*.snf"), key=lambda file: file.stat().st_mtime, reverse=True)
         for old in by_age[_KEPT:]:
             old.unlink(missing_ok=True)

@@ -112,7 +112,7 @@ class DataPlane(Attach, Tell, Ask):
             self._ports.renew()
 
     def _measure_tick(self) -> None:
-        """Tell the programs how long a tick of the kernel is and what time one had (flow.h, the clock)."""
+        """Tell the programs how long a tick of the kernel is and what time one had (clock.h)."""
         length_ns = time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9  # TICK_NSEC
         ask = syscall.TestRun(self._load("snf_tick").fd, 64)
         readings = []

@@ -318,9 +318,11 @@ class Ports:
         if not link.xdp_program or link.xdp_program == kept:
             return bool(link.xdp_program)
         if not self._programs.is_left(link.xdp_program):
+            kind = "xdpgeneric" if link.xdp_generic else "xdp"  # ip-link(8): "xdp off" leaves a generic one
             raise AttachRefused(
                 f"Interface {link.name} already has the XDP program {link.xdp_program}.",
-                f"Remove it with: ip link set dev {link.name} xdp off",
+                f"Remove it with: ip link set dev {link.name} {kind} off"
+                " (one that a killed snf run left, and whose names are gone, is taken over with CAP_SYS_ADMIN).",
             )
         return True
 

@@ -11,7 +11,7 @@ import errno
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ class Result:
     packets: int = 0
     first_s: float = 0.0
     last_s: float = 0.0
-    flows: list[dict[str, Any]] = field(default_factory=list)
+    flows: list[dict[str, Any]] = field(default_factory=list)  # each leg of a flow: one in each tunnel, one on N6
+    copies: dict[int, tuple[bool, bool]] = field(default_factory=dict)  # forward, reverse: had passed in another leg
     events: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)  # of the kernel program
     skipped: Counter[str] = field(default_factory=Counter)  # frames that did not reach it, by reason
@@ -169,11 +170,25 @@ class Replay:
             return names[self._files[at]] if at >= 0 else names[0]
 
         result.flows = flow_rows(self.pipeline, self.ended, file_of)
+        result.copies = self._copies(result.flows)
         result.counters = {n: v - self._counted[n] for n, v in self.plane.read_counters().items()}
         result.signalling.update(self.signalling.counters)
         result.outside.update(self.pipeline.outside.counters)
         result.records = self.pipeline.rows
         return result
+
+    def _copies(self, rows: Sequence[Mapping[str, Any]]) -> dict[int, tuple[bool, bool]]:
+        """Return by flow number which directions had for the most part passed in another leg."""
+        numbers, copies = self.plane.read_leg_copies()
+        found = dict(zip(numbers.tolist(), copies.tolist(), strict=True))
+        out = {}
+        for number, row in ((row["number"], row) for row in rows if row["number"] in found):
+            fwd = int(self.pipeline.book.get(number)["first_dir"])
+            out[number] = (
+                2 * found[number][fwd] >= max(row["pkts_fwd"], 1),
+                2 * found[number][1 - fwd] >= max(row["pkts_rev"], 1),
+            )
+        return out
 
     def close(self) -> None:
         """Free the kernel's memory."""

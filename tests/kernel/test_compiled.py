@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from pathlib import Path
 
@@ -107,6 +108,19 @@ class TestTrust:
 
         assert "probe" in compiled(FLAGS).programs
         assert "cannot be kept" in caplog.text
+
+    def test_a_disk_without_room_is_left_as_it_was(self, tmp_path, monkeypatch, caplog):
+        monkeypatch.setenv("SNF_CACHE", str(tmp_path))
+        monkeypatch.setattr(source, "text", lambda: _SMALL)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            assert "probe" in compiled(FLAGS).programs
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+        assert "cannot be kept" in caplog.text
+        assert list(tmp_path.iterdir()) == []
 
     def test_old_builds_leave(self, kept, monkeypatch):
         monkeypatch.undo()

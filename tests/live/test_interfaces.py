@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from bcc import BPF
 from scapy.contrib.gtp import GTP_U_Header
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
@@ -20,7 +22,7 @@ from scapy.packet import Raw
 from lab.net import Net, inside
 from lab.wait import slowness
 from nf.errors import AttachRefused
-from nf.kernel import devices
+from nf.kernel import devices, source, xdp
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 from tests.live.conftest import wait_until
@@ -188,3 +190,22 @@ class TestMonitor:
             plane.set_monitor(Monitor("n3"))
         with pytest.raises(AttachRefused, match="No interface has the name dpi9"):
             plane.set_monitor(Monitor("dpi9"))
+
+
+class TestForeignProgram:
+    """A program of others is left alone, and the command that is named takes it off."""
+
+    @pytest.mark.parametrize("flags", [xdp.DRIVER, xdp.GENERIC], ids=["native", "generic"])
+    def test_the_remedy_works(self, ports, plane, flags):
+        source.use_shim()
+        others = BPF(text="int pass(struct xdp_md *ctx) { return XDP_PASS; }", cflags=["-w"])
+        assert xdp.set_program(socket.if_nametoindex("n3"), others.load_func(b"pass", BPF.XDP).fd, flags) == ""
+
+        with pytest.raises(AttachRefused, match="already has the XDP program") as refused:
+            plane.attach(N3)
+        command = re.search(r"ip link set dev \S+ \w+ off", str(refused.value))
+        assert command
+        subprocess.run(command[0].split(), check=True)
+
+        plane.attach(N3)
+        assert plane.attached

@@ -83,7 +83,7 @@ class TestTakeover:
             service.stop()
             loop.join()
 
-        told = re.search(r"names and hand-off rested for (\d+\.\d) s", caplog.text)
+        told = re.search(r"read again after (\d+\.\d) s", caplog.text)
         assert told
         assert float(told[1]) == pytest.approx(outage_ms / 1e3, abs=0.05)
         assert 0 < outage_ms < most_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -159,6 +160,15 @@ class TestRun:
         state = [] if "--state-dir" in words else ["--state-dir", "state"]
         assert says in snf("run", *state, *words)
         assert loaded == []
+
+    def test_a_low_port_without_the_right_to_it(self):
+        program = "from mgmt.netconf.access import listening_socket; listening_socket('127.0.0.1', 830, 1)"
+        words = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
+        done = subprocess.run(
+            [*words, sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+        assert "needs CAP_NET_BIND_SERVICE" in done.stderr
 
     def test_a_port_that_is_taken(self, snf, files, loaded):
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from feed.records import RecordBatch
+from mgmt.cli.replay import applications
 from nf.privacy import Pseudonymiser
 from nf.settings import Role
 from tests.capture.files import SHARED
@@ -63,6 +64,18 @@ class TestVolumes:
         expected = {pseudonyms.name(imsi): counted for imsi, counted in truth(kind).items()}
 
         assert volumes(replayed.batches) == expected
+
+
+class TestSummary:
+    """What a person is shown counts each packet once, however many captures hold it."""
+
+    @pytest.mark.parametrize("names", [("n3", "n6", "n4"), ("n3", "n4")], ids=" ".join)
+    def test_it_has_the_bytes_of_the_devices_and_what_is_nobodys(self, names, replay):
+        done = replay(*[FOLDER / f"dev-{name}.pcapng.gz" for name in names], roles=[TOLD[name] for name in names])
+        shown = sum(octets for _, octets in applications(done.result).values())
+        nobodys = sum(n for name, n in done.result.outside.items() if name.endswith("_octets"))
+
+        assert shown - nobodys == sum(ue["ul"] + ue["dl"] for ue in truth("dev").values())
 
 
 class TestTranslation:

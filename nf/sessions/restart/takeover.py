@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Takeover:
-    """A data plane that ran without a process. The packet path went on meanwhile; names and hand-off rested."""
+    """A data plane that ran without a process. The packet path went on meanwhile, and names that the kernel reads."""
 
     def __init__(self, clock: Clock, held: StateDir | None, plane: DataPlane) -> None:
         """Say in the log what was found. *held* knows who had it; without, nobody does."""
@@ -41,4 +41,7 @@ class Takeover:
         unread_s = self._held.unread_s if self._held is not None else None
         if self.outage_s is None and unread_s is not None:
             self.outage_s = unread_s
-            log.warning("the data plane is read again: names and hand-off rested for %.1f s", self.outage_s)
+            log.warning(
+                "the data plane is read again after %.1f s: nothing was published, and what user space names rested",
+                self.outage_s,
+            )
