@@ -9,7 +9,19 @@ from typing import Any
 from gtp.events import Side
 from nf.kernel.changes import PutTunnel, PutUe, TableChange
 from nf.kernel.tell import Tell
-from nf.sessions.at_rest.records import SIDES, SINCE_FIRST, Freezer
+from nf.sessions.at_rest.records import (
+    FIRST_S,
+    IMSI,
+    KEY,
+    SIDES,
+    SINCE_FIRST,
+    TUNNEL_VALUES,
+    TUNNELS,
+    UE_IPV4,
+    UE_IPV6,
+    UE_S,
+    Freezer,
+)
 from nf.sessions.binding import Binding, UeKey, addresses_of, is_delegated, routes_of, ues
 from nf.sessions.store import BindingStore
 
@@ -75,19 +87,21 @@ def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str])
     source, _, _, instance, codes = parts[0]
     if source not in sources:
         return
-    first_s, key, imsi, ipv4, ipv6 = values[0], values[3], values[4], values[9], values[10]
-    at = 11 + 2 * len(codes)
+    first_s, key, imsi = values[FIRST_S], values[KEY], values[IMSI]
+    ipv4, ipv6 = values[UE_IPV4], values[UE_IPV6]
+    at = TUNNELS + TUNNEL_VALUES * len(codes)  # of what is said of tunnels that it got, or lost, later
     tunnels = []
     for mark in held:
         place = mark & ~SINCE_FIRST
         since_s = first_s
         if place >= len(codes):  # one that it has no more
-            at += 2
+            at += TUNNEL_VALUES
         if mark & SINCE_FIRST:
             since_s, at = values[at], at + 1
         if place < len(codes):
-            tunnels.append((values[11 + 2 * place], values[12 + 2 * place], SIDES[codes[place] >> 1], since_s))
-    ue_s = first_s if values[1] is None else values[1]
+            tunnel = TUNNELS + TUNNEL_VALUES * place
+            tunnels.append((values[tunnel], values[tunnel + 1], SIDES[codes[place] >> 1], since_s))
+    ue_s = first_s if values[UE_S] is None else values[UE_S]
     addresses = [(instance, a) for a in (ipv4, ipv6) if a]
     packed = new.packer.pack((parts, said, ended_by, other, held, last), values)
     routes = (ipv6,) if is_delegated(ipv6) else ()
