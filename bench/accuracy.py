@@ -34,7 +34,6 @@ from nf.errors import SnfError
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
 from nf.replay.run import Replay
-from nf.sessions.kernel_tables import apply_changes
 from nf.settings import Limits, StaticSession
 
 __all__ = ["FACTS", "Found", "Row", "baseline", "flow_of", "found", "in_tunnels", "strays"]
@@ -121,7 +120,7 @@ def _one(plane: DataPlane, signatures: Signatures, out: Found, name: str, folder
     path = SHARED / name
     if folder is not None:
         path, sessions = in_tunnels(path, folder)
-        apply_changes(plane, replay.store.configure((), sessions, 0.0))
+        plane.write(replay.store.configure((), sessions, 0.0))
         out.subscribers[name] = {s.ue_ipv4 or s.ue_ipv6: pseudonymiser.name(s.imsi) for s in sessions}
     result = replay.run([path], [None])
     rows: dict[Flow, list[dict[str, Any]]] = defaultdict(list)

@@ -35,10 +35,9 @@ from mgmt.netconf.ssh_listener import NetconfServer
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, find
-from nf.sessions.kernel_tables import put_back
 from nf.sessions.restart.keep import SOURCES, recall, remember
 from nf.sessions.restart.keeper import collector_paused
-from nf.sessions.restart.restore import restore
+from nf.sessions.restart.restore import put_back, restore
 from nf.settings import Limits, Settings
 
 MILLION, PAIRS, LOOKUPS, ROUNDS = 1_000_000, 3000, 20_000, 3

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from bench import rig
 from bench.figure import Figure
-from nf.kernel.dataplane import DataPlane, TunnelRow
+from gtp.events import Side
+from nf.kernel.changes import PutTunnel
+from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits
 
 MILLION, STEP = 1_000_000, 50_000
@@ -39,8 +41,8 @@ def _sessions(plane: DataPlane, count: int) -> None:
         tunnels, ues = [], []
         for i in range(first, min(first + STEP, count)):
             ue = str(ipaddress.IPv4Address(0x0A40_0000 + i))
-            tunnels.append(TunnelRow("10.10.0.2", 0x10000 + i, 0, i + 1, ue))
-            tunnels.append(TunnelRow("10.10.0.1", 0x10000 + i, 1, i + 1, ue))
+            tunnels.append(PutTunnel("10.10.0.2", 0x10000 + i, Side.UPLINK, i + 1, ue))
+            tunnels.append(PutTunnel("10.10.0.1", 0x10000 + i, Side.DOWNLINK, i + 1, ue))
             ues.append(("", ue, i + 1))
         plane.put_tunnels(tunnels)
         plane.put_ues(ues)

@@ -27,7 +27,6 @@ from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish.batches import Batches
 from nf.sessions import BindingStore
-from nf.sessions.kernel_tables import apply_changes
 from nf.settings import Export, Limits, Role, StaticSession
 
 __all__ = ["Capture", "Cost", "Messages", "Ours"]
@@ -138,7 +137,7 @@ class Ours:
         pipeline = Pipeline(
             self.plane, self.signatures, store, pseudonymiser, sink, clock_offset_s=offset_s, idle_s=math.inf
         )
-        apply_changes(self.plane, store.configure((), self.capture.sessions, time.time()))
+        self.plane.write(store.configure((), self.capture.sessions, time.time()))
         before = self.plane.read_counters()
         self.feed.aim(self.program)
 
@@ -175,7 +174,7 @@ class Ours:
     def _clear(self, pipeline: Pipeline, store: BindingStore) -> None:
         keys, _ = self.plane.read_flows()
         self.plane.drop_flows(keys)
-        apply_changes(self.plane, store.configure(self.capture.sessions, (), time.time()))
+        self.plane.write(store.configure(self.capture.sessions, (), time.time()))
 
     def close(self) -> None:
         """Free the kernel's memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nf.apply import policies
 from nf.apply.engine import Engine
 from nf.apply.transaction import Undo
 from nf.apps.signatures import Signatures
@@ -11,9 +12,19 @@ __all__ = ["apply_applications", "apply_workers"]
 
 
 def apply_applications(engine: Engine, old: Settings, new: Settings) -> Undo:
-    """Name by other signatures. Going back loads the old ones again: flows may carry numbers of a refused change."""
+    """Name by other signatures; the policies are put in force after them.
+
+    Going back loads the old ones again, because flows may carry numbers of a refused change, and then the old
+    policies: those of a class are in force by the classes that its applications have.
+    """
     _use(engine, new.applications)
-    return lambda: _use(engine, old.applications)
+
+    def go_back() -> None:
+        _use(engine, old.applications)
+        with engine.sweeping:
+            policies.put(engine.pipeline, old.policies, old.groups)
+
+    return go_back
 
 
 def _use(engine: Engine, applications: tuple[Application, ...]) -> None:

@@ -8,7 +8,6 @@ from nf.apply import groups
 from nf.apply.engine import Engine
 from nf.apply.transaction import Undo
 from nf.sessions import PutTunnel, PutUe, TableChange
-from nf.sessions.kernel_tables import apply_changes
 from nf.settings import Settings
 
 __all__ = ["apply", "write"]
@@ -31,5 +30,5 @@ def write(engine: Engine, changes: Sequence[TableChange]) -> None:
     The caller holds ``engine.tables``.
     """
     if engine.pipeline.groups:
-        groups.put(engine, {change.index for change in changes if isinstance(change, PutTunnel | PutUe)})
-    apply_changes(engine.plane, changes)
+        groups.put(engine, {change.session for change in changes if isinstance(change, PutTunnel | PutUe)})
+    engine.plane.write(changes)

@@ -1,24 +1,30 @@
-"""What the kernel's tables of sessions are told: frozen values."""
+"""What the kernel's tables of sessions are told: frozen values.
+
+A start makes millions of `PutTunnel` and `PutUe`: named tuples take a third of the time of frozen dataclasses.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gtp.events import Side
 
 __all__ = ["DropRoute", "DropTunnel", "DropUe", "PutRoute", "PutTunnel", "PutUe", "TableChange"]
 
 
-@dataclass(frozen=True, slots=True)
-class PutTunnel:
-    """The kernel shall bind a tunnel to a session, for packets of its UE only where the addresses are known."""
+class PutTunnel(NamedTuple):
+    """The kernel shall bind a tunnel, by its receiving end, to a session.
+
+    Packets are checked to be of its UE only where the addresses are known.
+    """
 
     address: str
     teid: int
     side: Side
-    index: int
+    session: int
     ue_ipv4: str = ""
-    ue_ipv6: str = ""
+    ue_ipv6: str = ""  # an address, or its /64; a shorter prefix is not checked
     routed: bool = False  # the session has further prefixes, where a packet may be of as well
 
 
@@ -30,13 +36,12 @@ class DropTunnel:
     teid: int
 
 
-@dataclass(frozen=True, slots=True)
-class PutUe:
+class PutUe(NamedTuple):
     """The kernel shall bind a UE address, or IPv6 prefix, of a network instance to a session."""
 
     instance: str
     address: str
-    index: int
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class PutRoute:
 
     instance: str
     prefix: str
-    index: int
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class DropRoute:
 
     instance: str
     prefix: str
-    index: int
+    session: int
 
 
 TableChange = PutTunnel | DropTunnel | PutUe | DropUe | PutRoute | DropRoute

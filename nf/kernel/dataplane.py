@@ -23,11 +23,10 @@ from nf.kernel.objects import Verified
 from nf.kernel.paths import Path
 from nf.kernel.ports import Attached, load_role
 from nf.kernel.programs import TAILS, Program
-from nf.kernel.sessions import TunnelRow
 from nf.kernel.tell import Tell
 from nf.settings import Encapsulation, Limits, Mode, Role
 
-__all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "TunnelRow", "address_bytes", "address_text"]
+__all__ = ["MAX_FRAME", "Attached", "DataPlane", "Path", "address_bytes", "address_text"]
 
 MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bpf/test_run.c)
 

@@ -13,11 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gtp.events import Side
 from nf.abi import (
     ENTRY_DOWNLINK,
     ENTRY_GROUP,
@@ -38,11 +39,12 @@ from nf.abi import (
 )
 from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes
+from nf.kernel.changes import PutTunnel
 from nf.kernel.holders import Holders
 from nf.kernel.maps import Map
 from nf.kernel.source import ENDPOINTS
 
-__all__ = ["SessionTable", "TunnelRow"]
+__all__ = ["SessionTable"]
 
 Words = NDArray[np.uint32]
 Slots = tuple[NDArray[np.intp], NDArray[np.intp]]  # buckets, and places in them
@@ -53,18 +55,6 @@ _GOLDEN = np.uint32(GOLDEN)
 
 _STEP = 4096  # rows that look for room at a time: they do not see each other's choice of a bucket
 _HOLD_S = 0.1  # a packet is looked at for some microseconds
-
-
-class TunnelRow(NamedTuple):
-    """The receiving end of a tunnel, its session, and whose it is. ``side``: 0 uplink, 1 downlink."""
-
-    address: str
-    teid: int
-    side: int
-    session: int
-    ue_ipv4: str = ""
-    ue_ipv6: str = ""  # an address, or its /64; a shorter prefix is not checked
-    routed: bool = False  # the session has prefixes in `RouteTable`, too
 
 
 def _mix(h: Words, v: Any) -> Words:
@@ -103,14 +93,15 @@ class SessionTable:
 
     # -- what the programs are told ----------------------------------------
 
-    def put_tunnels(self, rows: Iterable[TunnelRow]) -> None:
+    def put_tunnels(self, rows: Iterable[PutTunnel]) -> None:
         """Bind tunnels to sessions. A row's UE addresses, where given, are checked on each of its flows."""
         data = list({(row.address, row.teid): row for row in rows}.values())
         if not data:
             return
         entries = self._tunnels([(row.address, row.teid) for row in data], make=True)
         entries["session"] = [row.session for row in data]
-        entries["head"] |= np.where(np.array([row.side for row in data]) > 0, np.uint32(ENTRY_DOWNLINK), np.uint32(0))
+        down = np.array([row.side is Side.DOWNLINK for row in data])
+        entries["head"] |= np.where(down, np.uint32(ENTRY_DOWNLINK), np.uint32(0))
         entries["head"] |= np.where(np.array([row.routed for row in data]), np.uint32(ENTRY_ROUTED), np.uint32(0))
         self._check_ue(entries, data)
         known = entries["head"] & ENTRY_SCOPE > 0
@@ -188,7 +179,7 @@ class SessionTable:
         return entries
 
     @staticmethod
-    def _check_ue(entries: NDArray[np.void], rows: list[TunnelRow]) -> None:
+    def _check_ue(entries: NDArray[np.void], rows: list[PutTunnel]) -> None:
         """Write by what the UE of each tunnel is known."""
         has4 = np.array([bool(row.ue_ipv4) for row in rows])
         prefixes = [row.ue_ipv6.removesuffix("/64") for row in rows]

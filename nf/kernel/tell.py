@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from nf.abi import KEEP_DETAIL, KEEP_FINE, SNF_COUNT, SNF_GROUPS, SNF_INSPECT, SNF_SUPPRESS, SNF_TRUNCATE
 from nf.kernel import syscall
+from nf.kernel.changes import DropRoute, DropTunnel, DropUe, PutRoute, PutTunnel, PutUe, TableChange
 from nf.kernel.routes import RouteTable
-from nf.kernel.sessions import SessionTable, TunnelRow
+from nf.kernel.sessions import SessionTable
 from nf.kernel.shared import Shared
 from nf.kernel.suffixes import SuffixTables
 from nf.settings import Action, Limits
@@ -44,7 +45,27 @@ class Tell(Shared):
         del self.routes
         super().free(leave_behind=leave_behind)
 
-    def put_tunnels(self, rows: Iterable[TunnelRow]) -> None:
+    def write(self, changes: Sequence[TableChange]) -> None:
+        """Write *changes* in their order of kind: what leaves first, so that a re-used TEID ends up bound."""
+        tunnels: dict[tuple[str, int], PutTunnel | None] = {}
+        ues: dict[tuple[str, str], PutUe | None] = {}
+        routes: dict[tuple[str, str, int], bool] = {}
+        for change in changes:  # the last word about a key wins
+            match change:
+                case PutTunnel() | DropTunnel():
+                    tunnels[change.address, change.teid] = change if isinstance(change, PutTunnel) else None
+                case PutUe() | DropUe():
+                    ues[change.instance, change.address] = change if isinstance(change, PutUe) else None
+                case PutRoute() | DropRoute():
+                    routes[change.instance, change.prefix, change.session] = isinstance(change, PutRoute)
+        if routes:
+            self.change_routes(routes)
+        self.drop_tunnels([key for key, put in tunnels.items() if put is None])
+        self.put_tunnels([put for put in tunnels.values() if put is not None])
+        self.drop_ues([key for key, put in ues.items() if put is None])
+        self.put_ues([put for put in ues.values() if put is not None])
+
+    def put_tunnels(self, rows: Iterable[PutTunnel]) -> None:
         """As `SessionTable.put_tunnels`."""
         self.sessions.put_tunnels(rows)
 

@@ -24,7 +24,6 @@ from nf.pipeline import IDLE_S, Pipeline, Sink
 from nf.privacy import Pseudonymiser
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
-from nf.sessions.kernel_tables import apply_changes
 from nf.settings import Limits, Role
 from nf.signalling.trackers import Signalling, may_signal
 
@@ -149,7 +148,7 @@ class Replay:
     def _apply(self, events: Sequence[SessionEvent]) -> None:
         for event in events:
             self.result.events.append(_event_row(event))
-            apply_changes(self.plane, self.store.apply(event))
+            self.plane.write(self.store.apply(event))
         self.result.events += map(_notice_row, self.signalling.notices())
 
     def _drain(self) -> None:
@@ -159,8 +158,8 @@ class Replay:
         """End an interval, so many before the next one with a packet."""
         self._drain()
         self.pipeline.sweep(at_ns / 1e9, intervals)
-        apply_changes(self.plane, self.store.learn(self.pipeline.learned, at_ns / 1e9))
-        apply_changes(self.plane, self.store.expire(at_ns / 1e9))
+        self.plane.write(self.store.learn(self.pipeline.learned, at_ns / 1e9))
+        self.plane.write(self.store.expire(at_ns / 1e9))
 
     def _finish(self, paths: Sequence[Path]) -> Result:
         result = self.result

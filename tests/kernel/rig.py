@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from gtp.events import Side
 from nf.abi import FLOW_FIRST_B, FLOW_GTPU
 from nf.kernel import syscall
-from nf.kernel.dataplane import DataPlane, TunnelRow
+from nf.kernel.changes import PutTunnel
+from nf.kernel.dataplane import DataPlane
 from nf.settings import Encapsulation, Limits, Mode, Role
 from tests.kernel.twin import DOWNLINK, UPLINK, Flow
 
@@ -105,7 +107,7 @@ class Rig:
 
     def know_tunnel(self, address: str, teid: int, side: str, session: int) -> None:
         """Bind the tunnel that ends at (address, TEID) to a session, and tell the flows."""
-        self.plane.put_tunnels([TunnelRow(address, teid, 0 if side == UPLINK else 1, session)])
+        self.plane.put_tunnels([PutTunnel(address, teid, Side.UPLINK if side == UPLINK else Side.DOWNLINK, session)])
         self.plane.new_generation()
         self._tunnels.append((address, teid))
 

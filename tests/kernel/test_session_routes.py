@@ -9,7 +9,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
 
-from nf.kernel.sessions import TunnelRow
+from gtp.events import Side
+from nf.kernel.changes import PutTunnel
 from tests.kernel.packets import DL_TEID, GNB, SERVER, SERVER6, UE, UE6, UL_TEID, UPF, ether, gtpu, outer
 from tests.kernel.rig import Rig
 
@@ -21,8 +22,8 @@ LAN, PART, SECOND, SITE = "192.168.50.0/24", "192.168.50.64/26", "2001:db8:2::/6
 def known(rig: Rig) -> Iterator[Rig]:
     """A session with two tunnels and both first addresses."""
     rows = [
-        TunnelRow(UPF, UL_TEID, 0, SESSION, UE, UE6, routed=True),
-        TunnelRow(GNB, DL_TEID, 1, SESSION, UE, UE6, routed=True),
+        PutTunnel(UPF, UL_TEID, Side.UPLINK, SESSION, UE, UE6, routed=True),
+        PutTunnel(GNB, DL_TEID, Side.DOWNLINK, SESSION, UE, UE6, routed=True),
     ]
     rig.plane.put_tunnels(rows)
     rig.plane.put_ues([("", UE, SESSION), ("", UE6, SESSION)])
@@ -151,7 +152,10 @@ class TestBothFamilies:
     @pytest.fixture
     def dual(self, rig: Rig) -> Iterator[Rig]:
         rig.plane.put_tunnels(
-            [TunnelRow(UPF, UL_TEID, 0, SESSION, UE, UE6), TunnelRow(GNB, DL_TEID, 1, SESSION, UE, UE6)]
+            [
+                PutTunnel(UPF, UL_TEID, Side.UPLINK, SESSION, UE, UE6),
+                PutTunnel(GNB, DL_TEID, Side.DOWNLINK, SESSION, UE, UE6),
+            ]
         )
         yield rig
         rig.plane.drop_tunnels([(UPF, UL_TEID), (GNB, DL_TEID)])

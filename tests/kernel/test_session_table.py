@@ -12,14 +12,17 @@ from hypothesis import given, settings
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_RS, IPv6
 
+from gtp.events import Side
 from nf.kernel import syscall
-from nf.kernel.dataplane import DataPlane, TunnelRow
+from nf.kernel.changes import PutTunnel
+from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits, Role
 from tests.kernel.packets import GNB, SERVER, SERVER6, UE, UE6, UL_TEID, UPF, ether, gtpu, outer, udp
 from tests.kernel.rig import Rig
 
 SESSIONS = 600  # of which each has two tunnels and two addresses
 ADDRESSES = (UPF, GNB, "10.20.0.1", "2001:db8:10::9")
+SIDES = tuple(Side)
 SECONDS = 2.0
 
 keys = st.tuples(st.sampled_from(ADDRESSES[:3]), st.integers(0, 40))
@@ -81,7 +84,7 @@ class TestContent:
         small.sessions.clear()
         known: dict[tuple[str, int], int] = {}
         for batch in batches:
-            small.put_tunnels([TunnelRow(a, teid, 0, session) for (a, teid), session in batch if session])
+            small.put_tunnels([PutTunnel(a, teid, Side.UPLINK, session) for (a, teid), session in batch if session])
             small.drop_tunnels([key for key, session in batch if not session])
             known |= {key: session for key, session in batch if session}
             for key in (key for key, session in batch if not session):
@@ -94,7 +97,7 @@ class TestContent:
         assert small.sessions.refused == 0
 
     def test_as_many_as_the_limit_says(self, plane: DataPlane) -> None:
-        tunnels = [TunnelRow(ADDRESSES[n % 4], n, n & 1, 1 + n // 2) for n in range(2 * SESSIONS)]
+        tunnels = [PutTunnel(ADDRESSES[n % 4], n, SIDES[n & 1], 1 + n // 2) for n in range(2 * SESSIONS)]
         addresses = [(f"10.9.{n >> 8}.{n & 255}", f"2001:db8:{n:x}:1::/64") for n in range(SESSIONS)]
         plane.put_tunnels(tunnels)
         plane.put_ues([("internet", a, 1 + n) for n, pair in enumerate(addresses) for a in pair])
@@ -107,9 +110,9 @@ class TestContent:
         assert found(plane, frames, Role.N6) == [1 + n // 2 for n in range(2 * SESSIONS)]
 
     def test_what_finds_no_room_is_counted_and_leaves_the_rest(self, plane: DataPlane) -> None:
-        mine = [TunnelRow(UPF, n, 0, 1 + n) for n in range(SESSIONS)]
+        mine = [PutTunnel(UPF, n, Side.UPLINK, 1 + n) for n in range(SESSIONS)]
         plane.put_tunnels(mine)
-        plane.put_tunnels([TunnelRow(GNB, n, 1, 5000) for n in range(8 * SESSIONS)])
+        plane.put_tunnels([PutTunnel(GNB, n, Side.DOWNLINK, 5000) for n in range(8 * SESSIONS)])
 
         assert plane.refused_entries == 9 * SESSIONS - len(plane.sessions) > 0
         frames = [in_tunnel(row.address, row.teid) for row in mine]
@@ -117,7 +120,13 @@ class TestContent:
 
     def test_an_address_that_receives_no_tunnel_any_more_is_forgotten(self, plane: DataPlane) -> None:
         for _ in range(3):
-            plane.put_tunnels([TunnelRow(UPF, 1, 0, 1), TunnelRow(UPF, 2, 0, 2), TunnelRow(UPF, 1, 0, 3)])
+            plane.put_tunnels(
+                [
+                    PutTunnel(UPF, 1, Side.UPLINK, 1),
+                    PutTunnel(UPF, 2, Side.UPLINK, 2),
+                    PutTunnel(UPF, 1, Side.UPLINK, 3),
+                ]
+            )
             plane.drop_tunnels([(UPF, 1), (UPF, 2), (UPF, 2)])
 
         left = syscall.read_map(plane._fds["endpoints"], plane._maps["endpoints"].key, plane._maps["endpoints"].value)[
@@ -135,9 +144,11 @@ class TestNotice:
 
     def test_a_change_of_another_subscriber_is_none_of_its_business(self, rig: Rig) -> None:
         frame = ether(outer() / gtpu(UL_TEID) / udp())
-        rig.plane.put_tunnels([TunnelRow(UPF, UL_TEID, 0, 7, UE)])
+        rig.plane.put_tunnels([PutTunnel(UPF, UL_TEID, Side.UPLINK, 7, UE)])
         before = self.generation(rig, frame)
-        rig.plane.put_tunnels([TunnelRow(UPF, 0x777, 0, 8, "10.45.0.77"), TunnelRow(UPF, 0x778, 0, 8, "10.45.0.78")])
+        rig.plane.put_tunnels(
+            [PutTunnel(UPF, 0x777, Side.UPLINK, 8, "10.45.0.77"), PutTunnel(UPF, 0x778, Side.UPLINK, 8, "10.45.0.78")]
+        )
         rig.plane.drop_tunnels([(UPF, 0x777), (UPF, 0x778)])
 
         assert self.generation(rig, frame) == before
@@ -161,11 +172,11 @@ class TestNotice:
     ) -> None:
         inner = IPv6(src=source, dst="ff02::2") / ICMPv6ND_RS() if ":" in source else udp(src=source)
         frame = ether(outer() / gtpu(UL_TEID) / inner)
-        rig.plane.put_tunnels([TunnelRow(UPF, UL_TEID, 0, 7, *known)])
+        rig.plane.put_tunnels([PutTunnel(UPF, UL_TEID, Side.UPLINK, 7, *known)])
         rig.run(frame)
         assert rig.flow()["session"] == 7
 
-        rig.plane.put_tunnels([TunnelRow(UPF, UL_TEID, 0, 9, *known)])
+        rig.plane.put_tunnels([PutTunnel(UPF, UL_TEID, Side.UPLINK, 9, *known)])
         rig.run(frame)
         assert rig.flow()["session"] == 9
         rig.plane.drop_tunnels([(UPF, UL_TEID)])
@@ -189,7 +200,7 @@ class TestTogether:
     """Packets beside changes: an entry that nobody changes is found always, and one that moves is one of both."""
 
     def test_readers_never_miss_what_stays(self, plane: DataPlane) -> None:
-        mine = [TunnelRow(UPF, n, 0, 1 + n) for n in range(SESSIONS)]
+        mine = [PutTunnel(UPF, n, Side.UPLINK, 1 + n) for n in range(SESSIONS)]
         plane.put_tunnels(mine)
         frames = [in_tunnel(row.address, row.teid) for row in mine]
         assert found(plane, frames, Role.N3) == [row.session for row in mine]
@@ -200,7 +211,7 @@ class TestTogether:
         def change() -> None:
             n = 0
             while not stop.is_set():  # tunnels whose UE nobody knows: each change makes every flow ask
-                rows = [TunnelRow(GNB, (n + i) % 1500, 0, 9000 + i) for i in range(50)]
+                rows = [PutTunnel(GNB, (n + i) % 1500, 0, 9000 + i) for i in range(50)]
                 plane.put_tunnels(rows)
                 plane.drop_tunnels([(row.address, row.teid) for row in rows[::2]])
                 n += 50
@@ -222,14 +233,14 @@ class TestTogether:
 
     def test_a_tunnel_that_changes_hands_is_of_one_or_the_other(self, plane: DataPlane) -> None:
         one, two = 0x0101, 0x0202
-        plane.put_tunnels([TunnelRow(UPF, 5, 0, one)])
+        plane.put_tunnels([PutTunnel(UPF, 5, Side.UPLINK, one)])
         frame, seen = in_tunnel(UPF, 5), set()
         stop = threading.Event()
 
         def change() -> None:
             while not stop.is_set():
                 for session in (two, one):
-                    plane.put_tunnels([TunnelRow(UPF, 5, 0, session)])
+                    plane.put_tunnels([PutTunnel(UPF, 5, Side.UPLINK, session)])
 
         thread = threading.Thread(target=change)
         threading.Timer(SECONDS / 2, stop.set).start()

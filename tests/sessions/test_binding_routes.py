@@ -46,7 +46,7 @@ class TestStore:
 
     def test_the_kernel_is_told_of_each_and_that_the_tunnels_have_them(self, store: BindingStore) -> None:
         changes = store.apply(SessionUp(1.0, alice(LAN, SECOND)))
-        index = changes[0].index if isinstance(changes[0], PutRoute) else 0
+        index = changes[0].session if isinstance(changes[0], PutRoute) else 0
         assert {c for c in changes if isinstance(c, PutRoute)} == {
             PutRoute("internet", LAN, index),
             PutRoute("internet", SECOND, index),

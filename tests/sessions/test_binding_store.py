@@ -33,7 +33,7 @@ class TestUp:
 
     def test_the_kernel_learns_each_end(self, store):
         changes = store.apply(SessionUp(1.0, session()))
-        index = changes[0].index
+        index = changes[0].session
         assert index > 0
         assert set(changes) == {
             PutTunnel("192.0.2.10", 0xA1, Side.UPLINK, index, "10.45.0.2"),
@@ -72,11 +72,11 @@ class TestHandover:
         (put, *_) = store.apply(SessionUp(1.0, session()))
         moved = session(tunnels=(UPLINK, Tunnel("192.0.2.21", 0xC3, Side.DOWNLINK, local=False)))
         changes = store.apply(SessionMoved(5.0, moved, gone=(DOWNLINK,)))
-        assert changes == [PutTunnel("192.0.2.21", 0xC3, Side.DOWNLINK, put.index, "10.45.0.2")]
+        assert changes == [PutTunnel("192.0.2.21", 0xC3, Side.DOWNLINK, put.session, "10.45.0.2")]
         assert store.by_tunnel("192.0.2.20", 0xB2) is not None
         assert store.expire(6.0) == []
         assert store.expire(7.1) == [DropTunnel("192.0.2.20", 0xB2)]
-        assert store.by_tunnel("192.0.2.21", 0xC3) is store.by_index(put.index)
+        assert store.by_tunnel("192.0.2.21", 0xC3) is store.by_index(put.session)
 
     def test_a_tunnel_that_was_left_can_be_given_to_another(self, store):
         store.apply(SessionUp(1.0, session()))
@@ -107,11 +107,11 @@ class TestReuse:
         (put, *_) = store.apply(SessionUp(1.0, session()))
         store.apply(SessionDown(2.0, session(), EndReason.DELETED))
         store.expire(30.0)
-        assert store.by_index(put.index) is not None
+        assert store.by_index(put.session) is not None
         again = store.apply(SessionUp(31.0, session()))[0]
-        assert again.index != put.index
+        assert again.session != put.session
         store.expire(62.1)
-        assert store.by_index(put.index) is None
+        assert store.by_index(put.session) is None
 
     def test_what_the_operator_configured_is_not_taken_by_signalling(self, store):
         static = StaticSession("desk", imsi=BOB, ue_ipv4="10.45.0.9", uplink=(("192.0.2.10", 0xA1),))
@@ -192,22 +192,22 @@ class TestNames:
     def test_the_pseudonym_is_the_first_half_of_the_hmac(self, store):
         (put, *_) = store.apply(SessionUp(1.0, session()))
         want = hmac.new(b"k" * 32, ALICE.encode(), hashlib.sha256).hexdigest()[:32]
-        assert store.subscriber(put.index, Pseudonymiser(b"k" * 32, 1)) == want
+        assert store.subscriber(put.session, Pseudonymiser(b"k" * 32, 1)) == want
 
     def test_it_is_the_same_from_every_source(self, store):
         (put, *_) = store.apply(SessionUp(1.0, session()))
         static = StaticSession("desk", imsi=ALICE, ue_ipv4="10.45.0.9", uplink=(("192.0.2.10", 9),))
         (other, *_) = store.configure((), (static,), 1.0)
         names = Pseudonymiser(b"k", 0)
-        assert store.subscriber(put.index, names) == store.subscriber(other.index, names)
+        assert store.subscriber(put.session, names) == store.subscriber(other.session, names)
 
     def test_without_an_imsi_it_is_the_address(self, store):
         (put, *_) = store.apply(SessionUp(1.0, session(imsi="")))
-        assert store.subscriber(put.index, Pseudonymiser(b"k", 0)) == "ue:internet:10.45.0.2"
+        assert store.subscriber(put.session, Pseudonymiser(b"k", 0)) == "ue:internet:10.45.0.2"
 
     def test_without_an_address_it_is_the_tunnel(self, store):
         (put, *_) = store.apply(SessionUp(1.0, session(imsi="", ue="")))
-        assert store.subscriber(put.index, Pseudonymiser(b"k", 0)) == "teid:192.0.2.10:0x000000a1"
+        assert store.subscriber(put.session, Pseudonymiser(b"k", 0)) == "teid:192.0.2.10:0x000000a1"
 
 
 class TestBounds:

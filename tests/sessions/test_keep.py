@@ -45,9 +45,7 @@ def again(path, at_s=NOW + 1, key=KEY, into=None):
     told = []
     for records in found.sessions():
         taken = restore(store, found.constants, records, SOURCES)
-        sides = (Side.UPLINK, Side.DOWNLINK)
-        told += [PutTunnel(a, teid, sides[side], n, *ues) for a, teid, side, n, *ues in taken.tunnels]
-        told += [PutUe(*row) for row in taken.ues] + taken.changes
+        told += [*taken.tunnels, *taken.ues, *taken.changes]
     return store, told
 
 

@@ -12,7 +12,6 @@ from scapy.packet import Raw
 from gtp.events import Identity, Session, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, Found, Query, find
-from nf.sessions.kernel_tables import apply_changes
 from nf.sessions.upf import with_upf
 from tests.kernel.packets import GNB, UL_TEID, UPF, ether, outer, uplink
 from tests.kernel.rig import Rig
@@ -28,7 +27,7 @@ class Watched:
     def __init__(self, rig: Rig) -> None:
         self.rig, self.store = rig, BindingStore(256)
         self.begun_s = rig.now_ns / 1e9
-        apply_changes(rig.plane, self.store.apply(SessionUp(self.begun_s, SESSION)))
+        rig.plane.write(self.store.apply(SessionUp(self.begun_s, SESSION)))
         rig.plane.follow = True
 
     def packet(self, number: int, *, comes_out: bool) -> None:

@@ -19,8 +19,17 @@ from nf.privacy import Pseudonymiser
 from nf.sessions.binding import LEARNED, Binding, TunnelKey, UeKey, addresses_of, together
 
 __all__ = [
+    "FIRST_S",
+    "IMSI",
+    "KEY",
     "NOBODY",
+    "SIDES",
     "SINCE_FIRST",
+    "TUNNELS",
+    "TUNNEL_VALUES",
+    "UE_IPV4",
+    "UE_IPV6",
+    "UE_S",
     "CompactMap",
     "Freezer",
     "KeyPacker",
@@ -32,11 +41,15 @@ __all__ = [
 ]
 
 NOBODY = "none"  # source of an identity that nobody told
-_SIDES = (Side.UPLINK, Side.DOWNLINK)
+SIDES = (Side.UPLINK, Side.DOWNLINK)
 K = TypeVar("K")
 
 
 # -- records ------------------------------------------------------------------
+
+# Where the values of a record are that has one part: three of the binding, those of `_split`, then its tunnels.
+FIRST_S, UE_S, _LAST_S, KEY, IMSI, _IMEI, _MSISDN, _NAI, _MSIN, UE_IPV4, UE_IPV6, TUNNELS = range(12)
+TUNNEL_VALUES = 2  # address and TEID of each
 
 
 class Freezer:
@@ -92,16 +105,16 @@ class Freezer:
         if len(parts) != 1 or said or not held or held[0] != 0:
             return label_of(self.thaw(index, record))
         source, dnn, _, instance, tunnels = parts[0][:5]
-        imsi, ue = values[4], values[9] or values[10]
+        imsi, ue = values[IMSI], values[UE_IPV4] or values[UE_IPV6]
         if imsi:
             return Label(imsi, "", source, dnn)
         if ue or not tunnels:
             return Label("", f"ue:{instance}:{ue}" if ue else "unknown", source, dnn)
-        return Label("", f"teid:{values[11]}:0x{values[12]:08x}", source, dnn)
+        return Label("", f"teid:{values[TUNNELS]}:0x{values[TUNNELS + 1]:08x}", source, dnn)
 
 
 def _split(s: Session, values: list[Any]) -> tuple[Any, ...]:
-    """Append what varies of a session to *values*; return the rest."""
+    """Append what varies of a session to *values*, in the order of `KEY` to `TUNNELS`; return the rest."""
     i = s.identity
     values += (s.key, i.imsi, i.imei, i.msisdn, i.nai, i.msin, s.ue_ipv4, s.ue_ipv6)
     for t in s.tunnels:
@@ -120,7 +133,7 @@ def _code(t: Tunnel) -> int:
 def _joined(shape: tuple[Any, ...], each: Iterator[Any]) -> Session:
     source, dnn, snssai, instance, codes, *more = shape
     key, imsi, imei, msisdn, nai, msin, ipv4, ipv6 = islice(each, 8)
-    tunnels = tuple([Tunnel(next(each), next(each), _SIDES[code >> 1], code & 1 == 1) for code in codes])
+    tunnels = tuple([Tunnel(next(each), next(each), SIDES[code >> 1], code & 1 == 1) for code in codes])
     routes = tuple(islice(each, more[0])) if more else ()
     identity = Identity(imsi, imei, msisdn, nai, msin)
     return Session(key, source, identity, ipv4, ipv6, dnn, snssai, instance, tunnels, routes)
@@ -153,7 +166,7 @@ def _joined_held(
     for mark in shape:
         place = mark & ~SINCE_FIRST
         tunnel = (
-            Tunnel(next(each), next(each), _SIDES[place >> 1 & 1], place & 1 == 1) if place & _OWN else tunnels[place]
+            Tunnel(next(each), next(each), SIDES[place >> 1 & 1], place & 1 == 1) if place & _OWN else tunnels[place]
         )
         held[tunnel] = next(each) if mark & SINCE_FIRST else first_s
     return held

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from nf.kernel.tell import Tell
-from nf.sessions.kernel_tables import put_back
 from nf.sessions.restart.keep import SOURCES, recall, remember
 from nf.sessions.restart.lanes import Lanes
-from nf.sessions.restart.restore import restore
+from nf.sessions.restart.restore import put_back, restore
 from nf.sessions.store import BindingStore
 
 __all__ = ["REMEMBER_S", "Keeper", "Kept", "collector_paused"]

@@ -7,12 +7,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gtp.events import Side
-from nf.kernel.changes import TableChange
-from nf.sessions.at_rest.records import SINCE_FIRST, Freezer
+from nf.kernel.changes import PutTunnel, PutUe, TableChange
+from nf.kernel.tell import Tell
+from nf.sessions.at_rest.records import (
+    FIRST_S,
+    IMSI,
+    KEY,
+    SIDES,
+    SINCE_FIRST,
+    TUNNEL_VALUES,
+    TUNNELS,
+    UE_IPV4,
+    UE_IPV6,
+    UE_S,
+    Freezer,
+)
 from nf.sessions.binding import Binding, UeKey, addresses_of, is_delegated, routes_of, ues
 from nf.sessions.store import BindingStore
 
-__all__ = ["TakenBack", "restore"]
+__all__ = ["TakenBack", "put_back", "restore"]
 
 _PLAIN = 5  # of the shape of a session without further prefixes (nf.sessions.at_rest.records)
 
@@ -27,7 +40,7 @@ class Claims:
     imsi: str
     ues: list[UeKey]
     ue_s: float
-    tunnels: list[tuple[str, int, int, float]]  # with the side as a number, and when it got them
+    tunnels: list[tuple[str, int, Side, float]]  # with when it got them
     ue_ipv4: str
     ue_ipv6: str
     instance: str
@@ -38,8 +51,8 @@ class Claims:
 class TakenBack:
     """What the kernel's tables are to hold."""
 
-    tunnels: list[tuple[str, int, int, int, str, str, bool]] = field(default_factory=list)  # as TunnelRow of nf.kernel
-    ues: list[tuple[str, str, int]] = field(default_factory=list)  # instance, address, number
+    tunnels: list[PutTunnel] = field(default_factory=list)
+    ues: list[PutUe] = field(default_factory=list)
     changes: list[TableChange] = field(default_factory=list)  # of addresses that several have
 
 
@@ -58,6 +71,13 @@ def restore(store: BindingStore, constants: list[Any], records: Iterable[bytes],
     return taken
 
 
+def put_back(plane: Tell, taken: TakenBack) -> None:
+    """Write sessions that were taken back into the kernel's tables, many at a time."""
+    plane.put_tunnels(taken.tunnels)
+    plane.put_ues(taken.ues)
+    plane.write(taken.changes)
+
+
 def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
     """Yield what each part of a session claims, that is one for nearly all of them."""
     (parts, said, ended_by, other, held, last), values = old.packer.unpack(record)
@@ -67,19 +87,21 @@ def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str])
     source, _, _, instance, codes = parts[0]
     if source not in sources:
         return
-    first_s, key, imsi, ipv4, ipv6 = values[0], values[3], values[4], values[9], values[10]
-    at = 11 + 2 * len(codes)
+    first_s, key, imsi = values[FIRST_S], values[KEY], values[IMSI]
+    ipv4, ipv6 = values[UE_IPV4], values[UE_IPV6]
+    at = TUNNELS + TUNNEL_VALUES * len(codes)  # of what is said of tunnels that it got, or lost, later
     tunnels = []
     for mark in held:
         place = mark & ~SINCE_FIRST
         since_s = first_s
         if place >= len(codes):  # one that it has no more
-            at += 2
+            at += TUNNEL_VALUES
         if mark & SINCE_FIRST:
             since_s, at = values[at], at + 1
         if place < len(codes):
-            tunnels.append((values[11 + 2 * place], values[12 + 2 * place], codes[place] >> 1, since_s))
-    ue_s = first_s if values[1] is None else values[1]
+            tunnel = TUNNELS + TUNNEL_VALUES * place
+            tunnels.append((values[tunnel], values[tunnel + 1], SIDES[codes[place] >> 1], since_s))
+    ue_s = first_s if values[UE_S] is None else values[UE_S]
     addresses = [(instance, a) for a in (ipv4, ipv6) if a]
     packed = new.packer.pack((parts, said, ended_by, other, held, last), values)
     routes = (ipv6,) if is_delegated(ipv6) else ()
@@ -102,7 +124,7 @@ def _of_parts(old: Freezer, new: Freezer, record: bytes, sources: Collection[str
 
 def _of_binding(new: Freezer, b: Binding) -> Claims:
     s = b.session
-    tunnels = [(t.address, t.teid, int(t.side is Side.DOWNLINK), b.held[t]) for t in s.tunnels if t in b.held]
+    tunnels = [(t.address, t.teid, t.side, b.held[t]) for t in s.tunnels if t in b.held]
     record = new.freeze(b)
     who = record, tuple(b.parts), s.source, s.identity.imsi
     return Claims(*who, ues(s), b.ue_s, tunnels, s.ue_ipv4, s.ue_ipv6, s.instance, routes_of(s))
@@ -114,12 +136,12 @@ def _take_back(store: BindingStore, c: Claims, taken: TakenBack) -> None:
         return
     for address, teid, side, since_s in c.tunnels:
         if store.take_back_tunnel((address, teid), number, since_s):
-            taken.tunnels.append((address, teid, side, number, c.ue_ipv4, c.ue_ipv6, bool(c.routes)))
+            taken.tunnels.append(PutTunnel(address, teid, side, number, c.ue_ipv4, c.ue_ipv6, bool(c.routes)))
     if c.routes:
         taken.changes += store.take_back_routes(number, c.instance, c.routes)
     for ue in c.ues:
         changes = store.take_back_ue(ue, number, c.ue_s)
         if changes is None:
-            taken.ues.append((*ue, number))
+            taken.ues.append(PutUe(*ue, number))
         else:
             taken.changes += changes
