@@ -34,10 +34,10 @@ from mgmt.netconf.datastore import Datastore
 from mgmt.netconf.ssh_listener import NetconfServer
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
-from nf.service import collector_paused
 from nf.sessions import BindingStore, find
 from nf.sessions.kernel_tables import put_back
 from nf.sessions.restart.keep import SOURCES, recall, remember
+from nf.sessions.restart.keeper import collector_paused
 from nf.sessions.restart.restore import restore
 from nf.settings import Limits, Settings
 

@@ -1,7 +1,7 @@
 """Round trips and retransmissions of TCP in real captures, ours and tshark's side by side.
 
 A side of a flow is one sender of data: its samples are the acknowledgements that come back to it. tshark takes one of
-each acknowledgement that names the end of a segment; we take one probe a turn (bpf/telemetry.h). So the means may
+each acknowledgement that names the end of a segment; we take one probe a turn (bpf/tcp.h). So the means may
 differ where receivers delay some acknowledgements; but none of ours may lie above tshark's highest sample or below its
 lowest. tshark's numbers are heuristics as well: each side that is out of bounds is listed with the frames that say why.
 

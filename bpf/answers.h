@@ -3,26 +3,11 @@
 #ifndef SNF_ANSWERS_H
 #define SNF_ANSWERS_H
 
-#include "gtpu.h"
+#include "clock.h"
+#include "hash.h"
+#include "parse.h"
 
 #define NAMING_ASK 0xffff /* instead of an application: user space knows more about it */
-#define PORT_DNS   53
-#define PORT_QUIC  443 /* RFC 9114, 3.3 */
-#define NS_PER_S   1000000000
-
-static __always_inline u32 mix(u32 h, u32 v)
-{
-	h ^= v;
-	h *= 0x9e3779b1; /* 2^32 divided by the golden ratio: spreads neighbours (Knuth, TAOCP 3, 6.4) */
-	return h ^ h >> 15;
-}
-
-static __always_inline u32 fold(const u8 *address)
-{
-	const u32 *w = (const u32 *)address;
-
-	return mix(mix(mix(mix(0, w[0]), w[1]), w[2]), w[3]);
-}
 
 /* Who was told a DNS answer: the session, or while it is unknown the UE's address. */
 static __always_inline u32 asker(u32 session, const u8 *ue)

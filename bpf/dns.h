@@ -6,6 +6,7 @@
 #ifndef SNF_DNS_H
 #define SNF_DNS_H
 
+#include "answers.h"
 #include "names.h"
 
 #define DNS_A		1

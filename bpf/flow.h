@@ -3,6 +3,7 @@
 #ifndef SNF_FLOW_H
 #define SNF_FLOW_H
 
+#include "answers.h"
 #include "limit.h"
 #include "session.h"
 
@@ -23,89 +24,6 @@ static __always_inline void hand_no_more(struct flow *f)
 static __always_inline u32 left(struct flow *f, u32 d)
 {
 	return f->left >> LEFT_SHIFT(d) & 15;
-}
-
-/*
- * The clock. Most packets need to know the time to a tick of the kernel only (CONFIG_HZ, 1 to 10 ms): the number
- * of the tick is in memory, and user space says what time one of them had. fine_clock() asks the hardware, which costs
- * as much as the rest of the parser; it is for what is timed to the microsecond.
- */
-#ifdef REPLAY
-#define CLOCK_NS(c)  ((c)->clock_ns)
-#define COARSE_US(c) ((u32)((c)->clock_ns / NS_PER_US))
-#else
-#define CLOCK_NS(c)  bpf_ktime_get_ns()
-#define COARSE_US(c) ((u32)((bpf_jiffies64() - (c)->tick) * (c)->tick_us_q20 >> 20) + (c)->tick_at_us)
-#endif
-
-#define NS_PER_US   1000
-#define TICK_MAX_US 10000 /* CONFIG_HZ is 100 or more */
-
-static __always_inline void coarse_clock(struct scratch *s, struct control *c)
-{
-	s->fine = 0;
-	s->now_us = COARSE_US(c);
-}
-
-static __always_inline u32 fine_clock(struct scratch *s, struct control *c)
-{
-	if (!s->fine) {
-		s->fine = 1;
-		s->now_ns = CLOCK_NS(c);
-		s->now_us = s->now_ns / NS_PER_US;
-	}
-	return s->now_us;
-}
-
-/* The ports of a fragment: the first one has them and leaves them for the later ones. The last to come is
- * the one that completes the datagram, whichever it is. */
-static __always_inline void fragment_ports(struct scratch *s)
-{
-	struct fragment_key k;
-	struct fragment new = {}, *known;
-
-	if (s->inner.proto != PROTO_TCP && s->inner.proto != PROTO_UDP)
-		return;
-	full_addresses(&s->inner);
-	full_addresses(&s->outer);
-	__builtin_memcpy(k.src, s->inner.src, 16);
-	__builtin_memcpy(k.dst, s->inner.dst, 16);
-	k.id = s->inner.id;
-	k.proto = s->inner.proto;
-	if (s->gtpu) /* the copy of the datagram on another leg has fragments of its own */
-		k.proto |= fold(s->outer.dst) << 8;
-	known = fragments.lookup(&k);
-	if (s->inner.fragment == FRAGMENT_FIRST) {
-		new.ports = (u32)s->dport << 16 | s->sport;
-		if (known && known->last)
-			s->inner.more = 0;
-		fragments.update(&k, &new);
-	} else if (known && known->ports) {
-		s->sport = (u16)known->ports;
-		s->dport = known->ports >> 16;
-	} else if (!s->inner.more) {
-		new.last = 1;
-		fragments.update(&k, &new);
-	}
-}
-
-#define FRAGMENT_OF_TUNNEL 0x80000000 /* in fragment_key.proto: of an outer packet */
-
-/* Fragments of a tunnel packet: the first one has the T-PDU's header, and with it is counted the whole. */
-static __always_inline u32 tunnel_fragment(struct scratch *s, u32 first)
-{
-	struct fragment new = {}, *known;
-	struct fragment_key k;
-
-	full_addresses(&s->outer);
-	__builtin_memcpy(k.src, s->outer.src, 16);
-	__builtin_memcpy(k.dst, s->outer.dst, 16);
-	k.id = s->outer.id;
-	k.proto = s->outer.proto | FRAGMENT_OF_TUNNEL;
-	known = fragments.lookup(&k);
-	if (first)
-		fragments.update(&k, &new);
-	return !!known;
 }
 
 /* Build s->key and s->dir from the inner packet. Ends are ordered, so both directions give one key. */

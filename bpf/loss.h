@@ -5,7 +5,7 @@
 #ifndef SNF_LOSS_H
 #define SNF_LOSS_H
 
-#include "maps.h"
+#include "packet.h"
 
 #define LOOPBACK 1 /* interface index; frames that user space sends come from it */
 

@@ -5,10 +5,7 @@
 #define SNF_MAPS_H
 
 #include "abi.h"
-
-#ifndef __always_inline
-#define __always_inline inline __attribute__((always_inline))
-#endif
+#include "inline.h"
 
 #define SITE_SIZED 64
 
@@ -165,95 +162,6 @@ BPF_ARRAY(watch, struct watch, 1);
 
 /* By the slot of the port that received the frames. Written by loss.h, read when user space looks after the pairs. */
 BPF_ARRAY(refusals, struct refusal, SNF_STATS);
-
-/* What one packet's parser leaves for the next step. It is a map and not the stack because the
- * verifier forgets what it knew of a value stored here: the steps behind a loop are then
- * checked once and not once for each way out of the loop. */
-struct ip {
-	u8 src[16]; /* of IPv4 the last four bytes only, until full_addresses() */
-	u8 dst[16];
-	u32 total; /* IP total length; IPv6: 40 + payload length */
-	u32 end;   /* offset of the end of the packet by its IP header */
-	u8 proto;
-	u8 ipv6;
-	u8 fragment; /* 0 none, 1 first, 2 later */
-	u8 more;     /* a fragment, and not the last */
-	u32 id;	     /* of the fragmented datagram */
-	u32 ttl;     /* or hop limit */
-};
-
-struct scratch {
-	struct ip outer;
-	struct ip inner;
-	struct flow_key key;
-	u64 now_ns;	  /* the time, once fine is set */
-	u32 now_us;	  /* its low half in microseconds, or that of the last tick */
-	u32 off;	  /* offset of the next header */
-	u32 frame_length; /* on the wire */
-	u32 gtpu_end;	  /* offset of the end of the GTP-U message */
-	u32 teid;
-	u32 gtpu_seq; /* sequence number of a signalling message */
-	u32 payload_off;
-	u32 payload_length; /* transport payload by the headers */
-	u32 taken;	    /* bytes of it that a record has room for */
-	u32 seq;
-	u32 ack;
-	u16 sport;
-	u16 dport;
-	u16 inner_off;	 /* offset of the inner packet */
-	u16 snap_length; /* bytes that a monitor port may see of the packet */
-	u8 tcp_flags;
-	u8 whole_l4; /* 1: the transport header was all there, but perhaps the options of TCP */
-	u8 gtpu;     /* 1: the packet came in a tunnel */
-	u8 qfi;
-	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */
-	u8 dir;
-	u8 role;
-	u8 verdict;
-	u8 slot;
-	u8 fine; /* 1: the clock was asked for this packet */
-	u8 psc;	 /* 1: the packet's PDU Session Container measures something: */
-	u8 psc_first;
-	u8 psc_second;
-	u32 psc_at; /* offset of its third octet */
-	u32 psc_end;
-	u8 name[SNF_NAME];
-	u32 name_length;
-	u16 name_app;
-	u8 name_basis;	  /* enum snf_basis */
-	u8 name_odd;	  /* it holds what no plain name does */
-	u16 name_network; /* of the suffix (struct suffix) */
-	u16 name_at;	  /* compression pointer to the name that the next record of a DNS answer has to be of */
-	u64 name_hash;
-	u64 dots;		/* where s->name may have one: a bit for each place */
-	u64 suffix[SNF_NAME];	/* hashes of the suffixes on label boundaries, the shortest first */
-	u32 suffixes;		/* how many of them are still to be looked up */
-	u32 records;		/* of a DNS response */
-	u32 label;		/* where the next label of s->name begins */
-	struct answer_key told; /* what one of them tells, */
-	struct answer tells;
-	struct entry wanted; /* in the session table */
-	struct entry found;
-	struct route_key route;
-	u32 which; /* bits of wanted.head */
-	u32 session_buckets;
-	u32 start; /* where the packet's first IP header begins */
-	u32 why;   /* counter of what outer.h is to look at, or WHY_TUNNEL */
-	u32 labels;
-	u16 start_type; /* its ethertype, when outer.h found it, or START_INNER; 0: the frame was not looked at yet */
-	u16 open_type;
-	u8 open;     /* enum open */
-	u8 opens;    /* enum snf_encapsulation */
-	u8 closed;   /* 1: a tunnel of the mirror is a packet like others */
-	u32 session; /* what the session table says of the packet */
-	u8 group;
-	u8 way;		   /* enum snf_side */
-	struct flow fresh; /* a new flow is built here: it is too large for the stack */
-};
-BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
-#define SIDE_UNKNOWN 2
-#define START_INNER  1 /* no ethertype: the inner packet is parsed already */
-#define WHY_TUNNEL   0xffffffff
 
 /* Second programs, entered by tail call. */
 BPF_PROG_ARRAY(next_program, 12);

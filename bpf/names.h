@@ -8,26 +8,13 @@
 #ifndef SNF_NAMES_H
 #define SNF_NAMES_H
 
-#include "path.h"
+#include "bytes.h"
+#include "packet.h"
 
-#define NAME_REACH	 4095 /* bytes into the frame; a mask, so that the verifier sees the bound */
 #define FNV_OFFSET	 0xcbf29ce484222325ULL
 #define FNV_PRIME	 0x100000001b3ULL
 #define MAX_EXTENSIONS	 TURNS(40) /* browsers send some 20, with GREASE */
 #define SUFFIXES_AT_ONCE TURNS(8)  /* by one program, which enters itself for more */
-
-/* n bytes at an offset into the frame, or NULL when they are not there. */
-static __always_inline u8 *bytes_at(void *data, void *end, u32 off, u32 n)
-{
-	u8 *h;
-
-	if (off > NAME_REACH)
-		return NULL;
-	asm volatile("" : "+r"(off));
-	off &= NAME_REACH;
-	h = data + off;
-	return (void *)h + n > end ? NULL : h;
-}
 
 /* Copy the s->name_length bytes at s->off, which may be followed by others. Returns 0 when not all of them are there.
  */

@@ -11,32 +11,11 @@
 #ifndef SNF_NAMING_H
 #define SNF_NAMING_H
 
+#include "action.h"
 #include "dns.h"
+#include "flow.h"
+#include "frame.h"
 #include "tls.h"
-#include "verdict.h"
-
-/* What such a program works on. */
-struct work {
-	struct port *p;
-	struct port_stats *st;
-	struct scratch *s;
-	struct control *c;
-};
-
-/* Returns 0 when there is nothing to work on. */
-static __always_inline u32 resume(struct xdp_md *ctx, struct work *w)
-{
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
-
-	w->p = ports.lookup(&slot);
-	w->c = control.lookup(&zero);
-	w->s = scratch.lookup(&zero);
-	if (!w->p || !w->c || !w->s)
-		return 0;
-	slot = w->p->slot;
-	w->st = stats.lookup(&slot);
-	return !!w->st;
-}
 
 /* The packet's flow, when it is still the one that it was in the first program. */
 static __always_inline struct flow *same_flow(struct scratch *s)
@@ -47,103 +26,103 @@ static __always_inline struct flow *same_flow(struct scratch *s)
 }
 
 /* User space shall name the flow. */
-static __always_inline int give_up(struct xdp_md *ctx, struct work *w)
+static __always_inline int give_up(struct xdp_md *ctx, struct frame *in)
 {
-	w->st->n[w->s->name_basis == SNF_BY_SNI ? SNF_C_sni_handed_off : SNF_C_dns_handed_off]++;
-	full_addresses(&w->s->inner);
-	fine_clock(w->s, w->c);
+	in->st->n[in->s->name_basis == SNF_BY_SNI ? SNF_C_sni_handed_off : SNF_C_dns_handed_off]++;
+	full_addresses(&in->s->inner);
+	fine_clock(in->s, in->c);
 	next_program.call(ctx, NEXT_HANDOFF);
-	return decide(ctx, w->p, w->st, w->s, w->s->verdict);
+	return decide(ctx, in->p, in->st, in->s, in->s->verdict);
 }
 
 /* A payload that begins as a ClientHello. */
 int snf_tls(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct work w;
+	struct frame in;
 
-	if (!resume(ctx, &w))
+	if (!enter(ctx, &in, ASKS_CONTROL))
 		return XDP_PASS;
-	w.s->name_basis = SNF_BY_SNI;
-	if (server_name(data, end, w.s))
+	in.s->name_basis = SNF_BY_SNI;
+	if (server_name(data, end, in.s))
 		next_program.call(ctx, NEXT_NAME);
-	return give_up(ctx, &w);
+	return give_up(ctx, &in);
 }
 
 /* A DNS message to a client. */
 int snf_dns(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct work w;
+	struct frame in;
 
-	if (!resume(ctx, &w))
+	if (!enter(ctx, &in, ASKS_CONTROL))
 		return XDP_PASS;
-	w.s->name_basis = SNF_BY_DNS;
-	if (dns_response(data, end, w.s))
+	in.s->name_basis = SNF_BY_DNS;
+	if (dns_response(data, end, in.s))
 		next_program.call(ctx, NEXT_NAME);
-	return give_up(ctx, &w);
+	return give_up(ctx, &in);
 }
 
 /* A name in s->name. */
 int snf_name(struct xdp_md *ctx)
 {
-	struct work w;
+	struct frame in;
 
-	if (!resume(ctx, &w))
+	if (!enter(ctx, &in, ASKS_CONTROL))
 		return XDP_PASS;
-	if (hash_suffixes(w.s))
+	if (hash_suffixes(in.s))
 		next_program.call(ctx, NEXT_SUFFIX);
-	return give_up(ctx, &w);
+	return give_up(ctx, &in);
 }
 
 /* The hashes of a name's suffixes in s->suffix. */
 int snf_suffix(struct xdp_md *ctx)
 {
-	struct work w;
+	struct frame in;
 	struct flow *f;
 
-	if (!resume(ctx, &w))
+	if (!enter(ctx, &in, ASKS_CONTROL))
 		return XDP_PASS;
-	if (!match(w.s, w.c)) {
+	if (!match(in.s, in.c)) {
 		next_program.call(ctx, NEXT_SUFFIX);
-		return give_up(ctx, &w);
+		return give_up(ctx, &in);
 	}
-	if (w.s->name_app == NAMING_ASK)
-		return give_up(ctx, &w);
-	if (w.s->name_basis == SNF_BY_DNS)
+	if (in.s->name_app == NAMING_ASK)
+		return give_up(ctx, &in);
+	if (in.s->name_basis == SNF_BY_DNS)
 		next_program.call(ctx, NEXT_ANSWERS);
-	if (w.s->name_basis == SNF_BY_DNS || !tell_name(w.s, w.st))
-		return give_up(ctx, &w);
-	w.st->n[SNF_C_sni_named]++;
-	if (!w.s->name_app)
-		w.st->n[SNF_C_sni_unlisted]++;
-	f = same_flow(w.s);
+	if (in.s->name_basis == SNF_BY_DNS || !tell_name(in.s, in.st))
+		return give_up(ctx, &in);
+	in.st->n[SNF_C_sni_named]++;
+	if (!in.s->name_app)
+		in.st->n[SNF_C_sni_unlisted]++;
+	f = same_flow(in.s);
 	if (f) {
-		f->app = w.s->name_app;
-		if (w.s->name_app && !w.s->name_network)
+		f->app = in.s->name_app;
+		if (in.s->name_app && !in.s->name_network)
 			f->flags |= FLOW_FINAL;
 		else
 			hand_no_more(f);
 	}
-	return decide(ctx, w.p, w.st, w.s, w.s->verdict);
+	return decide(ctx, in.p, in.st, in.s, in.s->verdict);
 }
 
 /* A DNS response of which the name is known, s->off at its answers. */
 int snf_answers(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct work w;
+	struct frame in;
 	struct flow *f;
 
-	if (!resume(ctx, &w))
+	if (!enter(ctx, &in, ASKS_CONTROL))
 		return XDP_PASS;
-	if (!learn_answers(data, end, w.s, w.st) || !tell_name(w.s, w.st))
-		return give_up(ctx, &w);
-	w.st->n[SNF_C_dns_read]++;
-	f = same_flow(w.s);
-	if (f && w.s->name_app)
-		f->app = w.s->name_app;
-	return decide(ctx, w.p, w.st, w.s, w.s->verdict);
+	if (!learn_answers(data, end, in.s, in.st) || !tell_name(in.s, in.st))
+		return give_up(ctx, &in);
+	in.st->n[SNF_C_dns_read]++;
+	f = same_flow(in.s);
+	if (f && in.s->name_app)
+		f->app = in.s->name_app;
+	return decide(ctx, in.p, in.st, in.s, in.s->verdict);
 }
 
 #endif

@@ -11,7 +11,10 @@
 #ifndef SNF_OUTER_H
 #define SNF_OUTER_H
 
+#include "fragments.h"
+#include "frame.h"
 #include "naming.h"
+#include "session.h"
 
 #define MAX_HEADERS 12 /* that are looked through at once */
 #define MAX_LABELS  3
@@ -270,26 +273,26 @@ static __always_inline void count_reason(struct port_stats *st, u64 counter)
 		st->n[counter]++;
 }
 
-static __always_inline int leave_unread(struct xdp_md *ctx, struct work *w, u32 counter)
+static __always_inline int leave_unread(struct xdp_md *ctx, struct frame *in, u32 counter)
 {
-	count_reason(w->st, counter);
-	return decide(ctx, w->p, w->st, w->s, 0);
+	count_reason(in->st, counter);
+	return decide(ctx, in->p, in->st, in->s, 0);
 }
 
 /* A frame whose ethertype is not read. */
-static __always_inline int through_link(struct xdp_md *ctx, struct work *w, void *data, void *end)
+static __always_inline int through_link(struct xdp_md *ctx, struct frame *in, void *data, void *end)
 {
-	struct scratch *s = w->s;
+	struct scratch *s = in->s;
 	u32 was = s->why, result;
 	u16 type;
 
 	if (was == SNF_C_vlan_too_deep && !(s->opens & SNF_OPEN_TAGS))
-		return leave_unread(ctx, w, was);
+		return leave_unread(ctx, in, was);
 	s->off = 0;
 	s->open = OPEN_ETHERNET;
 	result = look_through(data, end, s);
 	if (result == THROUGH_IP) {
-		w->st->n[SNF_C_looked_through]++;
+		in->st->n[SNF_C_looked_through]++;
 		s->start = s->off;
 		read_on(ctx, s, s->open_type);
 	}
@@ -297,98 +300,98 @@ static __always_inline int through_link(struct xdp_md *ctx, struct work *w, void
 	    s->opens & SNF_OPEN_RAW_IP) {
 		type = bare_type(data, end, s);
 		if (type) {
-			w->st->n[SNF_C_looked_through]++;
+			in->st->n[SNF_C_looked_through]++;
 			s->start = 0;
 			read_on(ctx, s, type);
 		}
 	}
-	return leave_unread(ctx, w,
+	return leave_unread(ctx, in,
 			    result == THROUGH_NOT_IP ? other_counter(s)
 			    : result == THROUGH_CUT  ? SNF_C_l2_truncated
 						     : s->why);
 }
 
 /* A tunnel between other ends than those of N3, whose outer packet begins at s->start. */
-static __always_inline int through_tunnel(struct xdp_md *ctx, struct work *w, void *data, void *end)
+static __always_inline int through_tunnel(struct xdp_md *ctx, struct frame *in, void *data, void *end)
 {
-	struct scratch *s = w->s;
+	struct scratch *s = in->s;
 	u32 result;
 
 	s->why = SNF_C_MAX;
-	if (s->role == SNF_N3 || !is_subscribers(s, w->c, w->p->instance)) {
+	if (s->role == SNF_N3 || !is_subscribers(s, in->c, in->p->instance)) {
 		s->why = s->open == OPEN_VXLAN ? SNF_C_vxlan_unread : SNF_C_gre_unread;
 		result = look_through(data, end, s);
 		if (result == THROUGH_IP || result == THROUGH_NOT_IP) {
 			if (s->outer.fragment == FRAGMENT_FIRST)
 				tunnel_fragment(s, 1);
 			if (result == THROUGH_NOT_IP)
-				return leave_unread(ctx, w, other_counter(s));
-			w->st->n[SNF_C_looked_through]++;
+				return leave_unread(ctx, in, other_counter(s));
+			in->st->n[SNF_C_looked_through]++;
 			s->start = s->off;
 			read_on(ctx, s, s->open_type);
-			return leave_unread(ctx, w, SNF_C_MAX);
+			return leave_unread(ctx, in, SNF_C_MAX);
 		}
 	}
-	count_reason(w->st, s->why);
+	count_reason(in->st, s->why);
 	s->closed = 1;
 	read_on(ctx, s, s->outer.ipv6 ? ETH_IPV6 : ETH_IPV4);
-	return leave_unread(ctx, w, SNF_C_MAX);
+	return leave_unread(ctx, in, SNF_C_MAX);
 }
 
 /* A T-PDU that is no IP packet: an Ethernet frame, when one that holds an IP packet fits (TS 23.501, 5.6.10.2). */
-static __always_inline int through_frame(struct xdp_md *ctx, struct work *w, void *data, void *end)
+static __always_inline int through_frame(struct xdp_md *ctx, struct frame *in, void *data, void *end)
 {
-	struct scratch *s = w->s;
+	struct scratch *s = in->s;
 	u32 was = s->why;
 
 	s->off = s->inner_off;
 	s->open = OPEN_ETHERNET;
 	if (look_through(data, end, s) != THROUGH_IP || s->off >= s->gtpu_end ||
 	    parse_ip(data, end, s, &s->inner, s->open_type, s->gtpu_end) || s->inner.end > s->gtpu_end)
-		return leave_unread(ctx, w, was);
+		return leave_unread(ctx, in, was);
 	if (!(s->opens & SNF_OPEN_ETHERNET))
-		return leave_unread(ctx, w, SNF_C_ethernet_unread);
-	w->st->n[SNF_C_looked_through]++;
+		return leave_unread(ctx, in, SNF_C_ethernet_unread);
+	in->st->n[SNF_C_looked_through]++;
 	read_on(ctx, s, START_INNER);
-	return leave_unread(ctx, w, SNF_C_MAX);
+	return leave_unread(ctx, in, SNF_C_MAX);
 }
 
 /* Entered by tail call with what is not read: its counter in s->why, or a tunnel at s->off. */
 int snf_outer(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct work w;
+	struct frame in;
 
-	if (!resume(ctx, &w))
+	if (!enter(ctx, &in, ASKS_CONTROL))
 		return XDP_PASS;
-	w.s->opens = w.p->opens;
-	if (w.s->why == WHY_TUNNEL)
-		return through_tunnel(ctx, &w, data, end);
-	if (w.s->why == SNF_C_not_ip || w.s->why == SNF_C_vlan_too_deep)
-		return through_link(ctx, &w, data, end);
-	return through_frame(ctx, &w, data, end);
+	in.s->opens = in.p->opens;
+	if (in.s->why == WHY_TUNNEL)
+		return through_tunnel(ctx, &in, data, end);
+	if (in.s->why == SNF_C_not_ip || in.s->why == SNF_C_vlan_too_deep)
+		return through_link(ctx, &in, data, end);
+	return through_frame(ctx, &in, data, end);
 }
 
 /* On a port whose packets have no Ethernet header. */
 int snf_bare(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct work w;
+	struct frame in;
 	u8 *h = data;
 	u16 type;
 
-	if (!resume(ctx, &w) || w.p->ifindex != ctx->ingress_ifindex)
+	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != ctx->ingress_ifindex)
 		return XDP_PASS;
-	begin_frame(ctx, w.s, w.c, w.st);
-	w.s->role = w.p->role;
-	w.s->slot = w.p->slot;
-	w.s->start = 0;
+	begin_frame(ctx, in.s, in.c, in.st);
+	in.s->role = in.p->role;
+	in.s->slot = in.p->slot;
+	in.s->start = 0;
 	if ((void *)h + 1 > end)
-		return leave_unread(ctx, &w, SNF_C_l2_truncated);
+		return leave_unread(ctx, &in, SNF_C_l2_truncated);
 	type = h[0] >> 4 == 4 ? ETH_IPV4 : h[0] >> 4 == 6 ? ETH_IPV6 : 0;
 	if (type)
-		read_on(ctx, w.s, type);
-	return leave_unread(ctx, &w, SNF_C_not_ip);
+		read_on(ctx, in.s, type);
+	return leave_unread(ctx, &in, SNF_C_not_ip);
 }
 
 #endif

@@ -6,9 +6,9 @@
 #ifndef SNF_PARSE_H
 #define SNF_PARSE_H
 
-#include "maps.h"
+#include "bytes.h"
+#include "packet.h"
 
-#define MAX_OFFSET	  1023 /* of a header; a mask, so that the verifier sees the bound */
 #define MAX_VLANS	  TURNS(3)
 #define MAX_IP_EXTENSIONS TURNS(6)
 
@@ -33,35 +33,16 @@
 #define PROTO_DSTOPTS  60
 #define PROTO_MOBILITY 135
 
+#define PORT_DNS  53
+#define PORT_QUIC 443 /* RFC 9114, 3.3 */
+
 #define JUMBO_OPTION                                                                                                   \
 	0xc204 /* RFC 2675, 2: type and length, first in the hop-by-hop header as its alignment wants it               \
 		*/
 #define JUMBO_LEAST 65536
 #define JUMBO_MOST  (1 << 24) /* stacks join some hundred thousand bytes */
 
-#define FRAGMENT_NONE  0
-#define FRAGMENT_FIRST 1
-#define FRAGMENT_LATER 2
-
 enum parse_result { PARSE_OK, PARSE_TRUNCATED, PARSE_MALFORMED, PARSE_TOO_LONG, PARSE_NOT_IP };
-
-/* A value that lives in the scratch map and in no register: the verifier knows nothing of it, so
- * the ways through a loop that stores it here are one state at the next turn and not many. */
-#define KEEP(x) (*(volatile __typeof__(x) *)&(x))
-
-/* Drop what registers hold of memory, for the same reason: ways that left no other trace are one from here on. */
-#define FORGET() asm volatile("" ::: "memory")
-
-/* Headers lie at any offset; x86 and arm64 load from any. */
-static __always_inline u16 load16(const void *p)
-{
-	return bpf_ntohs(*(const u16 *)p);
-}
-
-static __always_inline u32 load32(const void *p)
-{
-	return bpf_ntohl(*(const u32 *)p);
-}
 
 /* *off behind the ethertype of a PPPoE session: the ethertype of what it carries, or its own when that is no IP. */
 static __always_inline u16 parse_pppoe(void *data, void *end, u32 *off, u32 *why)
@@ -108,22 +89,6 @@ static __always_inline u16 parse_l2(void *data, void *end, u32 *off, u32 *why)
 		return 0;
 	}
 	return type == ETH_PPPOE ? parse_pppoe(data, end, off, why) : type;
-}
-
-static __always_inline u32 ipv4(const u8 *address)
-{
-	return *(const u32 *)(address + 12);
-}
-
-/* Complete ::ffff:a.b.c.d. The steady state needs the last four bytes only. */
-static __always_inline void full_addresses(struct ip *ip)
-{
-	u32 *src = (u32 *)ip->src, *dst = (u32 *)ip->dst;
-
-	if (ip->ipv6)
-		return;
-	src[0] = src[1] = dst[0] = dst[1] = 0;
-	src[2] = dst[2] = bpf_htonl(0xffff);
 }
 
 /* A length of zero is all that *limit*, the end of what is around, leaves: hosts write it where segments are cut or
@@ -302,6 +267,11 @@ static __always_inline u32 parse_l4(void *data, void *end, struct scratch *s, st
 	s->payload_off = off + length;
 	s->payload_length = ip->end - off - length;
 	return (void *)h + length <= end; /* a capture may have cut the options of TCP off, and they are not missed */
+}
+
+static __always_inline u32 is_dns(struct scratch *s)
+{
+	return s->sport == bpf_htons(PORT_DNS) || s->dport == bpf_htons(PORT_DNS);
 }
 
 #endif

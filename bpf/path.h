@@ -4,7 +4,9 @@
 #ifndef SNF_PATH_H
 #define SNF_PATH_H
 
-#include "detail.h"
+#include "clock.h"
+#include "limit.h"
+#include "parse.h"
 
 static __always_inline struct path *path_of(struct path_key *k, u32 slot, struct control *c, u64 now)
 {

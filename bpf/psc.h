@@ -9,7 +9,8 @@
 #ifndef SNF_PSC_H
 #define SNF_PSC_H
 
-#include "names.h"
+#include "bytes.h"
+#include "clock.h"
 
 #define PSC_DL_QMP    0x08 /* first octet, type 0 */
 #define PSC_DL_SNP    0x04
@@ -21,11 +22,6 @@
 #define PSC_UL_N3N9   0x80 /* second octet, type 1 */
 #define SEQUENCE_MASK 0xffffff
 #define SEQUENCE_STEP 0x10000 /* a larger step is another count */
-
-static __always_inline u64 load64(const u8 *h)
-{
-	return (u64)load32(h) << 32 | load32(h + 4);
-}
 
 /* The next `n` octets of the container, or NULL when it ends before. */
 static __always_inline u8 *psc_take(void *data, void *end, struct scratch *s, u32 n)

@@ -6,9 +6,8 @@
 #ifndef SNF_SESSION_H
 #define SNF_SESSION_H
 
-#include "answers.h"
-
-#define GOLDEN 0x9e3779b1 /* 2^32 divided by the golden ratio (Knuth, TAOCP 3, 6.4) */
+#include "hash.h"
+#include "packet.h"
 
 /* Of the address of a UE: of IPv6 its /64. */
 static __always_inline u32 ue_hash(u32 ipv6, const u8 *address)

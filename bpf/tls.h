@@ -4,6 +4,7 @@
 #define SNF_TLS_H
 
 #include "names.h"
+#include "parse.h"
 
 #define TLS_HANDSHAKE	 22
 #define TLS_CLIENT_HELLO 1

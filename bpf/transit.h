@@ -6,7 +6,9 @@
 #ifndef SNF_TRANSIT_H
 #define SNF_TRANSIT_H
 
-#include "names.h"
+#include "clock.h"
+#include "hash.h"
+#include "parse.h"
 
 #define TRANSIT_SAMPLE 15	  /* a mask on the hash */
 #define TRANSIT_MAX_NS 1000000000 /* a second sight later than this is another packet */

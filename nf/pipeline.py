@@ -22,8 +22,9 @@ from feed.records import APP_CLASSES, Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook, age_us
+from nf.flows.copies import in_several_tunnels, without_copies
 from nf.flows.delays import DelayInterval, Delays
-from nf.flows.deltas import FlowDeltas, from_b
+from nf.flows.deltas import FlowDeltas
 from nf.flows.media import Media, MediaInterval
 from nf.flows.outside import Outside
 from nf.kernel.dataplane import DataPlane
@@ -33,24 +34,23 @@ from nf.naming.stage import Naming
 from nf.naming.workers import Workers
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.sessions import BindingStore
-from nf.settings import Action, Interface, Policy, SubscriberGroup
+from nf.settings import Action, Interface, SubscriberGroup
 from nf.subscribers import Subscribers, missing_where_unseen
 from nf.subscribers.followed import flow_columns
 from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
 from nf.subscribers.who import subjects
 
-__all__ = ["IDLE_S", "Pipeline", "Sink"]
+__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
 # Classes scored by jitter: their packets are timed exactly. What has no name yet (number 0) is timed as if it were one.
 _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
-_RETURNS = 10  # of flows to tunnels that they had left: handovers do not do that
-_NONE: NDArray[np.uint64] = np.zeros(0, np.uint64)
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
+PolicyTable = dict[int, tuple[Action, int]]  # action and snap length by application number
 
 
 class Sink(Protocol):
@@ -104,7 +104,7 @@ class Pipeline:
         self._ports: frozenset[Interface] = frozenset()  # on which they came
         self._last_s: float | None = None
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
-        self.set_policies(())
+        self.set_policies([{}])
         if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
             self._deltas.begin(self._table.read()[1])
             plane.read_ended()
@@ -112,30 +112,14 @@ class Pipeline:
 
     # -- configuration -----------------------------------------------------
 
-    def set_policies(self, policies: Sequence[Policy], groups: Sequence[SubscriberGroup] = ()) -> None:
-        """Put policies in force with the next packet: a group's go before those for all, an application's own
-        before its class's."""
-        tables = [self._policy_table(policies, "")] + [self._policy_table(policies, g.name) for g in groups]
+    def set_policies(self, tables: Sequence[PolicyTable], groups: Sequence[SubscriberGroup] = ()) -> None:
+        """Put policies in force with the next packet: a table for who is in no group, and one for each group."""
         self.groups = tuple(groups)
         self.plane.set_policies(tables[0], self._apps_outside(_TIMED), self._apps_of(_DETAILED), tables[1:])
         self.action = np.zeros((len(tables), len(self.signatures.class_of)), np.uint8)
         for group, table in enumerate(tables):
             for app, (action, _) in table.items():
                 self.action[group, app] = _ACTION_NUMBER[action]
-
-    def _policy_table(self, policies: Sequence[Policy], group: str) -> dict[int, tuple[Action, int]]:
-        table: dict[int, tuple[Action, int]] = {}
-        mine = (p for p in policies if p.group in {"", group})
-        for policy in sorted(mine, key=lambda p: (bool(p.group), bool(p.application))):
-            apps = (
-                [self.signatures.number(policy.application)]
-                if policy.application
-                else np.flatnonzero(self.signatures.class_of == APP_CLASSES.index(policy.app_class)).tolist()
-            )
-            for app in apps:
-                if app:
-                    table[app] = (policy.action, policy.snap_length)
-        return table
 
     def _apps_of(self, classes: Sequence[str]) -> list[int]:
         wanted = [APP_CLASSES.index(name) for name in classes]
@@ -156,7 +140,7 @@ class Pipeline:
         if len(ended):
             self._ended.append(ended)
             self._on_ended(ended)
-        if self.book.returned > _RETURNS and not self.plane.legs:
+        if in_several_tunnels(self.book.returned) and not self.plane.legs:
             self.plane.legs = True
 
     def read_names_in(self, workers: int) -> None:
@@ -183,7 +167,7 @@ class Pipeline:
         keys, flows = self._table.read()
         present = len(keys)
         followed = self.sink.followed()
-        media = self.media.read(self.plane) if followed else None
+        media = self._read_media() if followed else None
         self.plane.new_epoch(intervals)
         self.drain()  # after the table: then the book knows each flow that is in it
         if self._ended:  # after the table as well: each flow is here or there, and the last state counts
@@ -198,7 +182,8 @@ class Pipeline:
         batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
         self.book.seen(flows, rows, clock_ns)
         active = flows[rows]
-        batch = self._once(batch, active)
+        if self.plane.legs:
+            batch = without_copies(batch, active, *self.plane.read_leg_copies())
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
         self._account(batch)
         batch, active, rows = self._owned(batch, keys, active, rows)
@@ -207,7 +192,7 @@ class Pipeline:
         self.learned = []
         if len(batch):
             subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
-            delays = self.delays.read(self.plane)
+            delays = self.delays.update(self.plane.read_delays(), self.plane.read_transits())
             out = self.subscribers.update(
                 batch,
                 subject=subject,
@@ -232,6 +217,9 @@ class Pipeline:
             self.plane.read_chunks()  # nobody wants them, and the ring must not fill
         self._expire(keys, flows, present, clock_ns)
         return out
+
+    def _read_media(self) -> MediaInterval:
+        return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
 
     def _account(self, batch: FlowBatch) -> None:
         """Count what the kernel counted and no reading of its table showed: flows that a full table evicted."""
@@ -308,19 +296,6 @@ class Pipeline:
     def begin(self, at_s: float) -> None:
         """Let the next interval begin here: a replay passes over times without packets."""
         self._last_s = at_s
-
-    def _once(self, batch: FlowBatch, flows: NDArray[np.void]) -> FlowBatch:
-        """Leave out of an interval, by direction, the legs of a replay whose packets had passed in another tunnel."""
-        number, copies = self.plane.read_leg_copies() if self.plane.legs else (_NONE, _NONE)
-        if not len(number):
-            return batch
-        order = np.argsort(number)
-        number, copies = number[order], copies[order]
-        at = np.minimum(np.searchsorted(number, batch.flow_id), len(number) - 1)
-        found = np.where((number[at] == batch.flow_id)[:, None], copies[at], 0)
-        first = 2 * found < flows["packets"]  # by direction, as the kernel has them
-        first = np.where(from_b(flows)[:, None], first[:, ::-1], first)
-        return replace(batch, packets=batch.packets * first, octets=batch.octets * first)
 
     def _follow(
         self,

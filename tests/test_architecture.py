@@ -14,7 +14,7 @@ DECIDED = [  # question, file, what in it answers
     ("Which of two sources is believed about a session?", "nf/sessions/binding.py", "rank"),
     ("When does a flow ask for its session again?", "bpf/flow.h", "flow_rebind"),
     ("Which fragments and ports does a signalling socket get at all?", "nf/signalling/filter.py", "assembled"),
-    ("When is a round trip of TCP taken?", "bpf/telemetry.h", "rtt_sample"),
+    ("When is a round trip of TCP taken?", "bpf/tcp.h", "tcp_probe"),
     ("Whose is a flow that began before signalling told of its session?", "nf/subscribers/who.py", "subjects"),
     ("What makes a commit undo its steps?", "mgmt/netconf/transaction.py", "change"),
     ("Is it us, the radio or the application?", "nf/subscribers/suspect.py", "suspect"),

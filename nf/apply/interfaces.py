@@ -9,22 +9,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gtp.events import Notice, SessionEvent
+from nf.apply.transaction import Undo, go_back
 from nf.errors import BadSettings, SnfError
-from nf.kernel.dataplane import DataPlane
+from nf.kernel.attach import Attach
 from nf.kernel.links import Link, NotThere, find, refuse_unread
 from nf.kernel.rtnetlink import LinkTable, is_meant
-from nf.settings import Interface, Role
+from nf.sessions.restart.lanes import Lanes
+from nf.settings import Interface, Role, Settings
 from nf.signalling.tap import N4Listener
 from nf.signalling.trackers import Signalling
 
-__all__ = ["Interfaces", "PortState", "Undo", "Waiting", "go_back"]
+__all__ = ["Interfaces", "PortState", "Waiting"]
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +34,6 @@ _LOOK_S = 10.0  # between two looks at links of which nothing was heard
 _RETRY_S = 0.5  # while an interface waits: what kept it from being attached may be no matter of a link
 _SETTLE_S = 0.05  # a device that comes changes several times
 _NOTICES = 100  # that operational state shows
-_LANE = 1_000_000_000  # keys of sessions of one listener: those of two must differ
-Undo = Callable[[], object]
-
-
-def go_back(inverse: Undo) -> None:
-    """Undo a step of a refused change; what cannot be undone keeps no other step from it."""
-    try:
-        inverse()
-    except SnfError as error:
-        log.error("a part of a refused configuration stays: %s", error)
 
 
 @dataclass(slots=True)
@@ -69,7 +61,11 @@ class Interfaces:
     """
 
     def __init__(
-        self, plane: DataPlane, on_events: Callable[[list[SessionEvent]], None], now_s: Callable[[], float]
+        self,
+        plane: Attach,
+        on_events: Callable[[list[SessionEvent]], None],
+        now_s: Callable[[], float],
+        lanes: Lanes,
     ) -> None:
         self.plane, self._now_s = plane, now_s
         self.listeners: dict[str, N4Listener] = {}
@@ -79,8 +75,7 @@ class Interfaces:
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)  # the latest
         self._on_events = on_events
         self._pfcp_peers: tuple[str, ...] = ()
-        self._trackers: dict[str, Any] = {}  # recalled ones that wait for their interface
-        self._lane = 0
+        self._lanes = lanes
         self._configured: dict[str, Interface] = {}
         self._told: dict[str, str] = {}  # the state of each interface that the log has
         self._links = LinkTable()
@@ -88,18 +83,14 @@ class Interfaces:
         self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
         self._watcher.start()
 
-    def recall(self, trackers: Mapping[str, Any], last_number: int) -> None:
-        """Let listeners go on with the PFCP trackers of a process before; *last_number* is their largest key."""
-        self._trackers, self._lane = dict(trackers), last_number // _LANE + 1
-
     def trackers(self) -> dict[str, Any]:
         """Return the PFCP tracker of each N4 interface."""
         return {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
 
-    def use_peers(self, old: tuple[str, ...], new: tuple[str, ...]) -> Sequence[Undo]:
-        """Let only these SMFs and UPFs speak PFCP; none: those that are learned. Returns how to go back."""
-        self._set_peers(new)
-        return [lambda: self._set_peers(old)]
+    def use_peers(self, old: Settings, new: Settings) -> Undo:
+        """Let only the configured SMFs and UPFs speak PFCP; none: those that are learned. Returns how to go back."""
+        self._set_peers(new.pfcp_peers)
+        return lambda: self._set_peers(old.pfcp_peers)
 
     def _set_peers(self, peers: tuple[str, ...]) -> None:
         self._pfcp_peers = peers
@@ -118,9 +109,9 @@ class Interfaces:
 
     # -- from one configuration to another -----------------------------------
 
-    def apply(self, old: tuple[Interface, ...], new: tuple[Interface, ...]) -> Sequence[Undo]:
+    def apply(self, old: Settings, new: Settings) -> Undo:
         """Change from *old* to *new* and return how to go back; raises BadSettings, and then nothing has changed."""
-        was, will = {i.name: i for i in old}, {i.name: i for i in new}
+        was, will = {i.name: i for i in old.interfaces}, {i.name: i for i in new.interfaces}
         gone = [i for n, i in was.items() if n not in will]
         come = [i for n, i in will.items() if n not in was]
         with self.lock, ExitStack() as undo:
@@ -142,7 +133,7 @@ class Interfaces:
                 raise BadSettings(error.what, path, error.remedy) from None
             self.plane.release_left_behind()
             self._links.wake()
-            return [undo.pop_all().close]
+            return undo.pop_all().close
 
     def _change(self, old: Interface, new: Interface) -> bool:
         """Change an interface without taking its program off, if that can be."""
@@ -183,9 +174,9 @@ class Interfaces:
         if (listener := self.listeners.get(interface.name)) is not None:  # it waited
             listener.move(link.name, bare=link.bare)
             return
-        signalling = Signalling(self._lane * _LANE)
-        self._lane += 1
-        if (dumped := self._trackers.pop(interface.name, None)) is not None:
+        first, dumped = self._lanes.take(interface.name)
+        signalling = Signalling(first)
+        if dumped is not None:
             signalling.pfcp.restore(dumped)
         signalling.use_peers(self._pfcp_peers)
         on_notices = self.notices.extend

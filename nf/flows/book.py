@@ -3,6 +3,10 @@
 The kernel tells a flow once, when it begins, and again each new tunnel; names come from user space
 or from the kernel. A row stays until `keep` is called without its number. The rows are sorted by
 number, so that looking up a whole snapshot of the flow table is one binary search a flow, in C.
+
+The book is closed: everybody reads its rows, and only its verbs write them. Application, ground and confidence
+change together, and with them what they took the place of (the columns ``prior_*``) and why a name is doubted.
+The columns ``prior_*`` mean something where the ground is LEARNED or CONTRADICTED alone.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import CONFIDENCE, Basis
-from nf.kernel.dataplane import address_text
+from nf.flows.search import at
+from nf.kernel.addresses import address_text
 
 __all__ = ["FlowBook", "Leg"]
 
@@ -24,6 +29,7 @@ _NO_RTT = 0xFFFF_FFFF  # NO_RTT of flow.h: no sample yet
 _FLOW_GTPU = 16  # FLOW_GTPU of abi.h
 _BY_NAME = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that are a name in the packets
 _FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
+_SAID = ("app", "basis", "confidence")  # what a flow is called: columns that change together
 _BEGUN = np.dtype([("session", "u4"), ("ttl", "u4")])
 
 _ROW = np.dtype(
@@ -92,8 +98,9 @@ class FlowBook:
     """The rows; sorted by flow number."""
 
     def __init__(self) -> None:
-        self.rows = np.zeros(0, _ROW)
-        self._sorted, self._sorted_of = np.zeros(0, np.uint64), self.rows
+        self._rows = np.zeros(0, _ROW)
+        self._view, self._view_of = _read_only(self._rows), self._rows
+        self._sorted, self._sorted_of = np.zeros(0, np.uint64), self._rows
         self.returned = 0  # times that a flow came back to a tunnel it had left
         self._begun: list[NDArray[np.void]] = []  # (session, TTL) of flows that a UE began since `begun` was called
         self._fresh: list[NDArray[np.uint64]] = []  # numbers of flows that got a name since `fresh` was called
@@ -102,16 +109,21 @@ class FlowBook:
         self._more: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (number, dir): earlier (teid, qfi, outer)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
+
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """The rows, to be read: writing into them raises ValueError. `add` and `keep` make others."""
+        if self._view_of is not self._rows:
+            self._view, self._view_of = _read_only(self._rows), self._rows
+        return self._view
 
     def at(self, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Return the row of each flow number, -1 where there is none."""
-        if not len(self.rows):
-            return np.full(len(numbers), -1, np.intp)
-        if self._sorted_of is not self.rows:  # a search in a column of the rows would copy the column each time
-            self._sorted, self._sorted_of = np.ascontiguousarray(self.rows["number"]), self.rows
-        found = np.minimum(np.searchsorted(self._sorted, numbers), len(self.rows) - 1)
-        return np.where(self._sorted[found] == numbers, found, -1)
+        if self._sorted_of is not self._rows:  # a search in a column of the rows would copy the column each time
+            self._sorted, self._sorted_of = np.ascontiguousarray(self._rows["number"]), self._rows
+        rows, known = at(self._sorted, numbers)
+        return np.where(known, rows, -1)
 
     # -- what the kernel tells ---------------------------------------------
 
@@ -130,11 +142,11 @@ class FlowBook:
         # The first tunnel of a direction goes into the row; what comes after it is rare, and one by one.
         _, first = np.unique(rows * 2 + direction, return_index=True)
         later = np.ones(len(rows), np.bool_)
-        later[first[self.rows["outer"][rows[first], direction[first]] == 0]] = False
+        later[first[self._rows["outer"][rows[first], direction[first]] == 0]] = False
         once = ~later
-        self.rows["teid"][rows[once], direction[once]] = tunnelled["teid"][once]
-        self.rows["qfi"][rows[once], direction[once]] = tunnelled["qfi"][once]
-        self.rows["outer"][rows[once], direction[once]] = outer[once]
+        self._rows["teid"][rows[once], direction[once]] = tunnelled["teid"][once]
+        self._rows["qfi"][rows[once], direction[once]] = tunnelled["qfi"][once]
+        self._rows["outer"][rows[once], direction[once]] = outer[once]
         for i in np.flatnonzero(later).tolist():
             self._move(int(rows[i]), int(direction[i]), tunnelled[i], int(outer[i]))
 
@@ -166,13 +178,13 @@ class FlowBook:
             row["app"], row["basis"], row["confidence"], name = self._early.pop(number)
             row["name"] = self._names.number(name)
             self._fresh.append(np.array([number], np.uint64))
-        in_order = not len(self.rows) or rows["number"][0] > self.rows["number"][-1]
-        self.rows = np.concatenate([self.rows, rows])
+        in_order = not len(self._rows) or rows["number"][0] > self._rows["number"][-1]
+        self._rows = np.concatenate([self._rows, rows])
         if not in_order:  # processors that wrote at once, or a flow that was told late
-            self.rows = self.rows[np.argsort(self.rows["number"], kind="stable")]
+            self._rows = self._rows[np.argsort(self._rows["number"], kind="stable")]
 
     def _move(self, row: int, direction: int, event: Any, outer: int) -> None:
-        r = self.rows[row]
+        r = self._rows[row]
         was = int(r["teid"][direction]), int(r["qfi"][direction]), int(r["outer"][direction])
         if was == (int(event["teid"]), int(event["qfi"]), outer):
             return
@@ -182,9 +194,9 @@ class FlowBook:
             self.returned += 1
             before.remove(now)
         before.append(was)
-        self.rows["teid"][row, direction] = event["teid"]
-        self.rows["qfi"][row, direction] = event["qfi"]
-        self.rows["outer"][row, direction] = outer
+        self._rows["teid"][row, direction] = event["teid"]
+        self._rows["qfi"][row, direction] = event["qfi"]
+        self._rows["outer"][row, direction] = outer
 
     def seen(self, flows: NDArray[np.void], active: NDArray[np.intp], now_ns: int) -> None:
         """Take from a snapshot what the kernel keeps for an interval only: when a flow was last seen, its least RTT.
@@ -193,11 +205,11 @@ class FlowBook:
         """
         rows = self.at(flows["number"][active])
         active, rows = active[rows >= 0], rows[rows >= 0]
-        self.rows["last_ns"][rows] = now_ns - age_us(flows[active], now_ns).astype(np.int64) * 1000
-        self.rows["gtpu"][rows] |= (flows["flags"][active] & _FLOW_GTPU) > 0
+        self._rows["last_ns"][rows] = now_ns - age_us(flows[active], now_ns).astype(np.int64) * 1000
+        self._rows["gtpu"][rows] |= (flows["flags"][active] & _FLOW_GTPU) > 0
         for direction in (0, 1):
-            least = self.rows["rtt_min_us"][rows, direction]
-            self.rows["rtt_min_us"][rows, direction] = np.minimum(least, flows["rtt_min_us"][active, direction])
+            least = self._rows["rtt_min_us"][rows, direction]
+            self._rows["rtt_min_us"][rows, direction] = np.minimum(least, flows["rtt_min_us"][active, direction])
 
     # -- names -------------------------------------------------------------
 
@@ -222,15 +234,53 @@ class FlowBook:
         for i in np.flatnonzero(~known).tolist():
             self._early[int(numbers[i])] = (int(apps[i]), int(bases[i]), int(trust[i]), names[i])
         rows = rows[known]
-        self.rows["app"][rows], self.rows["basis"][rows] = apps[known], bases[known]
-        self.rows["confidence"][rows], self.rows["doubt"][rows] = trust[known], 0
-        self.rows["name"][rows] = np.array([self._names.number(n) for n in names], np.uint32)[known]
+        self._say(rows, apps[known], bases[known], trust[known])
+        self._rows["name"][rows] = np.array([self._names.number(n) for n in names], np.uint32)[known]
         self._fresh.append(numbers[known])
+
+    def name_by_server(self, rows: NDArray[np.intp], apps: NDArray[np.uint16], confidence: NDArray[np.uint8]) -> None:
+        """Give flows the application that their server is known for; `take_back` undoes it, however often it was said.
+
+        Rows, here and below, are those of `at` or `fresh`; each is there once. *confidence* is in percent.
+        """
+        self._remember(rows[self._rows["basis"][rows] != int(Basis.LEARNED)])
+        self._say(rows, apps, int(Basis.LEARNED), confidence)
+
+    def name_by_class(self, rows: NDArray[np.intp], apps: NDArray[np.uint16], confidence: NDArray[np.uint8]) -> None:
+        """Give flows the application that stands for a class, or none where *apps* is 0."""
+        self._say(rows, apps, np.where(apps > 0, int(Basis.MODEL), int(Basis.NONE)), np.where(apps > 0, confidence, 0))
+
+    def doubt(self, rows: NDArray[np.intp], why: NDArray[np.uint8], whose: NDArray[np.uint16]) -> None:
+        """Take the application from flows that say a name that is not believed; `take_back` believes them again.
+
+        *why* is a `nf.naming.doubts.Doubt`, *whose* the application that their server belongs to, 0 for none.
+        """
+        self._remember(rows)
+        self._say(rows, 0, int(Basis.CONTRADICTED), 0)
+        self._rows["doubt"][rows], self._rows["doubt_app"][rows] = why, whose
+
+    def take_back(self, rows: NDArray[np.intp]) -> None:
+        """Give flows what they had before `name_by_server` or `doubt`."""
+        self._say(rows, *(self._rows[f"prior_{column}"][rows] for column in _SAID))
+
+    def unname(self, rows: NDArray[np.intp]) -> None:
+        """Take application and ground from flows; the host name stays."""
+        self._say(rows, 0, int(Basis.NONE), 0)
+
+    def _say(self, rows: NDArray[np.intp], app: Any, basis: Any, confidence: Any) -> None:
+        """Write what a flow is called: all of it at once, and what was said is not doubted."""
+        for column, values in zip(_SAID, (app, basis, confidence), strict=True):
+            self._rows[column][rows] = values
+        self._rows["doubt"][rows] = 0
+
+    def _remember(self, rows: NDArray[np.intp]) -> None:
+        for column in _SAID:
+            self._rows[f"prior_{column}"][rows] = self._rows[column][rows]
 
     def tell(self, numbers: NDArray[np.uint64], apps: NDArray[np.uint16]) -> None:
         """Record what DNS told of the servers of flows."""
         rows = self.at(numbers)
-        self.rows["told"][rows[rows >= 0]] = apps[rows >= 0]
+        self._rows["told"][rows[rows >= 0]] = apps[rows >= 0]
 
     def fresh(self) -> NDArray[np.intp]:
         """Return the rows of the flows that got a name since the last call."""
@@ -242,14 +292,14 @@ class FlowBook:
 
     def apps(self, numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the columns application, basis and confidence for *numbers*; 0 where nothing is known."""
-        if not len(self.rows):
+        if not len(self._rows):
             return np.zeros(len(numbers), np.uint16), np.zeros(len(numbers), np.uint8), np.zeros(len(numbers), np.uint8)
         rows = self.at(numbers)
         known = rows >= 0
         return (
-            np.where(known, self.rows["app"][rows], 0).astype(np.uint16),
-            np.where(known, self.rows["basis"][rows], 0).astype(np.uint8),
-            np.where(known, self.rows["confidence"][rows], 0).astype(np.uint8),
+            np.where(known, self._rows["app"][rows], 0).astype(np.uint16),
+            np.where(known, self._rows["basis"][rows], 0).astype(np.uint8),
+            np.where(known, self._rows["confidence"][rows], 0).astype(np.uint8),
         )
 
     def host(self, number: int) -> str:
@@ -259,12 +309,12 @@ class FlowBook:
 
     def named(self) -> tuple[NDArray[np.bool_], list[str]]:
         """Return which rows have a host name, and the host names by their number in the column ``name``."""
-        return self.rows["name"] > 0, self._names.values
+        return self._rows["name"] > 0, self._names.values
 
     def hosts(self, rows: NDArray[np.intp]) -> list[str]:
         """Return the host names of rows, "" where none is known."""
         values = self._names.values
-        return [values[n] for n in self.rows["name"][rows].tolist()]
+        return [values[n] for n in self._rows["name"][rows].tolist()]
 
     def _row(self, number: int) -> Any:
         row = int(self.at(np.array([number], np.uint64))[0])
@@ -286,10 +336,10 @@ class FlowBook:
     def tunnels(self, numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Return (n, 2) each: number of the endpoints (0: no tunnel) and TEID, the latest of each direction."""
         rows = self.at(numbers)
-        if not len(self.rows):
+        if not len(self._rows):
             return np.zeros((len(numbers), 2), np.uint32), np.zeros((len(numbers), 2), np.uint32)
         known = (rows >= 0)[:, None]
-        outer, teid = self.rows["outer"][rows], self.rows["teid"][rows]
+        outer, teid = self._rows["outer"][rows], self._rows["teid"][rows]
         return np.where(known, outer, 0).astype(np.uint32), np.where(known, teid, 0).astype(np.uint32)
 
     def receiver(self, outer: int) -> str:
@@ -299,9 +349,9 @@ class FlowBook:
     def addresses(self, numbers: NDArray[np.uint64], end: NDArray[np.integer[Any]]) -> NDArray[np.void]:
         """Return the 16 bytes of one end's address (0: a, 1: b) of each flow; zeros where it is not known."""
         rows = self.at(numbers)
-        if not len(self.rows):
+        if not len(self._rows):
             return np.zeros(len(numbers), "V16")
-        a, b = (np.ascontiguousarray(self.rows[n][rows]).view("V16").ravel() for n in ("address_a", "address_b"))
+        a, b = (np.ascontiguousarray(self._rows[n][rows]).view("V16").ravel() for n in ("address_a", "address_b"))
         return np.where(rows >= 0, np.where(end == 0, a, b), np.zeros((), "V16"))
 
     @staticmethod
@@ -311,10 +361,10 @@ class FlowBook:
 
     def ttls(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Return TTL or hop limit of the first packet of each flow, 0 where it is not known."""
-        if not len(self.rows):
+        if not len(self._rows):
             return np.zeros(len(numbers), np.uint8)
         rows = self.at(numbers)
-        return np.where(rows >= 0, self.rows["ttl"][rows], 0).astype(np.uint8)
+        return np.where(rows >= 0, self._rows["ttl"][rows], 0).astype(np.uint8)
 
     # -- one flow ----------------------------------------------------------
 
@@ -350,10 +400,16 @@ class FlowBook:
 
     def keep(self, numbers: NDArray[np.uint64]) -> None:
         """Forget all flows but *numbers*."""
-        self.rows = self.rows[np.isin(self.rows["number"], numbers)]
+        self._rows = self._rows[np.isin(self._rows["number"], numbers)]
         self._early.clear()
         self._more = {k: v for k, v in self._more.items() if self._row(k[0]) is not None}
-        self.rows["name"] = self._names.keep(self.rows["name"])[self.rows["name"]]
+        self._rows["name"] = self._names.keep(self._rows["name"])[self._rows["name"]]
+
+
+def _read_only(rows: NDArray[np.void]) -> NDArray[np.void]:
+    view = rows.view()
+    view.flags.writeable = False
+    return view
 
 
 def age_us(flows: NDArray[np.void], now_ns: int) -> NDArray[np.uint32]:

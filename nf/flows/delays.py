@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import DELAY_COLUMNS
-from nf.kernel.dataplane import DataPlane
+from nf.flows.search import values_at
 
 __all__ = ["DelayInterval", "Delays"]
 
@@ -52,10 +52,9 @@ def qos_flow(session: NDArray[Any], qfi: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _at(keys: NDArray[np.uint64], values: NDArray[np.float32] | None, wanted: NDArray[Any]) -> NDArray[np.float32]:
-    if values is None or not len(keys):
+    if values is None:
         return np.full(len(wanted), np.nan, np.float32)
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[found] == wanted, values[found], np.nan).astype(np.float32)
+    return values_at(keys, values, wanted, np.nan)
 
 
 class Delays:
@@ -64,12 +63,19 @@ class Delays:
     def __init__(self) -> None:
         self._before: dict[str, tuple[NDArray[np.uint64], _Sums]] = {}
 
-    def read(self, plane: DataPlane) -> DelayInterval:
-        """Return what was measured since the last call."""
-        keys, delay = plane.read_delays()
+    def update(
+        self,
+        delays: tuple[NDArray[np.void], NDArray[np.void]],
+        transits: tuple[NDArray[np.uint32], NDArray[np.void]],
+    ) -> DelayInterval:
+        """Return what was measured since the last call.
+
+        *delays* are session and QFI with ``struct delay`` of each, *transits* sessions with their ``struct transit``.
+        """
+        keys, delay = delays
         session, qfi = keys["session"].astype(np.uint64), keys["qfi"].astype(np.uint64)
         known = session > 0
-        numbers, transit = plane.read_transits()
+        numbers, transit = transits
         radio: _Sums = {
             "ran_ul_ms": (_u8(delay["ran_sum_ms"][:, 0]), _u8(delay["ran_n"][:, 0]), 1.0),
             "ran_dl_ms": (_u8(delay["ran_sum_ms"][:, 1]), _u8(delay["ran_n"][:, 1]), 1.0),
@@ -122,8 +128,5 @@ def _count_at(
     keys: NDArray[np.uint64], values: NDArray[np.uint64], wanted: NDArray[np.uint64], now: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
     """Return what a count was before; 0 for what is new, or began anew and so is less than it was."""
-    if not len(keys):
-        return np.zeros(len(wanted), np.uint64)
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    old = np.where(keys[found] == wanted, values[found], 0).astype(np.uint64)
+    old = values_at(keys, values, wanted)
     return np.where(old <= now, old, 0).astype(np.uint64)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.flows.batch import FlowBatch
+from nf.flows.search import at
 
 __all__ = ["FlowDeltas", "from_b"]
 
@@ -55,7 +56,7 @@ class FlowDeltas:
         that had packets, by number, and their rows in the snapshot.
         """
         before = self._before
-        rows, at, known, packets = self._active(flows)
+        rows, old_rows, known, packets = self._active(flows)
         app, basis, confidence = names(flows["number"][rows])
         # Named by a process before, or its record was lost; with a ground, no application is the answer.
         app = np.where((app > 0) | (basis > 0), app, flows["app"][rows])
@@ -65,7 +66,7 @@ class FlowDeltas:
             now = flows[rows[block]]
             old = np.zeros(len(now), flows.dtype)
             if before is not None and len(before):
-                old[known[block]] = before[at[block][known[block]]]
+                old[known[block]] = before[old_rows[block][known[block]]]
             parts.append(_columns(now, old, known[block], packets[block], keys[rows[block]]))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
@@ -83,15 +84,14 @@ class FlowDeltas:
         if not last.all():
             order, numbers = order[last], numbers[last]
         packets = np.ascontiguousarray(flows["packets"])[order]
-        before, at, known = self._before, np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
+        before, old, known = self._before, np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
         if before is not None and len(before):
-            found = np.minimum(np.searchsorted(self._numbers, numbers), len(before) - 1)
-            known = self._numbers[found] == numbers
-            at = self._order[found]
-            packets -= np.where(known[:, None], before["packets"][at], 0).astype(np.uint32)
+            found, known = at(self._numbers, numbers)
+            old = self._order[found]
+            packets -= np.where(known[:, None], before["packets"][old], 0).astype(np.uint32)
         active = np.flatnonzero(packets.any(axis=1))
         self._before, self._numbers, self._order = flows, numbers, order
-        return order[active], at[active], known[active], packets[active]
+        return order[active], old[active], known[active], packets[active]
 
 
 def from_b(flows: NDArray[np.void]) -> NDArray[np.bool_]:

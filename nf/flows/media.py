@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.kernel.dataplane import DataPlane
+from nf.flows.search import at, values_at
 
 __all__ = ["Media", "MediaInterval"]
 
-_UNIT_BITS = 128 * 8  # SLOT_UNIT_SHIFT of detail.h
+_UNIT_BITS = 128 * 8  # SLOT_UNIT_SHIFT of media.h
 _SLOTS_PER_S = 10
 
 
@@ -33,10 +33,7 @@ class MediaInterval:
     def column(self, name: str, numbers: NDArray[np.uint64]) -> NDArray[np.generic]:
         """Return column *name* for flow *numbers*; 0 for those without detail."""
         values: NDArray[np.generic] = getattr(self, name)
-        if not len(self.number):
-            return np.zeros(len(numbers), values.dtype)
-        at = np.minimum(np.searchsorted(self.number, numbers), len(self.number) - 1)
-        return np.where(self.number[at] == numbers, values[at], 0).astype(values.dtype)
+        return values_at(self.number, values, numbers)
 
 
 class Media:
@@ -46,27 +43,29 @@ class Media:
         self._before: tuple[NDArray[np.uint64], NDArray[np.void]] | None = None
 
     def forget(self) -> None:
-        """Nobody reads: the next `read` is of its own interval alone."""
+        """Nobody reads: the next `update` is of its own interval alone."""
         self._before = None
 
-    def read(self, plane: DataPlane) -> MediaInterval:
-        """Return what happened since the last call, or without one in the interval that is going on."""
-        number, detail = plane.read_details()
+    def update(
+        self, details: tuple[NDArray[np.uint64], NDArray[np.void]], closed: NDArray[np.void], epoch: int
+    ) -> MediaInterval:
+        """Return what happened since the last call, or without one in the interval *epoch* that is going on.
+
+        *details* are flow numbers with ``struct detail`` of each; *closed* the chunks (``struct chunk``) since then.
+        """
+        number, detail = details
         order = np.argsort(number)
         number, detail = number[order], detail[order]
-        closed = plane.read_chunks()
-        at = np.searchsorted(number, closed["number"])
-        inside = at < len(number)
-        inside[inside] = number[at[inside]] == closed["number"][inside]
-        now = detail["epoch"] == plane.epoch & 0xFFFF  # the others had no packet in it
+        rows, inside = at(number, closed["number"])
+        now = detail["epoch"] == epoch & 0xFFFF  # the others had no packet in it
         before, self._before = self._before, (number, detail)
         return MediaInterval(
             number,
             np.where(now, detail["peak"] * np.float32(_UNIT_BITS * _SLOTS_PER_S), np.float32(0)),
             _grown("frames", "frames_before", number, detail, now, before),
             _grown("frozen_ms", "frozen_before", number, detail, now, before),
-            np.bincount(at[inside], minlength=len(number)).astype(np.uint32),
-            np.bincount(at[inside], closed["bytes"][inside], len(number)).astype(np.uint64),
+            np.bincount(rows[inside], minlength=len(number)).astype(np.uint32),
+            np.bincount(rows[inside], closed["bytes"][inside], len(number)).astype(np.uint64),
         )
 
 
@@ -85,6 +84,6 @@ def _grown(
     since = np.where(now, detail[name].astype(np.uint16) - detail[begin], 0).astype(np.uint32)
     if before is None or not len(before[0]):
         return since
-    at = np.minimum(np.searchsorted(before[0], number), len(before[0]) - 1)
-    old = before[1][name][at]
-    return np.where((before[0][at] == number) & (detail[name] >= old), detail[name] - old, since).astype(np.uint32)
+    rows, known = at(before[0], number)
+    old = before[1][name][rows]
+    return np.where(known & (detail[name] >= old), detail[name] - old, since).astype(np.uint32)

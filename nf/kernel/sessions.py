@@ -36,7 +36,7 @@ _SAME_TAGS = 2  # in a word: so many find() of session.h looks at
 _SCOPE, _KIND = 0xFFFF, 0x70000  # enum entry_head of abi.h, to the end of this list
 _TUNNEL, _IPV4, _IPV6, _GROUP = 0x10000, 0x20000, 0x30000, 0x40000
 _DOWNLINK, _HAS_IPV4, _HAS_IPV6, _SHARED, _ROUTED = 0x100000, 0x200000, 0x400000, 0x800000, 0x1000000
-_GOLDEN = np.uint32(0x9E3779B1)  # of session.h
+_GOLDEN = np.uint32(0x9E3779B1)  # of hash.h
 _SHARD_BITS = 10  # SNF_SHARD_BITS of abi.h
 
 _STEP = 4096  # rows that look for room at a time: they do not see each other's choice of a bucket
@@ -56,7 +56,7 @@ class TunnelRow(NamedTuple):
 
 
 def _mix(h: Words, v: Any) -> Words:
-    """As mix() of answers.h."""
+    """As mix() of hash.h."""
     h = (h ^ v) * _GOLDEN
     return h ^ h >> np.uint32(15)
 

@@ -77,7 +77,8 @@ def counters() -> tuple[Counter, ...]:
 
 def abi(limits: Limits, *, replay: bool) -> int:
     """Return a number of all that maps mean: structs, sizes of the site, numbers of the applications in the flows."""
-    texts = "".join(path.read_text() for path in (BPF_DIR / "abi.h", BPF_DIR / "maps.h", *files()))
+    headers = (BPF_DIR / name for name in ("abi.h", "maps.h", "packet.h"))
+    texts = "".join(path.read_text() for path in (*headers, *files()))
     return zlib.crc32((texts + repr((flags(replay=replay), table_sizes(limits), rings(replay=replay)))).encode())
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from feed.records import APP_CLASSES
 from nf.apps.owned import OWNERS, is_one_of
 from nf.apps.signatures import Signatures
+from nf.flows.search import at
 from nf.naming.servers import Ends, Learned
 
 __all__ = ["LEAST_EVIDENCE", "OWNERS", "VPNS", "Doubt", "Doubts", "Owners", "looks_like_a_tunnel"]
@@ -80,9 +81,9 @@ class Owners:
         ):
             for move, bits, apps in tables:  # the longest prefixes first
                 key = values >> move
-                at = np.minimum(np.searchsorted(bits, key), len(bits) - 1)
-                hit = mine & (out == 0) & (bits[at] == key)
-                out[hit] = apps[at[hit]]
+                rows, known = at(bits, key)
+                hit = mine & (out == 0) & known
+                out[hit] = apps[rows[hit]]
         return out
 
 

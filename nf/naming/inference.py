@@ -96,7 +96,7 @@ class Inference:
         flows = book.rows[rows]
         claims = np.where(np.isin(flows["basis"], _CLAIMS), flows["app"], 0)
         doubt, other = self.doubts.judge(servers, claims, clients, flows["told"], self.learned, at_s)
-        self._doubt(book, rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
+        book.doubt(rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
         good = np.flatnonzero(doubt == 0)
         names = [names[i] for i in good.tolist()]
         self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
@@ -117,16 +117,7 @@ class Inference:
         other = _differs(there[said], flows["app"][said], there[told], flows["app"][told])
         asked = flows[_name_service(flows) & (flows["name"] > 0)]
         fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(flows[told]), flows["first_ns"][told])
-        gone = rows[told[other & ~fresh]]
-        book.rows["app"][gone], book.rows["basis"][gone], book.rows["confidence"][gone] = 0, int(Basis.NONE), 0
-
-    @staticmethod
-    def _doubt(book: FlowBook, rows: NDArray[np.intp], doubt: NDArray[np.uint8], other: NDArray[np.uint16]) -> None:
-        for name in ("app", "basis", "confidence"):
-            book.rows[f"prior_{name}"][rows] = book.rows[name][rows]
-        book.rows["app"][rows], book.rows["confidence"][rows] = 0, 0
-        book.rows["basis"][rows] = int(Basis.CONTRADICTED)
-        book.rows["doubt"][rows], book.rows["doubt_app"][rows] = doubt, other
+        book.unname(rows[told[other & ~fresh]])
 
     def _reconsider(self, book: FlowBook, at_s: float) -> None:
         """Believe names again that rest on what a server was known for, when it is not any more."""
@@ -136,8 +127,7 @@ class Inference:
         flows = book.rows[rows]
         doubt, other = flows["doubt"], flows["doubt_app"]
         gone = self.doubts.over(_servers(flows)[0], flows["prior_app"], doubt, other, self.learned, at_s)
-        self._take_back(book, rows[gone])
-        book.rows["doubt"][rows[gone]] = 0
+        book.take_back(rows[gone])
 
     def _ask(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
         basis = book.rows["basis"][rows]
@@ -150,18 +140,9 @@ class Inference:
             return
         apps, confidence = self.learned.look(_servers(flows)[0], at_s)
         was = flows["basis"] == _LEARNED
-        self._take_back(book, rows[was & (apps == 0)])
-        begin = rows[~was & (apps > 0)]
-        for name in ("app", "basis", "confidence"):
-            book.rows[f"prior_{name}"][begin] = book.rows[name][begin]
         says = apps > 0
-        book.rows["app"][rows[says]], book.rows["confidence"][rows[says]] = apps[says], confidence[says]
-        book.rows["basis"][rows[says]] = _LEARNED
-
-    @staticmethod
-    def _take_back(book: FlowBook, rows: NDArray[np.intp]) -> None:
-        for name in ("app", "basis", "confidence"):
-            book.rows[name][rows] = book.rows[f"prior_{name}"][rows]
+        book.take_back(rows[was & ~says])
+        book.name_by_server(rows[says], apps[says], confidence[says])
 
     def watch(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
         """Look at what the flows of an interval did; *flows* are theirs in the table of the kernel.
@@ -176,13 +157,11 @@ class Inference:
         rows = book.at(numbers)
         told = rows >= 0
         rows, classes, confidence = rows[told], classes[told], confidence[told]
-        weak_now = np.isin(book.rows["basis"][rows], (int(Basis.NONE), int(Basis.MODEL))) & ~_name_service(
-            book.rows[rows]
-        )
+        now = book.rows[rows]
+        weak_now = np.isin(now["basis"], (int(Basis.NONE), int(Basis.MODEL))) & ~_name_service(now)
         rows, classes, confidence = rows[weak_now], classes[weak_now], confidence[weak_now]
         only_class = np.array([self.signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
-        book.rows["app"][rows], book.rows["confidence"][rows] = only_class[classes], confidence
-        book.rows["basis"][rows] = np.where(classes >= 0, int(Basis.MODEL), int(Basis.NONE))
+        book.name_by_class(rows, only_class[classes], confidence)
 
     def _tunnels(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
         class_of = self.signatures.class_of[np.minimum(batch.app, len(self.signatures.class_of) - 1)]
@@ -194,7 +173,7 @@ class Inference:
         rows = rows[rows >= 0]
         rows = rows[np.isin(book.rows["basis"][rows], _CLAIMS)]
         self.doubts.counters["doubted_tunnel"] += len(rows)
-        self._doubt(book, rows, np.full(len(rows), Doubt.TUNNEL, np.uint8), np.zeros(len(rows), np.uint16))
+        book.doubt(rows, np.full(len(rows), Doubt.TUNNEL, np.uint8), np.zeros(len(rows), np.uint16))
 
     def server(self, book: FlowBook, number: int, at_s: float) -> Server | None:
         """Return what is known of the server of one flow."""

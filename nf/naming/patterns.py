@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.flows.batch import FlowBatch
+from nf.flows.search import at
 from nf.naming.class_model import LEAST_INTERVALS, LEAST_PACKETS, PATTERN, Forest, add_interval
 
 __all__ = ["Patterns", "interval_of"]
@@ -57,10 +58,9 @@ class Patterns:
         self._admit(interval["number"], batch.t_end_s)
         if not len(self.rows):
             return np.zeros(0, np.uint64), np.zeros(0, np.intp), np.zeros(0, np.uint8)
-        at = np.minimum(np.searchsorted(self.rows["number"], interval["number"]), len(self.rows) - 1)
-        known = self.rows["number"][at] == interval["number"]
-        at, interval = at[known], interval[known]
-        self.rows[at] = add_interval(self.rows[at], interval, (batch.t_start_s, batch.t_end_s))
+        rows, known = at(self.rows["number"], interval["number"])
+        rows, interval = rows[known], interval[known]
+        self.rows[rows] = add_interval(self.rows[rows], interval, (batch.t_start_s, batch.t_end_s))
         return self._judge()
 
     def _admit(self, numbers: NDArray[np.uint64], now_s: float) -> None:

@@ -6,7 +6,8 @@ read by `nf.naming.readers`, and what is found goes back. Columns go in and out;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from nf.apps.basis import RANK, Basis
 from nf.apps.signatures import LOCAL, Signatures
 from nf.flows.book import FlowBook
-from nf.kernel.dataplane import DataPlane, address_text
+from nf.flows.search import at
+from nf.kernel.addresses import address_text
 from nf.naming.inference import Inference
 from nf.naming.payloads import PUBLIC_NAMES
 from nf.naming.readers import Found, Reading
 
-__all__ = ["Naming"]
+__all__ = ["Kernel", "Naming"]
 
 _FLOW_NEW = 1  # SNF_FLOW_NEW of abi.h
 _BY_DNS = 3  # SNF_BY_DNS of abi.h
@@ -27,10 +29,40 @@ _SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))  # groun
 _MOST_TOLD = 262_144  # host names of DNS responses that flows may still be named by
 
 
+class Kernel(Protocol):
+    """What is asked of a data plane, and told to it (`nf.kernel.dataplane.DataPlane` says what each does)."""
+
+    def read_events(self) -> NDArray[np.void]:
+        """Return the flow events since the last call (``struct flow_event``)."""
+
+    def read_payloads(self) -> NDArray[np.void]:
+        """Return the payload records since the last call (``struct payload``)."""
+
+    def read_names(self) -> NDArray[np.void]:
+        """Return what the programs named since the last call (``struct named``)."""
+
+    def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (keys, flows) of all flows in the table."""
+
+    def now_ns(self) -> int:
+        """Return the time of the programs' clock."""
+
+    def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
+        """Let the programs name flows by these suffixes."""
+
+    def put_verdicts(
+        self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
+    ) -> None:
+        """Answer about flows."""
+
+    def new_generation(self) -> None:
+        """Let each flow ask once again."""
+
+
 class Naming:
     """Reads the rings of a data plane and writes names into *book*; *reading* reads the payloads."""
 
-    def __init__(self, plane: DataPlane, signatures: Signatures, book: FlowBook, reading: Reading) -> None:
+    def __init__(self, plane: Kernel, signatures: Signatures, book: FlowBook, reading: Reading) -> None:
         self.plane, self.book, self.reading = plane, book, reading
         self.inference = Inference(signatures)
         self._told: dict[int, str] = {}  # names of DNS responses by their hash
@@ -72,8 +104,7 @@ class Naming:
         numbers, apps = rows["number"][changed], apps[changed]
         self._write(numbers, apps, bases[changed], self.book.hosts(changed))
         keys, flows = self.plane.read_flows()
-        place = np.minimum(np.searchsorted(numbers, flows["number"]), len(numbers) - 1)
-        mine = numbers[place] == flows["number"]
+        place, mine = at(numbers, flows["number"])
         again = np.zeros(int(mine.sum()), np.bool_)
         self.plane.put_verdicts(keys[mine], flows["number"][mine], apps[place[mine]], again)
         self.plane.new_generation()

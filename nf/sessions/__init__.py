@@ -1,6 +1,6 @@
 """Who a tunnel or a UE address belongs to: bindings with source and validity, and what the kernel is told of them."""
 
-from nf.sessions.changes import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
+from nf.kernel.changes import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
 from nf.sessions.find import Found, Page, Query, find
 from nf.sessions.store import Binding, BindingStore, is_of_ue
 

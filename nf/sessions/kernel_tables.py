@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gtp.events import Side
-from nf.kernel.dataplane import DataPlane, TunnelRow
-from nf.sessions import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
-from nf.sessions.changes import DropRoute, PutRoute
+from nf.kernel.changes import DropRoute, DropTunnel, DropUe, PutRoute, PutTunnel, PutUe, TableChange
+from nf.kernel.sessions import TunnelRow
+from nf.kernel.tell import Tell
 from nf.sessions.restart.restore import TakenBack
 
 __all__ = ["apply_changes", "put_back"]
@@ -15,7 +15,7 @@ __all__ = ["apply_changes", "put_back"]
 _SIDE = {Side.UPLINK: 0, Side.DOWNLINK: 1}  # enum snf_side
 
 
-def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
+def apply_changes(plane: Tell, changes: Sequence[TableChange]) -> None:
     """Write *changes* in their order of kind: what leaves first, so that a re-used TEID ends up bound."""
     if not changes:
         return
@@ -44,7 +44,7 @@ def apply_changes(plane: DataPlane, changes: Sequence[TableChange]) -> None:
     plane.put_ues([(*k, v) for k, v in ues.items() if v is not None])
 
 
-def put_back(plane: DataPlane, taken: TakenBack) -> None:
+def put_back(plane: Tell, taken: TakenBack) -> None:
     """Write sessions that were taken back, many at a time."""
     plane.put_tunnels(map(TunnelRow._make, taken.tunnels))
     plane.put_ues(taken.ues)

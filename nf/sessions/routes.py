@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from nf.sessions.changes import DropRoute, PutRoute, TableChange
+from nf.kernel.changes import DropRoute, PutRoute, TableChange
 
 __all__ = ["Routes"]
 

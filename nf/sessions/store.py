@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp
+from nf.kernel.changes import DropTunnel, TableChange
 from nf.privacy import Pseudonymiser
 from nf.sessions.at_rest.records import Freezer
 from nf.sessions.binding import (
@@ -49,7 +50,7 @@ from nf.sessions.binding import (
     ues,
     without,
 )
-from nf.sessions.changes import DropTunnel, TableChange, put_tunnel
+from nf.sessions.changes import put_tunnel
 from nf.sessions.known import Known
 from nf.sessions.linger import Lingering
 from nf.settings import StaticSession

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nf.kernel.dataplane import DataPlane
+from nf.kernel.ask import Ask
 from nf.sessions import BindingStore, Found
 
 __all__ = ["with_upf"]
@@ -20,7 +20,7 @@ __all__ = ["with_upf"]
 _LATE = 2  # packets that may be on their way through the UPF, or in a queue of it, at this moment
 
 
-def with_upf(found: Sequence[Found], plane: DataPlane, store: BindingStore, offset_s: float) -> list[Found]:
+def with_upf(found: Sequence[Found], plane: Ask, store: BindingStore, offset_s: float) -> list[Found]:
     """Return the sessions with what the kernel counted of them; *offset_s*: of the kernel's clock to the store's."""
     if not found:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.flows.search import at
 from nf.qoe.inputs import Array
 
 __all__ = ["FadingSums", "KeyTable", "RecentMinima"]
@@ -30,17 +31,13 @@ class KeyTable:
 
     def get(self, keys: Keys) -> tuple[NDArray[np.bool_], Array, Array]:
         """Return which of the sorted distinct *keys* are known, and of those the rows and when they were seen."""
-        if not len(self.keys):
-            return np.zeros(len(keys), np.bool_), self._rows[:0], self._seen_s[:0]
-        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        known = self.keys[at] == keys
-        return known, self._rows[at[known]], self._seen_s[at[known]]
+        rows, known = at(self.keys, keys)
+        return known, self._rows[rows[known]], self._seen_s[rows[known]]
 
     def put(self, keys: Keys, rows: Array, now_s: float) -> None:
         """Write the rows of sorted distinct *keys*, and drop what is old or too much."""
-        known, _, _ = self.get(keys)
-        at = np.searchsorted(self.keys, keys[known])
-        self._rows[at], self._seen_s[at] = rows[known], now_s
+        place, known = at(self.keys, keys)
+        self._rows[place[known]], self._seen_s[place[known]] = rows[known], now_s
         keep = now_s - self._seen_s <= self.horizon_s
         if known.all() and keep.all():
             return

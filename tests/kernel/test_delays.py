@@ -10,7 +10,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
-from nf.flows.delays import Delays
+from nf.flows.delays import DelayInterval, Delays
 from tests.kernel.packets import DL_TEID, GNB, SERVER, UE, UL_TEID, UPF, downlink, ether, udp, uplink
 from tests.kernel.rig import Rig
 from tests.kernel.twin import DOWNLINK, UPLINK
@@ -256,6 +256,10 @@ class TestBothSides:
         assert (transit["seen"].tolist(), transit["n"].tolist()) == ([1, 0], [int(passes), 0])
 
 
+def read(delays: Delays, rig: Rig) -> DelayInterval:
+    return delays.update(rig.plane.read_delays(), rig.plane.read_transits())
+
+
 class TestIntervals:
     """User space has means of what was measured since it read before."""
 
@@ -264,9 +268,9 @@ class TestIntervals:
         for ms in (10, 20):
             known.run(ether(uplink(udp(), 1, ulDelayInd=1, ulDelayRslt=ms)))
         known.run(ether(uplink(udp(), 2, ulDelayInd=1, ulDelayRslt=60)))
-        first = reader.read(known.plane)
+        first = read(reader, known)
         known.run(ether(uplink(udp(), 2, ulDelayInd=1, ulDelayRslt=40)))
-        second = reader.read(known.plane)
+        second = read(reader, known)
 
         np.testing.assert_allclose(first.sessions(sessions)["ran_ul_ms"], [30, np.nan])
         np.testing.assert_allclose(
@@ -277,11 +281,11 @@ class TestIntervals:
 
     def test_of_the_upf(self, known: Rig) -> None:
         TestBothSides().session(known)
-        means = Delays().read(known.plane).sessions(np.array([SESSION]))
+        means = read(Delays(), known).sessions(np.array([SESSION]))
 
         np.testing.assert_allclose([means["upf_ul_ms"][0], means["upf_dl_ms"][0]], [0.7, 0.4], rtol=1e-6)
 
     def test_nothing_measured_is_nothing_known(self, known: Rig) -> None:
-        means = Delays().read(known.plane).sessions(np.array([SESSION]))
+        means = read(Delays(), known).sessions(np.array([SESSION]))
 
         assert np.isnan(np.concatenate(list(means.values()))).all()

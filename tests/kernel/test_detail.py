@@ -10,6 +10,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
 from nf.flows.media import Media as MediaReader
+from nf.flows.media import MediaInterval
 from nf.kernel.dataplane import DataPlane
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import Rig
@@ -215,6 +216,10 @@ class TestFrames:
         assert detail["frame_gap_us"] == 33_000
 
 
+def read(reader: MediaReader, media: Media) -> MediaInterval:
+    return reader.update(media.plane.read_details(), media.plane.read_chunks(), media.plane.epoch)
+
+
 class TestIntervals:
     """User space reads what grew since it read before."""
 
@@ -222,12 +227,12 @@ class TestIntervals:
         reader, flow = MediaReader(), media.plane.read_flows()[1]["number"]
         frames = [TestFrames.frame(33 * n, 700 + 20 * (n % 7)) for n in range(10)]
         media.play(*(packet for frame in frames for packet in frame))
-        first = reader.read(media.plane)
+        first = read(reader, media)
         media.plane.new_epoch()
         more = [TestFrames.frame(33 * n, 700 + 20 * (n % 7)) for n in range(10, 15)]
         media.play(*(packet for frame in more for packet in frame))
         media.play((1_000, up(400)), *((1_050 + n, down(1000)) for n in range(100)), (3_000, up(400)))
-        second = reader.read(media.plane)
+        second = read(reader, media)
 
         # The last frame before the request ends with the first packet of the answer, which is of another length.
         assert (first.column("frames", flow).tolist(), second.column("frames", flow).tolist()) == ([9], [6])
@@ -238,9 +243,9 @@ class TestIntervals:
         reader, flow = MediaReader(), media.plane.read_flows()[1]["number"]
         media.play((0, down(1280 - 28)), (10, down(1280 - 28)), (200, down(100)))
 
-        assert reader.read(media.plane).column("peak_bps", flow).tolist() == [2 * 1280 * 8 * 10]
+        assert read(reader, media).column("peak_bps", flow).tolist() == [2 * 1280 * 8 * 10]
 
     def test_a_flow_without_detail_has_zeros(self, media: Media) -> None:
         numbers = np.array([1, 2**40], np.uint64)
 
-        assert MediaReader().read(media.plane).column("frames", numbers).tolist() == [0, 0]
+        assert read(MediaReader(), media).column("frames", numbers).tolist() == [0, 0]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from nf.apply.policies import put
 from nf.apps.signatures import Signatures
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
@@ -43,7 +44,7 @@ class TestPolicies:
             Policy("all, itself", Action.SUPPRESS, application="Netflix"),
             Policy("staff, its class", Action.COUNT, app_class="video", group="staff"),
         ]
-        pipeline.set_policies(policies[::-1] if turned else policies, [STAFF])
+        put(pipeline, policies[::-1] if turned else policies, [STAFF])
         netflix, youtube = SIGNATURES.number("Netflix"), SIGNATURES.number("YouTube")
         number = {action: n for n, action in enumerate(Action)}
 

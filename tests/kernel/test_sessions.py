@@ -195,7 +195,7 @@ def word(address: IPv6Address, index: int) -> int:
 
 
 def mix(h: int, v: int) -> int:
-    """Return what flow.h makes of a hash and a word; only to build two addresses that meet."""
+    """Return what hash.h makes of a hash and a word; only to build two addresses that meet."""
     h = (h ^ v) * 0x9E3779B1 & 0xFFFF_FFFF
     return h ^ h >> 15
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
+from nf.kernel.changes import DropRoute, PutRoute
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, PutTunnel, Query, find
 from nf.sessions.binding import is_of_ue
-from nf.sessions.changes import DropRoute, PutRoute
 from nf.sessions.restart.keep import SOURCES, recall, remember
 from nf.sessions.restart.restore import restore
 

@@ -34,10 +34,10 @@ CHILD = """
 import sys
 from pathlib import Path
 import nf.service
-from nf.sessions.restart.keep import recall
+from nf.sessions.restart import keeper
 from nf.settings import Settings
 from tests.sessions.test_restart import settings
-nf.service._REMEMBER_S = 0.1
+keeper.REMEMBER_S = 0.1
 with nf.service.Service(Path(sys.argv[2])) as service:
     service.apply(Settings(), settings(sys.argv[1]))
     print("ready", flush=True)

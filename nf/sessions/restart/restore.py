@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gtp.events import Side
+from nf.kernel.changes import TableChange
 from nf.sessions.at_rest.records import SINCE_FIRST, Freezer
 from nf.sessions.binding import Binding, UeKey, addresses_of, is_delegated, routes_of, ues
-from nf.sessions.changes import TableChange
 from nf.sessions.store import BindingStore
 
 __all__ = ["TakenBack", "restore"]

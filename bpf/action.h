@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /* What happens to a packet after it was counted: by the mode of its port, and in mirror mode by the policy of its
  * application, which says how much of it a monitor port is to see. */
-#ifndef SNF_VERDICT_H
-#define SNF_VERDICT_H
+#ifndef SNF_ACTION_H
+#define SNF_ACTION_H
 
 #include "parse.h"
 

@@ -3,8 +3,8 @@
  * The same user data in several tunnels: N3 and N9, or S1-U and S5. It is counted for the subscriber in the tunnel
  * where it passed first; where legs are flows of their own (replay), each has its counts, and what of them are copies.
  */
-#ifndef SNF_LEGS_H
-#define SNF_LEGS_H
+#ifndef SNF_COPIES_H
+#define SNF_COPIES_H
 
 #include "transit.h"
 

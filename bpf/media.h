@@ -7,10 +7,11 @@
  * QoE Metrics Without Using Application Headers, IMC 2023). Chunks: an uplink payload of more than 300 bytes is a
  * request, and what comes down until the next one is its answer (Gutterman et al., Requet, MMSys 2019).
  */
-#ifndef SNF_DETAIL_H
-#define SNF_DETAIL_H
+#ifndef SNF_MEDIA_H
+#define SNF_MEDIA_H
 
-#include "telemetry.h"
+#include "clock.h"
+#include "parse.h"
 
 #define SLOT_US		100000
 #define SLOTS		12

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /* How a resolver answers: the time from a query to its response by identifier (RFC 1035, 4.1.1; RFC 5452, 9.1), errors,
  * and queries that were sent again. Two queries can be open in a flow, for clients ask for A and AAAA at once. */
-#ifndef SNF_RESOLVE_H
-#define SNF_RESOLVE_H
+#ifndef SNF_DNS_TIMING_H
+#define SNF_DNS_TIMING_H
 
-#include "telemetry.h"
+#include "clock.h"
+#include "parse.h"
 
 #define DNS_HEADER   12
 #define DNS_QR	     0x8000 /* of the flags: a response */

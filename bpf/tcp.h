@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* TCP: round trips, handshakes, bytes sent again and bytes overtaken. */
+#ifndef SNF_TCP_H
+#define SNF_TCP_H
+
+#include "telemetry.h"
+
+#define REORDER_US 3000 /* a segment this soon after its successor was overtaken, where no handshake was timed */
+
+static __always_inline u32 tcp_opening(struct tcp_state *t)
+{
+	return (t->seen[0] | t->seen[1]) & TCP_OPEN;
+}
+
+/*
+ * Round trips. The probe is the end of a segment that brings new bytes: the acknowledgement of just that number is its
+ * answer. A higher one says that the answer was held back or did not pass here, and bytes that are sent again make it
+ * ambiguous (RFC 6298, 3): then there is no sample (Sengupta et al., Continuous In-Network Round-Trip Time Monitoring,
+ * SIGCOMM 2022). Time stamps are not asked: a receiver that delays its acknowledgement echoes the first of the segments
+ * that it answers (RFC 7323, 4.3), and so a stamp that nobody echoes stays open through think time.
+ *
+ * One segment of a turn is the probe, the first, or instead of it the second, or instead of that the fourth, because
+ * receivers acknowledge every second one (RFC 9293, 3.8.6.3). A turn ends with its probe; when a higher number was
+ * acknowledged the next one begins a segment later, or if it did so already it does not.
+ */
+#define TURN_SEGMENTS 0x07 /* of the turn so far */
+#define TURN_LATER    0x08 /* it begins with its second segment */
+#define TURN_PROBES   0x16 /* bit n: the nth of a turn becomes the probe */
+#define TURN_LAST     4
+
+/* SYN to SYN-ACK and SYN-ACK to ACK are round trips as others are; the whole of the handshake, SYN to ACK, is known to
+ * a probe that sees one direction only as well. */
+static __always_inline void tcp_handshake(struct scratch *s, struct control *c, struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->tcp;
+	struct tcp_rare *r = &f->tcp_rare;
+
+	if (s->tcp_flags & TCP_SYN) {
+		if (s->tcp_flags & TCP_ACK || !(t->seen[d] & TCP_CLIENT) || t->seen[d] & TCP_OVER)
+			return;
+		if (!(t->seen[d] & TCP_OPEN) || !(t->seen[d ^ 1] & TCP_SEQ))
+			r->syn_us = fine_clock(s, c);
+		t->seen[d] |= TCP_OPEN;
+	} else if (t->seen[d] & TCP_OPEN && (s->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK) {
+		r->connect_us = nonzero(fine_clock(s, c) - r->syn_us);
+		r->hole_us = 0;
+		t->seen[d] = (t->seen[d] & ~TCP_OPEN) | TCP_OVER;
+	}
+}
+
+/* Does this packet of direction d answer the probe of the other direction? */
+static __always_inline void tcp_answer(struct scratch *s, struct control *c, struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->tcp;
+	u32 o = d ^ 1, us;
+	s32 beyond;
+
+	if (!t->probe_us[o] || !(s->tcp_flags & TCP_ACK))
+		return;
+	beyond = s->ack - t->probe[o];
+	if (s->tcp_flags & TCP_SYN && tcp_opening(t)) /* with or without the data of the SYN */
+		beyond = 0;
+	if (beyond < 0)
+		return;
+	if (beyond) {
+		t->turn[o] = (t->turn[o] ^ TURN_LATER) & TURN_LATER;
+	} else {
+		us = fine_clock(s, c) - t->probe_us[o];
+		t->turn[o] &= TURN_LATER;
+		rtt_sample(f, o, us);
+		if (tcp_opening(t) && !(s->tcp_flags & TCP_RST))
+			f->handshake_us[o] = nonzero(us);
+	}
+	t->probe_us[o] = 0;
+}
+
+static __always_inline void tcp_probe(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 next)
+{
+	struct tcp_state *t = &f->tcp;
+	u32 later = t->turn[d] & TURN_LATER, n = t->turn[d] & TURN_SEGMENTS;
+
+	if (n >= TURN_LAST + !!later)
+		return;
+	if (tcp_opening(t) && !(s->tcp_flags & TCP_SYN))
+		return;
+	n++;
+	t->turn[d] = n | later;
+	if (!(TURN_PROBES >> (n - !!later) & 1))
+		return;
+	t->probe[d] = next;
+	t->probe_us[d] = nonzero(fine_clock(s, c));
+}
+
+/* Bytes that come after later ones: did they only lose their way, or were they sent again? A resend takes a round trip
+ * at least. Of two gaps the time of the newer one is known. */
+static __always_inline u32 tcp_overtaken(struct scratch *s, struct control *c, struct flow *f, u32 d)
+{
+	struct tcp_rare *r = &f->tcp_rare;
+	u32 limit = REORDER_US;
+
+	if (!r->hole_us || (r->hole_us & 1) != d || tcp_opening(&f->tcp))
+		return 0;
+	if (r->connect_us && (s32)(s->seq - r->hole_seq) >= 0)
+		limit = r->connect_us;
+	return (s32)(fine_clock(s, c) - r->hole_us) < (s32)limit;
+}
+
+/* A packet that begins before the end of what was seen. */
+static __always_inline void tcp_old(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 length)
+{
+	struct tcp_state *t = &f->tcp;
+	struct tcp_rare *r = &f->tcp_rare;
+	u32 next = s->seq + length;
+	s32 beyond = next - t->max_seq[d];
+
+	t->probe_us[d] = 0; /* its answer would be ambiguous (Karn) */
+	t->turn[d] &= TURN_LATER;
+	if (!length)
+		return;
+	if (!beyond && s->payload_length <= 1 && !(s->tcp_flags & (TCP_SYN | TCP_FIN)))
+		return; /* keep-alive (RFC 9293, 3.8.4) */
+	if (beyond > 0)
+		t->max_seq[d] = next; /* new bytes go with them (RFC 9293, 3.8.1) */
+	if (beyond <= 0 && tcp_overtaken(s, c, f, d))
+		r->reordered[d]++;
+	else
+		r->retrans[d]++;
+}
+
+static __always_inline void tcp_segment(struct scratch *s, struct control *c, struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->tcp;
+	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
+	s32 beyond = s->seq - t->max_seq[d];
+
+	tcp_answer(s, c, f, d);
+	tcp_handshake(s, c, f, d);
+	if (t->seen[d] & TCP_SEQ && beyond < 0) {
+		tcp_old(s, c, f, d, length);
+		return;
+	}
+	if (!length)
+		return;
+	if (t->seen[d] & TCP_SEQ && beyond > 0 && !tcp_opening(t)) {
+		f->tcp_rare.hole_us = (fine_clock(s, c) & ~1u) | d;
+		f->tcp_rare.hole_seq = t->max_seq[d];
+	}
+	t->seen[d] |= TCP_SEQ;
+	t->max_seq[d] = s->seq + length;
+	tcp_probe(s, c, f, d, s->seq + length);
+}
+
+#endif

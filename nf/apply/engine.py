@@ -1,0 +1,56 @@
+"""What settings are put in force on: data plane, sessions and pipeline, of the sizes that the limits say, with locks.
+
+Other limits make all three anew, so who keeps an `Engine` asks it for them each time. Locks are taken in the order
+interfaces, `sweeping`, `tables`.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from nf.apps.signatures import Signatures
+from nf.kernel.clock import Clock
+from nf.kernel.dataplane import DataPlane
+from nf.pipeline import Pipeline, Sink
+from nf.privacy import Pseudonymiser
+from nf.sessions import BindingStore
+from nf.sessions.restart.statedir import StateDir
+from nf.sessions.restart.takeover import Takeover
+from nf.settings import Settings
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """The three of one function. *held* is its state directory, *sink* gets the records."""
+
+    plane: DataPlane
+    store: BindingStore
+    pipeline: Pipeline
+
+    def __init__(self, sink: Sink, clock: Clock, held: StateDir | None) -> None:
+        self._sink, self._clock, self._held = sink, clock, held
+        self.takeover: Takeover | None = None
+        self.sweeping = threading.Lock()  # a sweep, or a change of what it uses
+        self.tables = threading.Lock()  # store and kernel tables change together
+        self.random = Pseudonymiser(b"", 0)  # names while no key is configured
+        self.pseudonymiser = self.random
+        self.build(Settings())
+
+    def build(self, settings: Settings) -> None:
+        """Make all three; those that were are to be closed before."""
+        self.plane = DataPlane(settings.limits, tails_later=True)
+        if self.plane.taken_over:
+            self.takeover = Takeover(self._clock, self._held, self.plane)
+        self.plane.economy = True
+        self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
+        self.pipeline = Pipeline(
+            self.plane,
+            Signatures.load(settings.applications),
+            self.store,
+            self.pseudonymiser,
+            self._sink,
+            clock_offset_s=self._clock.offset_s,
+        )
+        if settings.naming_workers:
+            self.pipeline.read_names_in(settings.naming_workers)

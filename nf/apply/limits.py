@@ -1,0 +1,47 @@
+"""Limits: the sizes of the kernel's tables, and how many flows of nobody may begin.
+
+Sizes are fixed once traffic or sessions are in the tables: a change then waits for the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from nf.apply import policies
+from nf.apply.engine import Engine
+from nf.apply.interfaces import Interfaces
+from nf.apply.transaction import Undo
+from nf.errors import BadSettings, SnfError
+from nf.settings import Limits, Settings
+
+__all__ = ["apply"]
+
+log = logging.getLogger(__name__)
+
+
+def apply(engine: Engine, interfaces: Interfaces, old: Settings, new: Settings) -> Undo:
+    """Put limits in force, as far as that can be now; raises BadSettings when the kernel refuses the sizes."""
+    if replace(old.limits, unknown_flows_per_s=new.limits.unknown_flows_per_s) != new.limits:
+        if not engine.plane.attached and not interfaces.waiting and not len(engine.store):
+            _resize(engine, interfaces, old, new.limits)
+            return lambda: _resize(engine, interfaces, old, old.limits)
+        log.warning("the table sizes take effect at the next start")
+    engine.plane.limit_unknown(new.limits)
+    return lambda: engine.plane.limit_unknown(old.limits)
+
+
+def _resize(engine: Engine, interfaces: Interfaces, settings: Settings, limits: Limits) -> None:
+    """Make tables of other sizes, with all else as *settings* say; its limits hold again when they are refused."""
+    with interfaces.lock, engine.sweeping, engine.tables:
+        engine.pipeline.close()
+        engine.plane.close(leave_behind=True)
+        try:
+            engine.build(replace(settings, limits=limits))
+        except SnfError as error:
+            engine.build(settings)
+            raise BadSettings(error.what, "/snf-function:network-function/limits", error.remedy) from None
+        finally:
+            interfaces.plane = engine.plane
+            policies.put(engine.pipeline, settings.policies, settings.groups)
+            engine.plane.set_monitor(settings.monitor)

@@ -1,0 +1,66 @@
+"""Policies: what the kernel does with the packets of each application, by group of subscribers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from feed.records import APP_CLASSES
+from nf.apply import groups as of_groups
+from nf.apply.engine import Engine
+from nf.apply.transaction import Undo
+from nf.apps.signatures import Signatures
+from nf.errors import BadSettings
+from nf.pipeline import Pipeline, PolicyTable
+from nf.settings import Policy, Settings, SubscriberGroup
+
+__all__ = ["apply", "put", "tables"]
+
+
+def apply(engine: Engine, old: Settings, new: Settings) -> Undo:
+    """Put policies and groups in force; raises BadSettings when a policy names an application that there is not."""
+    for policy in new.policies:
+        if policy.application and not engine.pipeline.signatures.number(policy.application):
+            raise BadSettings(
+                f"No application is named {policy.application}.",
+                f"/snf-policies:policies/policy[name='{policy.name}']/application",
+                "Add it under applications, or use a name of the signature file.",
+            )
+    _use(engine, new)
+    return lambda: _use(engine, old)
+
+
+def _use(engine: Engine, settings: Settings) -> None:
+    with engine.sweeping, engine.tables:
+        regroup = settings.groups != engine.pipeline.groups
+        put(engine.pipeline, settings.policies, settings.groups)
+        if regroup:
+            of_groups.put(engine, engine.store.numbers())
+            engine.plane.new_generation()
+
+
+def put(pipeline: Pipeline, policies: Sequence[Policy], groups: Sequence[SubscriberGroup]) -> None:
+    """Put policies in force with the next packet; the caller sees that nothing sweeps meanwhile."""
+    pipeline.set_policies(tables(policies, groups, pipeline.signatures), groups)
+
+
+def tables(policies: Sequence[Policy], groups: Sequence[SubscriberGroup], signatures: Signatures) -> list[PolicyTable]:
+    """Return action and snap length by application number: for who is in no group, then for each group.
+
+    A group's policy goes before those for all, an application's own before its class's.
+    """
+    return [_table(policies, "", signatures), *(_table(policies, g.name, signatures) for g in groups)]
+
+
+def _table(policies: Sequence[Policy], group: str, signatures: Signatures) -> PolicyTable:
+    table: PolicyTable = {}
+    mine = (p for p in policies if p.group in {"", group})
+    for policy in sorted(mine, key=lambda p: (bool(p.group), bool(p.application))):
+        apps = (
+            [signatures.number(policy.application)]
+            if policy.application
+            else np.flatnonzero(signatures.class_of == APP_CLASSES.index(policy.app_class)).tolist()
+        )
+        table |= {app: (policy.action, policy.snap_length) for app in apps if app}
+    return table

@@ -1,0 +1,39 @@
+"""Search in sorted columns: where each wanted key is, and whether it is there at all."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["at", "values_at"]
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+
+def at(sorted_keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the row of each of *wanted* (n,) in *sorted_keys*, and whether it is there.
+
+    The row of a key that is not there is some row of *sorted_keys*, so that columns can be read before the mask is
+    applied; it is 0 where there are no keys. Of equal keys the first row counts.
+    """
+    if not len(sorted_keys):
+        return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), np.bool_)
+    rows = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
+    known: NDArray[np.bool_] = sorted_keys[rows] == wanted
+    return rows, known
+
+
+def values_at(
+    sorted_keys: NDArray[Any], values: NDArray[_Value], wanted: NDArray[Any], missing: float = 0
+) -> NDArray[_Value]:
+    """Return the value of each of *wanted* in the column *values* (k,) or (k, m) beside *sorted_keys* (k,).
+
+    A key that is not there has the value *missing*.
+    """
+    if not len(sorted_keys):
+        return np.full((len(wanted), *values.shape[1:]), missing, values.dtype)
+    rows, known = at(sorted_keys, wanted)
+    mask = known if values.ndim == 1 else known[:, None]
+    return np.where(mask, values[rows], values.dtype.type(missing))

@@ -1,0 +1,103 @@
+"""The face of a data plane that asks the programs: flows, events, payloads, delays, paths, counters.
+
+Addresses come out as text, records as numpy structures whose types bcc derived from the C.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.kernel import syscall
+from nf.kernel.addresses import address_text
+from nf.kernel.paths import Path, paths
+from nf.kernel.shared import Shared
+
+__all__ = ["Ask"]
+
+
+class Ask(Shared):
+    """Rings are emptied by reading, tables are not."""
+
+    def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (keys, flows) of all flows in the table."""
+        return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+
+    def flow_reader(self) -> syscall.MapReader:
+        """Return a reader of the whole flow table, for who reads it again and again."""
+        return syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+
+    def read_ended(self) -> NDArray[np.void]:
+        """Return the flows that gave their place to another one since the last call (``struct ended``)."""
+        return self._ended.read()
+
+    def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
+        """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""
+        keys, values = syscall.read_map(self._fds["earlies"], np.dtype(np.uint64), self._types["early"], 4096)
+        return {int(k): (v["packets"].tolist(), v["bytes"].tolist()) for k, v in zip(keys, values, strict=True)}
+
+    def now_ns(self) -> int:
+        """Return the time of the programs' clock: in a replay that of the packet before, else the kernel's."""
+        return int(self._clock[0]) if self._replay else time.monotonic_ns()
+
+    def read_events(self) -> NDArray[np.void]:
+        """Return the flow events since the last call (``struct flow_event``)."""
+        return self._events.read()
+
+    def read_payloads(self) -> NDArray[np.void]:
+        """Return the payload records since the last call (``struct payload``)."""
+        return self._payloads.read()
+
+    def read_names(self) -> NDArray[np.void]:
+        """Return what the programs named since the last call (``struct named``)."""
+        return self._names.read()
+
+    def read_chunks(self) -> NDArray[np.void]:
+        """Return the request-answer pairs since the last call (``struct chunk``)."""
+        return self._chunks.read()
+
+    def read_leg_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Return (flow numbers, (n, 2) packets by direction that had passed in another tunnel).
+
+        A replay has a flow for each leg.
+        """
+        keys, values = syscall.read_map(self._fds["leg_copies"], np.dtype(np.uint64), self._types["leg_copy"], 4096)
+        return keys.astype(np.uint64), values["packets"].astype(np.uint32)
+
+    def read_delays(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (``struct delay_key``, ``struct delay``) of the QoS flows that PDU Session Containers measure."""
+        return syscall.read_map(self._fds["delays"], self._types["delay_key"], self._types["delay"], 8192)
+
+    def read_transits(self) -> tuple[NDArray[np.uint32], NDArray[np.void]]:
+        """Return (sessions, ``struct transit``): the ways of their packets through the UPF."""
+        keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 8192)
+        return keys.astype(np.uint32), values
+
+    def read_tunnel_errors(self) -> list[tuple[str, int, int, int]]:
+        """Return (receiving address, TEID, error indications, time of the last in ns) of tunnels that were refused."""
+        keys, values = self._maps["tunnel_errors"].read()
+        return [
+            (address_text(bytes(key["address"])), int(key["teid"]), int(value["count"]), int(value["last_ns"]))
+            for key, value in zip(keys, values, strict=True)
+        ]
+
+    def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
+        """Return (flow numbers, ``struct detail``) of the media flows."""
+        keys, values = syscall.read_map(self._fds["details"], np.dtype(np.uint64), self._types["detail"], 16_384)
+        return keys.astype(np.uint64), values
+
+    def read_paths(self) -> list[Path]:
+        """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
+        keys, values = syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)
+        return paths(keys, values)
+
+    def read_counters(self, name: str | None = None) -> dict[str, int]:
+        """Return the counters of an interface that is attached, or was lost, by its configured name, or of all."""
+        slots = [self._ports.slot(name)] if name is not None else range(len(self._maps["stats"]))
+        table = self._maps["stats"]
+        total = np.zeros(len(self.counters), np.uint64)
+        for slot in slots:
+            total += table.get(slot)["n"].sum(axis=0, dtype=np.uint64)
+        return {c.name: int(total[i]) for i, c in enumerate(self.counters)}

@@ -1,0 +1,127 @@
+"""The face of a data plane that puts programs on interfaces, and knows which they are on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+
+from nf.kernel.addresses import address_bytes
+from nf.kernel.ports import Attached
+from nf.kernel.rtnetlink import LinkState
+from nf.kernel.shared import Shared
+from nf.settings import Interface, Limits, Mode, Monitor, Role
+
+__all__ = ["Attach"]
+
+
+class Attach(Shared):
+    """Interfaces come and go; one change at a time."""
+
+    def __init__(self, limits: Limits, *, replay: bool) -> None:
+        super().__init__(limits, replay=replay)
+        self._changing = threading.RLock()  # of the interfaces
+
+    def attach(self, interface: Interface) -> Attached:
+        """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""
+        with self._changing:
+            attached = self._ports.attach(interface)
+            self._follow()
+        return attached
+
+    def change(self, interface: Interface) -> bool:
+        """Change an attached interface in place; False when that takes another attach."""
+        with self._changing:
+            return self._ports.change(interface)
+
+    def detach(self, name: str) -> None:
+        """Take the program off an interface."""
+        with self._changing:
+            self._ports.detach(name)
+            self._follow()
+
+    def look(self) -> None:
+        """See that what inline pairs redirect arrives; to be called about once a second."""
+        with self._changing:
+            self._ports.look()
+
+    @property
+    def losses_seen(self) -> bool:
+        """Whether what is redirected and lost is counted; once there is an inline pair or a monitor port."""
+        return self._ports.redirects.watching
+
+    def check(self, read: Callable[[], Mapping[int, LinkState]]) -> dict[str, str]:
+        """Compare the attached interfaces with the links that *read* returns; return why some were lost, by name.
+
+        What a lost interface counted is kept until it is attached again, or `forget` is called.
+        """
+        with self._changing:
+            lost = self._ports.check(read())
+            if lost:
+                self._follow()
+            self._ports.check_monitor()
+        return lost
+
+    def forget(self, name: str) -> None:
+        """Keep nothing of an interface that was lost."""
+        with self._changing:
+            self._ports.forget(name)
+
+    def _follow(self) -> None:
+        roles = {attached.interface.role for attached in self.attached.values()}
+        self.follow = {Role.N3, Role.N6} <= roles
+
+    @property
+    def follow(self) -> bool:
+        """Whether packets are timed on their way from N3 to N6 and back; so while both are attached."""
+        return bool(self._control["follow"][0])
+
+    @follow.setter
+    def follow(self, on: bool) -> None:
+        self._control["follow"] = on
+
+    def set_monitor(self, monitor: Monitor | None) -> None:
+        """Send what mirror ports receive to another port, as far as the policies let it; None: to nobody.
+
+        Raises AttachRefused when there is no such interface, or when it is one that is attached.
+        """
+        with self._changing:
+            self._ports.set_monitor(monitor)
+
+    def left_behind(self) -> list[str]:
+        """Return the devices on which a process before left programs, while none of them is attached anew."""
+        return self._ports.left_behind() if self.taken_over else []
+
+    def release_left_behind(self) -> None:
+        """Take what a process before left attached off the interfaces that are not attached by now."""
+        if self.taken_over:
+            with self._changing:
+                self._ports.release_left_behind()
+
+    @property
+    def lost(self) -> Collection[str]:
+        """Configured names of the interfaces that were lost, and whose counts are kept."""
+        return self._ports.kept.keys()
+
+    @property
+    def attached(self) -> Mapping[str, Attached]:
+        """Interfaces with a program, by their configured name."""
+        return self._ports.attached
+
+    @property
+    def host_addresses(self) -> frozenset[bytes]:
+        """The addresses of the attached interfaces, 16 bytes each: of this host, and of no subscriber."""
+        return frozenset(address_bytes(text) for port in self.attached.values() for text in port.link.addresses)
+
+    def sees(self, *, translated: bool) -> tuple[bool, bool]:
+        """Say whether the ports are sure to see uplink and downlink of a subscriber; *translated*: not on N6.
+
+        A port in mode local sees what it receives, on a UPF's host: uplink on N3; on N6 downlink, where that is not
+        translated. A TUN receives uplink, in any mode, and is before all translation.
+        """
+        if self._replay or not self.attached:
+            return True, True
+        ports = [(port.interface, port.link.bare) for port in self.attached.values()]
+        whole = any(
+            p.mode is not Mode.LOCAL and not bare and (p.role is Role.N3 or not translated) for p, bare in ports
+        )
+        return whole or any(p.role is Role.N3 or bare for p, bare in ports), whole

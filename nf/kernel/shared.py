@@ -1,0 +1,98 @@
+"""What user space shares with the programs: maps, the types of their records, rings, the control page, and the ports.
+
+Who attaches, tells or asks sees one face of it (`nf.kernel.attach`, `nf.kernel.tell`, `nf.kernel.ask`); a data plane
+(`nf.kernel.dataplane`) has all three.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from nf.kernel import source
+from nf.kernel.ports import Ports
+from nf.kernel.programs import Programs
+from nf.kernel.ring import Rings
+from nf.settings import Limits
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """The maps of one function, made or taken over."""
+
+    def __init__(self, limits: Limits, *, replay: bool) -> None:
+        self._replay = replay
+        self._programs = Programs(limits, replay=replay)
+        self.taken_over = self._programs.taken_over  # from a process that died
+        self._maps = self._programs.maps
+        self.counters = source.counters()
+        self._fds = self._descriptors()
+        self._types = self._record_types()
+        control = self._maps["control"].value
+        self._control_map = mmap.mmap(self._maps["control"].fd, mmap.PAGESIZE, mmap.MAP_SHARED)
+        self._control = np.frombuffer(self._control_map, control, 1)
+        self._clock = self._control["clock_ns"]
+        self._wire_length = self._control["wire_length"]
+        self._next_flow = self._control["next_flow"]
+        self._events, self._payloads, self._chunks, self._names, self._ended = self._rings()
+        self._instances: dict[str, int] = {"": 0}
+        self._spent_instances = 0  # numbers that ports of a process before may still have
+        self._ports = Ports(self._programs, self.instance_number)
+
+    def _descriptors(self) -> dict[str, int]:
+        return {
+            name: self._maps[name].fd
+            for name in (
+                *("flows", "verdicts", "policies", "sessions", "endpoints", "routes"),
+                *("ports", "paths", "earlies", "details", "answers"),
+                *("delays", "transits", "leg_copies"),
+            )
+        }
+
+    def _record_types(self) -> dict[str, np.dtype[np.void]]:
+        return {
+            "event": self._maps["event_type"].value,
+            "payload": self._maps["payload_type"].value,
+            "flow_key": self._maps["flows"].key,
+            "flow": self._maps["flows"].value,
+            "verdict": self._maps["verdicts"].value,
+            "policy": self._maps["policies"].value,
+            "path_key": self._maps["paths"].key,
+            "path": self._maps["paths"].value,
+            "detail": self._maps["details"].value,
+            "chunk": self._maps["chunk_type"].value,
+            "named": self._maps["named_type"].value,
+            "ended": self._maps["ended_type"].value,
+            "delay_key": self._maps["delays"].key,
+            "delay": self._maps["delays"].value,
+            "transit": self._maps["transits"].value,
+            "leg_copy": self._maps["leg_copies"].value,
+            "early": self._maps["earlies"].value,
+        }
+
+    def _rings(self) -> Iterator[Rings]:
+        """Yield the rings of each kind of record, in the order of ``enum snf_ring``."""
+        kinds = self._programs.rings
+        sizes = source.ring_sizes(len(kinds[0]))
+        for fds, size, record in zip(kinds, sizes, ("event", "payload", "chunk", "named", "ended"), strict=True):
+            yield Rings(fds, size, self._types[record])
+
+    def instance_number(self, name: str) -> int:
+        """Return the number of a network instance; a new name gets the next one."""
+        return self._instances.setdefault(name, self._spent_instances + len(self._instances))
+
+    @property
+    def record_types(self) -> Mapping[str, np.dtype[np.void]]:
+        """The numpy types of keys, values and records, by the names of abi.h."""
+        return self._types
+
+    def free(self, *, leave_behind: bool) -> None:
+        """Free maps and programs; nobody may use them any more."""
+        for rings in (self._events, self._payloads, self._chunks, self._names, self._ended):
+            rings.close()
+        del self._clock, self._wire_length, self._next_flow, self._control
+        self._control_map.close()
+        self._programs.close(leave_behind=leave_behind)
