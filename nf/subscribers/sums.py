@@ -85,7 +85,10 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
     rtt_min = np.where(rtt_n > 0, flows.rtt_min_us, np.inf)
 
     tcp = (flows.proto == TCP)[:, None]
+    # What was sent again was sent before, in the interval before or as a SYN or FIN, which carries no payload.
+    resent = np.where(tcp, flows.retrans, 0).astype(np.float64)
     segments = np.where(tcp, flows.payload_packets, 0).astype(np.float64)
+    segments = np.where(resent > 0, np.maximum(segments, resent + 1), segments)
     missing = np.maximum(flows.rtp_expected.astype(np.float64) - flows.rtp_received, 0)
     expected = total(flows.rtp_expected.astype(np.float64))
     rtp = expected > 0
@@ -107,7 +110,7 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
         rtt_n=total(flows.rtt_n.astype(np.uint64)),
         rtt_mean_ms=_over(total(flows.rtt_sum_us.astype(np.float64)) / 1000, samples, np.nan),
         rtt_min_ms=_finite(least(rtt_min)) / 1000,
-        lost=np.where(rtp, total(missing), total(np.minimum(np.where(tcp, flows.retrans, 0), segments))),
+        lost=np.where(rtp, total(missing), total(resent)),
         sent=np.where(rtp, expected, total(segments)),
         rtp=rtp,
         jitter_ms=np.sqrt(_over(total(np.where(media, n * variance, 0)), media_n, np.nan)) / 1000,

@@ -91,19 +91,40 @@ class _Tunnels:
         return session
 
     def names(self, flows: NDArray[np.void], wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[str]]:
-        """Return for each *wanted* flow the number of its name among those returned with it."""
-        direction = np.where(self._exists[wanted, 0], 0, 1)
-        rows = np.arange(np.count_nonzero(wanted))
-        of_flow = self._of_flow[wanted][rows, direction]
-        plain = ~self._exists[wanted][rows, direction]
-        # A flow outside of a tunnel goes by its UE address; who spoke first is taken for the UE.
-        flows = flows[wanted]
-        end = np.where(flows["ue_end"] < SNF_UE_UNKNOWN, flows["ue_end"], flows["flags"] & FLOW_FIRST_B > 0)
-        ue = self._book.addresses(self._numbers[wanted], end)
+        """Return for each *wanted* flow the number of its name among those returned with it.
+
+        A flow goes by its uplink tunnel, without one by the other. Outside of tunnels it goes by the tunnel of its UE,
+        where a flow of the same interval tells that, else by its UE address; who spoke first is taken for the UE.
+        """
+        flows, exists, numbers = flows[wanted], self._exists[wanted], self._numbers[wanted]
+        is_told = flows["ue_end"] < SNF_UE_UNKNOWN
+        end = np.where(is_told, flows["ue_end"], flows["flags"] & FLOW_FIRST_B > 0).astype(np.intp)
+        rows = np.arange(len(flows))
+        uplink = np.where(is_told, end, 0)
+        direction = np.where(exists[rows, uplink], uplink, 1 - uplink)
+        plain = ~exists[rows, direction]
+        ue = self._book.addresses(numbers, end)
+        number = np.where(plain, -1, self._of_flow[wanted][rows, direction])
+        told = is_told & ~plain
+        for of_end in (0, 1):
+            other = np.flatnonzero(plain & (number < 0))
+            number[other] = _tunnel_of(
+                ue[told], number[told], self._book.addresses(numbers[other], np.full(len(other), of_end))
+            )
+        plain = number < 0
         addresses, at = np.unique(ue[plain], return_inverse=True)
         names = [f"teid:{address}:0x{teid:08x}" for address, teid in self._receivers]
-        number = np.where(plain, 0, of_flow)
         number[plain] = len(names) + at
         names += [f"ue::{self._book.text(address)}" for address in addresses]
         used, number = np.unique(number, return_inverse=True)
         return number.astype(np.int64), [names[i] for i in used.tolist()]
+
+
+def _tunnel_of(ue: NDArray[np.void], tunnel: NDArray[np.intp], wanted: NDArray[np.void]) -> NDArray[np.intp]:
+    """Return the *tunnel* of the first of *ue* that equals each *wanted* address, -1 where none does."""
+    _, first, code = np.unique(np.concatenate([ue, wanted]), return_index=True, return_inverse=True)
+    first = first[code[len(ue) :]]
+    found = np.full(len(wanted), -1, np.intp)
+    known = first < len(ue)
+    found[known] = tunnel[first[known]]
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,8 +116,9 @@ def twin(b: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tupl
                 row[f"loss_{way}"] = lost / expected
             else:
                 tcp = [i for i in flows if b.proto[i] == 6]
-                lost = sum(min(int(b.retrans[i, d]), int(b.payload_packets[i, d])) for i in tcp)
-                row[f"loss_{way}"] = share(lost, sum(int(b.payload_packets[i, d]) for i in tcp))
+                resent = {i: int(b.retrans[i, d]) for i in tcp}
+                sent = [max(int(b.payload_packets[i, d]), n + 1 if n else 0) for i, n in resent.items()]
+                row[f"loss_{way}"] = share(sum(resent.values()), sum(sent))
         for side, name in enumerate(("core", "access")):
             samples = [i for i in flows if b.rtt_n[i, side]]
             count = sum(int(b.rtt_n[i, side]) for i in samples)
@@ -184,6 +186,35 @@ def busy_of(gaps_us: list[int], rtt_us: tuple[int, int] = (20_000, 20_000)) -> f
     flow.gap_max_us[:] = (0, max(gaps_us))
     _, rows = group(flow, np.zeros(1, np.int64), 100.0)
     return float(rows.busy_s[0, 1])
+
+
+class TestLoss:
+    """Segments that were sent again, over all that were sent: those before them too, which may have no payload."""
+
+    @pytest.mark.parametrize(
+        ("payload", "again", "loss"),
+        [
+            (1, 1, 1 / 2),  # a SYN twice, then a segment; or a segment of the interval before
+            (0, 1, 1 / 2),  # a SYN twice
+            (0, 2, 2 / 3),  # a SYN three times
+            (100, 5, 0.05),
+            (3, 0, 0.0),
+        ],
+    )
+    def test_of_one_flow(self, payload, again, loss):
+        flow = replace(
+            random_batch(1, 1),
+            proto=np.array([6], np.uint8),
+            app=np.array([1], np.uint16),
+            packets=np.full((1, 2), 200, np.uint64),
+            payload_packets=np.full((1, 2), payload, np.uint64),
+            retrans=np.full((1, 2), again, np.uint32),
+            rtp_expected=np.zeros((1, 2), np.uint32),
+            rtp_received=np.zeros((1, 2), np.uint32),
+        )
+        (row,) = records(flow, np.zeros(1, np.int64), people(1)).values()
+
+        assert row["loss_ul"] == row["loss_dl"] == pytest.approx(loss)
 
 
 class TestBusyTime:

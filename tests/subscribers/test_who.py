@@ -14,7 +14,7 @@ from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.settings import SubscriberGroup
 from nf.subscribers.who import subjects
-from tests.flows.records import FIRST_B, GNB, SERVER, UNKNOWN, UPF, A, B, batch, event, flows
+from tests.flows.records import FIRST_B, GNB, OTHER_SERVER, SERVER, TUNNEL, UNKNOWN, UPF, A, B, batch, event, flows
 
 IMSI, KEY, TEID, NOW_S = "001010000000001", bytes(range(32)), 0xA1, 100.0
 PSEUDONYM = hmac.new(KEY, IMSI.encode(), hashlib.sha256).hexdigest()[:32]  # RFC 2104, the first half
@@ -138,3 +138,20 @@ class TestUnknown:
 
     def test_a_flow_that_the_kernel_did_not_tell_has_no_address(self, world: World) -> None:
         assert world.whose(0) == [("ue::::", "none", "")]
+
+    def test_by_the_uplink_tunnel_whichever_end_is_the_ue_s(self, world: World) -> None:
+        world.book.add(np.concatenate([
+            event(1, "8.8.8.8", b=UE, outer=(UPF, GNB), teid=9),
+            event(1, "8.8.8.8", b=UE, outer=(GNB, UPF), teid=1, dir=1, kind=TUNNEL)]))  # fmt: skip
+
+        assert world.whose(0, ue_end=B) == [(f"teid:{UPF}:0x00000001", "none", "")]
+
+    @pytest.mark.parametrize("flags", [0, FIRST_B], ids=["the UE spoke first", "the server spoke first"])
+    def test_outside_of_a_tunnel_by_the_tunnel_of_its_ue(self, world: World, flags: int) -> None:
+        """N3 and N6 without signalling: one flow in a tunnel, the same outside of it."""
+        world.book.add(np.concatenate([
+            event(1, outer=(GNB, UPF), teid=1), event(2), event(3, "10.45.0.9", b=OTHER_SERVER)]))  # fmt: skip
+
+        one = (f"teid:{UPF}:0x00000001", "none", "")
+        found = world.whose(0, 0, 0, ue_end=[A, UNKNOWN, A], flags=flags)
+        assert found == [one, one, ("ue::10.45.0.9", "none", "")]
