@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nf.abi import FLOW_QUIC, NO_RTT
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.flows.deltas import FlowDeltas, from_b
 from tests.flows.records import FIRST_B, TCP, UDP, UNKNOWN, A, B, key
 
 SCTP = 132
-NO_RTT = 0xFFFF_FFFF
-QUIC = 128  # FLOW_QUIC
 TWO = ("bytes", "packets", "payload_packets", "qfi", "gap_ticks", "gap_ticks2", "gap_max", "rtt_sum_us", "rtt_n",
        "rtt_min_us", "handshake_us")  # fmt: skip
 TYPES = {"bytes": "u8", "qfi": "u1", "gap_max": "u2"}
@@ -219,7 +218,7 @@ class TestProtocols:
         assert not found.dns_queries.any()
 
     def test_quic_is_no_rtp(self) -> None:
-        assert not Table(UDP).read(flow(4, flags=QUIC, **ALL)).rtp_expected.any()
+        assert not Table(UDP).read(flow(4, flags=FLOW_QUIC, **ALL)).rtp_expected.any()
 
     def test_dns_is_no_rtp(self) -> None:
         table = Table(UDP, 53)

@@ -30,7 +30,7 @@ class World:
     def session(self, key: str = "s1", imsi: str = IMSI, ue: str = UE, teid: int = TEID, dnn: str = "internet") -> int:
         tunnel = Tunnel(UPF, teid, Side.UPLINK)
         up = Session(key, "pfcp", Identity(imsi=imsi), ue_ipv4=ue, dnn=dnn, instance=dnn, tunnels=(tunnel,))
-        return self.store.apply(SessionUp(1.0, up))[0].index
+        return self.store.apply(SessionUp(1.0, up))[0].session
 
     def whose(self, *session: int, ue_end: object = A, flags: object = 0, groups: tuple[SubscriberGroup, ...] = ()):
         """Return of flows 1, 2 ... with these sessions: (subscriber, source, data network) of each."""
