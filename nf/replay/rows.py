@@ -46,8 +46,9 @@ def flow_rows(pipeline: Pipeline, ended: Ended, file_of: Callable[[int], str]) -
     earlies = pipeline.plane.read_earlies()
     all_flows = itertools.chain(ended.flows(), zip(keys, flows, strict=True))
     rows = [row(_table_row(k, f, pipeline.book, earlies)) for k, f in all_flows]
+    rows.sort(key=lambda r: (r["first_s"], r["file"], r["number"]))  # the table's own order is another in each run
     rows = _early_fragments_apart(rows)
-    rows.sort(key=lambda r: (r["first_s"], r["file"]))
+    rows.sort(key=lambda r: (r["first_s"], r["file"], r["number"]))
     return rows
 
 

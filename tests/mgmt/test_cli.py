@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRATION = "open5gs__testregistration.pcapng"
+GARBAGE = "ndpi__ip_fragmented_garbage.pcap"  # the order of the kernel's table decided what it showed
 
 # The contract of the design, section 6.
 FLOWS = """
@@ -67,6 +68,12 @@ class TestReplay:
         folder, _ = done
         snf("replay", shared / "captures" / "pcap" / REGISTRATION, "--flows", tmp_path / "f.csv", "--quiet")
         assert (tmp_path / "f.csv").read_text() == (folder / "f.csv").read_text()
+
+    def test_also_where_flows_begin_together_and_fragments_have_no_ports(self, shared, tmp_path):
+        capture, files = shared / "captures" / "pcap" / GARBAGE, [tmp_path / f"{n}.csv" for n in range(3)]
+        for file in files:
+            snf("replay", capture, "--flows", file, "--quiet")
+        assert len({file.read_text() for file in files}) == 1
 
 
 class TestRefusal:
