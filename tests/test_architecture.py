@@ -16,7 +16,7 @@ DECIDED = [  # question, file, what in it answers
     ("Which fragments and ports does a signalling socket get at all?", "nf/signalling/filter.py", "assembled"),
     ("When is a round trip of TCP taken?", "bpf/tcp.h", "tcp_probe"),
     ("Whose is a flow that began before signalling told of its session?", "nf/subscribers/who.py", "subjects"),
-    ("What makes a commit undo its steps?", "mgmt/netconf/transaction.py", "change"),
+    ("What makes a commit undo its steps?", "nf/apply/transaction.py", "change"),
     ("Is it us, the radio or the application?", "nf/subscribers/suspect.py", "suspect"),
     ("Why is a host name not believed?", "nf/naming/doubts.py", "judge"),
     ("How are floats written into a message of the bus?", "feed/columns.py", "pack_columns"),
