@@ -11,6 +11,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
+from nf.abi import SNF_RING_EVENTS
 from nf.kernel import source, syscall
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits, Role
@@ -139,4 +140,4 @@ class TestCpus:
         for frame in flows_of(ether(udp()), 7):
             run(frame)
 
-        assert [len(ring.read()) for ring in live._events._rings[:2]] == [0, 7]
+        assert [len(ring.read()) for ring in live._rings[SNF_RING_EVENTS]._rings[:2]] == [0, 7]
