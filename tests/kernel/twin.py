@@ -87,6 +87,7 @@ class Packet(NamedTuple):
     fragment: str  # "", "first" or "later"
     l4: int
     end: int
+    number: int = 0  # identification of the datagram (RFC 791, 3.1; RFC 8200, 4.5)
 
 
 class Tunnel(NamedTuple):
@@ -113,10 +114,15 @@ def observe(frame: bytes, role: str, opens: Encapsulation = ALL) -> Truth:
 
 def _walk(frame: bytes, role: str, facts: set[str], opens: Encapsulation) -> Flow | None:
     kind, at = _link(frame, facts, opens)
+    firsts: set[tuple[str, str, int, int]] = set()  # datagrams whose first fragment was read through
     while True:
         outer = _network(frame, at, None, kind, "ip")
+        datagram = outer.src, outer.dst, outer.proto, outer.number
         if outer.fragment == "later":
             facts.add("outer_fragment")
+            if datagram in firsts:  # a tunnel that holds a fragment of its own datagram
+                facts.add("outer_fragment_known")
+                return None
             if role == "n3":
                 return None
         try:
@@ -127,6 +133,8 @@ def _walk(frame: bytes, role: str, facts: set[str], opens: Encapsulation) -> Flo
         if found is None:
             break
         facts.add("looked_through")
+        if outer.fragment == "first":
+            firsts.add(datagram)
         kind, at = found
     ports, whole = _ports(frame, outer) if outer.proto == UDP else ((0, 0), False)
     if whole and {PORT_PFCP, PORT_GTPC} & set(ports):
@@ -230,7 +238,7 @@ def _ipv4(frame: bytes, at: int, name: str, most: int) -> Packet:
     flags = _u16(frame, at + 6)
     fragment = "later" if flags & 0x1FFF else "first" if flags & 0x2000 else ""
     src, dst = (str(IPv4Address(frame[i : i + 4])) for i in (at + 12, at + 16))
-    return Packet(src, dst, frame[at + 9], total, fragment, at + length, at + total)
+    return Packet(src, dst, frame[at + 9], total, fragment, at + length, at + total, _u16(frame, at + 4))
 
 
 def _ipv6(frame: bytes, at: int, name: str, most: int) -> Packet:
@@ -241,7 +249,7 @@ def _ipv6(frame: bytes, at: int, name: str, most: int) -> Packet:
     total = 40 + (_u16(frame, at + 4) or _long_ipv6(frame, at, name, most - 40))
     if total < 40:
         raise Refused(f"{name}_malformed")
-    end, kind, here, fragment, seen = at + total, frame[at + 6], at + 40, "", 0
+    end, kind, here, fragment, seen, number = at + total, frame[at + 6], at + 40, "", 0, 0
     while kind in EXTENSIONS and fragment != "later":
         if seen == MAX_IP_EXTENSIONS:
             raise Refused(f"{name}_ext_too_long")
@@ -250,6 +258,7 @@ def _ipv6(frame: bytes, at: int, name: str, most: int) -> Packet:
         if kind == FRAGMENT:
             length, field = 8, _u16(frame, here + 2)
             fragment = "later" if field & 0xFFF8 else "first" if field & 1 else fragment
+            number = int.from_bytes(frame[here + 4 : here + 8], "big")
         else:
             length = (frame[here + 1] + 2) * 4 if kind == AUTHENTICATION else (frame[here + 1] + 1) * 8
         if here + length > end:
@@ -260,7 +269,7 @@ def _ipv6(frame: bytes, at: int, name: str, most: int) -> Packet:
     if here > REACH:
         raise Refused(f"{name}_ext_too_long")
     src, dst = (str(IPv6Address(frame[i : i + 16])) for i in (at + 8, at + 24))
-    return Packet(src, dst, kind, total, fragment, here, end)
+    return Packet(src, dst, kind, total, fragment, here, end, number)
 
 
 def _long_ipv6(frame: bytes, at: int, name: str, most: int) -> int:
