@@ -45,7 +45,8 @@ _Static_assert(sizeof(struct route_key) == 28, "route_key is ABI");
 
 enum entry_tag { TAG_FREE = 0, TAG_HELD = 0xff }; /* held: it was left, and is not free yet */
 
-#define SNF_ENTRIES 15
+#define SNF_ENTRIES   15
+#define SNF_SAME_TAGS 2 /* entries of equal tags in a word of tags that a reader looks at */
 struct bucket {
 	__u64 tags[2]; /* a byte an entry: of the hash of its key, 0 where there is none; of one value two a word at
 			  most */

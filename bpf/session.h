@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /* Whose a packet is: the session table. An entry is in the emptier one of the two buckets that its key hashes to, and
- * never moves, so that a reader needs no lock and misses none. With 16 entries a bucket, two choices fill 85 % of the
- * table before an entry finds no room (Azar et al., Balanced Allocations, STOC 1994; nf/kernel/sessions.py measures
- * it). */
+ * never moves, so that a reader needs no lock and misses none. With 15 entries a bucket (SNF_ENTRIES), two choices fill
+ * 85 % of the table before an entry finds no room (Azar et al., Balanced Allocations, STOC 1994; nf/kernel/sessions.py
+ * measures it). */
 #ifndef SNF_SESSION_H
 #define SNF_SESSION_H
 
@@ -67,6 +67,8 @@ static __always_inline u32 tag_of(u32 h)
 
 	return tag == TAG_FREE ? TAG_FREE + 1 : tag == TAG_HELD ? TAG_HELD - 1 : tag;
 }
+
+_Static_assert(SNF_SAME_TAGS == 2, "find looks at two");
 
 /* Look s->wanted up, by the bits s->which of its head, and leave the entry in s->found, with session 0 when there is
  * none. It is straight code because the verifier goes through a loop once for each way that leads to it. */

@@ -33,6 +33,7 @@ from nf.abi import (
     ENTRY_TUNNEL,
     GOLDEN,
     SNF_ENTRIES,
+    SNF_SAME_TAGS,
     SNF_SHARD_BITS,
     TAG_FREE,
     TAG_HELD,
@@ -50,7 +51,6 @@ Words = NDArray[np.uint32]
 Slots = tuple[NDArray[np.intp], NDArray[np.intp]]  # buckets, and places in them
 
 _WORDS = np.arange(SNF_ENTRIES) // 8  # of tags, by entry
-_SAME_TAGS = 2  # in a word: so many find() of session.h looks at
 _GOLDEN = np.uint32(GOLDEN)
 
 _STEP = 4096  # rows that look for room at a time: they do not see each other's choice of a bucket
@@ -275,7 +275,7 @@ class SessionTable:
         """Return (n, 2, entries) places where an entry with this tag may be written."""
         there = self._tags[buckets]
         same = there == tags[:, None, None]
-        crowded = np.stack([same[:, :, :8].sum(axis=2), same[:, :, 8:].sum(axis=2)], axis=2) >= _SAME_TAGS
+        crowded = np.stack([same[:, :, :8].sum(axis=2), same[:, :, 8:].sum(axis=2)], axis=2) >= SNF_SAME_TAGS
         free: NDArray[np.bool_] = there[:, :, :SNF_ENTRIES] == TAG_FREE
         return np.logical_and(free, ~crowded[:, :, _WORDS])
 
