@@ -5,11 +5,10 @@ Used by the lab's tunnel ends and by tests; the data path has its own parser in 
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from dataclasses import dataclass, field
 
-from gtp.codec import BadLength, BadValue, BadVersion, CodecError, Reader
+from gtp.codec import BadLength, BadVersion, CodecError, Reader
 
 __all__ = [
     "ECHO_REQUEST",
@@ -22,19 +21,15 @@ __all__ = [
     "SessionContainer",
     "decode",
     "echo_request",
-    "echo_response",
     "encode",
     "encode_gpdu",
     "end_marker",
-    "error_indication",
-    "read_error_indication",
 ]
 
 PORT = 2152  # TS 29.281, 4.4.2
 ECHO_REQUEST, ECHO_RESPONSE, ERROR_INDICATION, END_MARKER, GPDU = 1, 2, 26, 254, 255  # table 6.1-1
 _E, _S, _PN = 4, 2, 1
 _PSC = 0x85  # figure 5.2.1-3
-_RECOVERY, _TEID_DATA, _PEER_ADDRESS = 14, 16, 133  # elements (table 8.1-1)
 MAX_EXTENSIONS = 8
 
 
@@ -185,44 +180,9 @@ def echo_request(sequence: int) -> bytes:
     return encode(Message(ECHO_REQUEST, 0, sequence=sequence))
 
 
-def echo_response(sequence: int) -> bytes:
-    """Return Echo Response (7.2.2); its Recovery is zero and means nothing (8.2)."""
-    return encode(Message(ECHO_RESPONSE, 0, bytes([_RECOVERY, 0]), sequence=sequence))
-
-
 def end_marker(teid: int) -> bytes:
     """Return End Marker (7.3.2): the last packet on a tunnel that was left."""
     return encode(Message(END_MARKER, teid))
-
-
-def error_indication(teid: int, address: str) -> bytes:
-    """Return Error Indication (7.3.1): nobody at *address*, the sender's own, has the tunnel *teid*."""
-    packed = ipaddress.ip_address(address).packed
-    said = struct.pack("!BIBH", _TEID_DATA, teid, _PEER_ADDRESS, len(packed)) + packed
-    return encode(Message(ERROR_INDICATION, 0, said, sequence=0))
-
-
-def read_error_indication(payload: bytes) -> tuple[int, str]:
-    """Return (TEID, address) of the payload of an Error Indication.
-
-    Raises CodecError, BadValue when one of the two elements is missing.
-    """
-    r, teid, address = Reader(payload), None, ""
-    while len(r):
-        kind = r.uint(1)
-        if kind == _TEID_DATA:
-            teid = r.uint(4)
-        elif kind == _RECOVERY:
-            r.skip(1)
-        elif kind & 0x80:  # type, length, value (8.1)
-            value = r.sub(r.uint(2))
-            if kind == _PEER_ADDRESS:
-                address = value.ipv6() if len(value) == 16 else value.ipv4()
-        else:
-            raise BadValue(f"element {kind} at offset {r.at - 1} has no known size", r.at - 1)
-    if teid is None or not address:
-        raise BadValue("no TEID, or no address of the peer", r.at)
-    return teid, address
 
 
 def encode_gpdu(teid: int, inner: bytes, qfi: int, *, uplink: bool) -> bytes:

@@ -11,7 +11,7 @@ import marshal
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Constant", "Packer", "ipv4_number", "ipv4_text"]
+__all__ = ["Constant", "Packer", "ipv4_number"]
 
 _MOST_CONSTANTS = 16_384  # who sends ever new ones gets records that hold theirs
 
@@ -26,11 +26,6 @@ def ipv4_number(text: str) -> int | None:
         return _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]
     except (ValueError, KeyError):
         return None
-
-
-def ipv4_text(number: int) -> str:
-    """Return the canonical text of an IPv4 address."""
-    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 class Packer:

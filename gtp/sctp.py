@@ -9,9 +9,9 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
-from gtp.link import IPV4, IPV6, ip_packet
+from gtp.link import IPV4, IPV6
 
-__all__ = ["SCTP", "SctpMessage", "read_sctp", "sctp_in_ip"]
+__all__ = ["SCTP", "SctpMessage", "sctp_in_ip"]
 
 SCTP = 132  # IP protocol number
 _DATA, _WHOLE = 0, 3  # chunk type; flags B and E: first and last fragment at once (3.3.1)
@@ -26,12 +26,6 @@ class SctpMessage:
     dst: str
     protocol: int  # payload protocol identifier
     payload: bytes
-
-
-def read_sctp(frame: bytes, counters: Counter[str]) -> list[SctpMessage]:
-    """Return the whole user messages of an Ethernet frame; none of one that is not SCTP."""
-    kind, at = ip_packet(frame) or (0, 0)
-    return sctp_in_ip(kind, frame[at:], counters)
 
 
 def sctp_in_ip(kind: int, p: bytes, counters: Counter[str]) -> list[SctpMessage]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Tunnel
 
-__all__ = ["Contexts", "Leg", "Name", "Pdn", "apn_name", "merge_identity"]
+__all__ = ["Contexts", "Leg", "Name", "Pdn", "apn_name"]
 
 Name = tuple[str, int]  # address and control TEID of a receiver
 Ends = dict[int, tuple[Tunnel, ...]]  # the tunnels of a bearer by their interface
@@ -176,11 +176,6 @@ class Contexts:
         """Let go of a leg that has no connection."""
         if not leg.pdns:
             self._leave(leg)
-
-
-def merge_identity(old: Identity, new: Identity) -> Identity:
-    """Return what both say; the new word counts."""
-    return Identity(*(getattr(new, n) or getattr(old, n) for n in Identity.__slots__))
 
 
 def apn_name(labels: Iterable[bytes]) -> str:

@@ -23,7 +23,6 @@ __all__ = [
     "handover_request",
     "heartbeat_request",
     "heartbeat_response",
-    "idle_request",
     "modification_response",
 ]
 
@@ -210,11 +209,6 @@ def handover_request(
     """
     far = _to_access(dnn, downlink, update=True, end_marker=end_marker)
     return write(Kind.MODIFICATION_REQUEST, sequence, far, seid=up_seid)
-
-
-def idle_request(sequence: int, up_seid: int) -> bytes:
-    """Return Session Modification Request that lets the UPF buffer the downlink (TS 23.502, 4.2.6)."""
-    return write(Kind.MODIFICATION_REQUEST, sequence, _to_access("", None, update=True), seid=up_seid)
 
 
 def modification_response(sequence: int, cp_seid: int) -> bytes:

@@ -115,6 +115,7 @@ def state_of(service: Service) -> StateTree:
             **service.pipeline.naming.inference.counters,
             **service.pipeline.outside.counters,
             "unread_octets": service.pipeline.unread_octets,
+            "histories_forgotten": service.pipeline.subscribers.forgotten,
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
         "sessions": dict(service.store.count_by_source()),

@@ -213,17 +213,6 @@ class Model:
         values: Mapping[str, Any] = json.loads(text)
         return values
 
-    def check_reply(self, tree: etree._Element) -> None:
-        """Validate data of a reply: configuration and state. Raises RpcError; used by the tests."""
-        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
-        with self._lock:
-            try:
-                root = self._ctx.parse_data_mem(data, "xml", strict=True, validate_present=True)
-            except libyang.LibyangError as error:
-                raise constraint_error(getattr(error, "found", []), tree, self.top) from None
-            if root is not None:
-                root.free(with_siblings=True)
-
     def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
         """Return the source of a module, None when there is none of this name and revision."""
         for module in self._all:

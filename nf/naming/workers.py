@@ -110,11 +110,6 @@ class Workers:
         waiting = sum(worker.waiting for worker in self._workers)
         return {"waiting": waiting, "lost": self.counters["lost"], "restarts": self.counters["restarts"]}
 
-    @property
-    def processes(self) -> tuple[int, ...]:
-        """The numbers of the processes."""
-        return tuple(worker.process.pid or 0 for worker in self._workers)
-
     def read(self, records: NDArray[np.void]) -> None:
         """As `nf.naming.readers.Reading.read`."""
         self._share("read", records, records["ue_end"])

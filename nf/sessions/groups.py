@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nf.abi import SNF_GROUPS
 from nf.settings import SubscriberGroup
 
-__all__ = ["MAX_GROUPS", "group_of"]
-
-MAX_GROUPS = SNF_GROUPS - 1  # the first is that of all others
+__all__ = ["group_of"]
 
 
 def group_of(dnn: str, imsi: str, groups: Sequence[SubscriberGroup]) -> int:

@@ -7,6 +7,6 @@ Columns throughout: no loop over flows or rows. What is kept between intervals i
 
 from __future__ import annotations
 
-from nf.subscribers.stage import SubscriberNames, Subscribers, aggregate, missing_where_unseen
+from nf.subscribers.stage import SubscriberNames, Subscribers, missing_where_unseen
 
-__all__ = ["SubscriberNames", "Subscribers", "aggregate", "missing_where_unseen"]
+__all__ = ["SubscriberNames", "Subscribers", "missing_where_unseen"]

@@ -18,7 +18,7 @@ from nf.subscribers.fading import FadingSums, RecentMinima
 from nf.subscribers.sums import BASES, Rows, group
 from nf.subscribers.suspect import SUSPECTS, suspect
 
-__all__ = ["SubscriberNames", "Subscribers", "aggregate", "missing_where_unseen"]
+__all__ = ["SubscriberNames", "Subscribers", "missing_where_unseen"]
 
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
 GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
@@ -224,21 +224,6 @@ def missing_where_unseen(
         name: np.full(len(values), np.nan, np.float32) if name in volumes else values
         for name, values in columns.items()
     }
-
-
-def aggregate(
-    flows: FlowBatch,
-    *,
-    subject: NDArray[np.int64],
-    names: SubscriberNames,
-    class_of_app: NDArray[np.uint8],
-    app_names: Sequence[str],
-    action: NDArray[np.uint8],
-) -> list[RecordBatch]:
-    """Return the records of one interval on its own, without memory of those before; as `Subscribers.update`."""
-    return Subscribers().update(
-        flows, subject=subject, names=names, class_of_app=class_of_app, app_names=app_names, action=action
-    )
 
 
 _QUALITIES = (

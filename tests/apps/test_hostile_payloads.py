@@ -73,7 +73,7 @@ def initial(datagram: bytes) -> str:
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "tls": tls.tls_hello,
     "handshake": tls.handshake_hello,
-    "dtls": tls.dtls_hello,
+    "dtls": lambda data: tls.DtlsHello().feed(data),
     "quic": initial,
     "crypto frames": lambda data: quic._crypto_frames(data, quic.CryptoStream().pieces, 6),
     "gquic": quic.gquic_name,

@@ -9,7 +9,7 @@ import pytest
 
 from nf.apps.parsers.cursor import Pieces
 from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
-from nf.apps.parsers.tls import DtlsHello, dtls_hello, handshake_hello, tls_hello
+from nf.apps.parsers.tls import DtlsHello, handshake_hello, tls_hello
 from tests.apps.hellos import openssl_hello, records
 
 NAME = "rr4---sn-4g5e6nez.googlevideo.com"
@@ -149,7 +149,7 @@ class TestDtls:
     """DTLS has a cookie in the ClientHello and may fragment it."""
 
     def test_the_name(self) -> None:
-        assert dtls_hello(dtls(HELLO[5:])).name == NAME
+        assert DtlsHello().feed(dtls(HELLO[5:])).name == NAME
 
     @pytest.mark.parametrize("size", [40, 100, 300])
     @pytest.mark.parametrize("backwards", [False, True])
@@ -167,7 +167,7 @@ class TestDtls:
         whole = dtls(HELLO[5:])[25:]
         two = [dtls(HELLO[5:], offset=at, fragment=whole[at : at + 300]) for at in (0, 300)]
 
-        assert dtls_hello(b"".join(two)).name == NAME
+        assert DtlsHello().feed(b"".join(two)).name == NAME
 
     def test_a_second_message_takes_the_place_of_the_first(self) -> None:
         """As after a HelloVerifyRequest (RFC 6347, 4.2.1): its number is 1, and it has a cookie."""
@@ -182,12 +182,12 @@ class TestDtls:
 
     def test_a_later_fragment_asks_for_more(self) -> None:
         with pytest.raises(NeedMore):
-            dtls_hello(dtls(HELLO[5:], offset=100, fragment=HELLO[105:120]))
+            DtlsHello().feed(dtls(HELLO[5:], offset=100, fragment=HELLO[105:120]))
 
     def test_a_first_fragment_that_holds_no_name_asks_for_more(self) -> None:
         with pytest.raises(NeedMore):
-            dtls_hello(dtls(HELLO[5:], fragment=HELLO[9:49]))
+            DtlsHello().feed(dtls(HELLO[5:], fragment=HELLO[9:49]))
 
     def test_tls_is_not_this(self) -> None:
         with pytest.raises(NotThis):
-            dtls_hello(HELLO)
+            DtlsHello().feed(HELLO)

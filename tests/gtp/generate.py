@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from scapy.contrib import gtp_v2
-from scapy.contrib.gtp import GTP_U_Header, GTPPDUSessionContainer
+from scapy.contrib.gtp import IE_TEIDI, GTP_U_Header, GTPPDUSessionContainer, IE_GSNAddress
 from scapy.contrib.pfcp import (
     IE_APN_DNN,
     IE_FSEID,
@@ -226,7 +226,12 @@ def samples(chance: random.Random) -> Iterator[tuple[str, bytes]]:
         "gtpu",
         bytes(GTP_U_Header(teid=1, gtp_type=255, S=1, seq=1) / GTPPDUSessionContainer(type=1, QFI=9) / Raw(b"E")),
     )
-    yield "gtpu", gtpu.error_indication(1, "2001:db8::1")
+    yield (
+        "gtpu",
+        bytes(
+            GTP_U_Header(gtp_type=26, S=1) / IE_TEIDI(TEIDI=1) / IE_GSNAddress(ipv6_address="2001:db8::1", length=16)
+        ),
+    )
     del chance
 
 

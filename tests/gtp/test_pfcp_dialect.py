@@ -100,12 +100,6 @@ class TestSmf:
         want = of(captured, MODIFICATION, ipv4(NEXT_GNB), "00000201")
         assert read(build.handover_request(4, 0x20, (NEXT_GNB, 0x201), end_marker=True)) == (MODIFICATION, want)
 
-    def test_idle(self, captured: list[tuple[int, Tree]]) -> None:
-        want = next(
-            t for k, t in captured if k == MODIFICATION and ipv4(GNB) not in repr(t) and "54" and "0c00" in repr(t)
-        )
-        assert read(build.idle_request(5, 0x20)) == (MODIFICATION, want)
-
     def test_deletion(self, captured: list[tuple[int, Tree]]) -> None:
         assert read(build.deletion_request(6, 0x20)) == (DELETION, of(captured, DELETION))
 

@@ -9,7 +9,8 @@ import pytest
 from scapy.contrib.gtp import GTP_U_Header, GTPPDUSessionContainer
 from scapy.layers.inet import IP, UDP
 
-from nf.sessions.groups import MAX_GROUPS, group_of
+from nf.abi import SNF_GROUPS
+from nf.sessions.groups import group_of
 from nf.settings import Action, SubscriberGroup
 from tests.kernel.packets import GNB, QFI, UL_TEID, UPF, ether, tcp
 from tests.kernel.rig import Rig
@@ -96,7 +97,8 @@ class TestPolicy:
         assert send(grouped) == 1
 
     def test_the_kernel_has_room_for_every_group(self, grouped):
-        assert len(grouped.plane._maps["policies"]) == (1 + MAX_GROUPS) * 4096
-        grouped.plane.set_policies({}, groups=[{}] * (MAX_GROUPS - 1) + [{4095: (Action.COUNT, 0)}])
+        """The first is that of all others."""
+        assert len(grouped.plane._maps["policies"]) == SNF_GROUPS * 4096
+        grouped.plane.set_policies({}, groups=[{}] * (SNF_GROUPS - 2) + [{4095: (Action.COUNT, 0)}])
         table = grouped.plane._maps["policies"].read()[1]["action"]
-        assert np.flatnonzero(table).tolist() == [(1 + MAX_GROUPS) * 4096 - 1]
+        assert np.flatnonzero(table).tolist() == [SNF_GROUPS * 4096 - 1]

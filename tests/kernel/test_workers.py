@@ -29,11 +29,13 @@ FLOWS = 3  # of each
 TCP = 6
 CUT = 60  # of a ClientHello: within its list of cipher suites
 FUNCTION = """
+import multiprocessing
 import time
 from nf.apps.signatures import Signatures
 from nf.naming.workers import Workers
 if __name__ == "__main__":
-    print(*Workers(2, Signatures.load(), 0.0).processes, flush=True)
+    workers = Workers(2, Signatures.load(), 0.0)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     time.sleep(99)
 """
 
@@ -118,10 +120,10 @@ class TestTrouble:
     """The function goes on whatever happens to a worker."""
 
     def test_one_that_ends_is_replaced_and_what_it_had_is_counted(self, rig: Rig, two: Workers) -> None:
-        os.kill(two.processes[0], signal.SIGSTOP)
+        os.kill(two._workers[0].process.pid, signal.SIGSTOP)
         two.read(records(rig, range(SUBSCRIBERS)))
         held = two._workers[0].waiting
-        os.kill(two.processes[0], signal.SIGKILL)
+        os.kill(two._workers[0].process.pid, signal.SIGKILL)
         two._workers[0].process.join()
         heard(two, SUBSCRIBERS - held // 2)
 
@@ -133,7 +135,7 @@ class TestTrouble:
 
     def test_one_that_hangs_makes_nobody_wait(self, rig: Rig, two: Workers) -> None:
         batch = records(rig, range(SUBSCRIBERS))
-        stopped = two.processes[0]
+        stopped = two._workers[0].process.pid
         os.kill(stopped, signal.SIGSTOP)
         try:
             for _ in range(800):  # a reader that waited would wait for ever: the time-out of the test would tell
@@ -144,7 +146,7 @@ class TestTrouble:
 
     def test_they_end_with_the_function(self) -> None:
         workers = Workers(2, Signatures.load(), 0.0)
-        numbers = workers.processes
+        numbers = [worker.process.pid for worker in workers._workers]
         workers.close()
 
         assert not any(os.path.exists(f"/proc/{number}") for number in numbers)

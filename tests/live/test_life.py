@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -116,7 +117,7 @@ class TestSwap:
             service.apply(Settings(), BUMP)
             spread = replace(BUMP, naming_workers=2)
             service.apply(BUMP, spread)
-            processes = service.pipeline.naming.reading.processes
+            processes = [child.pid for child in multiprocessing.active_children()]
             with bump.load(uplink()):
                 wait_until(lambda: service.plane.read_counters()["handed_off"] > 0, "a payload")
                 wait_until(lambda: answered(service), "an answer")

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import libyang
 import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -21,7 +22,7 @@ from lab.wait import comes_true, slowness
 from mgmt.netconf.datastore import Datastore
 from mgmt.netconf.ssh_listener import NetconfServer, ServerLimits
 from mgmt.netconf.state import StateTree
-from mgmt.netconf.yang_model import Model, default_model
+from mgmt.netconf.yang_model import IMPLEMENTED, Model, default_model, yang_dir
 from nf.settings import Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
@@ -46,6 +47,20 @@ class Recorder:
 @pytest.fixture(scope="session")
 def model() -> Model:
     return default_model()
+
+
+@pytest.fixture(scope="session")
+def libyang_reads() -> Callable[[etree._Element], None]:
+    """Validate the data of a reply, configuration and state, with a context of its own; raises LibyangError."""
+    context = libyang.Context(f"{yang_dir()}:{yang_dir() / 'ietf'}")
+    for module in IMPLEMENTED:
+        context.load_module(module)
+
+    def read(data: etree._Element) -> None:
+        text = "".join(etree.tostring(child, encoding="unicode") for child in data)
+        context.parse_data_mem(text, "xml", strict=True, validate_present=True).free(with_siblings=True)
+
+    return read
 
 
 @pytest.fixture

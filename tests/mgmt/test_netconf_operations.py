@@ -119,8 +119,8 @@ class TestGet:
             client.commit()
             yield client
 
-    def test_the_whole_reply_is_valid_data_of_the_modules(self, client, model):
-        model.check_reply(client.get().data_ele)
+    def test_the_whole_reply_is_valid_data_of_the_modules(self, client, libyang_reads):
+        libyang_reads(client.get().data_ele)
 
     def test_state_of_an_interface(self, client):
         data = client.get(filter=f'<filter><interfaces xmlns="{IF}"/></filter>').data_ele

@@ -16,7 +16,8 @@ from scapy.packet import Raw
 from scapy.utils import PcapReader
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
-from gtp.sctp import SctpMessage, read_sctp
+from gtp.link import IPV4, ip_packet
+from gtp.sctp import SctpMessage, sctp_in_ip
 from nf.sessions import BindingStore
 from nf.signalling.ngap import NgapTracker, msin_of
 
@@ -31,8 +32,13 @@ def messages(path):
     with PcapReader(str(path)) as packets:
         for number, packet in enumerate(packets, 1):
             ip = packet.getlayer(IP)
-            for m in read_sctp(bytes(12) + b"\x08\x00" + ip.original, Counter()) if ip is not None else ():
+            for m in sctp_in_ip(IPV4, ip.original, Counter()) if ip is not None else ():
                 yield number, m, float(packet.time)
+
+
+def read_sctp(frame, counters):
+    kind, at = ip_packet(frame) or (0, 0)
+    return sctp_in_ip(kind, frame[at:], counters)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from feed.records import APP_CLASSES, RECORD_COLUMNS
 from nf.apps.basis import Basis
 from nf.flows.batch import FlowBatch
-from nf.subscribers import SubscriberNames, aggregate
+from nf.subscribers import SubscriberNames, Subscribers
 from nf.subscribers.sums import group
 
 APPS = ["", "tube", "talk", "game", "chat", "site", "hidden", "tally"]
@@ -54,11 +54,9 @@ def random_batch(seed: int, n: int, length_s: float = 1.0) -> FlowBatch:
         packets=packets,
         payload_packets=packets // np.uint64(2),
         retrans=two(0, 5, np.uint32),
-        reordered=two(0, 5, np.uint32),
         rtt_n=rtt_n,
         rtt_sum_us=rtt_n * (rtt_min + two(0, 50_000, np.uint64)),
         rtt_min_us=rtt_min.astype(np.uint32),
-        handshake_us=two(0, 2, np.uint32),
         gap_n=gap_n,
         gap_sum_us=gap_n * mean_us,
         gap_sq_us2=(gap_n * mean_us * mean_us * rng.uniform(1, 3, (n, 2))).astype(np.uint64),
@@ -141,7 +139,7 @@ def twin(b: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tupl
 
 def records(batch: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tuple[str, str], dict[str, object]]:
     got = {}
-    for part in aggregate(
+    for part in Subscribers().update(
         batch, subject=subject, names=names, class_of_app=CLASS_OF, app_names=APPS, action=np.array(ACTIONS, np.uint8)
     ):
         for i in range(len(part)):
@@ -252,7 +250,7 @@ class TestShape:
     def test_columns_and_types(self):
         batch, names = random_batch(3, 300), people(9)
 
-        out = aggregate(
+        out = Subscribers().update(
             batch,
             subject=np.arange(300) % 9,
             names=names,
@@ -290,7 +288,7 @@ class TestShape:
         batch = random_batch(6, 30)
         names = SubscriberNames(["a", "a", "a"], ["pfcp"] * 3, ["internet", "internet", "ims"])
 
-        out = aggregate(
+        out = Subscribers().update(
             batch,
             subject=np.arange(30) % 3,
             names=names,
@@ -309,7 +307,9 @@ class TestShape:
         names.group.extend([0, 1])
         actions = np.array([[0] * len(APPS), [3] * len(APPS)], np.uint8)  # suppress whatever group 1 does
 
-        out = aggregate(batch, subject=subject, names=names, class_of_app=CLASS_OF, app_names=APPS, action=actions)
+        out = Subscribers().update(
+            batch, subject=subject, names=names, class_of_app=CLASS_OF, app_names=APPS, action=actions
+        )
 
         assert {who for part in out for who in part.columns["subscriber"]} == {names.subscriber[0]}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from nf.apps.parsers.cursor import Pieces, Reader, clean_name
 from nf.apps.parsers.errors import Malformed, NeedMore, NotThis
 
-__all__ = ["DtlsHello", "Hello", "dtls_hello", "handshake_hello", "tls_hello"]
+__all__ = ["DtlsHello", "Hello", "handshake_hello", "tls_hello"]
 
 _HANDSHAKE = 22  # content type (RFC 8446, 5.1)
 _CLIENT_HELLO = 1
@@ -123,11 +123,6 @@ def _is_dtls_hello(data: bytes, at: int) -> bool:
         and data[at + 2] in (0xFF, 0xFD, 0xFC)
         and data[at + 13] == _CLIENT_HELLO
     )
-
-
-def dtls_hello(datagram: bytes) -> Hello:
-    """Return the ClientHello that one *datagram* begins; raises NotThis, Malformed, or NeedMore for a part of one."""
-    return DtlsHello().feed(datagram)
 
 
 def _body(r: Reader, *, cookie: bool) -> Hello:
