@@ -92,12 +92,11 @@ struct payload {
 	__u8 address_a[16];
 	__u8 address_b[16];
 	__u32 session;
-	__u32 seq;	   /* TCP: sequence number of data[0] */
-	__u16 length;	   /* bytes in data */
-	__u16 wire_length; /* bytes of payload in the packet */
+	__u32 seq;    /* TCP: sequence number of data[0] */
+	__u16 length; /* bytes in data */
 	__u8 dir;
 	__u8 ue_end;
-	__u8 pad[50];
+	__u8 pad[52];
 	__u8 data[SNF_PAYLOAD];
 };
 _Static_assert(sizeof(struct payload) == 128 + SNF_PAYLOAD, "payload is ABI");

@@ -43,11 +43,10 @@ struct delay {
 	__u32 n3_n;
 	__u32 n3n9_ms; /* the path below, as the gNB or UPF reports it (5.5.3.20) */
 	__u32 n3n9_n;
-	__u32 ppi;	   /* paging policy indicator */
 	__u32 sequence[2]; /* last one */
 	__u32 expected[2];
 	__u32 received[2];
-	__u32 pad[2];
+	__u32 pad[3];
 };
 _Static_assert(sizeof(struct delay) == 96, "delay is ABI");
 

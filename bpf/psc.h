@@ -115,12 +115,8 @@ static __always_inline u32 psc_downlink(void *data, void *end, struct scratch *s
 {
 	u8 *h;
 
-	if (s->psc_second & PSC_DL_PPP) {
-		h = psc_take(data, end, s, 1);
-		if (!h)
-			return 0;
-		d->ppi = h[0] >> 5;
-	}
+	if (s->psc_second & PSC_DL_PPP && !psc_take(data, end, s, 1)) /* the paging policy is no time */
+		return 0;
 	if (s->psc_first & PSC_DL_QMP) {
 		h = psc_take(data, end, s, 8);
 		if (!h)

@@ -42,11 +42,9 @@ class FlowBatch:
     packets: U64  # (n, 2)
     payload_packets: U64  # (n, 2) packets with a transport payload
     retrans: U32  # (n, 2) TCP segments seen before
-    reordered: U32  # (n, 2) TCP segments that came late but were new
     rtt_n: U32  # (n, 2) CORE, ACCESS
     rtt_sum_us: U64  # (n, 2)
     rtt_min_us: U32  # (n, 2)
-    handshake_us: U32  # (n, 2) SYN to SYN-ACK (CORE), SYN-ACK to ACK (ACCESS); 0: not seen in this interval
     gap_n: U32  # (n, 2) inter-arrival gaps between packets of one direction
     gap_sum_us: U64  # (n, 2)
     gap_sq_us2: U64  # (n, 2) sum of squares of the gaps, each cut at 1 s

@@ -12,7 +12,7 @@ from tests.flows.records import FIRST_B, TCP, UDP, UNKNOWN, A, B, key
 
 SCTP = 132
 TWO = ("bytes", "packets", "payload_packets", "qfi", "gap_ticks", "gap_ticks2", "gap_max", "rtt_sum_us", "rtt_n",
-       "rtt_min_us", "handshake_us")  # fmt: skip
+       "rtt_min_us")  # fmt: skip
 TYPES = {"bytes": "u8", "qfi": "u1", "gap_max": "u2"}
 RTP = [("expected", "u4", 2), ("received", "u4", 2), ("valid", "u1", 2)]
 DNS = [("timed", "u2"), ("queries", "u4"), ("answers", "u4"), ("sum_us", "u4"), ("failed", "u2"), ("again", "u2")]
@@ -21,12 +21,12 @@ FLOW = np.dtype(
         *((name, TYPES.get(name, "u4"), 2) for name in TWO),
         *(("number", "u8"), ("session", "u4"), ("app", "u2"), ("ue_end", "u1"), ("flags", "u1")),
         ("transport", [("rtp", RTP), ("dns", DNS)]),
-        ("rare", [("tcp", [("retrans", "u4", 2), ("reordered", "u2", 2)])]),
+        ("rare", [("tcp", [("retrans", "u4", 2)])]),
     ]
 )
 # One state with a value in each member of the unions; an array of the test may hold what no flow has at once.
 ALL = {
-    **{"packets": (1, 1), "tcp_retrans": (2, 3), "tcp_reordered": (4, 5)},
+    **{"packets": (1, 1), "tcp_retrans": (2, 3)},
     **{"rtp_expected": (50, 60), "rtp_received": (49, 58), "rtp_valid": (1, 0)},
     **{"dns_queries": 6, "dns_answers": 5, "dns_failed": 1, "dns_again": 2, "dns_timed": 4, "dns_sum_us": 90_000},
 }
@@ -193,12 +193,6 @@ class TestRoundTrips:
         assert found.rtt_sum_us.tolist() == [[300, 0]]
         assert found.rtt_min_us.tolist() == [[120, 0]]
 
-    def test_a_handshake_is_told_once(self, table: Table) -> None:
-        first = table.read(flow(4, packets=(1, 1), handshake_us=(20_000, 0)))
-        second = table.read(flow(4, packets=(2, 2), handshake_us=(20_000, 9_000)))
-
-        assert (first.handshake_us.tolist(), second.handshake_us.tolist()) == ([[20_000, 0]], [[0, 9_000]])
-
 
 class TestProtocols:
     """Fields of a transport count for flows of that transport alone: others keep something else in their place."""
@@ -206,7 +200,7 @@ class TestProtocols:
     def test_tcp(self) -> None:
         found = Table(TCP).read(flow(4, **ALL))
 
-        assert (found.retrans.tolist(), found.reordered.tolist()) == ([[2, 3]], [[4, 5]])
+        assert found.retrans.tolist() == [[2, 3]]
         assert not found.rtp_expected.any()
         assert not found.dns_queries.any()
 

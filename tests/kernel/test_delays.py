@@ -119,6 +119,15 @@ class TestN3:
         assert abs(int(delay(known)["n3_us"]) - 8_000) <= 1  # the format resolves a quarter of a nanosecond
         assert int(delay(known)["n3_n"]) == 1
 
+    def test_the_least_and_the_last_stay_beside_the_sum(self, known: Rig) -> None:
+        for back_after_ms, held_ms in ((30, 10), (15, 10), (22, 10)):
+            self.play(known, back_after_ms, held_ms)
+
+        d = delay(known)
+        assert (int(d["n3_us"]), int(d["n3_min_us"]), int(d["n3_sum_us"])) == pytest.approx(
+            (12_000, 5_000, 37_000), abs=3
+        )
+
     def test_an_uplink_packet_without_its_downlink_one_measures_nothing(self, known: Rig) -> None:
         up = uplink(udp(), QFI, QMP=1, dlSendTimeRpt=ntp(5), dlRecvTime=ntp(6), ulSendTime=ntp(7))
         known.run(ether(up))

@@ -249,7 +249,7 @@ class TestHandOff:
         rig.run(ether(IP(src=UE, dst=SERVER) / UDP(sport=40000, dport=443) / payload), "n6")
 
         (record,) = rig.plane.read_payloads()
-        assert (record["length"], record["wire_length"]) == (size, size)
+        assert record["length"] == size
         assert bytes(record["data"][:size]) == payload
 
     @pytest.mark.parametrize("beyond", [-1, 0, 1, 80])
@@ -259,14 +259,14 @@ class TestHandOff:
         rig.run(ether(IP(src=UE, dst=SERVER) / UDP(sport=40000, dport=443) / payload), "n6")
 
         (record,) = rig.plane.read_payloads()
-        assert (record["length"], record["wire_length"]) == (room + min(beyond, 0), room + beyond)
+        assert record["length"] == room + min(beyond, 0)
         assert bytes(record["data"][: record["length"]]) == payload[:room]
 
     def test_a_cut_frame_gives_what_it_has(self, rig: Rig) -> None:
         rig.run(ether(udp(500))[:100], "n6")
 
         (record,) = rig.plane.read_payloads()
-        assert (record["length"], record["wire_length"]) == (58, 500)
+        assert record["length"] == 58
 
     def test_a_tcp_record_has_its_sequence_number(self, rig: Rig) -> None:
         rig.run(ether(uplink(tcp(seq=77_000))))
