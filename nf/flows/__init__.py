@@ -1,1 +1,1 @@
-"""What flows did: the book of those present, and the differences of an interval, in columns."""
+"""Activity of flows: the book of those present, and the differences of an interval, in columns."""

@@ -1,4 +1,4 @@
-"""Flows of one interval as columns: what the kernel reader makes and the QoE functions read."""
+"""Flows of one interval as columns: `nf.flows.deltas` makes them, the later stages read them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ U64: TypeAlias = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class FlowBatch:
-    """What n flows did in one interval. Arrays have shape (n,) or (n, 2), see the second-axis names.
+    """Columns of n flows for one interval, of shape (n,) or (n, 2); see the second-axis names.
 
     Counts and sums are those of the interval, not since the flow began. A sum whose count is zero
     is zero; minima without a sample are 0 where their count is 0.
@@ -34,7 +34,7 @@ class FlowBatch:
     flow_id: U64  # unique for the life of the data plane
     session: U32  # index of the binding store; 0: no session known
     app: U16  # application number of the signature file; 0: none
-    basis: U8  # ground of the name: nf.apps.Basis
+    basis: U8  # ground of the name: nf.apps.basis.Basis
     confidence: U8  # percent that the application is the right one
     proto: U8  # IP protocol of the inner packet
     qfi: U8  # (n, 2) last QoS flow identifier seen, 0: none
@@ -53,10 +53,10 @@ class FlowBatch:
     rtp_received: U32  # (n, 2)
     dns_queries: U32  # (n,) queries over UDP, each counted once however often it was sent
     dns_answers: U32  # (n,)
-    dns_failed: U32  # (n,) of them: with an error, but for names that do not exist
+    dns_failed: U32  # (n,) of them: with an error other than that the name does not exist
     dns_again: U32  # (n,) times that a query was sent again
     dns_timed: U32  # (n,) answers to queries that were sent once
-    dns_sum_us: U32  # (n,) how long they took together
+    dns_sum_us: U32  # (n,) sum of their times
 
     def __len__(self) -> int:
         return len(self.flow_id)

@@ -1,12 +1,12 @@
-"""What is known of each flow beside its counters: ends, tunnels, name, in columns by flow number.
+"""The flow book: ends, tunnels and name of each flow beside its counters, in columns by flow number.
 
-The kernel tells a flow once, when it begins, and again each new tunnel; names come from user space
+The kernel reports a flow once, when it begins, and then each new tunnel; names come from user space
 or from the kernel. A row stays until `keep` is called without its number. The rows are sorted by
 number, so that looking up a whole snapshot of the flow table is one binary search a flow, in C.
 
-The book is closed: everybody reads its rows, and only its verbs write them. Application, ground and confidence
-change together, and with them what they took the place of (the columns ``prior_*``) and why a name is doubted.
-The columns ``prior_*`` mean something where the ground is LEARNED or CONTRADICTED alone.
+The book is closed: everybody reads its rows, and only its methods write them. Application, ground and confidence
+change together, and with them the values that they replaced (the columns ``prior_*``) and the reason of a doubt.
+The columns ``prior_*`` are valid only where the ground is LEARNED or CONTRADICTED.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nf.kernel.addresses import address_text
 __all__ = ["FlowBook", "Leg"]
 
 _BY_NAME = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that are a name in the packets
-_SAID = ("app", "basis", "confidence")  # what a flow is called: columns that change together
+_SAID = ("app", "basis", "confidence")  # columns of the name of a flow, which change together
 _BEGUN = np.dtype([("session", "u4"), ("ttl", "u4")])
 
 _ROW = np.dtype(
@@ -42,9 +42,9 @@ _ROW = np.dtype(
         ("name", "u4"),
         ("app", "u2"),
         ("qfi", "u1", 2),
-        ("prior_app", "u2"),  # what a learned server, or a doubt, took the place of
-        ("told", "u2"),  # application of the name that DNS told the subscriber of the server
-        ("doubt_app", "u2"),  # whose server it is by better knowledge
+        ("prior_app", "u2"),  # application that a learned server, or a doubt, replaced
+        ("told", "u2"),  # application of the name that DNS told the subscriber for the server
+        ("doubt_app", "u2"),  # application that the server of a doubted flow belongs to; 0: none
         ("doubt", "u1"),  # nf.naming.doubts.Doubt
         ("port", "u2", 2),  # of ends a and b; 0 for anything but TCP and UDP
         ("basis", "u1"),
@@ -69,7 +69,7 @@ class Leg:
 
 
 class _Interned:
-    """Values with a number each, from 1; 0 is nothing."""
+    """Numbered values, from 1; 0 is nothing."""
 
     def __init__(self, nothing: Any) -> None:
         self.values = [nothing]
@@ -92,7 +92,7 @@ class _Interned:
 
 
 class FlowBook:
-    """The rows; sorted by flow number."""
+    """The rows of the present flows, sorted by flow number."""
 
     def __init__(self) -> None:
         self._rows = np.zeros(0, _ROW)
@@ -102,7 +102,7 @@ class FlowBook:
         self._begun: list[NDArray[np.void]] = []  # (session, TTL) of flows that a UE began since `begun` was called
         self._fresh: list[NDArray[np.uint64]] = []  # numbers of flows that got a name since `fresh` was called
         self._names, self._outers = _Interned(""), _Interned(b"")
-        self._early: dict[int, tuple[int, int, int, str]] = {}  # names of flows that the kernel did not tell yet
+        self._early: dict[int, tuple[int, int, int, str]] = {}  # names of flows that the kernel did not report yet
         self._more: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (number, dir): earlier (teid, qfi, outer)
 
     def __len__(self) -> int:
@@ -110,7 +110,7 @@ class FlowBook:
 
     @property
     def rows(self) -> NDArray[np.void]:
-        """The rows, to be read: writing into them raises ValueError. `add` and `keep` make others."""
+        """The rows, read-only: writing into them raises ValueError. `add` and `keep` make a new array."""
         if self._view_of is not self._rows:
             self._view, self._view_of = _read_only(self._rows), self._rows
         return self._view
@@ -122,7 +122,7 @@ class FlowBook:
         rows, known = at(self._sorted, numbers)
         return np.where(known, rows, -1)
 
-    # -- what the kernel tells ---------------------------------------------
+    # -- events of the kernel -----------------------------------------------
 
     def add(self, events: NDArray[np.void]) -> None:
         """Record flow events (``struct flow_event``): new flows, and tunnels of flows."""
@@ -136,7 +136,7 @@ class FlowBook:
         pairs, which = np.unique(ends.view("V32").ravel(), return_inverse=True)
         outer = np.array([self._outers.number(pair.tobytes()) for pair in pairs], np.uint32)[which]
         rows, direction = self.at(tunnelled["number"]), tunnelled["dir"] & 1
-        # The first tunnel of a direction goes into the row; what comes after it is rare, and one by one.
+        # The first tunnel of a direction goes into the row; later ones are rare and are handled one by one.
         _, first = np.unique(rows * 2 + direction, return_index=True)
         later = np.ones(len(rows), np.bool_)
         later[first[self._rows["outer"][rows[first], direction[first]] == 0]] = False
@@ -177,7 +177,7 @@ class FlowBook:
             self._fresh.append(np.array([number], np.uint64))
         in_order = not len(self._rows) or rows["number"][0] > self._rows["number"][-1]
         self._rows = np.concatenate([self._rows, rows])
-        if not in_order:  # processors that wrote at once, or a flow that was told late
+        if not in_order:  # several processors wrote at once, or a flow was reported late
             self._rows = self._rows[np.argsort(self._rows["number"], kind="stable")]
 
     def _move(self, row: int, direction: int, event: Any, outer: int) -> None:
@@ -187,7 +187,7 @@ class FlowBook:
             return
         now = int(event["teid"]), int(event["qfi"]), outer
         before = self._more.setdefault((int(r["number"]), direction), [])
-        if now in before:  # a handover does not come back: the flow passes in several tunnels
+        if now in before:  # a handover does not come back, so the flow passes in several tunnels
             self.returned += 1
             before.remove(now)
         before.append(was)
@@ -196,7 +196,7 @@ class FlowBook:
         self._rows["outer"][row, direction] = outer
 
     def seen(self, flows: NDArray[np.void], active: NDArray[np.intp], now_ns: int) -> None:
-        """Take from a snapshot what the kernel keeps for an interval only: when a flow was last seen, its least RTT.
+        """Take last time and least RTT of each flow from a snapshot: the kernel keeps them for an interval only.
 
         *active* are the rows of *flows* with packets in the interval that ends at *now_ns* of the kernel's clock.
         """
@@ -218,9 +218,9 @@ class FlowBook:
         names: list[str],
         confidence: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Record the latest answer about flows; *confidence* in percent, without it that of the ground.
+        """Record the latest answer about flows; *confidence* is in percent, that of the ground by default.
 
-        A ground that is a name in the packets, or in a DNS answer that gives no application, is none without the name.
+        A ground that needs a name (SNI, HTTP_HOST, or DNS_ANSWER without an application) becomes none without it.
         """
         nameless = np.array([not n for n in names], np.bool_)
         empty = nameless & (np.isin(bases, _BY_NAME) | ((bases == int(Basis.DNS_ANSWER)) & (apps == 0)))
@@ -236,9 +236,9 @@ class FlowBook:
         self._fresh.append(numbers[known])
 
     def name_by_server(self, rows: NDArray[np.intp], apps: NDArray[np.uint16], confidence: NDArray[np.uint8]) -> None:
-        """Give flows the application that their server is known for; `take_back` undoes it, however often it was said.
+        """Give flows the application that their server is known for; one `take_back` undoes any number of calls.
 
-        Rows, here and below, are those of `at` or `fresh`; each is there once. *confidence* is in percent.
+        *rows*, here and below, are indices as `at` and `fresh` return them, each once. *confidence* is in percent.
         """
         self._remember(rows[self._rows["basis"][rows] != int(Basis.LEARNED)])
         self._say(rows, apps, int(Basis.LEARNED), confidence)
@@ -248,7 +248,7 @@ class FlowBook:
         self._say(rows, apps, np.where(apps > 0, int(Basis.MODEL), int(Basis.NONE)), np.where(apps > 0, confidence, 0))
 
     def doubt(self, rows: NDArray[np.intp], why: NDArray[np.uint8], whose: NDArray[np.uint16]) -> None:
-        """Take the application from flows that say a name that is not believed; `take_back` believes them again.
+        """Take the application from flows whose name is not believed; `take_back` gives it back.
 
         *why* is a `nf.naming.doubts.Doubt`, *whose* the application that their server belongs to, 0 for none.
         """
@@ -257,7 +257,7 @@ class FlowBook:
         self._rows["doubt"][rows], self._rows["doubt_app"][rows] = why, whose
 
     def take_back(self, rows: NDArray[np.intp]) -> None:
-        """Give flows what they had before `name_by_server` or `doubt`."""
+        """Restore the name columns that flows had before `name_by_server` or `doubt`."""
         self._say(rows, *(self._rows[f"prior_{column}"][rows] for column in _SAID))
 
     def unname(self, rows: NDArray[np.intp]) -> None:
@@ -265,7 +265,7 @@ class FlowBook:
         self._say(rows, 0, int(Basis.NONE), 0)
 
     def _say(self, rows: NDArray[np.intp], app: Any, basis: Any, confidence: Any) -> None:
-        """Write what a flow is called: all of it at once, and what was said is not doubted."""
+        """Write application, ground and confidence of flows together, and clear their doubt."""
         for column, values in zip(_SAID, (app, basis, confidence), strict=True):
             self._rows[column][rows] = values
         self._rows["doubt"][rows] = 0
@@ -275,7 +275,7 @@ class FlowBook:
             self._rows[f"prior_{column}"][rows] = self._rows[column][rows]
 
     def tell(self, numbers: NDArray[np.uint64], apps: NDArray[np.uint16]) -> None:
-        """Record what DNS told of the servers of flows."""
+        """Record the applications of the names that DNS told for the servers of flows."""
         rows = self.at(numbers)
         self._rows["told"][rows[rows >= 0]] = apps[rows >= 0]
 
@@ -318,7 +318,7 @@ class FlowBook:
         return None if row < 0 else self.rows[row]
 
     def get(self, number: int) -> Any:
-        """Return the row of one flow (a numpy structure), None when there is none."""
+        """Return the row of one flow (a numpy structure), None when the book does not have it."""
         return self._row(number)
 
     def ends(self, number: int) -> tuple[str, str]:

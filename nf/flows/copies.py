@@ -1,4 +1,4 @@
-"""Packets of a subscriber that pass here more than once, in several tunnels: each counts in one of them."""
+"""Copies: packets of a subscriber that pass here in several tunnels, so that each counts in one of them only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nf.flows.search import values_at
 
 __all__ = ["in_several_tunnels", "without_copies"]
 
-_RETURNS = 10  # of flows to tunnels that they had left: handovers do not do that
+_RETURNS = 10  # of flows to tunnels that they had left; handovers do not return
 
 
 def in_several_tunnels(returned: int) -> bool:
@@ -24,10 +24,10 @@ def in_several_tunnels(returned: int) -> bool:
 def without_copies(
     batch: FlowBatch, flows: NDArray[np.void], number: NDArray[np.uint64], copies: NDArray[np.uint32]
 ) -> FlowBatch:
-    """Leave out of an interval, by direction, the legs of a replay whose packets had passed in another tunnel.
+    """Clear packets and octets of the directions of legs of a replay that are mostly copies; return the batch.
 
-    *flows* (``struct flow``) has the rows of *batch*. *copies* (n, 2) are, of the flows *number* and by direction as
-    the kernel has them, the packets that were copies since they began.
+    *flows* (``struct flow``) has the rows of *batch*. *copies* (k, 2) counts, for the flows *number* (k,) and in the
+    order of directions of the kernel, the packets since their begin that were copies.
     """
     if not len(number):
         return batch

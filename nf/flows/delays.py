@@ -1,7 +1,7 @@
-"""Delays that no packet of the subscriber shows alone: of the radio network, of N3, and inside the UPF.
+"""Delays that no single packet of a subscriber shows: of the radio network, of N3, and inside the UPF.
 
-The kernel sums what PDU Session Containers measure (``struct delay``, by session and QoS flow) and the ways of packets
-seen on both N3 and N6 (``struct transit``, by session); here both become means of an interval.
+The kernel sums the delays in PDU Session Containers (``struct delay``, by session and QoS flow) and the transit times
+of packets seen on both N3 and N6 (``struct transit``, by session); here both become means of an interval.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DelayInterval:
         return {n: _at(self.session, self.of_session.get(n), numbers) for n in DELAY_COLUMNS}
 
     def flows(self, session: NDArray[Any], qfi: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Return DELAY_COLUMNS for QoS flows; the way through the UPF is one for the whole session."""
+        """Return DELAY_COLUMNS for QoS flows; the delay of the UPF is one for the whole session."""
         by_flow, by_session = qos_flow(session, qfi), session
         return {
             n: _at(self.flow, self.of_flow[n], by_flow)
@@ -58,7 +58,7 @@ def _at(keys: NDArray[np.uint64], values: NDArray[np.float32] | None, wanted: ND
 
 
 class Delays:
-    """Remembers the sums of the interval before."""
+    """The sums of the last read, from which `update` makes the means of an interval."""
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[NDArray[np.uint64], _Sums]] = {}
@@ -68,7 +68,7 @@ class Delays:
         delays: tuple[NDArray[np.void], NDArray[np.void]],
         transits: tuple[NDArray[np.uint32], NDArray[np.void]],
     ) -> DelayInterval:
-        """Return what was measured since the last call.
+        """Return the means of the samples since the last call.
 
         *delays* are session and QFI with ``struct delay`` of each, *transits* sessions with their ``struct transit``.
         """
@@ -114,7 +114,7 @@ def _u8(values: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _gathered(keys: NDArray[np.uint64], of: NDArray[np.uint64], sums: Any) -> Any:
-    """Return sums by *keys*, each the total of the rows *of* which are its."""
+    """Return sums by *keys*: for each key the total of the rows whose key in *of* equals it."""
     total, samples, unit = sums
     at = np.searchsorted(keys, of)
     return (
@@ -127,6 +127,6 @@ def _gathered(keys: NDArray[np.uint64], of: NDArray[np.uint64], sums: Any) -> An
 def _count_at(
     keys: NDArray[np.uint64], values: NDArray[np.uint64], wanted: NDArray[np.uint64], now: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
-    """Return what a count was before; 0 for what is new, or began anew and so is less than it was."""
+    """Return the count before of each key; 0 for a new key, or one that began anew and so is less than before."""
     old = values_at(keys, values, wanted)
     return np.where(old <= now, old, 0).astype(np.uint64)

@@ -1,8 +1,8 @@
-"""What each flow did since the table was last read: differences of two snapshots, in columns.
+"""Differences of two snapshots of the flow table: the activity of each flow since the last read, in columns.
 
-Flows carry a number that the kernel never uses twice, so the row of a flow in the snapshot before
-is a binary search. Counters become differences; minima and maxima are the interval's already,
-because the kernel starts them anew with each epoch.
+Flows carry a number that the kernel never uses twice, so a binary search finds the row of a flow
+in the snapshot before. Counters become differences; minima and maxima are already those of the
+interval, because the kernel starts them anew with each epoch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOCK = 8192  # rows; two states of 192 bytes each fit the second-level cache
 
 
 class FlowDeltas:
-    """Remembers the last snapshot of the flow table, and the order of its flow numbers."""
+    """The last snapshot of the flow table, and the order of its flow numbers."""
 
     def __init__(self) -> None:
         self._before: NDArray[np.void] | None = None
@@ -34,7 +34,7 @@ class FlowDeltas:
         self._order: NDArray[np.intp] = np.zeros(0, np.intp)
 
     def begin(self, flows: NDArray[np.void]) -> None:
-        """Let the next update compare with this snapshot."""
+        """Take a snapshot as the one that the next update compares with."""
         self._active(flows)
 
     def update(
@@ -46,14 +46,15 @@ class FlowDeltas:
     ) -> tuple[FlowBatch, NDArray[np.intp]]:
         """Compare a snapshot with the one before, which must be unchanged.
 
-        Rows behind those of the table may be of flows that ended since, as they were then.
+        Rows behind those of the table may be flows that ended since, in their last state.
         *names* gives the columns (application, basis, confidence) of flow numbers. Returns the batch of the flows
         that had packets, by number, and their rows in the snapshot.
         """
         before = self._before
         rows, old_rows, known, packets = self._active(flows)
         app, basis, confidence = names(flows["number"][rows])
-        # Named by a process before, or its record was lost; with a ground, no application is the answer.
+        # The kernel may know a name that the book lacks: an earlier process gave it, or its record was lost. An answer
+        # with a ground and no application stands.
         app = np.where((app > 0) | (basis > 0), app, flows["app"][rows])
         parts = []
         for first in range(0, max(len(rows), 1), _BLOCK):  # a block of rows stays in the cache for all its columns
@@ -70,8 +71,8 @@ class FlowDeltas:
     def _active(
         self, flows: NDArray[np.void]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.uint32]]:
-        """Return of the flows that had packets, by number: row, row in the snapshot before, whether it was in that, and
-        the packets since then."""
+        """Return for the flows that had packets, by number: row, row in the snapshot before, whether they were in it,
+        and packets since then."""
         numbers = np.ascontiguousarray(flows["number"])
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
@@ -92,7 +93,7 @@ class FlowDeltas:
 def from_b(flows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Say of each flow whether its uplink comes from end b.
 
-    Without a word of the tunnel about its direction, who spoke first is taken for the UE.
+    Where no tunnel gave the direction, the end that spoke first is taken for the UE.
     """
     return np.where(flows["ue_end"] == SNF_UE_UNKNOWN, flows["flags"] & FLOW_FIRST_B > 0, flows["ue_end"] == SNF_UE_B)
 
@@ -104,7 +105,7 @@ def _columns(
     packets: NDArray[np.uint32],
     keys: NDArray[np.void],
 ) -> dict[str, NDArray[Any]]:
-    """Return the columns of FlowBatch that two states of the same flows give."""
+    """Return the columns of FlowBatch that follow from two states of the same flows."""
     proto, reverse = keys["proto"], from_b(now)[:, None]
     is_dns = (proto == _UDP) & ((keys["port_a"] == _DNS) | (keys["port_b"] == _DNS))
 

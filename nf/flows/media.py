@@ -1,6 +1,6 @@
-"""What media flows did in an interval: peak throughput, video frames, freezes, requests and their answers.
+"""Media flows of an interval: peak throughput, video frames, freezes, requests and their answers.
 
-The kernel keeps ``struct detail`` for flows of media applications and tells each closed chunk by a
+The kernel keeps ``struct detail`` for flows of media applications and reports each closed chunk in a
 ring; here both become columns by flow number.
 """
 
@@ -21,7 +21,7 @@ _PEAK_BPS = np.float32((8 << SLOT_UNIT_SHIFT) * 1_000_000 // SLOT_US)  # unit of
 
 @dataclass(frozen=True, slots=True)
 class MediaInterval:
-    """Columns by flow number, sorted; flows that keep no detail are not in it."""
+    """Columns by flow number, sorted; flows without ``struct detail`` are not in it."""
 
     number: NDArray[np.uint64]
     peak_bps: NDArray[np.float32]  # downlink, over the fullest 100 ms that ended in the interval
@@ -37,27 +37,27 @@ class MediaInterval:
 
 
 class Media:
-    """Remembers the counts of the interval before, while somebody reads them."""
+    """The counts of the last read, kept while somebody reads media flows."""
 
     def __init__(self) -> None:
         self._before: tuple[NDArray[np.uint64], NDArray[np.void]] | None = None
 
     def forget(self) -> None:
-        """Nobody reads: the next `update` is of its own interval alone."""
+        """Forget the counts, as nobody reads: the next `update` covers only the interval that is going on."""
         self._before = None
 
     def update(
         self, details: tuple[NDArray[np.uint64], NDArray[np.void]], closed: NDArray[np.void], epoch: int
     ) -> MediaInterval:
-        """Return what happened since the last call, or without one in the interval *epoch* that is going on.
+        """Return the counts since the last call, or without one those of the interval *epoch* that is going on.
 
-        *details* are flow numbers with ``struct detail`` of each; *closed* the chunks (``struct chunk``) since then.
+        *details* are flow numbers with the ``struct detail`` of each; *closed* are the chunks (``struct chunk``) since.
         """
         number, detail = details
         order = np.argsort(number)
         number, detail = number[order], detail[order]
         rows, inside = at(number, closed["number"])
-        now = detail["epoch"] == epoch & 0xFFFF  # the others had no packet in it
+        now = detail["epoch"] == epoch & 0xFFFF  # other flows had no packet in it
         before, self._before = self._before, (number, detail)
         return MediaInterval(
             number,
@@ -77,9 +77,9 @@ def _grown(
     now: NDArray[np.bool_],
     before: tuple[NDArray[np.uint64], NDArray[np.void]] | None,
 ) -> NDArray[np.uint32]:
-    """Return the growth of a counter since it was read, or where it was not since its interval began.
+    """Return the growth of a counter since its last read; if it was not read, since its interval began.
 
-    The kernel keeps the low half of what it was then.
+    The kernel keeps the low half of its value at that begin in the column *begin*.
     """
     since = np.where(now, detail[name].astype(np.uint16) - detail[begin], 0).astype(np.uint32)
     if before is None or not len(before[0]):

@@ -1,8 +1,8 @@
-"""Flows outside of tunnels that are nobody's: what passes on N6, or beside it, and is no subscriber.
+"""Flows outside of tunnels that are nobody's: traffic on N6, or beside it, that belongs to no subscriber.
 
-A UPF's host has traffic of its own: neighbour discovery, routers, its addresses, signalling. And where it translates
-addresses, N6 carries what subscribers did under an address that is none of theirs; N3 alone has their volumes then.
-What is left out of the records is counted by why.
+A UPF's host has traffic of its own: neighbour discovery, routers, its addresses, signalling. If it translates
+addresses, N6 carries the traffic of subscribers under an address that is none of theirs; then only N3 has their
+volumes. Traffic that is left out of the records is counted by reason.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["TEXTS", "Outside"]
 _UDP, _ICMPV6, _SCTP = 17, 58, 132  # IANA protocol numbers
 # PFCP, GTP-C, GTP-U, GTP' (TS 32.295, 5.2), RADIUS (RFC 2865, 3; RFC 2866, 3; RFC 5176, 3): between network functions.
 _SIGNALLING = (8805, 2123, 2152, 3386, 1812, 1813, 3799)
-_ND_HOPS = 255  # RFC 4861, 11.2: no other ICMPv6 between neighbours begins with it and is believed
+_ND_HOPS = 255  # hop limit without which a neighbour discovery message is not valid (RFC 4861, 11.2)
 
-# Why; `TEXTS` says it for people.
+# Reasons; `TEXTS` has a sentence for each.
 LINK, HOST, SIGNALLING, NEIGHBOURS = "n6_link_scope", "n6_host_address", "n6_signalling", "n6_neighbours"
 TRANSLATED, NO_SESSION = "n6_translated", "n6_without_session"
 TEXTS = {
@@ -41,7 +41,7 @@ _REASONS = tuple(TEXTS)
 
 
 class Outside:
-    """Tells whose nobody is; ``counters`` has packets and octets of each reason (``NAME``, ``NAME_octets``)."""
+    """Filter of flows that are nobody's; ``counters`` has packets and octets by reason (``NAME``, ``NAME_octets``)."""
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class Outside:
     ) -> NDArray[np.bool_]:
         """Say which flows may be a subscriber's; *keys* and *flows* have the rows of *batch*.
 
-        *sessions_known*: signalling or configuration named sessions, so that an address outside of them is no UE.
+        *sessions_known*: signalling or configuration named sessions, so an address of none of them is no UE.
         *hosts*: addresses of this host's ports, 16 bytes each.
         """
         owned = np.ones(len(batch), np.bool_)
@@ -85,7 +85,7 @@ class Outside:
         plain: NDArray[np.intp],
         hosts: Collection[bytes],
     ) -> NDArray[np.intp]:
-        """Return why each *plain* flow is nobody's whatever is known of sessions; -1: it may be somebody's."""
+        """Return the reason (number) that makes each *plain* flow nobody's, sessions known or not; -1: none does."""
         numbers = batch.flow_id[plain]
         none = np.zeros(len(plain), np.uint8)
         ends = [book.addresses(numbers, none), book.addresses(numbers, none + 1)]
@@ -118,7 +118,7 @@ class Outside:
                 self.counters[name] += int(packets[mine].sum())
                 self.counters[f"{name}_octets"] += int(octets[mine].sum())
         here = int(octets[why == _REASONS.index(TRANSLATED)].sum())
-        # A host of the operator may ask a server that a subscriber asks as well; translation is most of what is there.
+        # A host of the operator may ask a server that a subscriber asks as well; with translation that is most traffic.
         self.translated |= 2 * here > int(octets[why >= 0].sum()) > 0
 
 
