@@ -1,4 +1,4 @@
-"""On what ground a flow has its application, and how far that can be trusted."""
+"""Grounds on which flows have their applications, and how far each can be trusted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["CONFIDENCE", "RANK", "Basis"]
 
 
 class Basis(enum.IntEnum):
-    """The ground of a name. The numbers are for ever, and not their order: `RANK` says which is the stronger."""
+    """The ground of a name. The numbers never change and have no order: `RANK` says which ground is stronger."""
 
     NONE = 0
     SNI = SNF_BY_SNI  # TLS, DTLS or QUIC ClientHello
     HTTP_HOST = 2
-    DNS_ANSWER = SNF_BY_DNS  # the same subscriber was told this address for a name; of a DNS flow: the name it asked
+    DNS_ANSWER = SNF_BY_DNS  # DNS told the same subscriber this address for a name; of a DNS flow: the name it asked
     ADDRESS = 4  # the address belongs to one application
-    BEHAVIOUR = 5  # what the payload or the port looks like
+    BEHAVIOUR = 5  # payload or port look like a protocol of the application
     LEARNED = 6  # named flows of several clients went to this server, all of one application
     MODEL = 7  # sizes, gaps and rates look like those of a class (nf.naming.class_model)
-    CONTRADICTED = 8  # the flow says a name that its server, or what it does, contradicts: no application
+    CONTRADICTED = 8  # the flow says a name that its server or its behaviour contradicts: no application
 
     @property
     def text(self) -> str:
@@ -40,10 +40,10 @@ _ORDER = (
     *(Basis.ADDRESS, Basis.BEHAVIOUR, Basis.MODEL, Basis.NONE),
 )
 RANK: NDArray[np.uint8] = np.argsort(_ORDER).astype(np.uint8)
-"""By number of a ground: its place from the strongest (0) to none."""
+"""Place of each ground, by its number: from the strongest (0) to none."""
 
-# Percent; what a ground gives when it says nothing closer. A name in the packets is what the client asked for, and an
-# address or a port what its owner said once. LEARNED and MODEL tell their own
+# Percent; a ground's value unless the ground gives its own. A name in the packets is the one that the client asked
+# for; an address or a port is a former statement of its owner. LEARNED and MODEL give their own
 # (nf.naming.servers, nf.naming.class_model).
 CONFIDENCE: NDArray[np.uint8] = np.array([0, 99, 99, 95, 90, 80, 75, 50, 0], np.uint8)
-"""By number of a ground: the published ``app_confidence`` in percent, for a flow that it gives an application."""
+"""Published ``app_confidence`` in percent of a flow that a ground gives an application, by the ground's number."""

@@ -1,4 +1,4 @@
-"""What signature files say: one TOML table an application, read and checked one by one and against each other.
+"""Signature files: one TOML table per application, checked one by one and against each other.
 
 docs/applications.md describes the keys.
 """
@@ -35,7 +35,7 @@ __all__ = [
 KNOWN = Path(__file__).with_name("known")  # a file a class
 TCP, UDP = 6, 17  # IP protocol numbers
 
-# Names under which many owners' servers stand: public suffixes with a name of two labels, content networks, clouds.
+# Names below which many owners have servers: public suffixes with a name of two labels, content networks, clouds.
 # A name below one may be an application's; the suffix itself is nobody's.
 SHARED_DOMAINS = frozenset(
     (
@@ -65,14 +65,14 @@ _LISTS = ("domains", "prefixes", "ports", "behaviour")
 _KEYS = frozenset(("class", "confidence", *_LISTS))
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
 _PORTS = re.compile(r"(tcp|udp)/(\d{1,5})(?:-(\d{1,5}))?")
-_MAX_RANGE = 64  # ports; a wider range says nothing
+_MAX_RANGE = 64  # ports; a wider range is of no use
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One application: its class, what it alone owns, and how far that is to be trusted (percent)."""
+    """One application: its class, its claims, and how far they can be trusted (percent)."""
 
     app_class: str
     domains: tuple[str, ...] = ()  # suffixes of host names, in lower case
@@ -82,14 +82,14 @@ class Entry:
     confidence: int = 100  # the most that any ground of this application is worth
 
     def claims(self) -> Iterator[tuple[str, object]]:
-        """Yield what only one application may have."""
+        """Yield the claims: (kind, value) pairs that only one application may have."""
         for what in _LISTS:
             for value in getattr(self, what):
                 yield what, value
 
 
 def files(folder: Path = KNOWN) -> tuple[Path, ...]:
-    """Return the signature files of a folder, or the one file that *folder* is; raises BadSignatures."""
+    """Return the signature files of a folder, or the one file that *folder* is; raise BadSignatures."""
     found = tuple(sorted(folder.glob("*.toml"))) if folder.is_dir() else (folder,)
     if not found:
         raise BadSignatures(f"{folder.name} has no signature files.", "Restore them.")
@@ -97,7 +97,7 @@ def files(folder: Path = KNOWN) -> tuple[Path, ...]:
 
 
 def read(path: Path) -> dict[str, Entry]:
-    """Return the applications of one file; raises BadSignatures with the line of what is wrong."""
+    """Return the applications of one file; raise BadSignatures with the line of the fault."""
     try:
         text = path.read_text(encoding="utf-8")
         tables = tomllib.loads(text)
@@ -129,7 +129,7 @@ def line_of(text: str, app: str, claim: str = "") -> int:
 
 
 def entry_of(name: str, raw: Any, where: str) -> Entry:
-    """Return an application as a table says it; raises BadSignatures that begins with *where*."""
+    """Return the application of a table; raise BadSignatures with a text that begins with *where*."""
 
     def bad(what: str, remedy: str) -> BadSignatures:
         return BadSignatures(f"{where}: {name} {what}.", remedy)
@@ -181,9 +181,9 @@ def _ports(text: str) -> list[tuple[int, int]]:
 
 
 def owners(tables: Mapping[Path, Mapping[str, Entry]]) -> dict[tuple[str, object], tuple[str, Path]]:
-    """Return who claims what: (application, file) by claim; raises BadSignatures when two do.
+    """Return the owner of each claim as (application, file); raise BadSignatures when there are two.
 
-    An application may stand in one file only.
+    An application may be in one file only.
     """
     owner: dict[tuple[str, object], tuple[str, Path]] = {}
     homes: dict[str, Path] = {}

@@ -1,9 +1,9 @@
-"""What owners of several applications, and applications with a brand, hold beside the domains that a file lists.
+"""Names of brands, and of owners of several applications, beside the domains that a file lists.
 
 Two rules over the signature files. A brand holds its name under the domains of countries (`amazon.co.jp`) and, where it
-has one, its own top-level domain (`cloud.microsoft`); the public suffix list says what a country's domains are. And in
-the network of an owner a label that is another of its applications' brand says which one it is
-(`instagram.fmuc3-1.fna.fbcdn.net`). Both claim nothing for names that are words: somebody else may have them.
+has one, its own top-level domain (`cloud.microsoft`); the public suffix list gives the domains of countries. And in
+the network of an owner a label that is the brand of another of its applications names that application
+(`instagram.fmuc3-1.fna.fbcdn.net`). Both ignore brands that are words: somebody else may have such a name.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "yandex": ("Yandex*", "Kinopoisk"),
     "zoom": ("Zoom*",),
 }  # fmt: skip
-"""Owners of several applications, by the names of the signature file (`*`: whatever follows); others have one.
+"""Owners of several applications, by the names of the signature file (`*`: any ending); other owners have one.
 
 The first is the owner's network as a whole.
 """
 
-# Labels that somebody else may well have in another country: words and names of some language, what stands for a craft
-# or a game with a community of its own, and short ones. `amazon` and `adobe` are words as well, but in nearly every
-# country their owners'.
+# Labels that somebody else may well have in another country: words and names of some language, names of a craft
+# or of a game with a community of its own, and short ones. `amazon` and `adobe` are words as well, but in nearly every
+# country they are their owners'.
 _WORDS = frozenset(Path(__file__).with_name("known").joinpath("words.txt").read_text(encoding="ascii").split())
-# Country domains that anybody uses for anything (Google Search Central, "Generic country code top-level domains"), and
-# those that were given away and so served deception (Freenom's five; APWG, Global Phishing Survey 2016).
+# Country domains that are in general use (Google Search Central, "Generic country code top-level domains"), and
+# those that were free and so served deception (Freenom's five; APWG, Global Phishing Survey 2016).
 _NO_COUNTRY = frozenset(
     (
         *("ad", "ai", "as", "bz", "cc", "cd", "co", "dj", "fm", "io", "la", "me", "ms", "nu", "sc", "sr", "su", "tv"),
@@ -58,7 +58,7 @@ _NO_COUNTRY = frozenset(
     )
 )
 _COMMERCIAL = ("co", "com")  # second levels of countries for companies
-_LEAST_NAME, _LEAST_HELD = 5, 4  # letters of a brand: by its name alone, and when a file lists it under two suffixes
+_LEAST_NAME, _LEAST_HELD = 5, 4  # letters of a brand: with its name alone, and if a file lists two suffixes
 _LEAST_PART = 5  # letters before a hyphen that are a brand, as in youtube-ui
 
 
@@ -69,7 +69,7 @@ def _suffixes() -> PublicSuffixList:
 
 @functools.lru_cache(maxsize=65_536)
 def _registered(name: str) -> tuple[str, str]:
-    """Return (label, suffix) of what was registered of a name, as ("example", "co.uk"); ("", "") of others."""
+    """Return (label, suffix) of the registered part of a name, as ("example", "co.uk"); ("", "") if it has none."""
     registered = _suffixes().privatesuffix(name) or ""
     label, _, suffix = registered.partition(".")
     return (label, suffix) if suffix else ("", "")
@@ -81,12 +81,12 @@ def _is_country(suffix: str) -> bool:
 
 
 def is_one_of(name: str, patterns: Iterable[str]) -> bool:
-    """Say whether an application is one of *patterns* (`*`: whatever follows)."""
+    """Say whether an application matches one of *patterns* (`*`: any text)."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def owner_of(name: str) -> str:
-    """Return the owner of an application in `OWNERS`, "" for others."""
+    """Return the owner of an application in `OWNERS`, "" if it has none there."""
     return next((owner for owner, apps in OWNERS.items() if is_one_of(name, apps)), "")
 
 
@@ -95,7 +95,7 @@ def _plain(name: str) -> str:
 
 
 def _labels(domains: Mapping[str, Iterable[str]]) -> dict[str, dict[str, list[str]]]:
-    """Return, by label and application, the domains of an application that were registered under the label."""
+    """Return the domains of each application that are registered names, by label and application."""
     found: dict[str, dict[str, list[str]]] = {}
     for app, owned in domains.items():
         for domain in owned:
@@ -119,9 +119,9 @@ class Brands:
                 self._first[label] = app, owned[0]
 
     def at_home(self, name: str) -> tuple[str, str, str]:
-        """Return (name as it is under the brand's first domain, application, what was registered) of a host name.
+        """Return (name under the brand's first domain, application, registered part) of a host name.
 
-        Empty for a name that is of no brand, or under no country's and no brand's own domain.
+        All are empty for a name of no brand, and for one that is under neither a country's domain nor the brand's own.
         """
         top = name.rpartition(".")[2]
         if len(top) != 2 and top not in self._first:
@@ -140,7 +140,7 @@ class Brands:
 
 
 class Kin:
-    """Labels that say which application of an owner's network a name is of."""
+    """Labels that name one application of an owner in the owner's network."""
 
     def __init__(self, domains: Mapping[str, Iterable[str]]) -> None:
         self._owner = {app: owner for app in domains if (owner := owner_of(app))}
@@ -148,14 +148,14 @@ class Kin:
         labels = _labels(domains)
         for app, owner in self._owner.items():
             if is_one_of(app, OWNERS[owner][:1]):
-                continue  # the network as a whole, and parts of it whose names are words (Maps, Drive)
+                continue  # the network as a whole, and its parts whose names are words (Maps, Drive)
             mine = {_plain(app)} | {label for label, apps in labels.items() if list(apps) == [app]}
             for label in mine:
                 if len(label) >= _LEAST_HELD and label not in OWNERS:
                     self._labels.setdefault(owner, {})[label] = app
 
     def of(self, labels: str, app: str) -> tuple[str, str]:
-        """Return (label, application) that the labels before the suffix of *app* say; ("", "") when they do not."""
+        """Return (label, application) that the labels before the suffix of *app* name; ("", "") if they name none."""
         known = self._labels.get(self._owner.get(app, ""))
         if not known:
             return "", ""
@@ -167,5 +167,5 @@ class Kin:
         return "", ""
 
     def owners(self) -> frozenset[str]:
-        """Return the applications in whose networks a label may say more."""
+        """Return the applications in whose networks a label may name another one."""
         return frozenset(app for app, owner in self._owner.items() if owner in self._labels)

@@ -26,7 +26,7 @@ _MOST_ADDRESSES = 65_536
 # Search lists of home and office networks, which resolvers append to a name that is not found.
 LOCAL = (".lan", ".home", ".local", ".localdomain", ".internal", ".home.arpa", ".fritz.box", ".corp")
 
-_ONLY_CLASS = "\0"  # before the name of a class, for what is known of it alone; no application can be called so
+_ONLY_CLASS = "\0"  # before the name of a class, for flows with a known class only; no application is called so
 
 
 def _configured(app: Application) -> Entry:
@@ -61,7 +61,7 @@ def _numbers(names: Iterable[str], before: Signatures | None) -> Mapping[str, in
 
 
 class Signatures:
-    """Immutable. Application 0 is none; ``class_of[app]`` is an index into APP_CLASSES, ``names[app]`` the name.
+    """Immutable signatures. Application 0 is none; ``class_of[app]`` indexes APP_CLASSES, ``names[app]`` is the name.
 
     ``confidence[app, basis]`` is what a ground is worth for an application, in percent.
     A name keeps the number that it had in *before*: flows carry numbers over a change of signatures.
@@ -77,7 +77,7 @@ class Signatures:
             self.class_of[self.only_class(app_class)] = APP_CLASSES.index(app_class)
         self.confidence: NDArray[np.uint8] = np.tile(CONFIDENCE, (len(self.names), 1))
         self._known = frozenset(table)
-        # What the operator named is what was written, and nothing that follows from it.
+        # Domains of the operator are taken as written, without brands and labels.
         domains = {name: entry.domains for name, entry in table.items() if name not in operators}
         self._brands, self._kin = Brands(domains), Kin(domains)
         self._networks_of_several = frozenset(self._numbers[app] for app in self._kin.owners())
@@ -85,7 +85,7 @@ class Signatures:
         self._suffixes: dict[str, int] = {}
         self._ports: dict[tuple[int, int], int] = {}
         self._behaviour: dict[str, int] = {}
-        self._addresses: dict[str, int] = {}  # answers of `match_address`: servers are asked for again and again
+        self._addresses: dict[str, int] = {}  # answers of `match_address`: the same servers come again and again
         networks: dict[tuple[int, int], dict[int, int]] = {}  # (version, host bits) to network bits to application
         for name, entry in table.items():
             app = self._numbers[name]
@@ -109,8 +109,8 @@ class Signatures:
         """Return the signatures of a folder of files, or of one, with the operator's on top.
 
         Numbers go on from those of *before*. An operator's application replaces the files' of the same name, and takes
-        what it claims from others. What it does not list (domains, prefixes, ports) stays as the files have it, but its
-        domains. Raises BadSignatures with file and line, and BadSettings with the path of what the operator wrote.
+        its claims from others. Prefixes and ports that it does not list, and behaviour, stay as the files have them;
+        domains do not. Raises BadSignatures with file and line, and BadSettings with the path of the operator's entry.
         """
         tables = {file: read(file) for file in files(path)}
         owners(tables)
@@ -140,25 +140,25 @@ class Signatures:
 
     @property
     def suffixes(self) -> Mapping[str, int]:
-        """Applications by domain suffix, for whoever matches names faster than `match` does."""
+        """Applications by domain suffix, for a matcher that is faster than `match`."""
         return self._suffixes
 
     @property
     def networks_of_several(self) -> frozenset[int]:
-        """Applications whose suffixes may belong to others of their owner, by a label before them."""
+        """Applications whose suffixes a label before them may give to another one of their owner."""
         return self._networks_of_several
 
     def match(self, name: str) -> int:
         """Return the application of a host name; 0 when none owns it.
 
-        The longest suffix on a label boundary says it; a brand owns its name in each country; a label may say which
-        application of an owner's network it is (`nf.apps.owned`). A port behind the name, and the search list of a
-        local network, are no part of it.
+        The longest suffix on a label boundary decides; a brand owns its name in each country; a label may name one
+        application of an owner's network (`nf.apps.owned`). A port behind the name, and the search list of a local
+        network, do not count.
         """
         return self.suffix_of(name)[1]
 
     def suffix_of(self, name: str) -> tuple[str, int]:
-        """Return (suffix or label, application) by which `match` knows a name; ("", 0) when it does not."""
+        """Return (suffix or label, application) by which `match` recognises a name; ("", 0) when it does not."""
         found = self._matched.get(name)
         if found is None:
             if len(self._matched) >= _MOST_ADDRESSES:
@@ -179,7 +179,7 @@ class Signatures:
         return found
 
     def _by_brand(self, name: str, suffix: str, app: int) -> tuple[str, int]:
-        """Return what brands and labels say more than the longest suffix."""
+        """Return (suffix or label, application) after brands and labels refine the longest suffix."""
         home, brand, registered = self._brands.at_home(name)
         labels = name[: -len(suffix) - 1] if app else ""
         if home and app in (0, self._numbers[brand]) and len(suffix) <= len(registered):
@@ -189,11 +189,11 @@ class Signatures:
         return (label, self._numbers[other]) if other else (suffix, app)
 
     def trust(self, apps: NDArray[np.uint16], bases: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return what the grounds of flows are worth for their applications, in percent."""
+        """Return the confidence that the grounds of flows give their applications, in percent."""
         return self.confidence[np.minimum(apps, len(self.confidence) - 1), bases]
 
     def prefix_of(self, address: str) -> tuple[str, int]:
-        """Return (prefix, application) by which `match_address` knows an address; ("", 0) when it does not."""
+        """Return (prefix, application) by which `match_address` recognises an address; ("", 0) when it does not."""
         app = self.match_address(address)
         parsed = ipaddress.ip_address(address)
         for shift, found in self._networks[parsed.version] if app else ():
@@ -235,7 +235,7 @@ class Signatures:
         return self._networks
 
     def match_port(self, proto: int, port: int) -> int:
-        """Return the application that has a port of a protocol to itself; 0 when none does."""
+        """Return the application that alone has a port of a protocol; 0 when none does."""
         return self._ports.get((proto, port), 0)
 
     def match_behaviour(self, kind: str) -> int:
@@ -247,7 +247,7 @@ class Signatures:
         return self._numbers[app] if app in self._known else 0
 
     def only_class(self, app_class: str) -> int:
-        """Return the number that stands for whatever application of a class: it has no name."""
+        """Return the number that stands for any application of a class; it has no name."""
         return self._numbers[_ONLY_CLASS + app_class]
 
     def name(self, app: int) -> str:

@@ -1,12 +1,12 @@
 """Merge plain lists into the signature files: `python -m nf.apps.update LIST...`.
 
-A list has one line for each application, or more: its class, its name, and what it alone owns:
+A list has one line or more for each application: its class, its name, and its claims:
 
     video  Netflix  netflix.com  nflxvideo.net  45.57.0.0/17  tcp/5000-5010
 
 With ``--class`` and ``--app`` a list holds the domains, prefixes or ports of that one application alone, as services
-publish them, one a line. What an application has already is left out, comments and order of the files stay, and
-nothing is written when a line contradicts another, or a file.
+publish them, one per line. Claims that an application has already are left out, comments and order of the files stay,
+and nothing is written when a line contradicts another, or a file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _APP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One claim of a list: where it stands, and what for whom."""
+    """One claim of a list: its place, its application and its text."""
 
     where: str  # file:line
     app_class: str
@@ -40,7 +40,7 @@ class Line:
 
 
 def lines(path: Path, app_class: str = "", app: str = "") -> Iterator[Line]:
-    """Yield the claims of a list, all of them for *app* when it is given; raises BadSignatures with the line."""
+    """Yield the claims of a list, all of them for *app* when it is given; raise BadSignatures with the line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -59,7 +59,7 @@ def lines(path: Path, app_class: str = "", app: str = "") -> Iterator[Line]:
 
 
 def merge(found: Sequence[Line], folder: Path = KNOWN) -> dict[Path, str]:
-    """Return the files that change, and their new text; raises BadSignatures with the line that contradicts."""
+    """Return the files that change, and their new text; raise BadSignatures with the line that contradicts."""
     tables = {path: read(path) for path in files(folder)}
     owner = {claim: (app, _place(path, app, claim)) for claim, (app, path) in owners(tables).items()}
     homes = {name: (path, entry) for path, table in tables.items() for name, entry in table.items()}
@@ -106,7 +106,7 @@ def _canonical(entry: Entry, claim: str, what: str) -> str:
 
 
 def _added(text: str, line: Line, what: str, claim: str) -> str:
-    """Return a file with a claim at the end of a list of an application, which is made when it is not there."""
+    """Return a file with a claim at the end of a list of an application; a missing list or table is made."""
     rows = text.splitlines()
     if f"[{line.app}]" not in rows:
         rows += ([""] if rows else []) + [f"[{line.app}]", f'class = "{line.app_class}"']

@@ -1,4 +1,4 @@
-"""What the payload parsers share: a cursor, bytes that come in pieces, and what a host name is."""
+"""Common parts of the payload parsers: a cursor, bytes that come in pieces, and the check of host names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reader:
         self.data, self.at, self.end = data, at, len(data) if end is None else end
 
     def skip(self, n: int) -> int:
-        """Step over *n* bytes, which need not be there yet; return where they begin."""
+        """Step over *n* bytes, which need not be there yet; return the offset of the first."""
         at = self.at
         if at + n > self.end:
             raise Malformed
@@ -50,9 +50,9 @@ class Reader:
 class Pieces:
     """A byte stream that comes in pieces, in any order, overlapping: TCP segments or CRYPTO frames.
 
-    Bounded: beyond *limit* bytes or *most* pieces, what comes is ignored, or takes the place of what came first when
-    *rolling*. Offsets may be negative, as those of a TCP segment from before the first one seen. Where pieces
-    overlap, the bytes of the one that begins earlier stand.
+    Bounded: beyond *limit* bytes or *most* pieces, new pieces are ignored, or with *rolling* replace the oldest
+    ones. Offsets may be negative, as those of a TCP segment from before the first one seen. Where pieces
+    overlap, the bytes of the one that begins earlier count.
     """
 
     __slots__ = ("_limit", "_most", "_parts", "_rolling", "_size")
@@ -97,11 +97,11 @@ class Pieces:
         return b"".join(out)
 
     def offsets(self) -> list[int]:
-        """Return where the pieces begin, the earliest first."""
+        """Return the offsets at which the pieces begin, the earliest first."""
         return sorted(self._parts)
 
     def starts(self) -> Iterator[bytes]:
-        """Yield the bytes from each piece's begin to the next gap, the earliest first.
+        """Yield the bytes from the begin of each piece to the next gap, the earliest first.
 
         A protocol may begin behind another: after STARTTLS, SOCKS, or bytes seen twice.
         """
@@ -117,7 +117,7 @@ _AUTHORITY = re.compile(r"\[([^\]]*)\](?::\d*)?|([^:]*):\d*")
 def clean_name(raw: bytes) -> str:
     """Return a host name as lower-case text without its final dot (RFC 4343: case says nothing), brackets and port.
 
-    Raises `Malformed` for bytes that no host name has, so that what is published is always plain.
+    Raises `Malformed` for bytes that no host name has, so that published names are always plain.
     """
     if not _NAME.fullmatch(raw):
         raise Malformed

@@ -23,13 +23,13 @@ _IN = 1
 _MAX_RECORDS = 128  # read of one message
 _MAX_ADDRESSES = 64
 _FOREVER = 2**31  # seconds; no TTL is longer (RFC 2181, 8)
-_MAX_STREAM, _MAX_SEGMENTS = 65_537 + 8_192, 24  # kept of a TCP stream: its largest message, and what came early
+_MAX_STREAM, _MAX_SEGMENTS = 65_537 + 8_192, 24  # kept of a TCP stream: its largest message, and early segments
 _MAX_LABELS = 127  # 255 bytes of wire name (RFC 1035, 2.3.4)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """``names`` are what was asked, "" for the root; ``addresses`` are those of the answer, each with its life."""
+    """One message. ``names``: the names asked, "" for the root; ``addresses``: those of the answer, with their TTLs."""
 
     names: tuple[str, ...]  # one in all but multicast
     response: bool
@@ -39,10 +39,10 @@ class Message:
 
 
 def parse(message: bytes) -> Message:
-    """Return what a message says.
+    """Return the names and addresses of a message.
 
     Raises NotThis when it is no DNS query or answer, Malformed when a record contradicts its length.
-    A truncated answer (a cut copy) gives what its whole records say.
+    A truncated answer (a cut copy) gives the data of its whole records.
     """
     if len(message) < 12:
         raise NotThis
@@ -70,7 +70,7 @@ def parse(message: bytes) -> Message:
 
 
 def parse_tcp(stream: bytes) -> Message:
-    """Return the first message of a TCP stream (RFC 1035, 4.2.2); raises also NeedMore."""
+    """Return the first message of a TCP stream (RFC 1035, 4.2.2); raise NeedMore as well."""
     if len(stream) < 2:
         raise NeedMore
     length = int.from_bytes(stream[:2], "big")
@@ -85,8 +85,8 @@ def parse_tcp(stream: bytes) -> Message:
 class Stream:
     """The messages of one direction of a TCP connection, any number behind each other (RFC 7766, 6.2.1).
 
-    Segments come in any order and several times. Where the first message begins is not known before one was read:
-    each segment is tried. A hole that is not filled is left behind, and the search begins anew.
+    Segments come in any order and several times. The begin of the first message is not known before one was read,
+    so each segment is tried. A hole that is not filled is left behind, and the search begins anew.
     """
 
     first: int | None = None  # sequence number that offsets count from
@@ -99,10 +99,10 @@ class Stream:
         distance = (seq - self.first) & 0xFFFF_FFFF  # RFC 9293, 3.4: modulo 2**32
         distance -= 1 << 32 if distance >= 1 << 31 else 0
         if self.at is not None and distance + len(data) <= self.at:
-            return  # a copy of what was read
+            return  # these bytes were read before
         self.pieces.add(distance, data)
         if self.at is not None and len(self.pieces) >= _MAX_SEGMENTS and not self.pieces.start(self.at):
-            self.at = None  # what is missing does not come
+            self.at = None  # the missing bytes do not come
         starts = [self.at] if self.at is not None else self.pieces.offsets()
         for at in starts:
             begun = self.at
@@ -111,7 +111,7 @@ class Stream:
                 break
 
     def _from(self, at: int) -> Iterator[Message]:
-        """Yield the whole messages from an offset on, and remember where the next one begins."""
+        """Yield the whole messages from an offset on, and remember the offset of the next one."""
         stream, read = self.pieces.start(at), 0
         while True:
             try:
@@ -169,7 +169,7 @@ def _records(message: bytes, at: int, count: int) -> Iterator[_Record]:
             owner, at = _name(message, at)
         except Malformed:
             if number:
-                return  # what came before is whole
+                return  # the records before it are whole
             raise
         if at + 10 > len(message):
             return
@@ -183,7 +183,7 @@ def _records(message: bytes, at: int, count: int) -> Iterator[_Record]:
 
 
 def _follow(message: bytes, wanted: dict[bytes, int], aliases: list[_Record]) -> None:
-    """Add what the names of *wanted* are aliases of; each owner is followed once, so a circle ends."""
+    """Add the names to which aliases lead from *wanted*; each owner is followed once, so a circle ends."""
     of: dict[bytes, list[_Record]] = {}
     for r in aliases:
         of.setdefault(r.owner, []).append(r)

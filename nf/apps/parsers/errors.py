@@ -1,4 +1,4 @@
-"""Why bytes gave no name. All are expected events: a caller counts them, and nothing else leaves a parser.
+"""Reasons why bytes gave no name. All are expected events: a caller counts them, and a parser raises no others.
 
 NoName            the family
 ├── NotThis       another protocol: try the next parser

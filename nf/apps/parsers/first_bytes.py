@@ -1,7 +1,7 @@
-"""What payloads without a name give away: protocols that are clear by their first bytes.
+"""Protocols of payloads without a name, recognised by their first bytes.
 
 Each rule names the fields that must agree, and so how often bytes of another protocol pass by
-chance. What remains doubtful is no behaviour: STUN alone, for one, is also spoken by games, VPNs
+chance. A doubtful protocol is no behaviour: STUN alone, for one, is also spoken by games, VPNs
 and file sharing.
 """
 
@@ -37,7 +37,7 @@ _OPENVPN_RESETS = frozenset((0x38, 0x50))  # P_CONTROL_HARD_RESET_CLIENT_V2, _CL
 _OPENVPN_LENGTHS = frozenset((14, 42, 54, 86))  # alone; with tls-auth and HMAC-SHA1, -SHA256, -SHA512
 _OPENVPN_CRYPT = 54  # with tls-crypt
 _IKE_FIRST = frozenset(((33, 0x20, 34), (1, 0x10, 2), (1, 0x10, 4)))  # next payload SA, version, exchange
-_MAX_STEP = 64  # how far the sequence number of the next RTP packet of a stream may be (loss, and packets not seen)
+_MAX_STEP = 64  # most that an RTP sequence number may grow to the next packet seen (loss, and packets not seen)
 
 
 class Kind(enum.StrEnum):
@@ -60,13 +60,13 @@ class Kind(enum.StrEnum):
 
 @dataclass(slots=True)
 class Watcher:
-    """Looks at the payloads of one flow; ``last`` is what RTP needs of each sender."""
+    """State of one flow between its payloads; ``last`` is the last RTP header of each sender."""
 
     last: dict[Hashable, tuple[int, int, int]] = field(default_factory=dict)  # sender to (type, sequence, ssrc)
     hellos: dict[Hashable, DtlsHello] = field(default_factory=dict)  # by sender
 
     def udp(self, data: bytes, sender: Hashable) -> Kind | None:
-        """Return what a datagram shows, with the ones before it."""
+        """Return the protocol that a datagram shows, with the ones before it."""
         if stun := stun_message(data):
             return _stun_kind(*stun)
         if _SIP.match(data):
@@ -84,7 +84,7 @@ class Watcher:
         return self._rtp(data, sender)
 
     def tcp(self, data: bytes) -> Kind | None:
-        """Return what a segment shows."""
+        """Return the protocol that a segment shows."""
         if _SIP.match(data):
             return Kind.SIP
         if _RTSP.match(data):
@@ -111,10 +111,10 @@ class Watcher:
             return False
 
     def _rtp(self, data: bytes, sender: Hashable) -> Kind | None:
-        """Two packets of one sender that agree in type and source and follow each other (RFC 3550, A.1).
+        """Recognise two packets of one sender that agree in type and source and follow each other (RFC 3550, A.1).
 
-        Random bytes pass in one of 2**50 pairs. What could pass is a protocol with a constant header of 12
-        bytes and a counter in bytes 2 and 3; none is known to us.
+        Random bytes pass in one of 2**50 pairs. A protocol with a constant header of 12 bytes and a counter
+        in bytes 2 and 3 could pass; none is known to us.
         """
         header = rtp_header(data)
         if header is None:
@@ -145,7 +145,7 @@ def stun_message(data: bytes, *, stream: bool = False) -> tuple[int, frozenset[i
 
 
 def _of_a_call(method: int, attributes: frozenset[int]) -> bool:
-    """An ICE connectivity check (RFC 8445, 7.1) or a TURN relay: media follows."""
+    """Recognise an ICE connectivity check (RFC 8445, 7.1) or a TURN relay: media follows."""
     ice = attributes & {_PRIORITY, _CONTROLLED, _CONTROLLING} and _USERNAME in attributes
     return bool(ice) or _ALLOCATE <= method <= _CHANNEL_BIND
 
@@ -157,7 +157,7 @@ def _stun_kind(method: int, attributes: frozenset[int]) -> Kind | None:
 
 
 def rtp_header(data: bytes) -> tuple[int, int, int] | None:
-    """Return (payload type, sequence number, SSRC) of what may be RTP (RFC 3550, 5.1), not RTCP (RFC 5761, 4).
+    """Return (payload type, sequence number, SSRC) if it may be RTP (RFC 3550, 5.1) and not RTCP (RFC 5761, 4).
 
     Types 35 to 95 are assigned to nothing, or kept free for RTCP (RFC 3551, tables 4 and 5).
     """
@@ -170,7 +170,7 @@ def rtp_header(data: bytes) -> tuple[int, int, int] | None:
 
 
 def _tunnel(data: bytes) -> Kind | None:
-    """Return the VPN protocol of which a datagram begins a session."""
+    """Return the VPN protocol if a datagram begins a session of one."""
     if data[:4] in _WIREGUARD and len(data) == _WIREGUARD[data[:4]]:
         return Kind.WIREGUARD
     if _openvpn(data):
@@ -181,7 +181,7 @@ def _tunnel(data: bytes) -> Kind | None:
 
 
 def _openvpn(data: bytes) -> bool:
-    """Tell the first packet of a client: a hard reset, which acknowledges no packet and is number 0.
+    """Recognise the first packet of a client: a hard reset, which acknowledges no packet and is number 0.
 
     With tls-auth a check sum stands between, with tls-crypt its own packet number 1 (OpenVPN, ssl_pkt.h).
     """
@@ -191,14 +191,14 @@ def _openvpn(data: bytes) -> bool:
 
 
 def _ike(data: bytes) -> bool:
-    """Tell the first message of IKEv2 (RFC 7296, 3.1) or IKEv1 (RFC 2408, 3.1), with its own length."""
+    """Recognise the first message of IKEv2 (RFC 7296, 3.1) or IKEv1 (RFC 2408, 3.1), with its own length."""
     if len(data) < 28 or any(data[8:16]) or not any(data[:8]) or int.from_bytes(data[24:28], "big") != len(data):
         return False
     return (data[16], data[17], data[18]) in _IKE_FIRST
 
 
 def _whatsapp(data: bytes) -> bool:
-    """Tell the first bytes of a connection of WhatsApp: "WA" and a version, or a routing hint "ED" before them.
+    """Recognise the first bytes of WhatsApp: "WA" and a version, or a routing hint "ED" before them.
 
     Both are seen in the captures, the hint as a segment of its own; a length of three bytes follows. 32 bits agree.
     """
@@ -208,5 +208,5 @@ def _whatsapp(data: bytes) -> bool:
 
 
 def _rtmp(data: bytes) -> bool:
-    """C0 and the begin of C1: version 3, a time, and four zero bytes (Adobe RTMP 1.0, 5.2.2 and 5.2.3)."""
+    """Recognise C0 and the begin of C1: version 3, a time, and four zero bytes (Adobe RTMP 1.0, 5.2.2 and 5.2.3)."""
     return len(data) >= 64 and data[0] == 3 and data[5:9] == b"\0\0\0\0" and data[9:64].count(0) < 8

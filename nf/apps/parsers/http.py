@@ -63,6 +63,6 @@ def is_tunnel(stream: bytes) -> bool:
 
 
 def _end(stream: bytes) -> int:
-    """Return where the header section ends, its last line break included, or -1."""
+    """Return the offset behind the header section and its last line break, or -1."""
     ends = [at + 2 for at in (stream.find(b"\r\n\r\n"), stream.find(b"\n\n") - 1) if at >= 0]
     return min(ends, default=-1)

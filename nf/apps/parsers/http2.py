@@ -16,15 +16,15 @@ __all__ = ["PREFACE", "authority"]
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, 3.4
 _HEADERS, _PUSH, _CONTINUATION = 1, 5, 9  # frame types (RFC 9113, 6)
 _END_HEADERS, _PADDED, _PRIORITY = 0x04, 0x08, 0x20
-_MAX_FRAME = 16_384  # bytes; what holds until the other side allowed more (RFC 9113, 4.2)
-_MAX_FRAMES = 32  # looked at; the first request comes behind SETTINGS and WINDOW_UPDATE
+_MAX_FRAME = 16_384  # bytes; the limit until the other side allows more (RFC 9113, 4.2)
+_MAX_FRAMES = 32  # read; the first request comes behind SETTINGS and WINDOW_UPDATE
 _MAX_LIST = 16_384  # bytes of decoded header fields
 
 
 def authority(stream: bytes) -> str:
     """Return ``:authority``, or else ``host``, of the first request; "" when it has neither.
 
-    Raises NotThis, Malformed, or NeedMore when the request has not come wholly.
+    Raises NotThis, Malformed, or NeedMore when the request is not complete.
     """
     if not stream.startswith(PREFACE):
         if len(stream) >= 8 and PREFACE.startswith(stream):

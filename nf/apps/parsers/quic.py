@@ -50,10 +50,10 @@ _SALTS = {
     _T051: _SALT_T051,
 }
 _SAMPLE, _TAG = 16, 16  # bytes (RFC 9001, 5.4.2 and 5.3)
-_MAX_PACKETS = 8  # coalesced in one datagram that are looked at
-_MAX_FRAMES = 256  # of one packet that are looked at; Chrome's chaos protection makes some 30
+_MAX_PACKETS = 8  # of one datagram that are read
+_MAX_FRAMES = 256  # of one packet that are read; Chrome's chaos protection makes some 30
 _INITIAL, _RETRY = 0, 3
-# Whose keys an Initial of a version that nobody lists is tried with: reserved ones (RFC 9000, 15) provoke a version
+# Versions whose keys are tried on an Initial of an unlisted version: reserved versions (RFC 9000, 15) provoke a version
 # negotiation by a packet of the version that the client speaks, and private ones are mostly renamed.
 _GUESSES = (_V1, 0xFF00001D)
 _LEAST = 1200  # bytes of a datagram with an Initial of a client (RFC 9000, 14.1)
@@ -89,7 +89,7 @@ class CryptoStream:
     pieces: Pieces = field(default_factory=Pieces)
 
     def hello(self) -> Hello:
-        """Return the ClientHello as soon as the pieces reach its name; raises as `handshake_hello`."""
+        """Return the ClientHello as soon as the pieces reach its name; raise as `handshake_hello`."""
         joined = self.pieces.start()
         return Hello(_chlo_name(joined)) if joined.startswith(b"CHLO") else handshake_hello(joined)
 
@@ -137,7 +137,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _expand(secret: bytes, label: bytes, size: int) -> bytes:
-    """HKDF-Expand-Label with an empty context (RFC 8446, 7.1) for at most one block of SHA-256."""
+    """Return HKDF-Expand-Label with an empty context (RFC 8446, 7.1), at most one block of SHA-256."""
     full = b"tls13 " + label
     info = size.to_bytes(2, "big") + bytes([len(full)]) + full + b"\0\x01"
     return hmac.digest(secret, info, "sha256")[:size]
@@ -159,7 +159,7 @@ def _open(data: bytes, at: int, h: Header, keys: Keys) -> bytes:
     """Remove the protection of one Initial (RFC 9001, 5.3 and 5.4).
 
     Raises NotThis when it was not sealed with *keys*. A packet whose copy was cut has lost its tag:
-    it is read unauthenticated, and what it says must make sense by itself.
+    it is read unauthenticated, and its content must make sense by itself.
     """
     sample = data[h.number_at + 4 : h.number_at + 4 + _SAMPLE]
     if len(sample) < _SAMPLE:
@@ -188,7 +188,7 @@ def open_initials(datagram: bytes, stream: CryptoStream) -> bool:
     """Add the CRYPTO frames of the client Initials in a datagram to *stream*; say whether one was opened.
 
     The keys stay those of the first connection id while it opens packets; after a Retry they follow
-    the new one (RFC 9001, 5.2). Raises NotThis or Malformed by what the datagram begins with.
+    the new one (RFC 9001, 5.2). Raises NotThis or Malformed by the begin of the datagram.
     """
     at, opened = 0, False
     for _ in range(_MAX_PACKETS):
@@ -223,7 +223,7 @@ def _open_one(datagram: bytes, at: int, h: Header, stream: CryptoStream) -> bool
                 Pieces()
             )  # a client begins anew after Retry and Version Negotiation, and on ports used again
         stream.version, stream.dcid = version, dcid
-        with contextlib.suppress(Malformed):  # the frames before the broken one stand
+        with contextlib.suppress(Malformed):  # the frames before the broken one count
             _crypto_frames(payload, stream.pieces, 8 if version in _GOOGLE else 6)
         return True
     return False
@@ -247,7 +247,7 @@ def _crypto_frames(payload: bytes, pieces: Pieces, crypto: int) -> None:
         elif kind in (2, 3):
             at = _skip_ack(payload, at, 3 if kind == 3 else 0)
         else:
-            return  # CONNECTION_CLOSE, or a copy that was cut: nothing behind it is for us
+            return  # CONNECTION_CLOSE, or a copy that was cut: no CRYPTO frame follows
 
 
 def _skip_ack(payload: bytes, at: int, counts: int) -> int:
@@ -285,7 +285,7 @@ def _chlo_name(chlo: bytes) -> str:
 
 
 def gquic_name(datagram: bytes) -> str:
-    """Return the SNI of a clear-text CHLO of Q024 to Q046; raises NotThis, NeedMore, Malformed."""
+    """Return the SNI of a clear-text CHLO of Q024 to Q046; raise NotThis, NeedMore, Malformed."""
     if len(datagram) < 30:
         raise NotThis
     # Long header of Q044 on: version behind the first byte. Before: flags, connection id of 8 or 0 bytes, version.

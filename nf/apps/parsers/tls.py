@@ -22,11 +22,11 @@ _MAX_RECORD = 16_384 + 256
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a ClientHello says: ``name`` is empty when it carries none."""
+    """The content of a ClientHello: ``name`` is empty when it carries none."""
 
     name: str
     ech: bool = False  # an encrypted_client_hello extension is there, real or grease
-    srtp: bool = False  # DTLS-SRTP (RFC 5764): the keys of a call
+    srtp: bool = False  # the use_srtp extension (RFC 5764) is there: keys of a call
 
 
 def tls_hello(stream: bytes) -> Hello:
@@ -87,13 +87,13 @@ def handshake_hello(message: bytes, *, ended: bool = False) -> Hello:
 class DtlsHello:
     """A ClientHello of DTLS in the fragments of any number of datagrams of one sender (RFC 6347, 4.2.3)."""
 
-    message: tuple[int, int] = (-1, 0)  # number and length of the message that the pieces are of
+    message: tuple[int, int] = (-1, 0)  # number and length of the message to which the pieces belong
     pieces: Pieces = field(default_factory=Pieces)
 
     def feed(self, datagram: bytes) -> Hello:
         """Add a datagram; return the ClientHello as soon as its name is there. Raises NotThis, Malformed, NeedMore.
 
-        One with another number, as after a HelloVerifyRequest, takes the place of the one before.
+        One with another number, as after a HelloVerifyRequest, replaces the one before.
         """
         at, mine = 0, False
         while _is_dtls_hello(datagram, at):
@@ -150,7 +150,7 @@ def _extensions(r: Reader) -> Hello:
             kind, length = r.number(2), r.number(2)
         except NeedMore:
             if name:
-                break  # the rest says nothing that could change the name
+                break  # the rest cannot change the name
             raise
         if kind == _SERVER_NAME:
             name = _server_name(r.within(length))
