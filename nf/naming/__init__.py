@@ -1,1 +1,1 @@
-"""What flows are called, with a memory: names that payloads say, and what named flows teach of the others."""
+"""Names of flows, with a memory: names in payloads, and lessons of named flows for the others."""

@@ -1,7 +1,7 @@
-"""The class of a flow that nothing names, by what it does: a small forest over sums of the kernel's own columns.
+"""The class of an unnamed flow by its behaviour: a small forest over sums of the kernel's own columns.
 
-`PATTERN` columns are sums over the intervals of a flow, `features` turns them into what does not depend on the length
-of an interval, and `Forest` gives the probability of each class. A flow that is like nothing of the training, or
+`PATTERN` columns are sums over the intervals of a flow, `features` turns them into values that do not depend on the
+length of an interval, and `Forest` gives the probability of each class. A flow that is like nothing of the training, or
 between two classes, gets none. `bench/train.py` makes the file; nothing here needs more than numpy.
 """
 
@@ -26,12 +26,12 @@ __all__ = [
 
 FILE = Path(__file__).with_name("class_model.npz")
 CLASSES = ("video", "live-video", "conferencing", "voice", "gaming", "messaging", "web", "download")
-LEAST_INTERVALS, LEAST_PACKETS = 3, 20  # of a flow that can be judged: fewer say nothing of its rhythm
+LEAST_INTERVALS, LEAST_PACKETS = 3, 20  # least of a flow that can be judged: fewer show no rhythm
 _BULK_BYTES_S = 125_000.0  # 1 Mbit/s
 _EARLY_S = 10.0
 _TINY = 1e-9
 
-# What is kept of a flow: sums over its intervals with packets. Second axis: from the UE, to the UE.
+# The memory of a flow: sums over its intervals with packets. Second axis: from the UE, to the UE.
 PATTERN = np.dtype(
     [
         ("number", "u8"),
@@ -69,7 +69,7 @@ _UP, _DOWN = 0, 1
 def add_interval(
     pattern: NDArray[np.void], interval: NDArray[np.void], span_s: tuple[float, float]
 ) -> NDArray[np.void]:
-    """Return patterns with one more interval, from and to *span_s*, of which *interval* has the sums, row by row."""
+    """Return patterns with one more interval: *span_s* is (start, end), *interval* has its sums, row by row."""
     length_s = max(span_s[1] - span_s[0], 1e-3)
     p = pattern.copy()
     new = p["intervals"] == 0
@@ -90,7 +90,7 @@ def add_interval(
 
 
 def features(p: NDArray[np.void]) -> NDArray[np.float32]:
-    """Return (n, len(FEATURES)) of patterns."""
+    """Return the features (n, len(FEATURES)) of patterns (n,)."""
     span_s = np.maximum(p["last_s"] - p["first_s"], 1e-3)
     active_s = np.maximum(p["active_s"], 1e-3)
     packets, octets = np.maximum(p["packets"], _TINY), p["octets"]
@@ -127,14 +127,14 @@ class Forest:
         with np.load(path, allow_pickle=False) as file:
             self.roots = file["roots"]
             self._feature, self._threshold = file["feature"], file["threshold"]
-            self._children = file["children"]  # (nodes, 2): where yes and no lead
+            self._children = file["children"]  # (nodes, 2): next node for yes and for no
             self._share = file["share"].astype(np.float32) / 255  # (nodes, classes + 1), the last one: none of them
             self._steps = int(file["steps"])
             self.least = float(file["least"])  # probability from which a class is told
         self._ask = np.maximum(self._feature, 0)
 
     def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return (n, classes + 1) of features (n, len(FEATURES)); the last column is none of the classes."""
+        """Return (n, classes + 1) for features (n, len(FEATURES)); the last column stands for none of the classes."""
         at = np.broadcast_to(self.roots, (len(x), len(self.roots))).copy()
         row = np.arange(len(x))[:, None]
         for _ in range(self._steps):

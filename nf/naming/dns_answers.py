@@ -1,4 +1,4 @@
-"""What DNS answers said of addresses, subscriber by subscriber, and for how long it holds."""
+"""Names of addresses by DNS answers, subscriber by subscriber, each with the time until it holds."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 __all__ = ["Answers", "Learned"]
 
 _MAX_PAIRS = 131_072  # (subscriber, address)
-_MAX_NAMES = 8  # of one address; beyond them it serves everybody
+_MAX_NAMES = 8  # of one address; with more it serves everybody
 # Clients and their resolvers keep using answers that have expired (Pang, Akella, Shaikh, Krishnamurthy, Seshan: On
 # the Responsiveness of DNS-based Network Control, IMC 2004), and applications keep addresses for their own life.
-# The floor is a choice: long enough for that, and what an address is told for within it makes it ambiguous.
+# The floor is a choice: long enough for that, and several names of an address within it make it ambiguous.
 _MIN_TTL_S, _MAX_TTL_S = 3_600.0, 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A name that an address was given for."""
+    """A name of an address, by a DNS answer."""
 
     name: str
     until_s: float
 
 
 class Answers:
-    """Bounded: the pair that was neither told nor asked for the longest time leaves first; ``evicted`` counts it."""
+    """Bounded memory of answers: the pair neither learned nor looked up for longest leaves; ``evicted`` counts them."""
 
     def __init__(self, most: int = _MAX_PAIRS) -> None:
         self._most = most
@@ -35,7 +35,7 @@ class Answers:
         return len(self._pairs)
 
     def learn(self, session: int, client: str, address: str, name: str, ttl_s: float, at_s: float) -> None:
-        """Record that *name* has *address*, as *session* (or, at 0, *client*) was told."""
+        """Record that DNS told *session* (or, if that is 0, *client*) *address* for *name*."""
         key = _key(session, client, address)
         new = Learned(name, at_s + min(_MAX_TTL_S, max(_MIN_TTL_S, ttl_s)))
         others = [old for old in self._pairs.pop(key, ()) if old.name != name and old.until_s > at_s]
@@ -45,10 +45,10 @@ class Answers:
             self.evicted += 1
 
     def names(self, session: int, client: str, address: str, at_s: float) -> tuple[str, ...]:
-        """Return the names that *address* goes by for this subscriber, the latest first."""
+        """Return the names that *address* has for this subscriber, the latest first."""
         keys = [_key(session, client, address)]
         if session:
-            keys.append(_key(0, client, address))  # told before the session was known
+            keys.append(_key(0, client, address))  # learned before the session was known
         for key in keys:
             if learned := self._pairs.get(key):
                 self._pairs.move_to_end(key)

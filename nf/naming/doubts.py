@@ -1,12 +1,11 @@
-"""Host names that their server contradicts: a flow may say any name it likes.
+"""Doubts of host names that their server contradicts: a flow may say any name it likes.
 
 A flow that says a name of one application is doubted when its server is known to be another's: by the prefix lists, by
-what many clients' named flows taught, or because its subscriber's resolver called the address that of a VPN. Owners of
-several applications (`OWNERS`) serve one from the addresses of another, so that is no contradiction. What several
-clients or several applications say of a server is believed: then it is the lists that are wrong.
+the named flows of many clients, or because its subscriber's resolver gave the address for the name of a VPN. Owners of
+several applications (`OWNERS`) serve one from the addresses of another, so that is no contradiction. A claim of several
+clients, or claims of several applications at one owner, are believed: then the lists are wrong.
 
-Of what can be seen only: a fronted connection, whose inner request names another host than its ClientHello, looks
-like the front.
+Limit: a fronted connection, whose inner request names another host than its ClientHello, looks like the front.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from nf.naming.servers import Ends, Learned
 
 __all__ = ["LEAST_EVIDENCE", "OWNERS", "VPNS", "Doubt", "Doubts", "Owners", "looks_like_a_tunnel"]
 
-LEAST_EVIDENCE = 16  # clients that a server named alone, and that the claimed application has elsewhere
+LEAST_EVIDENCE = 16  # pieces of evidence of the server's one application, and of the claimed application at all servers
 _BELIEVED = 3  # clients that claim the same of one server, or applications claimed in the prefixes of one
 _MOST_CLAIMS = 8192
 # Classes whose prefixes serve nobody else; those of clouds, content networks and portals host others.
@@ -42,16 +41,16 @@ VPNS = (
     *("Zscaler", "FortiClient", "PPTP", "L2TP", "ApplePrivateRelay", "PrivateRelay"),
     *("HideMe", "Hola", "Netskope"),
 )
-"""Applications that are tunnels, by the names of the signature file (`*`: whatever precedes)."""
+"""Applications that are tunnels, by the names of the signature file (`*`: any beginning)."""
 
 
 class Doubt(enum.IntEnum):
-    """Why a name is not believed."""
+    """The reason why a name is not believed."""
 
     NONE = 0
     PREFIX = 1  # the address is in a prefix of another application
     LEARNED = 2  # the named flows of many clients to this server were all of another application
-    RESOLVER = 3  # the subscriber was told this address for the name of a VPN
+    RESOLVER = 3  # DNS told the subscriber this address for the name of a VPN
     TUNNEL = 4  # packets filled in both directions at once
 
 
@@ -90,7 +89,7 @@ class Owners:
 def looks_like_a_tunnel(
     octets: NDArray[np.uint64], packets: NDArray[np.uint32], class_of: NDArray[np.uint8], claims: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Say of flows (n, 2) whether they fill packets both ways at once, which none of the classes *claims* does."""
+    """Say which flows (n, 2) of the classes *claims* fill packets both ways at once, as those classes never do."""
     full = (octets > _TUNNEL_BYTES * packets.astype(np.uint64)) & (packets >= _TUNNEL_PACKETS)
     more, less = octets.max(axis=1), octets.min(axis=1)
     tunnel: NDArray[np.bool_] = full.all(axis=1) & (more <= _TUNNEL_RATIO * less) & np.isin(class_of, claims)
@@ -98,18 +97,18 @@ def looks_like_a_tunnel(
 
 
 def _owner(name: str, number: int) -> int:
-    """Return a number of the owner of an application: below that of any application for those of `OWNERS`."""
+    """Return a number of the owner of an application: negative for `OWNERS`, else the application's own."""
     found = next((i for i, apps in enumerate(OWNERS.values()) if is_one_of(name, apps)), None)
     return number if found is None else -1 - found
 
 
 class Doubts:
-    """What was claimed against better knowledge; ``counters`` says how often, by reason."""
+    """Memory of doubted claims; ``counters`` has their number by reason."""
 
     def __init__(self, signatures: Signatures) -> None:
         self.counters = dict.fromkeys((f"doubted_{d.name.lower()}" for d in Doubt if d), 0)
         self._claims: OrderedDict[int, set[int]] = OrderedDict()  # number of (server, application) to clients
-        self._true: set[int] = set()  # of them: those that are believed
+        self._true: set[int] = set()  # those of them that are believed
         self._hosts: dict[int, set[int]] = {}  # owner of prefixes to applications claimed there
         self.use(signatures)
 
@@ -123,7 +122,7 @@ class Doubts:
         self.claimed_by_tunnels = np.array([APP_CLASSES.index(name) for name in _CLAIMED_BY_TUNNELS], np.uint8)
 
     def kin(self, a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.bool_]:
-        """Say whether applications have one owner, or either is none."""
+        """Say which pairs of applications have one owner, or lack one of the two."""
         same: NDArray[np.bool_] = (self.owner[a] == self.owner[b]) | (a == 0) | (b == 0)
         return same
 
@@ -136,7 +135,7 @@ class Doubts:
         learned: Learned,
         at_s: float,
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-        """Return (`Doubt`, application that the server belongs to) of flows that claim *apps*; *told* is by DNS."""
+        """Return (`Doubt`, application of the server) of flows that claim *apps*; *told* is the application by DNS."""
         doubt = np.zeros(len(apps), np.uint8)
         other = np.zeros(len(apps), np.uint16)
 
@@ -168,7 +167,7 @@ class Doubts:
         learned: Learned,
         at_s: float,
     ) -> NDArray[np.bool_]:
-        """Say of doubted flows, which claimed *apps*, whether the doubt is over."""
+        """Say for which doubted flows, which claimed *apps*, the doubt is over."""
         known, evidence = learned.evidence(servers, at_s)
         gone = (doubt == Doubt.LEARNED) & ((known != other) | (evidence < LEAST_EVIDENCE))
         hosts = [app for app, claimed in self._hosts.items() if len(claimed) >= _BELIEVED]
@@ -178,7 +177,7 @@ class Doubts:
         return np.asarray(gone, np.bool_)
 
     def _believed(self, doubt: Doubt, claim: int, client: int, other: int, owner_of_claim: int) -> bool:
-        """Remember a claim; say whether enough others said the same."""
+        """Remember a claim; say whether there are enough like it to believe it."""
         if doubt == Doubt.RESOLVER:
             return False
         if doubt == Doubt.PREFIX:

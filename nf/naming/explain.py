@@ -1,4 +1,4 @@
-"""Why a flow has its application: what each ground says of it, the one that decides marked."""
+"""Explanation of a flow's application: the finding of each ground, with the deciding one marked."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _DOUBTS = {
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What one ground says of a flow."""
+    """The finding of one ground about a flow."""
 
     ground: str  # text of nf.apps.basis.Basis
-    finding: str  # a sentence's part: what was looked at, and what was there
+    finding: str  # part of a sentence: the thing looked at, and the result
     application: str  # "": none by this ground
     confidence: int  # percent
     decides: bool
@@ -45,7 +45,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A flow by its ends, in any order. Raises ValueError for what is no address."""
+    """A flow by its ends, in any order. `ends` raises ValueError for a text that is no address."""
 
     proto: int
     address: str
@@ -79,13 +79,13 @@ def find(book: FlowBook, question: Question) -> list[int]:
 
 
 def explain(book: FlowBook, inference: Inference, signatures: Signatures, number: int, at_s: float) -> list[Ground]:
-    """Return what the grounds say of a flow, from the strongest to the weakest; nothing for a flow not in the book."""
+    """Return the findings about a flow, the strongest ground first; none for a flow that is not in the book."""
     row = book.get(number)
     return [] if row is None else list(_Flow(book, inference, signatures, row, at_s).grounds())
 
 
 class _Flow:
-    """One flow, and who is asked about it."""
+    """One flow, with the sources of findings about it."""
 
     def __init__(self, book: FlowBook, inference: Inference, signatures: Signatures, row: Any, at_s: float) -> None:
         self.inference, self.signatures, self.row, self.at_s = inference, signatures, row, at_s
@@ -97,7 +97,7 @@ class _Flow:
         self.book = book
 
     def grounds(self) -> Iterator[Ground]:
-        """Yield what each ground says."""
+        """Yield the finding of each ground."""
         if self.row["doubt"]:
             whose = _DOUBTS[Doubt(int(self.row["doubt"]))].format(self._app(int(self.row["doubt_app"])) or "another")
             yield self._ground(Basis.CONTRADICTED, f"it says {self.name}, but {whose}", 0)
@@ -122,7 +122,7 @@ class _Flow:
         return (f"{name}, of {self._app(app)} by {suffix}" if app else f"{name}, of no application"), app
 
     def _packets(self) -> Iterator[Ground]:
-        """Yield the name in the packets, where there is one."""
+        """Yield the finding of the name in the packets, if there is one."""
         spoken = {Basis.SNI, Basis.HTTP_HOST, Basis.CONTRADICTED}
         if self.basis in spoken and self.name:
             text, app = self._of(self.name)

@@ -1,8 +1,8 @@
-"""Names for the flows of the book whose packets say none: what named flows teach of their servers.
+"""Names for flows of the book without a name in their packets, learned from the named flows of their servers.
 
 Once an interval, in columns over the book: flows that got a name teach `nf.naming.servers`; flows without one, and
-those named by less than their server, ask it. What a server is known for may change, so all flows that rest on it
-are asked again, a bounded number an interval: a name that does not hold any more is taken back.
+those with a weaker ground, look their server up. A server's application may change, so all flows that rest on it
+are looked up again, a bounded number per interval: a name that does not hold any more is taken back.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from nf.naming.servers import Ends, Learned, Server, client_of
 __all__ = ["Inference", "client_is_b"]
 
 _TCP, _UDP = 6, 17
-_AT_ONCE = 65_536  # rows looked at again in an interval: some 20 ms
+_AT_ONCE = 65_536  # rows looked up again in an interval: some 20 ms
 _WELL_KNOWN = 1024  # RFC 6335, 6: system ports, which servers have
 _SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))
-# Grounds that a learned server is better than, and its own, which is asked again.
+# Grounds that LEARNED may replace, and LEARNED itself, which is looked up again.
 _ASKING = (int(Basis.NONE), int(Basis.LEARNED), int(Basis.ADDRESS), int(Basis.BEHAVIOUR), int(Basis.MODEL))
 _LEARNED = int(Basis.LEARNED)
-_FRESH_NS = 10 * 10**9  # who asks and connects does so at once; ten seconds leave room for a page's later requests
-_CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # what a client may say as it likes
+_FRESH_NS = 10 * 10**9  # a client connects right after it asks; ten seconds leave room for a page's later requests
+_CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that a client can set at will
 
 
 def client_is_b(rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Say of book rows whether end b is the client: who spoke first, unless only that end has a system port."""
+    """Say in which book rows end b is the client: the end that spoke first, unless it alone has a system port."""
     b_first = rows["first_dir"] == 1
     system = (rows["port"] < _WELL_KNOWN) & (rows["port"] > 0)
     return np.where(system[:, 0] == system[:, 1], b_first, system[:, 0])
 
 
 def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
-    """Return the server end of each book row, and who the client is (`client_of`)."""
+    """Return the server end of each book row, and the number of its client (`client_of`)."""
     of_a = client_is_b(rows)
     server = np.where(of_a[:, None], rows["address_a"], rows["address_b"])
     client = np.where(of_a[:, None], rows["address_b"], rows["address_a"])
@@ -50,7 +50,7 @@ def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
 
 
 class Inference:
-    """State between intervals: the learned servers, and how far the second look over the book has come."""
+    """State between intervals: learned servers, patterns, doubts, and the place of the next look over the book."""
 
     def __init__(self, signatures: Signatures) -> None:
         self.learned, self.patterns, self.doubts = Learned(), Patterns(), Doubts(signatures)
@@ -59,7 +59,7 @@ class Inference:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Return what was learned, lost, doubted, and not watched for want of room."""
+        """Counters of names learned, lost and doubted, and of flows not watched for want of room."""
         return {**self.learned.counters, **self.doubts.counters, "patterns_refused": self.patterns.refused}
 
     def use(self, signatures: Signatures) -> None:
@@ -68,14 +68,14 @@ class Inference:
         self.doubts.use(signatures)
 
     def update(self, book: FlowBook, at_s: float, *, everything: bool = False) -> None:
-        """Teach with what was named since the last call, then ask for rows of the book; all of them on demand."""
+        """Teach with the flows named since the last call, then look up rows of the book: *everything* means all."""
         if not len(book):
             return
         self._teach(book, book.fresh(), at_s)
         size = len(book)
         if everything or size <= _AT_ONCE:
             rows = np.arange(size)
-        else:  # the newest first, for they have never been asked for
+        else:  # the newest rows have never been looked up
             newest = np.arange(max(size - _AT_ONCE // 2, 0), size)
             rows = np.union1d(newest, (self._next + np.arange(_AT_ONCE // 2)) % size)
             self._next = (self._next + _AT_ONCE // 2) % size
@@ -102,9 +102,9 @@ class Inference:
         self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
 
     def _outlive(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
-        """Take back names of old answers for shared servers, where the same client said another application.
+        """Take back names of old DNS answers at shared servers to which the same client said another application.
 
-        Whoever asked just before means that name; later it is one of those that are known there.
+        A client that asked just before means that name; later it is only one of the names known there.
         """
         flows = book.rows[rows]
         told = np.flatnonzero((flows["basis"] == Basis.DNS_ANSWER) & (flows["app"] > 0) & ~_name_service(flows))
@@ -120,7 +120,7 @@ class Inference:
         book.unname(rows[told[other & ~fresh]])
 
     def _reconsider(self, book: FlowBook, at_s: float) -> None:
-        """Believe names again that rest on what a server was known for, when it is not any more."""
+        """Believe names again whose doubt rests on knowledge of a server that does not hold any more."""
         rows = np.flatnonzero(book.rows["doubt"])
         if not len(rows):
             return
@@ -145,10 +145,10 @@ class Inference:
         book.name_by_server(rows[says], apps[says], confidence[says])
 
     def watch(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
-        """Look at what the flows of an interval did; *flows* are theirs in the table of the kernel.
+        """Judge the flows of an interval by their behaviour; *flows* are their rows of the kernel's table.
 
-        Those without a better ground get a class, and no application; those that say a name and do what it never
-        does are not believed.
+        Flows without a better ground get a class, and no application; flows that say a name and behave as its
+        application never does are doubted.
         """
         self._tunnels(book, batch, flows)
         weak = (batch.basis == Basis.MODEL) | ((batch.basis == Basis.NONE) & (batch.app == 0))
@@ -176,7 +176,7 @@ class Inference:
         book.doubt(rows, np.full(len(rows), Doubt.TUNNEL, np.uint8), np.zeros(len(rows), np.uint16))
 
     def server(self, book: FlowBook, number: int, at_s: float) -> Server | None:
-        """Return what is known of the server of one flow."""
+        """Return the server of one flow as it was learned, None when it is not known."""
         row = book.at(np.array([number], np.uint64))
         if row[0] < 0:
             return None
@@ -193,7 +193,7 @@ def _asker(rows: NDArray[np.void]) -> NDArray[np.uint64]:
 def _differs(
     keys: NDArray[np.uint64], apps: NDArray[np.uint16], wanted: NDArray[np.uint64], mine: NDArray[np.uint16]
 ) -> NDArray[np.bool_]:
-    """Say of each *wanted* key whether an application other than *mine* is among those of the same key."""
+    """Say for each *wanted* key whether the applications of the same key include one other than *mine*."""
     if not len(keys):
         return np.zeros(len(wanted), np.bool_)
     order = np.lexsort((apps, keys))
@@ -207,12 +207,12 @@ def _differs(
 def _asked_before(
     keys: NDArray[np.uint64], at_ns: NDArray[np.uint64], wanted: NDArray[np.uint64], then_ns: NDArray[np.uint64]
 ) -> NDArray[np.bool_]:
-    """Say of each *wanted* key whether one of *keys* was asked in the seconds before its time."""
+    """Say for each *wanted* key whether an equal one of *keys* was asked in the ten seconds before its time."""
     if not len(keys):
         return np.zeros(len(wanted), np.bool_)
     order = np.lexsort((at_ns, keys))
     keys, at_ns = keys[order], at_ns[order]
-    # The last one of the key that is not later: a search by both, as one sorted order.
+    # Find the last row of the key that is not later: one order sorted by key and time serves all searches.
     both = np.concatenate([np.stack([keys, at_ns], axis=1), np.stack([wanted, then_ns], axis=1)])
     place = np.lexsort((np.arange(len(both)), both[:, 1], both[:, 0]))
     is_ask = place < len(keys)
@@ -227,6 +227,6 @@ def _asked_before(
 
 
 def _name_service(rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Say of book rows whether they are DNS: their names are what was asked, not whom."""
+    """Say which book rows are DNS: their names are those asked for, not those of the server."""
     of_service: NDArray[np.bool_] = np.isin(rows["port"], tuple(NAME_SERVICES))
     return of_service[:, 0] | of_service[:, 1]

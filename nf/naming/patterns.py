@@ -1,9 +1,9 @@
-"""What flows without a name do, interval by interval, until a model can say of which class they are.
+"""Behaviour of flows without a name, interval by interval, until a model can give their class.
 
     FlowBatch ── rows of unnamed flows ── sums by flow number ── (when due) the forest of nf.naming.class_model
 
 A flow is judged after 3 intervals with packets, and again each time it has had twice as many. Bounded: when there
-is no room for more flows, new ones are not watched, and counted; those that were not seen for a minute leave.
+is no room, new flows are counted and not watched; those that were not seen for a minute leave.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""From payload records to verdicts: the state between the packets of a flow, and what DNS taught.
+"""From payload records to verdicts: the state between the packets of a flow, and the answers of DNS.
 
 A flow without a name hands a few payload packets of each direction over, and more where a hello begins. Each is
-tried as DNS, TLS, QUIC, DTLS and HTTP; a hello that is split waits for its rest. A flow that names nothing is named by
-what is known of its server: this subscriber's own DNS answers, then who owns the address; then by the protocol its
-bytes show, then by its port. A better ground replaces a weaker one until a name in the packets ends the matter.
+tried as DNS, TLS, QUIC, DTLS and HTTP; a split hello waits for its rest. A flow without a name in its packets is named
+by its server: this subscriber's own DNS answers, then the owner of the address; then by the protocol that its
+bytes show, then by its port. A better ground replaces a weaker one until a name in the packets ends the search.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a flow is. ``final``: no later packet will say otherwise."""
+    """The application of a flow, with its ground. ``final``: no later packet will change it."""
 
     flow_id: int
     app: int  # 0: no application owns the name, or there is none
@@ -69,15 +69,15 @@ _NOTHING: _Found = (0, Basis.NONE, "")
 @dataclass(slots=True)
 class _Flow:
     packets: int = 0
-    done: bool = False  # packets that were on their way when the last word fell change nothing
+    done: bool = False  # packets that were on their way at the final verdict change nothing
     given: _Found = _NOTHING
     waits: bool = False  # the last payload is the beginning of something
-    proxied: bool = False  # its name is what a proxy was asked for
+    proxied: bool = False  # its name is the one that a proxy was asked for
     heard: Counter[_Sender] = field(default_factory=Counter)  # TCP: segments since there was a beginning
     streams: dict[_Sender, tuple[int, Pieces]] = field(default_factory=dict)  # TCP: first sequence number seen
     messages: dict[_Sender, dns.Stream] = field(default_factory=dict)  # DNS over TCP
     crypto: dict[_Sender, quic.CryptoStream] = field(default_factory=dict)  # QUIC
-    dtls: dict[_Sender, tls.DtlsHello] = field(default_factory=dict)  # of what came in fragments
+    dtls: dict[_Sender, tls.DtlsHello] = field(default_factory=dict)  # hellos that came in fragments
     watcher: Watcher = field(default_factory=Watcher)
 
 
@@ -100,12 +100,12 @@ def _http_name(stream: bytes, rest: bytes) -> str:
 
 
 def _better(new: _Found, old: _Found) -> bool:
-    """A ground that gives an application beats one that does not; else the stronger ground."""
+    """Say whether *new* beats *old*: one with an application beats one without; else the stronger ground wins."""
     return bool(new[0]) if bool(new[0]) != bool(old[0]) else new[1].beats(old[1])
 
 
 class Namer:
-    """Names flows. ``counters`` says what was found, and what was tried in vain.
+    """Finder of names of flows. ``counters`` has the names found, and the attempts in vain.
 
     A change of ``signatures`` is in force with the next packet.
     """
@@ -117,7 +117,7 @@ class Namer:
         self._answers = Answers()
 
     def feed(self, p: Payload) -> Verdict | None:
-        """Take a payload; return what it makes known of its flow, or None when it adds nothing."""
+        """Take a payload; return the new verdict about its flow, or None when it adds nothing."""
         flow = self._flow(p.flow_id)
         if flow.done or not p.data:
             return None
@@ -145,13 +145,13 @@ class Namer:
         return Verdict(p.flow_id, *flow.given, final=final)
 
     def forget(self, flow_id: int) -> None:
-        """Drop what is kept of a flow."""
+        """Drop the state of a flow."""
         self._flows.pop(flow_id, None)
 
     def dns_name(self, session: int, client: str, server: str, at_s: float) -> tuple[int, str] | None:
         """Return (application, name) that DNS told this subscriber of an address, while it holds.
 
-        When the address goes by names of several applications, it names none.
+        An address with names of several applications names none.
         """
         names = self._answers.names(session, client, server, at_s)
         if not names:
@@ -163,9 +163,9 @@ class Namer:
         return apps.pop(), names[0]
 
     def by_server(self, flow_id: int, session: int, src: str, dst: str, at_s: float) -> Verdict | None:
-        """Name a flow that handed nothing over, or nothing with a name, by what is known of its server now.
+        """Name a flow that handed nothing over, or nothing with a name, by present knowledge of its server.
 
-        For flows seen from the middle: their DNS answer, or their session, may have come after their last payload.
+        This is for flows seen from the middle: their DNS answer, or session, may come after their last payload.
         """
         found = self._by_server(session, src, dst, at_s)
         return Verdict(flow_id, *found, final=False) if found[1] is not Basis.NONE else None
@@ -212,7 +212,7 @@ class Namer:
                 or self._try("http2", Basis.HTTP_HOST, partial(http2.authority, stream), flow)
             )
             if found and found[1] is Basis.HTTP_HOST and http.is_tunnel(stream):
-                flow.proxied = True  # what is connected to may say itself who it is
+                flow.proxied = True  # the server behind the proxy may still be named
                 del flow.streams[sender]
                 return found
             if found:
@@ -274,7 +274,7 @@ class Namer:
         return bool(self.signatures.class_of[a] == self.signatures.class_of[b])
 
     def _by_server(self, session: int, a: str, b: str, at_s: float) -> _Found:
-        """Return what is known of the server, whichever end it is."""
+        """Return the application, ground and name of the server, whichever end it is."""
         name = ""
         for client, server in ((a, b), (b, a)):
             if known := self.dns_name(session, client, server, at_s):
@@ -289,7 +289,7 @@ class Namer:
     # -- DNS itself ----------------------------------------------------------
 
     def _name_service(self, p: Payload, flow: _Flow) -> Verdict | None:
-        """Learn from answers. The flow itself goes by the first name it asked for; more may follow in it."""
+        """Learn from answers. The flow itself gets the first name that it asked for; more names may follow in it."""
         given = flow.given
         try:
             if p.proto == UDP:
@@ -315,6 +315,6 @@ class Namer:
             ((app, basis, name) for name in message.names if (app := self.signatures.match(name))),
             (0, basis, message.names[0]),
         )
-        # The first name stands, but for one that an application owns, or an answer to what was asked.
+        # The first name stays, unless an application owns the new one, or the new one is the answer to it.
         if flow.given == _NOTHING or _better(found, flow.given):
             flow.given = found

@@ -1,7 +1,7 @@
 """Reading payloads: columns of ring records in, columns of names out; in this process or in workers.
 
-A record holds all that is needed of its flow, so that any process can read it. What is remembered, the packets of
-split hellos and DNS answers, is the subscriber's: whoever reads one of a subscriber's records reads all of them.
+A record holds all that is needed of its flow, so that any process can read it. The memory, packets of split hellos
+and DNS answers, belongs to the subscriber: one process reads all records of a subscriber.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Found", "Here", "Reader", "Reading", "Status"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found of n flows, as columns. ``key``: (n,) flow keys of records that were read, None of flow events."""
+    """Names of n flows, as columns. ``key``: (n,) flow keys of payload records; None for flow events."""
 
     key: NDArray[np.void] | None
     number: NDArray[np.uint64]
@@ -42,7 +42,7 @@ class Found:
 
 
 class Status(TypedDict):
-    """Payloads that were given and not answered, and that nobody read; processes that were started anew."""
+    """Numbers of payloads given and not answered, of payloads never read, and of processes started anew."""
 
     waiting: int
     lost: int
@@ -50,7 +50,7 @@ class Status(TypedDict):
 
 
 class Reading(Protocol):
-    """Who reads payloads, and says later what was found."""
+    """A reader of payloads, which gives the names found later."""
 
     def read(self, records: NDArray[np.void]) -> None:
         """Take payload records (``struct payload``)."""
@@ -59,27 +59,27 @@ class Reading(Protocol):
         """Take events of new flows (``struct flow_event``) that nothing has named, to name them by their server."""
 
     def found(self) -> Iterator[Found]:
-        """Yield what was found since the last call."""
+        """Yield the names found since the last call."""
 
     def use(self, signatures: Signatures) -> None:
         """Name by other signatures from now on."""
 
     def status(self) -> Status:
-        """Return how it goes."""
+        """Return the numbers of payloads that wait and that are lost, and of restarts."""
 
     def close(self) -> None:
-        """End what was started."""
+        """End all processes that were started."""
 
 
 class Reader:
-    """Reads records with a `Namer`; ``clock_offset_s`` is what the kernel's clock lacks of the time since the epoch."""
+    """Records in, names out by a `Namer`; the kernel's clock plus ``clock_offset_s`` is the time since the epoch."""
 
     def __init__(self, signatures: Signatures, clock_offset_s: float) -> None:
         self.namer = Namer(signatures)
         self._clock_offset_s = clock_offset_s
 
     def read(self, records: NDArray[np.void]) -> Found:
-        """Return what payload records say."""
+        """Return the names that payload records give."""
         answered, verdicts = [], []
         for i, payload in enumerate(self._payloads(records)):
             verdict = self.namer.feed(payload)
@@ -89,7 +89,7 @@ class Reader:
         return _found(records["key"][answered].copy(), verdicts)
 
     def servers(self, events: NDArray[np.void]) -> Found:
-        """Return what is known of the servers of new flows: DNS answers first, then address lists."""
+        """Return the names of new flows by their servers: DNS answers first, then address lists."""
         verdicts = []
         for e in events:
             ends = address_text(e["address_a"].tobytes()), address_text(e["address_b"].tobytes())
@@ -100,7 +100,7 @@ class Reader:
         return _found(None, verdicts)
 
     def _payloads(self, records: NDArray[np.void]) -> Iterator[Payload]:
-        """Yield ring records as values; whole columns are turned at once, which is many times cheaper than cells."""
+        """Yield ring records as values; whole columns are converted at once, many times cheaper than cell by cell."""
         keys, back = records["key"], records["dir"] == 1
         address_a = np.ascontiguousarray(records["address_a"]).view("V16").ravel()
         address_b = np.ascontiguousarray(records["address_b"]).view("V16").ravel()
@@ -135,7 +135,7 @@ class Reader:
 
 
 class Here:
-    """Reads in this process, at once."""
+    """A `Reading` in this process, at once."""
 
     def __init__(self, signatures: Signatures, clock_offset_s: float) -> None:
         self.reader = Reader(signatures, clock_offset_s)
@@ -163,7 +163,7 @@ class Here:
         return {"waiting": 0, "lost": 0, "restarts": 0}
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: no process was started."""
 
 
 def _found(keys: NDArray[Any] | None, verdicts: Sequence[Verdict]) -> Found:

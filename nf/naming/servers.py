@@ -1,12 +1,12 @@
-"""What servers serve, learned from the named flows of all subscribers, for flows that say no name.
+"""Applications of servers, learned from the named flows of all subscribers, for flows that say no name.
 
 A server is (address, port, protocol). It names a flow when the named flows of several clients went there, all of
-one application and of no other. An address that served two applications, or a name that no application owns,
-names nothing until the second one was not seen for a day; and where one address of a neighbourhood is shared so, the
-others of it may be: they need much more evidence. So a content network names nothing, and a rented server does.
+one application and of no other. A server that served two applications, or a name that no application owns,
+names nothing until the second one was not seen for a day; and if one address of a neighbourhood is shared so, the
+others may be: they need much more evidence. So a content network names nothing, and a rented server does.
 
-Everything is columns: a batch of named flows teaches, a batch of unnamed ones asks, in numpy. The tables are bounded;
-of a full set the server that was quiet for the longest leaves, and is counted.
+Everything is columns: a batch of named flows teaches, a batch of unnamed ones looks up, in numpy. The tables are
+bounded; the server of a full set that was quiet for the longest leaves, and is counted.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ WAYS = 8
 SERVERS = 131_072
 NEIGHBOURHOODS = 16_384
 # The choices of this file. An application's address is its own for hours (cloud providers keep a released address
-# back for less than that); what was shared once this day is shared.
+# back for less than that); an address that was shared once within a day is shared.
 HOLD_S = 6 * 3600.0
 SHARED_S = 24 * 3600.0
 AGAIN_S = 10.0  # flows of one client within so long are one page load: one piece of evidence
-# Pieces of evidence. Were the server shared by two applications alike, n of one kind come in one of 2^(n-1) cases.
+# Pieces of evidence. If two applications shared the server alike, n of one kind would come in one of 2^(n-1) cases.
 LEAST, LEAST_SHARED = 2, 32
 _BEST = 95  # percent: a shared server whose other application was never named looks the same
 
@@ -42,7 +42,7 @@ _SERVER = np.dtype(
     [
         ("key", "u8"),  # 0: the slot is empty
         ("seen_s", "f8"),
-        ("counted_s", "f8"),  # when the last piece of evidence was counted
+        ("counted_s", "f8"),  # time of the last piece of evidence that was counted
         ("shared_until_s", "f8"),
         ("client", "u4"),  # of the last piece
         ("evidence", "u4"),
@@ -71,7 +71,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is known of one server. ``shared``: it served another application as well, and names none."""
+    """One learned server. ``shared``: it served another application as well, and names none."""
 
     app: int
     evidence: int
@@ -97,7 +97,7 @@ def confidence_of(evidence: NDArray[Any]) -> U8:
 
 
 class _Table:
-    """Slots in sets of `WAYS`, by key; the slot of a full set that was not seen for the longest is used again."""
+    """Slots in sets of `WAYS`, by key; a full set reuses the slot that was not seen for the longest."""
 
     def __init__(self, size: int) -> None:
         self.slots = np.zeros(size, _SERVER)
@@ -118,10 +118,10 @@ class _Table:
         return np.where(here.any(axis=1), at, -1)
 
     def place(self, keys: U64) -> NDArray[np.intp]:
-        """Return the slot of each of *keys*, which differ; those that were not there get one, cleared."""
+        """Return the slot of each of the distinct *keys*; new ones get a cleared slot."""
         at = self.find(keys)
         missing = np.flatnonzero(at < 0)
-        while len(missing):  # one key a set and turn
+        while len(missing):  # one key per set and turn
             slots = self._of_set(keys[missing])
             _, turn = np.unique(slots[:, 0], return_index=True)
             seen = np.where(self.slots["key"][slots[turn]] == 0, -1.0, self.slots["seen_s"][slots[turn]])
@@ -141,7 +141,7 @@ class Learned:
 
     def __init__(self, servers: int = SERVERS, seed: int | None = None) -> None:
         self._servers, self._around = _Table(servers), _Table(NEIGHBOURHOODS)
-        # Nobody shall aim at a set, or at the key of another server.
+        # A secret seed: no sender can aim at a set, or at the key of another server.
         self._seed = np.uint64(secrets.randbits(64) if seed is None else seed)
         self.taught = 0
         self._pieces = np.zeros(0xFFFF, np.uint32)  # of evidence by application, at all servers together
@@ -151,7 +151,7 @@ class Learned:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Return what was taught and what a full table lost."""
+        """Numbers of flows that taught, and of servers and neighbourhoods that a full table lost."""
         return {"learned_taught": self.taught, "learned_evicted": self._servers.evicted + self._around.evicted}
 
     def teach(self, servers: Ends, apps: U16, clients: U32, names: Sequence[str], at_s: float) -> None:
@@ -205,7 +205,7 @@ class Learned:
         return np.where(candidate, s["app"], 0).astype(np.uint16), confidence.astype(np.uint8)
 
     def shared(self, servers: Ends, at_s: float) -> NDArray[np.bool_]:
-        """Say of each server whether it served two applications lately."""
+        """Say which servers served two applications lately."""
         at = self._servers.find(self.keys(servers))
         shared: NDArray[np.bool_] = (at >= 0) & (self._servers.slots["shared_until_s"][at] >= at_s)
         return shared
@@ -228,7 +228,7 @@ class Learned:
         return self._pieces[apps]
 
     def server(self, address: bytes, port: int, proto: int, at_s: float) -> Server | None:
-        """Return what is known of one server, None when nothing is."""
+        """Return one server as it was learned, None when it is not known."""
         one = Ends(np.frombuffer(address, np.uint8).reshape(1, 16), np.array([port], np.uint16),
                    np.array([proto], np.uint8))  # fmt: skip
         at = int(self._servers.find(self.keys(one))[0])
@@ -250,7 +250,7 @@ class Learned:
 
 
 def _mixed(v: U64) -> U64:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014)."""
+    """Mix by the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014)."""
     v = (v ^ v >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     v = (v ^ v >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return v ^ v >> np.uint64(31)

@@ -1,7 +1,7 @@
-"""Names of flows: what the kernel found, what payloads say, and for the rest what is known of their server.
+"""Names of flows: by the kernel, by payloads, and for the rest by their server.
 
-The kernel names most flows alone and tells the name in a small record; payloads that it hands over are
-read by `nf.naming.readers`, and what is found goes back. Columns go in and out; Python loops are over new host names.
+The kernel names most flows alone and reports the name in a small record; `nf.naming.readers` reads the
+payloads that it hands over, and the verdicts go back. Columns go in and out; Python loops are over new host names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_TOLD = 262_144  # host names of DNS responses that flows may still be name
 
 
 class Kernel(Protocol):
-    """What is asked of a data plane, and told to it (`nf.kernel.dataplane.DataPlane` says what each does)."""
+    """The part of a data plane that naming uses (`nf.kernel.dataplane.DataPlane` describes each method)."""
 
     def read_events(self) -> NDArray[np.void]:
         """Return the flow events since the last call (``struct flow_event``)."""
@@ -38,7 +38,7 @@ class Kernel(Protocol):
         """Return the payload records since the last call (``struct payload``)."""
 
     def read_names(self) -> NDArray[np.void]:
-        """Return what the programs named since the last call (``struct named``)."""
+        """Return the names that the programs found since the last call (``struct named``)."""
 
     def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Return (keys, flows) of all flows in the table."""
@@ -47,7 +47,7 @@ class Kernel(Protocol):
         """Return the time of the programs' clock."""
 
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
-        """Let the programs name flows by these suffixes."""
+        """Make the programs name flows by these suffixes."""
 
     def put_verdicts(
         self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
@@ -55,11 +55,11 @@ class Kernel(Protocol):
         """Answer about flows."""
 
     def new_generation(self) -> None:
-        """Let each flow ask once again."""
+        """Make each flow ask once again."""
 
 
 class Naming:
-    """Reads the rings of a data plane and writes names into *book*; *reading* reads the payloads."""
+    """The way from the rings of a data plane to names in *book*; *reading* reads the payloads."""
 
     def __init__(self, plane: Kernel, signatures: Signatures, book: FlowBook, reading: Reading) -> None:
         self.plane, self.book, self.reading = plane, book, reading
@@ -69,7 +69,7 @@ class Naming:
         self._use(signatures)
 
     def use(self, signatures: Signatures) -> None:
-        """Name by other signatures from now on, in the kernel as well, and what has a name already anew."""
+        """Name by other signatures from now on, in the kernel as well, and name running flows anew."""
         self._use(signatures)
         self._rename()
 
@@ -81,8 +81,8 @@ class Naming:
         self.plane.set_suffixes(signatures.suffixes, ask, signatures.networks_of_several)
 
     def _rename(self) -> None:
-        """Give running flows the application that the signatures in force say; the kernel knows it with their next
-        packet. Flows that another ground than a name or an address named stay as they are."""
+        """Give running flows the application of the signatures in force; the kernel knows it with their next packet.
+        Flows with a ground other than a name or an address stay as they are."""
         rows = self.book.rows
         named, hosts = self.book.named()
         spoken = np.isin(rows["basis"], _SPOKEN) & named
@@ -128,10 +128,10 @@ class Naming:
             self.reading.read(payloads)
         self._take()
 
-    # -- what the kernel found ---------------------------------------------
+    # -- names by the kernel -----------------------------------------------
 
     def _hear(self, named: NDArray[np.void]) -> None:
-        """Remember the names of DNS responses: flows that an answer names come with the hash alone."""
+        """Remember the names of DNS responses: flows named by an answer come with the hash alone."""
         dns = named[named["basis"] == SNF_BY_DNS]
         self._told.update(zip(dns["hash"].tolist(), _texts(dns), strict=True))
         while len(self._told) > _MOST_TOLD:
@@ -140,7 +140,7 @@ class Naming:
     def _answered(self, events: NDArray[np.void]) -> None:
         born = events[(events["kind"] == SNF_FLOW_NEW) & (events["name"] > 0)]
         self.book.tell(born["number"], born["app"])
-        born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have been heard before
+        born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have come before
         if len(born):
             names = [self._told.get(h, "") for h in born["name"].tolist()]
             basis = np.full(len(born), int(Basis.DNS_ANSWER), np.uint8)
@@ -153,7 +153,7 @@ class Naming:
     def _better(self, records: NDArray[np.void], names: list[str]) -> NDArray[np.uint16]:
         """Return the applications of names: the kernel knows suffixes alone, brands and labels are matched here.
 
-        It hears of what it did not know. *records* have ``key``, ``number`` and ``app``.
+        The kernel gets the applications that differ from its own. *records* have ``key``, ``number`` and ``app``.
         """
         apps = records["app"].copy()
         ask = np.flatnonzero((apps == 0) | np.isin(apps, list(self.signatures.networks_of_several)))
@@ -163,13 +163,13 @@ class Naming:
             self.plane.put_verdicts(records["key"][new], records["number"][new], apps[new], np.ones(len(new), np.bool_))
         return apps
 
-    # -- what payloads say, and what is known of servers ---------------------
+    # -- names by payloads and by servers -------------------------------------
 
     def _take(self) -> None:
-        """Take what was read."""
+        """Record the names that *reading* found, and tell the kernel those of payloads."""
         for found in self.reading.found():
             if found.key is None:
-                better = RANK[found.basis] < RANK[self.book.apps(found.number)[1]]  # than what is known meanwhile
+                better = RANK[found.basis] < RANK[self.book.apps(found.number)[1]]  # than the present ground
                 self._record(found.rows(better))
                 continue
             apps, stays = self._weigh(found)
@@ -179,8 +179,8 @@ class Naming:
     def _weigh(self, found: Found) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         """Return each flow's application, and whether it is the one the kernel gave it.
 
-        What the kernel found is not known to the namer: only a name in the packets beats a DNS answer, and nothing the
-        name of a ClientHello, which may have come behind what is read here.
+        The namer does not know the names that the kernel found: only a name in the packets beats a DNS answer, and
+        nothing beats the name of a ClientHello, which may be later than the payload that was read.
         """
         old_apps, old_bases, _ = self.book.apps(found.number)
         stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~np.isin(found.basis, _SPOKEN)
@@ -197,8 +197,8 @@ class Naming:
         self.book.name(numbers, apps, bases, names, self.signatures.trust(apps, bases))
 
     def name_by_server(self) -> None:
-        """Name the flows that nothing has named by their server: DNS answers first, then what other subscribers'
-        flows taught of it, then address lists.
+        """Name the unnamed flows by their server: DNS answers first, then lessons of other subscribers' flows, then
+        address lists.
 
         Their payload may have come before the answer that names them, or there was none.
         """
@@ -207,11 +207,11 @@ class Naming:
         self.inference.update(self.book, self._now_s())
 
     def finish(self) -> None:
-        """Ask once more for all flows: what their servers are known for may have changed since."""
+        """Look up all flows once more, as the knowledge of their servers may have changed."""
         self.inference.update(self.book, self._now_s(), everything=True)
 
     def _now_s(self) -> float:
-        return self.plane.now_ns() / 1e9  # differences are all that is asked of it
+        return self.plane.now_ns() / 1e9  # only differences are used
 
     def _name_new(self) -> None:
         new = np.concatenate(self._new)
@@ -224,7 +224,7 @@ class Naming:
             self._take()
 
     def _by_address(self, born: NDArray[np.void]) -> None:
-        """Name flows by the owner of their server's address that a DNS answer gave a name, but no application."""
+        """Name flows to which a DNS answer gave a name, but no application, by the owner of their server's address."""
         for e in born:
             number = int(e["number"])
             for end in ("address_b", "address_a"):

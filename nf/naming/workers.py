@@ -1,7 +1,7 @@
 """Processes that read payloads, each on a core of its own.
 
-Records are shared out by subscriber. Between the processes are columns: a batch of records goes out as one array, what
-was found of them comes back as another. Nothing waits for a worker: what it cannot take is left out and counted,
+Records are shared out by subscriber. Columns go between the processes: a batch of records goes out as one array, the
+names found come back as others. Nothing waits for a worker: records that it cannot take are left out and counted,
 and one that ended is started anew.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["Workers"]
 
 log = logging.getLogger(__name__)
 
-_WAITING = 16_384  # payloads that a worker may be behind: a second or some, and 32 MB
+_WAITING = 16_384  # payloads that may wait for a worker: about a second, and 32 MB
 _STOP_S = 2.0
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Fibonacci hashing (Knuth, TAOCP 3, 6.4)
 
@@ -38,7 +38,7 @@ _context = multiprocessing.get_context("spawn")  # this process has threads, whi
 
 
 def _work(pipe: Connection, signatures: Signatures, clock_offset_s: float) -> None:
-    """Answer to batches until the other end is gone, also when that was killed."""
+    """Answer batches until the other end is gone, killed or not."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the function stops its workers
     reader = Reader(signatures, clock_offset_s)
     with contextlib.suppress(EOFError, OSError):
@@ -71,7 +71,7 @@ class _Worker:
                 self.pipe.send_bytes(message)
 
     def give(self, what: str, value: Any, count: int = 0) -> bool:
-        """Hand over something with *count* payloads; False when too many wait."""
+        """Hand over a message with *count* payloads; return False when too many wait."""
         if count and self.waiting + count > _WAITING:
             return False
         self._queue.put(pickle.dumps((what, value), pickle.HIGHEST_PROTOCOL))
