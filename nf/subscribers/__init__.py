@@ -1,8 +1,8 @@
 """From the flows of an interval to one record per (subscriber, application).
 
-    FlowBatch -> `group` (rows) -> `memory` (last seconds) -> `nf.qoe` (scores) -> `suspect` -> RecordBatch
+    FlowBatch -> `sums` (rows) -> `fading` (last seconds) -> `nf.qoe` (scores) -> `suspect` -> RecordBatch
 
-Columns throughout: no loop over flows or rows. What is kept between intervals is bounded.
+Columns throughout: no loop over flows or rows. The memory between intervals is bounded.
 """
 
 from __future__ import annotations

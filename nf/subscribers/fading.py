@@ -1,4 +1,4 @@
-"""What is remembered per key between intervals: fading sums and recent minima; bounded, all in columns."""
+"""Memory per key between intervals: fading sums and recent minima; bounded, all in columns."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class KeyTable:
 
 
 class FadingSums(KeyTable):
-    """For each key k sums that fade exponentially with time constants *tau_s*, one a column."""
+    """Sums, k for each key, that fade exponentially with time constants *tau_s*, one per column."""
 
-    HORIZON_TAUS = 6.0  # a sum left alone so long has faded to 0.25 %
+    HORIZON_TAUS = 6.0  # a sum without additions for so long has faded to 0.25 %
 
     def __init__(self, tau_s: Array, capacity: int = 262_144) -> None:
         self.tau_s = np.asarray(tau_s, np.float64)
@@ -72,7 +72,7 @@ class FadingSums(KeyTable):
 
 
 class RecentMinima(KeyTable):
-    """For each key the least value, and the number of samples, of the last one to two times *window_s*.
+    """The least value and the number of samples of each key over the last one to two times *window_s*.
 
     Time is cut into windows; a key holds the minimum and the count of the current and the last one.
     """
@@ -84,7 +84,7 @@ class RecentMinima(KeyTable):
     def add(self, keys: Keys, values: Array, counts: Array, now_s: float) -> tuple[Array, Array]:
         """Take the minimum *values* (n,) of *counts* (n,) samples; return minimum (infinite if none) and count.
 
-        *keys* are sorted and distinct; a value whose count is 0 is not looked at.
+        *keys* are sorted and distinct; a value whose count is 0 is ignored.
         """
         window = now_s // self.window_s
         rows = np.tile([window, np.inf, 0.0, np.inf, 0.0], (len(keys), 1))

@@ -1,4 +1,4 @@
-"""The flows of a followed subscriber as FLOW_COLUMNS."""
+"""Detail of a followed subscriber: its flows as FLOW_COLUMNS."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What says of a subscriber, over all its flows, that something is amiss or in between: DNS, tunnels, other devices.
+"""Signs of a subscriber, over all its flows: DNS trouble, tunnels, devices behind the phone.
 
-Columns by subject; NaN where there is nothing to tell.
+Columns by subject; NaN where there is nothing to report.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Column = NDArray[np.float32]
 
 _TCP, _UDP, _GRE, _ESP, _L2TP = 6, 17, 47, 50, 115  # IANA protocol numbers
 # IANA: IKE and its NAT traversal (RFC 3948, 2), OpenVPN, L2TP; WireGuard's usual port; PPTP. A call over Wi-Fi is IPsec
-# as well (TS 23.402): to whoever looks at one subscriber it is a tunnel.
+# as well (TS 23.402): in the sums of one subscriber it counts as a tunnel.
 _UDP_PORTS, _TCP_PORTS = (500, 4500, 1194, 1701, 51820), (1723, 1194)
 
 _TTL_SPAN_S = 600.0
 _MOST_TTLS = 262_144
-# Stacks begin with 64, 128 or 255 (RFC 1700); who counts hops begins low, and 255 is for the link (RFC 5082).
+# Stacks begin with 64, 128 or 255 (RFC 1700); tools that count hops begin low, and 255 is for the link (RFC 5082).
 _LEAST_TTL, _MOST_TTL = 33, 254
 
 
@@ -44,7 +44,7 @@ def dns_columns(batch: FlowBatch, subject: NDArray[np.int64], subjects: int) -> 
 
 
 def is_tunnel(keys: NDArray[np.void], of_vpn: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Say of flows by their keys, and whether a VPN is their application, which ones carry other traffic inside."""
+    """Say which flows carry other traffic inside, by their keys and by *of_vpn*: their application is a VPN."""
     proto = keys["proto"]
     ports = np.stack([keys["port_a"], keys["port_b"]], axis=1)
     if sys.byteorder == "little":
@@ -57,7 +57,7 @@ def is_tunnel(keys: NDArray[np.void], of_vpn: NDArray[np.bool_]) -> NDArray[np.b
 
 
 def vpn_share(batch: FlowBatch, tunnel: NDArray[np.bool_], subject: NDArray[np.int64], subjects: int) -> Column:
-    """Return the share of the bytes that are in tunnels."""
+    """Return the share of each subject's bytes that are in tunnels, NaN for none."""
     octets = batch.octets.sum(axis=1).astype(np.float64)
     inside = np.bincount(subject, np.where(tunnel, octets, 0), subjects).astype(np.float64)
     share = _over(inside, np.bincount(subject, octets, subjects).astype(np.float64))
@@ -73,8 +73,8 @@ def _over(values: NDArray[np.float64], counts: NDArray[np.float64]) -> Column:
 class Ttls:
     """TTLs of the flows that each session's UE began, and when each was last seen. Bounded: the oldest leave first.
 
-    A device that shares its connection sends what others send with one hop less, and other systems begin
-    elsewhere; so a second value is a hint. A phone that routes IPv6 by prefix delegation shows none.
+    A device that shares its connection forwards packets of others with one hop less, and other systems begin with
+    another TTL; so a second value is a hint. A phone that routes IPv6 by prefix delegation shows none.
     """
 
     def __init__(self, most: int = _MOST_TTLS) -> None:
@@ -86,7 +86,7 @@ class Ttls:
         return len(self._key)
 
     def add(self, begun: NDArray[np.void], at_s: float) -> None:
-        """Record flows that were begun: columns ``session`` and ``ttl``."""
+        """Record flows that UEs began: columns ``session`` and ``ttl``."""
         ttl = begun["ttl"]
         begun = begun[(ttl >= _LEAST_TTL) & (ttl <= _MOST_TTL)]
         keys = np.unique(begun["session"].astype(np.uint64) << np.uint64(8) | begun["ttl"].astype(np.uint64))
@@ -98,7 +98,7 @@ class Ttls:
         self._key, self._seen_s = key[kept], seen_s[kept]
 
     def distinct(self, sessions: NDArray[np.uint32], at_s: float) -> Column:
-        """Return how many TTLs each session's UE used within ten minutes, NaN for fewer than two and for session 0."""
+        """Return the number of TTLs of each session's UE in ten minutes, NaN for fewer than two and for session 0."""
         live = self._key[self._seen_s > at_s - _TTL_SPAN_S] >> np.uint64(8)
         wanted = sessions.astype(np.uint64)
         count = np.searchsorted(live, wanted, "right") - np.searchsorted(live, wanted, "left")

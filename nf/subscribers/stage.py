@@ -1,4 +1,4 @@
-"""The stage of the pipeline: flows in, published records out, a little memory in between."""
+"""The stage from flows to published records, with a little memory between intervals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5
 # captures. The least of a few samples is the network's; it follows a radio that gets worse within 4 to 8 s.
 RTT_WINDOW_S = 4.0
 RTT_LEAST_SAMPLES = 3.0
-RTT_TAU_S = 30.0  # how long the last access RTT stands in when there are too few samples
+RTT_TAU_S = 30.0  # time constant of the last access RTTs, which stand in when there are too few samples
 RTT_FADED = 0.1  # weight that is left of a single estimate after 70 s; with less it is forgotten
 
 LOSS_LEAST_SENT = 10.0  # packets in the window before a share of them is a loss ratio
@@ -43,19 +43,19 @@ _BASIS_TEXT = np.array(BASES, object)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SubscriberNames:
-    """Who each subject is: parallel lists, indexed by the dense subject number of a flow."""
+    """Identity of each subject: parallel lists, indexed by the dense subject number of a flow."""
 
     subscriber: list[str] = field(default_factory=list)
     identity_source: list[str] = field(default_factory=list)
     dnn: list[str] = field(default_factory=list)
-    group: list[int] = field(default_factory=list)  # of subscribers; the ends that miss are 0
+    group: list[int] = field(default_factory=list)  # of subscribers; a list that is too short means 0 for the rest
     session: list[int] = field(default_factory=list)  # number in the kernel; 0: unknown
 
 
 class Subscribers:
-    """Makes the records of each interval; remembers the last seconds per (subscriber, application).
+    """Maker of the records of each interval, with a memory of the last seconds per (subscriber, application).
 
-    A subscriber with two data networks is two. ``capacity`` bounds the memory; beyond it the ones
+    A subscriber with two data networks counts as two. ``capacity`` bounds the memory; beyond it the keys
     not seen for longest are forgotten (``forgotten`` counts them), which costs their history only.
     """
 
@@ -88,15 +88,15 @@ class Subscribers:
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any.
 
-        *seen* says of uplink and downlink whether they can be seen; the volume of one that cannot is missing.
+        *seen* says whether uplink and downlink can be seen; the volume of a direction that cannot is missing.
 
         *delays* are further columns by subject: of the radio network, of N3 and of the UPF, and DNS, VPN and tethering.
 
         *subject* (n,) indexes *names*; *class_of_app*, *app_names* and *action* (numbers of
         `Action` in order of declaration) are indexed by application number, 0 is no application;
         *action* may have a row for each group of subscribers.
-        Suppressed applications and flows without a packet make no record; of counted ones the
-        volumes are told and nothing else.
+        Suppressed applications and flows without a packet make no record; counted ones get their
+        volumes and nothing else.
         """
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
         of_group = np.zeros(len(names.subscriber), np.intp)
@@ -127,7 +127,7 @@ class Subscribers:
         ]
 
     def _numbers(self, names: SubscriberNames) -> NDArray[np.int64]:
-        """Return for each subject a number that stays the same from interval to interval."""
+        """Return a number for each subject that stays the same from interval to interval."""
         numbers = np.zeros(len(names.subscriber), np.int64)
         for i, name in enumerate(zip(names.subscriber, names.dnn, strict=True)):
             number = self._ids.get(name)
@@ -138,7 +138,7 @@ class Subscribers:
         return numbers
 
     def _forget(self) -> None:
-        """Drop the numbers of subscribers of whom nothing else is remembered, when there are many."""
+        """Drop the numbers of subscribers without any other memory, when there are many."""
         if len(self._ids) <= 2 * self.capacity:
             return
         alive = set((self._recent.keys >> _APP_BITS).tolist()) | set(self._lately.keys.tolist())
@@ -173,7 +173,7 @@ class Subscribers:
         return np.where(samples >= RTT_LEAST_SAMPLES, least_ms, np.nan)
 
     def _access_ms(self, who: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
-        """Return the RTT to the UE for each row: one radio, so all flows of the subscriber tell it together."""
+        """Return the RTT to the UE for each row, from all flows of the subscriber together: they share one radio."""
         people, starts, row_of = np.unique(who, return_index=True, return_inverse=True)  # *who* is sorted
         n = np.add.reduceat(rows.rtt_n[:, ACCESS].astype(np.float64), starts)
         now_ms = np.fmin.reduceat(rows.rtt_min_ms[:, ACCESS], starts)
@@ -217,7 +217,7 @@ class Subscribers:
 def missing_where_unseen(
     columns: Mapping[str, NDArray[Any] | list[str]], seen: Sequence[bool] | NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Return the columns with the volumes of a direction that cannot be seen missing instead of zero."""
+    """Return the columns; volumes of a direction that cannot be seen become NaN instead of zero."""
     unseen = [name for name, is_seen in zip(("ul", "dl"), seen, strict=True) if not is_seen]
     volumes = {f"{way}_{what}" for way in unseen for what in ("bytes", "packets", "bps")}
     return {
@@ -261,7 +261,7 @@ def _batch(
 
 
 def _typed(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Return a column of its type; one that is missing cannot be whole numbers."""
+    """Return a column as its type; one without any value stays float, as integers have no NaN."""
     if values.dtype.kind == "f" and len(values) and np.isnan(values).all():
         return values.astype(np.float32)
     return values.astype(dtype)

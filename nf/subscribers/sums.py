@@ -23,9 +23,9 @@ PAUSE_LEAST_US, PAUSE_UNKNOWN_US, PAUSE_MOST_US = 200_000.0, 500_000.0, 900_000.
 GAP_CUT_US = 1_000_000.0  # the kernel cuts longer gaps in its sums
 FASTEST_BPS = 1e9  # no radio is faster: bounds the busy time of a burst from below
 
-# By the numbers of nf.apps.basis.Basis, which is a layer beside this one; a test compares them.
+# By the numbers of nf.apps.basis.Basis; tests/subscribers/test_sums.py compares the order.
 BASES = ("none", "sni", "http_host", "dns_answer", "address", "behaviour", "learned", "model", "contradicted")
-_PLACES = np.array([8, 1, 2, 3, 6, 4, 5, 7, 0])  # from the strongest to none
+_PLACES = np.array([8, 1, 2, 3, 6, 4, 5, 7, 0])  # numbers of grounds from the strongest to none
 _RANK = _PLACES.argsort()
 _CONTRADICTED = BASES.index("contradicted")
 
@@ -52,7 +52,7 @@ class Rows:
     gap_max_any_ms: Array  # all flows
     bulk_octets: Array
     bulk_packets: Array
-    busy_s: Array  # time in which bulk flows moved data, of all together, at most the interval
+    busy_s: Array  # sum over the bulk flows of the time in which they moved data, at most the interval
     busiest_s: Array  # of the busiest flow
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
     rtt_min = np.where(rtt_n > 0, flows.rtt_min_us, np.inf)
 
     tcp = (flows.proto == TCP)[:, None]
-    # What was sent again was sent before, in the interval before or as a SYN or FIN, which carries no payload.
+    # A segment sent again was first sent in the interval before, or as a SYN or FIN, which carries no payload.
     resent = np.where(tcp, flows.retrans, 0).astype(np.float64)
     segments = np.where(tcp, flows.payload_packets, 0).astype(np.float64)
     segments = np.where(resent > 0, np.maximum(segments, resent + 1), segments)
@@ -96,7 +96,7 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
     octets = flows.octets.astype(np.float64)
     told = np.where(
         (flows.app > 0) | (flows.basis == _CONTRADICTED), flows.basis, 0
-    )  # the name itself is not told here
+    )  # without an application only CONTRADICTED counts
     strongest = _PLACES[least(_RANK[told])]
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
@@ -126,7 +126,7 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
 
 
 def _pause_us(rtt_min_us: Array) -> Array:
-    """Return (n, 1) from which length on a gap is a pause; *rtt_min_us* (n, 2) is infinite where not known."""
+    """Return (n, 1) the gap in us above which a flow pauses; *rtt_min_us* (n, 2) is infinite where not known."""
     pause = np.clip(PAUSE_ROUND_TRIPS * rtt_min_us.sum(axis=1), PAUSE_LEAST_US, PAUSE_MOST_US)
     return np.where(np.isinf(rtt_min_us).any(axis=1), PAUSE_UNKNOWN_US, pause)[:, None]
 

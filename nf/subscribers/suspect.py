@@ -1,4 +1,4 @@
-"""Is it us, the radio, or the application? One word per row."""
+"""Suspect of each row, one word: access, core, application, or loss whose place is not known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, known_or, worst
 __all__ = ["GOOD_MOS", "SUSPECTS", "suspect"]
 
 GOOD_MOS = 4.0  # "good" on the scale of P.800
-LONG_RTT_MS = 100.0  # of one side: a lag that players of fast games call bad (own; docs/qoe.md, "Suspect")
+LONG_RTT_MS = 100.0  # of one side: players of fast games call such a lag bad (own; docs/qoe.md, "Suspect")
 MUCH_LOSS = 0.01  # (own, after T-RAT's limit between loss that the network causes and none)
 MUCH_JITTER_MS = 30.0  # (own; the limit of bad jitter for games)
 
@@ -21,10 +21,10 @@ _NONE, _ACCESS, _CORE, _LOSS, _APP = range(5)
 def suspect(r: Inputs, mos: Array, rtp: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return for each row an index into `SUSPECTS`: 0 where the score is good or not known.
 
-    Each cause is measured in multiples of what still is fine; the largest one over 1 is named. The
-    probe sits between the radio and the core: a packet of the uplink that is missing or late came
-    so from the access, one of the downlink from the core. A TCP segment that is sent again tells
-    nothing of the place; where only one side's round trip is long, that side is named.
+    Each cause is measured in multiples of its limit; the largest one from 1 on is named. The probe
+    sits between the radio and the core: a packet of the uplink that is missing or late came so from
+    the access, one of the downlink from the core. A TCP segment that is sent again does not tell
+    the place; where only one side's round trip is long, that side is named.
     """
     loss, jitter_ms = known_or(r.loss, 0), known_or(r.jitter_ms, 0)
     placed = np.where(rtp, loss, 0)  # RTP numbers tell on which side of the probe packets are missing

@@ -1,4 +1,4 @@
-"""UE addresses of sessions whose beginning nobody saw: signalling tells a tunnel, and the packets in it the rest."""
+"""UE addresses of sessions whose beginning was not seen: signalling gives a tunnel, its packets the address."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["seen_in_tunnels"]
 def seen_in_tunnels(
     batch: FlowBatch, flows: NDArray[np.void], book: FlowBook, store: BindingStore
 ) -> Iterator[tuple[int, str]]:
-    """Yield (session, address of its UE) of the flows of an interval whose session has no address of their family.
+    """Yield (session, address of its UE) for the flows of an interval in sessions of which only tunnels are known.
 
-    *flows* (``struct flow``) has the rows of *batch*. A link-local address is any UE's (TS 23.501, 5.8.2.2.3).
+    *flows* (``struct flow``) has the rows of *batch*. A link-local address may be any UE's (TS 23.501, 5.8.2.2.3).
     """
     nameless = store.nameless()
     if not len(nameless):

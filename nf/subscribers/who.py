@@ -1,7 +1,7 @@
-"""Whose each flow is: the session that the kernel found, one that signalling told since, or a name for the unknown.
+"""Subject of each flow: the session that the kernel found, one that signalling gave since, or a name for the unknown.
 
-A flow without a session is known by the tunnel that it came in, or on N6 by its UE address. Each
-tunnel is asked about once an interval, however many flows it carries.
+A flow without a session is named by the tunnel that it came in, or on N6 by its UE address. Each
+tunnel is looked up once an interval, however many flows it carries.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def subjects(
     now_s: float,
     groups: Sequence[SubscriberGroup] = (),
 ) -> tuple[NDArray[np.int64], SubscriberNames]:
-    """Return for each flow a dense number of who it belongs to, and the columns that say who that is.
+    """Return the dense number of each flow's subject, and the columns that name the subjects.
 
     *flows* (``struct flow``) has the rows of *batch*.
     """
@@ -84,17 +84,18 @@ class _Tunnels:
             rows = self._exists[:, direction] & (session == 0)
             if len(bound):
                 rows &= bound[self._of_flow[:, direction]]
-            for i in np.flatnonzero(rows).tolist():  # once a flow: the kernel has the binding from its next packet on
+            for i in np.flatnonzero(rows).tolist():  # once a flow: the kernel knows the session from its next packet on
                 binding = found[self._of_flow[i, direction]]
                 if binding is not None and is_of_ue(binding.session, self._book.ends(int(self._numbers[i]))):
                     session[i] = binding.index
         return session
 
     def names(self, flows: NDArray[np.void], wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[str]]:
-        """Return for each *wanted* flow the number of its name among those returned with it.
+        """Return the index of each *wanted* flow's name, and the names.
 
-        A flow goes by its uplink tunnel, without one by the other. Outside of tunnels it goes by the tunnel of its UE,
-        where a flow of the same interval tells that, else by its UE address; who spoke first is taken for the UE.
+        A flow is named by its uplink tunnel, else by the other one. Outside of tunnels it is named by the tunnel of
+        its UE, if a flow of the same interval shows that, else by its UE address; the end that spoke first is then
+        taken for the UE.
         """
         flows, exists, numbers = flows[wanted], self._exists[wanted], self._numbers[wanted]
         is_told = flows["ue_end"] < SNF_UE_UNKNOWN
