@@ -1,6 +1,6 @@
 """Scores by application class: pure functions on columns, one module a class.
 
-    Inputs (n rows) -> score -> MOS (n,), 1..5, NaN where there is too little to say
+    Inputs (n rows) -> score -> MOS (n,), 1..5, NaN where there is too little to judge
 
 Nothing here has state or knows a subscriber. Formulas and sources: docs/qoe.md.
 """

@@ -1,4 +1,4 @@
-"""What voice and conferencing share: from delay, jitter and loss of both directions to a rating."""
+"""The common score of voice and conferencing: from delay, jitter and loss of both directions to a MOS."""
 
 from __future__ import annotations
 

@@ -14,6 +14,6 @@ def score(r: Inputs) -> Array:
     """Return the MOS, 1..4.5, of the worse direction; NaN where no media flows.
 
     Video sends a frame as a burst, so its gaps vary without any jitter: they lengthen the
-    buffer here, but no packet is taken for late.
+    buffer here, but no packet counts as late.
     """
     return calls.score(r, worst(r.jitter_ms), np.zeros(len(r)))

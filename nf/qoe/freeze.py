@@ -1,4 +1,4 @@
-"""What a pause in a real-time stream costs."""
+"""The cost of a pause in a real-time stream."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def share(gap_mean_ms: Array, gap_max_ms: Array, interval_s: float) -> Array:
 
 
 def factor(frozen: Array) -> Array:
-    """Return what to multiply a MOS by: the stalling term of the streaming model for a share *frozen* of time."""
+    """Return the factor of a MOS: the stalling term of the streaming model for a share *frozen* of time."""
     return np.exp(-10 * STALL_WEIGHT * frozen)

@@ -1,4 +1,4 @@
-"""What a score may look at: one row per (subscriber, application) of one interval, as columns."""
+"""The input of all scores: one row per (subscriber, application) of one interval, as columns."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from nf.qoe.inputs import Array, Inputs
 __all__ = ["score"]
 
 ROUND_TRIPS = 2  # the message and its acknowledgement, and the same to the other side (own)
-PACKETS = 10  # that such an exchange puts on the wire, and of which none may be lost (own)
+PACKETS = 10  # of such an exchange on the wire, none of which may be lost (own)
 
 
 def score(r: Inputs) -> Array:

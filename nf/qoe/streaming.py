@@ -1,6 +1,6 @@
 """Our own model of adaptive streaming on what the network can sustain; first form.
 
-The quality model is fitted (docs/qoe.md, "The streaming model"); the way from a throughput to a
+The quality model is fitted (docs/qoe.md, "The streaming model"); the step from a throughput to a
 picture is a rule: the player takes the largest picture for which the rate gives the bits a pixel
 that encoders use. Nothing here is P.1203, whose reference code is not free for commercial use.
 """
@@ -22,7 +22,7 @@ UPSCALING = 1.1011  # p3: a MOS lost for each factor e in pixels
 STALL_WEIGHT = 0.1176  # p7: in the exponent, for each tenth of the time spent stalled
 STALLED_ONCE = 0.1097 * np.log(2)  # p8 ln(1 + n) with n = 1
 WAIT_WEIGHT = 0.0660  # p9: in the exponent, for each ten seconds before the first picture
-MOBILE = 0.2765  # p10: what a viewer on a phone forgives
+MOBILE = 0.2765  # p10: MOS that a viewer on a phone adds
 
 DISPLAY_PIXELS = 1920 * 1080  # of all viewers of the fitted data, phones included
 FRAME_RATE = 25.0  # 1/s, of the fitted data

@@ -1,7 +1,7 @@
-"""How long a request takes on a network with this delay and loss: the time that G.1030 is asked about.
+"""Time that a request takes on a network with this delay and loss: the input of G.1030.
 
-The time is that of an exchange of a given size, not that of the bytes that happened to flow: little
-traffic is no fault. The throughput that was seen counts only where the network limited it.
+It is the time of an exchange of a given size, not of the bytes that happened to flow: little traffic
+is no fault. The measured throughput counts only where the network limited it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ MATHIS = np.sqrt(1.5)  # rate = MSS / RTT * sqrt(3/2) / sqrt(p) (Mathis et al., 
 RTO_LEAST_S = 1.0  # RFC 6298, 2.4
 LIMITED_LOSS = 0.01  # more retransmissions than this mean that the network limits (own, after T-RAT)
 BUSY = 0.8  # share of the interval in which a transfer that never rests moves data (own)
-FEW_PACKETS = 5.0  # with less in an interval nothing is said (own): less than a request and its answer
+FEW_PACKETS = 5.0  # with fewer in an interval there is no score (own): fewer than a request and its answer
 
 
 def enough(r: Inputs) -> NDArray[np.bool_]:
-    """Return where there were packets enough to speak of an exchange, and a round-trip time is known."""
+    """Return the mask of rows with packets enough for an exchange and a known round-trip time."""
     many: NDArray[np.bool_] = r.packets.sum(axis=1) >= FEW_PACKETS
     return many & ~np.isnan(round_trip_ms(r))
 

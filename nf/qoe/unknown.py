@@ -1,4 +1,4 @@
-"""Traffic without a name: nobody knows what its user expects, so nothing is said."""
+"""Traffic without a name: it has no score, as its user's expectation is not known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tunnels: nobody knows what is in them, so nothing is said."""
+"""Tunnels: they have no score, as their content is not known."""
 
 from __future__ import annotations
 
