@@ -1,4 +1,4 @@
-"""Publication over ZeroMQ: the only package that imports it."""
+"""Publication over ZeroMQ, which only this package and `feed` import."""
 
 from nf.publish.publisher import Publisher
 

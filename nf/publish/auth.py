@@ -1,6 +1,6 @@
-"""Who may subscribe: CURVE keys, and the allow-list that libzmq asks for at each connection (RFC 27/ZAP).
+"""Access of subscribers: CURVE keys, and the allow-list that libzmq asks at each connection (RFC 27/ZAP).
 
-The domain of the socket and the domain that is answered must be one word; otherwise everybody is
+The domain of the socket and the domain in a request must be equal; otherwise everybody is
 refused. The authenticator of pyzmq is not used: it wants a thread or an event loop of its own, and
 this one is a function of one message.
 """
@@ -36,12 +36,12 @@ def _key(text: str, what: str) -> bytes:
 
 
 def client_keys(curve: Curve | None) -> frozenset[bytes]:
-    """Return the public keys that may connect; raises SnfError when one is no key."""
+    """Return the public keys that may connect; raise SnfError when one is no key."""
     return frozenset(_key(k, "public key of a client") for k in (curve.clients if curve else ()))
 
 
 def secure(socket: zmq.Socket[bytes], curve: Curve) -> None:
-    """Make *socket* a CURVE server; before bind. Raises SnfError when the keys are no keys, or no pair."""
+    """Make *socket* a CURVE server, before its bind. Raises SnfError when the keys are no keys, or no pair."""
     secret, public = (
         _key(curve.secret_key, "secret key of the publisher"),
         _key(curve.public_key, "public key of the publisher"),
@@ -57,7 +57,7 @@ def secure(socket: zmq.Socket[bytes], curve: Curve) -> None:
 
 
 class AllowList:
-    """Answers the handshakes of a context's sockets; `answer` one request whenever ``socket`` is readable."""
+    """The allow-list for handshakes of a context's sockets; call `answer` whenever ``socket`` is readable."""
 
     def __init__(self, context: zmq.Context[Any], counters: Counter[str]) -> None:
         self.allowed: frozenset[bytes] = frozenset()

@@ -1,4 +1,4 @@
-"""Rows of one application class that wait for company: a message of 100 rows costs a third of 100 messages."""
+"""Rows of one class, collected until a message is worth sending: one of 100 rows costs a third of 100 messages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Batches"]
 @dataclass(slots=True)
 class _Waiting:
     since_s: float  # start of the first interval, by the clock of the batches
-    arrived_s: float  # when the first part came, by the clock of the caller
+    arrived_s: float  # arrival of the first part, by the clock of the caller
     parts: list[RecordBatch] = field(default_factory=list)
     rows: int = 0
 
 
 class Batches:
-    """Collects rows by class; what is due is taken out, merged, and forgotten here. Not thread-safe.
+    """Collection of rows by class; rows that are due are merged, returned and forgotten. Not thread-safe.
 
     Age is counted by the batches' own times, so that a replay batches as the live function did.
     """
@@ -32,11 +32,11 @@ class Batches:
         self._waiting: dict[str, _Waiting] = {}
 
     def __len__(self) -> int:
-        """Return how many rows wait."""
+        """Return the number of rows that wait."""
         return sum(w.rows for w in self._waiting.values())
 
     def add(self, batch: RecordBatch, arrived_s: float = 0.0) -> list[RecordBatch]:
-        """Take *batch* and return what is now due: full ones, and those of any class that are old by its end."""
+        """Take *batch* and return the batches now due: full ones, and those of any class that are old by its end."""
         if len(batch):
             waiting = self._waiting.setdefault(batch.app_class, _Waiting(batch.t_start_s, arrived_s))
             waiting.parts.append(batch)
@@ -47,11 +47,11 @@ class Batches:
         )
 
     def expire(self, now_s: float) -> list[RecordBatch]:
-        """Return what arrived ``batch_ms`` ago or earlier: when no traffic comes, no batch moves the clock."""
+        """Return the rows that arrived ``batch_ms`` ago or earlier: without traffic no batch moves the clock."""
         return self._take(c for c, w in self._waiting.items() if now_s - w.arrived_s >= self.batch_ms / 1e3)
 
     def flush(self) -> list[RecordBatch]:
-        """Return everything that waits."""
+        """Return all rows that wait."""
         return self._take(iter(self._waiting))
 
     def _take(self, due: Iterator[str]) -> list[RecordBatch]:

@@ -1,6 +1,6 @@
 """The sockets of the publisher: used by one thread alone, as ZeroMQ demands.
 
-An XPUB socket hears who subscribes only while it is read, so the thread that owns it waits on it.
+An XPUB socket learns of subscriptions only while it is read, so the thread that owns it waits on it.
 Each further socket (a ROUTER with a snapshot for late joiners) is one more entry of ``readers``.
 """
 
@@ -35,7 +35,7 @@ _MAX_SUBSCRIPTION_BYTES = 1024  # a topic has about a hundred
 
 
 class Bus:
-    """Binds, sends, and reads subscriptions. Raises SnfError when the endpoint or the keys cannot be used."""
+    """The bound socket and its subscriptions. Raises SnfError when the endpoint or the keys cannot be used."""
 
     def __init__(self, export: Export, nf_id: str, boot: str, counters: Counter[str]) -> None:
         self.export, self.nf_id, self.boot, self.counters = export, nf_id, boot, counters
@@ -72,7 +72,7 @@ class Bus:
     # -- sending -----------------------------------------------------------
 
     def send(self, topic: bytes, schema: str, span_s: tuple[float, float], columns: Columns) -> None:
-        """Send one message if somebody subscribes to its topic; its number in the sequence is taken in any case."""
+        """Send one message if somebody subscribes to its topic; it uses up a sequence number in any case."""
         seq = self.heads[topic]
         self.heads[topic] += 1
         if not self.heard(topic):
@@ -109,7 +109,7 @@ class Bus:
         self._follow(topic, begin=kind == b"\x01")
 
     def _follow(self, topic: bytes, *, begin: bool) -> None:
-        """Begin or end to follow the subscriber of an exact topic; a prefix would follow everybody."""
+        """Begin or end to follow the subscriber of an exact topic; a prefix, which means everybody, is ignored."""
         prefix = wire.topic("sub.v1", self.nf_id)
         if not topic.startswith(prefix) or not topic.endswith(b"/") or topic == prefix:
             return
@@ -139,10 +139,10 @@ class Bus:
         return socket
 
     def reconfigure(self, export: Export) -> None:
-        """Change to *export*; when that fails SnfError is raised and the old socket goes on.
+        """Change to *export*; on failure SnfError is raised and the old socket stays in use.
 
-        A client that was added is let in without touching anybody. One that was removed must lose
-        its connection, and ZeroMQ can only cut all: those still allowed come back by themselves.
+        A new client is admitted without touching others. A removed one must lose its connection, and
+        ZeroMQ can only cut all: those still allowed connect again by themselves.
         """
         allowed = client_keys(export.curve)
         old = self.export
@@ -154,7 +154,7 @@ class Bus:
 
     def _rebind(self, old: Export, export: Export, allowed: frozenset[bytes]) -> None:
         new, before = self._configured(export), self._allow_list.allowed
-        self._allow_list.allowed = allowed  # who connects while we bind is asked by the new list
+        self._allow_list.allowed = allowed  # the new list judges clients that connect during the bind
         endpoint = self.endpoint if export.endpoint == old.endpoint else export.endpoint
         clash = endpoint.rpartition(":")[2] == self.endpoint.rpartition(":")[2]  # the old socket may hold the port
         try:
@@ -170,7 +170,7 @@ class Bus:
         self._poller.unregister(self._socket)
         self.readers.pop(self._socket)
         self._socket.close()
-        self.subscriptions.clear()  # whoever comes back says again what it wants
+        self.subscriptions.clear()  # clients that connect again subscribe again
         self.followed = frozenset()
         self._socket, self.endpoint = new, endpoint
         self.add_reader(new, self._read_subscription)
@@ -203,6 +203,6 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str, patience_s: float = 0) -> st
 
 
 def _binding(export: Export) -> tuple[object, ...]:
-    """What cannot change without a new socket."""
+    """Return the settings that need a new socket to change."""
     keys = (export.curve.secret_key, export.curve.public_key) if export.curve else None
     return export.endpoint, export.high_water_mark, keys

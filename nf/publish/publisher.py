@@ -1,4 +1,4 @@
-"""The publisher: takes batches from the pipeline without ever making it wait, and publishes them on a thread.
+"""The publisher of batches on a thread of its own: the pipeline hands them over and never waits.
 
     publish() ── Batches ── bounded queue ──(eventfd)── thread: Bus (XPUB, allow-list) ── subscribers
     followed() <───────────────────────────────────────── subscriptions
@@ -65,7 +65,7 @@ _COUNTERS = (
     "messages",
     "records",
     "exported_bytes",
-    "unheard_messages",  # not made, as nobody subscribes to their topic
+    "unheard_messages",  # not encoded, as nobody subscribes to their topic
     "unencodable_messages",
     "dropped_messages",
     "dropped_rows",
@@ -98,7 +98,7 @@ class _Outgoing:
 
 
 class Publisher:
-    """Publishes batches, followed subscribers and a heartbeat. ``start`` binds, ``stop`` sends what waits.
+    """Publisher of batches, followed subscribers and a heartbeat. ``start`` binds, ``stop`` sends the rows that wait.
 
     All methods may be called from any thread. None waits for a subscriber.
     """
@@ -128,10 +128,11 @@ class Publisher:
     # -- life --------------------------------------------------------------
 
     def start(self) -> None:
-        """Bind and begin; raises SnfError when the endpoint or the keys cannot be used."""
+        """Bind and begin; raise SnfError when the endpoint or the keys cannot be used."""
         if self._thread is not None:
             return
-        # Made here for the error, used by the thread alone from its start on (a full fence, as ZeroMQ asks).
+        # Made here so that the caller gets the error; from its start on (a full fence, as ZeroMQ asks) the thread alone
+        # uses it.
         self.boot = os.urandom(4).hex()
         bus = self._bus = Bus(self.export, self.nf_id, self.boot, self.counters)
         bus.add_reader(self._wake, self._awake)
@@ -140,7 +141,7 @@ class Publisher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send what waits and close; may be called twice."""
+        """Send the rows that wait and close; may be called twice."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -171,18 +172,18 @@ class Publisher:
         with self._lock:
             self._batches.batch_rows, self._batches.batch_ms = export.batch_rows, export.batch_ms
 
-    # -- what is published -------------------------------------------------
+    # -- publication -------------------------------------------------------
 
     def publish(self, batch: RecordBatch) -> None:
         """Take rows of one class; they leave when ``batch_rows`` are together or ``batch_ms`` have passed.
 
-        Time is that of the batches; when none comes any more, the heartbeat sends what has waited as long.
+        Time is that of the batches; when no more come, the heartbeat sends rows that have waited ``batch_ms``.
         """
         with self._lock:
             self._send_batches(self._batches.add(batch, time.monotonic()))
 
     def flush(self) -> None:
-        """Send all rows that wait for company."""
+        """Send all rows that wait."""
         with self._lock:
             self._send_batches(self._batches.flush())
 
@@ -196,32 +197,32 @@ class Publisher:
             self._hand_over(topic, wire.FLOW_SCHEMA, (t_start_s, t_end_s), flows)
 
     def publish_imsis(self, names: Mapping[str, str], at_s: float) -> None:
-        """Publish who is who on a topic of its own: the published name of each IMSI."""
+        """Publish the published name of each IMSI, on a topic of its own."""
         if names:
             columns: Columns = {"subscriber": list(names.values()), "imsi": list(names)}
             with self._lock:
                 self._hand_over(wire.topic("imsi.v1", self.nf_id), wire.IMSI_SCHEMA, (at_s, at_s), columns)
 
     def inspected(self, total_bytes: int, left_out: Mapping[str, int] = MappingProxyType({}), lost: int = 0) -> None:
-        """Say that an interval ended, and how many bytes were inspected so far; the heartbeat carries it.
+        """Record that an interval ended, and the number of bytes inspected so far, for the heartbeat.
 
-        *left_out*: bytes of them that are in no record, by the columns LEFT_OUT. *lost*: frames, as redirect_lost.
+        *left_out*: bytes of these that are in no record, by the columns LEFT_OUT. *lost*: frames, as redirect_lost.
         """
         self._inspected_bytes, self._redirect_lost = int(total_bytes), int(lost)
         self._left_out = {name: int(left_out.get(name, 0)) for name in LEFT_OUT}
         self._intervals += 1
 
     def stepped(self, seconds: float) -> None:
-        """Say that the clock on the wall was stepped; what waits leaves, so that no batch has times of both."""
+        """Record a step of the wall clock; send the rows that wait, so that no batch mixes times of both sides."""
         self.flush()
         self._clock_steps, self._clock_step_ms = self._clock_steps + 1, round(seconds * 1e3)
 
     def not_read(self, text: str) -> None:
-        """Say what the ports do not read; the heartbeat carries it."""
+        """Record what the ports do not read, for the heartbeat."""
         self._not_read = text
 
     def known(self, sessions: int, partial: int) -> None:
-        """Say how many sessions are known, and of how many only tunnels; the heartbeat carries it."""
+        """Record the numbers of known sessions and of those with tunnels only, for the heartbeat."""
         self._sessions, self._partial_sessions = sessions, partial
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
@@ -238,12 +239,12 @@ class Publisher:
                 self.counters["dropped_rows"] += len(next(iter(piece.values())))
         self._signal()
 
-    # -- what is known -----------------------------------------------------
+    # -- state -------------------------------------------------------------
 
     def followed(self) -> frozenset[str]:
         """Return the subscribers whose exact topic, ``sub.v1/<nf>/<subscriber>/``, somebody subscribes to.
 
-        A subscription to a prefix (``sub.v1/<nf>/``, or nothing) follows nobody: it would follow
+        A subscription to a prefix (``sub.v1/<nf>/``, or nothing) follows nobody: it would mean
         everybody and undo the data budget. At most `nf.publish.bus.MAX_FOLLOWED` are followed.
         """
         bus = self._bus
@@ -257,12 +258,12 @@ class Publisher:
 
     @property
     def exported_bytes(self) -> int:
-        """Bytes of all frames published so far: each message once however many read it, none if nobody does."""
+        """Bytes of all frames published so far: each message counts once, and not at all if nobody subscribes."""
         return self.status()["exported_bytes"]
 
     @property
     def subscriptions(self) -> int:
-        """How many topics and prefixes are subscribed to."""
+        """Number of topics and prefixes that somebody subscribes to."""
         bus = self._bus
         return len(bus.subscriptions) if bus is not None else 0
 
@@ -322,7 +323,7 @@ class Publisher:
                 bus.reconfigure(item.export)
             except SnfError as error:
                 item.error = error
-            except Exception as error:  # whoever waits must get an answer, and it is no success
+            except Exception as error:  # the waiting caller must get an answer, and it is no success
                 log.exception("a configuration was not taken")
                 item.error = SnfError(f"The publisher failed on a new configuration: {type(error).__name__}.")
             item.done.set()
