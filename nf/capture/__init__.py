@@ -1,4 +1,4 @@
-"""Captures: packets with their times out of pcap and pcapng files, packed ones too, as the kernel program wants them.
+"""Captures: packets with their times out of pcap and pcapng files, packed or not, as the kernel program needs them.
 
     open_capture(path)   one file; iterate it for (t_ns, frame, wire_length, link)
     merged(paths)        several files, by time, for (index, t_ns, frame, link, bytes on the wire)
@@ -10,8 +10,7 @@ own link type and clock (dpkt reads the first only), and a file that ends in the
 as every capture of a process that was killed does, read to its last whole packet.
 
 May touch: the files it is given, for reading, and a temporary file for what an archive holds. Fails with
-`nf.errors.BadCapture` when a file cannot be read at all; what is wrong further on ends the file there and is counted in
-``notes``.
+`nf.errors.BadCapture` when a file cannot be read at all; a later fault ends the file there and is counted in ``notes``.
 
 Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng; link types: https://www.tcpdump.org/linktypes.html.
 """

@@ -1,8 +1,8 @@
-"""Captures that were packed after they were taken: gzip and zstd, told by their first bytes and unpacked to a file
-without a name, which is gone with the capture.
+"""Packed captures: gzip and zstd files, recognised by their first bytes and unpacked to a file without a name, which
+is gone with the capture.
 
-What an archive unpacks to has a limit, because a few kilobytes can say terabytes; one that does not begin as a capture
-is left after its first bytes. An archive that ends early or is damaged gives what is whole, and a note.
+The unpacked size has a limit, because a few kilobytes can unpack to terabytes; an archive that does not begin as a
+capture is left after its first bytes. One that ends early or is damaged gives its whole part, and a note.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _ENDS, _DAMAGED = "ends inside its compressed data", "has damaged compressed dat
 
 
 def is_packed(magic: bytes) -> bool:
-    """Tell whether a file with these four first bytes is read by `unpacked`."""
+    """Say whether `unpacked` reads a file with these four first bytes."""
     return magic.startswith((_GZIP, _ZSTD)) or (magic[1:4] == _SKIPPABLE and magic[0] & 0xF0 == 0x50)
 
 
 def unpacked(
     path: Path, note: Callable[[str], None], known: Callable[[bytes], object], most: int = MAX_BYTES
 ) -> IO[bytes]:
-    """Return an open file, which the caller closes, with what the archive at *path* holds.
+    """Return an open file, which the caller closes, with the content of the archive at *path*.
 
-    *note* is told what is wrong with the archive. *known* is given the first four bytes, to refuse what is no capture
+    *note* gets the faults of the archive. *known* gets the first four bytes, to refuse a file that is no capture
     before more of it is unpacked. Raises `BadCapture` when it holds more than *most* bytes or there is no room for it.
     """
     out = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the capture)
@@ -86,7 +86,7 @@ def _gzip(packed: IO[bytes], note: Callable[[str], None]) -> Iterator[bytes]:
 
 
 def _zstd(packed: IO[bytes], note: Callable[[str], None]) -> Iterator[bytes]:
-    """Yield what all frames of a file hold (RFC 8878, 3: they follow one another)."""
+    """Yield the content of all frames of a file (RFC 8878, 3: they follow one another)."""
     frame = None
     try:
         while piece := packed.read(_ZSTD_PIECE):

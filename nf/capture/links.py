@@ -1,4 +1,4 @@
-"""Link types: whatever stands before the IP packet becomes an Ethernet header.
+"""Link types: any header before the IP packet becomes an Ethernet header.
 
 The kernel program sees Ethernet only. The addresses of a header made here are zero; nothing reads them.
 """
@@ -50,7 +50,7 @@ def to_ethernet(frame: bytes, link: int, snap: int = SNAP) -> bytes | None:
 def _raw(frame: bytes) -> bytes | None:
     if not frame:
         return None
-    # Anything but version 6 is left to the program, which counts what is no IPv4 as malformed.
+    # Anything but version 6 is left to the program, which counts a packet that is no IPv4 as malformed.
     return (_IPV6 if frame[0] >> 4 == 6 else _IPV4) + frame
 
 
@@ -63,7 +63,7 @@ def _sll2(frame: bytes) -> bytes | None:
 
 
 def _loopback(frame: bytes) -> bytes | None:
-    """Four bytes of address family: in the byte order of the machine that captured (0), or network order (108)."""
+    """Read the address family, four bytes in the order of the capturing machine (0) or in network order (108)."""
     if len(frame) < 4:
         return None
     family = int.from_bytes(frame[:4], "little")
@@ -75,7 +75,7 @@ def _loopback(frame: bytes) -> bytes | None:
 
 
 def _ppp(frame: bytes) -> bytes | None:
-    """Return what PPP carries (RFC 1661, 2), with or without the address and control of HDLC (RFC 1662, 3.1)."""
+    """Return the payload of PPP (RFC 1661, 2), with or without the address and control of HDLC (RFC 1662, 3.1)."""
     at = 2 if frame[:2] == b"\xff\x03" else 0
     protocol, length = int.from_bytes(frame[at : at + 2], "big"), 2
     if len(frame) > at and frame[at] & 1:  # compressed to one octet (RFC 1661, 6.5)

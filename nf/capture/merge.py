@@ -18,7 +18,7 @@ class Merged:
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self.captures: list[Capture] = []
-        with ExitStack() as stack:  # when the third file is none, the first two must not stay open
+        with ExitStack() as stack:  # if the third file is no capture, the first two must not stay open
             for path in paths:
                 self.captures.append(stack.enter_context(open_capture(path)))
             self._open = stack.pop_all()
@@ -35,7 +35,7 @@ class Merged:
 
     @property
     def notes(self) -> Counter[str]:
-        """What was wrong with the files so far, and how often."""
+        """Faults of the files so far, with their numbers."""
         return sum((c.notes for c in self.captures), Counter())
 
     def __iter__(self) -> Iterator[tuple[int, int, bytes, int, int]]:

@@ -25,7 +25,7 @@ SECTION = b"\x0a\x0d\x0d\x0a"  # reads the same in both byte orders
 _SECTION, _INTERFACE, _PACKET, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 _MAGIC = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _BLOCK_BYTES, _SECTION_BYTES = 12, 28  # the least a block, and a section header, can have
-_MAX_BLOCK_BYTES = 16 << 20  # as wireshark: what is larger is damage
+_MAX_BLOCK_BYTES = 16 << 20  # as wireshark: a larger block is damage
 _OPT_END, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _S = 1_000_000_000  # nanoseconds
 _LOST = "has packets of an unknown interface or length"
@@ -41,7 +41,7 @@ class _Interface:
 
 
 def byte_order(path: Path, data: mmap.mmap) -> str:
-    """Return the byte order of the first section; raises BadCapture when it has none."""
+    """Return the byte order of the first section; raise BadCapture when there is no section."""
     order = _MAGIC.get(data[8:12])
     if order is None or len(data) < _SECTION_BYTES:
         raise BadCapture(f"{path} begins like pcapng but has no section header.", "Give a pcap or pcapng file.")
@@ -49,7 +49,7 @@ def byte_order(path: Path, data: mmap.mmap) -> str:
 
 
 def packets(capture: Capture, data: mmap.mmap) -> Iterator[Packet]:
-    """Yield the packets of all sections; keeps ``capture.bytes_read`` and notes what is wrong."""
+    """Yield the packets of all sections; keep ``capture.bytes_read`` and note faults."""
     size, at, last_ns, interfaces = capture.size, 0, 0, list[_Interface]()
     order, trouble = "<", "ends inside a packet"
     two, five = struct.Struct("<II"), struct.Struct("<IIIII")
@@ -114,7 +114,7 @@ def _interface(data: mmap.mmap, at: int, stop: int, order: str) -> _Interface:
 
 
 def _simple(body: bytes, order: str, interfaces: list[_Interface], last_ns: int) -> Packet | None:
-    """Read a Simple Packet Block: of the first interface; it has no time and gets that of its predecessor."""
+    """Read a Simple Packet Block of the first interface; it has no time and gets that of its predecessor."""
     if not interfaces or len(body) < 4:
         return None
     i = interfaces[0]

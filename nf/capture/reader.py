@@ -1,4 +1,4 @@
-"""One capture file: what kind it is, and its packets one after another."""
+"""One capture file: its kind, and its packets one after another."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Capture:
     def __init__(self, path: Path, most: int) -> None:
         self.path = path
         self.bytes_read = 0
-        """Bytes consumed so far, of ``size``: for a progress bar; those of an archive as they are when unpacked."""
+        """Bytes consumed so far, of ``size``, for a progress bar; of an archive the unpacked bytes."""
         self.notes: Counter[str] = Counter()
-        """What was wrong with the file, and how often."""
+        """Faults of the file, with their numbers."""
         self._data = _map(path)
         if archive.is_packed(self._data[:4]):
             self._data.close()
@@ -63,7 +63,7 @@ class Capture:
         with archive.unpacked(self.path, self.note, lambda magic: _format(self.path, magic), most) as file:
             try:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError:  # what mmap says of an empty file
+            except ValueError:  # mmap refuses an empty file
                 raise BadCapture(f"{self.path} unpacks to nothing.", _TEXT) from None
 
     def __iter__(self) -> Iterator[Packet]:
@@ -91,7 +91,7 @@ class Capture:
         self.bytes_read = size
 
     def note(self, what: str) -> None:
-        """Count something wrong with the file."""
+        """Count a fault of the file."""
         self.notes[f"{self.path.name} {what}"] += 1
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ def open_capture(path: Path | str, most: int = archive.MAX_BYTES) -> Capture:
 
 
 class _Known(Exception):
-    """The first bytes of an archive's content are those of a capture."""
+    """Signal that an archive's content begins as a capture does."""
 
 
 def check_capture(path: Path) -> None:
@@ -143,7 +143,7 @@ def _map(path: Path) -> mmap.mmap:
             if not stat.S_ISREG(path.stat().st_mode):
                 raise BadCapture(f"{path} is not a regular file.", "Write the capture to a file first.")
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:  # what mmap says of an empty file
+    except ValueError:  # mmap refuses an empty file
         raise BadCapture(f"{path} is empty.", _TEXT) from None
     except OSError as error:
         raise BadCapture(f"{path} cannot be read: {error.strerror}.", _TEXT) from None
