@@ -1,1 +1,1 @@
-"""Captures through the kernel program, and the files that come out."""
+"""Replay of captures through the kernel program, and the result files."""

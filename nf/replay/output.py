@@ -3,8 +3,8 @@
     check_suffix(path)             before a long run: can this file be written at all?
     write_rows(path, rows, kind)   all rows, or no file: it is written aside and renamed when complete
 
-The first columns are a contract (`COLUMNS`), in this order; what else a row carries follows them. What
-is not known is an empty field in CSV, and in JSON null for a number and "" for a text.
+The first columns are a contract (`COLUMNS`), in this order; further columns of a row follow them. An
+unknown value is an empty field in CSV, and in JSON null for a number and "" for a text.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _json_value(name: str, value: Any) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a numpy scalar as Python's own, and None for what is no number."""
+    """Return a numpy scalar as Python's own, and None for NaN or infinity."""
     if hasattr(value, "item"):
         value = value.item()
     if not isinstance(value, float):

@@ -21,11 +21,11 @@ class Collector:
         self.batches.append(batch)
 
     def followed(self) -> frozenset[str]:
-        """Nobody follows a subscriber in a replay."""
+        """Return nobody: a replay follows no subscriber."""
         return frozenset()
 
     def detail(self, subscriber: str, records: Columns, flows: Columns, t_start_s: float, t_end_s: float) -> None:
-        """Nobody follows, so nothing comes here."""
+        """Do nothing: without followed subscribers no detail comes."""
 
 
 def record_rows(batches: Sequence[RecordBatch]) -> Iterator[dict[str, Any]]:

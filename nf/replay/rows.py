@@ -1,4 +1,4 @@
-"""The rows of ``snf replay --flows``: what the flow table, the tunnels and the names say of each flow."""
+"""The rows of ``snf replay --flows``: each flow by the flow table, its tunnels and its names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ended:
 
 
 def flow_rows(pipeline: Pipeline, ended: Ended, file_of: Callable[[int], str]) -> list[dict[str, Any]]:
-    """Return a row (design, section 6) for each flow, in the order of their first packets."""
+    """Return a row (`nf.replay.output.COLUMNS`, and more) for each flow, in the order of their first packets."""
 
     def row(flow: Mapping[str, Any]) -> dict[str, Any]:
         return _row(pipeline, flow, file_of(flow["number"]))
@@ -46,7 +46,7 @@ def flow_rows(pipeline: Pipeline, ended: Ended, file_of: Callable[[int], str]) -
     earlies = pipeline.plane.read_earlies()
     all_flows = itertools.chain(ended.flows(), zip(keys, flows, strict=True))
     rows = [row(_table_row(k, f, pipeline.book, earlies)) for k, f in all_flows]
-    rows.sort(key=lambda r: (r["first_s"], r["file"], r["number"]))  # the table's own order is another in each run
+    rows.sort(key=lambda r: (r["first_s"], r["file"], r["number"]))  # the table's own order differs from run to run
     rows = _early_fragments_apart(rows)
     rows.sort(key=lambda r: (r["first_s"], r["file"], r["number"]))
     return rows
@@ -60,7 +60,7 @@ def _early_fragments_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Show fragments before the last of their datagram in a row without ports, as tools that reassemble do.
 
     The kernel counts every fragment for its flow. A capture tool knows the ports of a datagram only
-    when its last fragment is there; with rows made the same way both list the same.
+    when its last fragment is there; rows made the same way make both lists equal.
     """
     out: list[dict[str, Any]] = []
     apart: dict[tuple[Any, ...], dict[str, Any]] = {}

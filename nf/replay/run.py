@@ -1,8 +1,8 @@
-"""Captures through the kernel program, with the capture's clock.
+"""A replay: captures through the kernel program, with the capture's clock.
 
 Every packet of one or more captures, merged by time, is run by BPF_PROG_TEST_RUN through the same
 program that a live interface has; signalling goes to the trackers before the next packet runs. So
-one capture gives the same result each time, faster than real time, on any load.
+one capture gives the same result each time, faster than real time, under any load.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from nf.signalling.trackers import Signalling, may_signal
 
 __all__ = ["Replay", "Result"]
 
-_DRAIN_PACKETS = 4096  # packets between two looks at the rings; they hold more than these can fill
+_DRAIN_PACKETS = 4096  # packets between two reads of the rings, which hold more than these can fill
 _MIN_FRAME = 14
 _WHOLE = 65_536  # signalling is read here, not in the kernel, and may be larger than a test run takes
 
 
 @dataclass(slots=True)
 class Result:
-    """What a replay found, beside the records that went to its sink."""
+    """The result of a replay, beside the records that went to its sink."""
 
     packets: int = 0
     first_s: float = 0.0
     last_s: float = 0.0
     flows: list[dict[str, Any]] = field(default_factory=list)  # each leg of a flow: one in each tunnel, one on N6
-    copies: dict[int, tuple[bool, bool]] = field(default_factory=dict)  # forward, reverse: had passed in another leg
+    copies: dict[int, tuple[bool, bool]] = field(default_factory=dict)  # forward, reverse: mostly copies of another leg
     events: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)  # of the kernel program
     skipped: Counter[str] = field(default_factory=Counter)  # frames that did not reach it, by reason
@@ -70,7 +70,7 @@ class Replay:
         self._own_plane = plane is None
         self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
         self.plane.legs = True
-        self.plane.economy = False  # user space sees all that names a flow
+        self.plane.economy = False  # user space reads all payloads that may name a flow
         sessions = (limits or Limits()).sessions
         self.store = BindingStore(sessions, history=sessions)
         self.ended = Ended()
@@ -80,7 +80,7 @@ class Replay:
         self.signalling = Signalling()
         self._interval_ns = round(interval_s * 1e9)
         self.plane.forget_clocks_after(math.ceil(IDLE_S / interval_s))  # live, such a flow would have left the table
-        self._starts: list[int] = []  # flow number from which on the file at the same place is the first packet's
+        self._starts: list[int] = []  # first flow number whose first packet is of the file at the same place
         self._files: list[int] = []
         self._counted = self.plane.read_counters()
         self.result = Result()
@@ -155,7 +155,7 @@ class Replay:
         self.pipeline.drain()
 
     def _sweep(self, at_ns: int, intervals: int = 1) -> None:
-        """End an interval, so many before the next one with a packet."""
+        """End the interval at *at_ns*; the next one with a packet is *intervals* later."""
         self._drain()
         self.pipeline.sweep(at_ns / 1e9, intervals)
         self.plane.write(self.store.learn(self.pipeline.learned, at_ns / 1e9))
@@ -178,7 +178,7 @@ class Replay:
         return result
 
     def _copies(self, rows: Sequence[Mapping[str, Any]]) -> dict[int, tuple[bool, bool]]:
-        """Return by flow number which directions had for the most part passed in another leg."""
+        """Return by flow number which directions were for the most part copies of another leg."""
         numbers, copies = self.plane.read_leg_copies()
         found = dict(zip(numbers.tolist(), copies.tolist(), strict=True))
         out = {}
