@@ -1,4 +1,4 @@
-"""What this host can do, and the command that mends what it cannot: ``snf doctor``.
+"""Checks of this host, each with the command that mends what is missing: ``snf doctor``.
 
 Nothing is guessed where it can be tried: a program is compiled and loaded, a device is made and attached to,
 and both are removed again. ``python -m nf.doctor`` is the check of the make targets: silent, and it asks for
@@ -27,7 +27,7 @@ from nf.kernel import devices, links, pins, probe, redirects
 __all__ = ["Check", "checks", "main"]
 
 OLDEST = (6, 1)  # the oldest one that is tried (make kernels)
-# linux/capability.h; who has CAP_SYS_ADMIN may do what CAP_BPF and CAP_PERFMON are for, and make the lab's namespaces.
+# linux/capability.h; CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, and allows the lab's namespaces.
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_PERFMON": 38, "CAP_BPF": 39}
 SYS_ADMIN = 21
 
@@ -84,7 +84,7 @@ def _tools(lab: bool) -> Iterator[Check]:
 
 
 def _data_plane(lab: bool) -> Iterator[Check]:
-    """Yield what bcc and the kernel do; a step that cannot be tried without the one before it is left out."""
+    """Yield the checks of bcc and the kernel; a check that needs one that failed is left out."""
     origin = probe.bcc_origin()
     remedy = "Run: apt-get install python3-bpfcc, and make .venv from /usr/bin/python3 with --system-site-packages"
     yield Check(

@@ -1,4 +1,4 @@
-"""From what the kernel tells to published records: one pass an interval, in columns.
+"""The way from the kernel's tables and rings to published records: one pass an interval, in columns.
 
     flow events ─┐                       ┌─ verdicts back to the kernel
     payloads ────┼─ `drain` ── names ────┘
@@ -45,7 +45,7 @@ __all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
-# Classes scored by jitter: their packets are timed exactly. What has no name yet (number 0) is timed as if it were one.
+# Classes scored by jitter: their packets are timed exactly, and so are those of flows without a name yet (number 0).
 _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
@@ -54,7 +54,7 @@ PolicyTable = dict[int, tuple[Action, int]]  # action and snap length by applica
 
 
 class Sink(Protocol):
-    """Where records go: the publisher, or the files of a replay."""
+    """The receiver of records: the publisher, or the files of a replay."""
 
     def records(self, batch: RecordBatch) -> None:
         """Take one interval of one application class."""
@@ -69,7 +69,7 @@ class Sink(Protocol):
 class Pipeline:
     """The stages and what they remember between intervals.
 
-    Times are seconds since the epoch; ``clock_offset_s`` is what the kernel's clock lacks of it.
+    Times are seconds since the epoch: those of the kernel's clock plus ``clock_offset_s``.
     Flows without packets for ``idle_s`` leave the table. ``on_ended`` sees the flows that gave their place in it to
     another one (``struct ended``).
     """
@@ -105,7 +105,7 @@ class Pipeline:
         self._last_s: float | None = None
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies([{}])
-        if plane.taken_over:  # what passed while nobody looked is in the counters of the kernel, in no interval
+        if plane.taken_over:  # packets that passed while nobody looked are in the kernel's counters, in no interval
             self._deltas.begin(self._table.read()[1])
             plane.read_ended()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
@@ -113,7 +113,7 @@ class Pipeline:
     # -- configuration -----------------------------------------------------
 
     def set_policies(self, tables: Sequence[PolicyTable], groups: Sequence[SubscriberGroup] = ()) -> None:
-        """Put policies in force with the next packet: a table for who is in no group, and one for each group."""
+        """Put policies in force with the next packet: a table for sessions in no group, and one for each group."""
         self.groups = tuple(groups)
         self.plane.set_policies(tables[0], self._apps_outside(_TIMED), self._apps_of(_DETAILED), tables[1:])
         self.action = np.zeros((len(tables), len(self.signatures.class_of)), np.uint8)
@@ -144,7 +144,7 @@ class Pipeline:
             self.plane.legs = True
 
     def read_names_in(self, workers: int) -> None:
-        """Let payloads be read by so many processes; 0: by this one."""
+        """Read payloads in *workers* processes; 0: in this one."""
         self.naming.reading.close()
         reading = (
             Workers(workers, self.signatures, self._clock_offset_s)
@@ -154,7 +154,7 @@ class Pipeline:
         self.naming.reading = reading
 
     def close(self) -> None:
-        """End what was started."""
+        """End the readers of payloads."""
         self.naming.reading.close()
 
     # -- one interval ------------------------------------------------------
@@ -222,11 +222,11 @@ class Pipeline:
         return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
 
     def _account(self, batch: FlowBatch) -> None:
-        """Count what the kernel counted and no reading of its table showed: flows that a full table evicted."""
+        """Count bytes that the kernel counted and no reading of its table showed: flows that a full table evicted."""
         counted = self.plane.read_counters()["counted_octets"]
         read = int(batch.octets.sum())
         if counted >= self._counted:  # less: a port that left took its counters along
-            self._unread += counted - self._counted - read  # what came between both readings evens out
+            self._unread += counted - self._counted - read  # bytes that came between both readings even out
             self.unread_octets = max(self.unread_octets, self._unread)
         self._counted = counted
 
@@ -238,9 +238,9 @@ class Pipeline:
     def _owned(
         self, batch: FlowBatch, keys: NDArray[np.void], active: NDArray[np.void], rows: NDArray[np.intp]
     ) -> tuple[FlowBatch, NDArray[np.void], NDArray[np.intp]]:
-        """Leave out what is nobody's."""
+        """Leave out the flows that are nobody's (outside)."""
         ports = frozenset(port.interface for port in self.plane.attached.values())
-        if ports != self._ports:  # what others saw, and what N6 was, says nothing of these
+        if ports != self._ports:  # ways and translation that other ports saw say nothing of these
             self._ports, self._came, self.outside.translated = ports, np.zeros(2, np.bool_), False
         self._sessions_known = self._sessions_known or len(self.store) > 0
         owned = self.outside.owned(
@@ -254,7 +254,7 @@ class Pipeline:
         return (batch, active, rows) if owned.all() else (batch.select(owned), active[owned], rows[owned])
 
     def _seen(self, batch: FlowBatch) -> NDArray[np.bool_]:
-        """Say of uplink and downlink whether the ports see them: by their modes, or because they did.
+        """Return for (uplink, downlink) whether the ports see them: by their modes, or because they did.
 
         Beside ports that see uplink only, downlink on a translated N6 proves nothing: it is of IPv6 alone.
         """
@@ -294,7 +294,7 @@ class Pipeline:
         return explain(self.book, self.naming.inference, self.signatures, number, self.plane.now_ns() / 1e9)
 
     def begin(self, at_s: float) -> None:
-        """Let the next interval begin here: a replay passes over times without packets."""
+        """Begin the next interval at *at_s*: a replay passes over times without packets."""
         self._last_s = at_s
 
     def _follow(
@@ -321,20 +321,20 @@ class Pipeline:
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
     def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], present: int, clock_ns: int) -> None:
-        """Drop the flows of the table, the first *present* rows, that are idle; those behind them left it already."""
+        """Drop idle flows of the table, which are the first *present* rows; those behind them left it already."""
         if math.isinf(self._idle_s):
             return
         idle = age_us(flows, clock_ns) > self._idle_s * 1e6
         idle[present:] = False
         if idle.any():
             self.plane.drop_flows(keys[idle])
-        # Flows that a full table evicted leave no trace, so what is known of flows is compared with the table.
+        # Flows that a full table evicted leave no trace, so the book is compared with the table.
         if idle.any() or len(self.book) > 2 * len(flows) + _SPARE_ENTRIES:
             self.book.keep(flows["number"][~idle])
 
 
 def _of(batch: RecordBatch, who: str) -> RecordBatch:
-    """Return one subscriber's rows with their class, which the topic of a batch says otherwise."""
+    """Return one subscriber's rows with a column of their class, which else is in the topic of a batch."""
     mine = batch.select(np.array(batch.columns["subscriber"]) == who)
     return replace(mine, columns={**mine.columns, "class": [batch.app_class] * len(mine)})
 

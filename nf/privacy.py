@@ -1,4 +1,4 @@
-"""How a subscriber is named outside the function."""
+"""Names of subscribers outside the function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 __all__ = ["OPTED_OUT", "Pseudonymiser"]
 
-OPTED_OUT = "opted-out"  # who is named so has no record of their own
+OPTED_OUT = "opted-out"  # the name of subscribers without records of their own
 
 _MOST_NAMES = 262_144  # kept, because each interval asks for those of all active subscribers
 _BYTES = 16  # of the digest: 128 bits, so that no two of 10^15 subscribers collide
@@ -25,7 +25,7 @@ class Pseudonymiser:
         self._key, self._previous_key = key or secrets.token_bytes(32), previous_key
         self._names: dict[str, str] = {}
         self._fresh: dict[str, str] = {}
-        self._renamed: dict[str, str] = {}  # name under the key before, to that of now
+        self._renamed: dict[str, str] = {}  # name under the previous key, to the present one
         self.opted_out = frozenset(opted_out)
         self.epoch = epoch
 
@@ -50,7 +50,7 @@ class Pseudonymiser:
         return {i: n for i, n in (self._names if again else fresh).items() if n != OPTED_OUT}
 
     def current(self, name: str) -> str:
-        """Return the name of now for one under the key before, of a subscriber who was named since; else *name*."""
+        """Return the present name for one under the previous key, if its subscriber was named since; else *name*."""
         return self._renamed.get(name, name)
 
     def tag(self, imsi: str) -> int:

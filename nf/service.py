@@ -1,6 +1,6 @@
-"""The running function: which part of the settings comes after which, and the loop that publishes.
+"""The running function: the order of the parts of the settings, and the loop that publishes.
 
-How a part is put in force, and undone when a later one is refused, is in `nf.apply`.
+`nf.apply` puts each part in force, and undoes it when a later one is refused.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 _LOOK_S = 1.0  # between two looks at inline pairs: how long one may lose what its far end no longer takes
-_ALL_NAMED_S = 60.0  # between two times that all are named, not only whom an interval names
+_ALL_NAMED_S = 60.0  # between two publications of all IMSIs, beside those of the subscribers that an interval names
 
 
 class _PublisherSink:
-    """What the pipeline publishes, on the bus, with times of the clock on the wall."""
+    """The sink of the pipeline that publishes on the bus, with times of the clock on the wall."""
 
     def __init__(self, publisher: Publisher, clock: Clock) -> None:
         self._publisher, self._clock = publisher, clock
@@ -104,7 +104,7 @@ class Service:
 
     @property
     def takeover(self) -> Takeover | None:
-        """What was taken over from a process that died."""
+        """The takeover from a process that died, if there was one."""
         return self._engine.takeover
 
     # -- settings ----------------------------------------------------------
@@ -136,7 +136,7 @@ class Service:
         self.settings = new
 
     def _load_tails(self) -> None:
-        """Load what the ports did not wait for, into the data plane that there is by now."""
+        """Load the programs that ports did not wait for, into the present data plane."""
         self.plane.load_tails()
 
     def _kept(self) -> Kept:
@@ -210,7 +210,7 @@ class Service:
             self._held.note(self.clock.offset_s, self.clock.shift_s)
 
     def _not_read(self) -> str:
-        """Return what ports do not read, in words."""
+        """Return the frames that ports do not read, in words."""
         said = ((name, not_read(self.plane.read_counters(name))) for name in list(self.plane.attached))
         return " ".join(f"{name}: {' '.join(sentences)}" for name, sentences in said if sentences)
 
@@ -222,7 +222,7 @@ class Service:
                 log.exception("the inline pairs were not looked after")
 
     def _publish_imsis(self, now_s: float) -> None:
-        """Say who is who, where the operator wants that: whom an interval named, and now and then all of them."""
+        """Publish the IMSIs of names, if configured: of those that the interval named, and each minute of all."""
         again = now_s - self._all_named_s >= _ALL_NAMED_S
         names = self._engine.pseudonymiser.named(again=again)
         if again:

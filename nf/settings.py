@@ -1,6 +1,6 @@
-"""Everything that can be configured, as frozen values: what `mgmt.bind` makes and the function applies.
+"""Everything that can be configured, as frozen values: `mgmt.bind` makes them, the function applies them.
 
-A change of configuration is ``diff(old, new)``: which parts differ, so that only those are
+A change of configuration is ``diff(old, new)``: the parts that differ, so that only those are
 touched. Nothing here knows YANG, sockets or the kernel.
 """
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Role(enum.Enum):
-    """What an interface carries."""
+    """The traffic that an interface carries."""
 
     N3 = "n3"  # GTP-U between gNB and UPF
     N6 = "n6"  # plain IP between UPF and data network
@@ -40,7 +40,7 @@ class Role(enum.Enum):
 
 
 class Mode(enum.Enum):
-    """What happens to a packet after it was counted (design, section 2)."""
+    """The fate of a packet after it was counted (design, section 2)."""
 
     MIRROR = "mirror"  # dropped: the port is a TAP or SPAN port
     LOCAL = "local"  # passed on to this host's stack
@@ -48,7 +48,7 @@ class Mode(enum.Enum):
 
 
 class XdpMode(enum.Enum):
-    """How a program is attached; AUTO tries native and falls back to generic."""
+    """The way a program is attached; AUTO tries native and falls back to generic."""
 
     AUTO = "auto"
     NATIVE = "native"
@@ -56,7 +56,7 @@ class XdpMode(enum.Enum):
 
 
 class Encapsulation(enum.Flag):
-    """What a port's packets may come in."""
+    """The encapsulations in which a port's packets may come."""
 
     NONE = 0
     VLAN_TAGS = enum.auto()  # more than three
@@ -75,7 +75,7 @@ class Encapsulation(enum.Flag):
 
 
 class Action(enum.Enum):
-    """What is done for the traffic of an application."""
+    """The treatment of an application's traffic."""
 
     INSPECT = "inspect"  # full QoE state
     COUNT = "count"  # bytes and packets only
@@ -98,11 +98,11 @@ class Interface:
     peer: str = ""  # inline: the name of the paired interface
     instance: str = ""  # N6: network instance of the UE addresses behind it
     force: bool = False  # mirror: take the interface although it has an address
-    encapsulation: Encapsulation | None = None  # None: what the mode makes likely
+    encapsulation: Encapsulation | None = None  # None: those that the mode makes likely
 
     @property
     def opens(self) -> Encapsulation:
-        """What is read through. A mirror may have wrapped anything; elsewhere a tunnel is the affair of its ends."""
+        """The encapsulations read through. A mirror may have wrapped anything; elsewhere a tunnel concerns its ends."""
         if self.encapsulation is not None:
             return self.encapsulation
         if self.mode is Mode.MIRROR:
@@ -141,9 +141,9 @@ class SubscriberGroup:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What to do with the traffic of one application, or of a class; an application's own policy wins.
+    """The action for the traffic of one application, or of a class; an application's own policy wins.
 
-    One for a group of subscribers wins over those for all.
+    A policy for a group of subscribers wins over those for all.
     """
 
     name: str
@@ -200,7 +200,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Privacy:
-    """How a subscriber is named outside this function (TS 33.501; design, section 4)."""
+    """Settings of subscribers' names outside this function (TS 33.501; design, section 4)."""
 
     key: bytes = b""  # of HMAC-SHA-256; empty: a random key for the life of the process
     epoch: int = 0
@@ -218,7 +218,7 @@ class Limits:
 
     flows: int = 131_072
     sessions: int = 65_536
-    unknown_flows_per_s: int = 0  # that may begin without a session, a port; 0: a sixteenth of `flows`
+    unknown_flows_per_s: int = 0  # flows without a session that may begin on a port; 0: a sixteenth of `flows`
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""One part of the settings a module: how it is put in force, and how that is undone."""
+"""Parts of the settings: each module puts one in force and returns the way back."""

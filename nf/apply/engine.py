@@ -1,6 +1,6 @@
-"""What settings are put in force on: data plane, sessions and pipeline, of the sizes that the limits say, with locks.
+"""The engine that settings are put in force on: data plane, sessions and pipeline, sized by the limits, with locks.
 
-Other limits make all three anew, so who keeps an `Engine` asks it for them each time. Locks are taken in the order
+Other limits make all three anew, so a holder of an `Engine` asks it for them each time. Locks are taken in the order
 interfaces, `sweeping`, `tables`.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """The three of one function. *held* is its state directory, *sink* gets the records."""
+    """Data plane, sessions and pipeline of one function. *held* is its state directory, *sink* gets the records."""
 
     plane: DataPlane
     store: BindingStore
@@ -38,7 +38,7 @@ class Engine:
         self.build(Settings())
 
     def build(self, settings: Settings) -> None:
-        """Make all three; those that were are to be closed before."""
+        """Make all three; the caller has closed those before them."""
         self.plane = DataPlane(settings.limits, tails_later=True)
         if self.plane.taken_over:
             self.takeover = Takeover(self._clock, self._held, self.plane)

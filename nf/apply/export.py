@@ -1,4 +1,4 @@
-"""Export: where records are published, and under whose name."""
+"""Export: the place where records are published, and the name of the function in them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["apply", "apply_nf_id"]
 
 
 def apply(publisher: Publisher, old: Settings, new: Settings) -> Undo:
-    """Publish elsewhere, or otherwise."""
+    """Publish as the new export settings say."""
     publisher.reconfigure(new.export)
     return lambda: publisher.reconfigure(old.export)
 
 
 def apply_nf_id(publisher: Publisher, old: Settings, new: Settings) -> Undo:
-    """Publish under another name."""
+    """Publish under the new name of the function."""
     publisher.nf_id = new.nf_id
     return lambda: setattr(publisher, "nf_id", old.nf_id)

@@ -1,4 +1,4 @@
-"""Groups of subscribers: which group each session is in, as the kernel is told."""
+"""Groups of subscribers: the group of each session, written for the kernel."""
 
 from __future__ import annotations
 

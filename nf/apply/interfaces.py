@@ -31,9 +31,9 @@ __all__ = ["Interfaces", "PortState", "Waiting"]
 log = logging.getLogger(__name__)
 
 _LOOK_S = 10.0  # between two looks at links of which nothing was heard
-_RETRY_S = 0.5  # while an interface waits: what kept it from being attached may be no matter of a link
+_RETRY_S = 0.5  # while an interface waits: the reason may have nothing to do with links
 _SETTLE_S = 0.05  # a device that comes changes several times
-_NOTICES = 100  # that operational state shows
+_NOTICES = 100  # shown by operational state
 
 
 @dataclass(slots=True)
@@ -46,18 +46,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class PortState:
-    """What the kernel says of an interface now."""
+    """The present state of an interface by the kernel, and the reason why it is not attached."""
 
     oper_status: str  # of RFC 8343
     device: str
-    why: str  # it is not attached; empty: it is
+    why: str  # reason why it is not attached; empty: it is attached
 
 
 class Interfaces:
-    """What is attached to the ports of one function; *on_events* gets what signalling tells, from other threads.
+    """Programs and listeners on the ports of one function; *on_events* gets session events, from other threads.
 
-    It is of the network namespace of the thread that makes it. ``patient``: a device that is not there is waited for,
-    also when it is configured.
+    They are of the network namespace of the thread that makes this. ``patient``: an interface whose device is not
+    there waits for it also when it is new in the configuration.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Interfaces:
         self.listeners: dict[str, N4Listener] = {}
         self.waiting: dict[str, Waiting] = {}
         self.patient = False
-        self.lock = threading.RLock()  # of what is attached, and to what
+        self.lock = threading.RLock()  # guards what is attached, and to what
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)  # the latest
         self._on_events = on_events
         self._pfcp_peers: tuple[str, ...] = ()
         self._lanes = lanes
         self._configured: dict[str, Interface] = {}
-        self._told: dict[str, str] = {}  # the state of each interface that the log has
+        self._told: dict[str, str] = {}  # the last state of each interface in the log
         self._links = LinkTable()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
@@ -88,7 +88,7 @@ class Interfaces:
         return {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
 
     def use_peers(self, old: Settings, new: Settings) -> Undo:
-        """Let only the configured SMFs and UPFs speak PFCP; none: those that are learned. Returns how to go back."""
+        """Accept PFCP of the configured SMFs and UPFs only; none: of those that are learned. Returns how to go back."""
         self._set_peers(new.pfcp_peers)
         return lambda: self._set_peers(old.pfcp_peers)
 
@@ -209,7 +209,7 @@ class Interfaces:
                 if not self._stop.is_set():
                     self.look()
             except Exception:
-                # What is attached stays so; the next look may be better.
+                # The attached interfaces stay attached; the next look may be better.
                 log.exception("a look at the links failed")
             self._stop.wait(_SETTLE_S)
 
@@ -248,7 +248,7 @@ class Interfaces:
         log.warning("%s: attached again, to %s", name, device)
 
     def _tell(self) -> None:
-        """Say in the log what changed of the state of the interfaces."""
+        """Log each change of the state of an interface."""
         for name, state in self.states().items():
             told = self._told.get(name)
             if told != state.oper_status and (told is not None or state.oper_status != "up"):
@@ -256,7 +256,7 @@ class Interfaces:
             self._told[name] = state.oper_status
 
     def states(self) -> dict[str, PortState]:
-        """Return what the kernel says of each interface now, by configured name."""
+        """Return the present state of each interface, by configured name."""
         links = self._links.read()
         states = {}
         for name, interface in list(self._configured.items()):

@@ -1,4 +1,4 @@
-"""Limits: the sizes of the kernel's tables, and how many flows of nobody may begin.
+"""Limits: the sizes of the kernel's tables, and the rate at which flows without a session may begin.
 
 Sizes are fixed once traffic or sessions are in the tables: a change then waits for the next start.
 """
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def apply(engine: Engine, interfaces: Interfaces, old: Settings, new: Settings) -> Undo:
-    """Put limits in force, as far as that can be now; raises BadSettings when the kernel refuses the sizes."""
+    """Put limits in force, as far as possible now; raises BadSettings when the kernel refuses the sizes."""
     if replace(old.limits, unknown_flows_per_s=new.limits.unknown_flows_per_s) != new.limits:
         if not engine.plane.attached and not interfaces.waiting and not len(engine.store):
             _resize(engine, interfaces, old, new.limits)
@@ -32,7 +32,7 @@ def apply(engine: Engine, interfaces: Interfaces, old: Settings, new: Settings) 
 
 
 def _resize(engine: Engine, interfaces: Interfaces, settings: Settings, limits: Limits) -> None:
-    """Make tables of other sizes, with all else as *settings* say; its limits hold again when they are refused."""
+    """Make tables of the sizes of *limits*, with all else by *settings*; if they are refused, its limits hold again."""
     with interfaces.lock, engine.sweeping, engine.tables:
         engine.pipeline.close()
         engine.plane.close(leave_behind=True)

@@ -1,4 +1,4 @@
-"""The monitor port: who gets what mirror ports receive."""
+"""The monitor port, which gets what mirror ports receive."""
 
 from __future__ import annotations
 

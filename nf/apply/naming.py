@@ -12,10 +12,10 @@ __all__ = ["apply_applications", "apply_workers"]
 
 
 def apply_applications(engine: Engine, old: Settings, new: Settings) -> Undo:
-    """Name by other signatures; the policies are put in force after them.
+    """Name by the signatures of the new applications; the policies are put in force after them.
 
-    Going back loads the old ones again, because flows may carry numbers of a refused change, and then the old
-    policies: those of a class are in force by the classes that its applications have.
+    Going back loads the old signatures again, because flows may carry numbers of a refused change, and then puts the
+    old policies in force: a policy of a class is written for each application of that class.
     """
     _use(engine, new.applications)
 
@@ -34,7 +34,7 @@ def _use(engine: Engine, applications: tuple[Application, ...]) -> None:
 
 
 def apply_workers(engine: Engine, old: Settings, new: Settings) -> Undo:
-    """Read names in so many processes."""
+    """Read names in the configured number of processes."""
 
     def read_in(workers: int) -> None:
         with engine.sweeping:

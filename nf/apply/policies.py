@@ -19,7 +19,7 @@ __all__ = ["apply", "put", "tables"]
 
 
 def apply(engine: Engine, old: Settings, new: Settings) -> Undo:
-    """Put policies and groups in force; raises BadSettings when a policy names an application that there is not."""
+    """Put policies and groups in force; raises BadSettings when a policy names an application that does not exist."""
     for policy in new.policies:
         if policy.application and not engine.pipeline.signatures.number(policy.application):
             raise BadSettings(
@@ -41,12 +41,12 @@ def _use(engine: Engine, settings: Settings) -> None:
 
 
 def put(pipeline: Pipeline, policies: Sequence[Policy], groups: Sequence[SubscriberGroup]) -> None:
-    """Put policies in force with the next packet; the caller sees that nothing sweeps meanwhile."""
+    """Put policies in force with the next packet; the caller keeps sweeps out meanwhile."""
     pipeline.set_policies(tables(policies, groups, pipeline.signatures), groups)
 
 
 def tables(policies: Sequence[Policy], groups: Sequence[SubscriberGroup], signatures: Signatures) -> list[PolicyTable]:
-    """Return action and snap length by application number: for who is in no group, then for each group.
+    """Return action and snap length by application number: for sessions in no group, then for each group.
 
     A group's policy goes before those for all, an application's own before its class's.
     """

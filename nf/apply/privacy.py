@@ -1,4 +1,4 @@
-"""Privacy: how subscribers are named outside the function, and with the first key the sessions of a process before."""
+"""Privacy: subscribers' names outside the function; with the first key, the saved sessions are read back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["apply"]
 
 
 def apply(engine: Engine, keeper: Keeper, old: Settings, new: Settings) -> Undo:
-    """Name subscribers by the new key. Going back takes the very names of before: a random key is nowhere else."""
+    """Name subscribers by the new key. Going back restores the old `Pseudonymiser`: a random key is nowhere else."""
     before = engine.pseudonymiser
     _name_by(engine, _pseudonymiser(new.privacy, engine.random))
     if new.privacy.key:
@@ -22,7 +22,7 @@ def apply(engine: Engine, keeper: Keeper, old: Settings, new: Settings) -> Undo:
 
 
 def _pseudonymiser(privacy: Privacy, random: Pseudonymiser) -> Pseudonymiser:
-    """Return what names subscribers; *random* is used while there is no key and nobody has opted out."""
+    """Return the `Pseudonymiser` of these settings; *random* while there is no key and nobody has opted out."""
     if not privacy.key and not privacy.opted_out:
         return random
     return Pseudonymiser(privacy.key, privacy.epoch, privacy.previous_key, privacy.opted_out)

@@ -1,4 +1,4 @@
-"""Sessions: those that are configured, and how changes of any session reach the kernel's tables."""
+"""Sessions: the configured ones, and the way of any session's changes into the kernel's tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["apply", "write"]
 
 
 def apply(engine: Engine, now_s: Callable[[], float], old: Settings, new: Settings) -> Undo:
-    """Know the configured sessions."""
+    """Put the configured sessions into the store and the kernel's tables, in the place of the old ones."""
 
     def configure(before: Settings, after: Settings) -> None:
         with engine.tables:
@@ -25,7 +25,7 @@ def apply(engine: Engine, now_s: Callable[[], float], old: Settings, new: Settin
 
 
 def write(engine: Engine, changes: Sequence[TableChange]) -> None:
-    """Write changes of bindings; the group of a session first, for the flows that are bound to it from now on.
+    """Write changes of bindings; groups of sessions first, so that flows that are bound from now on have theirs.
 
     The caller holds ``engine.tables``.
     """

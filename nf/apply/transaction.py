@@ -23,7 +23,7 @@ Undo = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: the fields of `Settings` that concern it, and what puts them in force.
+    """One part: the fields of `Settings` that concern it, and the function that puts them in force.
 
     *apply* takes the old and the new settings and returns the inverse. It raises SnfError, BadSettings where the path
     is known, and then it has changed nothing.
@@ -34,7 +34,7 @@ class Part:
 
 
 def go_back(inverse: Undo) -> None:
-    """Undo a step of a refused change; what cannot be undone keeps no other step from it."""
+    """Undo a step of a refused change; an SnfError is logged, so that the other steps are undone as well."""
     try:
         inverse()
     except SnfError as error:

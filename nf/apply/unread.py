@@ -1,4 +1,4 @@
-"""What a port does not read though it may hold subscribers' packets, in words: its share, its name, and what to set."""
+"""Frames that a port does not read though they may hold subscribers' packets, in words: share, name, remedy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 __all__ = ["not_read"]
 
-_LEAST = 0.01  # share of the frames from which on it is told
+_LEAST = 0.01  # share of the frames from which on a kind is told
 
-# By counter of abi.h: what it is, and what makes it read.
+# By counter of abi.h: the kind of frames in words, and the value of encapsulation with which it is read.
 _KINDS = {
     "vlan_too_deep": ("behind more than three VLAN tags", "vlan-tags"),
     "sgt_unread": ("behind a group tag of Cisco TrustSec", "cisco-sgt"),

@@ -20,7 +20,7 @@ def address_bytes(text: str) -> bytes:
     try:
         if ":" in host:
             return socket.inet_pton(socket.AF_INET6, host)
-        return _MAPPED + socket.inet_pton(socket.AF_INET, host)  # of a million at a time, five times ipaddress
+        return _MAPPED + socket.inet_pton(socket.AF_INET, host)  # five times as fast as ipaddress, for a million
     except OSError:
         raise ValueError(f"{text!r} is no IP address") from None
 

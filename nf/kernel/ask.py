@@ -20,14 +20,14 @@ __all__ = ["Ask"]
 
 
 class Ask(Shared):
-    """Rings are emptied by reading, tables are not."""
+    """Questions to the programs. Reading empties rings, and leaves tables as they are."""
 
     def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Return (keys, flows) of all flows in the table."""
         return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
 
     def flow_reader(self) -> syscall.MapReader:
-        """Return a reader of the whole flow table, for who reads it again and again."""
+        """Return a reader of the whole flow table, for reading it again and again."""
         return syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
 
     def read_ended(self) -> NDArray[np.void]:

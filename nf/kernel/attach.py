@@ -15,7 +15,7 @@ __all__ = ["Attach"]
 
 
 class Attach(Shared):
-    """Interfaces come and go; one change at a time."""
+    """The programs on interfaces that come and go; one change at a time."""
 
     def __init__(self, limits: Limits, *, replay: bool) -> None:
         super().__init__(limits, replay=replay)
@@ -40,19 +40,19 @@ class Attach(Shared):
             self._follow()
 
     def look(self) -> None:
-        """See that what inline pairs redirect arrives; to be called about once a second."""
+        """Check that frames that inline pairs redirect arrive; to be called about once a second."""
         with self._changing:
             self._ports.look()
 
     @property
     def losses_seen(self) -> bool:
-        """Whether what is redirected and lost is counted; once there is an inline pair or a monitor port."""
+        """Say whether lost redirected frames are counted; once there is an inline pair or a monitor port."""
         return self._ports.redirects.watching
 
     def check(self, read: Callable[[], Mapping[int, LinkState]]) -> dict[str, str]:
         """Compare the attached interfaces with the links that *read* returns; return why some were lost, by name.
 
-        What a lost interface counted is kept until it is attached again, or `forget` is called.
+        The counts of a lost interface are kept until it is attached again, or `forget` is called.
         """
         with self._changing:
             lost = self._ports.check(read())
@@ -62,7 +62,7 @@ class Attach(Shared):
         return lost
 
     def forget(self, name: str) -> None:
-        """Keep nothing of an interface that was lost."""
+        """Forget the counts of an interface that was lost."""
         with self._changing:
             self._ports.forget(name)
 
@@ -72,7 +72,7 @@ class Attach(Shared):
 
     @property
     def follow(self) -> bool:
-        """Whether packets are timed on their way from N3 to N6 and back; so while both are attached."""
+        """Say whether packets are timed on their way from N3 to N6 and back; so while both are attached."""
         return bool(self._control["follow"][0])
 
     @follow.setter
@@ -80,7 +80,7 @@ class Attach(Shared):
         self._control["follow"] = on
 
     def set_monitor(self, monitor: Monitor | None) -> None:
-        """Send what mirror ports receive to another port, as far as the policies let it; None: to nobody.
+        """Send packets of mirror ports to another port, as far as the policies let it; None: to no port.
 
         Raises AttachRefused when there is no such interface, or when it is one that is attached.
         """
@@ -88,11 +88,11 @@ class Attach(Shared):
             self._ports.set_monitor(monitor)
 
     def left_behind(self) -> list[str]:
-        """Return the devices on which a process before left programs, while none of them is attached anew."""
+        """Return the devices on which the previous process left programs, while none of them is attached anew."""
         return self._ports.left_behind() if self.taken_over else []
 
     def release_left_behind(self) -> None:
-        """Take what a process before left attached off the interfaces that are not attached by now."""
+        """Take programs that the previous process left off the interfaces that are not attached by now."""
         if self.taken_over:
             with self._changing:
                 self._ports.release_left_behind()

@@ -1,4 +1,4 @@
-"""Where a member is in a struct of the running kernel, as its BTF says (Documentation/bpf/btf.rst).
+"""Offsets of members in structs of the running kernel, as its BTF says (Documentation/bpf/btf.rst).
 
 The type section is searched as columns of 32 bits: a struct is (name, kind and count, size), then (name, type, offset)
 for each member.

@@ -1,4 +1,4 @@
-"""What the kernel's tables of sessions are told: frozen values.
+"""Changes of the kernel's tables of sessions: frozen values.
 
 A start makes millions of `PutTunnel` and `PutUe`: named tuples take a third of the time of frozen dataclasses.
 """
@@ -14,7 +14,7 @@ __all__ = ["DropRoute", "DropTunnel", "DropUe", "PutRoute", "PutTunnel", "PutUe"
 
 
 class PutTunnel(NamedTuple):
-    """The kernel shall bind a tunnel, by its receiving end, to a session.
+    """The change that binds a tunnel, by its receiving end, to a session.
 
     Packets are checked to be of its UE only where the addresses are known.
     """
@@ -25,19 +25,19 @@ class PutTunnel(NamedTuple):
     session: int
     ue_ipv4: str = ""
     ue_ipv6: str = ""  # an address, or its /64; a shorter prefix is not checked
-    routed: bool = False  # the session has further prefixes, where a packet may be of as well
+    routed: bool = False  # the session has further prefixes, of which a packet may be as well
 
 
 @dataclass(frozen=True, slots=True)
 class DropTunnel:
-    """The kernel shall forget a tunnel."""
+    """The change that forgets a tunnel."""
 
     address: str
     teid: int
 
 
 class PutUe(NamedTuple):
-    """The kernel shall bind a UE address, or IPv6 prefix, of a network instance to a session."""
+    """The change that binds a UE address, or IPv6 prefix, of a network instance to a session."""
 
     instance: str
     address: str
@@ -46,7 +46,7 @@ class PutUe(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DropUe:
-    """The kernel shall forget a UE address."""
+    """The change that forgets a UE address."""
 
     instance: str
     address: str
@@ -54,7 +54,7 @@ class DropUe:
 
 @dataclass(frozen=True, slots=True)
 class PutRoute:
-    """The kernel shall bind a further prefix of a session, in a network instance."""
+    """The change that binds a further prefix, in a network instance, to a session."""
 
     instance: str
     prefix: str
@@ -63,7 +63,7 @@ class PutRoute:
 
 @dataclass(frozen=True, slots=True)
 class DropRoute:
-    """The kernel shall forget that a session has a prefix."""
+    """The change that forgets a prefix of a session."""
 
     instance: str
     prefix: str

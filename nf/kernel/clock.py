@@ -1,9 +1,9 @@
-"""Time that goes on evenly, and what the clock on the wall says of it.
+"""Time that goes on evenly, and its labels by the clock on the wall.
 
 Everything that compares two moments, or waits, uses `Clock.now_s`: the monotonic clock of the kernel (which the
 programs use as well) with a fixed offset, so that it reads like the time since the epoch. An operator, NTP or the
-host of a virtual machine may set the clock on the wall meanwhile: that changes `Clock.label_s`, what is published of a
-moment.
+host of a virtual machine may set the clock on the wall meanwhile: that changes `Clock.label_s`, the published time of
+a moment.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Step:
     """A step of the clock on the wall."""
 
     seconds: float  # forward: positive
-    at_s: float  # when it was seen, of `Clock.now_s`
+    at_s: float  # time at which it was seen, of `Clock.now_s`
 
 
 class Clock:
-    """One function's time. *monotonic* and *wall* return seconds; *offset_s* is that of a process before."""
+    """One function's time. *monotonic* and *wall* return seconds; *offset_s* is that of the previous process."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Clock:
         self._monotonic, self._wall = monotonic, wall
         self._seen_s, self._looked_s = self._difference()
         self.offset_s = self._seen_s if offset_s is None else offset_s
-        self.shift_s = self._seen_s - self.offset_s  # what is published of a moment is so much later
+        self.shift_s = self._seen_s - self.offset_s  # the published time of a moment is so much later
         self.steps = 0
         self.last: Step | None = None
 
@@ -56,7 +56,7 @@ class Clock:
         return self._monotonic() + self.offset_s
 
     def label_s(self, at_s: float) -> float:
-        """Return what the clock on the wall, as it goes now, says of a moment of `now_s`."""
+        """Return the time of a moment of `now_s` by the clock on the wall, as it goes now."""
         return at_s + self.shift_s
 
     def look(self) -> Step | None:
@@ -73,7 +73,7 @@ class Clock:
         return self.last
 
     def _difference(self) -> tuple[float, float]:
-        """Return what the clock on the wall has more than the monotonic one, and the time of the latter."""
+        """Return the clock on the wall less the monotonic one, and the time of the latter."""
         best: tuple[float, float, float] | None = None
         for _ in range(_TRIES):
             before_s, wall_s, after_s = self._monotonic(), self._wall(), self._monotonic()

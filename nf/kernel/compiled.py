@@ -1,9 +1,9 @@
 """Compiled programs as a value: instructions, maps and types, made by bcc once and kept in a file.
 
-What is compiled depends on the sources, the flags, the architecture and the version of bcc, and on nothing of the
-running kernel, which the header shim keeps out. So what one machine compiled loads on another one, after an update of
-its kernel, and where there is no bcc at all. The file is read only when nobody but its owner, who is this user or
-root, could have written it, and when its checksum is right; else the programs are compiled anew.
+The result depends on the sources, the flags, the architecture and the version of bcc, and on nothing of the running
+kernel, which the header shim keeps out. So programs that one machine compiled load on another one, after an update of
+its kernel, and where there is no bcc at all. The file is read only when its owner is this user or root, nobody else
+could have written it, and its checksum is right; else the programs are compiled anew.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _read(path: Path) -> Compiled | None:
 
 
 def _write(path: Path, build: Compiled) -> None:
-    """Write the file at once or not at all, and drop the oldest ones; a folder that takes none costs the next start."""
+    """Write the file at once or not at all, and drop the oldest ones; an OSError is logged, and costs a compilation."""
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
@@ -185,7 +185,7 @@ def _write(path: Path, build: Compiled) -> None:
 
 
 def folder() -> Path:
-    """Return where compiled programs are kept: SNF_CACHE, else the cache folder of the system or of the user."""
+    """Return the folder of compiled programs: SNF_CACHE, else the cache folder of the system or of the user."""
     if told := os.environ.get("SNF_CACHE"):
         return Path(told)
     if os.geteuid() == 0:
@@ -205,14 +205,14 @@ def _bcc_version() -> str:
 
 
 def _files(flags: Sequence[str]) -> Iterator[Path]:
-    """Yield where these programs may be; the first one is where they are written to."""
+    """Yield the files that may hold these programs; they are written to the first one."""
     what = "\0".join([str(_FORMAT), platform.machine(), *flags, source.text()])
     name, bcc = hashlib.sha256(what.encode()).hexdigest()[:32], _bcc_version()
     if bcc:
         yield folder() / f"{name}-bcc{bcc}.snf"
         yield _SHIPPED / f"{name}-bcc{bcc}.snf"
         return
-    for place in (folder(), _SHIPPED):  # nothing can be compiled here: what any version made will do
+    for place in (folder(), _SHIPPED):  # nothing can be compiled here: a file of any version will do
         yield from sorted(place.glob(f"{name}-bcc*.snf"))
 
 

@@ -1,6 +1,6 @@
 """The data plane: compiled programs, their maps, the interfaces they sit on.
 
-It has three faces, each of them all that most who work with it need: `Attach`, `Tell` and `Ask`. This and its
+It has three faces, `Attach`, `Tell` and `Ask`; most callers need one of them only. This and its
 neighbours are the only modules that know bcc. Addresses go in as text and come out as the 16 bytes of the ABI; records
 come out as numpy structures whose types bcc derived from the C.
 
@@ -74,7 +74,7 @@ class DataPlane(Attach, Tell, Ask):
         self._measure_tick()
 
     def _take_over(self) -> None:
-        """Make the tables of a process that died ours: its session numbers end, its flows are told once more."""
+        """Take over the tables of a process that died: its session numbers end, its flows are told once more."""
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
         used.append(self.sessions.clear())
@@ -117,7 +117,7 @@ class DataPlane(Attach, Tell, Ask):
         length_ns = time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9  # TICK_NSEC
         ask = syscall.TestRun(self._load("snf_tick").fd, 64)
         readings = []
-        for _ in range(3):  # when a tick falls between its number and its time, the time is that of the next
+        for _ in range(3):  # the time is that of the next tick when one falls between number and time
             ask(bytes(14))
             readings.append((int(self._control["tick"][0]), int(self._control["tick_ns"][0])))
         tick, at_ns = min(readings, key=lambda r: r[1] - r[0] * length_ns)
@@ -125,11 +125,11 @@ class DataPlane(Attach, Tell, Ask):
         self._control["tick_us_q20"] = round(length_ns / 1000 * (1 << 20))
 
     def take_test_runs(self) -> None:
-        """Let test runs of the programs count as packets of a mirrored interface; without, they are a stranger's."""
+        """Count test runs of the programs as packets of a mirrored interface; without, they are a stranger's."""
         self.set_test_port(Mode.MIRROR, Encapsulation.every())
 
     def set_test_port(self, mode: Mode, opens: Encapsulation) -> None:
-        """Say of what mode the port of test runs is, and what is read through on it."""
+        """Set the mode of the port of test runs, and the encapsulations that are read through on it."""
         self._ports.take_test_runs(_LOOPBACK, mode, opens)
 
     def program(self, role: Role | None) -> int:
@@ -150,7 +150,7 @@ class DataPlane(Attach, Tell, Ask):
         return run(frame)
 
     def close(self, *, leave_behind: bool = False) -> None:
-        """Detach everything and free programs and maps; *leave_behind*: but not what a process before left attached."""
+        """Detach everything and free programs and maps; *leave_behind*: keep all that the previous process left."""
         for name in list(self.attached):
             self.detach(name)
         if not leave_behind:

@@ -1,6 +1,6 @@
-"""What a network device can do for the function: its XDP features, its queues, its offloads.
+"""Abilities of a network device: its XDP features, its queues, its offloads.
 
-Asked of the kernel: ``SIOCETHTOOL`` (include/uapi/linux/ethtool.h) and the netlink family ``netdev`` (Linux 6.3).
+The kernel tells them: ``SIOCETHTOOL`` (include/uapi/linux/ethtool.h) and the netlink family ``netdev`` (Linux 6.3).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def rx_vlan(device: str) -> bool:
 
 
 def set_rx_vlan(device: str, on: bool) -> bool:
-    """Let the card take VLAN tags off or leave them; return what is in force, which the driver may have fixed."""
+    """Make the card take VLAN tags off, or leave them; return the state in force, which the driver may have fixed."""
     try:
         flags = _flags(device, _GET_FLAGS)
         if bool(flags & _RX_VLAN) is not on:
@@ -102,7 +102,7 @@ def gro(device: str) -> bool:
 
 
 def set_gro(device: str, on: bool) -> bool:
-    """Let the device join received segments or not; return what is in force."""
+    """Make the device join received segments, or not; return the state in force."""
     with contextlib.suppress(OSError):
         _flags(device, _SET_GRO, int(on))
     return gro(device)

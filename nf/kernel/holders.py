@@ -1,4 +1,4 @@
-"""In which network instances a UE address is, for a million of them: a number each, a set for the few of several."""
+"""Network instances of UE addresses, for a million of them: a number each, a set for the few of several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Holders:
         self._several: dict[str, set[int]] = {}  # addresses of more than one instance, and IPv6
 
     def add(self, address: str, instance: int) -> set[int]:
-        """Let an address be in an instance; return all instances it is in when there are more than this one."""
+        """Add an address to an instance; return all instances it is in when there are more than this one."""
         number = ipv4_number(address)
         held = self._several.get(address)
         if held is None and number is not None:
@@ -31,7 +31,7 @@ class Holders:
         return held if len(held) > 1 else set()
 
     def leave(self, address: str, instance: int) -> set[int]:
-        """Let an address be in an instance no longer; return those that it is in still."""
+        """Remove an address from an instance; return those that it is in still, if there were several."""
         number = ipv4_number(address)
         held = self._several.get(address)
         if held is None:

@@ -1,4 +1,4 @@
-"""Interfaces of this network namespace: finding them, and who may take one.
+"""Interfaces of this network namespace: finding and claiming them.
 
 `ip -json` is asked instead of /sys, because /sys shows the namespace it was mounted in.
 """
@@ -58,12 +58,12 @@ class Link:
 
     @property
     def bare(self) -> bool:
-        """Whether its packets have no Ethernet header: TUN (ogstun of Open5GS), raw IP, PPP."""
+        """Say whether its packets have no Ethernet header: TUN (ogstun of Open5GS), raw IP, PPP."""
         return self.kind in _BARE
 
     @property
     def ethernet(self) -> bool:
-        """Whether its frames begin with an Ethernet header."""
+        """Say whether its frames begin with an Ethernet header."""
         return self.kind in _ETHERNET
 
 
@@ -196,5 +196,5 @@ def release(lock: IO[str]) -> None:
 
 
 def set_promiscuous(link: Link, on: bool) -> None:
-    """Let a mirror port take frames that are not addressed to it, and bring it up; or let it take its own only."""
+    """Make a mirror port take frames that are not addressed to it, and bring it up; or make it take its own only."""
     _ip("link", "set", "dev", link.name, *(("up", "promisc", "on") if on else ("promisc", "off")))

@@ -146,13 +146,13 @@ class MapInfo:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """What two maps must share so that one can stand for the other."""
+        """The values that two maps must share so that one can stand for the other."""
         return self.kind, self.key_bytes, self.value_bytes, self.entries
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What the verifier says of a program that it took."""
+    """The verifier's figures for a program that it took."""
 
     instructions: int  # processed, of 1,000,000 at most
     seconds: float
@@ -174,7 +174,7 @@ def load_program(name: str, code: NDArray[np.void], flags: int = 0, kind: int = 
 
 
 def verified(name: str, code: NDArray[np.void], flags: int = 0, kind: int = XDP) -> Verified:
-    """Load a program for what the verifier says of it, and let go of it; raises Refused with the reason."""
+    """Load a program, free it, and return the verifier's figures; raises Refused with the reason."""
     code = np.ascontiguousarray(code)
     fd, said = _load_aloud(_load_attr(name, code, flags, kind))
     os.close(fd if fd >= 0 else load_program(name, code, flags, kind))

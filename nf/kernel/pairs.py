@@ -1,4 +1,4 @@
-"""Keeps what inline ports redirect arriving: each port runs in the XDP mode in which its partner takes the frames.
+"""Care that redirected frames of inline ports arrive: each runs in the XDP mode in which its partner takes them.
 
 A driver redirects to drivers that have a way to take frames: a veth needs GRO, or a program, at its far end; a card may
 have no such way at all. So a new pair is tried with a frame of our own. Where it does not arrive, GRO is switched on at
@@ -76,7 +76,7 @@ class Pairs:
                 yield port, partner
 
     def settle(self) -> None:
-        """Try the ports whose partner is new; raises AttachRefused when what one of them sends does not arrive."""
+        """Try the ports whose partner is new; raises AttachRefused when frames of one of them do not arrive."""
         for port, partner in self._pairs():
             if port.proven is not partner and devices.running(partner.link.name):
                 self._redirects.begin()
@@ -107,7 +107,7 @@ class Pairs:
 
     def _settle(self, port: Attached, partner: Attached, *, may_help: bool) -> None:
         port.proven = partner
-        found = port.taken_over and port.interface.xdp is XdpMode.AUTO  # a process before may have moved it
+        found = port.taken_over and port.interface.xdp is XdpMode.AUTO  # the previous process may have moved it
         if port.xdp_mode == "generic" and not (port.moved or found):  # its frames go the way of the stack's already
             return
         error = self._redirects.native(partner.slot, partner.link)
@@ -143,7 +143,7 @@ class Pairs:
             )
 
     def _arrives(self, port: Attached, partner: Attached) -> bool:
-        """Let a port in generic mode receive a frame; say False when it is seen to be lost behind it."""
+        """Make a port in generic mode receive a frame; return False when the frame is seen to be lost behind it."""
         redirected, lost = self._counts(port.slot)
         sent = links.sent_packets(partner.link)
         try:

@@ -14,7 +14,7 @@ __all__ = ["Path", "paths"]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A GTP-U path (TS 29.281, 4.2.1): what echoes and error indications say of it. RTTs are 0 without a sample."""
+    """A GTP-U path (TS 29.281, 4.2.1) with its echoes and error indications. RTTs are 0 without a sample."""
 
     requester: str
     responder: str

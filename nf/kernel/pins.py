@@ -1,8 +1,8 @@
-"""What keeps maps and programs when their process is killed: names in the BPF file system.
+"""Names in the BPF file system, which keep maps and programs when their process is killed.
 
-A data plane of its own folder a network namespace, and one more for each that runs beside another. While a name holds
+Each network namespace has a folder, and one more for each data plane that runs beside another. While a name holds
 the array of tail calls, names are read and payloads handed over without the process, and the next process opens all
-by name, for which CAP_BPF is enough (a look by number takes CAP_SYS_ADMIN). Names are a cache: where the file system
+by name, for which CAP_BPF is enough (a look by number takes CAP_SYS_ADMIN). Names are a cache: if the file system
 is not there, or another mount hides it, a data plane runs without them.
 """
 
@@ -32,7 +32,7 @@ _FOLDER = re.compile(r"(\d+)-\d+")
 
 
 def file_system() -> Path | None:
-    """Return where the BPF file system is mounted, after an attempt to mount it where it belongs; None: nowhere."""
+    """Return the place of the BPF file system, after an attempt to mount it if it has none; None: nowhere."""
     for attempt in range(2):
         mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
         places = [Path(fields[1]) for fields in mounts if fields[2] == "bpf"]
@@ -131,7 +131,7 @@ def claim(is_ours: Callable[[Folder], bool]) -> Folder | None:
     for folder in taken:
         if folder is chosen:
             continue
-        folder.clear()  # it holds what is on no interface: of a namespace whose number was given again
+        folder.clear()  # its programs are on no interface: the number of their namespace was given again
         if chosen is None:
             chosen = folder
         else:

@@ -1,4 +1,4 @@
-"""The interfaces that carry a program: attaching, changing and leaving them, and what the programs know of each.
+"""The interfaces that carry a program: attaching, changing and leaving them, and the programs' entry of each.
 
 A change of an interface's attributes, and a swap of the programs, never takes the program off: the kernel
 replaces one program by another between two packets.
@@ -80,7 +80,7 @@ class Attached:
     slot: int
     lock: IO[str]
     rx_vlan: bool = False  # the card takes VLAN tags off, and its driver does not let it be switched off
-    heir_of: int = _NO_PEER  # where a process before sent its packets, until the partner is attached as well
+    heir_of: int = _NO_PEER  # partner's slot of the previous process, used until the partner is attached as well
     mtu_limit: int = 0  # above it frames do not fit what the program reads; 0: frames of several buffers are read
     proven: Attached | None = None  # the partner that was tried, if what is redirected to it arrives (pairs.py)
     moved: bool = False  # in generic mode because of its partner, for the reason in `why`
@@ -229,7 +229,7 @@ class Ports:
         self._take_off(self.attached.pop(name))
 
     def lose(self, name: str, here: str, *, ours: bool) -> None:
-        """Give up an interface whose device is not what is configured any more; what it counted is kept.
+        """Give up an interface whose device is no longer the configured one; its counts are kept.
 
         *here* is the device's present name, "" when it is gone; *ours*: the program is still on it.
         """
@@ -239,7 +239,7 @@ class Ports:
         self._take_off(attached, ours=ours)
 
     def forget(self, name: str) -> None:
-        """Keep nothing of an interface that was lost."""
+        """Forget the counts of an interface that was lost."""
         self.kept.pop(name, None)
 
     def _take_off(self, attached: Attached, *, ours: bool = True) -> None:
@@ -289,12 +289,12 @@ class Ports:
         return self.attached[name].slot if name in self.attached else self.kept[name][0]
 
     def left_behind(self) -> list[str]:
-        """Return the devices that a process before told the programs of."""
+        """Return the devices of which the previous process told the programs."""
         known = set(self._programs.maps["ports"].read()[1]["ifindex"].tolist())
         return sorted(link.name for link in links.links() if link.ifindex in known)
 
     def release_left_behind(self) -> None:
-        """Take the programs of the process before off the interfaces that are not configured any more."""
+        """Take the programs of the previous process off the interfaces that are not configured any more."""
         for attached in self.attached.values():
             attached.heir_of = _NO_PEER
         self._pair()
@@ -329,7 +329,7 @@ class Ports:
             )
 
     def _leave(self, link: links.Link) -> None:
-        """Make an interface as it was before a process that died took it."""
+        """Restore an interface to its state before a process that died took it."""
         lock = links.claim(link)
         ports = self._programs.maps["ports"]
         entry = ports.get(link.ifindex % len(ports))
@@ -354,10 +354,10 @@ class Ports:
             )
         return True
 
-    # -- what the programs know of a port ----------------------------------
+    # -- entries of ports for the programs ---------------------------------
 
     def _known(self, link: links.Link) -> Any:
-        """Return the entry that a process before made for this interface, if its maps were taken over."""
+        """Return the entry that the previous process made for this interface, if its maps were taken over."""
         table = self._programs.maps["ports"]
         entry = table.get(link.ifindex % len(table))
         return entry if self._programs.taken_over and entry["ifindex"] == link.ifindex else None
@@ -381,7 +381,7 @@ class Ports:
         raise AttachRefused(f"No more than {len(stats)} interfaces can be attached.", "Detach one first.")
 
     def take_test_runs(self, ifindex: int, mode: Mode, opens: Encapsulation) -> None:
-        """Let packets of test runs, which come from *ifindex*, count as those of a port."""
+        """Count packets of test runs, which come from *ifindex*, as those of a port."""
         monitor = self._monitored(mode)
         self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=_bits(opens))
 
@@ -420,7 +420,7 @@ class Ports:
         ports.put(ifindex % len(ports), ports.zeros())
 
     def _pair(self) -> None:
-        """Tell the programs of all ports, and for the inline ones the way to their partner; without one they pass."""
+        """Tell the programs of all ports, of inline ones with the way to their partner; without one packets pass."""
         targets = self._programs.maps["tx_ports"]
         for a in self.attached.values():
             partner = self.attached.get(a.interface.peer) if a.interface.mode is Mode.INLINE else None
@@ -431,23 +431,23 @@ class Ports:
 
 
 def load_role(programs: Programs, role: Role | None) -> Program:
-    """Return the program of *role* (None: any), which the others go on with where they read through something."""
+    """Return the program of *role* (None: any), also as the tail of others, after they read through something."""
     return programs.load(PROGRAM[role], tail=NEXT_ROLE + _ROLES[role])
 
 
 def _bits(opens: Encapsulation) -> int:
-    """Return what is read through as the programs know it (``enum snf_encapsulation``)."""
+    """Return the bits of encapsulations as the programs know them (``enum snf_encapsulation``)."""
     return sum(_OPENS[each] for each in opens)
 
 
 def _is_bare(interface: Interface, link: links.Link) -> bool:
-    """Say whether packets have no Ethernet header: as the device says, or, of a copy of such a device, the operator."""
+    """Say whether packets have no Ethernet header, by the device or, for a copy of such a device, by the operator."""
     named = interface.encapsulation is not None and Encapsulation.RAW_IP in interface.encapsulation
     return link.bare or named
 
 
 def _leave_tags(lock: IO[str], link: links.Link) -> bool:
-    """Let the card leave VLAN tags where a program sees them; return whether it takes them off all the same."""
+    """Make the card leave VLAN tags, so that a program sees them; return whether it takes them off all the same."""
     if devices.rx_vlan(link.name):
         links.remember(lock, _RX_VLAN)
         return devices.set_rx_vlan(link.name, False)
@@ -460,7 +460,7 @@ def _restore_tags(lock: IO[str], link: links.Link) -> None:
 
 
 def _put_on(interface: Interface, link: links.Link, fd: int, left: bool) -> str:
-    """Attach and return the mode; what a dead process *left* behind is replaced in the mode that it is in."""
+    """Attach and return the mode; a program that a dead process *left* is replaced in its mode, if that is allowed."""
     tries = _TRIES[interface.xdp]
     if left:
         here = ("generic", xdp.GENERIC) if link.xdp_generic else ("native", xdp.DRIVER)

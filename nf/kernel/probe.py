@@ -1,4 +1,4 @@
-"""What this kernel can do, found by doing it: it verifies our programs, and takes one on a device made for that."""
+"""Abilities of this kernel, found by trial: it verifies our programs, and takes one on a device made for that."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Programs:
         self._definitions = _sized(self._compiled, source.table_sizes(limits))
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
-        self.left: set[int] = set()  # numbers of programs that a process before left on interfaces
+        self.left: set[int] = set()  # numbers of programs that the previous process left on interfaces
         self._folder = None if replay or alone else self._claim()
         self._held = False
         found = {} if replay or alone else self._find()
@@ -122,10 +122,10 @@ class Programs:
     def _flags(self) -> list[str]:
         return source.flags(replay=self._replay) + (["-DXDP_FRAGS"] if self.frags else [])
 
-    # -- what a process before left ----------------------------------------
+    # -- left by the previous process --------------------------------------
 
     def _claim(self) -> pins.Folder | None:
-        """Take the folder of names; note the programs of a process before that are still on interfaces."""
+        """Take the folder of names; note the programs of the previous process that are still on interfaces."""
         on_links = {link.xdp_program for link in _unattended()}
 
         def is_ours(folder: pins.Folder) -> bool:
@@ -191,7 +191,7 @@ class Programs:
         return int(objects.read_element(control, key, self._definitions[_ABI].value)["abi"][0])
 
     def hold(self) -> None:
-        """Let maps and programs outlive this process, from the first attach on, by names in the BPF file system."""
+        """Keep maps and programs beyond this process, from the first attach on, by names in the BPF file system."""
         if self._folder is None:
             return
         if not self._held and not self.taken_over:
@@ -232,7 +232,7 @@ class Programs:
         return tuple(kinds)
 
     def _ring(self, outer: int, kind: int, at: int, size: int) -> int:
-        """Return the ring of a process before, by name or by number, else a new one."""
+        """Return the ring of the previous process, by name or by number, else a new one."""
         fd = self._fds.pop(f"ring_{kind}_{at}", -1)
         if fd < 0 and self.taken_over:
             number = objects.inner_map(outer, kind * source.RINGS_MOST + at)
@@ -275,10 +275,10 @@ class Programs:
         self.maps["next_program"].put(self._tails[name], program.fd)
 
     def swap(self) -> None:
-        """Take the programs as the sources are now, on the maps in use; tail calls change one by one, none is empty.
+        """Load the programs of the present sources on the maps in use; tail calls change one by one, none is empty.
 
-        What is attached keeps its old program until it is attached anew. Raises Unsupported and changes nothing when a
-        program does not compile or load, or when the sources have other structs and maps than what runs.
+        An interface keeps its old program until it is attached anew. Raises Unsupported and changes nothing when a
+        program does not compile or load, or when the sources have other structs and maps than the running programs.
         """
         if source.abi(self._limits, replay=self._replay) ^ self.frags != self.abi:
             raise Unsupported("The new programs have other tables than the running ones.", "Restart the function.")
@@ -299,7 +299,7 @@ class Programs:
         close([program.fd for program in old.values()])
 
     def verify(self) -> dict[str, objects.Verified]:
-        """Load every program once more for what the verifier says of it; raises Unsupported when it refuses one."""
+        """Load every program once more and return the verifier's figures; raises Unsupported when it refuses one."""
         said = {}
         for name, code in self._compiled.programs.items():
             try:
@@ -309,7 +309,7 @@ class Programs:
         return said
 
     def close(self, *, leave_behind: bool = False) -> None:
-        """Free programs and maps that nothing else holds; *leave_behind*: but not what a process before left."""
+        """Free programs and maps that nothing else holds; *leave_behind*: keep all that the previous process left."""
         if self._folder is not None:
             if self._held or not leave_behind:
                 self._folder.clear()
@@ -343,7 +343,7 @@ def _make(definition: MapDefinition, inner: int = 0) -> int:
 
 
 def takes_frags() -> bool:
-    """Try a program that takes frames of several buffers and asks for their length (Linux 5.18)."""
+    """Say whether the kernel takes a program that reads frames of several buffers and their length (Linux 5.18)."""
     code = np.zeros(3, objects.INSTRUCTION)
     code["code"] = 0x85, 0xB7, 0x95  # call, r0 = immediate, exit
     code["immediate"] = 188, 2, 0  # bpf_xdp_get_buff_len, XDP_PASS

@@ -1,8 +1,8 @@
-"""Whether what the ports redirect arrives: frames are sent to try a port, and tracepoints tell of what is lost.
+"""Arrival of redirected frames: frames are sent to try a port, and tracepoints tell of those that are lost.
 
 A verdict of XDP is given before the other port takes the frame. A veth whose far end has no queue for such frames, or
-a card whose driver has no way to send them, loses them all; the programs of ``bpf/loss.h`` see that. Where the kernel
-does not let them (no BTF, no CAP_PERFMON) only what it says of the driver is known, and `Redirects.blind` tells why.
+a card whose driver has no way to send them, loses them all; the programs of ``bpf/loss.h`` see that. If the kernel
+does not let them (no BTF, no CAP_PERFMON), only its word about the driver is known, and `Redirects.blind` tells why.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _frame(link: links.Link) -> bytes:
 
 
 def watchable() -> str:
-    """Try a program at a tracepoint of XDP; return "" or why what is lost cannot be seen here."""
+    """Try a program at a tracepoint of XDP; return "" or the reason why losses cannot be seen here."""
     code = np.zeros(2, objects.INSTRUCTION)
     code["code"] = 0xB7, 0x95  # r0 = 0, exit
     try:
@@ -58,18 +58,18 @@ def watchable() -> str:
 
 
 class Redirects:
-    """What is lost of the redirected frames of one function. Costs nothing until `begin`."""
+    """Losses of the redirected frames of one function. Costs nothing until `begin`."""
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._attached: dict[str, int] = {}  # descriptors that keep a program at its tracepoint
         self._begun = False
-        self.blind = ""  # why losses are not seen
+        self.blind = ""  # reason why losses are not seen
 
     # -- watching ----------------------------------------------------------
 
     def begin(self) -> None:
-        """Watch from now on; where that cannot be the log says so once."""
+        """Watch from now on; if that cannot be, the log says so once."""
         if self._begun:
             return
         self._begun = True
@@ -85,7 +85,7 @@ class Redirects:
 
     @property
     def watching(self) -> bool:
-        """Whether what is lost is counted."""
+        """Say whether losses are counted."""
         return bool(self._attached)
 
     def renew(self) -> None:
@@ -106,7 +106,7 @@ class Redirects:
         table.put(0, value)
 
     def set_monitor(self, ifindex: int) -> None:
-        """Say which device the monitor port is; 0: none."""
+        """Set the device of the monitor port; 0: none."""
         self._write(monitor=ifindex)
 
     def refused(self, slot: int) -> tuple[int, int]:
@@ -144,7 +144,7 @@ class Redirects:
         return None if features is None else bool(features & TARGET)
 
     def receive(self, link: links.Link) -> None:
-        """Let a device receive one frame in the stack, where a program in generic mode reads it; raises OSError."""
+        """Make a device receive one frame in the stack, where a program in generic mode reads it; raises OSError."""
         self._write(target=_NOWHERE)
         syscall.LiveFrames(self._programs.load("snf_try").fd, _frame(link), link.ifindex).send(1)
 

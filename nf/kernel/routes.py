@@ -49,7 +49,7 @@ class RouteTable:
         self._write({key: session for key, session in after.items() if session != before[key]})
 
     def _keys(self, prefix: str, rows: Mapping[tuple[int, str, int], bool]) -> set[_Key]:
-        """Return all entries that a change of the holders of a prefix may be about."""
+        """Return all entries that a change of the holders of a prefix may concern."""
         told = {(i, s) for i, p, s in rows if p == prefix} | self._holders.get(prefix, set())
         of_tunnels = {(ROUTE_OF_TUNNEL, session, prefix) for _, session in told}
         return of_tunnels | {(ROUTE_OF_INSTANCE, i, prefix) for i in (_ANY, *(i for i, _ in told))}
@@ -80,7 +80,7 @@ class RouteTable:
             syscall.update_batch(self._table.fd, _packed(fits, self._table.key), values)
             self._there |= {key: come[key] for key in fits}
         self._control["routes"] = len(self._there)
-        self._control["generation"] += 1  # whose addresses are in a prefix is not for the table of addresses to say
+        self._control["generation"] += 1  # addresses of a prefix may be in any shard: all flows ask again
 
     def clear(self) -> None:
         """Forget all, also what another process wrote."""

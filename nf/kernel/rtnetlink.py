@@ -90,7 +90,7 @@ def _link(body: bytes) -> LinkState:
 
 
 class LinkTable:
-    """Reads the links of the namespace it was made in, and waits for one of them to change."""
+    """The links of the namespace in which this was made: reading them, and waiting for one of them to change."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

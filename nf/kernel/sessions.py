@@ -58,7 +58,7 @@ _HOLD_S = 0.1  # a packet is looked at for some microseconds
 
 
 def _mix(h: Words, v: Any) -> Words:
-    """As mix() of hash.h."""
+    """Mix *v* into *h* as mix() of hash.h does."""
     h = (h ^ v) * _GOLDEN
     return h ^ h >> np.uint32(15)
 
@@ -91,7 +91,7 @@ class SessionTable:
         self._endpoints = _Endpoints(endpoints_fd)
         self._holders = Holders()
 
-    # -- what the programs are told ----------------------------------------
+    # -- rows for the programs ---------------------------------------------
 
     def put_tunnels(self, rows: Iterable[PutTunnel]) -> None:
         """Bind tunnels to sessions. A row's UE addresses, where given, are checked on each of its flows."""
@@ -119,7 +119,7 @@ class SessionTable:
         """Write (number of a network instance, UE address or IPv6 prefix, session) rows.
 
         A port without an instance finds an address as long as one session has it; when two do, it
-        could be anybody's and is nobody's.
+        could be of either and is of neither.
         """
         data = {(instance, address): session for instance, address, session in rows}
         several: dict[str, set[int]] = {}
@@ -160,7 +160,7 @@ class SessionTable:
         return largest
 
     def close(self) -> None:
-        """Let go of the memory that is shared with the kernel."""
+        """Unmap the memory that is shared with the kernel."""
         del self._entries, self._tags, self._control
         self._map.close()
 
@@ -180,7 +180,7 @@ class SessionTable:
 
     @staticmethod
     def _check_ue(entries: NDArray[np.void], rows: list[PutTunnel]) -> None:
-        """Write by what the UE of each tunnel is known."""
+        """Write the hash of the addresses by which the UE of each tunnel is known."""
         has4 = np.array([bool(row.ue_ipv4) for row in rows])
         prefixes = [row.ue_ipv6.removesuffix("/64") for row in rows]
         has6 = np.array([bool(text) and "/" not in text for text in prefixes])
@@ -249,7 +249,7 @@ class SessionTable:
         buckets, tags = self._places(entries)
         at, known = self._find(entries, buckets, tags)
         at = at[0][known], at[1][known]
-        self._changed(self._entries[at])  # what it was is as much of interest as what it will be
+        self._changed(self._entries[at])  # flows of the old entries ask again as well as those of the new
         for name in ("more", "head", "session"):
             self._entries[name][at] = entries[name][known]
         new = ~known
@@ -288,7 +288,7 @@ class SessionTable:
         self._tags[at] = tags
 
     def _drop(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
-        """Delete entries; return which of them there were."""
+        """Delete entries; return which of them were there."""
         if not len(entries):
             return np.zeros(0, np.bool_)
         (bucket, place), found = self._find(entries, *self._places(entries))
@@ -301,13 +301,13 @@ class SessionTable:
         return found
 
     def _release(self) -> None:
-        """Let places be used again that were left long enough ago."""
+        """Free the places that were left long enough ago."""
         until = time.monotonic() - _HOLD_S
         while self._held and self._held[0][0] < until:
             self._tags[self._held.popleft()[1]] = TAG_FREE
 
     def _changed(self, entries: NDArray[np.void]) -> None:
-        """Let flows of the UEs of these entries ask for their session with their next packet."""
+        """Make flows of the UEs of these entries ask for their session with their next packet."""
         _barrier()
         head, more = entries["head"], entries["more"]
         kind = head & ENTRY_KIND
@@ -338,7 +338,7 @@ def _scopes(entries: NDArray[np.void]) -> Words:
 
 
 def _hash6(words: Words) -> Words:
-    """As ue_hash() of session.h of IPv6 addresses."""
+    """Return the hash of IPv6 addresses as ue_hash() of session.h does."""
     return _mix(words[:, 0].copy(), words[:, 1]) * _GOLDEN
 
 
@@ -413,7 +413,7 @@ _fence = threading.Lock()
 
 
 def _barrier() -> None:
-    """Let no later store be seen before an earlier one: taking a lock that was let go is ordered on every processor."""
+    """Order stores, so that no later one is seen first: taking a lock that was freed is ordered on every processor."""
     for _ in range(2):
         with _fence:
             pass

@@ -1,7 +1,7 @@
-"""What user space shares with the programs: maps, the types of their records, rings, the control page, and the ports.
+"""Things that user space shares with the programs: maps, types of their records, rings, the control page, the ports.
 
-Who attaches, tells or asks sees one face of it (`nf.kernel.attach`, `nf.kernel.tell`, `nf.kernel.ask`); a data plane
-(`nf.kernel.dataplane`) has all three.
+A caller that attaches, tells or asks sees one face of it (`nf.kernel.attach`, `nf.kernel.tell`, `nf.kernel.ask`); a
+data plane (`nf.kernel.dataplane`) has all three.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Shared:
         self._next_flow = self._control["next_flow"]
         self._rings = self._open_rings()
         self._instances: dict[str, int] = {"": 0}
-        self._spent_instances = 0  # numbers that ports of a process before may still have
+        self._spent_instances = 0  # numbers that ports of the previous process may still have
         self._ports = Ports(self._programs, self.instance_number)
 
     def _descriptors(self) -> dict[str, int]:

@@ -95,7 +95,7 @@ def text(name: str = "snf.c") -> str:
 
 
 def flags(*, replay: bool) -> list[str]:
-    """Return the compiler flags: what depends neither on the site nor on the kernel, and the clock of a replay.
+    """Return the compiler flags: those that depend neither on site nor kernel, and that of the clock of a replay.
 
     Sizes of the site are those of the maps alone (`table_sizes`), so that one build serves all.
     """

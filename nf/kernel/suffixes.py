@@ -93,6 +93,6 @@ class SuffixTables:
         self._control["suffixes"] = which * SUFFIX_SLOTS << 32 | len(table) - 1
 
     def close(self) -> None:
-        """Let go of the memory that is shared with the kernel."""
+        """Unmap the memory that is shared with the kernel."""
         del self._tables, self._control
         self._map.close()

@@ -70,7 +70,7 @@ def _number() -> int:
 
 
 def bpf(command: int, attr: ctypes.Structure) -> int:
-    """Return what bpf(2) does: a descriptor or 0, and -1 with errno set."""
+    """Call bpf(2); return a descriptor or 0, and -1 with errno set."""
     return int(_libc.syscall(_number(), command, ctypes.byref(attr), ctypes.sizeof(attr)))
 
 
@@ -133,7 +133,7 @@ class LiveFrames:
     """
 
     def __init__(self, prog_fd: int, frame: bytes, ifindex: int = 0) -> None:
-        """*ifindex*: the interface that the frames are said to come from; 0: loopback."""
+        """Prepare *frame*. *ifindex*: the interface that the frames are said to come from; 0: loopback."""
         self._frame = ctypes.create_string_buffer(frame, len(frame))
         context = _RUN_CONTEXT.pack(0, len(frame), 0, ifindex, 0, 0)
         self._context = ctypes.create_string_buffer(context, len(context))
@@ -157,9 +157,9 @@ class LiveFrames:
 
 
 class MapReader:
-    """Reads a hash map as a whole, again and again, into two pairs of arrays that take turns.
+    """The reader of a whole hash map, again and again, into two pairs of arrays that take turns.
 
-    What one call returned is overwritten by the call after the next one.
+    The arrays that one call returned are overwritten by the call after the next one.
     """
 
     def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 65_536) -> None:

@@ -29,7 +29,7 @@ _ACTIONS = {
 
 
 class Tell(Shared):
-    """What is told holds from the next packet on."""
+    """Orders to the programs, which hold from the next packet on."""
 
     def __init__(self, limits: Limits, *, replay: bool) -> None:
         super().__init__(limits, replay=replay)
@@ -39,14 +39,14 @@ class Tell(Shared):
         self._suffixes = SuffixTables(suffixes.fd, suffixes.value, self._control)
 
     def free(self, *, leave_behind: bool) -> None:
-        """Let go of the tables as well."""
+        """Free the tables as well."""
         self._suffixes.close()
         self.sessions.close()
         del self.routes
         super().free(leave_behind=leave_behind)
 
     def write(self, changes: Sequence[TableChange]) -> None:
-        """Write *changes* in their order of kind: what leaves first, so that a re-used TEID ends up bound."""
+        """Write *changes* by kind, removals first, so that a re-used TEID ends up bound."""
         tunnels: dict[tuple[str, int], PutTunnel | None] = {}
         ues: dict[tuple[str, str], PutUe | None] = {}
         routes: dict[tuple[str, str, int], bool] = {}
@@ -66,11 +66,11 @@ class Tell(Shared):
         self.put_ues([put for put in ues.values() if put is not None])
 
     def put_tunnels(self, rows: Iterable[PutTunnel]) -> None:
-        """As `SessionTable.put_tunnels`."""
+        """Bind tunnels to sessions, as `SessionTable.put_tunnels`."""
         self.sessions.put_tunnels(rows)
 
     def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:
-        """As `SessionTable.drop_tunnels`."""
+        """Delete (receiving address, TEID) rows, as `SessionTable.drop_tunnels`."""
         self.sessions.drop_tunnels(rows)
 
     def put_ues(self, rows: Iterable[tuple[str, str, int]]) -> None:
@@ -100,7 +100,7 @@ class Tell(Shared):
         return int(self._next_flow[0])
 
     def new_generation(self) -> None:
-        """Let each flow ask once again for its session and its group."""
+        """Make each flow ask once again for its session and its group."""
         self._control["generation"] += 1
 
     def new_epoch(self, intervals: int = 1) -> None:
@@ -113,11 +113,11 @@ class Tell(Shared):
         return int(self._control["epoch"][0])
 
     def forget_clocks_after(self, intervals: int) -> None:
-        """Let a flow that was silent for so many intervals, 65,535 at most, time nothing from before; 0: never."""
+        """Stop a flow that was silent for so many intervals, 65,535 at most, from timing what came before; 0: never."""
         self._control["stale"] = min(intervals, 0xFFFF)
 
     def limit_unknown(self, limits: Limits) -> None:
-        """Put in force how many flows without a session may begin: at this rate a table is new in 16 s or more."""
+        """Limit the flows without a session that may begin on a port: by default they fill a table in 16 s or more."""
         per_second = limits.unknown_flows_per_s or limits.flows // 16
         cpus = os.cpu_count() or 1  # a port's packets are spread over them
         self._control["birth_gap_ns"] = min(cpus * 1_000_000_000 // per_second, 0xFFFF_FFFF)
@@ -147,13 +147,13 @@ class Tell(Shared):
         syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
 
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
-        """Let the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
+        """Make the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
         self._suffixes.write(apps, ask, networks)
         self._maps["answers"].clear()
 
     @property
     def economy(self) -> bool:
-        """Whether DNS is read in the kernel, and QUIC flows that an answer names hand nothing over."""
+        """Say whether DNS is read in the kernel, and QUIC flows that an answer names hand nothing over."""
         return bool(self._control["economy"][0])
 
     @economy.setter
@@ -176,7 +176,7 @@ class Tell(Shared):
 
     @property
     def legs(self) -> bool:
-        """Whether user data is looked for in other tunnels that it passed in, so that it is counted once."""
+        """Say whether user data is looked for in other tunnels that it passed in, so that it is counted once."""
         return bool(self._control["legs"][0])
 
     @legs.setter
@@ -184,6 +184,6 @@ class Tell(Shared):
         self._control["legs"] = on
 
     def forget_sessions(self, numbers: Iterable[int]) -> None:
-        """Drop what is kept of sessions whose numbers are free: they will be others'."""
+        """Drop the transits of sessions whose numbers are free: the numbers will be other sessions'."""
         for number in numbers:
             self._maps["transits"].delete(number)

@@ -1,4 +1,4 @@
-"""Who a tunnel or a UE address belongs to: bindings with source and validity, and what the kernel is told of them."""
+"""Sessions of tunnels and UE addresses: bindings with source and validity, and their entries in the kernel's tables."""
 
 from nf.kernel.changes import DropTunnel, DropUe, PutTunnel, PutUe, TableChange
 from nf.sessions.find import Found, Page, Query, find

@@ -50,7 +50,7 @@ __all__ = [
 
 JOIN_S = 5.0  # a procedure on all interfaces (TS 23.401, 5.3.2.1) with retransmissions; T3 and T1 are about 1 s
 CONFIGURED = "netconf"  # all other sources are signalling
-LEARNED = "uplink"  # the UE's address by the packets in the tunnels of a session of which signalling told no more
+LEARNED = "uplink"  # the UE's address by the packets in a session's tunnels, where signalling told no more than these
 RADIO = "ngap"  # it comes and goes with the radio, while the session of the core stays
 
 TunnelKey = tuple[str, int]
@@ -69,7 +69,7 @@ class Binding:
     last_s: float | None = None  # None: it still holds
     ended_by: str = ""
     held: dict[Tunnel, float] = field(default_factory=dict)  # all tunnels it ever had, and when it last got them
-    ue_s: float = 0.0  # when it last got a UE address
+    ue_s: float = 0.0  # time at which it last got a UE address
     checked: tuple[str, ...] = ("", "")  # UE addresses that the kernel compares, and prefixes
 
     @property
@@ -79,7 +79,7 @@ class Binding:
 
 
 def keys(tunnels: Iterable[Tunnel]) -> set[TunnelKey]:
-    """Return what tables of tunnels are looked up by."""
+    """Return the keys of tunnels in tables: (receiving address, TEID)."""
     return {(t.address, t.teid) for t in tunnels}
 
 
@@ -94,7 +94,7 @@ def routes_of(session: Session) -> tuple[str, ...]:
 
 
 def is_delegated(ue_ipv6: str) -> bool:
-    """Say whether what a UE has of IPv6 is a prefix that is shorter than the /64 that tables look up."""
+    """Say whether a UE's IPv6 is a prefix that is shorter than the /64 that tables look up."""
     _, slash, length = ue_ipv6.partition("/")
     return bool(slash) and int(length) < 64
 
@@ -106,18 +106,18 @@ def in_routes(session: Session, address: str) -> bool:
 
 
 def is_partial(session: Session) -> bool:
-    """Say whether signalling told tunnels of a session and nothing of whose they are: its beginning was not seen."""
+    """Say whether signalling told neither subscriber nor UE address of a session: its beginning was not seen."""
     i = session.identity
     return not (i.imsi or i.msisdn or i.nai or i.msin or session.ue_ipv4 or session.ue_ipv6)
 
 
 def addresses_of(session: Session) -> tuple[str, ...]:
-    """Return all that packets of a session's UE are known by: first addresses, then prefixes."""
+    """Return all addresses by which packets of a session's UE are known: first addresses, then prefixes."""
     return (session.ue_ipv4, session.ue_ipv6, *session.routes)
 
 
 def without(session: Session, part: Session) -> Session:
-    """Return what *session* claims and *part* does not: what was claimed before that part spoke."""
+    """Return *session* without the claims of *part*: the claims before that part spoke."""
     return replace(
         session,
         tunnels=tuple(t for t in session.tunnels if t not in part.tunnels),
@@ -132,14 +132,14 @@ def is_configured(binding: Binding) -> bool:
 
 
 def rank(binding: Binding) -> int:
-    """Return whose claims go before: a configured session's, a signalled one's, one's that the radio alone knows."""
+    """Return the rank of a session's claims: 2 if configured, 1 if signalled, 0 if told by radio or learned only."""
     if is_configured(binding):
         return 2
     return int(any(part.source not in (RADIO, LEARNED) for part in binding.parts.values()))
 
 
 def receives(holder: Binding, tunnel: Tunnel, sender: Binding) -> bool:
-    """Say whether *holder* receives on a tunnel that *sender* only sends into, and it can be meant."""
+    """Say whether *holder* receives on a tunnel that *sender* only sends into, and both can be one subscriber's."""
     return (
         not tunnel.local
         and any(t == tunnel and t.local for t in holder.session.tunnels)
@@ -175,7 +175,7 @@ def one_session(holder: Binding, session: Session, fresh: bool) -> bool:
 
 
 def _compatible(a: Session, b: Session) -> bool:
-    """Say whether nothing that two sessions say of their subscriber contradicts."""
+    """Say whether two sessions contradict in nothing that they say of their subscriber."""
     if a.identity.imsi and b.identity.imsi and a.identity.imsi != b.identity.imsi:
         return False
     for one, two in ((a.identity, b.identity), (b.identity, a.identity)):

@@ -1,4 +1,4 @@
-"""What of a binding the kernel's tables are told, and which UE addresses they can tell apart."""
+"""Changes of the kernel's tables for a binding, and the UE addresses that those can tell apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["UeEntries", "put_tunnel", "slash64"]
 
 
 def put_tunnel(tunnel: Tunnel, binding: Binding) -> PutTunnel:
-    """Return that the kernel shall bind a tunnel to a session."""
+    """Return the change that binds a tunnel to a session in the kernel."""
     session, routed = binding.session, bool(routes_of(binding.session))
     return PutTunnel(tunnel.address, tunnel.teid, tunnel.side, binding.index, session.ue_ipv4, session.ue_ipv6, routed)
 
@@ -20,15 +20,15 @@ def put_tunnel(tunnel: Tunnel, binding: Binding) -> PutTunnel:
 class UeEntries:
     """The kernel's entries of UE addresses: it looks IPv6 up by its /64 (TS 23.501, 5.8.2.2.3).
 
-    Some cores give several UEs addresses of one /64. The entry could then be anybody's, so that it is
-    nobody's: it is taken away until one session alone is left in it. An IPv4 address is an entry of its own.
+    Some cores give several UEs addresses of one /64. The entry could then be of any of them, so it is
+    taken away until one session alone is left in it. An IPv4 address is an entry of its own.
     """
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, bytes], dict[str, int]] = {}  # by (instance, entry): address to number
 
     def put(self, instance: str, address: str, index: int) -> list[TableChange]:
-        """Let a session have an address."""
+        """Add a session's address; return what that changes in the kernel's table."""
         if ":" not in address:
             return [PutUe(instance, address, index)]
         held = self._held.setdefault((instance, slash64(address)), {})
@@ -39,7 +39,7 @@ class UeEntries:
         return [DropUe(instance, a) for a in before] if len(set(before.values())) == 1 else []
 
     def drop(self, instance: str, address: str) -> list[TableChange]:
-        """Let nobody have an address that a session has."""
+        """Remove a session's address; return what that changes in the kernel's table."""
         if ":" not in address:
             return [DropUe(instance, address)]
         key = instance, slash64(address)
@@ -58,7 +58,7 @@ class UeEntries:
         return {instance for instance, _ in self._held}
 
     def is_shared(self, instance: str, address: str) -> bool:
-        """Say whether somebody has the entry of an IPv6 address."""
+        """Say whether any session is in the entry of an IPv6 address."""
         return ":" in address and bool(self._held.get((instance, slash64(address))))
 
     def only(self, instance: str, address: str) -> int | None:

@@ -17,7 +17,7 @@ _LOOKS = 10_000  # sessions that one page looks at: some 20 ms
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Query:
-    """What is known of the sessions that are looked for; what is empty may be anything."""
+    """The known properties of the sessions that are looked for; an empty one matches anything."""
 
     number: int = 0
     imsi: str = ""
@@ -61,7 +61,7 @@ class Page:
 def find(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> Page:
     """Return a page of the sessions that hold and match *query*.
 
-    By number, IMSI, published name, UE address or tunnel it is found at once, however many sessions there are.
+    A session is found at once by number, IMSI, published name, UE address or tunnel, however many there are.
     """
     query = replace(query, subscriber=pseudonymiser.current(query.subscriber))
     keyed = _by_key(store, query)
@@ -100,7 +100,7 @@ def _by_key(store: BindingStore, query: Query) -> set[int] | None:
 
 
 def _by_name(store: BindingStore, name: str) -> Iterator[int]:
-    """Yield the sessions that may have a published name, which for the unknown is that of an address or tunnel."""
+    """Yield the sessions that may have a published name; an unknown subscriber's is that of an address or tunnel."""
     kind, colon, rest = name.partition(":")
     if not colon:
         yield from store.numbers_by_pseudonym(name)
@@ -116,7 +116,7 @@ def _by_name(store: BindingStore, name: str) -> Iterator[int]:
 
 
 def _may_match(store: BindingStore, number: int, query: Query) -> bool:
-    """Say whether a session can match, by what is quickly read of it."""
+    """Say whether a session can match, by its label, which is read quickly."""
     label = store.label(number)
     return label is not None and query.dnn in ("", label.dnn) and query.source in ("", label.source)
 

@@ -1,4 +1,4 @@
-"""Which group of subscribers a session is in: a number, by which the kernel finds the policies of its traffic."""
+"""The group of subscribers of a session: a number, by which the kernel finds the policies of its traffic."""
 
 from __future__ import annotations
 

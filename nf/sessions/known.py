@@ -1,4 +1,4 @@
-"""What is known of sessions: the maps that find them, and the questions about them. `nf.sessions.store` changes it."""
+"""Known sessions: the maps that find them, and the questions about them. `nf.sessions.store` changes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Known:
         self._tunnels: CompactMap[TunnelKey] = CompactMap(pack_tunnel)
         self._ue_packer = UePacker()
         self._ues: CompactMap[UeKey] = CompactMap(self._ue_packer)
-        self._past = PastHolders(2 * capacity)  # what is asked about the past is recent
+        self._past = PastHolders(2 * capacity)  # only the recent past is asked about
         self._entries, self._routes = UeEntries(), Routes()
         self._by_imsi = SubscriberMap(pseudonymiser or Pseudonymiser(b"", 0))
 
@@ -48,7 +48,7 @@ class Known:
             return self._bindings.at(index)
 
     def by_tunnel(self, address: str, teid: int, at_s: float | None = None) -> Binding | None:
-        """Return who holds a tunnel now, or who held it at *at_s*."""
+        """Return the holder of a tunnel now, or at *at_s*."""
         key = (address, teid)
         with self._lock:
             self._bindings.cool()
@@ -57,15 +57,15 @@ class Known:
                 return now
             if number := self._past.at(key, at_s):
                 return self._bindings.at(number)
-            # The first packets may precede the response that bound them: they are nobody else's.
+            # The first packets may precede the response that bound them: they are of the present holder.
             return now if key not in self._past else None
 
     def number_of_tunnel(self, address: str, teid: int) -> int:
-        """Return the number of who holds a tunnel now, 0 when that is nobody."""
+        """Return the number of the session that holds a tunnel now, 0 when none does."""
         return self._tunnels.get((address, teid))
 
     def by_ue(self, instance: str, address: str) -> Binding | None:
-        """Return who has a UE address in a network instance; of IPv6 also by its /64, if one has that alone."""
+        """Return the session of a UE address in a network instance, also by a /64 or prefix that it alone has."""
         with self._lock:
             self._bindings.cool()
             binding = self._of(self._ues, (instance, address))
@@ -83,7 +83,7 @@ class Known:
             return [b for b in found if b is not None and b.whole.identity.imsi == imsi]
 
     def numbers_by_pseudonym(self, digits: str, most: int = 1000) -> list[int]:
-        """Return sessions, at most *most*, of subscribers whose pseudonym begins so; a few may be of others."""
+        """Return at most *most* sessions whose subscriber's pseudonym begins with *digits*; a few may be of others."""
         with self._lock:
             return self._by_imsi.beginning_with(digits, most)
 
@@ -93,7 +93,7 @@ class Known:
             return list(dict.fromkeys([*self._ue_packer.instances, *self._entries.instances()]))
 
     def use(self, pseudonymiser: Pseudonymiser) -> None:
-        """Let sessions be found by the names that *pseudonymiser* gives, from now on."""
+        """Find sessions by the names that *pseudonymiser* gives, from now on."""
         with self._lock:
             by_imsi = SubscriberMap(pseudonymiser)
             for number in self._bindings.numbers():
@@ -130,7 +130,7 @@ class Known:
 
     @property
     def partial(self) -> int:
-        """How many sessions hold of which neither subscriber nor UE address is known: they began before we did."""
+        """The number of sessions that hold without known subscriber and UE address: they began before we did."""
         return len(self._bindings.partial)
 
     def __len__(self) -> int:

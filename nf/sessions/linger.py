@@ -1,4 +1,4 @@
-"""What sessions had that ended all at once: the kernel keeps it for a while, so that flows that go on keep their names.
+"""Entries of sessions that ended all at once: the kernel keeps them for a while, so that flows keep their names.
 
 A restart or a release ends thousands of sessions in one exchange, and the traffic of their subscribers does not stop
 with it: it goes on until each has a new session. Until then a packet in an old tunnel, of the UE that the tunnel was
@@ -16,13 +16,13 @@ from nf.sessions.changes import slash64
 
 __all__ = ["GRACE_S", "Lingering"]
 
-GRACE_S = 30.0  # shorter than a number is kept from being used again
+GRACE_S = 30.0  # shorter than the time for which a number is not used again (REUSE_S of the store)
 
 _Left = tuple[list[TunnelKey], list[UeKey]]
 
 
 class Lingering:
-    """Tunnels and UE addresses that the kernel still has, and nobody else, by the number of the session that ended."""
+    """Tunnels and UE addresses that only the kernel still has, by the number of the session that ended."""
 
     def __init__(self) -> None:
         self._tunnels: dict[TunnelKey, int] = {}
@@ -46,11 +46,11 @@ class Lingering:
         self._order.append((at_s, ue, False))
 
     def claimed_tunnel(self, key: TunnelKey) -> int:
-        """Let somebody else have a tunnel; return whose it was, else 0."""
+        """Give a tunnel up to its new session; return the number of the old one, else 0."""
         return self._tunnels.pop(key, 0) if self._tunnels else 0
 
     def claimed_ue(self, ue: UeKey) -> tuple[int, list[UeKey]]:
-        """Let somebody else have a UE address; return whose it was, and those of its /64 that nobody keeps now."""
+        """Give a UE address up; return the number of its old session, and others of its /64, kept no longer."""
         if not self._ues:
             return 0, []
         number = self._ues.pop(ue, 0)
@@ -58,7 +58,7 @@ class Lingering:
         return number, [other for other in beside if self._ues.pop(other, 0)]
 
     def over(self, at_s: float) -> _Left:
-        """Return what was kept long enough."""
+        """Return all that was kept long enough, and keep it no longer."""
         return self._leave(self._due(at_s - GRACE_S))
 
     def all(self) -> _Left:

@@ -1,4 +1,4 @@
-"""Who held a tunnel a moment ago: for packets that are asked about after it was given to another."""
+"""Past holders of tunnels, for packets that are asked about after their tunnel was given to another session."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class PastHolders:
         return key in self._held
 
     def add(self, key: TunnelKey, number: int, first_s: float, until_s: float) -> None:
-        """Remember who held a tunnel."""
+        """Remember a holder of a tunnel."""
         self._held.setdefault(key, deque(maxlen=_OF_ONE)).append((number, first_s, until_s))
         self._order.append((until_s, key))
         while len(self._order) > self._capacity:
             self._forget_oldest()
 
     def at(self, key: TunnelKey, at_s: float) -> int:
-        """Return the number of who held a tunnel at *at_s*, 0 when that was nobody."""
+        """Return the number of the session that held a tunnel at *at_s*, 0 when none did."""
         return next((n for n, first_s, until_s in reversed(self._held.get(key, ())) if first_s <= at_s <= until_s), 0)
 
     def forget_before(self, at_s: float) -> None:
-        """Forget who had left a tunnel by *at_s*."""
+        """Forget the holders that had left their tunnel by *at_s*."""
         while self._order and self._order[0][0] <= at_s:
             self._forget_oldest()
 

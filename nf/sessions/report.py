@@ -1,4 +1,4 @@
-"""Sessions as rows, for ``snf replay --sessions``. These rows hold the IMSI: they are for who asked for them."""
+"""Sessions as rows, for ``snf replay --sessions``. These rows hold the IMSI: they are only for the user who asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = ("imsi", "msin", "ue_ipv4", "ue_ipv6", "dnn", "snssai", "teids", "sour
 
 
 def sessions_rows(store: BindingStore) -> list[dict[str, Any]]:
-    """Return a row for each session that was or is, by its begin; ``teids`` are all it ever held."""
+    """Return a row for each past or present session, by its begin; ``teids`` are all that it ever held."""
     rows = [
         {
             "imsi": (whole := b.whole).identity.imsi,

@@ -2,8 +2,8 @@
 
 A session may have more than one address of each family: framed routes, further IPv6 prefixes of a multi-homed session,
 a delegated prefix. They are prefixes here, kept apart from the addresses that every session has, since few sessions
-have any. Where two sessions of a network instance have the same prefix, packets of N6 to it could be anybody's: it is
-nobody's until one is left. Among prefixes the longest counts.
+have any. While two sessions of a network instance have the same prefix, packets of N6 to it could be of either: it is
+of neither until one is left. Among prefixes the longest counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Route = tuple[str, str]  # network instance and prefix
 
 
 class Routes:
-    """Who has which prefix, and what the kernel is told of it."""
+    """The prefixes of each session, and their changes for the kernel."""
 
     def __init__(self) -> None:
         self._held: dict[_Route, set[int]] = {}
@@ -29,7 +29,7 @@ class Routes:
         return len(self._held)
 
     def put(self, number: int, instance: str, prefixes: Iterable[str]) -> list[TableChange]:
-        """Let a session have these prefixes and no others."""
+        """Give a session these prefixes and no others; return what that changes in the kernel's table."""
         wanted = frozenset((instance, prefix) for prefix in prefixes)
         had = self._of.get(number, frozenset())
         if wanted == had:
@@ -49,7 +49,7 @@ class Routes:
         return changes
 
     def find(self, instance: str, address: str) -> int:
-        """Return the number of who alone has the longest prefix that an address is in, else 0."""
+        """Return the number of the session that alone has the longest prefix of an address, else 0."""
         if not self._held:
             return 0
         ip = ipaddress.ip_address(address)

@@ -5,14 +5,15 @@ Each session has a number, the only thing of it that a BPF map holds. A number i
 
 Several sources, and several segments of one source, speak of one PDU session: they are parts of one binding.
 `nf.sessions.binding` says when two are one; otherwise they contend. A configured session goes before a
-signalled one, and takes only what it names; what N2 alone says goes after both. Among signalled ones the newer
-claim wins whatever its source: who loses is closed as superseded, since its end was not seen. Only a tunnel
-that a part sends into stays with the session that receives there, and where several only send into one towards the
-core (an SMF has one for all its sessions: TS 29.244, 5.3), it moves and nothing else. Every such conflict is counted.
-A session that was closed so and then moves is alive after all: it comes back with what nobody else has claimed since.
+signalled one, and takes only what it names; a session that N2 alone tells goes after both. Among signalled ones the
+newer claim wins whatever its source: the loser is closed as superseded, since its end was not seen. Two cases differ:
+a tunnel that a part only sends into stays with the session that receives there, and one that several only send into,
+towards the core (an SMF has one for all its sessions: TS 29.244, 5.3), moves and nothing else. Every such conflict is
+counted. A session that was closed so and then moves is alive after all: it comes back with all that nobody else has
+claimed since.
 
-At rest a binding is a record of bytes (`nf.sessions.at_rest.records`); what an event touches is thawed for it and
-frozen again at its end. Maps lead to numbers, never to bindings.
+At rest a binding is a record of bytes (`nf.sessions.at_rest.records`); an event thaws the bindings that it touches,
+and they are frozen again at its end. Maps lead to numbers, never to bindings.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class BindingStore(Known):
         """Hold at most *capacity* sessions, numbered from *first*. *pseudonymiser* is the one of `use`."""
         super().__init__(capacity, history, pseudonymiser)
         self.counters: Counter[str] = Counter()
-        self.freed: list[int] = []  # numbers that nobody has any more; whoever reads them empties the list
+        self.freed: list[int] = []  # numbers that nobody has any more; the reader empties the list
         self._capacity = capacity
         self._wanting: set[int] = set()  # those that lost a claim to a configured session
         self._lingering = Lingering()
@@ -122,7 +123,7 @@ class BindingStore(Known):
         for name, session in will.items():
             if was.get(name) != session:
                 changes += self._up(configured(session), at_s)
-        for number in list(self._wanting) if freed else ():  # what was kept from a signalled session may be free now
+        for number in list(self._wanting) if freed else ():  # its claims may be free now
             wanting = self._bindings.at(number) if self._bindings.holds(number) else None
             if wanting is None:
                 self._wanting.discard(number)
@@ -131,9 +132,9 @@ class BindingStore(Known):
         return changes
 
     def learn(self, seen: Iterable[tuple[int, str]], at_s: float) -> list[TableChange]:
-        """Let sessions of which only tunnels are known have the (number, UE address) that packets in them show.
+        """Give sessions of which only tunnels are known the (number, UE address) that packets in them show.
 
-        An address that somebody has stays with him: signalling knows it better.
+        An address that a session has already stays with it: signalling knows it better.
         """
         changes: list[TableChange] = []
         with self._lock:
@@ -184,7 +185,7 @@ class BindingStore(Known):
 
     @property
     def freezer(self) -> Freezer:
-        """What reads and makes the records of this store."""
+        """The reader and maker of the records of this store."""
         return self._bindings.freezer
 
     def dump(self) -> tuple[list[Any], list[bytes]]:
@@ -193,7 +194,7 @@ class BindingStore(Known):
             return self._bindings.freezer.packer.dump(), self._bindings.records()
 
     def changing(self) -> threading.RLock:
-        """Return what keeps others out while sessions are taken back."""
+        """Return the lock that keeps others out while sessions are taken back."""
         return self._lock
 
     def reserve(self, sessions: int) -> None:
@@ -204,7 +205,7 @@ class BindingStore(Known):
             self._tunnels.reserve(2 * sessions)
 
     def take_back(self, record: bytes, keys: Sequence[str], source: str, imsi: str) -> int:
-        """Know the session of a record of `freezer` again; return its number, 0 when it is known or finds no room."""
+        """Take back the session of a record of `freezer`; return its number, 0 when it is known or finds no room."""
         number = self._number()
         if len(self) >= self._capacity or self._by_key.claim(keys[0], number):
             return 0
@@ -216,7 +217,7 @@ class BindingStore(Known):
         return number
 
     def take_back_tunnel(self, key: TunnelKey, number: int, since_s: float) -> bool:
-        """Let a session that was taken back have a tunnel, unless another got it later."""
+        """Give a tunnel to a session that was taken back, unless another got it later; return whether it has it."""
         if not self._tunnels.claim(key, number):
             return True
         holder = self._of(self._tunnels, key)
@@ -228,9 +229,9 @@ class BindingStore(Known):
         return True
 
     def take_back_ue(self, ue: UeKey, number: int, since_s: float) -> list[TableChange] | None:
-        """Let a session that was taken back have a UE address, unless another got it later.
+        """Give a UE address to a session that was taken back, unless another got it later.
 
-        Returns what that changes in the kernel's table; None when it is only that the address is the session's.
+        Returns the changes of the kernel's table; None when it is only that the address is the session's.
         """
         if not self._ues.claim(ue, number):
             return None if ":" not in ue[1] else self._entries.put(*ue, number)
@@ -241,10 +242,10 @@ class BindingStore(Known):
         return [*self._entries.drop(*ue), *self._entries.put(*ue, number)]
 
     def take_back_routes(self, number: int, instance: str, routes: Sequence[str]) -> list[TableChange]:
-        """Let a session that was taken back have its further prefixes."""
+        """Give a session that was taken back its further prefixes; return the changes of the kernel's table."""
         return self._routes.put(number, instance, routes)
 
-    # -- who has what ----------------------------------------------------------
+    # -- claims ----------------------------------------------------------------
 
     def _up(self, session: Session, at_s: float, before: Session | None = None) -> list[TableChange]:
         changes: list[TableChange] = []
@@ -288,7 +289,7 @@ class BindingStore(Known):
         return [*changes, *self._hold(binding, event.at_s, before)]
 
     def _part_down(self, binding: Binding, event: SessionDown) -> list[TableChange]:
-        """End one part; the session ends with its last, or with the last that is not a radio's word for it."""
+        """End one part; the session ends with its last, or with a core's that leaves only radio's and learned ones."""
         others = [p for p in binding.parts.values() if p.key != event.session.key]
         if not others or (event.session.source != RADIO and all(p.source in (RADIO, LEARNED) for p in others)):
             return self._down(binding, event.at_s, event.reason.value)
@@ -337,7 +338,7 @@ class BindingStore(Known):
         return None
 
     def _join(self, binding: Binding, into: Binding) -> list[TableChange]:
-        """Let *binding* continue as part of *into*; its number stays another name of it for flows that carry it."""
+        """Make *binding* a part of *into*; its number stays another name of *into* for flows that carry it."""
         changes: list[TableChange] = []
         self._bindings.touch(binding)
         self._bindings.touch(into)
@@ -395,12 +396,12 @@ class BindingStore(Known):
         return changes
 
     def _dropped(self, tunnels: list[TunnelKey], addresses: list[UeKey]) -> list[TableChange]:
-        """Let the kernel forget what nobody has."""
+        """Return the changes by which the kernel forgets tunnels and addresses."""
         drops: list[TableChange] = [DropTunnel(*key) for key in tunnels]
         return drops + [change for ue in addresses for change in self._entries.drop(*ue)]
 
     def _claimed(self, number: int, binding: Binding) -> list[TableChange]:
-        """Something of a session that ended with many others is another's now: numbers are being given again."""
+        """Drop all that lingers once another subscriber has something of it: numbers are being given again."""
         before = self.label(number) if number else None
         if before is None or (before.imsi and before.imsi == binding.session.identity.imsi):
             return []
@@ -411,9 +412,9 @@ class BindingStore(Known):
         return self._routes.put(binding.index, session.instance, routes_of(session))
 
     def _hold(self, binding: Binding, at_s: float, before: Session | None = None) -> list[TableChange]:
-        """Give the session's tunnels and UE addresses to it, as far as it may have them.
+        """Give a session its tunnels and UE addresses, as far as it may have them.
 
-        What it claimed *before* already, and another has by now, stays with the other: that claim is newer.
+        A claim of *before*, whose tunnel or address another has by now, stays with the other: its claim is newer.
         """
         self._bindings.touch(binding)
         claimed = set(before.tunnels) if before else set()

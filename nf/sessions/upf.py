@@ -1,4 +1,4 @@
-"""What the UPF does with the sessions that signalling tells: tunnels that it knows no more, packets that stay in it.
+"""The UPF's treatment of signalled sessions: tunnels that it knows no more, packets that stay in it.
 
 A UPF that was restarted, or that wiped the sessions of an SMF, says nothing on N4; it answers user data with error
 indications, and what comes in on one side does not come out on the other.

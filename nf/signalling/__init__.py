@@ -1,1 +1,1 @@
-"""What signalling says of sessions: packets of a mirror in, session events out."""
+"""Signalling of sessions: packets of a mirror in, session events out."""

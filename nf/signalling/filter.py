@@ -1,12 +1,12 @@
-"""The filter of a signalling socket, in classic BPF: which frames are worth a look by `nf.signalling.trackers`.
+"""The filter of a signalling socket, in classic BPF: it passes frames that `nf.signalling.trackers` may need.
 
 It passes the ports of `nf.signalling.trackers` and all fragments of UDP and SCTP (the later ones have no ports), behind
 whatever `gtp.link` reads: tags, labels, PPPoE, and two tunnels of a mirror in one another. Subscribers' packets stay
 in the kernel.
 
-An old kernel gives a socket 20 kB for its options and its filter, which in its own code takes some twelve of them.
+An old kernel gives a socket 20 kB for its options and its filter, which takes some twelve of them in its own code.
 
-X holds where the header that is read begins, A what is looked at. Jumps go forward only.
+X holds the offset of the header that is read, A the value that is looked at. Jumps go forward only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VLANS, _MPLS, _SGT, _PPPOE = (0x8100, 0x88A8, 0x9100), (0x8847, 0x8848), 0x8909
 _BRIDGED, _ERSPAN, _ERSPAN3 = 0x6558, 0x88BE, 0x22EB
 _UDP, _FRAGMENT, _EXTENSIONS = 17, 44, (0, 43, 60, 135)  # as gtp.ip reads them
 _TAGS, _LABELS = 5, 3
-_TUNNELS = 2  # in one another; what lies deeper is not heard of
+_TUNNELS = 2  # in one another; deeper ones are not read
 _FLAGS, _KIND = 0, 1  # words of the filter's memory: the first two fields of a GRE header
 
 
@@ -54,14 +54,14 @@ class _Code:
         self.lines.append((op, k, name, ""))
 
     def forward(self, octets: int) -> None:
-        """Move X; what A held is lost."""
+        """Move X; the value of A is lost."""
         self.add(_TXA)
         self.add(_ADD, octets)
         self.add(_TAX)
 
 
 def _ethernet(code: _Code, layer: int) -> None:
-    """X at an Ethernet header: each tag moves it on, so that the ethertype is always at 12."""
+    """Add the code for an Ethernet header at X: each tag moves X on, so that the ethertype is always at 12."""
     code.label(f"{layer} ethernet")
     for tags in range(_TAGS + 1):
         code.add(_LDH_IND, 12)
@@ -91,7 +91,7 @@ def _ethernet(code: _Code, layer: int) -> None:
 
 
 def _mpls(code: _Code, layer: int, inner: str) -> None:
-    """X 14 bytes before a label."""
+    """Add the code for a label 14 bytes behind X."""
     code.label(f"{layer} mpls")
     for _ in range(_LABELS):
         code.add(_LDB_IND, 14 + 2)
@@ -161,7 +161,7 @@ def _ip(code: _Code, layer: int, inner: str) -> None:
 
 
 def _gre(code: _Code, layer: int, inner: str) -> None:
-    """X at a GRE header: each field that a flag adds moves it on."""
+    """Add the code for a GRE header at X: each field that a flag adds moves X on."""
     code.label(f"{layer} gre")
     for at, word in ((0, _FLAGS), (2, _KIND)):
         code.add(_LDH_IND, at)

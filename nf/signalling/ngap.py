@@ -1,6 +1,6 @@
 """NGAP from a mirrored N2 interface: the tunnels of each PDU session, and the MSIN where the UE sent it in clear.
 
-For sites whose PFCP has no User ID. A UE is known by its ids at AMF and gNB; what it says of itself is the SUCI of
+It is for sites whose PFCP has no User ID. A UE is known by its ids at AMF and gNB; it names itself by the SUCI in
 Registration Request or Identity Response. Only the null scheme shows the MSIN (TS 33.501, C.2); it is kept
 as MSIN, and never completed to an IMSI. pycrate decodes the ASN.1 (about 0.3 ms a message: beside the hot path).
 
@@ -66,7 +66,7 @@ class _Ue:
 
 
 class NgapTracker:
-    """Turns NGAP messages into session events; ``counters`` names everything that led to none."""
+    """The tracker that turns NGAP messages into session events; ``counters`` names everything that led to none."""
 
     def __init__(self, capacity: int = _MAX_UES) -> None:
         self.counters: Counter[str] = Counter()
@@ -76,7 +76,7 @@ class NgapTracker:
         self._number = 0
 
     def count_from(self, number: int) -> None:
-        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        """Count the keys of sessions on from *number*, so that they are not those of another tracker."""
         self._number = number
 
     def __len__(self) -> int:
@@ -92,7 +92,7 @@ class NgapTracker:
             code, (_, value) = body["procedureCode"], body["value"]
             elements = {e["id"]: e["value"] for e in value["protocolIEs"]}
             return self._message(message, direction, code, elements, at_s)
-        except Exception:  # pycrate raises whatever the damaged bytes lead it to
+        except Exception:  # pycrate raises errors of any kind for damaged bytes
             self.counters["ngap_malformed"] += 1
             return []
 
@@ -121,17 +121,17 @@ class NgapTracker:
             return events + self._end(ue, EndReason.DELETED, at_s)
         return events + self._say(ue, at_s)
 
-    # -- who -------------------------------------------------------------------
+    # -- UEs -------------------------------------------------------------------
 
     def _begin(self, m: SctpMessage, e: dict[int, Any], at_s: float) -> list[SessionEvent]:
-        """A gNB gives its id to a UE: who had it is gone."""
+        """Enter the UE to which a gNB gives an id; end the sessions of the UE that had it."""
         name = ("ran", m.src, e[_RAN_ID][1])
         events = self._end(self._by_name[name], EndReason.SUPERSEDED, at_s) if name in self._by_name else []
         self._enter(_Ue(), name)
         return events
 
     def _ue(self, m: SctpMessage, e: dict[int, Any], create: bool, at_gnb: bool) -> _Ue | None:
-        """Return the UE of a message, by either of its ids; learn the one that is new."""
+        """Return the UE of a message, by either of its ids; learn new ids, and a new UE if *create*."""
         ids = e[_UE_IDS][1][1] if _UE_IDS in e else {}
         pair = ids if isinstance(ids, dict) else {"aMF-UE-NGAP-ID": ids}
         amf = e[_AMF_ID][1] if _AMF_ID in e else pair.get("aMF-UE-NGAP-ID")
@@ -170,7 +170,7 @@ class NgapTracker:
             {id(ue): ue for (kind, a, _), ue in self._by_name.items() if kind == "ran" and a == address}.values()
         )
 
-    # -- what ------------------------------------------------------------------
+    # -- sessions --------------------------------------------------------------
 
     def _take(self, ue: _Ue, e: dict[int, Any], asks: bool, handover: bool) -> None:
         """Take the tunnels of a message: the UPF's end from the AMF, the gNB's from the gNB."""

@@ -1,4 +1,4 @@
-"""RADIUS accounting from a mirror: who has which UE address, for sites that see N6 or SGi only.
+"""RADIUS accounting from a mirror: the subscriber of each UE address, for sites that see N6 or SGi only.
 
     Acct-Status-Type             event
     Start, Interim-Update        SessionUp, or SessionMoved if anything changed
@@ -57,7 +57,7 @@ _Key = tuple[str, bytes]  # gateway and Acct-Session-Id
 
 
 class RadiusTracker:
-    """Turns RADIUS accounting into session events; ``counters`` names everything that led to none."""
+    """The tracker that turns RADIUS accounting into session events; ``counters`` names everything that led to none."""
 
     def __init__(self, capacity: int = _MAX_SESSIONS) -> None:
         self.counters: Counter[str] = Counter()
@@ -68,7 +68,7 @@ class RadiusTracker:
         self._number = 0
 
     def count_from(self, number: int) -> None:
-        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        """Count the keys of sessions on from *number*, so that they are not those of another tracker."""
         self._number = number
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class RadiusTracker:
         return self._stop(key, at_s) if status == _STOP else self._say(key, packet, at_s)
 
     def _decode(self, payload: bytes) -> Packet | None:
-        """Let pyrad decode, if every attribute ends within the packet: pyrad takes a last one that is cut short."""
+        """Decode by pyrad, if every attribute ends within the packet: pyrad takes a last one that is cut short."""
         at, end = _HEADER_BYTES, int.from_bytes(payload[2:4], "big")
         while at + 1 < end <= len(payload) and payload[at + 1] >= 2:
             at += payload[at + 1]
@@ -158,7 +158,7 @@ class RadiusTracker:
         )
 
     def _digits(self, packet: Packet, name: str, most: int) -> str:
-        """Return digits of identity; what makes no sense stays unknown."""
+        """Return the digits of an identity; one that makes no sense stays unknown."""
         text = _text(packet, name).removeprefix("+")
         if text and not (text.isascii() and text.isdecimal() and len(text) <= most):
             self.counters["radius_identity_refused"] += 1
@@ -179,7 +179,7 @@ def _first(packet: Packet, *names: str) -> Any:
 
 
 def _text(packet: Packet, *names: str) -> str:
-    """Return the first value of text or address; what is no UTF-8 (pyrad leaves it as bytes) is none."""
+    """Return the first value of text or address; a value that is no UTF-8 (pyrad leaves it as bytes) is none."""
     value = _first(packet, *names)
     return value if isinstance(value, str) else ""
 

@@ -1,7 +1,7 @@
-"""Signalling from a mirrored interface (N4, S11, S5/S8, Gn): a packet socket, reassembly, the trackers.
+"""Signalling from a mirrored interface (N4, S11, S5/S8, Gn, N2, RADIUS): a packet socket, reassembly, the trackers.
 
 The socket has a filter in the kernel (`nf.signalling.filter`), so that a port that carries other traffic as well costs
-nothing. It is made in the network namespace of the caller. An interface that goes down and comes back is read on.
+nothing. It is made in the network namespace of the caller. Reading goes on when an interface went down and is back.
 
 The kernel takes the outermost VLAN tag off before a socket sees a frame; nothing here needs it.
 """
@@ -38,7 +38,7 @@ _BURST = 64  # frames that are read before their events are told: the tables cha
 
 
 def _open(ifname: str, bare: bool) -> socket.socket:
-    """Return a socket that receives what passes the filter on one interface, whoever it is for; on "", nothing."""
+    """Return a socket for frames of one interface that pass the filter, whatever their destination; on "", for none."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing before it is bound
     if not ifname:
         return raw
@@ -59,7 +59,7 @@ def _open(ifname: str, bare: bool) -> socket.socket:
 
 
 class N4Listener:
-    """Follows the signalling on one interface; *on_events* is called in the listener's thread."""
+    """The listener to the signalling on one interface; *on_events* is called in the listener's thread."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class N4Listener:
         self._stop = threading.Event()
         self._counted: Counter[str] = Counter()
         self._socket = self._opened(ifname)
-        self._next: socket.socket | None = None  # instead of it: the thread changes them
+        self._next: socket.socket | None = None  # the socket after it: the thread changes them
         self._thread = threading.Thread(target=self._run, name=f"n4-{ifname}", daemon=True)
 
     def _opened(self, ifname: str) -> socket.socket:

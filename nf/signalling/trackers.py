@@ -1,4 +1,4 @@
-"""All signalling that names subscribers: one place that knows which tracker a datagram is for.
+"""All signalling that names subscribers: the one place that knows the tracker of each datagram.
 
 UDP 8805   PFCP      TS 29.244, 6.4
 UDP 2123   GTPv2-C   TS 29.274, 4.2.1.1
@@ -7,7 +7,7 @@ UDP 1813   RADIUS    RFC 2866, 3: accounting
 SCTP 38412 NGAP      TS 38.412, 7
 
 A frame is read behind tags, labels and PPPoE, and in the tunnels that mirrors use (`gtp.link`); never in a subscriber's
-own, GTP-U: what is in there is not the core's. It is the same for a replay and for a live port.
+own, GTP-U: its content is not the core's. A replay and a live port are read in the same way.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LOOKED_BEHIND = frozenset((0, 43, 44, 60, 135))  # IPv6 headers that gtp.ip rea
 
 
 def may_signal(frame: bytes) -> bool:
-    """Tell, for little, whether an Ethernet frame may hold signalling: it has a port of it, or is a fragment."""
+    """Say, at little cost, whether an Ethernet frame may hold signalling: a port of it, SCTP, or a fragment."""
     kind, at = int.from_bytes(frame[12:14], "big"), 14
     if kind not in (link.IPV4, link.IPV6):
         kind, at = link.ip_packet(frame) or (0, 0)
@@ -79,7 +79,7 @@ class Signalling:
     """The trackers of one observer. Not thread-safe, but its counters may be read from another thread."""
 
     def __init__(self, first: int = 0) -> None:
-        """Begin. Keys of sessions count on from *first*: two observers must not tell of sessions under one key."""
+        """Count keys of sessions on from *first*: two observers must not tell of sessions under one key."""
         self.pfcp, self.gtpv2, self.gtpv1, self.radius = PfcpTracker(), GtpV2Tracker(), GtpV1Tracker(), RadiusTracker()
         self.ngap, self.udp = NgapTracker(), UdpReader()
         self._counters: Counter[str] = Counter()
@@ -122,11 +122,11 @@ class Signalling:
         return self.radius.feed(d.payload, src, at_s) if _RADIUS in ports else []
 
     def use_peers(self, allowed: Iterable[str]) -> None:
-        """Let only nodes with these addresses or prefixes speak PFCP with each other; none: those that are learned."""
+        """Accept PFCP between nodes with these addresses or prefixes only; none: between those that are learned."""
         self.pfcp.use_peers(allowed)
 
     def notices(self) -> list[Notice]:
-        """Return what the operator is to be told, once; each is in the log then."""
+        """Return the notices for the operator, each once, and log them."""
         told = self.pfcp.notices()
         for notice in told:
             one, other = notice.peers
@@ -149,7 +149,7 @@ class Signalling:
 
     @property
     def counters(self) -> Counter[str]:
-        """What all trackers counted; each name begins with its protocol."""
+        """The counts of all trackers; each name begins with its protocol."""
         total: Counter[str] = Counter()
         for part in (self.pfcp, self.gtpv2, self.gtpv1, self.radius, self.ngap, self.udp):
             total.update(dict(part.counters))  # of a copy: another thread may be adding a name

@@ -1,4 +1,4 @@
-"""Bindings by number: at rest a record of bytes each, thawed for who asks, frozen again when they were changed."""
+"""Bindings by number: at rest a record of bytes each, thawed on demand, frozen again after a change."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nf.sessions.binding import LEARNED, Binding, is_partial
 
 __all__ = ["Bindings"]
 
-_WARM = 4096  # that are kept thawed, because who was asked for is asked for again
+_WARM = 4096  # thawed bindings that are kept, because the same ones are asked for again
 
 
 class Bindings:
-    """Those that hold, and those that ended lately. The latest *history* that ended are remembered, too.
+    """The bindings that hold, and those that ended lately. The latest *history* that ended are remembered, too.
 
     Between `touch` and `settle` a binding may be changed, and is one object for all who ask.
     """
@@ -94,7 +94,7 @@ class Bindings:
             self._touched[binding.index] = binding, binding.session.source
 
     def continued(self, number: int, into: int) -> None:
-        """Let a number that was touched be another name of *into*."""
+        """Make a number that was touched another name of *into*."""
         if self._held.pop(number, None):
             self.sources[self._touched[number][1]] -= 1
         del self._touched[number]
@@ -122,7 +122,7 @@ class Bindings:
         self.cool()
 
     def cool(self) -> None:
-        """Let go of thawed bindings when there are many."""
+        """Free thawed bindings when there are many."""
         if len(self._warm) > _WARM and not self._touched:
             self._warm.clear()
 

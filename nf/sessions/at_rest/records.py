@@ -1,7 +1,7 @@
 """Bindings at rest: a session in a hundred bytes instead of two thousand, and the maps that find it.
 
-A city has a million sessions and touches two thousand of them a second. What is touched is a `Binding`; at
-rest it is a record (`gtp.packing`).
+A city has a million sessions and touches two thousand of them a second. A session that is touched is a `Binding`;
+at rest it is a record (`gtp.packing`).
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ K = TypeVar("K")
 
 # -- records ------------------------------------------------------------------
 
-# Where the values of a record are that has one part: three of the binding, those of `_split`, then its tunnels.
+# Places of the values in a record of one part: three of the binding, those of `_split`, then its tunnels.
 FIRST_S, UE_S, _LAST_S, KEY, IMSI, _IMEI, _MSISDN, _NAI, _MSIN, UE_IPV4, UE_IPV6, TUNNELS = range(12)
 TUNNEL_VALUES = 2  # address and TEID of each
 
 
 class Freezer:
-    """Makes records of bindings, and bindings of records. The number of a binding is not in its record."""
+    """The converter of bindings to records and back. The number of a binding is not in its record."""
 
     def __init__(self) -> None:
         self.packer = Packer()
@@ -114,7 +114,7 @@ class Freezer:
 
 
 def _split(s: Session, values: list[Any]) -> tuple[Any, ...]:
-    """Append what varies of a session to *values*, in the order of `KEY` to `TUNNELS`; return the rest."""
+    """Append the varying values of a session to *values*, in the order of `KEY` to `TUNNELS`; return the rest."""
     i = s.identity
     values += (s.key, i.imsi, i.imei, i.msisdn, i.nai, i.msin, s.ue_ipv4, s.ue_ipv6)
     for t in s.tunnels:
@@ -139,11 +139,11 @@ def _joined(shape: tuple[Any, ...], each: Iterator[Any]) -> Session:
     return Session(key, source, identity, ipv4, ipv6, dnn, snssai, instance, tunnels, routes)
 
 
-_OWN, SINCE_FIRST = 0x80, 0x40  # a tunnel that the session has not; one with a time of its own follows
+_OWN, SINCE_FIRST = 0x80, 0x40  # a tunnel that the session has not; a time of its own follows
 
 
 def _split_held(b: Binding, values: list[Any]) -> tuple[int, ...]:
-    """Append when tunnels were got to *values*; return which they are: the place among the session's, or a code."""
+    """Append times of tunnels, and tunnels that the session has not, to *values*; return the place or code of each."""
     places = {(t.address, t.teid, t.side, t.local): n for n, t in enumerate(b.session.tunnels)} if b.parts else {}
     shape = []
     for t, at_s in b.held.items():
@@ -173,7 +173,7 @@ def _joined_held(
 
 
 class Label:
-    """What is published of a session with each of its records. No repr: it holds the IMSI."""
+    """The part of a session that is published with each of its records. No repr: it holds the IMSI."""
 
     __slots__ = ("dnn", "imsi", "name", "source")
 
@@ -182,7 +182,7 @@ class Label:
 
     @property
     def identity_source(self) -> str:
-        """Who told the subscriber, or the UE address: nobody, where a tunnel is all that is known."""
+        """The source of the subscriber, or of the UE address; `NOBODY` where a tunnel is all that is known."""
         return self.source if self.imsi or self.name.startswith("ue:") else NOBODY
 
     def published(self, pseudonymiser: Pseudonymiser) -> str:
@@ -207,7 +207,7 @@ def label_of(binding: Binding) -> Label:
 
 
 class CompactMap(Generic[K]):
-    """Keys to numbers. *pack* makes a key a 64-bit number that no other key has; where it cannot, a dict holds it."""
+    """A map of keys to numbers. *pack* gives a key a 64-bit number of its own; a dict holds keys without one."""
 
     __slots__ = ("_others", "_pack", "_table")
 
@@ -219,7 +219,7 @@ class CompactMap(Generic[K]):
         return len(self._table) + len(self._others)
 
     def reserve(self, entries: int) -> None:
-        """Make room for so many entries, where there are none yet."""
+        """Make room for so many entries in an empty map."""
         self._table.reserve(entries)
 
     def __contains__(self, key: K) -> bool:
@@ -258,7 +258,7 @@ def pack_tunnel(key: TunnelKey) -> int | None:
 
 
 class _Words:
-    """Numbers words as they come."""
+    """Numbers of words, in the order in which they came."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -271,7 +271,7 @@ class _Words:
 
 
 class UePacker:
-    """Packs (network instance, IPv4 address)."""
+    """The packer of (network instance, IPv4 address)."""
 
     def __init__(self) -> None:
         self.instances = _Words()
@@ -283,7 +283,7 @@ class UePacker:
 
 
 class KeyPacker:
-    """Packs keys of sessions: a word, a hyphen and a number, as most trackers make them."""
+    """The packer of keys of sessions: a word, a hyphen and a number, as most trackers make them."""
 
     def __init__(self) -> None:
         self._words = _Words()
@@ -302,7 +302,7 @@ class SubscriberMap:
     """The sessions of each subscriber, the oldest first.
 
     It is kept by the first half of the pseudonym, so that the pseudonym finds them as well as the IMSI. Halves of two
-    subscribers may be equal: who asks has to compare the IMSI.
+    subscribers may be equal: the caller has to compare the IMSI.
     """
 
     def __init__(self, pseudonymiser: Pseudonymiser) -> None:
@@ -314,7 +314,7 @@ class SubscriberMap:
         return len(self._first)
 
     def reserve(self, entries: int) -> None:
-        """Make room for so many subscribers, where there are none yet."""
+        """Make room for so many subscribers in an empty map."""
         self._first.reserve(entries)
 
     def get(self, imsi: str) -> tuple[int, ...]:
@@ -326,14 +326,14 @@ class SubscriberMap:
         return (first, *self._more.get(tag, ())) if first else ()
 
     def add(self, imsi: str, number: int) -> None:
-        """Let a subscriber have a session."""
+        """Add a session to a subscriber."""
         tag = self._tag(imsi)
         first = self._first.claim(tag, number)
         if first and number not in (first, *self._more.get(tag, ())):
             self._more[tag] = (*self._more.get(tag, ()), number)
 
     def discard(self, imsi: str, number: int) -> None:
-        """Let a subscriber have a session no longer."""
+        """Remove a session from a subscriber."""
         tag = self._tag(imsi)
         numbers = tuple(n for n in self._of_tag(tag) if n != number)
         self._more.pop(tag, None)
@@ -345,7 +345,7 @@ class SubscriberMap:
             self._more[tag] = numbers[1:]
 
     def beginning_with(self, digits: str, most: int) -> list[int]:
-        """Return at most *most* numbers of sessions of which the pseudonym begins with hexadecimal digits."""
+        """Return at most *most* numbers of sessions whose pseudonym begins with these hexadecimal digits; 16 count."""
         digits = digits[:16]
         if not digits or any(c not in "0123456789abcdef" for c in digits):
             return []

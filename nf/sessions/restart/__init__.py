@@ -1,1 +1,1 @@
-"""Sessions over a restart: what is written for the next process, and how that knows them again."""
+"""Sessions over a restart: one process writes them down, the next one reads them."""

@@ -2,8 +2,8 @@
 
 The file holds IMSIs, because the names of subscribers are made from them anew when the key is changed. It is
 encrypted by AES-256-GCM (NIST SP 800-38D) under a key that HKDF-SHA-256 (RFC 5869) derives from the key of the
-pseudonyms and a salt of the file's own; without such a key nothing is written. What cannot be authenticated is
-not read at all.
+pseudonyms and a salt of the file's own; without such a key nothing is written. A chunk that cannot be
+authenticated is not read.
 
     head      "SNFS", version of the format, of marshal, and of Python; 32 bytes of salt
     chunk     length of what follows (4 bytes), AES-GCM of zstd of marshal; the nonce is the number of the chunk,
@@ -48,7 +48,7 @@ def _cipher(key: bytes, salt: bytes) -> AESGCM:
 
 
 def save(path: Path, key: bytes, chunks: Iterable[Any]) -> int:
-    """Write plain values, each a chunk; return the bytes. Raises OSError; then the old file is still there."""
+    """Write plain values, each a chunk; return the size in bytes. Raises OSError; then the old file is still there."""
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     salt = secrets.token_bytes(_SALT_BYTES)
@@ -81,7 +81,7 @@ _END = object()
 
 
 def load(path: Path, key: bytes) -> Iterator[Any]:
-    """Yield the chunks of a file. Raises `BadSnapshot`, also after some: then none of them is to be used."""
+    """Yield the chunks of a file. Raises `BadSnapshot`, also after some chunks: then none of them may be used."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_HEAD) + _SALT_BYTES)

@@ -1,8 +1,8 @@
-"""What is written of the sessions so that the next process knows them, and what it reads (`nf.sessions.restart.file`).
+"""The content of the file of sessions (`nf.sessions.restart.file`): written by one process, read by the next one.
 
-Only PFCP sessions are kept: their tracker can go on with them. What GTP-C, RADIUS and NGAP told comes again, and what
-is configured is in the configuration. A file that is older than `OLDEST_S` is not used: tunnels and addresses may have
-been given to others by then, unseen.
+Only PFCP sessions are taken back (`SOURCES`): their tracker can go on with them. GTP-C, RADIUS and NGAP tell theirs
+again, and configured ones are in the configuration. A file that is older than `OLDEST_S` is not used: tunnels and
+addresses may have been given to others by then, unseen.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _chunks(store: BindingStore, trackers: Mapping[str, Any], at_s: float) -> It
     for at in range(0, len(records), _CHUNK):
         yield "sessions", records[at : at + _CHUNK]
     del records
-    for name, tracker in trackers.items():  # after the store: what only the tracker knows is told again when it moves
+    for name, tracker in trackers.items():  # after the store: a session that only the tracker has is told when it moves
         dumped = tracker.dump()
         yield "tracker", name, dumped["constants"], dumped["nodes"]
         rules = list(dumped["records"].items())
@@ -55,7 +55,7 @@ class Recalled:
 
     @property
     def count(self) -> int:
-        """How many sessions the trackers have."""
+        """The number of sessions that the trackers have."""
         return sum(len(t["records"]) for t in self.trackers.values())
 
     def sessions(self) -> Iterator[list[bytes]]:
@@ -71,7 +71,7 @@ class Recalled:
 
 
 def recall(path: Path, key: bytes, at_s: float) -> Recalled | None:
-    """Read a file; None when there is none that can be used, and then the log says why."""
+    """Read a file; None when there is none, or when it cannot be used, and then the log says why."""
     if not path.exists():
         return None
     found = Recalled(path, key, [], {})

@@ -1,7 +1,7 @@
-"""Keep the sessions over a restart: read the file of the process before once, and write it anew now and then.
+"""Keeping of sessions over a restart: the previous process's file is read once, and written anew now and then.
 
-Without a key that the next process will have, too, nothing is written. A file that cannot be written is said in the
-log; the function goes on.
+Without a key that the next process will have, too, nothing is written. A file that cannot be written is logged; the
+function goes on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Kept = tuple[bytes, BindingStore, Mapping[str, Any]]  # key, sessions, PFCP trac
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Make many objects that stay without the garbage collector looking at all of them again and again."""
+    """Keep the garbage collector from looking again and again at many new objects that stay."""
     gc.disable()
     try:
         yield
@@ -49,7 +49,7 @@ class Keeper:
         self._writing = threading.Lock()
 
     def recall(self, key: bytes, store: BindingStore, plane: Tell) -> None:
-        """Know the sessions of the process before again, at the first call only; the caller guards both tables."""
+        """Take the previous process's sessions back, at the first call only; the caller guards both tables."""
         found = None if self._recalled or self._path is None else recall(self._path, key, self._now_s())
         self._recalled = True
         if found is None:
@@ -63,7 +63,7 @@ class Keeper:
         log.info("%d sessions known again in %.1f s", len(store), time.monotonic() - began)
 
     def remember(self, kept: Kept) -> None:
-        """Write the sessions down, where there is a key."""
+        """Write the sessions down, if there is a key."""
         path, (key, store, trackers) = self._path, kept
         if path is None or not key:
             return

@@ -1,4 +1,4 @@
-"""Numbers for the sessions of each signalling listener, and what the listeners of a process before left for them."""
+"""Numbers for the sessions of each signalling listener, and the PFCP trackers left by the previous process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LANE = 1_000_000_000  # keys of sessions of one listener: those of two must dif
 
 
 class Lanes:
-    """Each new listener gets a lane of numbers of its own, above all those of the process before."""
+    """Lanes of numbers: each new listener gets its own, above all those of the previous process."""
 
     def __init__(self) -> None:
         self._next = 0
         self._left: dict[str, Any] = {}  # dumped PFCP trackers that wait for their interface
 
     def recall(self, trackers: Mapping[str, Any], last_number: int) -> None:
-        """Let listeners go on with the PFCP trackers of a process before; *last_number* is their largest key."""
+        """Keep the previous process's PFCP trackers for the listeners; *last_number* is their largest key."""
         self._left, self._next = dict(trackers), last_number // _LANE + 1
 
     def take(self, interface: str) -> tuple[int, Any | None]:

@@ -1,4 +1,4 @@
-"""Sessions of before known again, a million in seconds: records are read for what they claim, not thawed."""
+"""Reading of saved sessions, a million in seconds: the claims of nearly all are read without thawing a binding."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PLAIN = 5  # of the shape of a session without further prefixes (nf.sessions.at
 
 @dataclass(slots=True, repr=False)
 class Claims:
-    """What one session had. No repr: it would show the subscriber."""
+    """The claims of one session. No repr: it would show the subscriber."""
 
     record: bytes
     keys: tuple[str, ...]
@@ -40,7 +40,7 @@ class Claims:
     imsi: str
     ues: list[UeKey]
     ue_s: float
-    tunnels: list[tuple[str, int, Side, float]]  # with when it got them
+    tunnels: list[tuple[str, int, Side, float]]  # each with the time at which it got it
     ue_ipv4: str
     ue_ipv6: str
     instance: str
@@ -49,7 +49,7 @@ class Claims:
 
 @dataclass(slots=True, repr=False)
 class TakenBack:
-    """What the kernel's tables are to hold."""
+    """Entries that the kernel's tables are to hold."""
 
     tunnels: list[PutTunnel] = field(default_factory=list)
     ues: list[PutUe] = field(default_factory=list)
@@ -57,9 +57,9 @@ class TakenBack:
 
 
 def restore(store: BindingStore, constants: list[Any], records: Iterable[bytes], sources: Collection[str]) -> TakenBack:
-    """Know sessions of before again, as far as *sources* told of them; *constants* and *records* are of a `dump`.
+    """Take saved sessions back, as far as *sources* told of them; *constants* and *records* are of a `dump`.
 
-    Who got a tunnel or an address last has it, as before; what a session holds that is known already stays.
+    The last to get a tunnel or an address has it, as before; a session that is known already stays as it is.
     """
     old = Freezer()
     old.packer.load(constants)
@@ -79,7 +79,7 @@ def put_back(plane: Tell, taken: TakenBack) -> None:
 
 
 def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
-    """Yield what each part of a session claims, that is one for nearly all of them."""
+    """Yield the claims of a session: nearly always one."""
     (parts, said, ended_by, other, held, last), values = old.packer.unpack(record)
     if len(parts) != 1 or said or other or len(parts[0]) > _PLAIN:
         yield from _of_parts(old, new, record, sources)
@@ -89,12 +89,12 @@ def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str])
         return
     first_s, key, imsi = values[FIRST_S], values[KEY], values[IMSI]
     ipv4, ipv6 = values[UE_IPV4], values[UE_IPV6]
-    at = TUNNELS + TUNNEL_VALUES * len(codes)  # of what is said of tunnels that it got, or lost, later
+    at = TUNNELS + TUNNEL_VALUES * len(codes)  # of the values about tunnels that it got, or lost, later
     tunnels = []
     for mark in held:
         place = mark & ~SINCE_FIRST
         since_s = first_s
-        if place >= len(codes):  # one that it has no more
+        if place >= len(codes):  # a tunnel that it has no more
             at += TUNNEL_VALUES
         if mark & SINCE_FIRST:
             since_s, at = values[at], at + 1
@@ -109,7 +109,7 @@ def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str])
 
 
 def _of_parts(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
-    """Yield what a joined session claims; where *sources* told only some of its parts, each of them for itself."""
+    """Yield the claims of a joined session; if *sources* told only some of its parts, those of each such part."""
     binding = old.thaw(0, record)
     if all(part.source in sources for part in binding.said.values()):
         yield _of_binding(new, binding)

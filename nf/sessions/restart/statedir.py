@@ -1,7 +1,7 @@
 """The state directory: one process has it at a time, and leaves there what the next one cannot know.
 
-The file ``lock`` is locked (flock) as long as its process lives, however that ends. Its one line says who holds it, in
-which boot of the kernel, what its clock lacks of the time since the epoch, and when it lived last.
+The file ``lock`` is locked (flock) as long as its process lives, however that ends. Its one line has the number of that
+process, the boot of the kernel, the offset and the shift of its clock, and the time of its last reading.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from nf.errors import SnfError
 
 __all__ = ["Before", "StateDir", "check", "hold"]
 
-_NOTE_S = 0.5  # between two notes: what is said of the end of a process is exact to so much
+_NOTE_S = 0.5  # between two notes: the end of a process is known to so much
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the process that held the directory before has noted."""
+    """The notes of the process that held the directory before."""
 
     pid: int
     boot: str  # of the kernel (random(4))
     offset_s: float  # of its `nf.kernel.clock.Clock`,
     shift_s: float  # and what the clock on the wall had more at the end
-    read_s: float  # when the data plane was read last, by it or one before; of the monotonic clock of its boot
+    read_s: float  # time of the last reading of the data plane, by it or one before; monotonic clock of its boot
 
     @property
     def here(self) -> bool:
-        """Whether its monotonic clock goes on: the kernel is the same."""
+        """Say whether its monotonic clock goes on: the kernel is the same."""
         return self.boot == _boot()
 
 
@@ -48,9 +48,9 @@ class StateDir:
         self._noted_s = -1.0
 
     def clock_offset_s(self, difference_s: float) -> float | None:
-        """Return the offset with which the clock of the process before goes on; None: it knows nothing of it.
+        """Return the offset with which the previous process's clock goes on; None at a first start.
 
-        *difference_s* is what the clock on the wall has more than the monotonic one.
+        *difference_s* is the clock on the wall less the monotonic one.
         """
         if self.before is None:
             return None
@@ -58,20 +58,20 @@ class StateDir:
 
     @property
     def unread_s(self) -> float | None:
-        """How long nobody has read the data plane; None when that is not known."""
+        """The time for which nobody has read the data plane; None when that is not known."""
         if self.before is None or not self.before.here:
             return None
         return time.monotonic() - self.before.read_s
 
     def note(self, offset_s: float, shift_s: float) -> None:
-        """Note that this process reads the data plane; however often that is called, some times a second."""
+        """Note that this process reads the data plane; writes twice a second at most, however often it is called."""
         now_s = time.monotonic()
         if now_s - self._noted_s >= _NOTE_S:
             self._noted_s = now_s
             self._write(offset_s, shift_s, now_s)
 
     def begin(self) -> None:
-        """Say who holds the directory; when the data plane was read is as the process before left it."""
+        """Write the new holder down; the time of the last reading stays that of the previous process, in one boot."""
         difference_s, read_s = time.time() - time.monotonic(), time.monotonic()
         if self.before is not None and self.before.here:
             read_s = self.before.read_s
@@ -86,7 +86,7 @@ class StateDir:
             os.ftruncate(self._lock.fileno(), len(line))
 
     def close(self) -> None:
-        """Let another process have the directory."""
+        """Give the directory up to other processes."""
         self._lock.close()
 
     def __enter__(self) -> StateDir:
@@ -104,7 +104,7 @@ def hold(folder: Path) -> StateDir:
 
 
 def check(folder: Path) -> None:
-    """Raise the SnfError of `hold` if it would; the directory is made."""
+    """Raise the SnfError that `hold` would raise; the directory is made."""
     _lock(folder)[0].close()
 
 

@@ -1,4 +1,4 @@
-"""What a function took over from a process that died, and how long nobody read it."""
+"""The takeover of a data plane from a process that died, and the time for which nobody read it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Takeover:
-    """A data plane that ran without a process. The packet path went on meanwhile, and names that the kernel reads."""
+    """A data plane that ran without a process. Meanwhile the packet path went on, and the kernel read names."""
 
     def __init__(self, clock: Clock, held: StateDir | None, plane: DataPlane) -> None:
-        """Say in the log what was found. *held* knows who had it; without, nobody does."""
+        """Log the takeover. *held* knows the process that died; without it nobody does."""
         self._held, self._begun_s = held, clock.now_s()
         before = held.before if held is not None else None
         unread_s = held.unread_s if held is not None else None
@@ -37,7 +37,7 @@ class Takeover:
         )
 
     def ends(self) -> None:
-        """Say, the first time, that it is read again."""
+        """Log, the first time, that it is read again."""
         unread_s = self._held.unread_s if self._held is not None else None
         if self.outage_s is None and unread_s is not None:
             self.outage_s = unread_s
