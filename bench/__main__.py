@@ -69,7 +69,7 @@ def measure_all(names: Sequence[str], measure: Callable[[str], list[Figure]]) ->
             figures = measure(name)
         except KeyboardInterrupt:
             raise
-        except (Exception, SystemExit) as error:  # whatever ends one script must not end the others
+        except (Exception, SystemExit) as error:  # the end of one script, whatever its cause, must not end the others
             where = traceback.extract_tb(error.__traceback__)[-1]
             said = str(error) or "without a word"
             failed[name] = f"{type(error).__name__}: {said} ({where.filename.rpartition('/')[2]}, line {where.lineno})"

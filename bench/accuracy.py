@@ -1,4 +1,4 @@
-"""What real captures prove of their flows, and who finds it: ours, nDPI 4.2 and nfstream 6.6 side by side.
+"""Facts that real captures prove of their flows, and the shares found by us, nDPI 4.2 and nfstream 6.6 side by side.
 
 Ours is `snf replay`: of each capture as it is, and again with every packet in a GTP-U tunnel of its subscriber. The
 peers' answers are those of `peer_baseline.csv` beside the captures. Facts are host names that tshark read, and
@@ -66,7 +66,7 @@ class _Nobody:
 
 @dataclass(frozen=True)
 class Found:
-    """What a replay said: rows of flows by file and flow, and the subscriber that each UE should be."""
+    """Results of a replay: rows of flows by file and flow, and the subscriber that each UE should be."""
 
     flows: dict[str, dict[Flow, list[dict[str, Any]]]] = field(default_factory=dict)
     subscribers: dict[str, dict[str, str]] = field(default_factory=dict)  # by file: UE address to pseudonym
@@ -89,13 +89,13 @@ def baseline() -> list[Row]:
 
 
 def flow_of(row: Row | dict[str, Any]) -> Flow:
-    """Return a flow by protocol and ends, whichever way it is told."""
+    """Return a flow by protocol and ends, the same for both directions."""
     ends = ((str(row[end]), int(row[port])) for end, port in (("src", "sport"), ("dst", "dport")))
     return int(row["proto"]), frozenset(ends)
 
 
 def found(files: Sequence[str], *, tunnels: bool, plane: DataPlane | None = None) -> Found:
-    """Replay each capture, in tunnels or as it is, and return what was found."""
+    """Replay each capture, in tunnels or as it is, and return the results."""
     mine = plane or DataPlane(Limits(flows=65_536, sessions=4096), replay=True, split_legs=True)
     out, signatures = Found(), Signatures.load()
     try:
@@ -132,7 +132,7 @@ def _one(plane: DataPlane, signatures: Signatures, out: Found, name: str, folder
 def in_tunnels(path: Path, folder: Path) -> tuple[Path, tuple[StaticSession, ...]]:
     """Write a capture with each IP packet in a GTP-U tunnel of its UE with QFI 9; return it and the UEs' sessions.
 
-    What is in a tunnel already stays as it is.
+    A packet that is in a tunnel already stays as it is.
     """
     frames = list(_packets(path))
     pairs = {frozenset(ends_of(packet)) for _, _, packet, _ in frames}
@@ -163,7 +163,7 @@ def _packets(path: Path) -> Iterator[tuple[int, bytes, bytes, bool]]:
 
 @dataclass(frozen=True)
 class Peer:
-    """Who is compared: what it calls the host name and the application of a row."""
+    """One side of the comparison: its host name and its application of a row."""
 
     title: str
     name: Callable[[Row], str]
@@ -183,7 +183,7 @@ def _peers(plain: Found, tunnelled: Found) -> list[Peer]:
 
 
 def _label(text: str) -> str:
-    """Return the application of a peer's label: what stands behind the protocol."""
+    """Return the application of a peer's label: the part behind the protocol."""
     return text.rpartition(".")[2]
 
 

@@ -1,9 +1,9 @@
-"""How well behaviour alone tells the class of a flow: generated flows of other seeds, and the captures without names.
+"""Accuracy of behaviour alone for the class of a flow: generated flows of other seeds, and the captures without names.
 
 python -m bench.behaviour               prints the tables; takes a minute
 python -m bench.behaviour --lab 60      and of the clients of the lab, at work for so many seconds
 
-What holds for generated flows proves the estimator, not the applications. The clients of the lab are programs of their
+A result on generated flows proves the estimator, not the applications. The clients of the lab are programs of their
 own; the ranges of the generators were widened after a look at them. The model has seen no flow of the lab and of no
 capture. Few flows of the captures last long enough to be judged. Truth of these is the class of the application that
 the packets name (truth_basis of expected_flows.csv).
@@ -106,7 +106,7 @@ def captured(forest: Forest | None = None) -> tuple[Told, Counter[str]]:
 
 
 def lab(seconds: float, forest: Forest | None = None) -> Told:
-    """Let each client of the lab work, one a subscriber, and judge the flows by their service's address."""
+    """Run each client of the lab, one a subscriber, and judge the flows by their service's address."""
     from lab.lab import Lab
     from lab.net import interruptible
     from lab.plan import SERVICES, subscribers

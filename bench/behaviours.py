@@ -1,6 +1,6 @@
 """Flows of eight classes, and of none of them, as packets in time: generated from parameters that vary widely.
 
-What the processes are made of: segments that a player asks for and buffers (lab/player.py; Requet, MMSys 2019;
+The processes are made of segments that a player asks for and buffers (lab/player.py; Requet, MMSys 2019;
 ReCLive, CNSM 2021), frames and speech of calls (RFC 3551; Sharma et al., IMC 2023), ticks of games (G.1072, 7), pages
 of tens of objects with a median near 15 kB, and bulk. They are a model of applications and not applications: figures
 on them prove the estimator.
@@ -204,7 +204,7 @@ def _download(line: _Line, end_s: float) -> None:
 
 
 def _other(line: _Line, end_s: float) -> None:
-    """Things, shells, file sharing, and a tunnel in which everything is."""
+    """Play something else: things, shells, file sharing, or a tunnel in which everything is."""
     r = line.rng
     match int(r.integers(4)):
         case 0:

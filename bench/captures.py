@@ -23,7 +23,7 @@ __all__ = ["BUILD", "SHARED", "Tunnels", "ends_of", "inner_packet", "load_mixed"
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
 SHARED = Path(os.environ.get("SNF_SHARED") or ROOT.parent / "shared") / "captures" / "pcap"
-_HEAD = 192  # bytes of a frame with all headers, and what is beside them of RTP
+_HEAD = 192  # bytes of a frame with all headers, and of RTP's own beside them
 _WHOLE = 8  # payload packets of a flow from its first on that are fed whole
 _PAYLOAD_AT = {6: 110, 17: 86}  # offset of the payload in a frame of `write_pcap`, by inner protocol
 _ETHERNET, _GTPU = 1, 2152
@@ -84,7 +84,7 @@ def _lengths(frames: list[bytes]) -> NDArray[np.int64]:
 class Tunnels:
     """Gives each UE of a capture a tunnel each way.
 
-    The UE is the end with a private address; of two such the one with more *peers*, else who speaks first.
+    The UE is the end with a private address; of two such the one with more *peers*, else the first to speak.
     """
 
     def __init__(self, peers: Mapping[bytes, int] | None = None) -> None:
@@ -133,7 +133,7 @@ def inner_packet(frame: bytes) -> tuple[bytes, bool]:
     elif frame[at : at + 2] not in (b"\x08\x00", b"\x86\xdd"):
         return b"", False
     packet = frame[at + 2 :]
-    if packet[:1] and packet[0] >> 4 == 4:  # what follows the packet in a short frame is padding
+    if packet[:1] and packet[0] >> 4 == 4:  # bytes behind the packet in a short frame are padding
         packet = packet[: max(20, int.from_bytes(packet[2:4], "big"))]
     udp = 4 * (packet[0] & 15) if packet and packet[0] >> 4 == 4 and packet[9:10] == b"\x11" else 0
     return packet, bool(udp) and packet[udp + 2 : udp + 4] == _GTPU.to_bytes(2, "big")
@@ -155,9 +155,9 @@ def _real_frames(tunnels: Tunnels) -> Iterator[tuple[int, bytes]]:
 
 
 def real() -> tuple[Path, Capture, str]:
-    """Return the Ethernet captures end to end through GTP-U: file, content, and what it holds in words.
+    """Return the Ethernet captures end to end through GTP-U: file, content, and its description.
 
-    What was in a tunnel stays as it is. Raises SnfError when the captures are not there.
+    A packet that was in a tunnel stays as it is. Raises SnfError when the captures are not there.
     """
     if not SHARED.is_dir():
         raise SnfError(f"The captures are not at {SHARED}.", "Set SNF_SHARED to the folder that holds captures/.")

@@ -3,8 +3,8 @@
 python -m bench.crowd [FLOWS]     makes the capture, replays it, and prints how many names are right
 
 Half of the flows of each application go to servers of its own, half to a content network of ten addresses that fifty
-applications share. Named flows are TLS with the host's ClientHello, or begin with what the subscriber's resolver
-said; the others are resumed in their middle, so that only their server is to be seen.
+applications share. Named flows are TLS with the host's ClientHello, or follow an answer of the subscriber's resolver;
+the others are resumed in their middle, so that only their server is to be seen.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _asked(
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Counts of flows: named or not by truth, and what the replay said of them."""
+    """Counts of flows: named or not by truth, and right or wrong by the replay."""
 
     named: int
     named_right: int
@@ -152,11 +152,11 @@ class Score:
     unnamed: int
     unnamed_right: int
     unnamed_wrong: int
-    shared_wrong: int  # of all wrong ones: of the content network
+    shared_wrong: int  # of all wrong ones: flows of the content network
 
     @property
     def precision(self) -> float:
-        """Right names over all names given."""
+        """Share of right names among all names given."""
         right = self.named_right + self.unnamed_right
         return right / max(1, right + self.named_wrong + self.unnamed_wrong)
 

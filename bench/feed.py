@@ -1,7 +1,7 @@
 """Many different frames through a program back to back, without a sender: an array of frames in the kernel.
 
 A feeding program copies the next frame over the test run's packet and tail-calls the program under test, which is the
-very one that an interface gets. What the copy costs is told by the same feed in front of an empty program.
+very one that an interface gets. The cost of the copy is told by the same feed in front of an empty program.
 """
 
 from __future__ import annotations
@@ -97,13 +97,13 @@ class Feed:
         return np.frombuffer(room, np.uint8, size)
 
     def aim(self, program: int, at: int = 0) -> None:
-        """Let the frames from the one with number *at* on go to the program of this file descriptor."""
+        """Point the feed at the program of this file descriptor, from the frame with number *at* on."""
         target = self._bpf["target"]
         target[target.Key(0)] = target.Leaf(program)
         self._cursor[0] = at
 
     def run(self, frames: int) -> int:
-        """Let the program see the next *frames* frames; return the nanoseconds that it took, the feed included."""
+        """Feed the program the next *frames* frames; return the nanoseconds that it took, the feed included."""
         return self._run.repeat(self._packet, frames) * frames
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a figure is."""
+"""The value type of a figure."""
 
 from __future__ import annotations
 

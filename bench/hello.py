@@ -1,8 +1,8 @@
-"""A ClientHello becomes an application in the kernel: what it costs beside a hot packet, and how many do.
+"""A ClientHello becomes an application in the kernel: its cost beside a hot packet, and the share that does.
 
 Every domain of the signature file is said by OpenSSL in a ClientHello of one segment, each on a flow of its own. Passes
-over the same flows: the SYNs, the ClientHellos, and data packets once all flows are named. Named in the kernel is a
-flow that has the application of its domain after the ClientHellos, before user space has looked.
+over the same flows: the SYNs, the ClientHellos, and data packets once all flows are named. A flow is named in the
+kernel if it has the application of its domain after the ClientHellos, before user space has looked.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Passes:
         return {"births": births / self.n, "both": both / self.n, "packet of a named flow": data / self.n}
 
     def _answer(self) -> None:
-        """Name what the kernel left without a name, so that the last pass is over named flows in any case."""
+        """Name the flows that the kernel left without a name, so that the last pass is over named flows in any case."""
         keys, flows = self.plane.read_flows()
         self.plane.put_verdicts(keys, flows["number"], np.full(len(keys), rig.APP), np.ones(len(keys), bool))
 

@@ -1,4 +1,4 @@
-"""A million PFCP sessions: what they take in user space, how fast they are found, changed, and known again.
+"""A million PFCP sessions: their memory in user space, and the time to find, change and restore them.
 
 Each is an establishment with IMSI, IMEI and MSISDN, two tunnels and one IPv4 address, read by the tracker and applied
 to the store. Times are CPU times of this process; the lookup over NETCONF is wall time over SSH on the loopback.

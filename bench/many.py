@@ -1,7 +1,7 @@
 """Many flows against one: the table is filled first, then a walk in the kernel picks a flow for each packet.
 
 The walk rewrites TEID, UE address and port of one frame and tail-calls the program that an interface gets, so the
-bytes of the packet stay in the cache and what is measured is the table.
+bytes of the packet stay in the cache and the measured cost is the table's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The model of docs/scaling.md, checked here: receive rings do not disturb each other, and what flows cost.
+"""The model of docs/scaling.md, checked here: the independence of receive rings, and the cost of flows.
 
-One thread a CPU runs the program over flows of its own (what RSS does), at the same time; packets a second of both
+One thread a CPU runs the program over flows of its own (as RSS does), at the same time; packets a second of both
 together against those of one. The model says: twice as many.
 """
 

@@ -1,4 +1,4 @@
-"""The model of docs/scaling.md: what a rate of traffic needs, reckoned from the figures of the bench."""
+"""The model of docs/scaling.md: the needs of a rate of traffic, computed from the figures of the bench."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERVAL_S, KEPT_S = 10.0, 60.0
 
 
 def inputs(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return what the model rests on; raises KeyError when a figure is not in the file."""
+    """Return the inputs of the model; raises KeyError when a figure is not in the file."""
     case = {(row["bench"], name): value for row in rows for name, value in row["cases"].items()}
     mixed = next(row["cases"] for row in rows if row["name"].endswith("nDPI / ours, mixed capture"))
     packets_a_flow = mixed["frames"] / mixed["flow_new"]

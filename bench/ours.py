@@ -52,7 +52,7 @@ class Capture:
 
 @dataclass(slots=True)
 class Cost:
-    """One pass: what it took, and what came of it."""
+    """One pass: its time, and its output."""
 
     kernel_ns: float = 0.0  # of the programs on all frames, the feed included
     user_ns: dict[str, float] = field(default_factory=lambda: {"drain": 0.0, "sweep": 0.0, "records": 0.0})
@@ -160,7 +160,7 @@ class Ours:
         return cost
 
     def ring_bytes(self, cost: Cost) -> dict[str, int]:
-        """Return what a pass put into the rings, in bytes, by what it is."""
+        """Return the bytes that a pass put into the rings, by kind of content."""
         types = self.plane.record_types
         count, size = cost.counters, {name: types[name].itemsize for name in ("payload", "event")}
         head = size["payload"] - types["payload"]["data"].itemsize

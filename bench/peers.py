@@ -1,6 +1,6 @@
 """nDPI and nfstream on the captures that we run on: CPU of the process, net of its start and of reading the file.
 
-Both are told to open GTP-U. What they need to start and to read is measured with a filter that lets nothing through,
+Both are told to open GTP-U. The cost of their start and of reading is measured with a filter that lets nothing through,
 in the same rounds. They are installed under build/peers, nfstream from the package index in an environment of its own,
 nDPI as Debian's packages unpacked there; nothing of the system or of the project's environment changes.
 """

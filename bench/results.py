@@ -1,7 +1,7 @@
 """The file of figures, and the tables that the documentation makes of it.
 
-    results.json      what was measured last, here: name, value, unit, goal, met, cases, note and more of each figure
-    documented.json   what the documents quote, so that measuring changes nothing that is read
+    results.json      latest measurement, here: name, value, unit, goal, met, cases, note and more of each figure
+    documented.json   figures that the documents quote, so that measuring changes nothing that is read
 
 ``python -m bench.results``, or ``python -m bench --docs``, makes the first the second and writes the tables into
 docs/performance.md and docs/scaling.md, between their marks.
@@ -33,7 +33,7 @@ _MARK = re.compile(r"(<!-- bench: ([\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL
 
 
 def machine() -> str:
-    """Return what the figures were measured on."""
+    """Return a description of the machine that the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     info = dict(line.partition(":")[::2] for line in reversed(lines) if ":" in line)
     field = {k.strip(): v.strip() for k, v in info.items()}
@@ -99,7 +99,7 @@ def _misses() -> str:
 
 
 def reason(name: str) -> str:
-    """Return why a figure misses its goal, as bench/reasons.toml says, or `UNEXPLAINED`."""
+    """Return the reason for a missed goal from bench/reasons.toml, or `UNEXPLAINED`."""
     reasons: dict[str, str] = tomllib.loads(REASONS.read_text())
     return next((text for start, text in reasons.items() if name.startswith(start)), UNEXPLAINED)
 
@@ -109,7 +109,7 @@ def _machines() -> str:
 
 
 def render(text: str) -> str:
-    """Return a document with what stands between ``<!-- bench: WHAT -->`` and ``<!-- end -->`` made anew.
+    """Return a document with the text between ``<!-- bench: WHAT -->`` and ``<!-- end -->`` made anew.
 
     WHAT is ``figures NAME ...``, ``cases NAME ...``, ``notes``, ``misses``, ``model`` or ``machine``; names are those
     of the scripts.
@@ -138,7 +138,7 @@ def render(text: str) -> str:
 
 
 def document() -> None:
-    """Let the documents quote what was measured last."""
+    """Quote the latest figures in the documents."""
     QUOTED.write_bytes(FILE.read_bytes())
     for path in DOCS:
         path.write_text(render(path.read_text()))

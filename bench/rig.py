@@ -1,4 +1,4 @@
-"""What several figures share: pinning, interleaving, and a table full of flows that a test run walks over."""
+"""Tools that several figures share: pinning, interleaving, and a table full of flows that a test run walks over."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def one_cpu() -> int:
 
 
 def progress(text: str) -> None:
-    """Tell on a terminal what takes long."""
+    """Show on a terminal a step that takes long."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()
@@ -156,14 +156,14 @@ class Table:
         self._fill(flows)
 
     def aim(self, program: int) -> None:
-        """Let the walk end in this program."""
+        """End the walk in this program from now on."""
         target = self._bpf["target"]
         target[target.Key(0)] = target.Leaf(program)
 
     def plan(
         self, flows: int, *, burst: int = 1, first: int = 0, sequential: bool = False, cpu: int | None = None
     ) -> None:
-        """Say what the next run of this thread, or on *cpu*, walks over: flows and bursts are powers of two."""
+        """Set the walk of the next run of this thread, or on *cpu*: flows and bursts are powers of two."""
         if cpu is None:
             (cpu,) = os.sched_getaffinity(0)  # `one_cpu` was called: the plan is that of a CPU
         plan = self._plans[cpu : cpu + 1]

@@ -48,7 +48,7 @@ _TICK_MS = 0.002  # two clocks of a microsecond
 
 @dataclass
 class Side:
-    """What both say of one sender. ``samples``: tshark's, each with its frame and the frame that it answers."""
+    """Both results for one sender. ``samples``: tshark's, each with its frame and the frame that it answers."""
 
     n: int = 0
     mean_ms: float = 0.0
@@ -66,7 +66,7 @@ class Side:
         return [ms for ms, _, _ in self.samples]
 
     def verdicts(self) -> list[str]:
-        """Return what is out of bounds; nothing of a side that passes in several tunnels."""
+        """Return the values out of bounds; nothing for a side that passes in several tunnels."""
         out: list[str] = []
         if len(self.legs) > 1:
             return out
@@ -83,7 +83,7 @@ class Side:
         return out
 
     def cause(self) -> str:
-        """Return the frames that show why a mean is far from tshark's, "" when none does."""
+        """Return the frames that show the reason why a mean is far from tshark's, "" when none does."""
         low, why = min(self._ms()), []
         late = [x for x in self.samples if x[0] > low + max(low * _CLOSE_SHARE, _CLOSE_MS)]
         if late:

@@ -1,4 +1,4 @@
-"""How little leaves: messages of the publisher, and bytes of the rings, against the bytes on the wire."""
+"""The small share that leaves: messages of the publisher, and bytes of the rings, against the bytes on the wire."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A capture of mixed mobile traffic through GTP-U, the same for the same seed; made in columns, in seconds.
 
-What is said by a protocol is real: ClientHellos by OpenSSL, a TLS 1.3 first flight of a server by OpenSSL, QUIC
-Initials by aioquic, DNS queries and their answers, HTTP, RTP in sequence. What is encrypted afterwards is random.
+The parts that a protocol shows are real: ClientHellos by OpenSSL, a TLS 1.3 first flight of a server by OpenSSL, QUIC
+Initials by aioquic, DNS queries and their answers, HTTP, RTP in sequence. The encrypted rest is random.
 Hosts are those of the signature file, and one in eight of none. `MIX` says the rest.
 """
 
@@ -42,7 +42,7 @@ WEB = ["www.instagram.com", "scontent-ams2-1.cdninstagram.com", "www.google.com"
        "www.wikipedia.org", "telegram.org", "cdn.discordapp.com", "open.spotify.com"]  # fmt: skip
 VIDEO = ["rr4---sn-5hne6nsz.googlevideo.com", "ipv4-c012-ams001-ix.1.oca.nflxvideo.net", "v16-webapp.tiktokcdn.com",
          "vod-akc-eu-west.media.dssott.com", "video-weaver.ams03.hls.ttvnw.net"]  # fmt: skip
-MSS, QUIC_BYTES = 1348, 1250  # what fits 1500 bytes with the tunnel around it
+MSS, QUIC_BYTES = 1348, 1250  # bytes that fit into 1500 with the tunnel around them
 SYN, ACK, PUSH, FIN = 0x02, 0x10, 0x18, 0x11
 
 
@@ -118,7 +118,7 @@ def _tls_head(s: Script, host: str) -> None:
 
 
 def _chunks(s: Script, packets: int, pool: int, size: int) -> None:
-    """Video: a chunk every few seconds, asked for by a request."""
+    """Play video: a chunk every few seconds, asked for by a request."""
     left = packets
     while left > 0:
         n = min(left, int(s.rng.integers(300, 600)))
@@ -167,7 +167,7 @@ def _http(s: Script, host: str, packets: int) -> None:
 
 
 def _rtp(s: Script, host: str, packets: int) -> None:
-    """Two directions of Opus, 50 packets a second each (RFC 3550, 5.1)."""
+    """Play two directions of Opus, 50 packets a second each (RFC 3550, 5.1)."""
     ssrc = s.rng.integers(1, 2**31, 2)
     data = s.rng.bytes(148)
     for i in range(packets):
@@ -213,7 +213,7 @@ def client_hello(host: str) -> bytes:
 
 @cache
 def server_flight() -> bytes:
-    """Return what an OpenSSL server answers to a ClientHello: ServerHello to Finished, with a certificate."""
+    """Return an OpenSSL server's answer to a ClientHello: ServerHello to Finished, with a certificate."""
     from bench.certificate import server_context
 
     into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -252,7 +252,7 @@ def _host(rng: np.random.Generator, kind: str, number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Who talks to whom."""
+    """Ends, kind and begin of a flow."""
 
     kind: str
     ue: int

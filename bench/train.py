@@ -59,7 +59,7 @@ def _intervals(flow: Flow, length_s: float) -> tuple[NDArray[np.intp], NDArray[n
 
 
 def patterns_of(flow: Flow, length_s: float, *, last_only: bool = False) -> NDArray[np.void]:
-    """Return what `nf.naming.patterns` would judge of a flow: its pattern each time it is due."""
+    """Return the patterns that `nf.naming.patterns` would judge of a flow, one each time it is due."""
     when, sums = _intervals(flow, length_s)
     pattern, due, out = np.zeros(1, PATTERN), LEAST_INTERVALS, []
     for at, row in zip(when.tolist(), sums, strict=True):

@@ -1,4 +1,4 @@
-"""What the verifier of this kernel says of the programs: what comes near its limit here may be beyond it elsewhere."""
+"""The verifier's figures of the programs on this kernel; one near its limit here may be beyond it elsewhere."""
 
 from __future__ import annotations
 

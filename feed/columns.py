@@ -12,8 +12,8 @@ A column is a MessagePack list whose first element says how the rest reads; *blo
     ["text", [values], type, blob]   blob indexes values
     ["hex", digits, bytes, ...]      as text; the values are joined and each has so many hexadecimal digits
 
-What is exact stays exact (integers, text); a float is rounded to three significant digits.
-Raises WireError on whatever cannot be read, and on what would need more than `MAX_CELLS`.
+Integers and text stay exact; a float is rounded to three significant digits.
+Raises WireError on anything that cannot be read, and on a body that would need more than `MAX_CELLS`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from feed.records import Columns
 
 __all__ = ["DIGITS", "MAX_CELLS", "MAX_ROWS", "WireError", "pack_columns", "unpack_columns"]
 
-DIGITS = 3  # significant digits of a published float: what follows is noise, and would be a third of the bytes
+DIGITS = 3  # significant digits of a published float: more would be noise, and a third of the bytes
 MAX_CELLS = 1 << 24  # rows times columns that a decoder takes on: a constant column is a few bytes on the wire
-MAX_ROWS = 50_000  # that a publisher puts in one message
+MAX_ROWS = 50_000  # rows that a publisher puts in one message
 _MISSING = -32_768  # mantissa of NaN
 _UNSIGNED = {"u1", "u2", "u4", "u8"}
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
@@ -78,7 +78,7 @@ def _pack_floats(values: NDArray[Any]) -> list[Any]:
     exponent = np.zeros(len(wide), np.int64)
     nonzero = known & (np.abs(wide) > 1e-100)
     exponent[nonzero] = np.floor(np.log10(np.abs(wide[nonzero]))).astype(np.int64) - (DIGITS - 1)
-    # An exponent of a neighbour costs nothing, an own one for a zero does.
+    # A zero with its neighbours' exponent costs nothing; one with an exponent of its own costs bytes.
     exponent[~nonzero] = np.bincount(exponent[nonzero] + 128).argmax() - 128 if nonzero.any() else 0
     exponent = np.minimum(exponent, 127)
     mantissa = np.full(len(wide), _MISSING, np.int16)

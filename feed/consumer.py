@@ -20,11 +20,11 @@ __all__ = ["CurveKeys", "Liveness", "Subscriber", "key_pair"]
 _HEALTH = "health.v1/"
 _DEAD_S = 3.0  # three heartbeats
 _QUIET_S = 12.0  # a batch is at most 10 s old by default
-_MAX_TOPICS = 100_000  # of which the sequence is remembered
+_MAX_TOPICS = 100_000  # topics whose sequence is remembered
 
 
 class Liveness(enum.Enum):
-    """What is known of the publisher."""
+    """State of the publisher, as far as the subscriber can tell."""
 
     SILENT = "silent"  # nothing was ever heard: wrong endpoint, wrong key, or not running
     ALIVE = "alive"
@@ -34,7 +34,7 @@ class Liveness(enum.Enum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CurveKeys:
-    """What a client of a CURVE publisher needs: the server's public key and its own pair (Z85)."""
+    """Keys of a client of a CURVE publisher: the server's public key and the client's own pair (Z85)."""
 
     server_key: str
     public_key: str
@@ -86,12 +86,12 @@ class Subscriber:
         self._topics.append(topic)
 
     def unsubscribe(self, topic: str) -> None:
-        """Ask no longer."""
+        """Stop asking for a topic or a prefix."""
         if topic in self._topics:
             self._socket.unsubscribe(topic)
             self._topics.remove(topic)
         for known in [t for t in self._heads if t.startswith(topic)]:
-            del self._heads[known]  # what is missed from now on is no gap
+            del self._heads[known]  # later misses of this topic are no gap
 
     def receive(self, timeout_s: float) -> wire.Message | None:
         """Return the next message that was asked for, or None when none came in time."""
@@ -117,7 +117,7 @@ class Subscriber:
             yield self.receive(quiet_s if end_s is None else max(0.0, min(quiet_s, end_s - time.monotonic())))
 
     def liveness(self, quiet_s: float = _QUIET_S) -> Liveness:
-        """Say what is known of the publisher now; "quiet" is one without data for *quiet_s*."""
+        """Return the state of the publisher now; "quiet" is one without data for *quiet_s*."""
         now_s = time.monotonic()
         if self.heard_s is None:
             return Liveness.SILENT
@@ -126,7 +126,7 @@ class Subscriber:
         return Liveness.ALIVE if self.data_s is not None and now_s - self.data_s <= quiet_s else Liveness.QUIET
 
     def _note(self, message: wire.Message) -> bool:
-        """Check the sequence; return whether the message was asked for, or is a heartbeat of our own interest."""
+        """Check the sequence; return whether the topic was asked for: some heartbeats are heard for sequences alone."""
         self._check(message.topic, message.header.boot, message.header.seq)
         if message.header.schema == wire.HEALTH_SCHEMA:
             self._check_heads(message)
@@ -145,7 +145,7 @@ class Subscriber:
         self._heads[topic] = (boot, seq)
 
     def _check_heads(self, message: wire.Message) -> None:
-        """Find what was lost at the end of a topic: no later message of it has come to tell."""
+        """Count the messages lost at the end of a topic, which no later message of the topic reveals."""
         topics, heads = message.columns.get("topic"), message.columns.get("next_seq")
         if not isinstance(topics, list) or heads is None:
             return

@@ -51,7 +51,7 @@ Columns = Mapping[str, "NDArray[Any] | list[str]"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: numpy type ("str" for text), unit, and what it says."""
+    """One column: numpy type ("str" for text), unit, and meaning."""
 
     dtype: str
     unit: str

@@ -1,4 +1,4 @@
-"""What the sockets of both ends have in common."""
+"""Socket options that both ends share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _IDLE_S, _INTERVAL_S, _PROBES = 5, 2, 3  # a peer that vanished without a word i
 
 
 def prepare(socket: zmq.Socket[bytes], endpoint: str, max_message_bytes: int) -> None:
-    """Set what must be set before *socket* binds or connects to *endpoint*.
+    """Set the options that *socket* needs before it binds or connects to *endpoint*.
 
     Peers that vanished are found by TCP keep-alive, and not by the heartbeats of ZMTP: these wait
     behind the data for a subscriber that is only slow, and would cut its connection.

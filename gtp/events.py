@@ -1,4 +1,4 @@
-"""What signalling says about subscribers: the vocabulary between a tracker and a binding store.
+"""The vocabulary between a tracker and a binding store: events of sessions, as signalling tells them.
 
 A tracker (`gtp.pfcp.tracker`) turns messages into these values; a store (`nf.sessions`) turns
 these values into bindings. All are immutable. Times are seconds since the epoch, as the capture
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Side(enum.Enum):
-    """Which way traffic received on a tunnel endpoint flows (TS 29.244, 8.2.2 Source Interface)."""
+    """Direction of the traffic received on a tunnel endpoint (TS 29.244, 8.2.2 Source Interface)."""
 
     UPLINK = "uplink"  # received by the UPF from the access network
     DOWNLINK = "downlink"  # received by the gNB (or the next UPF) from the core
@@ -49,7 +49,7 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """Who the subscriber is, as far as the signalling says (TS 29.244, 8.2.101). Empty means not said."""
+    """The subscriber's identity, as far as the signalling says it (TS 29.244, 8.2.101). Empty means not said."""
 
     imsi: str = ""  # decimal digits
     imei: str = ""
@@ -87,7 +87,7 @@ class Session:
 
 
 class EndReason(enum.Enum):
-    """Why a session ended."""
+    """Reason why a session ended."""
 
     DELETED = "deleted"  # the deletion was accepted
     REPORTED = "reported"  # the UPF reported its end (PSDBU)
@@ -131,9 +131,9 @@ SessionEvent = SessionUp | SessionMoved | SessionDown
 
 @dataclass(frozen=True, slots=True)
 class PeersRefused:
-    """Two nodes exchanged what would change sessions, and are not known to be peers; told once a minute for a pair.
+    """A change of sessions came from two nodes that are not known to be peers; told once a minute for a pair.
 
-    What they said is kept ``apart``, until it is known whether they are; or it was refused for good.
+    The exchange is kept ``apart`` until it is known whether they are peers, or it was refused for good.
     """
 
     at_s: float
@@ -153,4 +153,4 @@ class SessionsEnded:
 
 
 Notice = PeersRefused | SessionsEnded
-"""What an operator is told beside the events of sessions. Addresses of nodes, never of subscribers."""
+"""Notices for the operator beside the events of sessions; they hold addresses of nodes, never of subscribers."""

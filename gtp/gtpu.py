@@ -35,13 +35,13 @@ MAX_EXTENSIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class SessionContainer:
-    """PDU Session Container (TS 38.415, 5.5.2): what a packet says of its QoS flow. Missing is None."""
+    """PDU Session Container (TS 38.415, 5.5.2): a packet's QoS flow and measurements. Missing is None."""
 
     uplink: bool
     qfi: int
     rqi: bool = False  # downlink: reflective QoS
     ppi: int | None = None  # downlink: paging policy
-    sent: int | None = None  # downlink sending time, NTP 64 bit; in uplink the one that is repeated
+    sent: int | None = None  # downlink sending time, NTP 64 bit; in uplink the repeated one
     received: int | None = None  # uplink: downlink receiving time at the gNB
     returned: int | None = None  # uplink: uplink sending time at the gNB
     dl_delay_ms: int | None = None  # uplink: delay results of the RAN
@@ -52,7 +52,7 @@ class SessionContainer:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One GTP-U message. ``extensions`` are those that are not the PDU Session Container: (type, content)."""
+    """One GTP-U message. ``extensions`` are all but the PDU Session Container: (type, content)."""
 
     kind: int
     teid: int

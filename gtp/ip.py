@@ -1,7 +1,7 @@
 """From frames to UDP datagrams, with bounded reassembly: PFCP itself arrives fragmented.
 
-Sans-IO and small on purpose: only what a mirrored control interface needs. Frames that are not
-UDP over IP are nobody's business here and are not counted.
+Sans-IO and small on purpose: it does only what a mirrored control interface needs. Frames that are not
+UDP over IP are passed over and not counted.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class UdpReader:
             self.counters["fragments_dropped"] += 1
             return None
         pending = self._pending.setdefault(key, _Pending(at_s))
-        if not pending.add(at, data, more):  # they overlap, so that they never end
+        if not pending.add(at, data, more):  # they overlap without end
             del self._pending[key]
             self.counters["fragments_dropped"] += 1
             return None

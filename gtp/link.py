@@ -1,4 +1,4 @@
-"""What stands before the IP packet of a frame, and what tunnels of a mirror hold: offsets into bytes, nothing else.
+"""Headers before the IP packet of a frame, and tunnels of a mirror: offsets into bytes, nothing else.
 
 Read are VLAN tags (IEEE 802.1Q), the tag of Cisco TrustSec (ethertype 0x8909), MPLS with up to three labels and with
 pseudowires (RFC 3032, RFC 4448), PPPoE sessions (RFC 2516); VXLAN (RFC 7348), GRE (RFC 2784, RFC 2890) and ERSPAN I to
@@ -40,7 +40,10 @@ def ip_packet(frame: bytes, at: int = 0) -> tuple[int, int] | None:
 
 
 def _behind_labels(frame: bytes, at: int) -> tuple[int, int] | None:
-    """Labels do not say what they carry: IP has its version first, a pseudowire a control word or none (RFC 4448)."""
+    """Return (ethertype, offset) of the IP packet behind MPLS labels; None when there is none.
+
+    Labels do not tell their content: IP begins with its version, a pseudowire with a control word or none (RFC 4448).
+    """
     for _ in range(_MAX_LABELS):
         entry, at = frame[at : at + 4], at + 4
         if len(entry) == 4 and entry[2] & 1:

@@ -1,6 +1,6 @@
 """Values at rest: the state of a session in one or two hundred bytes, where objects of Python take thousands.
 
-Sessions of one network say the same but for numbers, addresses and digits. What is the same is kept once, under a
+Sessions of one network differ only in numbers, addresses and digits. The common part is kept once, under a
 number; a record holds that number and what varies. Records are made and read by one process, or come from a file that
 it has authenticated, so that `marshal` may hold them: nothing else in Python is nearly as fast.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["Constant", "Packer", "ipv4_number"]
 
-_MOST_CONSTANTS = 16_384  # who sends ever new ones gets records that hold theirs
+_MOST_CONSTANTS = 16_384  # a sender of ever new constants gets records that hold theirs
 
 Constant = tuple[Any, ...]  # plain values and tuples of them
 _OCTETS = {str(n): n for n in range(256)}
@@ -29,7 +29,7 @@ def ipv4_number(text: str) -> int | None:
 
 
 class Packer:
-    """Makes records of values, and values of records it made. *constant* is what few different values have."""
+    """Makes records of values, and values of its records. *constant* is the part that takes few different values."""
 
     def __init__(self) -> None:
         self._numbers: dict[Constant, int] = {}
@@ -54,7 +54,7 @@ class Packer:
         return (self._constants[number] if type(number) is int else number), values
 
     def constant(self, record: bytes) -> Any:
-        """Return only what few different values have of a record."""
+        """Return only the constant of a record."""
         return self.unpack(record)[0]
 
     def dump(self) -> list[Constant]:

@@ -1,4 +1,4 @@
-"""User messages out of SCTP frames (RFC 9260): what a mirrored N2 interface needs, without the association's state.
+"""User messages out of SCTP frames (RFC 9260): the part that a mirrored N2 interface needs, without association state.
 
 Messages in several chunks, and fragmented IP, are counted and left out: NGAP messages that name tunnels fit.
 """

@@ -29,7 +29,7 @@ class _Segment:
 
 
 class NumberTable:
-    """Keys are 0 to 2^64 - 1, numbers 1 to 2^32 - 1; 0 is the answer for a key that is not there."""
+    """Numbers by key: keys are 0 to 2^64 - 1, numbers 1 to 2^32 - 1; 0 is the answer for a key that is not there."""
 
     __slots__ = ("_segments", "_size")
 
@@ -149,7 +149,7 @@ def _grown(old: _Segment) -> _Segment:
 
 
 def _close_gap(keys: array[int], numbers: array[int], gap: int, last: int) -> None:
-    """Move up what was pushed past *gap*, so that no search ends there too early (algorithm R)."""
+    """Move up entries that were pushed past *gap*, so that no search ends there too early (algorithm R)."""
     at = gap
     while True:
         at = at + 1 & last

@@ -6,7 +6,7 @@ bytes under a number in use are a request of a peer that began anew: the old one
 response is never taken for the answer to it.
 
 A mirror brings both directions by ways of their own: a response may come before its request, and waits
-`EARLY_S` for it. What waits is bounded in number and in time.
+`EARLY_S` for it. Waiting messages are bounded in number and in time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 __all__ = ["EARLY_S", "Endpoint", "RestartCounters", "Transactions"]
 
-EARLY_S = 0.5  # how much later a request may be seen than its response: the buffers of a mirror, not of a network
+EARLY_S = 0.5  # most time that a request may be seen after its response: the buffers of a mirror, not of a network
 _MAX_PENDING = 65_536  # requests that wait for their response
 _MAX_EARLY = 4096
 _PENDING_S = 20.0  # retransmissions end before: 3 of 3 s are usual, the standards leave both to the operator
@@ -36,7 +36,7 @@ class _Waiting(Generic[Value]):
 
 
 class Transactions(Generic[Value]):
-    """Pairs requests with responses; *counters* names what led to no pair, with *prefix* before each name."""
+    """Pairs requests with responses; *counters* counts messages without a pair, each name beginning with *prefix*."""
 
     def __init__(self, counters: Counter[str], prefix: str) -> None:
         self._counters, self._prefix = counters, prefix
@@ -46,7 +46,7 @@ class Transactions(Generic[Value]):
         self._halves: list[Value] = []
 
     def ask(self, src: Endpoint, dst: Endpoint, sequence: int, kind: int, value: Value, mark: int, at_s: float) -> bool:
-        """Let a request wait; False when it is a retransmission."""
+        """Store a request until its response comes; False when it is a retransmission."""
         key = (src, dst, sequence, kind)
         self._forget(at_s)
         waiting, answered = self._pending.get(key), self._answered.get(key)
@@ -91,14 +91,14 @@ class Transactions(Generic[Value]):
         return key in self._pending or key in self._answered
 
     def halves(self) -> list[Value]:
-        """Return what was given up since the last call: requests without a response, responses without a request."""
+        """Return the halves given up since the last call: requests without a response, responses without a request."""
         if not self._halves:
             return []
         halves, self._halves = self._halves, []
         return halves
 
     def began_anew(self, peer: str, other: str = "") -> None:
-        """Forget what was asked and answered by *peer*, or only between it and *other*: its numbers begin again."""
+        """Forget the requests and responses of *peer*, or only those with *other*: its numbers begin again."""
         for held in (self._pending, self._answered, self._early):
             for key in [k for k in held if peer in (ends := (k[0][0], k[1][0])) and (not other or other in ends)]:
                 del held[key]  # type: ignore[attr-defined]

@@ -44,7 +44,7 @@ class Picture(MediaStreamTrack):  # type: ignore[misc,unused-ignore]
 
 
 def _connection(address: str) -> RTCPeerConnection:
-    """A peer that knows one address only: the data network's host has one for each service."""
+    """Return a peer that knows *address* only: the data network's host has one for each service."""
     aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [address]
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTrack(AudioStreamTrack())
@@ -87,7 +87,7 @@ async def answer(offered: dict[str, str], address: str) -> dict[str, str]:
 
 
 async def received(peer: RTCPeerConnection) -> dict[str, dict[str, Any]]:
-    """Return what arrived so far, by kind: packets, lost, jitter in RTP clock units."""
+    """Return the media that arrived so far, by kind: packets, lost, jitter in RTP clock units."""
     found = {}
     for report in (await peer.getStats()).values():
         if report.type == "inbound-rtp":

@@ -3,8 +3,8 @@
     python -m lab.clients --netns PATH --name ue1 --address IP --uses video,chat --ca PEM --truth FILE \
         --measured FILE --seed N
 
-Truth is JSON lines: time, UE, kind, class, and what the client measured itself (stalls of the player, page load
-time, lag, packets of a call). A client whose connection breaks says so in its truth and tries again. The round
+Truth is JSON lines: time, UE, kind, class, and the client's own measurements (stalls of the player, page load
+time, lag, packets of a call). A client whose connection breaks writes so into its truth and tries again. The round
 trips of its connections, as the kernel measured them, are in a file of their own (`lab.tcpinfo`).
 """
 
@@ -61,7 +61,7 @@ class Https:
 
 
 class Ue:
-    """What all applications of a UE share: the resolver, the trust, the truth file, the kernel's readings."""
+    """Things that all applications of a UE share: the resolver, the trust, the truth file, the kernel's readings."""
 
     def __init__(self, name: str, address: str, ca: str, truth: IO[str], readings: Readings, seed: int) -> None:
         self.name, self.address, self.ca, self.readings = name, address, ca, readings

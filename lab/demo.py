@@ -1,4 +1,4 @@
-"""The demonstration: an embedded mobile network, the function beside it, and what an operator sees.
+"""The demonstration: an embedded mobile network, the function beside it, and the operator's view of both.
 
     python -m lab.demo [--seconds N]
 
@@ -61,18 +61,18 @@ SUPPRESSED = "download"  # the class whose policy is edited
 BAD_UPLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.03, rate_bps=0.4e6)
 BAD_DOWNLINK = Impairment(delay_ms=90, jitter_ms=60, loss=0.04, rate_bps=0.7e6)
 SETTLE_S = 8.0  # after a start or a change: not counted in a comparison
-FALL = 0.5  # of the mean score: what counts as visible
-SHORT = 1.5  # times slower than an undisturbed CPU: from there on the host is short of time, and says so
-BATCH_MS = 5000  # half of the default: a table that lives, at half of the bytes that batches of 2 s are
+FALL = 0.5  # of the mean score: a fall that counts as visible
+SHORT = 1.5  # times slower than an undisturbed CPU: from here on the host is short of time, and says so
+BATCH_MS = 5000  # half of the default: the table still lives, and takes half of the bytes of 2 s batches
 LIVE_EVERY_S, PLAIN_EVERY_S = 0.5, 10.0
 
 
 @dataclass(slots=True)
 class Event:
-    """Something that happens at a time of the demonstration; ``does`` returns what to say about it."""
+    """Something that happens at a time of the demonstration; ``does`` returns the words for it."""
 
     at_s: float
-    does: Callable[[float], str]  # it is told when
+    does: Callable[[float], str]  # told when it happens
 
 
 class Screen:
@@ -142,11 +142,11 @@ class Demo:
         self.board = Scoreboard({p: n for n, p in self.pseudonyms.items()})
         self.screen = Screen(console, self.board, seconds)
         self.bad_s, self.moved_s, self.policy_s = seconds * 0.4, seconds * 0.52, seconds * 0.64
-        self.suppressed_s = math.inf  # when the commit was done
+        self.suppressed_s = math.inf  # time of the commit
         self.health: Mapping[str, Any] = {}
-        self.healthy: list[dict[str, Any]] = []  # the records of subscribers on a good radio
-        self.judged: list[Judged] = []  # those of them that their own clients' measurements stand beside
-        self.slow: list[float] = []  # how slow the host was, now and then
+        self.healthy: list[dict[str, Any]] = []  # records of subscribers on a good radio
+        self.judged: list[Judged] = []  # those of them that their own clients' measurements can judge
+        self.slow: list[float] = []  # slowness of the host, now and then
 
     def play(self) -> None:
         """Run the story to its end; raises LabError when a part of the lab ends before."""
@@ -206,7 +206,7 @@ class Demo:
         self.operator.suppress()
         return f"the orchestrator edits the policy of {SUPPRESSED}s from inspect to suppress, and commits"
 
-    # -- what came of it --------------------------------------------------
+    # -- the outcome --------------------------------------------------------
 
     def comparison(self) -> list[tuple[str, str, float, float]]:
         """Return (subscriber, class, mean before, mean after) around the time the radio turned bad."""
@@ -246,7 +246,7 @@ class Demo:
         return fmean(self.slow) >= SHORT
 
     def load(self) -> str:
-        """Return a sentence about the host: how slow it was, and what of this is to be taken with it."""
+        """Return a sentence about the host: how slow it was, and how that bears on scores and on the bad radio."""
         text = f"The host: work took {fmean(self.slow):.1f} times as long as on a CPU of its own"
         if not self.is_short():
             return f"{text}."

@@ -54,7 +54,7 @@ def n3_socket(address: str) -> socket.socket:
 
 
 class Bearer:
-    """One subscriber's traffic at one node: where packets go, and what happens to them on the way.
+    """One subscriber's traffic at one node: its way out, its way home, and the impairment of each.
 
     ``out`` leaves by GTP-U to ``peer`` with ``header``; ``home`` leaves by the TUN device.
     """
@@ -103,7 +103,7 @@ class Bearer:
 
 
 class _Plane:
-    """What gNB and UPF have in common."""
+    """The common part of gNB and UPF."""
 
     def __init__(self, loop: Loop, sockets: dict[str, socket.socket], seed: int) -> None:
         self.loop, self.sockets, self.seed = loop, sockets, seed
@@ -135,7 +135,7 @@ class _Plane:
         return bearer, datagram[_HEADER_BYTES:]
 
     def _unusual(self, address: str, datagram: bytes) -> tuple[Bearer, bytes] | None:
-        """Decode what the fast path does not know: other messages, other extension headers."""
+        """Decode the packets that the fast path does not know: other messages, other extension headers."""
         try:
             message = gtpu.decode(datagram)
         except CodecError:
@@ -165,7 +165,7 @@ class _Plane:
         return asdict(shaper.impairment)
 
     def stats(self) -> dict[str, Any]:
-        """Return counts by bearer, and of what belonged to none."""
+        """Return counts by bearer, and of packets that belonged to none."""
         return {"bearers": {n: b.stats() for n, b in self.bearers.items()}, **self.counters}
 
 
@@ -177,7 +177,7 @@ class Gnb(_Plane):
         self._next_teid = {address: 0x100 * (i + 1) for i, address in enumerate(sockets)}
 
     def admit(self, name: str, tun: int) -> None:
-        """A UE appears, with its TUN device and no tunnel yet."""
+        """Add a UE with its TUN device and no tunnel yet."""
         bearer = self.bearers[name] = Bearer(name, "gnb", tun, self.seed)
         self.loop.reader(tun, lambda: self._from_ue(bearer))
 

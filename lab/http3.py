@@ -21,12 +21,12 @@ Measured = Callable[[float, float], None]
 
 
 class _Trace(QuicLoggerTrace):
-    """Of all that qlog tells, the round trips, and nothing is kept."""
+    """Takes the round trips out of qlog, and keeps nothing."""
 
     measured: Measured
 
     def log_event(self, *, category: str, event: str, data: dict[str, Any]) -> None:
-        """Hand over what a sample made of the estimate (qlog, recovery:metrics_updated)."""
+        """Hand over the estimate after a sample (qlog, recovery:metrics_updated)."""
         if "smoothed_rtt" in data:
             self.measured(data["smoothed_rtt"], data["rtt_variance"])
 
@@ -45,7 +45,7 @@ class _Logger(QuicLogger):
         return trace
 
     def end_trace(self, trace: QuicLoggerTrace) -> None:
-        """Nothing was kept."""
+        """Do nothing: a trace keeps nothing."""
 
 
 class _Client(QuicConnectionProtocol):

@@ -1,4 +1,4 @@
-"""What a radio does to packets: delay, jitter, loss and a rate with a queue; for one subscriber and direction.
+"""A radio's effect on packets: delay, jitter, loss and a rate with a queue; for one subscriber and direction.
 
 Pure arithmetic on times that the caller gives, seeded, so that a run can be repeated. Packets never
 overtake each other: a radio bearer in acknowledged mode delivers in order (TS 38.322, 5.2.3).
@@ -20,7 +20,7 @@ class Impairment:
     jitter_ms: float = 0.0  # each packet is delayed by up to so much more, evenly distributed
     loss: float = 0.0  # share of packets, each on its own
     rate_bps: float = 0.0  # inner IP bits
-    queue_ms: float = 200.0  # of the rate; what would wait longer is dropped at the tail
+    queue_ms: float = 200.0  # of the rate; packets that would wait longer are dropped at the tail
 
     def __post_init__(self) -> None:
         if min(self.delay_ms, self.jitter_ms, self.loss, self.rate_bps, self.queue_ms) < 0 or self.loss > 1:
@@ -31,7 +31,7 @@ CLEAN = Impairment()
 
 
 class Shaper:
-    """Decides for each packet when it leaves, or that it does not."""
+    """Decides for each packet the time at which it leaves, or that it is lost."""
 
     def __init__(self, seed: str, impairment: Impairment = CLEAN) -> None:
         self.impairment = impairment

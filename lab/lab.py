@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class Lab:
-    """A running network. Methods are for the thread that entered it; *progress* is told what it waits for."""
+    """A running network. Methods are for the thread that entered it; *progress* is told the phase that it waits for."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Lab:
     # -- processes --------------------------------------------------------
 
     def start(self, name: str, *words: str | Path, program: Sequence[str] = (sys.executable,)) -> None:
-        """Start a part of the lab in the background; what it prints goes to its log in the folder."""
+        """Start a part of the lab in the background; its output goes to its log in the folder."""
         with (self.folder / f"{name}.log").open("wb") as log:
             self._processes[name] = subprocess.Popen(
                 [*program, *map(str, words)],
@@ -253,7 +253,7 @@ class Lab:
         self.subscribers[name] = replace(ue, uplink=uplink or ue.uplink, downlink=downlink or ue.downlink)
 
     def core(self, name: str, *, uplink: Impairment | None = None, downlink: Impairment | None = None) -> None:
-        """Change what lies behind the UPF for a subscriber, now."""
+        """Change the impairment behind the UPF for a subscriber, now."""
         address = self.subscribers[name].address
         for direction, how in (("home", uplink), ("out", downlink)):
             if how is not None:
@@ -278,7 +278,7 @@ class Lab:
                 )  # fmt: skip
 
     def truth(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield what the applications of a subscriber wrote down so far."""
+        """Yield the truth that the applications of a subscriber wrote so far."""
         return self._lines(f"{name}.truth.jsonl")
 
     def measured(self, name: str) -> Iterator[dict[str, Any]]:

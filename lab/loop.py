@@ -1,4 +1,4 @@
-"""One thread that waits for files and for times: what the user plane of the lab runs on."""
+"""One thread that waits for files and for times: the user plane of the lab runs on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.wait import slowness
 
 __all__ = ["Loop", "ask", "serve_control"]
 
-_ANSWER_S = 20.0  # in which a part answers on a quiet machine; one that has died ends the connection at once
+_ANSWER_S = 20.0  # time in which a part answers on a quiet machine; one that has died ends the connection at once
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -77,7 +77,7 @@ def serve_control(loop: Loop, path: str, handle: Handler) -> None:
     def accept() -> None:
         connection, _ = listener.accept()
         with connection:
-            try:  # without a time-out: who asks is the lab, which writes at once or is dead, and both end the read
+            try:  # without a time-out: the lab that asks writes at once or is dead, and both end the read
                 answer = handle(json.loads(connection.makefile().readline()))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}

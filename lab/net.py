@@ -63,7 +63,7 @@ def inside(path: str | Path) -> Iterator[None]:
 
 
 def child_of_the_lab(namespace: str = "") -> None:
-    """Prepare a process of the lab: die with the parent, take SIGINT from nobody but it, enter *namespace*."""
+    """Prepare a process of the lab: die with the parent, ignore SIGINT, which is the parent's, enter *namespace*."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(os.environ.get(PARENT, os.getppid())):  # it died before it could be asked to tell
         sys.exit(1)
@@ -200,7 +200,7 @@ def leftovers(pid: int | None = None) -> list[str]:
 
 
 def sweep() -> list[str]:
-    """Delete what killed runs left behind and return the names."""
+    """Delete the leftovers of killed runs and return the names."""
     gone = leftovers()
     for name in gone:
         _delete(name)

@@ -1,6 +1,6 @@
 """The operator's side of the demonstration: keys, the function's process, and NETCONF.
 
-The function starts with nothing but who may log in. Everything else comes by NETCONF from the
+The function starts with nothing but the users who may log in. Everything else comes by NETCONF from the
 namespace ``ops``, over the management network.
 """
 

@@ -1,4 +1,4 @@
-"""The lab on paper: who lives where, under which name and address. Values only.
+"""The lab on paper: names, addresses and places of its parts. Values only.
 
     ue1..ueN ──TUN── gnb ──N3── upf ──N6── dn        smf ──N4── upf
                                  │mirrors              ops ──management── probe
@@ -79,7 +79,7 @@ SERVICES = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Subscriber:
-    """A UE with its SIM, what its user does, and its radio in the two directions."""
+    """A UE with its SIM, the uses of its user, and its radio in the two directions."""
 
     name: str
     imsi: str  # of the test network 001/01 (ITU-T E.212)

@@ -1,7 +1,7 @@
 """A video player over any ``get(path)``: segments, a playback buffer, and a bit rate chosen by both.
 
 The rule is the classic mix: the highest level below a share of the measured throughput, and the
-lowest level while the buffer is short. Truth is what a viewer would notice: start-up, stalls, level.
+lowest level while the buffer is short. Truth is everything that a viewer would notice: start-up, stalls, level.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SMOOTH = 0.4  # weight of the last segment
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a service cuts and buffers."""
+    """Segments and buffer of a service."""
 
     segment_s: float
     full_s: float  # no request while so much is buffered
@@ -54,7 +54,7 @@ class _Buffer:
         return self._level_s
 
     def add(self, seconds: float) -> None:
-        """Put a segment behind what is there."""
+        """Add a segment behind the others."""
         self._level_s = self.level() + seconds
         self.playing = self.playing or self._level_s >= self._start_s
 

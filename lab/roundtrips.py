@@ -1,12 +1,12 @@
-"""How far the round trips that the function publishes are above what the clients measured themselves.
+"""Round trips that the function publishes, and their excess over the ones that the clients measured themselves.
 
 A record's round trip is its two sides together, both means of the interval; where one side alone had samples, that
-side. What the clients measured is the largest of all readings (`lab.tcpinfo`) that one subscriber's clients took in
+side. The clients' measurement is the largest of all readings (`lab.tcpinfo`) that one subscriber's clients took in
 that interval. A reading of a sender is its smoothed round trip and four deviations, SRTT + K * RTTVAR of RFC 6298, 2.3:
-no sample that went into it is above that, so it is what the kernel of the client saw at most. One of a receiver is
+no sample that went into it is above that, so it is the most that the kernel of the client saw. One of a receiver is
 its estimate alone. An application over QUIC, of which the kernel knows nothing, has the client's own readings as well,
-and what they leave out: the longest time that the client was late itself, because what it answers late is late at the
-probe. An interval without a reading is not judged.
+and a further one that those leave out: the longest time that the client was late itself, because a late answer is late
+at the probe. An interval without a reading is not judged.
 
 The two are not the same by nature: a receiver may hold back an acknowledgement for 40 ms (TCP_DELACK_MIN of
 include/net/tcp.h), which the probe in the middle sees of both ends and a client of the other end only. That is why
@@ -46,7 +46,7 @@ class Judged:
 
     @property
     def above_ms(self) -> float:
-        """How much more the function said, negative when less."""
+        """Excess of the published round trip, negative when it is the lower one."""
         return self.said_ms - self.measured_ms
 
 

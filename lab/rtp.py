@@ -38,7 +38,7 @@ class Talker:
 
 
 class Listener:
-    """What arrived of a stream: truth for loss and jitter."""
+    """The part of a stream that arrived: truth for loss and jitter."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -60,5 +60,5 @@ class Listener:
         self._transit_ms = transit
 
     def expected(self) -> int:
-        """Return how many packets were sent, as far as the sequence numbers say."""
+        """Return the number of packets sent, as far as the sequence numbers tell."""
         return 0 if self.first < 0 else self.last - self.first + 1

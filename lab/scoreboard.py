@@ -1,4 +1,4 @@
-"""What the demonstration makes of the records it hears: the table, the comparison, the verdict.
+"""The demonstration's conclusions from the records it hears: the table, the comparison, the verdict.
 
 Values in, values out; times are seconds since the demonstration began. A record is a mapping with
 the columns of `feed.records.RECORD_COLUMNS` and ``class``.
@@ -25,7 +25,7 @@ _HISTORY = 6
 
 @dataclass(slots=True)
 class Row:
-    """What is known of one (subscriber, application) now."""
+    """State of one (subscriber, application) now."""
 
     subscriber: str
     app: str
@@ -83,7 +83,7 @@ class Scoreboard:
         return sorted(c for s, c in self.scores if s == subscriber)
 
     def last_heard(self, app_class: str) -> float:
-        """Return when a class was last heard of, -inf if never."""
+        """Return the time at which a class was last heard of, -inf if never."""
         return self.heard.get(app_class, -math.inf)
 
 

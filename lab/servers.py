@@ -46,7 +46,7 @@ class Dns(asyncio.DatagramProtocol):
     """An authoritative answer for every name of the plan, NXDOMAIN for all others."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to answer."""
+        """Keep the transport for the answers."""
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: _Address) -> None:
@@ -71,7 +71,7 @@ class Voice(asyncio.DatagramProtocol):
         self._heard: dict[_Address, float] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to answer."""
+        """Keep the transport for the answers."""
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: _Address) -> None:

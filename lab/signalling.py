@@ -1,7 +1,7 @@
-"""A core network's signalling as a mirror sees it, with the truth beside: any number of sessions, no sockets, no clock.
+"""A core network's signalling in a mirror, with the truth beside it: any number of sessions, no sockets, no clock.
 
-An SMF and a UPF speak PFCP; in the fourth generation the PFCP names nobody, and an MME and an SGW say on
-S11 who it is. Subscribers attach, move between gNBs and detach at a rate; TEIDs, SEIDs and UE addresses are
+An SMF and a UPF speak PFCP; in the fourth generation the PFCP names nobody, and an MME and an SGW tell the
+subscriber on S11. Subscribers attach, move between gNBs and detach at a rate; TEIDs, SEIDs and UE addresses are
 given again soon, and from the start after a restart. Every transmission may be lost (its sender repeats it)
 or not be mirrored, and the mirror brings messages in another order.
 
@@ -39,7 +39,7 @@ _GNBS = tuple(f"198.51.100.{n}" for n in range(1, 33))
 _PFCP, _GTPC = 8805, 2123
 _T1_S, _N1 = 1.0, 4  # retransmission timer and transmissions (TS 29.244, 6.4; TS 29.274, 7.6: left to the operator)
 _WAY_S = 0.0002  # from one node to another
-_RADIO_S, _REST_S = 0.03, 0.1  # what the radio takes to set up, and the least between two procedures of a UE
+_RADIO_S, _REST_S = 0.03, 0.1  # time that the radio takes to set up, and the least between two procedures of a UE
 _DOWN_S = 2.0  # a restart
 _RECOVERY = 3_900_000_000  # seconds since 1900
 _MARGIN = 0.05  # TEIDs and addresses that are free, as a share of the sessions: few, so that they are given again soon
@@ -47,7 +47,7 @@ _MARGIN = 0.05  # TEIDs and addresses that are free, as a share of the sessions:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What happens. ``loss`` and ``blind`` are shares of all transmissions."""
+    """Size, rates and faults of a run. ``loss`` and ``blind`` are shares of all transmissions."""
 
     sessions: int = 1000  # at a time
     rate_hz: float = 500.0  # procedures: attach, handover, detach
@@ -84,12 +84,12 @@ class _Exchange:
 
 
 _Writer = Callable[[int], bytes]  # of a message, by its sequence number
-# What is done next: an exchange, or nothing for some seconds.
+# The next step: an exchange, or nothing for some seconds.
 _Procedure = Generator[_Exchange | float, bool, None]
 
 
 class Network:
-    """Run it by `mirrored`; then ``live`` is the truth. ``unsure`` are sessions of which the two ends differ."""
+    """A network, run by `mirrored`; then ``live`` is the truth. ``unsure`` are sessions whose two ends differ."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -109,7 +109,7 @@ class Network:
     def _begin_pools(self) -> None:
         size = round(self.plan.sessions * (1 + _MARGIN)) + 8
         self._numbers = deque(range(1, size + 1))
-        self._reserve = (size - self.plan.sessions) // 2  # free ones that wait: who had them left a moment ago
+        self._reserve = (size - self.plan.sessions) // 2  # free ones that wait, because somebody had them a moment ago
         self._ues = deque(range(1, size + 1))
         self._radios = {gnb: deque(range(1, size // 4 + 8)) for gnb in _GNBS}
 
@@ -137,7 +137,7 @@ class Network:
                     heapq.heappush(running, (at_s, next(self._order), procedure, None, epoch))
             else:
                 at_s, _, procedure, answer, born = heapq.heappop(running)
-                if born == epoch:  # those of before a restart are over with it
+                if born == epoch:  # exchanges begun before a restart are over with it
                     self._resume(running, procedure, answer, at_s, epoch)
             while self._out and self._out[0][0] <= at_s - self.plan.jitter_s:
                 yield self._popped()
@@ -164,7 +164,7 @@ class Network:
         heapq.heappush(running, (done_s, next(self._order), procedure, answered, epoch))
 
     def _carry(self, x: _Exchange, at_s: float) -> tuple[float, bool]:
-        """Let messages travel, with repetition; return when the asker knows, and whether it was answered."""
+        """Carry messages, with repetition; return the time at which the asker knows, and whether it was answered."""
         stop_s = self._restarts[0] if self._restarts else float("inf")
         for attempt in range(100 if x.patient else _N1):
             sent_s = at_s + attempt * _T1_S
@@ -224,12 +224,12 @@ class Network:
             )
 
     def _restart(self) -> None:
-        """The control plane begins anew: all sessions are gone, and everything is given from the start."""
+        """Begin the control plane anew: all sessions are gone, and every number is given from the start."""
         self._recovery += 60
         for session in (*self.live.values(), *self.unsure):
             self._homes.append(int(session.imsi[5:]))
         known = set(self._homes)
-        self._homes.extend(n for n in range(max(known, default=0) + 1) if n not in known)  # who was about to attach
+        self._homes.extend(n for n in range(max(known, default=0) + 1) if n not in known)  # about to attach
         self.live.clear()
         self.unsure.clear()
         self._idle.clear()
@@ -305,7 +305,7 @@ class Network:
         self._radios[s.radio[0]].append(s.radio[1])
 
     def _lose(self, s: Subscription) -> None:
-        """The asker gave up: what the answerer has is not known to it, and nothing of it is given again."""
+        """Move a session to the unsure ones: the asker gave up, and nothing that the answerer has is given again."""
         self.live.pop(s.imsi, None)
         self.unsure.append(s)
 

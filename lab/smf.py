@@ -19,7 +19,7 @@ from lab.wait import Patience
 __all__ = ["Smf", "n4_socket", "ntp_now"]
 
 _T1_S = 1.0  # 6.4: retransmission timer, left to the operator
-_PATIENCE_S = 20.0  # in which a quiet machine answers; 6.4 counts retransmissions (N1), and leaves the number open
+_PATIENCE_S = 20.0  # time in which a quiet machine answers; 6.4 counts retransmissions (N1), and leaves the number open
 _NTP_1970 = 2_208_988_800  # seconds from 1900 to 1970 (RFC 5905, figure 4); 8.2.65 counts so
 
 
@@ -88,7 +88,7 @@ class Smf:
         return chosen.ipv4, chosen.teid
 
     def uplink(self, name: str) -> tuple[str, int]:
-        """Return where a subscriber's uplink goes: (UPF address, TEID)."""
+        """Return the end of a subscriber's uplink: (UPF address, TEID)."""
         return self._sessions[name].uplink
 
     def modify(self, name: str, gnb: str, teid: int) -> None:

@@ -21,7 +21,7 @@ __all__ = ["Verdict", "judge", "soak"]
 
 @dataclass(slots=True)
 class Verdict:
-    """What came of a run. Tunnels and UE addresses of the truth are *right*, *absent* or *wrong*; *stale* are bindings
+    """Outcome of a run. Tunnels and UE addresses of the truth are *right*, *absent* or *wrong*; *stale* are bindings
     of nobody who is there."""
 
     right: int = 0
@@ -37,7 +37,7 @@ class Verdict:
 
 
 def judge(store: BindingStore, network: Network) -> Verdict:
-    """Compare every tunnel and UE address that is in use with whom the store says it belongs to."""
+    """Compare every tunnel and UE address in use with the subscriber that the store gives for it."""
     verdict = Verdict(unsure=len(network.unsure))
     for s in network.live.values():
         found = [store.by_tunnel(*tunnel) for tunnel in s.tunnels]

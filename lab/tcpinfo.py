@@ -1,4 +1,4 @@
-"""What the clients of a UE measure of their own connections, written down as JSON lines.
+"""Measurements that the clients of a UE make of their own connections, written as JSON lines.
 
     with Readings(file) as readings:
         with readings.of(connection):      a TCP socket, while it is open
@@ -6,11 +6,11 @@
         readings.take()                    now and then
 
 A line is the time since the epoch, the transport, the smoothed round trip and its mean deviation in ms (RFC 6298
-and 9002, 5.3). Of TCP it is what the kernel says (TCP_INFO), and written only when something was acknowledged since
-the reading before: else there was no sample. Who only receives sends nothing that is timed; while segments stream in,
+and 9002, 5.3). For TCP it comes from the kernel (TCP_INFO), and is written only when something was acknowledged since
+the reading before: else there was no sample. A mere receiver sends nothing that is timed; while segments stream in,
 the kernel's estimate as a receiver, from its own time stamps that come back with them, is a line as well
-("tcp-receiver"). And the time that the client itself was not let run, or was busy ("process"): QUIC answers from
-there, TCP from the kernel. The file begins anew at `FULL_BYTES`.
+("tcp-receiver"). The time that the client itself was not let run, or was busy, is a line too ("process"): QUIC
+answers from there, TCP from the kernel. The file begins anew at `FULL_BYTES`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Protocol
 __all__ = ["EVERY_S", "FULL_BYTES", "Connection", "Readings", "TcpInfo", "tcp_info"]
 
 EVERY_S = 0.1  # between two readings: ten in an interval of the function
-FULL_BYTES = 4 << 20  # half an hour of a busy client; what `lab.run` started has no end
+FULL_BYTES = 4 << 20  # half an hour of a busy client; a run of `lab.run` has no end
 
 # struct tcp_info, include/uapi/linux/tcp.h: tcpi_rcv_mss at byte 20, tcpi_rtt and tcpi_rttvar at 68, tcpi_rcv_rtt at
 # 92, tcpi_bytes_acked and tcpi_bytes_received at 120. It grows at its end only.
@@ -38,20 +38,20 @@ _LAYOUT = struct.Struct("=20xI44xII16xI24xQQ")
 # a window of data took to arrive, pauses for thought with it (tcp_rcv_rtt_measure of net/ipv4/tcp_input.c).
 _STREAM = 16
 
-_WAITED_MS = 5.0  # a client that waits no longer is written nowhere
+_WAITED_MS = 5.0  # a shorter wait of the client is not written
 
 
 class Connection(Protocol):
-    """What is needed of a socket, or of what asyncio hands out as one."""
+    """The needed part of a socket, or of asyncio's object in place of one."""
 
     def getsockopt(self, level: int, option: int, length: int, /) -> bytes:
-        """As `socket.socket.getsockopt`."""
+        """Return the option, as `socket.socket.getsockopt` does."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """What the kernel knows of a connection."""
+    """The kernel's readings of a connection."""
 
     rtt_ms: float  # 0 before the first sample
     deviation_ms: float
@@ -107,7 +107,7 @@ class Readings:
             self.add("process", late_ms, 0.0)
 
     def add(self, transport: str, rtt_ms: float, deviation_ms: float) -> None:
-        """Write a line of now."""
+        """Write a line with the time of now."""
         if self._file.tell() >= FULL_BYTES:
             self._file.seek(0)
             self._file.truncate()

@@ -1,4 +1,4 @@
-"""The UPF process: N3 to N6 through a TUN device, told what to do by PFCP.
+"""The UPF process: N3 to N6 through a TUN device, controlled by PFCP.
 
     python -m lab.upf --netns PATH --control SOCKET --seed N
 

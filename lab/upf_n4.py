@@ -1,4 +1,4 @@
-"""The UPF's end of N4: PFCP requests become tunnels of the user plane. It never reads who the subscriber is."""
+"""The UPF's end of N4: PFCP requests become tunnels of the user plane. It never reads the subscriber's identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting: for a condition, as long as what would fulfil it lives, and by the clock of a machine that has time.
+"""Waits: for a condition, while the process that would fulfil it lives, by the clock of a machine that has time.
 
     wait_until(file.exists, "gnb is up", check=lab.check)     returns what became true
     comes_true(file.exists, 5)                                the same, said instead of raised
@@ -6,9 +6,9 @@
     slowness()                                                how many times slower than an undisturbed CPU we are now
 
 A fixed number of seconds says nothing: the same start takes six seconds on a quiet machine and forty beside
-six busy loops. So a deadline here is what a quiet machine would need at most, times `slowness`, which is
-measured when the wait begins and again before it is given up. It is there for what hangs; what died is
-told at once by *check*, with its last words.
+six busy loops. So a deadline here is the most that a quiet machine would need, times `slowness`, which is
+measured when the wait begins and again before it is given up. It is there for a part that hangs; one that died
+is told at once by *check*, with its last words.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _T = TypeVar("_T")
 PATIENCE_S = 60.0  # of a quiet machine; the slowest single start, a cold `snf run`, takes 6
 _STEPS = 200_000  # of the loop that is timed
 _STEPS_S = 0.018  # they take on an undisturbed CPU: Python 3.11, AMD EPYC family 26 at 2.5 GHz
-_VALID_S = 5.0  # how long a measurement is believed: one costs 20 ms
+_VALID_S = 5.0  # time that a measurement is believed: one costs 20 ms
 _QUICK_S = 0.005  # between two looks that cost little
 _AGAIN_S = 0.03  # between two looks
 _PLAIN_EVERY_S = 10.0  # between two lines of progress where lines cannot be overwritten
 
-_measured = (-_VALID_S, 1.0)  # when, and how slow
+_measured = (-_VALID_S, 1.0)  # time of the measurement, and its result
 
 
 def slowness() -> float:
@@ -72,7 +72,7 @@ class Patience:
 
 
 class Progress:
-    """Tells a person what is waited for, and how long already: one line that changes, or one line now and then."""
+    """Tells a person the phase and its time so far: one line that changes, or one line now and then."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout

@@ -1,7 +1,7 @@
 """From a validated tree to `nf.settings.Settings`.
 
 A value that is not in the tree has the default of `nf.settings`; a test holds those equal to the
-defaults of the modules. What YANG cannot say cheaply about all entries together is checked here.
+defaults of the modules. Rules over all entries that YANG cannot state cheaply are checked here.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _ordered(items: Any) -> tuple[Any, ...]:
 
 
 def _given(node: Node, **leaves: str) -> dict[str, Any]:
-    """Return the leaves that are there under the names of the settings: setting=leaf."""
+    """Return the leaves that are present under the names of the settings: setting=leaf."""
     return {setting: node[leaf] for setting, leaf in leaves.items() if leaf in node}
 
 
@@ -99,7 +99,7 @@ def _interface(entry: Node) -> Interface:
 
 
 def _encapsulation(text: str) -> Encapsulation | None:
-    """Return the bits of the leaf, of which "none" has none; None for "auto"."""
+    """Return the bits of the leaf: no bit for "none", None for "auto"."""
     if text == "auto":
         return None
     kinds = Encapsulation.NONE

@@ -1,4 +1,4 @@
-"""What all tests share: the captures, time-outs that know how busy the machine is, and what the tests cost."""
+"""Tools that all tests share: the captures, time-outs that know how busy the machine is, and the cost of the tests."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: pytest_timeout.Setting
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the tests cost: processor time of this process and of all that it started and waited for."""
+    """Print the cost of the tests: processor time of this process and of all that it started and waited for."""
     spent = os.times()
     user, system = spent.user + spent.children_user, spent.system + spent.children_system
     terminalreporter.write_line(

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TREES = ("bench", "feed", "gtp", "lab", "mgmt", "nf")
 HELPERS = [p for p in (ROOT / "tests").rglob("*.py") if p != Path(__file__)]
 FILES = sorted(p for p in [*(p for tree in TREES for p in (ROOT / tree).rglob("*.py")), *HELPERS])
-# What has name and value of a number in the headers by chance, or by a standard that both follow.
+# Names and values that equal those of a header by chance, or by a standard that both follow.
 OTHERS = {"gtp/table.py": {"_GOLDEN"}}  # of 64 bits; gtp knows nobody
 
 
@@ -45,7 +45,7 @@ def said() -> dict[str, MapDefinition]:
 
 
 class TestNumbers:
-    """They are what the C compiler makes of the headers."""
+    """Numbers read from the headers are those that the C compiler makes of them."""
 
     def test_each_number_has_the_value_that_the_compiler_gives_it(self, said):
         lengths = said["lengths"].value.fields
@@ -91,7 +91,7 @@ class TestNumbers:
 
 
 class TestHeaders:
-    """They are short, and hold nothing but declarations."""
+    """Headers are short, and hold nothing but declarations."""
 
     def test_no_part_is_longer_than_three_hundred_lines(self):
         assert {p.name for p in abi.headers() if len(p.read_text().splitlines()) >= 300} == set()

@@ -37,7 +37,7 @@ WOULD_BE = [  # question, file beside which or in which it would be
 
 
 def shown(path: str) -> bool:
-    """Whether the page names the file: whole, or by its last part in the row of its room."""
+    """Say whether the page names the file: whole, or by its last part in the row of its room."""
     folder, _, last = path.rpartition("/")
     if path in PAGE:
         return True
@@ -57,7 +57,7 @@ class TestTwentyQuestions:
 
 
 class TestPage:
-    """What the page names exists, and a walk is one that a reader can hold in mind."""
+    """Every file that the page names exists, and a walk is one that a reader can hold in mind."""
 
     def test_every_file_is_there(self):
         named = set(re.findall(r"`((?:bpf|gtp|feed|nf|mgmt|lab|bench)/[\w/]+\.(?:py|h|c))`", PAGE))

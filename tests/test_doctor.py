@@ -1,4 +1,4 @@
-"""``snf doctor``: what it finds here, and what it says where something is missing."""
+"""``snf doctor``: its findings here, and its words where something is missing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestThisHost:
 
 
 class TestMissing:
-    """What is missing is named, with the command that mends it."""
+    """A missing thing is named, with the command that mends it."""
 
     @pytest.mark.parametrize("release", ["5.14.0-1-amd64", "4.19.0", "5.4.0-rc1", "unknown"])
     def test_an_old_kernel(self, monkeypatch, release):
@@ -120,7 +120,7 @@ class TestMissing:
 
 
 class TestDevices:
-    """What a driver lacks is said in words, with what to do about it."""
+    """A driver's lack is said in words, with the remedy."""
 
     @pytest.mark.parametrize(
         ("device", "says"),

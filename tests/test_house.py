@@ -1,4 +1,4 @@
-"""The house itself: what a fresh clone must hold, whatever the code does."""
+"""The house itself: the contents that a fresh clone must hold, whatever the code does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ PINNED = pinned("build.txt", "all.txt")
 
 
 class TestReadme:
-    """The first thing a reader sees is what to type."""
+    """A reader first sees the commands to type."""
 
     def test_it_begins_with_the_two_commands(self):
         lines = (ROOT / "README.md").read_text().splitlines()
@@ -85,7 +85,7 @@ class TestReadme:
 
 
 class TestMakefile:
-    """What ``make`` offers is what it does."""
+    """Each target that ``make`` lists exists and does something."""
 
     def test_each_target_that_it_lists_exists_and_does_something(self):
         makefile = (ROOT / "Makefile").read_text()
@@ -183,7 +183,7 @@ class TestTree:
 
 
 class TestWheel:
-    """What is installed is what was cloned: programs and modules travel with the code."""
+    """The installed package is the cloned one: programs and modules travel with the code."""
 
     def test_it_holds_the_kernel_sources_and_the_yang_modules(self, tmp_path):
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]

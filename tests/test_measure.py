@@ -26,7 +26,7 @@ def python_functions(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def c_functions(path: Path) -> Iterator[tuple[str, int]]:
-    """Functions as clang-format leaves them: a head that begins in the first column, braces of the body as well."""
+    """Yield functions as clang-format leaves them: head and braces of the body begin in the first column."""
     lines, begun, head = path.read_text().splitlines(), 0, ""
     for number, line in enumerate(lines, 1):
         if re.match(r"[A-Za-z].*\(", line) and not line.rstrip().endswith(";"):
@@ -38,7 +38,7 @@ def c_functions(path: Path) -> Iterator[tuple[str, int]]:
 
 
 class TestLength:
-    """What is longer than a reader can hold is two things."""
+    """A file or function that is longer than a reader can hold is two things."""
 
     def test_of_files(self):
         lengths = {name(p): len(p.read_text().splitlines()) for p in PYTHON + C}

@@ -1,4 +1,4 @@
-"""GTPv2-C messages as bytes: what the lab and the tests need of TS 29.274."""
+"""GTPv2-C messages as bytes: the part of TS 29.274 that the lab and the tests need."""
 
 from __future__ import annotations
 

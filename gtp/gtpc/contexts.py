@@ -1,4 +1,4 @@
-"""What two control nodes agreed on: legs, the PDN connections on them, and the tunnels of each bearer.
+"""Legs between two control nodes, the PDN connections on them, and the tunnels of each bearer.
 
 A leg is a pair of control TEIDs: one for a UE on S11, one for a PDN connection on S5/S8 (TS 29.274, 4.1),
 one for a PDP address on Gn (TS 29.060). A node is addressed by (its address, its TEID). The answering
@@ -77,7 +77,7 @@ class Contexts:
         self._number = 0
 
     def count_from(self, number: int) -> None:
-        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        """Continue the numbers in the keys of sessions from *number*, so that no key is that of another tracker."""
         self._number = number
 
     def __len__(self) -> int:
@@ -91,12 +91,12 @@ class Contexts:
         return next((leg for leg in legs if sender in leg.addresses), None)
 
     def begin(self, asker: set[Name], answerer: set[Name], at_s: float) -> tuple[Leg, list[SessionEvent]]:
-        """Begin a leg; those whose end was not seen and whose names it takes end as superseded."""
+        """Begin a leg; older legs whose names it takes have ended unseen, and end as superseded."""
         leg = Leg(asker, answerer)
         return leg, self._enter(leg, at_s)
 
     def rename(self, leg: Leg, asker: set[Name], at_s: float) -> list[SessionEvent]:
-        """Another node asks on this leg from now on (another MME, SGW or SGSN serves the UE)."""
+        """Give the leg another asking node: another MME, SGW or SGSN serves the UE from now on."""
         if asker <= leg.asker:
             return []
         self._leave(leg)
@@ -143,7 +143,7 @@ class Contexts:
         return [*events, SessionUp(at_s, pdn.session)]
 
     def changed(self, pdn: Pdn, at_s: float) -> list[SessionEvent]:
-        """Say what is different from what was said before."""
+        """Return the event for a connection that changed, none if it is as it was."""
         before, pdn.session = pdn.session, pdn.value()
         if before is None or before == pdn.session:
             return []
@@ -173,7 +173,7 @@ class Contexts:
         return SessionDown(at_s, pdn.session or pdn.value(), reason)
 
     def tidy(self, leg: Leg) -> None:
-        """Let go of a leg that has no connection."""
+        """Remove a leg that has no connection."""
         if not leg.pdns:
             self._leave(leg)
 

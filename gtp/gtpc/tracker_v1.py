@@ -40,7 +40,7 @@ class _Request:
 
 
 class GtpV1Tracker:
-    """Turns GTPv1-C datagrams into session events; ``counters`` names everything that led to none."""
+    """Turns GTPv1-C datagrams into session events; ``counters`` has a name for each reason why a datagram gave none."""
 
     def __init__(self, capacity: int = _MAX_SESSIONS) -> None:
         self.counters: Counter[str] = Counter()
@@ -49,7 +49,7 @@ class GtpV1Tracker:
         self._restarts = RestartCounters()
 
     def count_from(self, number: int) -> None:
-        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        """Continue the numbers in the keys of sessions from *number*, so that no key is that of another tracker."""
         self._contexts.count_from(number)
 
     def __len__(self) -> int:
@@ -81,14 +81,14 @@ class GtpV1Tracker:
         if header.kind in _REQUESTS:
             names = said.src, said.dst, header.sequence, header.kind
             fresh = self._transactions.ask(*names, said, mark, at_s)
-            self._transactions.halves()  # which context was meant is not told: a newer one will take its TEIDs
+            self._transactions.halves()  # half an exchange does not tell its context; a newer one takes its TEIDs
             early = self._transactions.early(*names, at_s) if fresh else None
             return events if early is None else events + self._answered(said, early, at_s)
         request = self._transactions.answer(said.src, said.dst, header.sequence, header.kind - 1, said, at_s)
         return events if request is None else events + self._answered(request, said, at_s)
 
     def _recovered(self, peer: str, body: Body, at_s: float) -> list[SessionEvent]:
-        """A newer restart counter: the peer has lost all its contexts (TS 23.007, clauses 10 and 11)."""
+        """End the sessions of a peer with a newer restart counter: it lost them (TS 23.007, clauses 10 and 11)."""
         if not self._restarts.restarted(peer, body.recovery):
             return []
         self.counters["gtpv1_restarts"] += 1
@@ -120,7 +120,7 @@ class GtpV1Tracker:
         if ask.teid_control is None or answer.teid_control is None:
             self.counters["gtpv1_without_teid"] += 1
             return []
-        if response.header.teid != ask.teid_control:  # it answers another request, that was not seen
+        if response.header.teid != ask.teid_control:  # it answers another request, one that was not seen
             self.counters["gtpv1_other_teid"] += 1
             return []
         leg, events = self._contexts.begin(_names(request), _names(response), at_s)
@@ -143,7 +143,7 @@ class GtpV1Tracker:
         return self._contexts.changed(pdn, at_s)
 
     def _updated(self, leg: Leg | None, request: _Request, response: _Request, at_s: float) -> list[SessionEvent]:
-        """From either side; a new SGSN names its own control TEID, a direct tunnel the RNC's end."""
+        """Apply an update from either side; a new SGSN names its own control TEID, a direct tunnel the RNC's end."""
         ask, answer, nsapi = request.body, response.body, request.body.nsapis[0]
         if leg is None:
             return self._late(request, response, at_s)
@@ -160,9 +160,9 @@ class GtpV1Tracker:
         return events + self._contexts.changed(pdn, at_s)
 
     def _late(self, request: _Request, response: _Request, at_s: float) -> list[SessionEvent]:
-        """An update of a context whose beginning was not seen: learn what it says, without identity."""
+        """Begin a context, without identity, from the update of one whose beginning was not seen."""
         ends = _ends(request.body, response.body)
-        # Only an SGSN that takes a context over names its control TEID: else the sender may be a GGSN.
+        # Only an SGSN that takes over a context names its control TEID; without one the sender may be a GGSN.
         if not ends or not request.header.teid or not request.body.teid_control:
             self.counters["gtpv1_unknown_session"] += 1
             return []
@@ -185,13 +185,13 @@ class GtpV1Tracker:
 
 
 def _names(said: _Request) -> set[Name]:
-    """Return what the sender is addressed by: its first address is the one for signalling (7.3.1, 7.3.2)."""
+    """Return the names of the sender: its first address is the one for signalling (7.3.1, 7.3.2)."""
     teid = said.body.teid_control
     return {(a, teid) for a in (said.src[0], *said.body.addresses[:1])} if teid is not None else set()
 
 
 def _ends(sgsn: Body, ggsn: Body) -> Ends:
-    """Return the ends of a context by what each side says of itself: its second address is for user traffic."""
+    """Return the ends of a context as each side gives its own: its second address is for user traffic."""
     ends: Ends = {}
     for end, side, body in ((_SGSN, Side.DOWNLINK, sgsn), (_GGSN, Side.UPLINK, ggsn)):
         if body.teid_data and len(body.addresses) > 1:

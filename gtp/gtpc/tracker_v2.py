@@ -31,13 +31,13 @@ from gtp.transactions import Endpoint, RestartCounters, Transactions
 
 __all__ = ["GtpV2Tracker"]
 
-# Interface types of F-TEID (table 8.22-1): who receives user traffic there, and which way it flows.
-_RADIO = frozenset({0, 2, 15, 38})  # S1-U eNodeB, S12 RNC, S4 SGSN, S11-U MME: what an idle UE gives up
+# Interface types of F-TEID (table 8.22-1), by the receiver of user traffic there and its direction.
+_RADIO = frozenset({0, 2, 15, 38})  # S1-U eNodeB, S12 RNC, S4 SGSN, S11-U MME: the ends that an idle UE gives up
 _AT_SGW = frozenset({1, 3, 4, 16, 39})  # S1-U, S12, S5/S8, S4, S11-U
 _AT_PGW = frozenset({5, 33, 37})  # S5/S8, S2b, S2a
 _UPLINK = frozenset({1, 3, 5, 16, 33, 37, 39})
 _DOWNLINK = _RADIO | {4, 31, 34}  # S5/S8 SGW, S2b ePDG, S2a TWAN
-_ANSWERS = {10: 11, 17: 11, 6: 7, 30: 32, 35: 36}  # control end of who asks: that of who answers
+_ANSWERS = {10: 11, 17: 11, 6: 7, 30: 32, 35: 36}  # control end of the asking node: that of the answering node
 _CONTEXT_NOT_FOUND = 64  # cause (table 8.4-1)
 _MAX_SESSIONS = 2_000_000  # two segments of each of a million sessions
 
@@ -48,11 +48,11 @@ class _Request:
     body: Body
     src: Endpoint
     dst: Endpoint
-    leg: Leg | None = None  # whose session is over if this message was meant
+    leg: Leg | None = None  # its session is over if this message was meant
 
 
 class GtpV2Tracker:
-    """Turns GTPv2-C datagrams into session events; ``counters`` names everything that led to none."""
+    """Turns GTPv2-C datagrams into session events; ``counters`` has a name for each reason why a datagram gave none."""
 
     def __init__(self, capacity: int = _MAX_SESSIONS) -> None:
         self.counters: Counter[str] = Counter()
@@ -61,7 +61,7 @@ class GtpV2Tracker:
         self._restarts = RestartCounters()
 
     def count_from(self, number: int) -> None:
-        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        """Continue the numbers in the keys of sessions from *number*, so that no key is that of another tracker."""
         self._contexts.count_from(number)
 
     def __len__(self) -> int:
@@ -111,9 +111,9 @@ class GtpV2Tracker:
         return events if early is None else events + self._answered(said, early, at_s)
 
     def _half_seen(self, half: _Request, at_s: float) -> list[SessionEvent]:
-        """One message of an exchange was lost on the way here: see what it says of a session that we know.
+        """End the session that half an exchange shows to be over; its other message was lost on the way here.
 
-        Who asks for a deletion lets go of the session, and a control TEID that is given to a new UE was free.
+        A node that asks for a deletion gives the session up, and a control TEID that is given to a new UE was free.
         """
         leg = half.leg
         if leg is None or not leg.pdns or (half.header.kind not in _REQUESTS and len(leg.pdns) > 1):
@@ -124,7 +124,7 @@ class GtpV2Tracker:
         return self._deleted(leg, half.body, at_s)
 
     def _recovered(self, peer: str, body: Body, at_s: float) -> list[SessionEvent]:
-        """A newer restart counter: the peer has lost all its contexts (TS 23.007, clauses 14 to 17a)."""
+        """End the sessions of a peer with a newer restart counter: it lost them (TS 23.007, clauses 14 to 17a)."""
         if not self._restarts.restarted(peer, body.recovery):
             return []
         self.counters["gtpv2_restarts"] += 1
@@ -179,7 +179,7 @@ class GtpV2Tracker:
         if mine is None or not number:
             self.counters["gtpv2_without_fteid"] += 1
             return []
-        if response.header.teid != mine.teid:  # it answers another request, that was not seen
+        if response.header.teid != mine.teid:  # it answers another request, one that was not seen
             self.counters["gtpv2_other_teid"] += 1
             return []
         theirs = next((f for f in answer.fteids if f.interface == _ANSWERS[mine.interface]), None)
@@ -204,7 +204,7 @@ class GtpV2Tracker:
     ) -> tuple[Leg, list[SessionEvent]]:
         """Return the UE's leg that a further connection goes to, or a new one.
 
-        Another IMSI than the leg's says that the end of the leg was not seen.
+        An IMSI other than the leg's says that the end of the leg was not seen.
         """
         leg = self._contexts.find(request.dst[0], request.header.teid, request.src[0]) if request.header.teid else None
         known = {pdn.identity.imsi for pdn in leg.pdns.values()} - {"", request.body.imsi} if leg else set()
@@ -256,7 +256,7 @@ class GtpV2Tracker:
     def _late(
         self, request: _Request, response: _Request, accepted: list[tuple[int, list[FTeid]]], at_s: float
     ) -> list[SessionEvent]:
-        """A change of a session whose beginning was not seen: learn what it says, without identity."""
+        """Begin sessions, without identity, from the change of one whose beginning was not seen."""
         if not request.header.teid or not response.header.teid or not any(fteids for _, fteids in accepted):
             self.counters["gtpv2_unknown_session"] += 1
             return []
@@ -278,7 +278,7 @@ class GtpV2Tracker:
     def _bearers_created(
         self, leg: Leg | None, request: _Request, response: _Request, at_s: float
     ) -> list[SessionEvent]:
-        """The answer names the bearers and repeats the core's ends, that tell which of the request each is."""
+        """Add the bearers that the answer names; the core's ends, repeated there, tell the request's bearer of each."""
         ask, events = request.body, list[SessionEvent]()
         if not ask.ebis or not request.header.teid or not response.header.teid:
             self.counters["gtpv2_unknown_session"] += 1
@@ -303,7 +303,7 @@ class GtpV2Tracker:
         return events + self._contexts.up(leg, ask.ebis[0], pdn, at_s)
 
     def _bearers_deleted(self, leg: Leg, ask: Body, answer: Body, at_s: float) -> list[SessionEvent]:
-        """The linked bearer is the default one: its connection goes. Else the listed ones that were accepted."""
+        """End the connection of the linked bearer, the default one, and remove listed bearers that were accepted."""
         refused = {b.ebi for b in answer.bearers if b.cause not in ACCEPTED and b.cause != _CONTEXT_NOT_FOUND}
         events: list[SessionEvent] = []
         for ebi in (*ask.ebis[:1], *ask.listed_ebis):
@@ -316,7 +316,7 @@ class GtpV2Tracker:
         return events
 
     def _released(self, leg: Leg, ask: Body, at_s: float) -> list[SessionEvent]:
-        """The UE went idle: its radio ends are gone (TS 23.401, 5.3.5)."""
+        """Remove the radio ends of a UE that went idle (TS 23.401, 5.3.5)."""
         events: list[SessionEvent] = []
         for pdn in leg.pdns.values():
             for ebi, ends in pdn.bearers.items():
@@ -327,7 +327,7 @@ class GtpV2Tracker:
 
 
 def _names(address: str, fteid: FTeid | None) -> set[Name]:
-    """Return what a node is addressed by: it may send from another address than its F-TEID names."""
+    """Return the names of a node: it may send from another address than its F-TEID names."""
     return {(a, fteid.teid) for a in (address, *fteid.addresses)} if fteid is not None else set()
 
 

@@ -115,7 +115,7 @@ def _walk(r: Reader) -> Iterator[tuple[int, Reader]]:
 
 
 def _read_digits(r: Reader, b: Body, most: int = 16) -> str:
-    """Read digits of identity; those that make no sense stay unknown and take nothing else along."""
+    """Read digits of identity; digits that make no sense stay unknown, and the rest of the message is still read."""
     at, raw = r.at, r.rest()
     try:
         digits = untbcd(raw, at)

@@ -162,7 +162,7 @@ def _read_paa(r: Reader, b: Body) -> None:
 
 
 def _read_digits(r: Reader, b: Body) -> str:
-    """Read digits of identity; those that make no sense stay unknown and take nothing else along."""
+    """Read digits of identity; digits that make no sense stay unknown, and the rest of the message is still read."""
     at, raw = r.at, r.rest()
     try:
         return untbcd(raw, at)

@@ -1,1 +1,1 @@
-"""PFCP (TS 29.244): the messages between SMF and UPF that say who a tunnel belongs to."""
+"""PFCP (TS 29.244): the messages between SMF and UPF that tell the subscriber of each tunnel."""

@@ -256,7 +256,7 @@ class OuterHeader(NamedTuple):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where it leads to."""
+        """Addresses of the receiver."""
         return tuple([a for a in (self.ipv4, self.ipv6) if a])
 
 

@@ -51,7 +51,7 @@ class Header(NamedTuple):
 
 @dataclass(slots=True)
 class Pdr:
-    """What a packet detection rule says of tunnels and addresses; None: not said."""
+    """Tunnels and addresses of a packet detection rule; None: not said."""
 
     pdr_id: int = 0
     far_id: int | None = None
@@ -59,14 +59,14 @@ class Pdr:
     fteid: FTeid | None = None
     ue: list[UeAddress] = field(default_factory=list)
     instance: str | None = None
-    endpoint: int | None = None  # traffic endpoint that says the rest
+    endpoint: int | None = None  # traffic endpoint that holds the rest
     routes: tuple[str, ...] = ()  # prefixes behind the UE
     refused: int = 0  # routes that made no sense
 
 
 @dataclass(slots=True)
 class Far:
-    """What a forwarding action rule says; None: not said."""
+    """Content of a forwarding action rule; None: not said."""
 
     far_id: int = 0
     action: int | None = None
@@ -75,7 +75,7 @@ class Far:
 
     @property
     def forwards(self) -> bool:
-        """Whether packets leave by the rule now; one that buffers keeps its header for later. Not said: they do."""
+        """True if packets leave by the rule now, or nothing is said; a rule that buffers keeps its header for later."""
         return self.action is None or bool(self.action & _FORWARD)
 
 

@@ -1,7 +1,7 @@
-"""Which nodes speak PFCP with each other: who counts, by what was seen of them (TS 29.244, 5.8, 6.2.6 and 6.2.2).
+"""The nodes that speak PFCP with each other, learned from their exchanges (TS 29.244, 5.8, 6.2.6 and 6.2.2).
 
 Two nodes are associated once an association or a heartbeat between them was answered, or session requests of both
-were. While no association was seen at all, one answered session request is enough: whoever listens late sees nothing
+were. While no association was seen at all, one answered session request is enough: a late listener sees nothing
 else. After that it says nothing against two nodes whose own association was before the start, and nothing for them:
 their next heartbeat does, which comes within a minute.
 
@@ -21,7 +21,7 @@ from gtp.events import EndReason, Notice, PeersRefused, SessionsEnded
 __all__ = ["Apart", "Notices", "Pair", "Peers"]
 
 Pair = tuple[str, str]  # two nodes, in order
-_MOST_PAIRS = 65_536  # whoever makes up nodes pushes nobody out: new ones are then not learned
+_MOST_PAIRS = 65_536  # invented nodes push nobody out: beyond this number no new one is learned
 _MOST_NAMES = 65_536
 _MOST_APART = 65_536  # exchanges that wait
 _APART_S = (
@@ -33,15 +33,15 @@ Exchange = TypeVar("Exchange")
 
 
 class Peers:
-    """The nodes and who of them is associated with whom."""
+    """The nodes and their associations."""
 
     def __init__(self) -> None:
         self.strict = False  # an association was seen
-        self._node_of: dict[str, str] = {}  # by another address or name
-        self._names_of: dict[str, list[str]] = {}  # the same from the other end
-        self._nodes: set[str] = set()  # of pairs
+        self._node_of: dict[str, str] = {}  # node by another address or name
+        self._names_of: dict[str, list[str]] = {}  # other addresses and names by node
+        self._nodes: set[str] = set()  # nodes of all pairs
         self._pairs: set[Pair] = set()
-        self._asked: set[tuple[str, str]] = set()  # who of a pair got an answer to a session request
+        self._asked: set[tuple[str, str]] = set()  # (asker, answerer) of answered session requests
         self._allowed: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
 
     # -- nodes and their names ---------------------------------------------
@@ -56,7 +56,7 @@ class Peers:
         return (a, b) if a <= b else (b, a)
 
     def names(self, address: str, names: Iterable[str]) -> None:
-        """Let the node of *address* have other addresses and names, which nobody has yet."""
+        """Give the node of *address* other addresses and names; one that is known already stays with its node."""
         node = self.node(address)
         for name in names:
             if name and name != node and name not in self._node_of and name not in self._nodes:
@@ -66,7 +66,7 @@ class Peers:
                 self._names_of.setdefault(node, []).append(name)
 
     def others(self, names: Iterable[str]) -> Iterator[str]:
-        """Yield what the nodes of some names are called beside."""
+        """Yield the nodes of some names, each with its other addresses and names."""
         for name in names:
             if name:
                 node = self.node(name)
@@ -76,16 +76,16 @@ class Peers:
     # -- who is associated ---------------------------------------------------
 
     def use(self, allowed: Iterable[str]) -> None:
-        """Let only these addresses and prefixes be peers, each with all others; none: those that are learned."""
+        """Accept only these addresses and prefixes as peers, each with all others; without any, peers are learned."""
         self._allowed = tuple(ipaddress.ip_network(text, strict=False) for text in allowed)
 
     @property
     def listed(self) -> bool:
-        """Whether the operator says who the peers are."""
+        """True if the operator lists the peers."""
         return bool(self._allowed)
 
     def allows(self, address: str) -> bool:
-        """Say whether the operator's list, where there is one, has an address."""
+        """Say whether an address is on the operator's list; without a list, every address is allowed."""
         return not self._allowed or any(ipaddress.ip_address(address) in network for network in self._allowed)
 
     def associated(self, pair: Pair) -> bool:
@@ -93,7 +93,7 @@ class Peers:
         return self.listed or pair in self._pairs
 
     def learn(self, pair: Pair) -> bool:
-        """Let two nodes be associated; True when they were not."""
+        """Associate two nodes; False when they were already, or when there is no room."""
         if pair in self._pairs or len(self._pairs) >= _MOST_PAIRS:
             return False
         self._pairs.add(pair)
@@ -113,7 +113,7 @@ class Peers:
         return (self.node(answerer), self.node(asker)) in self._asked and self.learn(pair)
 
     def release(self, pair: Pair) -> None:
-        """Let two nodes be associated no longer."""
+        """End the association of two nodes."""
         self._pairs.discard(pair)
         self._asked -= {pair, pair[::-1]}
 
@@ -124,7 +124,7 @@ class Peers:
         return {"strict": self.strict, "pairs": list(self._pairs), "names": dict(self._node_of)}
 
     def load(self, dumped: dict[str, Any]) -> None:
-        """Know again what was learned before."""
+        """Restore what `dump` returned."""
         self.strict = self.strict or dumped["strict"]
         for pair in dumped["pairs"]:
             self.learn(tuple(pair))
@@ -144,7 +144,7 @@ class Apart(Generic[Exchange]):
         return self._number
 
     def keep(self, pair: Pair, exchange: Exchange, at_s: float) -> None:
-        """Keep one."""
+        """Keep one exchange."""
         self._forget(at_s)
         if self._number >= _MOST_APART:
             self._counters["pfcp_apart_lost"] += 1
@@ -153,7 +153,7 @@ class Apart(Generic[Exchange]):
         self._number += 1
 
     def take(self, pair: Pair, at_s: float) -> list[tuple[float, Exchange]]:
-        """Return those between two nodes in their order, each with its time, and keep them no longer."""
+        """Remove and return the exchanges between two nodes in their order, each with its time."""
         self._forget(at_s)
         taken = list(self._held.pop(pair, ()))
         self._number -= len(taken)
@@ -171,7 +171,7 @@ class Apart(Generic[Exchange]):
 
 
 class Notices:
-    """What the operator is to be told, until `take`; bounded, as strangers decide how much it would be."""
+    """Notices for the operator until `take`; bounded, because strangers decide how many there would be."""
 
     def __init__(self) -> None:
         self._waiting: deque[Notice] = deque(maxlen=_MOST_NOTICES)
@@ -192,7 +192,7 @@ class Notices:
         self._waiting.append(SessionsEnded(at_s, peers, sessions, reason))
 
     def take(self) -> list[Notice]:
-        """Return what there is to tell, once."""
+        """Return the notices, each once."""
         told = list(self._waiting)
         self._waiting.clear()
         return told

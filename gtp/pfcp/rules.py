@@ -1,4 +1,4 @@
-"""The rules of one session, what they say of tunnels and addresses, and how they are kept at rest."""
+"""The rules of one session, their tunnels and addresses, and the record in which they are kept at rest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Rules:
     def change(self, request: Body, response: Body) -> None:
         """Apply what an accepted request, and what the response chose.
 
-        The standard does not lay down the order of elements. What is removed goes first, then what is created comes,
+        The standard does not lay down the order of elements. Removed rules go first, then created ones come,
         then what is updated changes, so that a rule which is removed and created in one message is the new one.
         """
         if request.identity:
@@ -61,7 +61,7 @@ class Rules:
         self._chosen(request, response, removed)
 
     def _remove(self, request: Body) -> dict[int, Pdr]:
-        """Take out what a request removes; return the detection rules among it."""
+        """Remove the rules that a request removes; return the detection rules among them."""
         removed = {number: self.pdrs.pop(number) for number in request.remove_pdrs if number in self.pdrs}
         for number in request.remove_endpoints:
             self.endpoints.pop(number, None)
@@ -93,7 +93,7 @@ class Rules:
                 self.pdrs[number].fteid = chosen
 
     def value(self) -> Session:
-        """Return what the rules say now."""
+        """Return the session as the rules say it now."""
         tunnels: dict[tuple[str, int], Tunnel] = {}
         ipv4 = ipv6 = instance = ""
         prefixes: dict[str, None] = {}
@@ -148,14 +148,14 @@ def _add_tunnels(tunnels: dict[tuple[str, int], Tunnel], end: FTeid | OuterHeade
 
 
 def _side_of_source(source: int | None) -> Side | None:
-    """Which way traffic flows that the UPF receives on an interface."""
+    """Return the direction of traffic that the UPF receives on an interface."""
     if source == 0:
         return Side.UPLINK
     return Side.DOWNLINK if source in _NOT_ACCESS else None
 
 
 def _side_of_destination(destination: int | None) -> Side | None:
-    """Which way traffic flows that the UPF sends out of an interface."""
+    """Return the direction of traffic that the UPF sends out of an interface."""
     if destination == 0:
         return Side.DOWNLINK
     return Side.UPLINK if destination in _NOT_ACCESS else None
@@ -249,7 +249,7 @@ def _joined_names(network: tuple[str, ...], named: Iterable[tuple[str, bool]], e
 
 
 def _split_pdr(p: Pdr, values: list[Any]) -> tuple[Any, ...]:
-    """Append what varies of a rule to *values*; return the rest."""
+    """Append the varying part of a rule to *values*; return the rest."""
     values += (p.pdr_id, p.far_id)
     f = p.fteid
     if f is not None:

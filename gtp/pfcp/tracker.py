@@ -17,7 +17,7 @@ addresses and tunnels is compared with what they said before:
     -             modification, accepted        up (partial)    SessionUp without identity: a late start
 
 All this is between nodes that are associated (`gtp.pfcp.peers`): what others say is kept apart until they are, and
-ends nothing. What ends more than one session takes a request and its response.
+ends nothing. Ending more than one session takes a request and its response.
 
 Nothing is guessed: an identity comes from User ID only. Bad input is counted, never raised. `gtp.transactions` pairs
 requests with responses. Between messages a session is a record (`gtp.packing`), found by a table of its names.
@@ -50,13 +50,13 @@ class _Message:
     at_s: float
     src: Endpoint
     dst: Endpoint
-    mark: int  # of its bytes
+    mark: int  # hash of its bytes
     datagram: int = 0
-    over: int = 0  # the session that is over if this message was meant
+    over: int = 0  # number of the session that is over if this message was meant
 
 
 class PfcpTracker:
-    """Turns PFCP datagrams into session events; ``counters`` names everything that led to none."""
+    """Turns PFCP datagrams into session events; ``counters`` has a name for each reason why a datagram gave none."""
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
@@ -66,26 +66,26 @@ class PfcpTracker:
         self._notices = Notices()
         self._rules = RulesPacker()
         self._records: dict[int, bytes] = {}
-        self._names = NumberTable()  # by a hash: the rules that are found say whether it is them
-        self._clashes: dict[Name, int] = {}  # names whose hash another one had
-        self._recovery: dict[tuple[str, str], int] = {}  # of a node, as it told another one
+        self._names = NumberTable()  # session by hash of a name; the rules found there confirm the name
+        self._clashes: dict[Name, int] = {}  # names whose hash another name had
+        self._recovery: dict[tuple[str, str], int] = {}  # of a node, as it told another node
         self._number = self._datagrams = self._ended_by = 0
 
     @property
     def apart(self) -> int:
-        """How many answered exchanges wait for their nodes to be known."""
+        """Number of answered exchanges that wait for their nodes to be known."""
         return len(self._apart)
 
     def notices(self) -> list[Notice]:
-        """Return what the operator is to be told, once."""
+        """Return the notices for the operator, each once."""
         return self._notices.take()
 
     def use_peers(self, allowed: Iterable[str]) -> None:
-        """Let only nodes with these addresses or prefixes be peers; none: those that are learned."""
+        """Accept only nodes with these addresses or prefixes as peers; without any, peers are learned."""
         self._peers.use(allowed)
 
     def count_from(self, number: int) -> None:
-        """Let the keys of sessions count on from *number*, so that they are not those of another tracker."""
+        """Continue the numbers in the keys of sessions from *number*, so that no key is that of another tracker."""
         self._number = number
 
     def dump(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class PfcpTracker:
         return {"constants": constants, "records": dict(self._records), "nodes": nodes}
 
     def restore(self, dumped: dict[str, Any]) -> None:
-        """Know the sessions of a tracker of before again; this one must know none yet."""
+        """Restore the sessions of an earlier tracker; this one must know none yet."""
         self._rules.packer.load(dumped["constants"])
         self._recovery.update(dumped["nodes"]["recovery"])
         self._peers.load(dumped["nodes"]["peers"])
@@ -152,11 +152,11 @@ class PfcpTracker:
         return events if early is None else events + self._answer(request, early, at_s)
 
     def _half_seen(self, at_s: float) -> list[SessionEvent]:
-        """Exchanges of which one message was lost on the way here, and what they say of a session that we know.
+        """End the sessions that half an exchange shows to be over; its other message was lost on the way here.
 
-        Who asks for a deletion lets go of the session, and a SEID that is given to a new session was free:
-        in both cases the one that had it is over, and nobody may be found under its name. One datagram, whatever it
-        bundles, ends one session so.
+        A node that asks for a deletion gives the session up, and a SEID that is given to a new session was free:
+        in both cases the session that had it is over, and nobody may be found under its name. One datagram, whatever it
+        bundles, ends at most one session this way.
         """
         events: list[SessionEvent] = []
         for half in self._transactions.halves():
@@ -183,7 +183,7 @@ class PfcpTracker:
         return [] if request is None else self._answer(request, response, at_s)
 
     def _asked(self, response: _Message) -> Endpoint:
-        """Return where the request went that a message answers: a node may answer from another of its addresses."""
+        """Return the endpoint that a message's request went to: a node may answer from another of its addresses."""
         src, body = response.src, response.body
         said = (src, response.dst, response.header.sequence, response.header.kind - 1)
         if self._transactions.knows(*said):
@@ -246,7 +246,7 @@ class PfcpTracker:
         return []
 
     def _admit(self, pair: Pair, at_s: float) -> list[SessionEvent]:
-        """Take what two nodes said before it was known that they are associated."""
+        """Take the exchanges that were kept apart until two nodes were known to be associated."""
         events: list[SessionEvent] = []
         for then_s, (request, response) in self._apart.take(pair, at_s):
             self.counters["pfcp_apart_taken"] += 1
@@ -269,16 +269,16 @@ class PfcpTracker:
     # -- node messages -------------------------------------------------------
 
     def _heard(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
-        """An answered heartbeat: the two are associated, and each says since when it runs (TS 23.527, 4.2)."""
+        """Associate the two nodes of an answered heartbeat, and note since when each one runs (TS 23.527, 4.2)."""
         pair = self._pair(request)
         learned = self._peers.learn(pair)
         events = [*self._recovered(request, at_s), *self._recovered(response, at_s)]
         return events + (self._admit(pair, at_s) if learned else [])
 
     def _recovered(self, said: _Message, at_s: float, *, retained: bool = False) -> list[SessionEvent]:
-        """A newer recovery time stamp: the sender restarted and its sessions with the other are gone, unless retained.
+        """End the sender's sessions with the other node if its recovery time stamp is newer, unless they are retained.
 
-        Other nodes see it themselves: what one pair says ends nothing of another pair.
+        Other nodes see the restart themselves: a stamp between one pair ends no session of another pair.
         """
         if said.body.recovery is None:
             return []
@@ -295,7 +295,7 @@ class PfcpTracker:
         return self._end_all(said, EndReason.RESTARTED, at_s)
 
     def _associated(self, request: _Message, response: _Message, at_s: float) -> list[SessionEvent]:
-        """A new association ends the old one's sessions, unless the UPF retained them when asked (6.2.6.2.1)."""
+        """Associate two nodes; the old association's sessions end unless the UPF retained them (6.2.6.2.1)."""
         self._peers.strict = True
         pair = self._pair(request)
         learned = self._peers.learn(pair)
@@ -304,7 +304,7 @@ class PfcpTracker:
         for said in (request, response):
             self._peers.names(said.src[0], (said.body.node_id,))
             events += self._recovered(said, at_s, retained=retained)
-            if said.body.recovery is not None:  # the last word, also of a clock that was set back
+            if said.body.recovery is not None:  # the last stamp counts, also of a clock that was set back
                 self._recovery[self._peers.node(said.src[0]), self._peers.node(said.dst[0])] = said.body.recovery
         if not retained:
             self._transactions.began_anew(*(request.src[0], request.dst[0]))
@@ -314,7 +314,7 @@ class PfcpTracker:
     def _end_all(
         self, message: _Message, reason: EndReason, at_s: float, csids: frozenset[bytes] | None = None
     ) -> list[SessionEvent]:
-        """End the sessions between the two ends of a message, or those of them that have one of some FQ-CSIDs."""
+        """End the sessions between the two ends of a message, or only those that have one of some FQ-CSIDs."""
         pair = self._pair(message)
         wanted = [n for n, record in self._records.items() if self._peers.pair(*self._rules.peers(record)) == pair]
         found = (self._rules.unpack(n, self._records[n]) for n in wanted)
@@ -343,7 +343,7 @@ class PfcpTracker:
         return rules.number if rules else 0
 
     def _keep(self, rules: Rules, names: set[Name]) -> None:
-        """Put a session to rest; *names* are those that it had not before."""
+        """Put a session to rest; *names* are the ones that are new."""
         self._name(names, rules.number)
         rules.names |= names
         self._records[rules.number] = self._rules.pack(rules)
@@ -366,7 +366,7 @@ class PfcpTracker:
         if cp is None or up is None:
             self.counters["pfcp_without_fseid"] += 1
             return []
-        if response.header.seid != cp.seid:  # it answers another request, that was not seen
+        if response.header.seid != cp.seid:  # it answers another request, one that was not seen
             self.counters["pfcp_other_seid"] += 1
             return []
         self._peers.names(smf, cp.addresses)
@@ -398,7 +398,7 @@ class PfcpTracker:
         return [SessionMoved(at_s, after, gone)]
 
     def _late(self, request: _Message, response: Body, at_s: float) -> list[SessionEvent]:
-        """A modification of a session whose beginning was not seen: learn what it says, without identity."""
+        """Begin a session, without identity, from the modification of one whose beginning was not seen."""
         self.counters["pfcp_late_sessions"] += 1
         self._number += 1
         rules = Rules(self._number, request.src[0], request.dst[0])

@@ -1,4 +1,4 @@
-"""What ``snf watch`` and ``snf top`` draw: values in, tables out; no bus, no clock, no terminal.
+"""Tables of ``snf watch`` and ``snf top``: values in, tables out; no bus, no clock, no terminal.
 
 A row is one (subscriber, application): its last record and the scores before it.
 """
@@ -58,7 +58,7 @@ class Board:
 
     @property
     def banner(self) -> str:
-        """What a reader has to know of all rows; empty when there is nothing."""
+        """A sentence about all rows that a reader has to know; empty when there is none."""
         sessions, partial = self._partial
         if not partial:
             return ""
@@ -79,7 +79,7 @@ class Board:
         if now_s - self._flows_seen_s > _FORGET_S:
             self.flows = []
         ordered = [self.rows[k] for k in sorted(self.rows)]
-        if worst_first:  # those without a score last: nothing is known to be wrong with them
+        if worst_first:  # rows without a score last: nothing is known to be wrong with them
             ordered.sort(key=lambda r: (_value(r.record, "mos") is None, _value(r.record, "mos") or 0))
         return ordered
 
@@ -133,7 +133,7 @@ def _colour(score: float) -> str:
 
 
 def _printable(text: object) -> str:
-    """Names come from the network: no escape sequence of theirs reaches the terminal."""
+    """Return a text without control characters: names come from the network, and may hold escape sequences."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 

@@ -1,4 +1,4 @@
-"""``snf explain``: why a flow has its application, of a running function or of a replay's files.
+"""``snf explain``: the grounds of a flow's application, of a running function or of a replay's files.
 
 Over NETCONF it is the operation ``explain-flow`` (`mgmt.netconf.explain`).
 """
@@ -23,7 +23,7 @@ __all__ = ["flow_of", "grounds_of", "rows_of", "show"]
 
 
 def flow_of(words: Sequence[str]) -> dict[str, str]:
-    """Return the parameters that ``tcp 10.45.0.2:40000 192.0.2.1:443`` says. Raises SnfError."""
+    """Return the parameters of a text such as ``tcp 10.45.0.2:40000 192.0.2.1:443``. Raises SnfError."""
     remedy = "Write a flow as: tcp 10.45.0.2:40000 192.0.2.1:443, IPv6 addresses in brackets."
     if len(words) != 3:
         raise SnfError(f"A flow is a protocol and two ends; this is {len(words)} words.", remedy)

@@ -1,4 +1,4 @@
-"""What a user gives to a command, checked before anything is compiled, loaded or connected.
+"""Checks of a command's input, before anything is compiled, loaded or connected.
 
 Each function returns what it read, or raises SnfError with one sentence. The heavy modules that would use the
 input are imported by the command afterwards, so that a mistake is told in a fraction of a second.
@@ -143,7 +143,7 @@ def curve_keys(path: Path | None) -> CurveKeys | None:
 def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
-    """Check all that ``snf run`` is given; return the startup configuration. The state directory is made."""
+    """Check all inputs of ``snf run``; return the startup configuration. The state directory is made."""
     from mgmt.netconf.access import check_host_key, listening_socket, read_users
     from mgmt.netconf.datastore import check_start
     from nf.sessions.restart import statedir

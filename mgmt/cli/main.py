@@ -27,7 +27,7 @@ _SOURCES = ("pfcp", "gtp-c", "radius", "ngap", "netconf")
 
 
 class _Seconds(click.FloatRange):
-    """Seconds that end: a comparison with "nan" would let it pass."""
+    """Seconds that are finite: comparisons with a limit let "nan" pass."""
 
     name = "seconds"
 
@@ -223,7 +223,7 @@ def sessions(
 
 
 def _find_parameters(filters: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the parameters of find-sessions that options mean."""
+    """Return the parameters of find-sessions that the options give."""
     names = {"address": "ue-address", "instance": "network-instance", "tunnel": "tunnel-address"}
     given = {names.get(name, name): value for name, value in filters.items() if value}
     if "teid" in given:

@@ -74,7 +74,7 @@ class Client:
     """One session. Every method raises `Refused`, or SnfError when the session is lost."""
 
     def __init__(self, session: Any) -> None:
-        self.session = session  # ncclient's manager, for what is not here
+        self.session = session  # ncclient's manager, for everything that has no method here
 
     def edit(self, config: str, default_operation: str = "merge") -> None:
         """Edit candidate. *config*: the top-level nodes as XML; the prefix ``nc`` is that of operations."""
@@ -106,12 +106,12 @@ class Client:
                 self._ask(lambda: self.session.unlock("candidate"))
 
     def config(self, subtree: str | None = None, source: str = "running") -> etree._Element:
-        """Return a datastore, or what a subtree filter selects of it: an element ``data``."""
+        """Return a datastore, or the part that a subtree filter selects: an element ``data``."""
         wanted = ("subtree", subtree) if subtree is not None else None
         return self._ask(lambda: self.session.get_config(source=source, filter=wanted)).data_ele
 
     def state(self, subtree: str | None = None) -> etree._Element:
-        """Return running and state, or what a subtree filter selects of them: an element ``data``."""
+        """Return running and state, or the part that a subtree filter selects: an element ``data``."""
         wanted = ("subtree", subtree) if subtree is not None else None
         return self._ask(lambda: self.session.get(filter=wanted)).data_ele
 
@@ -121,7 +121,7 @@ class Client:
         return etree.fromstring(reply.xml.encode())
 
     def explain(self, flow: Mapping[str, str]) -> list[list[Ground]]:
-        """Return why the flows between two ends have their application; *flow* is of `mgmt.cli.explain.flow_of`."""
+        """Return the grounds of the flows between two ends; *flow* is of `mgmt.cli.explain.flow_of`."""
         reply = self._ask(lambda: self.session.dispatch(explaining.request(flow)))
         return explaining.read_reply(etree.fromstring(reply.xml.encode()))
 

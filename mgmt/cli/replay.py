@@ -29,7 +29,7 @@ _ROLES = {"auto": None, "n3": Role.N3, "n6": Role.N6, "n4": Role.N4}
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where results go; None: not wanted."""
+    """Files of the results; None: not wanted."""
 
     flows: Path | None = None
     sessions: Path | None = None
@@ -40,7 +40,7 @@ class Outputs:
 def replay_files(
     captures: Sequence[Path], roles: Sequence[str], outputs: Outputs, *, interval_s: float, key: bytes, quiet: bool
 ) -> Result:
-    """Replay *captures* and write what was asked for; raises SnfError with a sentence."""
+    """Replay *captures* and write the wanted files; raises SnfError with a sentence."""
     for path in (outputs.flows, outputs.sessions, outputs.qoe, outputs.events):
         if path is not None:
             check_suffix(path)

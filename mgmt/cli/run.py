@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says, as `mgmt.cli.inputs` checked it; the state directory is there."""
+    """Options of the command line, checked by `mgmt.cli.inputs`; the state directory exists."""
 
     state_dir: pathlib.Path
     users: pathlib.Path
@@ -49,12 +49,12 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         with _phase("making the kernel programs"):
             service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
         with _phase("putting the configuration in force"):
-            # What was configured once is waited for; what is new must be there.
+            # A device that was configured before is waited for; a new one must be there.
             service.interfaces.patient = (options.state_dir / "running.xml").exists()
             datastore = Datastore(options.state_dir, service, options.startup)
             service.interfaces.patient = False
         from mgmt.netconf.ssh_listener import (
-            NetconfServer,  # what it imports takes as long as an attach, and the ports come first
+            NetconfServer,  # the import takes as long as an attach, and the ports come first
         )
 
         server = NetconfServer(
@@ -76,7 +76,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
 
 @contextmanager
 def _phase(what: str) -> Iterator[None]:
-    """Say on a terminal, and in the log, what takes a while, and how long it took."""
+    """Name, on a terminal and in the log, a phase that takes a while, and log how long it took."""
     begun_s = time.monotonic()
     log.info("%s", what)
     shown = sys.stderr.isatty() and not log.isEnabledFor(logging.INFO)
@@ -97,7 +97,7 @@ def _stop_when(stop: threading.Event, service: Service) -> None:
 
 
 def state_of(service: Service) -> StateTree:
-    """Return the operational state: what the function knows about itself now."""
+    """Return the operational state of the function now."""
     plane, publisher = service.plane, service.publisher
     with service.interfaces.lock:
         interfaces = _interface_states(service)
@@ -133,7 +133,7 @@ def state_of(service: Service) -> StateTree:
 
 
 def _interface_states(service: Service) -> dict[str, InterfaceState]:
-    """Return what is known of each configured interface."""
+    """Return the state of each configured interface."""
     plane, found = service.plane, dict[str, InterfaceState]()
     for name, port in service.interfaces.states().items():
         state: InterfaceState = {"oper_status": port.oper_status}

@@ -1,4 +1,4 @@
-"""``snf sessions``: which sessions a running function knows, asked over NETCONF.
+"""``snf sessions``: the sessions that a running function knows, asked over NETCONF.
 
 `fetch` asks page by page for as many as are wanted; `picture` makes a table of them. The IMSI goes out in a request
 only, and comes back as a pseudonym.
@@ -100,7 +100,7 @@ def _tunnels(row: dict[str, Any], direction: str) -> Text:
 
 
 def _upf(upf: Mapping[str, int]) -> Text:
-    """Return what the UPF refuses and loses of a session: the errors, and the share of what was followed."""
+    """Return the UPF's troubles with a session: its errors, and the lost share of the followed packets."""
     said = [f"{upf['error-indications']:,} errors"] if upf.get("error-indications") else []
     for way in ("uplink", "downlink"):
         if upf.get(f"{way}-lost"):

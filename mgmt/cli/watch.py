@@ -1,10 +1,10 @@
-"""``snf watch`` and ``snf top``: what a running function publishes, as a live table or as JSON lines.
+"""``snf watch`` and ``snf top``: the feed of a running function, as a live table or as JSON lines.
 
     watch(endpoint, ...)    everything, or with ``subscriber=`` one subscriber in detail
     top(endpoint, ...)      the same rows, the worst experience first
 
 Both return the exit status: 0, also after Ctrl-C; 1 when nothing at all was heard in ``seconds``.
-What is drawn is made by `mgmt.cli.board` from values alone; here are the bus, the terminal and the time.
+Tables are made by `mgmt.cli.board` from values alone; here are the bus, the terminal and the time.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _say(text: str) -> None:
 
 
 def silence(state: Liveness, endpoint: str, following: bool) -> str:
-    """Return what a user should check when nothing comes; empty when all is well."""
+    """Return a sentence on what to check when nothing comes; empty when all is well."""
     if state is Liveness.SILENT:
         return (
             f"Nothing was heard from {endpoint}. Check that snf run is up and publishes there, that no firewall is "
@@ -231,7 +231,7 @@ class _Teller:
         self._tell(silence(state, self._session.endpoint, self._session.follower is not None))
 
     def hear(self, message: Message | None) -> None:
-        """Tell what a function says that it does not read, when it says so and when it says something else."""
+        """Tell that a function does not read something, once, and again when its words change."""
         if message is None or message.header.schema != HEALTH_SCHEMA:
             return
         nf = message.header.nf
@@ -242,5 +242,5 @@ class _Teller:
 
 
 def names(text: str) -> str:
-    """Return a text without its numbers: a share that changes is no news."""
+    """Return a text without its numbers, so that a share that changes is no news."""
     return "".join(c for c in text if not c.isdigit())

@@ -1,4 +1,4 @@
-"""What the server needs from outside before it starts: who may log in, its key, its address.
+"""Checks before the server starts: the users who may log in, its key, its address.
 
 Without an SSH library, which takes longer to import than all of this: it is checked before the ports are attached.
 """
@@ -86,7 +86,7 @@ def check_host_key(path: Path) -> None:
 
 
 def no_host_key(path: Path) -> SnfError:
-    """Return what is said of a file that is no host key."""
+    """Return the error for a file that is no host key."""
     return SnfError(
         f"The host key {path} is not a private key of type ed25519, ecdsa or rsa without a passphrase.",
         "Make one: ssh-keygen -t ed25519 -N '' -f FILE",

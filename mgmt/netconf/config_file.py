@@ -1,7 +1,7 @@
-"""The configuration on disk: one file, replaced as a whole, that says itself whether it is whole.
+"""The configuration on disk: one file, replaced as a whole, whose checksum tells whether it is whole.
 
     running.xml            the configuration in force; its first line has revision and checksum
-    running.previous.xml   the one before
+    running.previous.xml   the configuration before it
 
 A process that is killed at any point leaves `running.xml` old or new, never a mixture: the new
 text is written beside it, flushed, and takes its name by rename(2), which is atomic.
@@ -51,9 +51,9 @@ class Store:
             raise SnfError(f"The state directory {folder} cannot be made: {error.strerror}.") from None
 
     def load(self) -> Stored | None:
-        """Return what was stored last, None at a first start.
+        """Return the configuration that was stored last, None at a first start.
 
-        A damaged file is said in the log and the revision before it is used. Raises `Damaged`
+        A damaged file is logged, and the revision before it is used. Raises `Damaged`
         when that one is not whole either.
         """
         for path in (self.running, self.previous):

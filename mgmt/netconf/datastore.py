@@ -1,4 +1,4 @@
-"""The datastores running and candidate, their locks, and who may change them (RFC 6241, 5 and 8.3).
+"""The datastores running and candidate, their locks, and the right to change them (RFC 6241, 5 and 8.3).
 
 Trees are elements as `mgmt.netconf.edit` makes them and are never changed in place, so a reader can keep
 the one it got. Every method can be called from any thread.
@@ -39,7 +39,7 @@ def check_start(state_dir: Path, startup: bytes | None) -> None:
 
 
 def _first(store: Store, startup: bytes | None) -> tuple[Stored | None, bytes | None, str]:
-    """Return what was stored, the document to begin with, and what to call it."""
+    """Return the stored configuration, the document to begin with, and its name in messages."""
     stored = store.load()
     return (stored, stored.body, str(store.running)) if stored else (None, startup, "the startup configuration")
 
@@ -67,7 +67,7 @@ def _tree_from(model: Model, document: bytes) -> etree._Element:
 
 
 class Datastore:
-    """running and candidate of one function.
+    """The datastores running and candidate of one function.
 
     At start the stored running is put in force, at a first start *startup* (XML: an element
     ``config`` or ``data`` around the nodes), else nothing. Raises SnfError when that cannot be done.
@@ -129,7 +129,7 @@ class Datastore:
             return self._last_session
 
     def close_session(self, session: int) -> None:
-        """End a session: what it still asks is refused, its locks are released.
+        """End a session: its further requests are refused, its locks are released.
 
         Changes in a candidate that it had locked are discarded: nobody else could have made them.
         """
@@ -146,7 +146,7 @@ class Datastore:
 
     @contextmanager
     def _by(self, session: int, *targets: str) -> Iterator[None]:
-        """Let *session* change *targets*, one at a time. Raises RpcError (in-use) when another holds a lock."""
+        """Give *session* alone the right to change *targets*. Raises RpcError (in-use) if another one holds a lock."""
         with self._mutex:
             if session not in self._sessions:
                 raise RpcError("operation-failed", "The session has ended.", kind="protocol")
@@ -159,7 +159,7 @@ class Datastore:
     # -- reading -----------------------------------------------------------
 
     def read(self, source: str) -> etree._Element:
-        """Return a copy of a datastore for a reply: without what is secret."""
+        """Return a copy of a datastore for a reply, without secrets."""
         tree = copy.deepcopy(self._tree(source))
         for tag in self.model.secret_tags:
             for element in list(tree.iter(tag)):
@@ -222,7 +222,7 @@ class Datastore:
             self._running, self.revision = tree, revision
 
     def discard(self, session: int) -> None:
-        """Make candidate what running is."""
+        """Replace candidate by running."""
         with self._by(session, "candidate"):
             self._candidate = self._running
 

@@ -67,7 +67,7 @@ def apply_edit(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the tree an edit goes on: the element, its schema (None at the top), its path."""
+    """Place in the tree at which an edit goes on: the element, its schema (None at the top), its path."""
 
     target: etree._Element
     schema: SchemaNode | None
@@ -166,7 +166,7 @@ def _node(walk: _Walk, place: _Place, element: etree._Element, node: SchemaNode,
 
 
 def _identity_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> tuple[tuple[str, str], ...]:
-    """Return what tells the entries of a list apart: its keys, or the value of a leaf-list."""
+    """Return the value that tells the entries of a list apart: its keys, or the value of a leaf-list."""
     if node.kind is Kind.LIST:
         return _keys_of(model, element, node, path)
     if node.kind is Kind.LEAF_LIST:
@@ -191,7 +191,7 @@ def _check_existence(node: SchemaNode, existing: etree._Element | None, operatio
 
 
 def _is_data(node: SchemaNode) -> bool:
-    """Say if the node means something by being there; other containers come and go with their content."""
+    """Say if the presence of a node means something; other containers come and go with their content."""
     return node.kind is not Kind.CONTAINER or node.presence
 
 
@@ -272,7 +272,7 @@ def _other_cases(target: etree._Element, node: SchemaNode) -> None:
 
 
 def _prune(target: etree._Element, nodes: dict[str, SchemaNode]) -> None:
-    """Remove containers that are empty and mean nothing by being there."""
+    """Remove containers that are empty and whose presence means nothing."""
     for child in list(target):
         node = nodes[child.tag]
         if node.kind in (Kind.CONTAINER, Kind.LIST):

@@ -61,7 +61,7 @@ def reply_of(flows: Sequence[Sequence[Ground]]) -> list[etree._Element]:
 
 
 def read_reply(reply: etree._Element) -> list[list[Ground]]:
-    """Return what a reply says."""
+    """Return the content of a reply as values."""
 
     def text(entry: etree._Element, name: str) -> str:
         return entry.findtext(f"{{{NAMESPACE}}}{name}") or ""

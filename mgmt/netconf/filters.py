@@ -1,7 +1,7 @@
 """Filters of get and get-config: subtree (RFC 6241, 6) and XPath (8.9).
 
-A tree and a filter in, a new tree out that holds what was selected, its ancestors, and the keys of
-the list entries on the way, so that each entry says which one it is.
+A tree and a filter in, a new tree out that holds the selected nodes, their ancestors, and the keys of
+the list entries on the way, so that each entry can be identified.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Nodes = Mapping[str, SchemaNode]
 
 
 def filter_subtree(tree: etree._Element, subtree: etree._Element, top: Nodes) -> etree._Element:
-    """Return what a subtree filter selects. *subtree* is the element ``filter``: no content selects nothing."""
+    """Return the nodes that a subtree filter selects, none without content. *subtree* is the element ``filter``."""
     selected: _Selected = {}
     for each in elements(subtree):
         for data in elements(tree):
@@ -36,7 +36,7 @@ def filter_subtree(tree: etree._Element, subtree: etree._Element, top: Nodes) ->
 def _same_name(wanted: etree._Element, data: etree._Element) -> bool:
     """Match names; a filter without namespace matches every namespace (6.2.1), attributes have to agree (6.2.2)."""
     name, other = etree.QName(wanted), etree.QName(data)
-    # The namespace of NETCONF itself is what an element inherits that declares none.
+    # An element that declares no namespace inherits that of NETCONF itself.
     anywhere = name.namespace in (None, BASE)
     if name.localname != other.localname or not (anywhere or name.namespace == other.namespace):
         return False
@@ -52,7 +52,7 @@ def _same_value(wanted: etree._Element, data: etree._Element) -> bool:
 
 
 def _expanded(element: etree._Element) -> str:
-    """Return the value; one with a known prefix, as an identity has, with the namespace instead (RFC 7950, 9.10.3)."""
+    """Return the value; a known prefix, as of an identity, is replaced by its namespace (RFC 7950, 9.10.3)."""
     text = (element.text or "").strip()
     prefix, colon, name = text.partition(":")
     namespace = element.nsmap.get(prefix) if colon else None
@@ -60,7 +60,7 @@ def _expanded(element: etree._Element) -> str:
 
 
 def _select(wanted: etree._Element, data: etree._Element, selected: _Selected) -> bool:
-    """Mark what *wanted* selects in *data*, whose name it matches; say if there is any."""
+    """Mark the nodes that *wanted* selects in *data*, whose name it matches; say if there are any."""
     if _is_content_match(wanted):
         found = _same_value(wanted, data)
     elif next(elements(wanted), None) is not None:
@@ -90,7 +90,7 @@ def _select_inside(wanted: etree._Element, data: etree._Element, selected: _Sele
 
 
 def _build(tree: etree._Element, selected: _Selected, nodes: Nodes) -> etree._Element:
-    """Return a copy of *tree* with what is selected, and the keys beside it."""
+    """Return a copy of *tree* with the selected nodes, and the keys beside them."""
     result = etree.Element(tree.tag, attrib=tree.attrib, nsmap=tree.nsmap)
     result.text = tree.text if not len(tree) else None
     _copy_selected(tree, result, selected, nodes, ())
@@ -114,7 +114,7 @@ def _copy_selected(
 
 
 def filter_xpath(tree: etree._Element, select: str, namespaces: Mapping[str | None, str], top: Nodes) -> etree._Element:
-    """Return what an XPath 1.0 expression selects. Its root has the top-level nodes as children.
+    """Return the nodes that an XPath 1.0 expression selects. Its root has the top-level nodes as children.
 
     *namespaces* are the prefixes in scope at the element ``filter``. Raises RpcError
     (invalid-value) when the expression is wrong or is no node set.

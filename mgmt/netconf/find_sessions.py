@@ -1,4 +1,4 @@
-"""What a request says of the sessions that it is about: parameters of find-sessions, keys in a filter of get."""
+"""The sessions that a request asks for: parameters of find-sessions, keys in a filter of get."""
 
 from __future__ import annotations
 

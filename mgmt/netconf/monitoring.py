@@ -1,4 +1,4 @@
-"""What the server says about itself: its capabilities, its modules, its locks (RFC 6022, RFC 8525)."""
+"""The server's description of itself: its capabilities, its modules, its locks (RFC 6022, RFC 8525)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _content_id(model: Model) -> str:
 
 
 def capabilities(model: Model) -> list[str]:
-    """Return what goes into the hello.
+    """Return the capabilities in the hello.
 
     Modules of YANG 1.1 are told by yang-library only (RFC 7950, 5.6.4); the one of YANG 1.0 that
     clients look for to call get-schema is told here.

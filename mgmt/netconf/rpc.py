@@ -36,7 +36,7 @@ Explain = Callable[[Question], Sequence[Sequence[Ground]]]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back; ``close``: the session ends after it."""
+    """Answer to a message; ``close``: the session ends after it."""
 
     message: bytes
     close: bool = False
@@ -149,7 +149,7 @@ class Dispatcher:
         except RpcError as error:
             body = error.elements(self._datastore.model.namespace)
         except Exception as error:
-            # Its text may hold a value of the configuration, so only its type is said.
+            # The exception's text may hold a value of the configuration, so only its type is logged.
             log.error("session %d: a request failed with %s", session, type(error).__name__)
             failed = RpcError("operation-failed", "The function failed on this request. See its log.")
             body = failed.elements(self._datastore.model.namespace)

@@ -87,22 +87,22 @@ class RpcErrors(RpcError):
 
 
 def unknown_element(name: str, message: str, path: str = "", kind: str = "application") -> RpcError:
-    """An element that is not in the schema at this place."""
+    """Return the error for an element that is not in the schema at this place."""
     return RpcError("unknown-element", message, kind=kind, path=path, info=[("bad-element", name)])
 
 
 def missing_element(name: str, message: str, path: str = "", kind: str = "application") -> RpcError:
-    """An element that has to be there."""
+    """Return the error for an element that is missing."""
     return RpcError("missing-element", message, kind=kind, path=path, info=[("bad-element", name)])
 
 
 def bad_element(name: str, message: str, path: str = "", kind: str = "application") -> RpcError:
-    """An element whose value or content is not right."""
+    """Return the error for an element whose value or content is not right."""
     return RpcError("bad-element", message, kind=kind, path=path, info=[("bad-element", name)])
 
 
 def missing_attribute(attribute: str, element: str, message: str, kind: str = "rpc") -> RpcError:
-    """An attribute that has to be there."""
+    """Return the error for an attribute that is missing."""
     return RpcError(
         "missing-attribute", message, kind=kind, info=[("bad-attribute", attribute), ("bad-element", element)]
     )

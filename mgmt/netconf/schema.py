@@ -1,4 +1,4 @@
-"""What the YANG modules say about each node, as plain values: what the edit walker and the filters need.
+"""The schema of each node, taken from the YANG modules as plain values: for the edit walker and the filters.
 
 Made once from a libyang context by `mgmt.netconf.yang_model`; nothing here touches libyang again.
 """
@@ -62,13 +62,13 @@ class SchemaNode:
 
     @property
     def module_if_new(self) -> str:
-        """The name of the module where a path has to say it: it differs from the parent's."""
+        """The name of the module where a path has to state it: it differs from the parent's."""
         same = self.parent is not None and self.parent.module.name == self.module.name
         return "" if same else self.module.name
 
 
 def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
-    """Return the keys of a list entry as (name, value), those that are there."""
+    """Return the keys of a list entry as (name, value), as far as they are there."""
     if node.kind is Kind.LEAF_LIST:
         return ((".", (element.text or "").strip()),)
     found = ((key, element.find(node.child(key).tag)) for key in node.keys)

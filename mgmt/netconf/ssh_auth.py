@@ -1,4 +1,4 @@
-"""Who may log in, and the key by which the server is known.
+"""The users who may log in, and the host key that identifies the server.
 
 The users file has one user and key a line, in the format of OpenSSH with the name before it:
 
@@ -55,7 +55,7 @@ class Users:
                 try:
                     self._keys = read_users(self.path)
                 except SnfError as error:
-                    # Nobody logs in by a file that cannot be read: a revoked key must not live on.
+                    # Without a readable file nobody logs in: a revoked key must not live on.
                     log.error("%s", error)
                     self._keys = {}
             return self._keys
@@ -67,7 +67,7 @@ class Users:
 
 
 class Login(paramiko.ServerInterface):  # type: ignore[misc]
-    """What one connection may do: log in by key, open one channel, start the subsystem netconf."""
+    """Rights of one connection: log in by key, open one channel, start the subsystem netconf."""
 
     def __init__(self, users: Users) -> None:
         self._users = users
@@ -111,7 +111,7 @@ def host_key(given: Path | None, state_dir: Path) -> paramiko.PKey:
     check_host_key(path)
     try:
         key = paramiko.PKey.from_path(path)
-        # For clients: what they compare the server's key with.
+        # Clients compare the server's key with this file.
         (state_dir / "ssh_host_key.pub").write_text(f"{key.get_name()} {key.get_base64()}\n")
     except OSError as error:
         raise SnfError(f"The host key {path} cannot be published in {state_dir}: {error.strerror}.") from None

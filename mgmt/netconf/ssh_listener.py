@@ -1,4 +1,4 @@
-"""The NETCONF server: listens, lets in who has a key, and bounds what anybody can hold (RFC 6242).
+"""The NETCONF server: listens, admits users with a key, and bounds what anybody can hold (RFC 6242).
 
 A connection has to log in, open the subsystem and say hello within one deadline; each does so in a
 thread of its own, so that a silent one delays nobody. Numbers of connections are capped, those
@@ -34,13 +34,13 @@ __all__ = ["NetconfServer", "ServerLimits"]
 log = logging.getLogger(__name__)
 
 _SSH_LOG = "mgmt.netconf.ssh"
-_POLL_S = 0.1  # paramiko wakes nobody who waits for a channel when the peer goes
-_GRACE_S = 1.0  # for a peer to close after close-session
+_POLL_S = 0.1  # paramiko wakes no thread that waits for a channel when the peer goes
+_GRACE_S = 1.0  # time that a peer has to close after close-session
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What the server bounds."""
+    """Limits of the server."""
 
     connections: int = 64
     unauthenticated: int = 16  # of the connections
@@ -208,7 +208,7 @@ class NetconfServer:
         log.info("session %d of %s is open", number, transport.get_username())
 
     def _end(self, connection: _Connection) -> None:
-        """Free everything of a connection; the last thing that its thread does."""
+        """Free everything of a connection; the last act of its thread."""
         if connection.session is not None:
             self._datastore.close_session(connection.session.number)
             log.info("session %d has ended", connection.session.number)
@@ -225,7 +225,7 @@ class NetconfServer:
             found = [c for c in self._connections if c.session is not None and c.session.number == number]
         if not found or not self._datastore.has_session(number):
             return False
-        # Locks go first: when the caller has its reply, they are free. What the victim still asks is refused.
+        # Locks go first: when the caller has its reply, they are free. Further requests of the victim are refused.
         self._datastore.close_session(number)
         _shut(found[0])
         return True

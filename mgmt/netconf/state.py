@@ -40,9 +40,9 @@ class InterfaceState(TypedDict, total=False):
 
     oper_status: str  # of RFC 8343
     device: str  # name of the device that was found
-    not_attached: str  # why
+    not_attached: str  # reason
     attached_mode: str  # native, generic, socket
-    attached_mode_reason: str  # why generic, when that is for the sake of the peer
+    attached_mode_reason: str  # reason for generic, when it is for the sake of the peer
     losses_counted: str  # true, false: of a port that redirects
     program_id: int
     vlan_offload: str  # true, false: the card takes VLAN tags off, and cannot be told not to
@@ -63,7 +63,7 @@ class ClockState(TypedDict, total=False):
 
 
 class TakeoverState(TypedDict, total=False):
-    """What was taken over from a process that died."""
+    """Data plane that was taken over from a process that died."""
 
     process: int
     unread_since_s: float  # since the epoch
@@ -95,7 +95,7 @@ class ExporterState(TypedDict, total=False):
 
 
 class StateTree(TypedDict, total=False):
-    """What the function knows about itself now."""
+    """The function's operational state now."""
 
     started_s: float  # since the epoch
     clock: ClockState
@@ -106,8 +106,8 @@ class StateTree(TypedDict, total=False):
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
     sessions: Mapping[str, int]  # sessions known, by source
-    session_counters: Mapping[str, int]  # conflicts between sources, and what could not be held
-    partial_sessions: int  # of which only tunnels are known
+    session_counters: Mapping[str, int]  # conflicts between sources, and sessions that could not be held
+    partial_sessions: int  # sessions of which only tunnels are known
     session_events: Sequence[Notice]
     exporter: ExporterState
 

@@ -2,7 +2,7 @@
 
     validate (YANG) -> bind (settings) -> apply (data plane, publisher) -> store -> swap
 
-Whatever fails, the steps before it are undone in reverse and the client gets one rpc-error.
+Whichever step fails, the steps before it are undone in reverse and the client gets one rpc-error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Applier(Protocol):
-    """What puts settings in force: the service."""
+    """The part that puts settings in force: the service."""
 
     def apply(self, old: Settings, new: Settings) -> None:
         """Change from *old* to *new*, wholly or not at all.

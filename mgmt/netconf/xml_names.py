@@ -1,4 +1,4 @@
-"""XML names of NETCONF, and the data paths that errors point with.
+"""XML names of NETCONF, and the data paths in its errors.
 
 A path is written as libyang and `nf.errors.BadSettings` write it (RFC 7951, 6.11):
 ``/snf-policies:policies/policy[name='a']/action``, a module's name where it changes.

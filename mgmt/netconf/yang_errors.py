@@ -1,4 +1,4 @@
-"""What a validation of libyang found, as the error that RFC 7950 (8.3 and 15) asks for.
+"""The error that RFC 7950 (8.3 and 15) asks for, from the findings of a validation by libyang.
 
 libyang says it in sentences that may repeat a value; those are read here and replaced. Only the
 error-message statements of the modules pass through.
@@ -131,9 +131,9 @@ def instances(
 
 
 def _instance_path(schema_path: str, tree: etree._Element, top: Mapping[str, SchemaNode]) -> str:
-    """Return where the node is missing that libyang names by its place in the schema only.
+    """Return the path of a missing node, which libyang names by its place in the schema only.
 
-    The answer is the path of the missing node, or of the parent when it is a choice.
+    The path is that of the missing node, or of its parent when it is a choice.
     """
     parent, _, last = schema_path.rpartition("/")
     last = last.rpartition(":")[2]

@@ -19,7 +19,7 @@ POLICIES = (
 
 
 class TestTables:
-    """A table for who is in no group, and one for each group, by application number."""
+    """There is a table for subscribers in no group, and one for each group, by application number."""
 
     def test_whose_holds_whatever_their_order(self):
         for policies in permutations(POLICIES):

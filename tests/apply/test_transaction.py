@@ -16,7 +16,7 @@ THREE = "nf_id", "naming_workers", "pfcp_peers"
 
 
 class Record:
-    """Parts that write down what is done; what is in *fails* raises instead, ``"undo x"`` an inverse."""
+    """Parts that write down each call; a name that is in *fails* raises instead, ``"undo x"`` an inverse."""
 
     def __init__(self, fails: dict[str, Exception] | None = None) -> None:
         self.done: list[str] = []
@@ -61,7 +61,7 @@ class TestApplied:
 
 
 class TestRefused:
-    """What was done is undone, the latest first, and who asked is told why."""
+    """Parts in force are undone, the latest first, and the caller is told the reason."""
 
     @pytest.mark.parametrize(
         ("failing", "done"),

@@ -1,4 +1,4 @@
-"""What is not read is told with its share, its name and what to set."""
+"""Frames that are not read are told with their share, their name and the setting to change."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Plane:
         del self.attached[name]
 
     def change(self, interface: Interface) -> bool:
-        """Change in place what is called c, and nothing else."""
+        """Change the port c in place, and nothing else."""
         if interface.name != "c":
             return False
         self.did.append(f"change c {interface.mode.value}")

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the parsers of names by atheris, which is no dependency: pip install atheris (Apache-2.0).
 
 ``python -m tests.apps.guided -runs=1000000`` takes the options of libFuzzer. The first byte of an input chooses the
-parser; the corpus begins with the samples of test_hostile_payloads.py. What leaves a parser but its own errors ends the
+parser; the corpus begins with the samples of test_hostile_payloads.py. Any exception but a parser's own errors ends the
 run with the input in a file.
 """
 

@@ -63,7 +63,7 @@ class TestAuthority:
 
 
 class TestRefused:
-    """What is not HTTP/2, or contradicts it."""
+    """A stream that is not HTTP/2, or contradicts it, is refused."""
 
     @pytest.mark.parametrize("stream", [b"", b"PRI", b"GET / HTTP/1.1\r\n", b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n"])
     def test_another_protocol(self, stream: bytes) -> None:

@@ -1,6 +1,6 @@
 """Names that no file lists: a brand's in other countries, and labels of an owner's other applications.
 
-What is expected is public knowledge, and told beside each name. None of the names is in a capture at hand.
+Expected values are public knowledge, and told beside each name. None of the names is in a capture at hand.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class TestCountries:
 
 
 class TestLabels:
-    """In an owner's network the label of another of its applications says which one it is."""
+    """The label of another of an owner's applications, in the owner's network, says which one it is."""
 
     @pytest.mark.parametrize(
         ("name", "expected"),

@@ -1,4 +1,4 @@
-"""The signature file, and what the operator adds to it."""
+"""The signature file, and the operator's additions to it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class TestMatch:
 
 
 class TestOperator:
-    """What the operator configures is on top of the file, and numbers stay."""
+    """The operator's configuration is on top of the file, and numbers stay."""
 
     def test_an_addition_is_found_and_known_by_name(self, tmp_path: Path) -> None:
         s = load(tmp_path, GOOD, Application("Intranet", "web", ("intra.example.org",)))

@@ -18,7 +18,7 @@ LARGE = openssl_hello(NAME, alpn_bytes=3500)  # the size of a hello with post-qu
 
 
 def dtls(handshake: bytes, *, offset: int = 0, fragment: bytes | None = None) -> bytes:
-    """A DTLS 1.2 record with one ClientHello, or a fragment of it, around a TLS handshake message (RFC 6347, 4.2)."""
+    """Return a DTLS 1.2 record with the ClientHello of a TLS handshake message, or a fragment of it (RFC 6347, 4.2)."""
     body = handshake[4:38] + handshake[38 : 39 + handshake[38]] + b"\0" + handshake[39 + handshake[38] :]
     part = body if fragment is None else fragment
     head = b"\x01" + len(body).to_bytes(3, "big") + b"\0\0" + offset.to_bytes(3, "big") + len(part).to_bytes(3, "big")
@@ -170,7 +170,7 @@ class TestDtls:
         assert DtlsHello().feed(b"".join(two)).name == NAME
 
     def test_a_second_message_takes_the_place_of_the_first(self) -> None:
-        """As after a HelloVerifyRequest (RFC 6347, 4.2.1): its number is 1, and it has a cookie."""
+        """A HelloVerifyRequest makes it so (RFC 6347, 4.2.1): the second message's number is 1, and it has a cookie."""
         first = dtls(HELLO[5:], fragment=dtls(HELLO[5:])[25:65])
         second = bytearray(dtls(openssl_hello("other.example")[5:]))
         second[18] = 1

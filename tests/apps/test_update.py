@@ -39,7 +39,7 @@ def merge(folder: Path, text: str, *options: str) -> int:
 
 
 class TestMerge:
-    """What a list says is in the files afterwards, and what was there stays."""
+    """The entries of a list are in the files afterwards, and older entries stay."""
 
     def test_claims_of_each_kind_come_to_their_lists(self, folder: Path) -> None:
         assert merge(folder, "video Flix flix.example 198.18.1.0/24  udp/6000-6001 # more\n\n# nothing\n") == 0

@@ -1,4 +1,4 @@
-"""The bench: what it makes is what it says, and the documents say what it measured."""
+"""The bench: its inputs are as described, and the documents quote its measurements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.columns import PACKET, frames_of, read_pcap
 from bench.figure import Figure
 from bench.rig import tcp_frame
 
-GOALS = {  # how many figures each script has at least
+GOALS = {  # number of figures that each script has at least
     "hot": 2, "many": 2, "live": 2, "hello": 2, "ring": 1, "drain": 2, "memory": 1, "load": 1, "share": 2, "peers": 4,
     "names": 5, "identity": 6,
 }  # fmt: skip

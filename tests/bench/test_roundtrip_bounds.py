@@ -1,4 +1,4 @@
-"""What the comparison of round trips with tshark lists."""
+"""Sides that the comparison of round trips with tshark lists."""
 
 from __future__ import annotations
 

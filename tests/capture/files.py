@@ -1,4 +1,4 @@
-"""Capture files made by hand, byte by byte, and what wireshark says of any file."""
+"""Capture files made by hand, byte by byte, and wireshark's reading of any file."""
 
 from __future__ import annotations
 

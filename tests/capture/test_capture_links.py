@@ -1,4 +1,4 @@
-"""Whatever the link, the program sees the IP packet behind an Ethernet header."""
+"""Any link type gives the program the IP packet behind an Ethernet header."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def read(path: Path) -> list[tuple[int, int, int]]:
 
 
 class TestRealCaptures:
-    """What is in the shared captures, wireshark being the judge."""
+    """The shared captures are read as wireshark reads them."""
 
     # Its one packet has 2,147 seconds in the fraction of a second; capinfos and tshark differ on it.
     FUZZED = "ndpi__fuzz-2021-06-07-c6c72a0a56.pcap"
@@ -249,7 +249,7 @@ class TestDamage:
 
 
 class TestRefusals:
-    """What is no capture is refused with a sentence that says what to do."""
+    """A file that is no capture is refused with a sentence that says what to do."""
 
     @pytest.mark.parametrize(
         ("data", "says"),
@@ -318,7 +318,7 @@ class TestPacked:
             assert not capture.notes
 
     def test_one_that_ends_early_gives_what_is_whole(self, write: Write, pack: Pack) -> None:
-        noise = random.Random(1).randbytes(400_000)  # which no packer makes shorter
+        noise = random.Random(1).randbytes(400_000)  # no packer makes it shorter
         packed = pack(pcap([(n, 0, noise[n * 1000 : n * 1000 + 1000]) for n in range(400)]))
 
         with open_capture(write(packed[: len(packed) // 2])) as capture:

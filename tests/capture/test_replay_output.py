@@ -177,7 +177,7 @@ class TestWhole:
 
 
 class TestRefusals:
-    """What cannot be written is refused before a long run, with a sentence."""
+    """A result that cannot be written is refused before a long run, with a sentence."""
 
     @pytest.mark.parametrize("name", ["out", "out.txt", "out.csv.gz"])
     def test_an_unknown_suffix(self, tmp_path: Path, name: str) -> None:

@@ -220,7 +220,7 @@ def packed(body: Any, **header: Any) -> list[bytes]:
 
 
 class TestHostileMessages:
-    """Whatever is no message of this version is a WireError that says why, and costs no memory."""
+    """Bytes that are no message of this version give a WireError that says why, and cost no memory."""
 
     def test_the_handmade_message_is_good_before_it_is_spoilt(self) -> None:
         message = wire.decode(packed({"x": ["int", 5, "u1", b"\0\1"]}, later="key"))

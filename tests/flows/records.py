@@ -12,7 +12,7 @@ from nf.flows.batch import FlowBatch
 
 UE, SERVER, OTHER_SERVER = "10.45.0.2", "192.0.2.1", "192.0.2.9"
 GNB, UPF = "172.16.0.1", "172.16.0.2"
-A, B, UNKNOWN = SNF_UE_A, SNF_UE_B, SNF_UE_UNKNOWN  # which end of a flow is the UE's
+A, B, UNKNOWN = SNF_UE_A, SNF_UE_B, SNF_UE_UNKNOWN  # the UE's end of a flow
 FIRST_B = FLOW_FIRST_B  # end b spoke first
 TCP, UDP = 6, 17
 NEW, TUNNEL = SNF_FLOW_NEW, SNF_FLOW_TUNNEL  # kinds of flow events
@@ -40,7 +40,7 @@ def packed(address: str) -> bytes:
 
 
 def network_order(port: int) -> int:
-    """Return the number that a 16-bit word of this host has whose bytes are those of a port on the wire."""
+    """Return the 16-bit number of this host whose bytes are those of a port on the wire."""
     return int(np.frombuffer(port.to_bytes(2, "big"), "u2")[0])
 
 
@@ -82,7 +82,7 @@ def events(*several: np.ndarray) -> np.ndarray:
 
 
 def batch(n: int, t_end_s: float = 1_700_000_001.0, **columns: Any) -> FlowBatch:
-    """Return an interval of a second in which *n* flows did what *columns* say, and nothing else."""
+    """Return an interval of a second in which *n* flows did only what *columns* say."""
     shapes = {f: (n,) if f in _ONE else (n, 2) for f in FlowBatch.__dataclass_fields__ if not f.startswith("t_")}
     values = {f: np.zeros(shape, _TYPES.get(f, "u8")) for f, shape in shapes.items()}
     values["flow_id"] = np.arange(1, n + 1, dtype=np.uint64)
@@ -92,7 +92,7 @@ def batch(n: int, t_end_s: float = 1_700_000_001.0, **columns: Any) -> FlowBatch
 
 
 def flows(n: int, **columns: Any) -> np.ndarray:
-    """Return what is read of *n* ``struct flow`` beside their differences; nobody said which end is the UE's."""
+    """Return the fields of *n* ``struct flow`` that are read beside their differences; no end is known as the UE's."""
     out = np.zeros(n, FLOW)
     out["ue_end"] = UNKNOWN
     for name, given in columns.items():

@@ -1,4 +1,4 @@
-"""The book of flows: who writes in it, and what changes together."""
+"""The book of flows: its only writer, and the columns that change together."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class TestName:
 
 
 class TestByServer:
-    """What a server is known for stands in for a weaker ground, and gives it back."""
+    """A server's known application stands in for a weaker ground, and gives it back."""
 
     def test_it_takes_the_place_and_gives_it_back(self, book: FlowBook) -> None:
         book.name(numbers(1), apps(CHAT), small(Basis.ADDRESS), [""])

@@ -1,4 +1,4 @@
-"""Packets that pass in several tunnels: when that is looked for, and which of them count."""
+"""Packets that pass in several tunnels: the time of the search for them, and the copies that count."""
 
 from __future__ import annotations
 

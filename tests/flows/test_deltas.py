@@ -1,4 +1,4 @@
-"""What each flow did since the table was last read, from two snapshots of it."""
+"""Differences of each flow since the table was last read, from two snapshots of it."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class TestOrder:
 
 
 class TestDirections:
-    """Uplink is what comes from the UE; where no tunnel says which end that is, who spoke first is taken for it."""
+    """Uplink is what comes from the UE; where no tunnel says which end that is, the first to speak is taken for it."""
 
     @pytest.mark.parametrize(
         ("ue_end", "flags", "reverse"),

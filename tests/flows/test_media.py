@@ -1,4 +1,4 @@
-"""What media flows did in an interval, from the details that the kernel keeps of them."""
+"""Media flows of an interval, from the details that the kernel keeps of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where wanted keys are in a sorted column."""
+"""Rows of wanted keys in a sorted column."""
 
 from __future__ import annotations
 

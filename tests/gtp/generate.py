@@ -67,7 +67,7 @@ def name(chance: random.Random) -> str:
 
 
 def _pfcp_rules(chance: random.Random) -> None:
-    """An establishment or a modification with any number of rules."""
+    """Return an establishment or a modification with any number of rules."""
     rules, want = [], []
     for _ in range(chance.randint(0, 4)):
         number, far, source = chance.getrandbits(16), chance.getrandbits(32), chance.randint(0, 3)
@@ -178,7 +178,7 @@ def _our_user_data(chance: random.Random) -> None:
 
 
 def by_us(chance: random.Random, count: int) -> None:
-    """Let scapy read *count* messages that we wrote; AssertionError when it reads something else."""
+    """Read *count* of our messages with scapy; AssertionError when it reads something else."""
     for _ in range(count):
         chance.choice((_our_establishment, _our_user_data))(chance)
 
@@ -203,7 +203,7 @@ def _gtpv1(raw: bytes) -> None:
 
 
 def decoders() -> dict[str, Callable[[bytes], object]]:
-    """Return what reads each kind of sample; each raises CodecError and nothing else."""
+    """Return the decoder of each kind of sample; each raises CodecError and nothing else."""
     return {"pfcp": _pfcp, "gtpv2": _gtpv2, "gtpv1": _gtpv1, "gtpu": gtpu.decode}
 
 

@@ -12,7 +12,7 @@ S1U_ENB, S1U_SGW, S5U_SGW, S5U_PGW, S5C_SGW, S5C_PGW, S11_MME, S11_SGW = 0, 1, 4
 
 
 def message(body, seq, teid=None, kind=None):
-    """A GTPv2-C message; without a TEID the header has none."""
+    """Return a GTPv2-C message; without a TEID the header has none."""
     more = {} if kind is None else {"gtp_type": kind}
     header = v2.GTPHeader(T=int(teid is not None), teid=teid or 0, seq=seq, SPARE3=0, **more)
     return bytes(header / body)
@@ -31,7 +31,7 @@ def cause(number):
 
 
 def bearer(number, *ends, answer=None, instance=0):
-    """A bearer context; *ends* are (interface, TEID, address)."""
+    """Return a bearer context; *ends* are (interface, TEID, address)."""
     parts = [ebi(number)] + ([cause(answer)] if answer is not None else [])
     return v2.IE_BearerContext(IE_list=parts + [fteid(*end) for end in ends], instance=instance)
 
@@ -49,7 +49,7 @@ def create_response(seq, teid, *bearers, sender=None, ue="10.45.0.2", answer=ACC
 
 
 def request(kind, seq, teid, *elements):
-    """Any other message."""
+    """Return any other message."""
     bodies = {
         34: v2.GTPV2ModifyBearerRequest, 36: v2.GTPV2DeleteSessionRequest, 95: v2.GTPV2CreateBearerRequest,
         97: v2.GTPV2UpdateBearerRequest, 99: v2.GTPV2DeleteBearerRequest, 1: v2.GTPV2EchoRequest,

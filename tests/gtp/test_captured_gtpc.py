@@ -121,7 +121,7 @@ class TestMessages:
 
 
 class TestSessions:
-    """Who had which tunnel, from GTP-C alone."""
+    """GTP-C alone tells the subscriber of each tunnel."""
 
     def test_twenty_segments_of_ten_attaches_come_and_go(self, pcap):
         signalling, events = follow(pcap / ATTACH)

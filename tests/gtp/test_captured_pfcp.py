@@ -103,7 +103,7 @@ class TestMessages:
 
 
 class TestSessions:
-    """Who had which tunnel, from PFCP alone."""
+    """PFCP alone tells the subscriber of each tunnel."""
 
     def test_roaming(self, pcap, shared):
         """Two UPFs, two SMFs: the visited one says who, the home one says the address."""
@@ -173,7 +173,7 @@ class TestDamage:
         assert kinds >= {"pfcp_messages", "pfcp_truncated", "pfcp_bad_length", "pfcp_bad_version"}
 
     def test_every_element_with_every_small_content(self):
-        """Whatever an element holds, it is read or refused: random contents, each type that we know, nested too."""
+        """An element is read or refused, whatever it holds: random contents, each type that we know, nested too."""
         rng = random.Random(141)
         tracker, outcomes = PfcpTracker(), Counter()
         groups = (Type.CREATE_PDR, Type.PDI, Type.CREATE_FAR, Type.FORWARDING_PARAMETERS, Type.CREATE_TRAFFIC_ENDPOINT)

@@ -1,4 +1,4 @@
-"""What scapy writes we read, what we write scapy reads, damage is told by its place; `make fuzz` does it at length."""
+"""Codecs against scapy: each reads the other's messages, and errors name the damaged place; `make fuzz` runs longer."""
 
 from __future__ import annotations
 

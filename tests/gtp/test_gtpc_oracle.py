@@ -1,4 +1,4 @@
-"""A second opinion on GTP-C: what pycrate and scapy write we read, what we write pycrate reads."""
+"""A second opinion on GTP-C: messages of pycrate and scapy are read by us, and ours by pycrate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def body(*elements):
 
 
 def written(kind, number, fields, instance=0):
-    """An element whose value pycrate writes."""
+    """Return an element whose value pycrate writes."""
     value = kind(val={k: v for k, v in fields.items() if v is not None}).to_bytes()
     return build.element(number, value, instance)
 

@@ -119,7 +119,7 @@ class TestUpdate:
 
 
 class TestEnd:
-    """How a context ends."""
+    """A context ends in several ways, each with its reason."""
 
     def test_it_is_deleted(self, attached):
         (event,) = attached.exchange(pdp_delete(2), pdp_deleted(2))

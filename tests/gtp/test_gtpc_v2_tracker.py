@@ -254,7 +254,7 @@ class TestBearers:
 
 
 class TestEnd:
-    """How a session ends, and with which reason."""
+    """A session ends in several ways, each with its reason."""
 
     def test_the_ue_detaches(self, attached):
         (event,) = attached.exchange(36, 2, [ebi(5)], [cause(16)])
@@ -315,7 +315,7 @@ class TestEnd:
 
 
 class TestLateStart:
-    """The observer comes when sessions are up already: what is said is learned, who it is stays unknown."""
+    """The observer starts when sessions are up already: it learns what is said, and their subscribers stay unknown."""
 
     def test_a_modification_teaches_tunnels_without_identity(self, talk):
         (event,) = talk.radio()
@@ -365,7 +365,7 @@ class TestDamage:
             assert talk.tracker.counters[f"gtpv2_{name}"] >= 1
 
     def test_an_identity_that_makes_no_sense_stays_unknown(self, talk):
-        """A nibble 0xb in the MSISDN: it is not guessed, and takes the session not along."""
+        """An MSISDN with a nibble 0xb is not guessed, and the session is there without it."""
         raw = create_request(1, bearer(5), sender=(S11_MME, 1, MME), more=(v2.IE_MSISDN(digits=b"49"),))
         assert raw.count(b"\x4c\x00\x01\x00\x94") == 1
         talk.ask(raw.replace(b"\x4c\x00\x01\x00\x94", b"\x4c\x00\x01\x00\xb4"))

@@ -15,7 +15,7 @@ INNER = bytes(IP(src="10.45.0.2", dst="198.18.0.1") / UDP(sport=1, dport=2) / b"
 
 
 class TestDecode:
-    """What scapy writes is read as it was meant."""
+    """Messages written by scapy are read as they were meant."""
 
     def test_a_bare_header_is_eight_bytes(self):
         m = decode(bytes(GTP_U_Header(teid=0xC0FFEE, gtp_type=255) / INNER))
@@ -104,7 +104,7 @@ class TestRefusal:
 
 
 class TestEncode:
-    """What we write, scapy reads."""
+    """Messages written by us are read by scapy."""
 
     @pytest.mark.parametrize("uplink", [True, False])
     def test_user_data_with_a_container(self, uplink):

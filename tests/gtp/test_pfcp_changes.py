@@ -1,4 +1,4 @@
-"""What one modification does to a session, whatever the order of its elements (TS 29.244, 7.5.4 and 7.5.5)."""
+"""Effects of one modification on a session, whatever the order of its elements (TS 29.244, 7.5.4 and 7.5.5)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class TestOrder:
         assert tunnels(modify(talk, again[::-1] if turned else again)) == {UPLINK, Tunnel(UPF[0], 0x56), DOWNLINK}
 
     def test_a_rule_that_the_accepted_response_lists_exists(self, talk: Talk) -> None:
-        """What is left of it stands in the response, also where the request removed it."""
+        """The response holds the rest of the rule, also where the request removed it."""
         answer = group(RAW_UPDATED_PDR, pdr_id(1), fteid(0x222))
         events = modify(talk, [group(Type.REMOVE_PDR, pdr_id(1))], [answer])
         assert tunnels(events) == {Tunnel(UPF[0], 0x222), DOWNLINK}

@@ -123,7 +123,7 @@ class TestDecode:
 
 
 class TestEncode:
-    """What we write, scapy reads."""
+    """Messages written by us are read by scapy."""
 
     def test_an_establishment_request(self):
         read = PFCP(build.establishment_request(1, PLAN))
@@ -162,7 +162,7 @@ class TestEncode:
 
 
 class TestRefusal:
-    """Lying lengths are errors that say where, what was needed, and what was there."""
+    """Lying lengths are errors that give the place, the bytes needed, and the bytes there."""
 
     def test_a_message_longer_than_its_datagram(self):
         raw = bytearray(SCAPY_REQUEST)

@@ -1,4 +1,4 @@
-"""What the lab's SMF and UPF write is what Open5GS writes: its messages and a capture of them, by scapy's elements."""
+"""The lab's SMF and UPF write as Open5GS does: its messages and a capture of them, by scapy's elements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMF, UPF, GNB, NEXT_GNB = "10.100.4.1", "10.100.4.10", "10.100.3.1", "10.100.3.2
 PLAN = SessionPlan(SMF, 0x4E6, Identity(imsi="001010000000003"), "10.45.0.4", None, None, "internet", "1", 1)
 ASSOCIATION, ESTABLISHMENT, MODIFICATION, DELETION = 5, 50, 52, 54  # message types of requests (table 7.3-1)
 
-# Where the lab's messages differ, by element type, and why that is no other dialect.
+# The lab's differences, by element type, and the reason why each is no other dialect.
 NUMBERS = {
     56: "numbers of detection rules are the SMF's choice: Open5GS numbers the downlink first",
     108: "numbers of forwarding rules are the SMF's choice",
@@ -85,7 +85,7 @@ class TestSmf:
         assert read(build.association_request(1, SMF, 5)) == (ASSOCIATION, of(captured, ASSOCIATION))
 
     def test_establishment(self, captured: list[tuple[int, Tree]]) -> None:
-        """Of a UE that has an IPv4 address alone, whose gNB has not answered yet."""
+        """The UE has an IPv4 address alone, and its gNB has not answered yet."""
         assert read(build.establishment_request(2, PLAN)) == (
             ESTABLISHMENT,
             of(captured, ESTABLISHMENT, ipv4("10.45.0.4")),

@@ -1,4 +1,4 @@
-"""Who speaks PFCP with whom: what a node's other addresses are, and what nodes that are no peers can do (nothing)."""
+"""PFCP peers: the nodes that speak with each other, their other addresses, and the harm of other nodes (none)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAUSE = ie.ie(Type.CAUSE, b"\x01")
 def exchange(
     tracker: PfcpTracker, messages: Sequence[bytes], one: Endpoint, other: Endpoint, at_s: float = 1.0
 ) -> list[SessionEvent]:
-    """Let *one* ask and *other* answer."""
+    """Feed the request of *one* and the answer of *other*."""
     request, response = messages
     return tracker.feed(request, one, other, at_s) + tracker.feed(response, other, one, at_s)
 
@@ -69,7 +69,7 @@ class TestStrangers:
         assert talk.tracker.notices() == []
 
     def test_with_a_upf_of_the_network(self, talk: Talk) -> None:
-        """It even repeats what the SMF said, node id and F-SEID among it."""
+        """The stranger even repeats the SMF's elements, node id and F-SEID among them."""
         request, response = build.establishment_request(9, PLAN), build.establishment_response(9, 11, UPF[0], 22)
         assert exchange(talk.tracker, (request, response), STRANGER, UPF) == []
         assert len(talk.tracker) == 1
@@ -107,7 +107,7 @@ class TestStrangers:
         assert len(talk.tracker) == 1
 
     def test_a_newer_stamp_of_the_upf_told_to_a_stranger(self, talk: Talk) -> None:
-        """Each node hears of a restart itself: what a stranger heard is nothing to the sessions of others."""
+        """Each node hears of a restart itself: a stamp told to a stranger ends no session of others."""
         for sequence, stamp in ((9, 5), (10, 6)):
             assert exchange(talk.tracker, heartbeat(sequence, (1, stamp)), STRANGER, UPF) == []
         assert len(talk.tracker) == 1
@@ -137,7 +137,7 @@ class TestStrangers:
 
 
 class TestLateStart:
-    """What was before the start was not seen; it is learned, and nothing of it is lost."""
+    """Associations and sessions of before the start were not seen; they are learned, and none is lost."""
 
     def test_a_session_request_is_enough_while_no_association_was_seen(self) -> None:
         assert len(Talk().up()) == 1
@@ -188,7 +188,7 @@ class TestLateStart:
 
 
 class TestMassEnding:
-    """What ends more than one session takes a request and its answer, and is told."""
+    """Ending more than one session takes a request and its answer, and is told."""
 
     @pytest.fixture
     def two(self, talk: Talk) -> Talk:
@@ -224,7 +224,7 @@ class TestMassEnding:
 
 
 class TestList:
-    """The operator may say who the peers are; then nobody else counts, and they count from the start."""
+    """The operator may list the peers; then no other node counts, and the listed ones count from the start."""
 
     def test_only_those_on_it(self) -> None:
         tracker = PfcpTracker()

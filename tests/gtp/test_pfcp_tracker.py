@@ -42,7 +42,7 @@ class Talk:
         return self.tracker.feed(response, UPF, SMF, at_s)
 
     def beat(self, sequence, smf, upf=50, at_s=1.0):
-        """An answered heartbeat of the SMF; *smf* and *upf* are recovery time stamps."""
+        """Return an answered heartbeat of the SMF; *smf* and *upf* are recovery time stamps."""
         asked = self.ask(build.heartbeat_request(sequence, smf), at_s)
         return asked + self.answer(build.heartbeat_response(sequence, upf), at_s)
 
@@ -389,7 +389,7 @@ class TestMirror:
 
     @pytest.mark.parametrize("half", ["request", "response"])
     def test_a_seid_that_is_given_again_ends_who_had_it(self, talk, half):
-        """The end of the first and half of the second's beginning were lost: who is there now stays unknown."""
+        """The end of the first and half of the second's beginning were lost: the session now there stays unknown."""
         talk.up()
         if half == "request":
             talk.ask(build.establishment_request(7, replace(PLAN, identity=Identity(imsi=OTHER))), 5.0)
@@ -399,7 +399,7 @@ class TestMirror:
         assert (type(event), event.reason) == (SessionDown, EndReason.SUPERSEDED)
 
     def test_a_restarted_smf_answers_no_request_of_before(self, talk):
-        """Its sequence numbers begin again: what waits from before is over."""
+        """Its sequence numbers begin again: requests that waited from before are over."""
         talk.up()
         talk.ask(build.handover_request(2, 22, ("192.0.2.21", 0xC3)), 2.0)
         talk.ask(build.association_request(3, SMF[0], 10), 3.0)

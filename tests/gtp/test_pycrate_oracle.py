@@ -1,4 +1,4 @@
-"""A second opinion on every element: what pycrate writes we read, and what we write pycrate reads.
+"""A second opinion on every element: pycrate's elements are read by us, and ours by pycrate.
 
 pycrate is written from the same standards by others; scapy, the other opinion, knows fewer elements.
 """
@@ -36,7 +36,7 @@ def packed(text):
 
 
 def parsed(kind, raw):
-    """Let pycrate read an element; it must take every byte."""
+    """Parse an element with pycrate; it must take every byte."""
     element = kind()
     element.from_bytes(raw)
     assert element.to_bytes() == raw
@@ -48,7 +48,7 @@ def value(element, *names):
 
 
 def written(kind, fields, **more):
-    """Let pycrate write an element."""
+    """Return the bytes of an element that pycrate writes."""
     return kind(val={k: v for k, v in {**fields, **more}.items() if v is not None}).to_bytes()
 
 
@@ -59,7 +59,7 @@ def addresses(v4, v6):
 
 
 def whole(raw):
-    """What a reader of an element takes: the bytes, and from where to where."""
+    """Return the arguments of an element's reader: the bytes, and from where to where."""
     return b"\xff" + raw + b"\xff", 1, 1 + len(raw)
 
 
@@ -204,7 +204,7 @@ class TestMessages:
 
 @st.composite
 def containers(draw):
-    """Both types of PDU Session Container, with any of their optional fields."""
+    """Draw a PDU Session Container of either type, with any of its optional fields."""
     stamp, delay = st.none() | st.integers(0, 2**64 - 1), st.none() | st.integers(0, 2**32 - 1)
     qfi, sequence, sent = draw(st.integers(0, 63)), draw(st.none() | st.integers(0, 0xFFFFFF)), draw(stamp)
     if draw(st.booleans()):

@@ -21,7 +21,7 @@ from tests.kernel.wrappings import ALL
 
 SEED = 29_281
 ROLES = ("n3", "any", "n3", "n6")  # tunnels have the most to get wrong
-OPENS = (ALL, Encapsulation.NONE, ALL, *(ALL & ~kind for kind in ALL), ALL, *ALL)  # what is read through
+OPENS = (ALL, Encapsulation.NONE, ALL, *(ALL & ~kind for kind in ALL), ALL, *ALL)  # encapsulations read through
 BLOCK = 100  # frames between two of them
 EVERY_S = 10
 SHOWN = 20

@@ -43,7 +43,7 @@ from tests.kernel.wraps import WRAPS
 # Values on the edge of something: versions, header lengths, types, flags, ports.
 TELLING = b"\x00\x01\x02\x04\x06\x07\x08\x11\x14\x1a\x1f\x28\x2b\x2c\x2f\x30\x32\x33\x34\x37\x3a\x3b\x3c\x3f"
 TELLING += b"\x40\x45\x46\x4f\x60\x6f\x7f\x80\x81\x85\x87\xc0\xf0\xfd\xfe\xff"
-DAMAGES = (1, 1, 1, 2, 3)  # how many a frame suffers
+DAMAGES = (1, 1, 1, 2, 3)  # number of damages that a frame suffers
 HEADERS_BYTES = 150  # the part of a frame in which damage matters
 
 

@@ -1,4 +1,4 @@
-"""The compiled programs as one function: a frame in, what the kernel did of it out."""
+"""The compiled programs as one function: a frame in, the kernel's outcome out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOOPBACK = 1  # the interface index that a test run shows to the program
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the kernel did with a frame."""
+    """The kernel's result for a frame."""
 
     verdict: str
     why: frozenset[str]  # reasons and facts: counters that moved, without BOOKS and verdict
@@ -126,13 +126,13 @@ class Rig:
 
     @contextlib.contextmanager
     def mode(self, mode: Mode) -> Iterator[None]:
-        """Let the replayed port be of another mode; only an attached one has a setting for it."""
+        """Set another mode of the replayed port for a while; only an attached port has a setting for it."""
         with self._port(mode, Encapsulation.every()):
             yield
 
     @contextlib.contextmanager
     def opens(self, kinds: Encapsulation) -> Iterator[None]:
-        """Let only these be read through on the replayed port."""
+        """Read through only these encapsulations on the replayed port for a while."""
         with self._port(Mode.MIRROR, kinds):
             yield
 

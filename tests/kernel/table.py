@@ -61,7 +61,7 @@ class Row(NamedTuple):
     why: frozenset[str]
     flow: Flow | None
     verdict: str
-    opens: Encapsulation = ALL  # what is read through on the port
+    opens: Encapsulation = ALL  # encapsulations that are read through on the port
 
 
 def row(says: str, frame: Any, role: str, *why: str, flow: Flow | None = None, verdict: str = "drop") -> Row:

@@ -1,4 +1,4 @@
-"""Rows of the packet table: what mirrors and networks put around a packet, and Ethernet PDU sessions."""
+"""Rows of the packet table: wrappings of mirrors and networks around a packet, and Ethernet PDU sessions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.kernel.twin import DOWNLINK, Flow
 from tests.kernel.wraps import ETHER, OUTER, SENSOR, TAP, WRAPS, labels, sgt, typed, vxlan
 
 THROUGH = "looked_through"
-PLAIN_LINK = {"nothing", "one tag", "two tags", "PPPoE"}  # which every port reads
+PLAIN_LINK = {"nothing", "one tag", "two tags", "PPPoE"}  # wrappings that every port reads
 DOWN = Flow(SERVER, 443, UE, 40000, 17, 60, True, DL_TEID, QFI, DOWNLINK)
 ANSWER = downlink(udp(src=SERVER, dst=UE, sport=443, dport=40000))
 NONE = Encapsulation.NONE

@@ -1,4 +1,4 @@
-"""Names that the kernel learns: what DNS told a subscriber of an address names the flows to it."""
+"""Names that the kernel learns: a DNS answer with an address names the subscriber's flows to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.kernel.rig import Rig
 
 
 class TestAnswers:
-    """What DNS told a subscriber names its next flow to that address, in economy, from the first packet on."""
+    """A DNS answer names the subscriber's next flow to that address, in economy, from the first packet on."""
 
     @pytest.fixture(autouse=True)
     def economy(self, named: Rig) -> None:

@@ -27,7 +27,7 @@ def kind(of: str, what: int, *members: tuple[str, int], flag: int = 0) -> bytes:
 
 @pytest.fixture
 def kernel(monkeypatch, tmp_path):
-    """Let a kernel have these types."""
+    """Return a function that gives a kernel these types."""
 
     def have(*types: bytes) -> None:
         body = b"".join(types)

@@ -1,4 +1,4 @@
-"""What a flow hands over to user space: enough for its hello, whatever comes before, between and twice, and no more."""
+"""Payloads that a flow hands over: enough for its hello, whatever comes before, between and twice, and no more."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class TestHellos:
 
 
 class TestBounds:
-    """What names nothing costs a few packets of each direction, and what begins hellos for ever not many more."""
+    """A nameless flow costs a few packets of each direction, and one that begins hellos for ever not many more."""
 
     def test_opaque_packets(self, wire: Wire) -> None:
         for n in range(100):
@@ -231,7 +231,7 @@ class TestPort53:
 
     @staticmethod
     def to_server(wire: Wire) -> tuple[str, Basis, str]:
-        """Let the UE say something without a name to the server; return what its flow is."""
+        """Send something without a name from the UE to the server; return the name of its flow."""
         wire.tcp(OPAQUE, port=443)
         return wire.latest()
 

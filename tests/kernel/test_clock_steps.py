@@ -15,7 +15,7 @@ class Clocks:
 
     def __init__(self) -> None:
         self.mono_s, self.wall_s = 100.0, EPOCH
-        self.waits: list[float] = []  # what passes after a reading of the wall, as when the processor is busy
+        self.waits: list[float] = []  # time that passes after a reading of the wall, as when the processor is busy
 
     def go(self, seconds: float, *, faster: float = 0.0) -> None:
         self.mono_s += seconds

@@ -1,4 +1,4 @@
-"""The file of compiled programs: what is in it, and when it is not believed."""
+"""The file of compiled programs: its contents, and the cases in which it is not believed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class TestContent:
 
 
 class TestTrust:
-    """What somebody else could have written, or a disk has damaged, is not loaded into the kernel."""
+    """A file that somebody else could have written, or that a disk has damaged, is not loaded into the kernel."""
 
     @pytest.mark.parametrize("at", [0, 70, -3])
     def test_a_damaged_file(self, kept, at):

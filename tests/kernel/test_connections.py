@@ -122,7 +122,7 @@ class TestNewOne:
         assert len(ended(rig)) == 1
 
     def test_whatever_the_policy_of_its_application(self, rig: Rig, way: Way) -> None:
-        """What is only counted has no sequence state, and still is another connection with other names."""
+        """A flow that is only counted has no sequence state, and still the next connection is one of its own."""
         rig.plane.set_policies({0: (Action.COUNT, 0)})
         first, again = connection(way, 0, 1_000, 3_000), connection(way, 5_000, 5_000, 9_000)
         run(rig, way, [*first, (600, first[0][1]), *again])
@@ -130,7 +130,7 @@ class TestNewOne:
         assert [turned(flow, "packets") for flow in ended(rig)] == [(7, 4)]
 
     def test_without_room_in_the_ring_both_are_one_flow(self, rig: Rig) -> None:
-        """Then nothing is lost, and it is counted."""
+        """Nothing is lost in that case, and it is counted."""
         syn = bytearray(WAYS["ipv4"].tcp(1, 0, flags="S", ack=0))
         count, before = 6_000, rig.plane.read_counters()["ended_ring_full"]  # more than the ring holds
         for n in range(count):
@@ -163,7 +163,7 @@ class Sums:
         return frozenset()
 
     def detail(self, subscriber: str, records: Columns, flows: Columns, t_start_s: float, t_end_s: float) -> None:
-        """Nobody follows."""
+        """Take nothing: nobody follows."""
 
 
 class TestSums:

@@ -93,7 +93,7 @@ class TestRadioNetwork:
 
 
 class TestN3:
-    """From the downlink packet to the uplink one that repeats its stamp, less what the gNB held it.
+    """N3's delay lasts from the downlink packet to the uplink one that repeats its stamp, less the gNB's hold.
 
     TS 23.501, 5.33.3.2.
     """
@@ -146,7 +146,7 @@ class TestN3:
     def test_ten_seconds_beside_the_gnbs_own_are_the_most(
         self, known: Rig, gone_ms: float, held_ms: float, counts: bool
     ) -> None:
-        """What is older is the answer to something else: RTT_MAX_US, as for every other round trip."""
+        """An older packet is the answer to something else: RTT_MAX_US, as for every other round trip."""
         self.play(known, gone_ms, held_ms)
 
         d = delay(known)

@@ -1,4 +1,4 @@
-"""What media flows keep as well: packet sizes, throughput of 100 ms, frames, requests and their answers."""
+"""Further details of media flows: packet sizes, throughput of 100 ms, frames, requests and their answers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def empty(plane: DataPlane) -> None:
 
 
 class TestPolicy:
-    """Only applications that are said to be of media have it."""
+    """Details are kept for applications of media only."""
 
     def test_others_have_none(self, rig: Rig) -> None:
         empty(rig.plane)

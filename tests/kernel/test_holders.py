@@ -1,4 +1,4 @@
-"""In which network instances a UE address is: as a dict of sets would say it, in a tenth of the memory."""
+"""Network instances that have a UE address: as a dict of sets would say it, in a tenth of the memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What user space makes of a flow between two looks at it: nothing twice, nothing lost, nothing from before."""
+"""Intervals of a flow in user space: nothing twice, nothing lost, nothing from before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read(reader: MediaReader, plane: DataPlane) -> MediaInterval:
 
 
 class TestFollowed:
-    """Who begins to follow a subscriber is told of the interval, not of the life of its flows."""
+    """A new follower of a subscriber is told of the interval, not of the life of its flows."""
 
     @staticmethod
     def frames(first: int, last: int) -> list[tuple[float, bytes]]:

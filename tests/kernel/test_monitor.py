@@ -57,13 +57,13 @@ def monitored(rig: Rig):
 
 
 def name_flows(rig: Rig) -> None:
-    """Let every flow be of application APP from its next packet on."""
+    """Give every flow the application APP from its next packet on."""
     keys, flows = rig.plane.read_flows()
     rig.plane.put_verdicts(keys, flows["number"], np.full(len(keys), APP, np.uint16), np.ones(len(keys), np.bool_))
 
 
 class TestWhole:
-    """What is inspected goes to the monitor as it came, or as it would be without its tunnel."""
+    """An inspected packet goes to the monitor as it came, or as it would be without its tunnel."""
 
     @pytest.mark.parametrize("inner", [INNER, INNER6], ids=["ipv4", "ipv6"])
     @pytest.mark.parametrize("tags", [(), (Dot1Q(vlan=5),)], ids=["plain", "vlan"])
@@ -142,7 +142,7 @@ class TestPolicy:
 
 
 class TestOff:
-    """Without a monitor, and in the other modes, nothing of this happens."""
+    """Nothing of this happens without a monitor, or in the other modes."""
 
     def test_a_mirror_port_drops(self, rig):
         rig.run(tunnelled(INNER))

@@ -71,7 +71,7 @@ class TestServerName:
         named.run(over_tcp(named_hello(name.encode())), "n6")
 
         assert records(named) == [(name, app, SNF_BY_SNI)]
-        assert app_of(named) == (app, app > 0)  # who has a name that is not listed user space may know still
+        assert app_of(named) == (app, app > 0)  # user space may still know an unlisted name
 
     def test_a_name_that_is_not_listed_hands_nothing_over(self, named: Rig) -> None:
         frames = [
@@ -140,7 +140,7 @@ class TestServerName:
 
 
 class TestForUserSpace:
-    """What the kernel does not read is handed over as before."""
+    """A payload that the kernel does not read is handed over as before."""
 
     @pytest.mark.parametrize(
         "payload",
@@ -188,7 +188,7 @@ class TestForUserSpace:
         assert outcome.counters["handed_off"] == 1
 
     def test_a_name_behind_the_end_of_the_first_record(self, named: Rig) -> None:
-        fake = b"cloud.test"  # whoever does not see the second record's header takes it for the server name
+        fake = b"cloud.test"  # a reader that overlooks the second record's header takes it for the server name
         trap = extension(21, bytes(50) + struct.pack("!HHB", 0, len(fake) + 5, 0))
         message = hello(trap, extension(len(fake) + 3 << 8, fake), server_name(b"www.example.org"))[5:]
         first, second = message[:110], message[110:]  # RFC 8446, 5.1: a message may be cut into records anywhere
@@ -238,7 +238,7 @@ class TestDamage:
             named._moved()
             told = [name for name, _, _ in records(named)]
             both += bool(due and told)
-            if due and told and told != [due]:  # what is damaged behind the name the kernel need not see
+            if due and told and told != [due]:  # the kernel need not see damage behind the name
                 wrong.append((due, told))
 
         assert wrong == []

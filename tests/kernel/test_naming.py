@@ -73,7 +73,7 @@ def latest(naming: Naming) -> tuple[str, Basis, str]:
 
 
 class TestGrounds:
-    """What names a flow best stands, whoever of kernel and user space found it."""
+    """The best name of a flow stands, whichever of kernel and user space found it."""
 
     def test_a_dns_answer_with_the_flow_in_one_reading(self, rig: Rig, naming: Naming) -> None:
         send(rig, to_ue(response(("www.example.org.", "A", SERVER))))
@@ -349,7 +349,7 @@ class TestOtherSignatures:
 
 
 class TestRunningFlows:
-    """What the operator changes is in force with the next packet of flows that run."""
+    """An operator's change is in force with the next packet of flows that run."""
 
     def apps_in_the_kernel(self, rig: Rig, naming: Naming, frame: bytes) -> list[str]:
         send(rig, frame)

@@ -1,4 +1,4 @@
-"""What the program says of one frame, by the table, by the twin, and of damaged frames without end."""
+"""The program's result for one frame, by the table, by the twin, and of damaged frames without end."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TestTable:
 
 
 class TestOneAfterAnother:
-    """What is known of one packet is not said of the next one."""
+    """A fact about one packet is not said of the next one."""
 
     def test_a_cut_frame_behind_signalling_is_dropped(self, rig: Rig) -> None:
         signalling = next(row for row in TABLE if "signalling" in row.why and row.role == "n6")
@@ -98,7 +98,7 @@ class TestCuts:
 
 
 class TestSnapped:
-    """Of a frame that a capture cut, what is left is read, and what was there is counted."""
+    """The rest of a frame that a capture cut is read, and its whole length is counted."""
 
     @pytest.mark.parametrize("snap", [72, 96])
     @pytest.mark.parametrize("transport", [UDP(sport=40000, dport=443), TCP(sport=40000, dport=443, options=STAMP)])

@@ -1,4 +1,4 @@
-"""The stages together over a data plane: whose policy holds, and when packets are looked for in several tunnels."""
+"""The stages together over a data plane: the policy that holds, and the search for packets in several tunnels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.kernel.twin import UPLINK
 STAFF = SubscriberGroup("staff", dnns=("enterprise",))
 SIGNATURES = Signatures.load()
 SESSION, ONE, OTHER = 5, 0x300, 0x301  # a session and its two tunnels
-RETURNS = 10  # that a handover may make; nf/pipeline.py says why
+RETURNS = 10  # returns that a handover may make; nf/pipeline.py says why
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class TestHandshake:
     @pytest.mark.parametrize("version", [V1, V2, DRAFT_29])
     @pytest.mark.parametrize("kind", [INITIAL, ZERO_RTT])
     def test_another_initial_and_early_data_prove_nothing(self, rig: Rig, version: int, kind: int) -> None:
-        """They may have been on their way when the server answered (RFC 9000, 17.2.2 and 17.2.3)."""
+        """Both may have been on their way when the server answered (RFC 9000, 17.2.2 and 17.2.3)."""
         flow = play(
             rig,
             (0, long_header(version=version)),

@@ -1,4 +1,4 @@
-"""How a resolver answers, measured in the kernel: time, errors, and queries sent again (RFC 1035; RFC 6298, 3)."""
+"""A resolver's answers, measured in the kernel: time, errors, and queries sent again (RFC 1035; RFC 6298, 3)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def client(rig: Rig) -> Client:
 
 
 class TestTimes:
-    """From a query to the answer with its identifier."""
+    """A query's time lasts until the answer with its identifier."""
 
     def test_one(self, client: Client) -> None:
         client.ask(7)
@@ -140,7 +140,7 @@ class TestRetries:
 
 
 class TestOther:
-    """What is no query or answer changes nothing, and RTP is not sought in it."""
+    """A datagram that is no query or answer changes nothing, and RTP is not sought in it."""
 
     @pytest.mark.parametrize("payload", [bytes(3), bytes(11), bytes.fromhex("0007 2800 0001 0000 0000 0000")])
     def test_short_messages_and_other_operations(self, client: Client, payload: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Rings to user space: what does not fit is counted, and each CPU has its own."""
+"""Rings to user space: a record that does not fit is counted, and each CPU has its own."""
 
 from __future__ import annotations
 

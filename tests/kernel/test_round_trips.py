@@ -1,4 +1,4 @@
-"""Round trips of TCP: what is a sample, and what is none, on all ways that a packet takes."""
+"""Round trips of TCP: samples, and answers that are none, on all ways that a packet takes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestAnswer:
         flow = way.play(rig, *sorted(packets, key=lambda packet: packet[0]))
         access_n, access_us = int(flow["rtt_n"][1]), int(flow["rtt_sum_us"][1])
 
-        assert access_n >= 6  # that of the handshake, and one of each burst
+        assert access_n >= 6  # one of the handshake, and one of each burst
         assert access_us == access_n * ACCESS_MS * 1000
 
     def test_one_that_answers_three_segments_has_its_turn(self, rig: Rig, way: Way) -> None:
@@ -89,7 +89,7 @@ class TestAnswer:
 
 
 class TestResend:
-    """What is sent again makes its answer ambiguous (Karn's algorithm; RFC 6298, 3)."""
+    """A segment that is sent again makes its answer ambiguous (Karn's algorithm; RFC 6298, 3)."""
 
     def test_with_new_data_is_one(self, rig: Rig, way: Way) -> None:
         """A sender may put them into one segment (RFC 9293, 3.8.1): the rest of the data is new."""
@@ -187,7 +187,7 @@ class TestHandshake:
         assert pair(flow["retrans"]) == (0, 0)
 
     def test_data_of_the_syn_begins_behind_it(self, rig: Rig, way: Way) -> None:
-        """At its sequence number plus one (RFC 9293, 3.4)."""
+        """The data begin at its sequence number plus one (RFC 9293, 3.4)."""
         rig.plane.read_payloads()
         way.play(rig, (0, way.tcp(99, flags="S", ack=0, data=b"x" * 200)), (1, way.tcp(300, data=b"y" * 9)))
         first, second = rig.plane.read_payloads()
@@ -196,7 +196,7 @@ class TestHandshake:
 
 
 class TestReordering:
-    """What fills a hole sooner than the handshake's round trip was overtaken; a resend takes a round trip."""
+    """A segment that fills a hole sooner than the handshake's round trip was overtaken; a resend takes a round trip."""
 
     @pytest.mark.parametrize(("after_ms", "overtaken"), [(1, True), (10, True), (29, True), (31, False), (300, False)])
     def test_the_handshake_says_how_soon(self, rig: Rig, way: Way, after_ms: int, overtaken: bool) -> None:
@@ -231,7 +231,7 @@ class TestReordering:
 
 
 class TestSilence:
-    """In a replay a flow stays when it is silent for hours: what was open before it times nothing."""
+    """A replay keeps a flow that is silent for hours: a probe that was open before times nothing."""
 
     ROUND_MS = (1 << 32) / 1000  # the clock of a flow counts microseconds in 32 bits
 

@@ -79,7 +79,7 @@ class TestRtcp:
 
 
 class TestSource:
-    """When the source changes its figures go on: a call that is moved, or a sender that begins anew (RFC 3550, 8.2)."""
+    """A change of the source leaves its figures going on: a call is moved, or a sender begins anew (RFC 3550, 8.2)."""
 
     def test_the_new_one_counts_from_its_first_packet(self, rig: Rig, way: Way) -> None:
         after = [rtp(n, OTHER) for n in range(500, 600) if n % 10]

@@ -1,4 +1,4 @@
-"""What packets tell together: loss, round-trip times, gaps, with the clock of the capture."""
+"""Results of several packets together: loss, round-trip times, gaps, with the clock of the capture."""
 
 from __future__ import annotations
 

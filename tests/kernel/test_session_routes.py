@@ -1,4 +1,4 @@
-"""Whose a packet is where a session has more than one address of a family: routes, further and delegated prefixes."""
+"""The session of a packet where it has more than one address of a family: routes, further and delegated prefixes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TestTunnel:
         assert session_of(known, way("192.168.50.7")) == 0
 
     def test_a_longer_prefix_of_another_session_does_not_take_it(self, known: Rig, way) -> None:
-        """The tunnel says whose it is; that another network instance has a part of it as well is nothing to it."""
+        """The tunnel tells the session; a part of its prefix in another network instance changes nothing."""
         routes(known, LAN)
         routes(known, PART, session=OTHER, instance="other")
         assert session_of(known, way("192.168.50.65")) == SESSION

@@ -1,4 +1,4 @@
-"""The session table: what the kernel finds in it is what was written last, whatever was written before and beside."""
+"""The session table: the kernel finds the entry that was written last, whatever was written before and beside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nf.settings import Limits, Role
 from tests.kernel.packets import GNB, SERVER, SERVER6, UE, UE6, UL_TEID, UPF, ether, gtpu, outer, udp
 from tests.kernel.rig import Rig
 
-SESSIONS = 600  # of which each has two tunnels and two addresses
+SESSIONS = 600  # each has two tunnels and two addresses
 ADDRESSES = (UPF, GNB, "10.20.0.1", "2001:db8:10::9")
 SIDES = tuple(Side)
 SECONDS = 2.0
@@ -76,7 +76,7 @@ def found(plane: DataPlane, frames: list[bytes], role: Role) -> list[int]:
 
 
 class TestContent:
-    """What is found is what was written last."""
+    """The entry that is found is the one written last."""
 
     @settings(max_examples=40, deadline=None)
     @given(batches=st.lists(operations, min_size=1, max_size=6))

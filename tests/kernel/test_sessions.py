@@ -1,4 +1,4 @@
-"""Whose flow it is: tunnels, UE addresses, moves between them, and the policies of applications."""
+"""The session of a flow: tunnels, UE addresses, moves between them, and the policies of applications."""
 
 from __future__ import annotations
 

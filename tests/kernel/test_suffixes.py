@@ -1,4 +1,4 @@
-"""Tables of domain suffixes: what they hold is found, whatever their size, and what they do not hold is not."""
+"""Tables of domain suffixes: an entry is found, whatever the size, and any other name is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mirror wrapped: whose the packets are, and what becomes of tunnels that are a subscriber's own."""
+"""Packets that a mirror wrapped: their sessions, and the fate of tunnels that are a subscriber's own."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TestBothWays:
 
 
 def test_a_plain_frame_after_a_wrapped_one_is_read_from_its_beginning(rig: Rig) -> None:
-    """What one packet left must not be taken for the next one's."""
+    """The rest of one packet must not be taken for the next one's."""
     for name in WRAPS:
         rig.run(raw(WRAPS[name](udp(dport=9))), "n6")
         rig.forget()

@@ -1,4 +1,4 @@
-"""The packet path a second time, slowly, by the standards alone: what should the kernel program say of a frame?
+"""The packet path a second time, slowly, by the standards alone: the result that the kernel program owes for a frame.
 
 Written from RFC 791, RFC 8200, RFC 768, RFC 9293, IEEE 802.1Q, TS 29.281 (5, 6) and TS 38.415 (5.5.2), not from
 the C code, whose limits (VLAN tags, extension headers, how far into a frame headers are read) and names of
@@ -54,7 +54,7 @@ UPLINK, DOWNLINK = "uplink", "downlink"
 
 
 class Flow(NamedTuple):
-    """What one packet tells of its flow."""
+    """The flow as one packet shows it."""
 
     src: str
     sport: int

@@ -1,4 +1,4 @@
-"""What mirrors and networks put around a packet, by the documents that define it; a part of the twin.
+"""Wrappings of mirrors and networks around a packet, by the documents that define them; a part of the twin.
 
 IEEE 802.1Q (tags), Cisco TrustSec (ethertype 0x8909), RFC 3032 and RFC 4448 (MPLS, pseudowires), RFC 2516 (PPPoE), RFC
 7348 (VXLAN), RFC 2784 and RFC 2890 (GRE), draft-foschiano-erspan (ERSPAN).

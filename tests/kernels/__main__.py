@@ -31,7 +31,7 @@ from tests.kernels.machine import MACS, Machine
 from tests.kernels.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KEPT = ROOT / "build/kernels"  # what a second run need not make again
+KEPT = ROOT / "build/kernels"  # results that a second run need not make again
 HERE = "here"
 PACKAGES = (  # of the environment, that what runs inside imports
     *("numpy", "numpy.libs", "cryptography", "cffi", "_cffi_backend*", "publicsuffixlist", "hpack", "certifi"),

@@ -1,4 +1,4 @@
-"""What a machine boots from: files of this host in the format that Linux unpacks into memory.
+"""The archive that a machine boots from: files of this host in the format that Linux unpacks into memory.
 
 The format is "newc" of cpio (Documentation/driver-api/early-userspace/buffer-format.rst); archives one behind the
 other are one, so what never changes is made once. There is no disk, no boot loader and no systemd: the first process

@@ -79,7 +79,7 @@ def _drivers(modules: Path) -> bytes:
     ordered: dict[str, bytes] = {}
 
     def add(name: str) -> None:
-        if name in ordered or name not in files:  # what is in no file is in the kernel
+        if name in ordered or name not in files:  # a driver that is in no file is built into the kernel
             return
         raw = files[name].read_bytes()
         code = lzma.decompress(raw) if files[name].suffix == ".xz" else raw

@@ -1,4 +1,4 @@
-"""What must hold on a kernel, tried on it: in a machine that booted it, or in a namespace of this one.
+"""Checks that must hold on a kernel, tried on it: in a machine that booted it, or in a namespace of this one.
 
 Nothing is compiled here: the programs come from the cache (nf/kernel/compiled.py), the frames from a file. Each step
 says that it begins and what came of it, a line of JSON each, so that whoever waits knows what for.

@@ -1,4 +1,4 @@
-"""What was heard of one kernel: told while it comes, and as a table at the end."""
+"""The report on one kernel: told while it comes, and as a table at the end."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether all was done, and all of it well."""
+        """True if all steps were done, and all of them well."""
         return self.done and not self._wrong
 
     def _print(self, text: str) -> None:
         print(f"{self.name:>5} {time.monotonic() - self._begun:6.1f} s  {text}", flush=True)
 
     def phase(self, name: str) -> None:
-        """A phase begins."""
+        """Note and print the begin of a phase."""
         self._phase, self._since = name, time.monotonic()
         self._print(f"{name} ...")
 
     def hear(self, what: dict[str, Any]) -> None:
-        """Take what the kernel's side says."""
+        """Take a message of the kernel's side."""
         if "kernel" in what:
             self.release = what["kernel"]
             several = "takes" if what["frags"] else "does not take"
@@ -67,12 +67,12 @@ class Report:
             self._print(f"{what['verified']}: {what['instructions']:,} instructions are more than {MOST:,}")
 
     def failed(self, why: str) -> None:
-        """Nothing more comes."""
+        """Note and print that nothing more comes."""
         self._wrong += 1
         self._print(f"FAILED: {why}")
 
     def end(self) -> None:
-        """The kernel is through."""
+        """Print the result: the kernel is through."""
         self._print("well" if self.ok else "NOT WELL")
 
     def show(self) -> None:

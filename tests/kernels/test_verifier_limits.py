@@ -1,4 +1,4 @@
-"""How far the programs are from the verifier's limits on the kernel at hand, and what is made of what a kernel says."""
+"""The programs' distance from the verifier's limits on the kernel at hand, and the report on a kernel."""
 
 from __future__ import annotations
 

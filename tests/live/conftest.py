@@ -1,4 +1,4 @@
-"""What the live tests share: probes of the network that do not come from the code under test."""
+"""Tools that the live tests share: probes of the network that do not come from the code under test."""
 
 from __future__ import annotations
 

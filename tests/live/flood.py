@@ -1,4 +1,4 @@
-"""A flood beside subscribers who are known: what each of them must be counted, whatever else comes."""
+"""A flood beside subscribers who are known: the counts that each of them must have, whatever else comes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def echo_frame() -> bytes:
 
 @dataclass
 class Flood:
-    """What was sent and what the function says of it."""
+    """The frames that were sent, and the function's counts of them."""
 
     frames: int
     seconds: float

@@ -13,7 +13,7 @@ PACE_S = 0.05
 
 
 class Sent:
-    """How many frames left."""
+    """The number of frames that left."""
 
     def __init__(self) -> None:
         self.frames = 0

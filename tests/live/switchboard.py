@@ -49,7 +49,7 @@ class Switchboard:
     def plug(self, device: str, *, mac: str = "", as_: str = "", queues: int = 1) -> None:
         """Make a pair; with two *queues* at the far end the kernel takes no native program at the near one."""
         name, far = as_ or device, FAR[device]
-        first = "unnamed" if queues > 1 else name  # what nobody waits for until it is as it should be
+        first = "unnamed" if queues > 1 else name  # a name that nobody waits for until the pair is ready
         address = ("address", mac) if mac else ()
         ip(
             *("link", "add", first, *address, "numrxqueues", "1", "type", "veth"),
@@ -67,7 +67,7 @@ class Switchboard:
         subprocess.run(["ip", "link", "del", device], check=False, capture_output=True)
 
     def use(self, *interfaces: Interface) -> None:
-        """Let the function read these interfaces and no others."""
+        """Configure the function to read these interfaces and no others."""
         settings = Settings(interfaces=interfaces, export=Export(endpoint="ipc:///tmp/snf-switchboard.sock"))
         self.service.apply(self.service.settings, settings)
 

@@ -45,7 +45,7 @@ class Tun:
             ip("link", "set", "ogstun", "up")
 
     def send(self, packet: Packet) -> None:
-        """Let the device receive a packet, as one that the UPF took out of a tunnel."""
+        """Send a packet through the device, as one that the UPF took out of a tunnel."""
         os.write(self.fd, bytes(packet))
 
 

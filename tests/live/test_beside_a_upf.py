@@ -84,7 +84,7 @@ class Probe:
         self.batches += self.service.pipeline.sweep(self.service.clock.now_s())
 
     def talk(self, ues: tuple[Ue, ...] = UES) -> None:
-        """Let each UE have its conversation, one after the other packet by packet, over three intervals."""
+        """Play the conversation of each UE, one after the other packet by packet, over three intervals."""
         self.host.of_the_host()
         at_once = zip(*map(conversation, ues), strict=True)
         packets = [(ue, *step) for steps in at_once for ue, step in zip(ues, steps, strict=True)]
@@ -338,7 +338,7 @@ class TestLab:
 
     @staticmethod
     def talk(lab: Lab, name: str) -> None:
-        """Let a UE ask the DNS, and let a server refuse what is no TLS."""
+        """Send a DNS query of a UE, and a request that a server refuses because it is no TLS."""
         with inside(lab.net.path(name)):
             query = dns.message.make_query(plan.SERVICES["web"].names[0], "A")
             dns.query.udp(query, plan.DNS, timeout=20 * slowness())

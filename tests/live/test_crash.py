@@ -68,7 +68,7 @@ class Function:
         self._process.wait()
 
     def end(self) -> int:
-        """Let it end by itself."""
+        """Wait until it ends by itself; return its exit status."""
         self._process.communicate()
         return self._process.returncode
 

@@ -170,7 +170,7 @@ class TestFollow:
             first = follower.receive(20 * slowness())
             schemas = {m.header.schema for m in follower.messages(2.5 * slowness()) if m}
             follower.unsubscribe(topic)
-            while witness.receive(2 * slowness()):  # what was on its way
+            while witness.receive(2 * slowness()):  # messages that were on their way
                 pass
 
             assert first is not None

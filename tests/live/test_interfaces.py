@@ -1,4 +1,4 @@
-"""What an interface needs so that nothing on it goes unseen: VLAN tags in the frame, jumbo frames, a monitor's port."""
+"""Needs of an interface so that nothing on it goes unseen: VLAN tags in the frame, jumbo frames, a monitor's port."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ with interruptible(), Lab(subscribers(("chat",))) as lab:
 
 
 class TestEnd:
-    """Whatever ends a run, nothing of it is left."""
+    """Nothing is left of a run, whatever ends it."""
 
     @pytest.fixture
     def run(self) -> Iterator[subprocess.Popen[str]]:

@@ -26,7 +26,7 @@ from nf.settings import Action, Export, Limits, Mode, Policy, Role, Settings, St
 from tests.live.conftest import wait_until
 from tests.live.wire import N3, N6, Wire, wire
 
-SMALL = Limits()  # what a service begins with, so that it compiles once
+SMALL = Limits()  # the limits of a fresh service, so that it compiles once
 UPF, UE, SERVER, TEID = "192.0.2.2", "10.45.0.1", "198.51.100.7", 0x100
 SESSION = StaticSession("one", imsi="001010000000001", ue_ipv4=UE, dnn="internet", uplink=((UPF, TEID),))
 QUIET = Export(endpoint="ipc:///tmp/snf-life.sock")

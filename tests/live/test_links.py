@@ -113,7 +113,7 @@ class TestGoesAndComesBack:
 
 
 class TestState:
-    """What the kernel says of a device is what the function says (oper-status of RFC 8343)."""
+    """The function reports the kernel's state of a device (oper-status of RFC 8343)."""
 
     def test_without_carrier_and_set_down(self, board, caplog):
         board.use(LOCAL)
@@ -140,7 +140,7 @@ class TestState:
         assert any("somebody took the program off n3" in message for message in caplog.messages)
 
     def test_why_a_port_that_is_back_is_not_taken(self, board):
-        """In mirror mode it would take a host's own traffic away."""
+        """The function would take a host's own traffic away in mirror mode."""
         board.use(N3)
         board.unplug("n3")
         board.until("n3", "not-present", None)

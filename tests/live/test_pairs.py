@@ -107,10 +107,10 @@ class Ground:
         """Set the far end of a port up or down."""
         namespace, far = ENDS[port]
         self.net.ip(namespace, f"link set {far} {state}")
-        self.sockets[port].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # that it was down
+        self.sockets[port].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # takes the error that it was down
 
     def send(self, port: str, frames: list[bytes]) -> None:
-        """Let the far end of a port send frames to it."""
+        """Send frames from the far end of a port to it."""
         for frame in frames:
             self.sockets[port].send(frame)
 
@@ -326,7 +326,7 @@ class TestLife:
 
 
 class TestCrash:
-    """What a killed process did for its pair goes on, and ends with the process that takes over."""
+    """A killed process leaves its pair working, and the pair ends with the process that takes over."""
 
     @pytest.mark.parametrize(("ports", "mode"), [((N3, N6), "generic"), ((H3, H6), "native")])
     def test_the_mode_is_kept_and_the_far_ends_are_as_before_in_the_end(self, ground, ports, mode):
@@ -355,7 +355,7 @@ class TestCrash:
 
 
 class TestBlind:
-    """Where losses cannot be seen that is said once, and the kernel's word of the driver decides."""
+    """A driver whose losses cannot be seen is told of once, and the kernel's word of the driver decides."""
 
     def test_without_btf_the_driver_is_asked(self, ground, plane, monkeypatch, tmp_path, caplog):
         monkeypatch.setattr(btf, "VMLINUX", tmp_path / "vmlinux")

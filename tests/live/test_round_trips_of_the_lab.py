@@ -135,7 +135,7 @@ class TestJudgement:
 
 
 class TestHealthySubscribers:
-    """Nobody on a good radio is shown a round trip far above what their own clients measured."""
+    """Published round trips of a subscriber on a good radio are not far above those that the clients measured."""
 
     def test_each_interval_agrees_with_the_clients(self):
         uses = (("chat", "video"), ("social",), ("web", "web3"), ("download",))

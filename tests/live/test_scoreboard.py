@@ -1,4 +1,4 @@
-"""What the demonstration concludes from records: rows, means, words."""
+"""The demonstration's conclusions from records: rows, means, words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ONE, TWO = "0" * 31 + "1", "0" * 31 + "2"
 
 
 def record(subscriber: str = ONE, app: str = "youtube", mos: float = 4.0, **more: object) -> dict[str, object]:
-    """A record with the columns that the table reads."""
+    """Return a record with the columns that the table reads."""
     base: dict[str, object] = {
         "subscriber": subscriber, "app": app, "class": "video", "mos": mos, "dl_bps": 2.5e6, "ul_bps": 800.0,
         "rtt_access_ms": 21.4, "rtt_core_ms": math.nan, "loss_ul": 0.0, "loss_dl": 0.021, "suspect": "loss",

@@ -1,4 +1,4 @@
-"""A function that finds the data plane of one that died says so: what it found, and how long nobody read it."""
+"""A function that finds the data plane of one that died reports it: the find, and the time that nobody read it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def home() -> Iterator[str]:
 
 
 class TestTakeover:
-    """After SIGKILL, by the next process on the same state directory."""
+    """The next process on the same state directory takes over after SIGKILL."""
 
     def test_it_is_in_the_log_and_in_the_state(self, home, tmp_path, caplog):
         with (

@@ -28,8 +28,8 @@ FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"  # of Debian's package faketi
 SUBSCRIBERS = 20
 UPF = "192.0.2.2"
 HOUR_MS = 3_600_000
-STEPS_S = (3600, 0, -3600, 0)  # what the clock on the wall is put to, of the true time
-INTERVALS = 3  # that are waited for after each step
+STEPS_S = (3600, 0, -3600, 0)  # times of the clock on the wall, relative to the true time
+INTERVALS = 3  # to wait for after each step
 LATE_MS = 10_000  # a busy machine may turn the loop so late, which is an hour less than what is looked for
 SETTINGS = Settings(
     interfaces=(Interface("n3", Role.N3),),
@@ -69,7 +69,7 @@ def frame(n: int) -> bytes:
 
 @dataclass
 class Heard:
-    """What a subscriber of the bus got: (t_ms, interval_ms) of each subscriber, heartbeats, gaps."""
+    """Results of a subscriber of the bus: (t_ms, interval_ms) of each subscriber, heartbeats, gaps."""
 
     records: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     spans_s: list[float] = field(default_factory=list)

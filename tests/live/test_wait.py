@@ -97,7 +97,7 @@ class TestWaitUntil:
 
 
 class TestSlowness:
-    """It is never less than one, and one measurement serves for a while."""
+    """Slowness is never less than one, and one measurement serves for a while."""
 
     def test_it_is_measured_and_kept(self, monkeypatch):
         monkeypatch.setattr(wait, "_measured", (-100.0, 0.0))

@@ -38,7 +38,7 @@ SMF, ADDRESS_N4 = "10.100.4.1", "10.100.4.10"
 SERVER, SERVER6 = "198.51.100.7", "2001:db8:7::1"
 LINK = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")  # of no device here: this host's stack drops it
 BEGUN = 3_900_000_000  # of SMF and UPF, in seconds of NTP
-FIRST_PORT = 61_000  # that translation gives
+FIRST_PORT = 61_000  # the first port that translation gives
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Ue:
 
     @property
     def imsi(self) -> str:
-        """Of the test network 001/01 (ITU-T E.212)."""
+        """An IMSI of the test network 001/01 (ITU-T E.212)."""
         return f"00101{self.number:010d}"
 
     @property
@@ -128,13 +128,13 @@ class UpfHost:
     # -- packets ------------------------------------------------------------
 
     def around(self, device: str, packet: Packet) -> None:
-        """Let the UPF's *device* receive a packet."""
+        """Bring a packet to the UPF's *device*, which receives it."""
         peer = {"n3": "gnb", "n6": "dn", "n4": "smf"}[device]
         self.sockets[peer].send(bytes(LINK / packet))
         self._passed(device, received=True)
 
     def leaves(self, device: str, packet: Packet) -> None:
-        """Let the UPF's host send a packet by *device*."""
+        """Send a packet from the UPF's host by *device*."""
         self.sockets[device].send(bytes(LINK / packet))
         self._passed(device, received=False)
 
@@ -143,7 +143,7 @@ class UpfHost:
         self.received["t-tun" if device == "ogstun" else f"t{device[1:]}"] += 1
 
     def up(self, ue: Ue, packet: Packet) -> None:
-        """Let *ue* send: through its tunnel, the TUN, and on by N6."""
+        """Send a packet of *ue*: through its tunnel, the TUN, and on by N6."""
         self.truth[ue].update(ul_bytes=len(packet), ul_packets=1)
         tunnel = encode_gpdu(ue.uplink[1], bytes(packet), 9, uplink=True)
         self.around("n3", IP(src=GNB, dst=ADDRESS_N3) / UDP(sport=2152, dport=2152) / tunnel)
@@ -152,7 +152,7 @@ class UpfHost:
         self.leaves("n6", self._on_n6(packet, uplink=True))
 
     def down(self, ue: Ue, packet: Packet) -> None:
-        """Let the data network send to *ue*."""
+        """Send a packet of the data network to *ue*."""
         self.truth[ue].update(dl_bytes=len(packet), dl_packets=1)
         self.around("n6", self._on_n6(packet, uplink=False))
         version = socket.htons(0x86DD if IPv6 in packet else 0x0800)
@@ -180,7 +180,7 @@ class UpfHost:
         return made
 
     def of_the_host(self) -> int:
-        """Let N6 carry what is no subscriber's: of the host, its router and a neighbour; return how many packets."""
+        """Put packets of no subscriber on N6: of the host, its router and a neighbour; return how many."""
         time = IP(src=ADDRESS_N6, dst="192.0.2.123") / UDP(sport=123, dport=123) / bytes(48)
         routing = IP(src=DN, dst="224.0.0.5", ttl=1, proto=89) / bytes(44)
         neighbour = IPv6(src="2001:db8:6::1", dst="2001:db8:6::10", hlim=255) / ICMPv6ND_NS(tgt="2001:db8:6::10")
@@ -193,7 +193,7 @@ class UpfHost:
     # -- signalling ---------------------------------------------------------
 
     def announce(self, ues: tuple[Ue, ...]) -> None:
-        """Let SMF and UPF associate, and make sessions."""
+        """Associate SMF and UPF, and establish the sessions."""
         self._n4(build.association_request(1, SMF, BEGUN), build.association_response(1, ADDRESS_N4, BEGUN))
         for ue in ues:
             seid, sequence = 0x100 + ue.number, 1 + ue.number

@@ -161,14 +161,14 @@ class Bench:
 
     @contextmanager
     def manager(self, user: str = "alice", key: Path | None = None) -> Iterator[Manager]:
-        """A session of netconf-client."""
+        """Open a session of netconf-client."""
         session = connect_ssh(host="127.0.0.1", port=self.server.port, username=user, key_filename=str(key or self.key))
         with Manager(session=session, timeout=20 * slowness()) as manager:
             yield manager
 
     @contextmanager
     def channel(self, user: str = "alice", key: Path | None = None) -> Iterator[paramiko.Channel]:
-        """The bytes of a session: paramiko without a NETCONF library on top."""
+        """Open the byte stream of a session: paramiko without a NETCONF library on top."""
         transport = paramiko.Transport(("127.0.0.1", self.server.port))
         try:
             transport.connect(username=user, pkey=paramiko.PKey.from_path(key or self.key))
@@ -182,7 +182,7 @@ class Bench:
             transport.close()
 
     def threads(self) -> list[threading.Thread]:
-        """Threads of the server but for the one that accepts."""
+        """Return the threads of the server but for the one that accepts."""
         names = ("netconf-login", "Thread-")
         return [t for t in threading.enumerate() if t.name.startswith(names)]
 

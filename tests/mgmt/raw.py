@@ -52,6 +52,6 @@ def read(channel) -> etree._Element:
 
 
 def tag_of(reply: etree._Element) -> str:
-    """The tag of the error, "ok" when that is the reply, else "data"."""
+    """Return the tag of the error, "ok" when that is the reply, else "data"."""
     plain = "ok" if reply.find(f"{{{BASE}}}ok") is not None else "data"
     return reply.findtext(f"{{{BASE}}}rpc-error/{{{BASE}}}error-tag", plain)

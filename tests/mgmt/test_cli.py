@@ -30,7 +30,7 @@ def snf(*words, **more):
 
 
 class TestReplay:
-    """``snf replay`` writes what it found, and says in a line what it did."""
+    """``snf replay`` writes its results, and says in a line what it did."""
 
     @pytest.fixture(scope="class")
     def done(self, shared, tmp_path_factory):
@@ -77,7 +77,7 @@ class TestReplay:
 
 
 class TestRefusal:
-    """What cannot be done is one sentence on standard error, and exit status 2."""
+    """A refusal is one sentence on standard error, and exit status 2."""
 
     @pytest.mark.parametrize(
         ("words", "says"),

@@ -127,7 +127,7 @@ class TestRefusedByTheFunction:
 
 
 class TestRestart:
-    """What was committed is in force again after a restart; what was not is gone."""
+    """A committed change is in force again after a restart; an uncommitted one is gone."""
 
     def test_running_is_kept_and_candidate_is_not(self, datastore, session, recorder, config, policy):
         datastore.edit(session, config(policy("kept")))

@@ -187,7 +187,7 @@ class TestNone:
 
 
 class TestRefused:
-    """What is not in the schema is refused with its name and place."""
+    """A node that is not in the schema is refused with its name and place."""
 
     @pytest.mark.parametrize(
         ("xml", "tag", "path", "info"),

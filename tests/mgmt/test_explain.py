@@ -1,4 +1,4 @@
-"""Why a flow has its application: over NETCONF, and of a replay's files."""
+"""Grounds of a flow's application: over NETCONF, and of a replay's files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GROUNDS = [
 
 
 class Asked:
-    """What the function was asked, and what it answers."""
+    """Questions that the function was asked, and its answers."""
 
     def __init__(self) -> None:
         self.questions: list[Question] = []

@@ -97,7 +97,7 @@ def leaf(reply, name) -> str | None:
 
 
 class TestByKey:
-    """What names a session leads to it."""
+    """Each key of a session leads to it."""
 
     @pytest.mark.parametrize(
         "key",
@@ -176,7 +176,7 @@ class TestByKey:
         assert not data.xpath("//s:session", namespaces={"s": S})
 
     def test_a_lookup_is_no_search(self, client):
-        """Of processor time, client and server take less than looking at every session would."""
+        """Client and server take less processor time than looking at every session would."""
         begun_s = time.process_time()
         for n in range(1, 40):
             ask(client, imsi=imsi(n))
@@ -184,7 +184,7 @@ class TestByKey:
 
 
 class TestPages:
-    """What no key leads to is looked through a page at a time."""
+    """A request without a key looks through the sessions a page at a time."""
 
     def test_every_session_is_on_one_page(self, client):
         seen, after, pages = [], 0, 0

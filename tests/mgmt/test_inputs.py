@@ -1,4 +1,4 @@
-"""What a command is given is checked before anything is compiled or loaded: one sentence, exit status 2."""
+"""Inputs of a command are checked before anything is compiled or loaded: one sentence, exit status 2."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _pieces = archive._gzip
 
 @pytest.fixture
 def loaded(monkeypatch):
-    """Nothing can be compiled, and who wants to make the kernel programs is written down and sent away."""
+    """Prevent every compilation; note each maker of the kernel programs and refuse it."""
     asked = []
 
     def make(self, *_args, **_more):
@@ -189,7 +189,7 @@ class TestRun:
 
 
 class TestClients:
-    """What asks a running function looks at its keys and values before it connects."""
+    """A command that asks a running function looks at its keys and values before it connects."""
 
     @pytest.mark.parametrize(
         ("words", "says"),

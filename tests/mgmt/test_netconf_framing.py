@@ -118,7 +118,7 @@ class TestEnd:
 
 
 class TestRoundTrip:
-    """What is encoded is what is decoded, wherever the bytes are cut."""
+    """An encoded message is decoded as it was, wherever the bytes are cut."""
 
     @given(
         sent=st.lists(st.binary(min_size=1, max_size=60).filter(lambda m: b"]]>" not in m), max_size=5),

@@ -14,7 +14,7 @@ from tests.mgmt.raw import BASE, HELLO_11, ask, names, read, tag_of, wrapped
 
 
 class TestMessages:
-    """What is no good request gets an rpc-error, and the next good one its answer (RFC 6241, 4 and appendix A)."""
+    """A bad request gets an rpc-error, and the next good one its answer (RFC 6241, 4 and appendix A)."""
 
     @pytest.mark.parametrize(
         ("raw", "tag"),

@@ -13,7 +13,7 @@ from tests.mgmt.raw import BASE, IF, LIBRARY, N3, NM, P, ask, names, wrapped
 
 
 class TestHello:
-    """What the server says that it can do (RFC 6241, 8.1; RFC 7950, 5.6.4)."""
+    """The server tells its capabilities (RFC 6241, 8.1; RFC 7950, 5.6.4)."""
 
     def test_capabilities(self, bench):
         with bench.manager() as client:
@@ -29,7 +29,7 @@ class TestHello:
             f"{prefix}:capability:xpath:1.0",
         } <= told
         assert any(c.startswith(f"{prefix}:capability:yang-library:1.1?revision=2019-01-04&content-id=") for c in told)
-        # What is not there must not be promised.
+        # A capability that is absent must not be promised.
         assert not any(":writable-running:" in c or ":startup:" in c or ":confirmed-commit:" in c for c in told)
 
 

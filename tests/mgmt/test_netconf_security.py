@@ -1,4 +1,4 @@
-"""Who gets in, and what a peer can hold or break: one class for each known defect of the package's server.
+"""Access, and the harm that a peer can do: one class for each known defect of the package's server.
 
 The defects S1 to S8 were found in the server of the package `netconf`, version 2.1.0, of which only
 the session is used. That its kill-session ends the caller: `test_netconf_operations.py`.

@@ -1,4 +1,4 @@
-"""Who may speak PFCP, and what is told of those who may not: configuration, log, events and operational state."""
+"""Peers of PFCP, and the notices of refused ones: configuration, log, events and operational state."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class TestExamples:
 
 
 class TestAgreement:
-    """What a module says by itself, `nf.settings` says too."""
+    """A module and `nf.settings` agree on every value that both state."""
 
     def test_defaults_are_the_same(self, model):
         # A tree with one node gets the defaults of all modules.
@@ -389,7 +389,7 @@ RULES = [
 
 
 class TestRules:
-    """What can be checked before a commit is refused with the tag, the path and a sentence."""
+    """A mistake that can be found before a commit is refused with the tag, the path and a sentence."""
 
     @pytest.mark.parametrize(("xml", "expected"), RULES)
     def test_a_rule_refuses(self, datastore, config, xml, expected):
@@ -415,7 +415,7 @@ class TestRules:
 
 
 class TestSecrets:
-    """What no reply of the server may hold."""
+    """No reply of the server holds a secret."""
 
     def test_keys_and_who_opted_out_can_only_be_written(self, model):
         names = {tag.rpartition("}")[2] for tag in model.secret_tags}

@@ -109,7 +109,7 @@ def _innermost(packet: object) -> IP | IPv6 | None:
 
 
 class _Budget:
-    """What the kernel hands over of a flow (docs/architecture.md, "A packet as data")."""
+    """The kernel's budget of payloads for a flow (docs/architecture.md, "A packet as data")."""
 
     def __init__(self) -> None:
         self._left: defaultdict[tuple[str, int], int] = defaultdict(lambda: 3)

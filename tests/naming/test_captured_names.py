@@ -46,7 +46,7 @@ def seen() -> Seen:
 
 
 class TestNames:
-    """What tshark read of a flow is what we read."""
+    """We read the names that tshark read of a flow."""
 
     def test_every_server_name(self, seen: Seen) -> None:
         rows = [r for r in seen.rows if r["sni"]]
@@ -58,7 +58,7 @@ class TestNames:
 
     def test_every_http_host(self, seen: Seen) -> None:
         rows = [r for r in seen.rows if r["http_host"] and not r["sni"]]
-        due = {r["http_host"]: urlsplit(f"//{r['http_host']}").hostname for r in rows}  # what is left without the port
+        due = {r["http_host"]: urlsplit(f"//{r['http_host']}").hostname for r in rows}  # the host without the port
         wrong = [(r["file"], r["http_host"], seen.name(r)) for r in rows if seen.name(r) != due[r["http_host"]]]
 
         assert len(rows) > 50
@@ -73,7 +73,7 @@ class TestNames:
 
 
 class TestApplications:
-    """Where the packets prove an application, it is found, and no other ever is."""
+    """An application that the packets prove is found, and no other ever is."""
 
     @pytest.mark.parametrize("basis", FACTS)
     def test_none_is_wrong(self, seen: Seen, basis: str) -> None:

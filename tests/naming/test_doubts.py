@@ -112,7 +112,7 @@ class TestLearned:
 
 
 class TestTunnels:
-    """Full packets in both directions at once, under the name of an application that only asks and gets."""
+    """Full packets both ways at once contradict the name of an application that only asks and gets."""
 
     @pytest.mark.parametrize(
         ("up", "down", "app_class", "expected"),

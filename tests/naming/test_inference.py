@@ -1,4 +1,4 @@
-"""What named flows teach of their servers, and what unnamed ones get of it, interval by interval."""
+"""Lessons of named flows about their servers, and their use for unnamed flows, interval by interval."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class World:
         self, client: int, server: str = PLAIN, name: str = "", *, basis: Basis = Basis.SNI, app: str = "",
         proto: int = TCP, port: int = 443, at_s: float = T0,
     ) -> int:  # fmt: skip
-        """Begin a flow of one client, which says *name*, or has *app* by *basis*; return its number."""
+        """Begin a flow of one client, with the name *name*, or with *app* by *basis*; return its number."""
         self.number += 1
         self.book.add(
             event(
@@ -145,7 +145,7 @@ class TestLearning:
 
 
 class TestTakenBack:
-    """What a server is known for may change, and the names that rest on it leave."""
+    """A server's known application may change, and the names that rest on it leave."""
 
     def test_a_server_that_serves_another_application_names_nothing(self, world: World) -> None:
         world.flow(1, name=VIDEO)
@@ -173,10 +173,10 @@ class TestTakenBack:
 
 
 class TestOldAnswers:
-    """At a shared server an answer counts for who asked ten seconds before, unless nothing else was said there."""
+    """At a shared server an answer counts for ten seconds after the question, or if nothing else was said there."""
 
     def shared(self, world: World, asked_s: float) -> int:
-        """Let client 1 ask for the chat at *asked_s*, go to a server of both at T0, and say there the video's name."""
+        """Begin flows of client 1: a query for the chat at *asked_s*, and two to one server, the last named video."""
         world.flow(1, server="192.0.2.53", name=CHAT, basis=Basis.DNS_ANSWER, proto=UDP, port=53, at_s=asked_s)
         flow = world.flow(1, name=CHAT, basis=Basis.DNS_ANSWER)
         world.flow(1, name=VIDEO)
@@ -296,7 +296,7 @@ class TestTunnels:
 
 
 class TestClientEnd:
-    """The client is who spoke first, unless that end alone has a system port."""
+    """The client is the first to speak, unless that end alone has a system port."""
 
     @pytest.mark.parametrize(
         ("ports", "first_dir", "b"),

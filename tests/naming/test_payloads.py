@@ -48,7 +48,7 @@ def payload(data: bytes, **fields: object) -> Payload:
 def told(
     namer: Namer, name: str, address: str, *, ttl: int = 60, session: int = 7, client: str = UE, at_s: float = T0
 ) -> None:
-    """Let a subscriber be told an address by its resolver."""
+    """Note that a subscriber's resolver told it an address."""
     wire = answer(f"{name}.", (f"{name}.", ttl, "A", address))
     flow = 1_000_000 + len(namer._flows)
     namer.feed(
@@ -172,7 +172,7 @@ PREFACES = [
 
 
 class TestPrefaces:
-    """What two sides say before a hello takes nothing of what the hello needs."""
+    """Lines of two sides before a hello take nothing of the payloads that the hello needs."""
 
     @pytest.mark.parametrize("lines", PREFACES)
     @pytest.mark.parametrize("size", [3000, 700])
@@ -446,7 +446,7 @@ class TestBounds:
 
         ((_, pieces),) = namer._flows[1].streams.values()
         assert len(pieces) == 8
-        assert namer.counters["tls_incomplete"] <= 8 * 48  # what the kernel hands over of two directions
+        assert namer.counters["tls_incomplete"] <= 8 * 48  # payloads that the kernel hands over of two directions
 
 
 class TestBasis:

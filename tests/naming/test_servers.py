@@ -1,4 +1,4 @@
-"""What servers serve, learned from named flows."""
+"""Applications of servers, learned from named flows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ends(*servers: str, port: int = 443, proto: int = TCP) -> Ends:
 
 
 class Told:
-    """A table, and what named flows to it say: each from a client of its own unless told otherwise."""
+    """A table, and the claims of named flows on it: each from a client of its own unless told otherwise."""
 
     def __init__(self, servers: int = 4096) -> None:
         self.table, self.clients = Learned(servers, seed=1), 0

@@ -1,4 +1,4 @@
-"""Where names come together: what the kernel found, what payloads say, what DNS told, with a kernel of plain values."""
+"""The stage that joins names: those of the kernel, of payloads and of DNS, with a kernel of plain values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def named(number: int, name: str, basis: Basis = Basis.SNI, app: int = 0, hashed
 
 
 class PlainKernel:
-    """What the rings hold, as lists, and what it was told."""
+    """A kernel of plain values: the contents of its rings as lists, and the verdicts that it was told."""
 
     def __init__(self) -> None:
         self.events: list[np.ndarray] = []
@@ -187,7 +187,7 @@ class TestAnswers:
 
 
 class TestPayloads:
-    """What payloads say beats weaker grounds and gives way to a ClientHello that the kernel heard."""
+    """A name from payloads beats weaker grounds and gives way to a ClientHello that the kernel heard."""
 
     def test_it_is_recorded_and_told(self, stage: Stage) -> None:
         stage.drain(event(1))

@@ -1,4 +1,4 @@
-"""When a batch leaves: by rows, by age, or because it is told to."""
+"""The time at which a batch leaves: by rows, by age, or on demand."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ class TestFollowing:
 
 
 class TestSlowSubscriber:
-    """Who does not read loses messages; nobody waits for it, and memory stays bounded."""
+    """A subscriber that does not read loses messages; nobody waits for it, and memory stays bounded."""
 
     def test_it_finds_gaps_and_the_publisher_stays_small(self, start: Start, plain: Any) -> None:
         publisher = start(high_water_mark=4)
@@ -362,7 +362,7 @@ def resident_bytes() -> int:
 
 
 class TestHostileSubscriber:
-    """What a subscriber sends cannot harm the others."""
+    """Bytes that a subscriber sends cannot harm the others."""
 
     def test_text_that_is_no_subscription_is_counted(self, start: Start, plain: Any) -> None:
         publisher = start()

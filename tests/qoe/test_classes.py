@@ -29,7 +29,7 @@ def one(
     octets=60_000.0,
     bulk_octets=2e6,
 ) -> Inputs:
-    """One row, both directions alike, of an interval of a second; the defaults are a good network."""
+    """Return one row, both directions alike, of an interval of a second; the defaults are a good network."""
 
     def both(value: float) -> np.ndarray:
         return np.full((1, 2), float(value))

@@ -24,7 +24,7 @@ KEY = b"a key for the tests of replay ..."
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came out of a replay."""
+    """Results of a replay."""
 
     result: Result
     sessions: list[dict[str, Any]]

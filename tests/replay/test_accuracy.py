@@ -1,4 +1,4 @@
-"""What real captures prove of their flows is found, as they are and in the tunnels of their subscribers."""
+"""Facts that real captures prove of their flows are found, in bare captures and in their subscribers' tunnels."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class TestThroughTheKernel:
 
 
 class TestModel:
-    """What bench/behaviour.py prints is at least the goal."""
+    """The figures of bench/behaviour.py are at least the goal."""
 
     def test_eighty_five_percent_right_of_eighty_percent_told(self) -> None:
         told = behaviour.generated(per_class=14, seed=4711)

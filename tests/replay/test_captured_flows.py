@@ -1,4 +1,4 @@
-"""Every capture through the kernel program, against what tshark found (expected_flows.csv).
+"""Every capture through the kernel program, against tshark's flows (expected_flows.csv).
 
 tshark's file gives one row per tunnel pair for some captures and one row for all legs together for
 others; a row that names several outer pairs is compared with the sum of ours.
@@ -87,7 +87,7 @@ def key(row):
 
 
 def turned(row):
-    """The same flow as its other end sees it."""
+    """Return the same flow as its other end sees it."""
     pairs = {"src": "dst", "sport": "dport"}
     swap = {**pairs, **{v: k for k, v in pairs.items()}}
     for name in list(row):
@@ -98,13 +98,13 @@ def turned(row):
 
 
 def on_its_leg(want, ours):
-    """Our rows on the outer pairs that the expected row names, of those of its 5-tuple."""
+    """Return our rows of the expected 5-tuple on the outer pairs that the expected row names."""
     outers = set().union(*sets(want, "outer_fwd", "outer_rev"))
     return [r for r in ours if not outers or set().union(*sets(r, "outer_fwd", "outer_rev")) <= outers]
 
 
 def agrees(want, ours):
-    """Does the sum of our rows of this 5-tuple, on the outer pairs that the expected row names, equal it?"""
+    """Say whether the sum of our rows of this 5-tuple, on the outer pairs that the expected row names, equals it."""
     mine = on_its_leg(want, ours)
     if not mine:
         return False
@@ -115,13 +115,13 @@ def agrees(want, ours):
 
 
 def retransmits_alike(want, ours):
-    """Is our number of retransmissions tshark's, give or take one? Its rules are a guess as ours are."""
+    """Say whether our number of retransmissions is tshark's, give or take one: its rules are a guess as ours are."""
     mine = on_its_leg(want, ours)
     return bool(mine) and abs(sum(r["retrans_fwd"] + r["retrans_rev"] for r in mine) - int(want["tcp_retrans"])) <= 1
 
 
 def shakes_hands_alike(want, ours):
-    """Is our time from SYN to ACK within a millisecond or a tenth of tshark's?"""
+    """Say whether our time from SYN to ACK is within a millisecond or a tenth of tshark's."""
     due = float(want["tcp_irtt_ms"])
     times = [r["rtt_handshake_ms"] for r in on_its_leg(want, ours) if r["rtt_handshake_ms"]]
     return bool(times) and all(abs(ms - due) <= max(1, due / 10) for ms in times)

@@ -1,4 +1,4 @@
-"""Real signalling: who the sessions of the captures belong to (expected_sessions.csv)."""
+"""Real signalling: the subscribers of the captures' sessions (expected_sessions.csv)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def expected(shared, file):
 
 
 def pfcp_teids(row):
-    """The TEIDs that PFCP taught; those that only NGAP or GTP-C carried are not ours to know here."""
+    """Return the TEIDs that PFCP taught; those that only NGAP or GTP-C carried are not ours to know here."""
     (cell,) = (v for k, v in row.items() if k.startswith("teids_at_ip"))
     return {m[1] for m in re.finditer(r"(0x\w+@[^\s(]+)\(PFCP", cell)}
 
@@ -95,7 +95,7 @@ FOURTH = [
 
 
 def signalled_teids(row):
-    """The TEIDs that PFCP or GTPv2-C taught; those that only S1AP carried are not ours to know."""
+    """Return the TEIDs that PFCP or GTPv2-C taught; those that only S1AP carried are not ours to know."""
     (cell,) = (v for k, v in row.items() if k.startswith("teids_at_ip"))
     return {m[1] for m in re.finditer(r"(0x\w+@[^\s(]+)\((?:PFCP|GTPv2)", cell)}
 

@@ -11,7 +11,7 @@ from tests.replay.conftest import Replayed
 
 
 class TestNames:
-    """What README.md beside the captures says is right."""
+    """The names in README.md beside the captures are found."""
 
     @pytest.mark.parametrize(
         ("case", "sport", "app", "basis", "name"),

@@ -30,7 +30,7 @@ def records(replayed: Replayed) -> list[dict[str, Any]]:
 
 
 def known(replayed: Replayed, *columns: str) -> list[float]:
-    """The figures of these columns that are not missing, in the order of the intervals."""
+    """Return the figures of these columns that are not missing, in the order of the intervals."""
     return [row[name] for row in records(replayed) for name in columns if not math.isnan(row[name])]
 
 
@@ -51,7 +51,7 @@ def within(values: Sequence[float], low: float, high: float) -> bool:
 
 
 class TestRoundTrips:
-    """A round trip ends with what answers the probe; what is ambiguous or waits for the user is none."""
+    """A round trip ends with the answer to the probe; an ambiguous answer, or one that waits for the user, is none."""
 
     def test_a_delayed_ack_before_an_idle_second(self, case: Case) -> None:
         """RFC 7323, 4.3: its echo is of the earlier segment; the later one is no probe of the next burst."""
@@ -125,7 +125,7 @@ class TestConnections:
 
 
 class TestLosses:
-    """What is lost or sent again is counted, and nothing else."""
+    """Segments lost or sent again are counted, and nothing else."""
 
     def test_a_hole_that_is_filled_sooner_than_a_round_trip(self, case: Case) -> None:
         """15 segments out of order after 1 and 10 ms, on a round trip of 30: no byte passes twice."""

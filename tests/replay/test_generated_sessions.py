@@ -6,7 +6,7 @@ from lab.signalling import Network, Plan, write_pcap
 
 
 class TestTruth:
-    """What the generator writes down is what it played."""
+    """The generator writes down exactly what it played."""
 
     def test_the_capture_read_back_gives_the_sessions_of_the_truth(self, tmp_path, replay):
         network = Network(Plan(sessions=50, rate_hz=100, seconds=3, fourth=True))

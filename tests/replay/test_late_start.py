@@ -32,7 +32,7 @@ N4 = UDP(sport=8805, dport=8805)
 
 
 def handover() -> list[Packet]:
-    """A modification of a session that was there before: all that it says is where the downlink goes."""
+    """Return a modification of an earlier session, which says nothing but the end of the downlink."""
     parameters = [
         IE_DestinationInterface(interface=0),
         IE_OuterHeaderCreation(GTPUUDPIPV4=1, TEID=TEID, ipv4=GNB),
@@ -92,7 +92,7 @@ class TestIdentity:
 
 
 class TestUeAddress:
-    """It is seen in the tunnel; from then on it is the session's, and it is told where it is from."""
+    """An address seen in the tunnel is the session's from then on, and its origin is told."""
 
     def test_it_names_the_session(self, late: Any) -> None:
         replayed = late(down(UE), down(UE, 5001))
@@ -109,7 +109,7 @@ class TestUeAddress:
         assert {name for name, _ in rows_of(replayed, "198.51.100.9")} == {f"ue::{UE}"}
 
     def test_another_address_in_the_tunnel_is_not_its_own(self, late: Any) -> None:
-        """From then on the kernel compares, as for any session whose address is known."""
+        """The kernel compares from then on, as for any session whose address is known."""
         replayed = late(down(UE), down(OTHER), down(OTHER))
         (session,) = replayed.sessions
         assert session["ue_ipv4"] == UE

@@ -1,4 +1,4 @@
-"""What passes beside subscribers on N6 is nobody's: it is counted by why, and makes no record."""
+"""Traffic beside subscribers on N6 is nobody's: it is counted by why, and makes no record."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ EACH = [(why, packet) for why, packets in NOBODYS.items() for packet in packets]
 
 
 class TestWithoutSessions:
-    """Where nothing says who is who, an address of N6 goes for a subscriber; some addresses are known to be none."""
+    """Without sessions an address of N6 goes for a subscriber; some addresses are known to be none."""
 
     @pytest.mark.parametrize(("why", "packet"), EACH, ids=[f"{w}-{i}" for i, (w, _) in enumerate(EACH)])
     def test_it_is_never_a_subscriber(self, write, replay, why, packet):

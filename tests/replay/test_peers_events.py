@@ -1,4 +1,4 @@
-"""What is refused, or ends many sessions at once, is an event of a replay."""
+"""A refusal, or the end of many sessions at once, is an event of a replay."""
 
 from __future__ import annotations
 

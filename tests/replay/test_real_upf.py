@@ -67,7 +67,7 @@ class TestVolumes:
 
 
 class TestSummary:
-    """What a person is shown counts each packet once, however many captures hold it."""
+    """The summary for a person counts each packet once, however many captures hold it."""
 
     @pytest.mark.parametrize("names", [("n3", "n6", "n4"), ("n3", "n4")], ids=" ".join)
     def test_it_has_the_bytes_of_the_devices_and_what_is_nobodys(self, names, replay):

@@ -1,4 +1,4 @@
-"""Claims that contradict: whose word counts, and what becomes of who lost."""
+"""Claims that contradict: the one that counts, and the session that lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def bob(*tunnels, ue="10.45.0.3", ue6=""):
 
 
 def holder(store, tunnel):
-    """Whose a tunnel is: the IMSI, or nobody's."""
+    """Return the IMSI that a tunnel is bound to, None for nobody."""
     binding = store.by_tunnel(tunnel.address, tunnel.teid)
     return binding.session.identity.imsi if binding else None
 
@@ -131,7 +131,7 @@ class TestOldClaims:
 
 
 class TestSources:
-    """What the operator configured goes before what was signalled, and leaves it intact."""
+    """A configured session goes before a signalled one, and leaves it intact."""
 
     DESK = StaticSession("desk", imsi=BOB, ue_ipv4="10.45.0.2", instance="internet", uplink=(("192.0.2.10", 0xA1),))
 

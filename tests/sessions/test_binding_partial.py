@@ -36,7 +36,7 @@ def named(store, of):
 
 
 class TestCount:
-    """Of all sessions, those of which only tunnels are known."""
+    """Sessions of which only tunnels are known are counted among all sessions."""
 
     def test_it_is_one(self, store):
         store.apply(SessionUp(2.0, KNOWN))

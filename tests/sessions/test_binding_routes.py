@@ -61,7 +61,7 @@ class TestStore:
         assert not [c for c in changes if isinstance(c, PutRoute) or (isinstance(c, PutTunnel) and c.routed)]
 
     def test_a_delegated_prefix_is_looked_up_as_one(self, store: BindingStore) -> None:
-        """It is shorter than the /64 that tables know (TS 23.501, 5.8.2.2.3; 5.6.4.3 here)."""
+        """The prefix is shorter than the /64 that tables know (TS 23.501, 5.8.2.2.3; 5.6.4.3 here)."""
         changes = store.apply(SessionUp(1.0, alice(ue6=SITE)))
         assert [c.prefix for c in changes if isinstance(c, PutRoute)] == [SITE]
         assert whose(store, "2001:db8:f00:ff::1") == ALICE
@@ -122,7 +122,7 @@ class TestStore:
 
 
 class TestOverARestart:
-    """They are in the file like the rest of the session."""
+    """Prefixes are in the file like the rest of the session."""
 
     @pytest.mark.parametrize("session", [alice(LAN, SECOND), alice(ue6=SITE)], ids=["routes", "delegated"])
     def test_they_are_known_again(self, tmp_path: Any, session: Session) -> None:

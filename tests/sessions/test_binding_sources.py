@@ -1,4 +1,4 @@
-"""Several sources speak of one session: what makes them parts of one binding, and what does not."""
+"""Several sources speak of one session: reasons to make them parts of one binding, and reasons against."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RADIO = Tunnel("192.0.2.20", 0xB1, Side.DOWNLINK, local=False)
 
 
 def sent(tunnel):
-    """The tunnel as who sends into it names it."""
+    """Return the tunnel as its sender names it."""
     return replace(tunnel, local=False)
 
 
@@ -38,7 +38,7 @@ S5 = gtpc("g2", S5U, sent(S5D))
 
 
 def whose(store, tunnel):
-    """The IMSI that a tunnel is bound to; None: to nobody."""
+    """Return the IMSI that a tunnel is bound to, None for nobody."""
     binding = store.by_tunnel(tunnel.address, tunnel.teid)
     return binding.whole.identity.imsi if binding else None
 
@@ -53,7 +53,7 @@ def store():
 
 
 class TestOneSession:
-    """In a 4G core with separate user planes PFCP has the tunnels, GTP-C the IMSI, and both are one session."""
+    """A 4G core with separate user planes has tunnels in PFCP and the IMSI in GTP-C: both are one session."""
 
     @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1), (1, 3, 0, 2)])
     def test_in_any_order(self, store, order):
@@ -127,7 +127,7 @@ class TestOneSession:
 
 
 class TestNotOneSession:
-    """What could be somebody else's gets nobody's name."""
+    """A session that could be somebody else's gets nobody's name."""
 
     def test_two_subscribers_are_never_joined(self, store):
         up(store, S5, pfcp("p2", S5U, imsi=BOB))

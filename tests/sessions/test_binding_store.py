@@ -1,4 +1,4 @@
-"""Bindings: who holds a tunnel, since when, and what the kernel is told."""
+"""Bindings: the holder of a tunnel, the time since when, and the changes for the kernel."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class TestReuse:
 
 
 class TestDown:
-    """An ended session takes back what it put in force."""
+    """An ended session takes back its entries."""
 
     def test_everything_it_held_is_dropped(self, store):
         store.apply(SessionUp(1.0, session()))
@@ -211,7 +211,7 @@ class TestNames:
 
 
 class TestBounds:
-    """Whatever signalling brings, memory has a bound."""
+    """Memory has a bound, whatever signalling brings."""
 
     def test_tunnels_of_the_past_are_forgotten(self):
         store = BindingStore(50, history=20)
@@ -226,7 +226,7 @@ class TestBounds:
 
 
 class TestAtRest:
-    """What a session is, it is also after a million others: bindings at rest lose nothing."""
+    """A session is the same after a million others: bindings at rest lose nothing."""
 
     def test_every_binding_comes_back_as_it_was(self, store):
         static = StaticSession(

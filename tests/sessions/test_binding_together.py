@@ -1,4 +1,4 @@
-"""Many sessions end in one exchange: what they had stays with the kernel for a grace time, unless another claims it."""
+"""Many sessions end in one exchange: their entries stay in the kernel for a grace time, unless another claims them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TestGrace:
 
 
 class TestClaims:
-    """Who is given something anew has it at once."""
+    """A session that is given something anew has it at once."""
 
     def test_the_subscriber_again_leaves_the_others_alone(self, ended):
         changes = ended.apply(SessionUp(12.0, up(3, ALICE, 0xA9, "10.45.0.2")))
@@ -66,7 +66,7 @@ class TestClaims:
 
     @pytest.mark.parametrize("session", [up(3, CAROL, 0xA1, "10.45.0.9"), up(3, CAROL, 0xA9, "10.45.0.2")])
     def test_another_subscriber_shows_that_numbers_are_given_again(self, ended, session):
-        """What else the restarted node gives to whom may not have been seen: nobody keeps a name by an old number."""
+        """Other sessions of the restarted node may not have been seen: nobody keeps a name by an old number."""
         changes = ended.apply(SessionUp(12.0, session))
         kept = {DropTunnel("192.0.2.10", 0xA1)} if session.tunnels[0].teid == 0xA1 else set()
         kept |= {DropUe("internet", "10.45.0.2")} if session.ue_ipv4 == "10.45.0.2" else set()

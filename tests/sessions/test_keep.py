@@ -38,7 +38,7 @@ def filled(*sessions):
 
 
 def again(path, at_s=NOW + 1, key=KEY, into=None):
-    """A store of the next process; what the kernel is told."""
+    """Return a store of the next process, and the changes for the kernel."""
     store, found = BindingStore(100, first=5000) if into is None else into, recall(path, key, at_s)
     if found is None:
         return store, []
@@ -55,7 +55,7 @@ def path(tmp_path):
 
 
 class TestFile:
-    """Only who has the key can read it, and only as a whole."""
+    """The file is read with its key only, and only as a whole."""
 
     def test_it_gives_back_what_was_written(self, path):
         chunks = [("begin", 1.5), ("sessions", [b"a", b""]), {"x": None}]
@@ -185,7 +185,7 @@ class TestKnownAgain:
 
 
 class TestNotUsed:
-    """In doubt nobody is known, and the log says why."""
+    """Nobody is known in case of doubt, and the log says why."""
 
     @pytest.mark.parametrize("age_s", [OLDEST_S + 1, -1.0])
     def test_an_old_one(self, path, caplog, age_s):

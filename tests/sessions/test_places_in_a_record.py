@@ -1,4 +1,4 @@
-"""What is read of a record without thawing it is where the names of the places say."""
+"""Fields that are read of a record without thawing it are where the names of the places say."""
 
 from __future__ import annotations
 

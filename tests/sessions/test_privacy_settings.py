@@ -1,4 +1,4 @@
-"""What an operator can say about names: a new key with an overlap, who is not published, and who is who."""
+"""An operator's settings of names: a new key with an overlap, opted-out subscribers, and the table of names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TestNewKey:
 
 
 class TestOptOut:
-    """Nothing is published of who opted out."""
+    """Nothing is published of a subscriber who opted out."""
 
     def test_they_share_a_name_that_says_nothing(self):
         names = Pseudonymiser(NEW, 2, OLD, (ALICE,))
@@ -93,7 +93,7 @@ class TestWhoIsWho:
 
 
 class TestMemoryOfTheProcess:
-    """It is in no core dump."""
+    """The process writes no core dump."""
 
     @pytest.mark.parametrize("what", ["resource.getrlimit(resource.RLIMIT_CORE)[0]", "libc.prctl(3, 0, 0, 0, 0)"])
     def test_none_is_written(self, what):

@@ -41,7 +41,7 @@ def kill(child: subprocess.Popen[str]) -> None:
 
 
 class TestHold:
-    """Who comes second is refused; who comes after a death is not."""
+    """A second holder is refused; one that comes after a death is not."""
 
     def test_the_second_is_refused_with_the_holders_process(self, tmp_path):
         child = holder(tmp_path / "state")
@@ -113,7 +113,7 @@ class TestBefore:
             assert held.clock_offset_s(999.0) == 1.0
 
     def test_in_another_boot_the_time_goes_on_by_the_clock_on_the_wall(self, tmp_path):
-        """What the wall clock had more than the function's is kept, as the monotonic clock begins anew."""
+        """The wall clock's lead over the function's is kept, as the monotonic clock begins anew."""
         (tmp_path / "lock").write_text("1 another-boot 1000.0 -3600.0 50.0\n")
         with hold(tmp_path) as held:
             assert held.before is not None

@@ -54,7 +54,7 @@ def followed(captured):
 
 
 class TestMsin:
-    """Only a null-scheme SUCI in a message that is not ciphered says it."""
+    """The MSIN comes from a null-scheme SUCI in a message that is not ciphered, and from nothing else."""
 
     def test_identity_response(self):
         assert msin_of(RESPONSE) == "0000021309"

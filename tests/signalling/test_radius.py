@@ -30,7 +30,7 @@ WORDS = Dictionary(
 
 
 def account(status, session="c0000203/1", *, imsi=ALICE, ue="10.45.0.2", apn="internet", number=1, **more):
-    """An Accounting-Request; *more* are attributes with "_" for "-"."""
+    """Return an Accounting-Request; *more* are attributes with "_" for "-"."""
     packet = AcctPacket(id=number, secret=b"secret", dict=WORDS)
     packet["Acct-Status-Type"], packet["NAS-IP-Address"] = status, GATEWAY
     if session:

@@ -23,7 +23,7 @@ def run(**changes):
 
 @pytest.mark.parametrize("fourth", [False, True], ids=["5G", "4G"])
 class TestNobodyUnderAnothersName:
-    """What is bound is right; what cannot be known is absent."""
+    """Every binding is right; a session that cannot be known is absent."""
 
     def test_a_quiet_network(self, fourth):
         verdict = run(fourth=fourth)
@@ -48,7 +48,7 @@ class TestNobodyUnderAnothersName:
 
 
 class TestTruth:
-    """What the generator writes down is what it played."""
+    """The generator writes down exactly what it played."""
 
     def test_one_seed_gives_one_run(self):
         one, two = (Network(Plan(sessions=20, rate_hz=50, seconds=2, loss=0.1, jitter_s=0.01)) for _ in range(2))
@@ -56,7 +56,7 @@ class TestTruth:
 
 
 class TestMemory:
-    """What is over is forgotten."""
+    """Sessions that are over are forgotten."""
 
     def test_state_is_bounded_by_what_is_up(self):
         network = Network(Plan(sessions=100, rate_hz=1000, seconds=8, handovers=0.1, blind=0.05))

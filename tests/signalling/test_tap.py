@@ -123,7 +123,7 @@ class TestHears:
         assert before_s <= event.at_s <= time.time()
 
     def test_in_fragments(self, wire, listener, heard):
-        """Also those without ports, which a filter for the port alone would not let through."""
+        """Fragments without ports come too, which a filter for the port alone would not let through."""
         request, response = exchange(ETHER)
         parts = fragment(request, fragsize=64)
         assert len(parts) > 3
@@ -163,7 +163,7 @@ class TestHears:
 
 
 class TestFilter:
-    """What is not signalling is not even read."""
+    """Frames that are not signalling are not even read."""
 
     def test_other_traffic_stays_in_the_kernel(self, wire, listener, heard):
         wire.send(
@@ -179,7 +179,7 @@ class TestFilter:
 
 
 class TestTrouble:
-    """Whatever happens, the next good message works."""
+    """The next good message works, whatever happens."""
 
     def test_bad_messages_are_counted(self, wire, listener, heard):
         wire.send(ETHER / V4 / N4 / Raw(b"\x20\x32\xff\xff\0\0\1\0"), *exchange())

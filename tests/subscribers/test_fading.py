@@ -33,7 +33,7 @@ class TestFadingSums:
             for key, row in zip(some, got, strict=True):
                 for column, tau_s in enumerate((5.0, 10.0)):
                     by_hand = sum(v[column] * math.exp(-(now_s - t) / tau_s) for t, k, v in told if k == key)
-                    assert row[column] == pytest.approx(by_hand, rel=0.01)  # what faded to 0.25 % may be forgotten
+                    assert row[column] == pytest.approx(by_hand, rel=0.01)  # below 0.25 % a sum may be forgotten
 
     def test_a_key_left_alone_is_forgotten(self):
         sums = FadingSums(np.array([10.0]))

@@ -1,4 +1,4 @@
-"""How long a bulk flow moved data: gaps are the network's, and pauses the application's."""
+"""Time in which a bulk flow moved data: gaps are the network's, and pauses the application's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What subscribers' records say over several intervals: pauses, bad radio, borrowed delays, suspects."""
+"""Records of subscribers over several intervals: pauses, bad radio, borrowed delays, suspects."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Flow(dict):
 
 
 def bulk(app: str, mbps: float, *, busy_s: float = 1.0, pause_s: float = 0.0, rtt_ms=(10, 25), loss=0.0, **more):
-    """A TCP download that moves data for *busy_s* at *mbps*, after a pause of *pause_s*."""
+    """Return a TCP download that moves data for *busy_s* at *mbps*, after a pause of *pause_s*."""
     packets = max(int(mbps * 1e6 * busy_s / 8 / 1400), 1)
     pause_us, cut_us = int(pause_s * 1e6), int(min(pause_s, 1.0) * 1e6)
     gap_us = int(busy_s * 1e6 / packets)
@@ -98,7 +98,7 @@ def bulk(app: str, mbps: float, *, busy_s: float = 1.0, pause_s: float = 0.0, rt
 
 
 def talk(app: str, *, rate: int = 50, jitter_ms=(0, 0), lost=(0, 0), rtp: bool = True, **more):
-    """A UDP stream both ways with *rate* packets a second; jitter and lost packets (uplink, downlink)."""
+    """Return a UDP stream both ways with *rate* packets a second; jitter and lost packets (uplink, downlink)."""
     gap_us = 1_000_000 // rate
 
     def both(value) -> tuple[int, int]:
@@ -252,7 +252,7 @@ class TestRoundTrips:
 
 
 class TestSuspect:
-    """Is it us, the radio, or the application?"""
+    """The suspect of a bad score: us, the radio, or the application."""
 
     @pytest.mark.parametrize(
         ("flow", "suspect"),
@@ -319,7 +319,7 @@ class TestVoice:
 
 
 class TestBound:
-    """What is remembered is bounded, and forgetting it costs history, not records."""
+    """Memory of the past is bounded, and forgetting costs history, not records."""
 
     def test_more_subscribers_than_room(self):
         probe = Probe(capacity=10)

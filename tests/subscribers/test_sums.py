@@ -28,7 +28,7 @@ CLASS_OF = np.array([APP_CLASSES.index(c) for c in CLASSES], np.uint8)
 
 
 def random_batch(seed: int, n: int, length_s: float = 1.0) -> FlowBatch:
-    """A batch as the kernel may give it: every combination of empty, idle and busy flows."""
+    """Return a batch as the kernel may give it: every combination of empty, idle and busy flows."""
     rng = np.random.default_rng(seed)
 
     def two(low, high, dtype):
@@ -80,7 +80,7 @@ def share(part: float, whole: float) -> float:
 
 
 def twin(b: FlowBatch, subject: np.ndarray, names: SubscriberNames) -> dict[tuple[str, str], dict[str, object]]:
-    """The records without score, one flow and one direction at a time."""
+    """Return the records without score, one flow and one direction at a time."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i in range(len(b)):
         if b.packets[i].sum() and ACTIONS[b.app[i]] != 3:
@@ -172,7 +172,7 @@ class TestAgainstTheTwin:
 
 
 def busy_of(gaps_us: list[int], rtt_us: tuple[int, int] = (20_000, 20_000)) -> float:
-    """The busy time in s of one flow of full packets with these downlink gaps; its round trip is of two parts."""
+    """Return the busy time in s of a flow of full packets with these downlink gaps; its round trip has two parts."""
     flow = random_batch(0, 1)
     flow.packets[:] = flow.payload_packets[:] = (0, len(gaps_us))
     flow.octets[:] = (0, 1400 * len(gaps_us))
@@ -229,7 +229,7 @@ class TestBusyTime:
 
     @pytest.mark.parametrize(("gap_us", "busy_s"), [(490_000, 0.69), (510_000, 0.2)])
     def test_a_gap_of_more_than_two_round_trips_is_a_pause(self, gap_us, busy_s):
-        """Of 100 + 150 ms: half a second. One such gap, and 0.2 s of small ones."""
+        """Two round trips of 100 + 150 ms are half a second: one such gap, and 0.2 s of small ones."""
         assert busy_of([gap_us] + [1_000] * 200, (100_000, 150_000)) == pytest.approx(busy_s)
 
     def test_a_burst_takes_at_least_the_time_of_a_gigabit(self):

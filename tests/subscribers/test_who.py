@@ -1,4 +1,4 @@
-"""Whose each flow is: a session that the kernel found, one that signalling told since, or a name for the unknown."""
+"""The subject of each flow: a session that the kernel found, one that signalling told since, or an unknown's name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UE = "10.45.0.2"
 
 
 class World:
-    """A book, a store of sessions, and who the flows of an interval belong to."""
+    """A book, a store of sessions, and the subjects of an interval's flows."""
 
     def __init__(self) -> None:
         self.book, self.store = FlowBook(), BindingStore(100)
@@ -33,7 +33,7 @@ class World:
         return self.store.apply(SessionUp(1.0, up))[0].session
 
     def whose(self, *session: int, ue_end: object = A, flags: object = 0, groups: tuple[SubscriberGroup, ...] = ()):
-        """Return of flows 1, 2 ... with these sessions: (subscriber, source, data network) of each."""
+        """Return the subjects of flows 1, 2 ... with these sessions: (subscriber, source, data network) of each."""
         n = len(session)
         rows = flows(n, ue_end=ue_end, flags=flags)
         subject, names = subjects(
