@@ -77,9 +77,9 @@
 	X(chunks, "request-answer pairs told to user space")                                                           \
 	X(chunk_ring_full, "request-answer pairs lost because the ring was full")                                      \
 	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \
-	X(dropped, "verdict: dropped after counting")                                                                  \
-	X(passed, "verdict: passed to this host")                                                                      \
-	X(redirected, "verdict: sent out of the paired or the monitor port")                                           \
+	X(dropped, "action: dropped after counting")                                                                   \
+	X(passed, "action: passed to this host")                                                                       \
+	X(redirected, "action: sent out of the paired or the monitor port")                                            \
 	X(redirect_lost, "of these: the paired port did not take them, so they are lost")                              \
 	X(monitor_packets, "packets sent to the monitor port")                                                         \
 	X(monitor_lost, "of these: the monitor port did not take them, so they are lost")                              \

@@ -8,7 +8,7 @@
 #include "parse.h"
 
 #ifdef XDP_FRAGS /* the kernel takes frames of several buffers; all headers are in the first */
-static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; bcc 0.24 has no name for it */
+static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; not every bcc has a name for it */
 #define ONE_BUFFER 1536				      /* a frame of several buffers fills the first one beyond this */
 
 static __always_inline u32 frame_length(struct xdp_md *ctx)

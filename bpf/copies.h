@@ -33,14 +33,14 @@ static __always_inline u32 passed_before(struct scratch *s, struct control *c)
 	return 0;
 }
 
-static __always_inline void count_leg_copy(struct flow *f, u32 d)
+static __always_inline void count_copy(struct flow *f, u32 d)
 {
 	u64 number = f->number;
-	struct leg_copy new = {}, *n = leg_copies.lookup(&number);
+	struct copies new = {}, *n = copies.lookup(&number);
 
 	if (!n) {
-		leg_copies.insert(&number, &new);
-		n = leg_copies.lookup(&number);
+		copies.insert(&number, &new);
+		n = copies.lookup(&number);
 		if (!n)
 			return;
 	}

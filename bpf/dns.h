@@ -30,11 +30,11 @@ static __always_inline u32 walk_question(void *data, void *end, struct scratch *
 
 #pragma clang loop unroll(disable)
 	for (i = 0; i <= DNS_MAX_LABELS; i++) {
-		off = KEEP(s->off);
+		off = IN_MEMORY(s->off);
 		h = bytes_at(data, end, off, 1);
 		if (!h || *h > DNS_LABEL)
 			return 0;
-		KEEP(s->off) = off + 1 + *h;
+		IN_MEMORY(s->off) = off + 1 + *h;
 		if (!*h) {
 			s->name_length = off - begin;
 			return off > begin; /* the root has no name */
@@ -49,17 +49,17 @@ static __always_inline void join_labels(struct scratch *s, u8 first)
 {
 	u64 i;
 
-	KEEP(s->label) = first;
+	IN_MEMORY(s->label) = first;
 	s->dots = 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < DNS_MAX_LABELS; i++) {
-		u64 at = KEEP(s->label);
+		u64 at = IN_MEMORY(s->label);
 
-		if (at >= KEEP(s->name_length))
+		if (at >= IN_MEMORY(s->name_length))
 			break;
 		asm volatile("" : "+r"(at));
 		at &= SNF_NAME - 1;
-		KEEP(s->label) = at + 1 + s->name[at];
+		IN_MEMORY(s->label) = at + 1 + s->name[at];
 		s->name[at] = '.';
 		s->dots |= 1ull << at;
 	}
@@ -75,7 +75,7 @@ static __always_inline u32 question(void *data, void *end, struct scratch *s)
 		return 0;
 	s->name_length--; /* without the length of the first label */
 	behind = s->off;
-	KEEP(s->off) = begin + 1;
+	IN_MEMORY(s->off) = begin + 1;
 	if (!take_name(data, end, s))
 		return 0;
 	h = bytes_at(data, end, begin, 1);
@@ -95,9 +95,9 @@ static __always_inline void learn(struct scratch *s, struct port_stats *st, u32 
 	new->name = s->name_hash;
 	new->app = s->name_app;
 	new->pad = 0;
-	KEEP(new->until_s) = now_s + (ttl_s < ANSWER_LEAST_S  ? ANSWER_LEAST_S
-				      : ttl_s > ANSWER_MOST_S ? ANSWER_MOST_S
-							      : ttl_s);
+	IN_MEMORY(new->until_s) = now_s + (ttl_s < ANSWER_LEAST_S  ? ANSWER_LEAST_S
+					   : ttl_s > ANSWER_MOST_S ? ANSWER_MOST_S
+								   : ttl_s);
 	old = answers.lookup(&s->told);
 	if (old && (s32)(old->until_s - now_s) > 0 && old->app != new->app)
 		new->app = NAMING_ASK;
@@ -114,7 +114,7 @@ static __always_inline u32 is_address(u32 kind, u32 length)
 static __always_inline u32 take_address(void *data, void *end, struct scratch *s, u32 length)
 {
 	u32 *w = (u32 *)s->told.address;
-	u8 *a = bytes_at(data, end, KEEP(s->off), 4);
+	u8 *a = bytes_at(data, end, IN_MEMORY(s->off), 4);
 
 	if (!a)
 		return 0;
@@ -124,7 +124,7 @@ static __always_inline u32 take_address(void *data, void *end, struct scratch *s
 		w[3] = *(u32 *)a;
 		return 1;
 	}
-	a = bytes_at(data, end, KEEP(s->off), 16);
+	a = bytes_at(data, end, IN_MEMORY(s->off), 16);
 	if (!a)
 		return 0;
 	__builtin_memcpy(w, a, 16);
@@ -134,12 +134,12 @@ static __always_inline u32 take_address(void *data, void *end, struct scratch *s
 /* What the records behind an alias have to be of: its target, s->off at it. Returns 0 when it is not there. */
 static __always_inline u32 follow(void *data, void *end, struct scratch *s)
 {
-	u32 off = KEEP(s->off);
+	u32 off = IN_MEMORY(s->off);
 	u8 *h = bytes_at(data, end, off, 2);
 
 	if (!h)
 		return 0;
-	KEEP(s->name_at) = *h > DNS_LABEL ? load16(h) : DNS_POINTER | (off - s->payload_off);
+	IN_MEMORY(s->name_at) = *h > DNS_LABEL ? load16(h) : DNS_POINTER | (off - s->payload_off);
 	return 1;
 }
 
@@ -154,15 +154,15 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 
 	if (s->off > last)
 		return 0;
-	KEEP(s->name_at) = DNS_QUESTION;
+	IN_MEMORY(s->name_at) = DNS_QUESTION;
 	s->told.who = asker(s->fresh.session, s->inner.dst);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < DNS_MAX_RECORDS; i++) {
-		if (i >= KEEP(s->records))
+		if (i >= IN_MEMORY(s->records))
 			break;
-		off = KEEP(s->off);
+		off = IN_MEMORY(s->off);
 		h = bytes_at(data, end, off, 12);
-		if (!h || load16(h) != KEEP(s->name_at)) /* servers compress the owner */
+		if (!h || load16(h) != IN_MEMORY(s->name_at)) /* servers compress the owner */
 			return 0;
 		kind = load16(h + 4) == DNS_IN ? load16(h + 2) : 0;
 		ttl_s = load32(h + 6);
@@ -170,7 +170,7 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 		off += 12;
 		if (off + length > last)
 			return 0;
-		KEEP(s->off) = off;
+		IN_MEMORY(s->off) = off;
 		if (is_address(kind, length)) {
 			if (!take_address(data, end, s, length))
 				return 0;
@@ -178,7 +178,7 @@ static __always_inline u32 learn_answers(void *data, void *end, struct scratch *
 		} else if (kind == DNS_CNAME && !follow(data, end, s)) {
 			return 0;
 		}
-		KEEP(s->off) = off + length;
+		IN_MEMORY(s->off) = off + length;
 	}
 	return 1;
 }

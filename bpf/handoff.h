@@ -102,7 +102,7 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	r->ue_end = s->fresh.ue_end;
 	if (length > SNF_PAYLOAD)
 		length = SNF_PAYLOAD;
-	KEEP(s->taken) = length;
+	IN_MEMORY(s->taken) = length;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < SNF_PAYLOAD; i += 8) {
 		if ((void *)from + 8 > end || i + 8 > length)
@@ -110,19 +110,19 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 		*(u64 *)(r->data + i) = *(u64 *)from;
 		from += 8;
 	}
-	KEEP(r->length) = i;
+	IN_MEMORY(r->length) = i;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < TURNS(7); i++) {
-		u32 at = KEEP(r->length);
+		u32 at = IN_MEMORY(r->length);
 
 		from = bytes_at(data, end, off + at, 1);
-		if (!from || at >= KEEP(s->taken))
+		if (!from || at >= IN_MEMORY(s->taken))
 			break;
 		asm volatile("" : "+r"(at));
 		if (at >= SNF_PAYLOAD)
 			break;
 		r->data[at] = *from;
-		KEEP(r->length) = at + 1;
+		IN_MEMORY(r->length) = at + 1;
 	}
 	st->n[SNF_C_handed_off]++;
 	st->n[SNF_C_handed_off_octets] += r->length;

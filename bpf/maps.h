@@ -118,10 +118,10 @@ BPF_TABLE("lru_hash", u64, struct leg_sight, leg_sights, 32768);
 
 /* Packets of a leg that had passed on another one, by flow number; where legs are flows of their own. Full: the
  * quietest leg is one of its own again. */
-struct leg_copy {
+struct copies {
 	u32 packets[2];
 };
-BPF_TABLE("lru_hash", u64, struct leg_copy, leg_copies, 4096);
+BPF_TABLE("lru_hash", u64, struct copies, copies, 4096);
 
 /* Their delays by session. Full: the session that was not measured for the longest begins anew. */
 BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);

@@ -62,14 +62,14 @@ static __always_inline u64 plain(struct scratch *s, u64 at, u64 c)
 	asm volatile("" : "+r"(dot));
 	odd = ~((NAME_MARKS & ~high) | (NAME_LETTERS & high)) >> (c & 63);
 	s->name_odd |= (odd & 1) | c >> 7 | (dot & ~(s->dots >> at));
-	KEEP(s->suffixes) += dot;
+	IN_MEMORY(s->suffixes) += dot;
 	return c | ((NAME_CAPITALS & high) >> (c & 63) & 1) << 5;
 }
 
 /* Turn s->name to lower case and leave the hashes of its suffixes. Returns 0 when it holds what no plain name does. */
 static __always_inline u32 hash_suffixes(struct scratch *s)
 {
-	u32 length = KEEP(s->name_length), last = length - 1;
+	u32 length = IN_MEMORY(s->name_length), last = length - 1;
 	u64 hash = FNV_OFFSET, i;
 
 	if (!length || length > SNF_NAME)
@@ -82,7 +82,7 @@ static __always_inline u32 hash_suffixes(struct scratch *s)
 	s->suffixes = 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < SNF_NAME; i++) {
-		u64 at = length - 1 - i, to = KEEP(s->suffixes) & (SNF_NAME - 1), c;
+		u64 at = length - 1 - i, to = IN_MEMORY(s->suffixes) & (SNF_NAME - 1), c;
 
 		if (i >= length)
 			break;
@@ -93,7 +93,7 @@ static __always_inline u32 hash_suffixes(struct scratch *s)
 		s->name[at] = c;
 		hash = (hash ^ c) * FNV_PRIME;
 	}
-	last = KEEP(s->suffixes) & (SNF_NAME - 1);
+	last = IN_MEMORY(s->suffixes) & (SNF_NAME - 1);
 	s->suffix[last] = hash;
 	s->suffixes = last + 1;
 	s->name_hash = hash;
@@ -130,17 +130,17 @@ static __always_inline u32 match(struct scratch *s, struct control *c)
 
 #pragma clang loop unroll(disable)
 	for (i = 0; i < SUFFIXES_AT_ONCE; i++) {
-		u32 at = KEEP(s->suffixes) - 1;
+		u32 at = IN_MEMORY(s->suffixes) - 1;
 
 		if (at >= SNF_NAME)
 			return 1;
-		KEEP(s->suffixes) = at;
+		IN_MEMORY(s->suffixes) = at;
 		asm volatile("" : "+r"(at));
 		at &= SNF_NAME - 1;
 		if (look_up(s, table, s->suffix[at]))
 			return 1;
 	}
-	return !KEEP(s->suffixes);
+	return !IN_MEMORY(s->suffixes);
 }
 
 /* Tell user space what the flow in s->fresh is. Returns 0 when the ring is full. */

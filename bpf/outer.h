@@ -83,31 +83,31 @@ static __always_inline u32 is_tag(u16 type)
 
 static __always_inline void read_next(struct scratch *s, u32 open, u32 octets)
 {
-	KEEP(s->off) = KEEP(s->off) + octets;
-	KEEP(s->open) = open;
+	IN_MEMORY(s->off) = IN_MEMORY(s->off) + octets;
+	IN_MEMORY(s->open) = open;
 }
 
 /* Is this kind of header read on the port? What is not is counted by this counter. */
 static __always_inline u32 may_open(struct scratch *s, u32 kind, u32 counter)
 {
-	KEEP(s->why) = counter;
+	IN_MEMORY(s->why) = counter;
 	return s->opens & kind;
 }
 
 static __always_inline u32 through_type(void *end, struct scratch *s, u8 *h)
 {
-	u16 type = KEEP(s->open_type), protocol;
+	u16 type = IN_MEMORY(s->open_type), protocol;
 
 	if (is_tag(type)) {
 		if ((void *)h + 4 > end)
 			return THROUGH_CUT;
-		KEEP(s->open_type) = load16(h + 2);
+		IN_MEMORY(s->open_type) = load16(h + 2);
 		read_next(s, OPEN_TYPE, 4);
 		return THROUGH_MORE;
 	}
 	if (type == ETH_MPLS || type == ETH_MPLS_UP) {
-		KEEP(s->labels) = 0;
-		KEEP(s->open) = OPEN_LABELS;
+		IN_MEMORY(s->labels) = 0;
+		IN_MEMORY(s->open) = OPEN_LABELS;
 		return may_open(s, SNF_OPEN_MPLS, SNF_C_mpls_unread) ? THROUGH_MORE : THROUGH_UNREAD;
 	}
 	if (type != ETH_SGT && type != ETH_PPPOE)
@@ -122,7 +122,7 @@ static __always_inline u32 through_type(void *end, struct scratch *s, u8 *h)
 			return THROUGH_NOT_IP;
 		protocol = protocol == PPP_IPV4 ? ETH_IPV4 : protocol == PPP_IPV6 ? ETH_IPV6 : 0;
 	}
-	KEEP(s->open_type) = protocol;
+	IN_MEMORY(s->open_type) = protocol;
 	read_next(s, OPEN_TYPE, 8);
 	return THROUGH_MORE;
 }
@@ -136,15 +136,15 @@ static __always_inline u32 through_label(void *end, struct scratch *s, u8 *h)
 		return THROUGH_CUT;
 	read_next(s, OPEN_LABELS, 4);
 	if (!(h[2] & 1)) {
-		KEEP(s->labels) = KEEP(s->labels) + 1;
-		return KEEP(s->labels) == MAX_LABELS ? THROUGH_UNREAD : THROUGH_MORE;
+		IN_MEMORY(s->labels) = IN_MEMORY(s->labels) + 1;
+		return IN_MEMORY(s->labels) == MAX_LABELS ? THROUGH_UNREAD : THROUGH_MORE;
 	}
 	if ((void *)h + 6 > end)
 		return THROUGH_CUT;
 	version = h[4] >> 4;
 	if (version == 4 || version == 6) {
-		KEEP(s->open_type) = version == 4 ? ETH_IPV4 : ETH_IPV6;
-		KEEP(s->open) = OPEN_TYPE;
+		IN_MEMORY(s->open_type) = version == 4 ? ETH_IPV4 : ETH_IPV6;
+		IN_MEMORY(s->open) = OPEN_TYPE;
 		return THROUGH_MORE;
 	}
 	read_next(s, OPEN_ETHERNET, load16(h + 4) ? 0 : 4);
@@ -156,7 +156,7 @@ static __always_inline u32 through_gre(void *end, struct scratch *s, u8 *h)
 	u32 flags, length = 4;
 	u16 type;
 
-	KEEP(s->why) = SNF_C_gre_unread;
+	IN_MEMORY(s->why) = SNF_C_gre_unread;
 	if ((void *)h + 4 > end)
 		return THROUGH_CUT;
 	flags = load16(h);
@@ -181,7 +181,7 @@ static __always_inline u32 through_gre(void *end, struct scratch *s, u8 *h)
 		return THROUGH_UNREAD;
 	if (type != ETH_BRIDGED && type != ETH_IPV4 && type != ETH_IPV6 && type != ETH_MPLS && type != ETH_MPLS_UP)
 		return THROUGH_UNREAD;
-	KEEP(s->open_type) = type;
+	IN_MEMORY(s->open_type) = type;
 	read_next(s, type == ETH_BRIDGED ? OPEN_ETHERNET : OPEN_TYPE, length);
 	return THROUGH_MORE;
 }
@@ -189,8 +189,8 @@ static __always_inline u32 through_gre(void *end, struct scratch *s, u8 *h)
 /* Read the header at s->off. */
 static __always_inline u32 through_header(void *data, void *end, struct scratch *s)
 {
-	u32 off = KEEP(s->off), open = KEEP(s->open);
-	u16 type = KEEP(s->open_type);
+	u32 off = IN_MEMORY(s->off), open = IN_MEMORY(s->open);
+	u16 type = IN_MEMORY(s->open_type);
 	u8 *h = data + (off & MAX_OFFSET);
 
 	if (off > MAX_OFFSET)
@@ -211,7 +211,7 @@ static __always_inline u32 through_header(void *data, void *end, struct scratch 
 	}
 	if ((void *)h + 14 > end)
 		return THROUGH_CUT;
-	KEEP(s->open_type) = load16(h + 12);
+	IN_MEMORY(s->open_type) = load16(h + 12);
 	read_next(s, OPEN_TYPE, 14);
 	return THROUGH_MORE;
 }
@@ -245,7 +245,7 @@ static __always_inline u16 bare_type(void *data, void *end, struct scratch *s)
 
 static __always_inline u32 other_counter(struct scratch *s)
 {
-	u16 type = KEEP(s->open_type);
+	u16 type = IN_MEMORY(s->open_type);
 
 	return type == ETH_MACSEC ? SNF_C_macsec_unread : type == ETH_PBB ? SNF_C_pbb_unread : SNF_C_not_ip;
 }

@@ -100,7 +100,7 @@ BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 
 /* A value that lives in the scratch map and in no register: the verifier knows nothing of it, so
  * the ways through a loop that stores it here are one state at the next turn and not many. */
-#define KEEP(x) (*(volatile __typeof__(x) *)&(x))
+#define IN_MEMORY(x) (*(volatile __typeof__(x) *)&(x))
 
 /* Drop what registers hold of memory, for the same reason: ways that left no other trace are one from here on. */
 #define FORGET() asm volatile("" ::: "memory")

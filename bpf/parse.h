@@ -160,13 +160,13 @@ static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, 
 	__builtin_memcpy(ip->dst, h + 24, 16);
 	next = h[6];
 	ip->ttl = h[7];
-	KEEP(s->off) = off + 40;
+	IN_MEMORY(s->off) = off + 40;
 #pragma clang loop unroll(disable)
 	for (i = 0; i <= MAX_IP_EXTENSIONS; i++) {
 		if (next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_DSTOPTS && next != PROTO_FRAGMENT &&
 		    next != PROTO_AH && next != PROTO_MOBILITY)
 			break;
-		off = KEEP(s->off);
+		off = IN_MEMORY(s->off);
 		if (i == MAX_IP_EXTENSIONS || off > MAX_OFFSET)
 			return PARSE_TOO_LONG;
 		h = data + (off & MAX_OFFSET);
@@ -184,14 +184,14 @@ static __always_inline u32 parse_ipv6(void *data, void *end, struct scratch *s, 
 				ip->fragment = FRAGMENT_FIRST;
 		}
 		next = h[0];
-		KEEP(s->off) = off + length;
+		IN_MEMORY(s->off) = off + length;
 		if (off + length > ip->end)
 			return PARSE_MALFORMED;
-		if (KEEP(ip->fragment) == FRAGMENT_LATER)
+		if (IN_MEMORY(ip->fragment) == FRAGMENT_LATER)
 			break;
 	}
 	ip->proto = next;
-	return KEEP(s->off) > MAX_OFFSET ? PARSE_TOO_LONG : PARSE_OK;
+	return IN_MEMORY(s->off) > MAX_OFFSET ? PARSE_TOO_LONG : PARSE_OK;
 }
 
 /* Version by the first nibble when type is 0 (the inside of a tunnel), else by the ethertype. *limit* is the offset of

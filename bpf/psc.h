@@ -34,11 +34,11 @@ static __always_inline u32 psc_measures(u32 uplink, u8 first, u8 second)
 /* The next `n` octets of the container, or NULL when it ends before. */
 static __always_inline u8 *psc_take(void *data, void *end, struct scratch *s, u32 n)
 {
-	u32 at = KEEP(s->psc_at);
+	u32 at = IN_MEMORY(s->psc_at);
 
 	if (at + n > s->psc_end)
 		return NULL;
-	KEEP(s->psc_at) = at + n;
+	IN_MEMORY(s->psc_at) = at + n;
 	return bytes_at(data, end, at, n);
 }
 

@@ -159,11 +159,11 @@ static __always_inline void look_session_up(struct scratch *s, struct control *c
 			return;
 		s->way = s->found.head & ENTRY_DOWNLINK ? SNF_DOWNLINK : SNF_UPLINK;
 		/* Through memory, so that the verifier goes through what follows once. */
-		KEEP(s->session) = is_of_ue(s) ? s->found.session : 0;
-		if (!KEEP(s->session) && s->found.head & ENTRY_ROUTED)
-			KEEP(s->session) = session_of_route(s, ROUTE_OF_TUNNEL, s->found.session,
-							    s->way == SNF_DOWNLINK ? s->inner.dst : s->inner.src);
-		if (!KEEP(s->session)) {
+		IN_MEMORY(s->session) = is_of_ue(s) ? s->found.session : 0;
+		if (!IN_MEMORY(s->session) && s->found.head & ENTRY_ROUTED)
+			IN_MEMORY(s->session) = session_of_route(s, ROUTE_OF_TUNNEL, s->found.session,
+								 s->way == SNF_DOWNLINK ? s->inner.dst : s->inner.src);
+		if (!IN_MEMORY(s->session)) {
 			st->n[SNF_C_ue_mismatch]++;
 			return;
 		}

@@ -19,7 +19,7 @@
 #include "psc.h"
 #include "transit.h"
 
-static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; bcc 0.18 has no name for it */
+static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; not every bcc has a name for it */
 
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
@@ -256,7 +256,7 @@ static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *en
 		return;
 	}
 	if (copy)
-		count_leg_copy(f, in->s->dir);
+		count_copy(f, in->s->dir);
 	want = count(data, end, in->s, in->c, in->st, f);
 	time_the_way(data, end, in, f);
 	if (want)

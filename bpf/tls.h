@@ -30,7 +30,7 @@ static __always_inline u32 find_server_name(void *data, void *end, struct scratc
 
 #pragma clang loop unroll(disable)
 	for (i = 0; i < MAX_EXTENSIONS; i++) {
-		off = KEEP(s->off);
+		off = IN_MEMORY(s->off);
 		if (off + 4 > last)
 			return 0;
 		h = bytes_at(data, end, off, 4);
@@ -49,7 +49,7 @@ static __always_inline u32 find_server_name(void *data, void *end, struct scratc
 			s->off = off + 9;
 			return 1;
 		}
-		KEEP(s->off) = off + 4 + length;
+		IN_MEMORY(s->off) = off + 4 + length;
 	}
 	return 0;
 }

@@ -183,7 +183,7 @@ class Pipeline:
         self.book.seen(flows, rows, clock_ns)
         active = flows[rows]
         if self.plane.legs:
-            batch = without_copies(batch, active, *self.plane.read_leg_copies())
+            batch = without_copies(batch, active, *self.plane.read_copies())
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
         self._account(batch)
         batch, active, rows = self._owned(batch, keys, active, rows)

@@ -59,12 +59,12 @@ class Ask(Shared):
         """Return the request-answer pairs since the last call (``struct chunk``)."""
         return self._rings[SNF_RING_CHUNKS].read()
 
-    def read_leg_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    def read_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Return (flow numbers, (n, 2) packets by direction that had passed in another tunnel).
 
         A replay has a flow for each leg.
         """
-        keys, values = syscall.read_map(self._fds["leg_copies"], np.dtype(np.uint64), self._types["leg_copy"], 4096)
+        keys, values = syscall.read_map(self._fds["copies"], np.dtype(np.uint64), self._types["copies"], 4096)
         return keys.astype(np.uint64), values["packets"].astype(np.uint32)
 
     def read_delays(self) -> tuple[NDArray[np.void], NDArray[np.void]]:

@@ -57,7 +57,7 @@ class Shared:
             for name in (
                 *("flows", "verdicts", "policies", "sessions", "endpoints", "routes"),
                 *("ports", "paths", "earlies", "details", "answers"),
-                *("delays", "transits", "leg_copies"),
+                *("delays", "transits", "copies"),
             )
         }
 
@@ -78,7 +78,7 @@ class Shared:
             "delay_key": self._maps["delays"].key,
             "delay": self._maps["delays"].value,
             "transit": self._maps["transits"].value,
-            "leg_copy": self._maps["leg_copies"].value,
+            "copies": self._maps["copies"].value,
             "early": self._maps["earlies"].value,
         }
 

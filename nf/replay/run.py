@@ -179,7 +179,7 @@ class Replay:
 
     def _copies(self, rows: Sequence[Mapping[str, Any]]) -> dict[int, tuple[bool, bool]]:
         """Return by flow number which directions were for the most part copies of another leg."""
-        numbers, copies = self.plane.read_leg_copies()
+        numbers, copies = self.plane.read_copies()
         found = dict(zip(numbers.tolist(), copies.tolist(), strict=True))
         out = {}
         for number, row in ((row["number"], row) for row in rows if row["number"] in found):

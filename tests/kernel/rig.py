@@ -151,7 +151,7 @@ class Rig:
     def forget(self) -> None:
         """Empty the flow table, the fragments and the rings."""
         self.forget_fragments()
-        for name in ("earlies", "leg_sights", "leg_copies"):
+        for name in ("earlies", "leg_sights", "copies"):
             self.plane._maps[name].clear()
         self.plane.drop_flows(self._table()[0])
         self.plane.read_events()

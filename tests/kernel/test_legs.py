@@ -93,7 +93,7 @@ class TestFlowForEachLeg:
 
         _, flows = legs.plane.read_flows()
         first, second = sorted(flows["number"].tolist())
-        numbers, copies = legs.plane.read_leg_copies()
+        numbers, copies = legs.plane.read_copies()
         assert sorted(flows["packets"].sum(axis=1).tolist()) == [5, 5]
         assert {number: sum(both) for number, both in zip(numbers.tolist(), copies.tolist(), strict=True)} == {
             second: 5

@@ -39,7 +39,7 @@ def empty(plane: DataPlane) -> None:
     plane.drop_flows(plane.read_flows()[0])
     plane.sessions.clear()
     syscall.clear(plane._fds["verdicts"], plane._types["flow_key"], plane._types["verdict"])
-    for name in ("fragments", "leg_sights", "leg_copies", "sights"):  # the same capture again is no copy of itself
+    for name in ("fragments", "leg_sights", "copies", "sights"):  # the same capture again is no copy of itself
         plane._maps[name].clear()
     plane.read_events()
     plane.read_payloads()
