@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,33 @@ class TestLength:
 
         assert dict(c_functions(source)) == {"one": 4, "two": 5}
         assert dict(c_functions(ROOT / "bpf" / "flow.h")).keys() >= {"flow_begin", "flow_of"}
+
+
+INVERTED = re.compile(r"(Let|What|Who|Whose|Whom|Which|How|Where|When|Whether|That) ")
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield each docstring and each comment of a module."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string.lstrip("# ")
+
+
+class TestSentences:
+    """A docstring or a comment begins with its subject or its verb, not with a clause."""
+
+    def test_none_begins_inverted(self):
+        said = [(name(p), sentence) for p in PYTHON for sentence in sentences(p.read_text())]
+
+        assert [(p, sentence) for p, sentence in said if INVERTED.match(sentence)] == []
+
+    def test_those_that_do_are_seen(self):
+        text = 'def f():\n    """Let nobody have it."""\n    return 1  # Whose it is\n'
+
+        assert [s for s in sentences(text) if INVERTED.match(s)] == ["Let nobody have it.", "Whose it is"]
 
 
 class TestDoors:

@@ -27,7 +27,7 @@ PLANNED = {
     "flow": {"handshake_us"},  # delay of the first answer; the QUIC reader needs it already
     "tcp_rare": {"reordered"},  # delay that varies, told from loss
 }
-# What libraries call by its name.
+# Methods that a library calls by its name.
 CALLED_BY = {
     "paramiko": {
         "get_allowed_auths",
