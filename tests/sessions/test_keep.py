@@ -233,7 +233,7 @@ class TestSignallingGoesOn:
 
 
 class TestTie:
-    """Two sessions got one tunnel at the same second: who is taken back first keeps it, whichever that is."""
+    """Two sessions got one tunnel or address at the same second: the first that is taken back keeps it."""
 
     @pytest.mark.parametrize(("first", "second"), [(ALICE, BOB), (BOB, ALICE)])
     @pytest.mark.parametrize(("later_s", "stays"), [(0.0, True), (1.0, False)])
@@ -244,5 +244,18 @@ class TestTie:
         for before in stores:
             restore(after, *before.dump(), SOURCES)
         holder = after.by_tunnel(UPLINK.address, UPLINK.teid)
+        assert holder is not None
+        assert holder.session.identity.imsi == (first if stays else second)
+
+    @pytest.mark.parametrize(("first", "second"), [(ALICE, BOB), (BOB, ALICE)])
+    @pytest.mark.parametrize(("later_s", "stays"), [(0.0, True), (1.0, False)])
+    def test_only_a_later_one_takes_the_address(self, first, second, later_s, stays):
+        elsewhere = (Tunnel("192.0.2.10", 0xA9),)
+        stores = [filled(session("pfcp-1", first)), BindingStore(100)]
+        stores[1].apply(SessionUp(NOW + later_s, session("pfcp-2", second, tunnels=elsewhere)))
+        after = BindingStore(100, first=5000)
+        for before in stores:
+            restore(after, *before.dump(), SOURCES)
+        holder = after.by_ue("internet", "10.45.0.2")
         assert holder is not None
         assert holder.session.identity.imsi == (first if stays else second)
