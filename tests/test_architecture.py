@@ -30,7 +30,7 @@ WOULD_BE = [  # question, file beside which or in which it would be
     ("Another source of identities: Diameter Gx", "nf/signalling/trackers.py", "Signalling"),
     ("A column of the published record", "feed/records.py", "RECORD_COLUMNS"),
     ("A command of the command line", "mgmt/cli/main.py", "main"),
-    ("A setting", "mgmt/bind.py", "bind"),
+    ("A setting", "nf/settings.py", "Settings"),
     ("An application whose domains are known", "nf/apps/known", "domains"),
     ("A parser of another protocol that says a name", "nf/apps/parsers", "NeedMore"),
 ]
