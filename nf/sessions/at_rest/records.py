@@ -23,8 +23,8 @@ __all__ = [
     "IMSI",
     "KEY",
     "NOBODY",
+    "OWN_TIME",
     "SIDES",
-    "SINCE_FIRST",
     "TUNNELS",
     "TUNNEL_VALUES",
     "UE_IPV4",
@@ -139,7 +139,7 @@ def _joined(shape: tuple[Any, ...], each: Iterator[Any]) -> Session:
     return Session(key, source, identity, ipv4, ipv6, dnn, snssai, instance, tunnels, routes)
 
 
-_OWN, SINCE_FIRST = 0x80, 0x40  # a tunnel that the session has not; a time of its own follows
+_OWN, OWN_TIME = 0x80, 0x40  # a tunnel that the session has not; a time of its own follows
 
 
 def _split_held(b: Binding, values: list[Any]) -> tuple[int, ...]:
@@ -148,14 +148,13 @@ def _split_held(b: Binding, values: list[Any]) -> tuple[int, ...]:
     shape = []
     for t, at_s in b.held.items():
         place = places.get((t.address, t.teid, t.side, t.local), -1)
-        if not 0 <= place < SINCE_FIRST:
+        if not 0 <= place < OWN_TIME:
             place = _OWN | _code(t)
             values += (t.address, t.teid)
-        if at_s == b.first_s:
-            place |= SINCE_FIRST
-        else:
+        if at_s != b.first_s:
+            place |= OWN_TIME
             values.append(at_s)
-        shape.append(place ^ SINCE_FIRST)
+        shape.append(place)
     return tuple(shape)
 
 
@@ -164,11 +163,11 @@ def _joined_held(
 ) -> dict[Tunnel, float]:
     held = {}
     for mark in shape:
-        place = mark & ~SINCE_FIRST
+        place = mark & ~OWN_TIME
         tunnel = (
             Tunnel(next(each), next(each), SIDES[place >> 1 & 1], place & 1 == 1) if place & _OWN else tunnels[place]
         )
-        held[tunnel] = next(each) if mark & SINCE_FIRST else first_s
+        held[tunnel] = next(each) if mark & OWN_TIME else first_s
     return held
 
 

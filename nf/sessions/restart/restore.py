@@ -13,8 +13,8 @@ from nf.sessions.at_rest.records import (
     FIRST_S,
     IMSI,
     KEY,
+    OWN_TIME,
     SIDES,
-    SINCE_FIRST,
     TUNNEL_VALUES,
     TUNNELS,
     UE_IPV4,
@@ -92,11 +92,11 @@ def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str])
     at = TUNNELS + TUNNEL_VALUES * len(codes)  # of the values about tunnels that it got, or lost, later
     tunnels = []
     for mark in held:
-        place = mark & ~SINCE_FIRST
+        place = mark & ~OWN_TIME
         since_s = first_s
         if place >= len(codes):  # a tunnel that it has no more
             at += TUNNEL_VALUES
-        if mark & SINCE_FIRST:
+        if mark & OWN_TIME:
             since_s, at = values[at], at + 1
         if place < len(codes):
             tunnel = TUNNELS + TUNNEL_VALUES * place
