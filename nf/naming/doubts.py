@@ -147,7 +147,7 @@ class Doubts:
         owner = self.owners.of(servers.address)
         mark(self._dedicated[owner], Doubt.PREFIX, owner)
         known, evidence = learned.evidence(servers, at_s)
-        mark((evidence >= LEAST_EVIDENCE) & (learned.clients_of(apps) >= LEAST_EVIDENCE), Doubt.LEARNED, known)
+        mark((evidence >= LEAST_EVIDENCE) & (learned.evidence_of(apps) >= LEAST_EVIDENCE), Doubt.LEARNED, known)
         rare = np.flatnonzero(doubt)
         claims = _claims(learned, servers.take(rare), apps[rare])
         for i, claim in zip(rare.tolist(), claims.tolist(), strict=True):

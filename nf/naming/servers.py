@@ -223,7 +223,7 @@ class Learned:
         alone &= ~self._shared_around(servers, at_s)
         return np.where(alone, s["app"], 0).astype(np.uint16), np.where(alone, s["evidence"], 0).astype(np.uint32)
 
-    def clients_of(self, apps: U16) -> U32:
+    def evidence_of(self, apps: U16) -> U32:
         """Return the pieces of evidence that each application has, at all servers together."""
         return self._pieces[apps]
 

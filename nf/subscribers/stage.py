@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
+from nf.apps.basis import Basis
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action
 from nf.subscribers.fading import FadingSums, RecentMinima
-from nf.subscribers.sums import BASES, Rows, group
+from nf.subscribers.sums import Rows, group
 from nf.subscribers.suspect import SUSPECTS, suspect
 
 __all__ = ["SubscriberNames", "Subscribers", "missing_where_unseen"]
@@ -38,7 +39,7 @@ _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
 _REAL_TIME = frozenset({"conferencing", "voice", "gaming"})
 _APP_BITS = 16
-_BASIS_TEXT = np.array(BASES, object)
+_BASIS_TEXT = np.array([basis.text for basis in Basis], object)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.apps.basis import RANK, Basis
 from nf.flows.batch import FlowBatch
 from nf.qoe.inputs import Array
 
@@ -23,11 +24,7 @@ PAUSE_LEAST_US, PAUSE_UNKNOWN_US, PAUSE_MOST_US = 200_000.0, 500_000.0, 900_000.
 GAP_CUT_US = 1_000_000.0  # the kernel cuts longer gaps in its sums
 FASTEST_BPS = 1e9  # no radio is faster: bounds the busy time of a burst from below
 
-# By the numbers of nf.apps.basis.Basis; tests/subscribers/test_sums.py compares the order.
-BASES = ("none", "sni", "http_host", "dns_answer", "address", "behaviour", "learned", "model", "contradicted")
-_PLACES = np.array([8, 1, 2, 3, 6, 4, 5, 7, 0])  # numbers of grounds from the strongest to none
-_RANK = _PLACES.argsort()
-_CONTRADICTED = BASES.index("contradicted")
+_STRONGEST_FIRST = RANK.argsort()  # numbers of grounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +92,9 @@ def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[
 
     octets = flows.octets.astype(np.float64)
     told = np.where(
-        (flows.app > 0) | (flows.basis == _CONTRADICTED), flows.basis, 0
+        (flows.app > 0) | (flows.basis == Basis.CONTRADICTED), flows.basis, 0
     )  # without an application only CONTRADICTED counts
-    strongest = _PLACES[least(_RANK[told])]
+    strongest = _STRONGEST_FIRST[least(RANK[told])]
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
     rows = Rows(
