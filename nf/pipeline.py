@@ -28,6 +28,7 @@ from nf.flows.deltas import FlowDeltas
 from nf.flows.media import Media, MediaInterval
 from nf.flows.outside import Outside
 from nf.kernel.dataplane import DataPlane
+from nf.kernel.rows import joined, rows_at
 from nf.naming.explain import Ground, Question, explain, find
 from nf.naming.readers import Here
 from nf.naming.stage import Naming
@@ -171,7 +172,7 @@ class Pipeline:
         self.plane.new_epoch(intervals)
         self.drain()  # after the table: then the book knows each flow that is in it
         if self._ended:  # after the table as well: each flow is here or there, and the last state counts
-            ended = np.concatenate(self._ended)
+            ended = joined(self._ended)
             self._ended.clear()
             keys, flows = self._table.append(ended["key"], ended["flow"])
         self.naming.name_by_server()
@@ -181,7 +182,7 @@ class Pipeline:
             self._last_s = min(begun, now_s)
         batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
         self.book.seen(flows, rows, clock_ns)
-        active = flows[rows]
+        active = rows_at(flows, rows)
         if self.plane.legs:
             batch = without_copies(batch, active, *self.plane.read_copies())
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
@@ -201,7 +202,7 @@ class Pipeline:
                 app_names=self.signatures.names,
                 action=self.action,
                 delays=delays.sessions(np.array(who.session, np.uint64))
-                | self._health(batch, keys[rows], subject, np.array(who.session, np.uint32)),
+                | self._health(batch, rows_at(keys, rows), subject, np.array(who.session, np.uint32)),
                 seen=self._seen(batch),
             )
             out = self._without_opted_out(out)
@@ -245,13 +246,13 @@ class Pipeline:
         self._sessions_known = self._sessions_known or len(self.store) > 0
         owned = self.outside.owned(
             batch,
-            keys[rows],
+            rows_at(keys, rows),
             active,
             self.book,
             sessions_known=self._sessions_known,
             hosts=self.plane.host_addresses,
         )
-        return (batch, active, rows) if owned.all() else (batch.select(owned), active[owned], rows[owned])
+        return (batch, active, rows) if owned.all() else (batch.select(owned), rows_at(active, owned), rows[owned])
 
     def _seen(self, batch: FlowBatch) -> NDArray[np.bool_]:
         """Return for (uplink, downlink) whether the ports see them: by their modes, or because they did.
@@ -316,7 +317,8 @@ class Pipeline:
                 continue
             records = [r for r in out if now in r.columns["subscriber"]]
             merged = _concatenate([_of(r, now) for r in records])
-            detail = flow_columns(batch, keys[rows], flows[rows], mine, self.book, media, delays, self.signatures)
+            active = rows_at(keys, rows), rows_at(flows, rows)
+            detail = flow_columns(batch, *active, mine, self.book, media, delays, self.signatures)
             detail = missing_where_unseen(detail, self._ways)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
@@ -327,7 +329,7 @@ class Pipeline:
         idle = age_us(flows, clock_ns) > self._idle_s * 1e6
         idle[present:] = False
         if idle.any():
-            self.plane.drop_flows(keys[idle])
+            self.plane.drop_flows(rows_at(keys, idle))
         # Flows that a full table evicted leave no trace, so the book is compared with the table.
         if idle.any() or len(self.book) > 2 * len(flows) + _SPARE_ENTRIES:
             self.book.keep(flows["number"][~idle])

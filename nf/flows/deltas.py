@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nf.abi import FLOW_FIRST_B, FLOW_QUIC, NO_RTT, SNF_GAP_MAX_US, SNF_GAP_TICK_US, SNF_UE_B, SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
 from nf.flows.search import at
+from nf.kernel.rows import opaque, rows_at
 
 __all__ = ["FlowDeltas", "from_b"]
 
@@ -59,11 +60,10 @@ class FlowDeltas:
         parts = []
         for first in range(0, max(len(rows), 1), _BLOCK):  # a block of rows stays in the cache for all its columns
             block = slice(first, first + _BLOCK)
-            now = flows[rows[block]]
-            old = np.zeros(len(now), flows.dtype)
+            now, old = rows_at(flows, rows[block]), np.zeros(len(rows[block]), flows.dtype)
             if before is not None and len(before):
-                old[known[block]] = before[old_rows[block][known[block]]]
-            parts.append(_columns(now, old, known[block], packets[block], keys[rows[block]]))
+                opaque(old)[known[block]] = opaque(rows_at(before, old_rows[block][known[block]]))
+            parts.append(_columns(now, old, known[block], packets[block], rows_at(keys, rows[block])))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
         return batch, rows

@@ -18,6 +18,7 @@ from nf.abi import FLOW_GTPU
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.flows.deltas import from_b
+from nf.kernel.rows import rows_at
 
 __all__ = ["TEXTS", "Outside"]
 
@@ -68,7 +69,7 @@ class Outside:
             return owned
         why = self._always(batch, keys, book, plain, hosts)
         if sessions_known:
-            remote = np.isin(_ends(keys[plain]), self._remotes(batch, keys, flows)).any(axis=1)
+            remote = np.isin(_ends(rows_at(keys, plain)), self._remotes(batch, keys, flows)).any(axis=1)
             # The usual translation is to the host's own address (masquerade).
             free = (why < 0) | (why == _REASONS.index(HOST))
             why = np.where(free & remote, _REASONS.index(TRANSLATED), why)
@@ -89,7 +90,7 @@ class Outside:
         numbers = batch.flow_id[plain]
         none = np.zeros(len(plain), np.uint8)
         ends = [book.addresses(numbers, none), book.addresses(numbers, none + 1)]
-        proto, ports = keys["proto"][plain], _ports(keys[plain])
+        proto, ports = keys["proto"][plain], _ports(rows_at(keys, plain))
         signalling = ((proto == _UDP) & np.isin(ports, _SIGNALLING).any(axis=1)) | (proto == _SCTP)
         own = np.array(sorted(hosts), "V16") if hosts else np.zeros(0, "V16")
         found = {
@@ -107,8 +108,8 @@ class Outside:
     def _remotes(batch: FlowBatch, keys: NDArray[np.void], flows: NDArray[np.void]) -> NDArray[np.uint64]:
         """Return the far ends of the flows that have a session."""
         mine = np.flatnonzero(batch.session > 0)
-        ends = _ends(keys[mine])
-        return np.unique(np.where(from_b(flows[mine]), ends[:, 0], ends[:, 1]))
+        ends = _ends(rows_at(keys, mine))
+        return np.unique(np.where(from_b(rows_at(flows, mine)), ends[:, 0], ends[:, 1]))
 
     def _count(self, batch: FlowBatch, plain: NDArray[np.intp], why: NDArray[np.intp]) -> None:
         packets, octets = batch.packets[plain].sum(axis=1), batch.octets[plain].sum(axis=1)

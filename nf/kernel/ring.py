@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.kernel.rows import copied, joined, rows_at
+
 __all__ = ["Ring", "Rings"]
 
 _BUSY_OR_DISCARD = 0xC000_0000  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
@@ -40,7 +42,7 @@ class Ring:
         unfinished = np.flatnonzero(view["length"] & _BUSY_OR_DISCARD)
         if len(unfinished):
             view = view[: unfinished[0]]
-        records = view["record"].copy()
+        records = copied(view["record"])
         self._consumer[0] = at + len(records) * self._entry.itemsize
         return records
 
@@ -64,8 +66,8 @@ class Rings:
         full = [records for records in read if len(records)]
         if len(full) < 2:
             return full[0] if full else read[0]
-        records = np.concatenate(full)
-        return records[np.argsort(records["at_ns"], kind="stable")] if self._timed else records
+        records = joined(full)
+        return rows_at(records, np.argsort(records["at_ns"], kind="stable")) if self._timed else records
 
     def close(self) -> None:
         """Unmap all."""

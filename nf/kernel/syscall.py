@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.errors import Unsupported
+from nf.kernel.rows import opaque
 
 __all__ = ["LiveFrames", "MapReader", "TestRun", "bpf", "delete_batch", "read_map", "update_batch"]
 
@@ -175,7 +176,7 @@ class MapReader:
         old = self._buffers[0]
         new = self._room(max(entries, 2 * len(old[0])))
         for to, was in zip(new, old, strict=True):
-            to[: len(was)] = was
+            opaque(to)[: len(was)] = opaque(was)
         self._buffers[0] = new
 
     def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -208,7 +209,7 @@ class MapReader:
         if len(self._buffers[0][0]) < done:
             self._grow(done)
         for buffer, more in zip(self._buffers[0], (keys, values), strict=True):
-            buffer[self._read : done] = more
+            opaque(buffer)[self._read : done] = opaque(more)
         return self._buffers[0][0][:done], self._buffers[0][1][:done]
 
 

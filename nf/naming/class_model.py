@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.kernel.rows import copied
+
 __all__ = [
     "CLASSES",
     "FEATURES",
@@ -71,7 +73,7 @@ def add_interval(
 ) -> NDArray[np.void]:
     """Return patterns with one more interval: *span_s* is (start, end), *interval* has its sums, row by row."""
     length_s = max(span_s[1] - span_s[0], 1e-3)
-    p = pattern.copy()
+    p = copied(pattern)
     new = p["intervals"] == 0
     p["first_s"] = np.where(new, span_s[0], p["first_s"])
     p["last_s"] = span_s[1]

@@ -14,6 +14,7 @@ from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
+from nf.kernel.rows import rows_at
 from nf.naming.class_model import CLASSES
 from nf.naming.doubts import Doubt, Doubts, looks_like_a_tunnel
 from nf.naming.patterns import Patterns
@@ -84,7 +85,7 @@ class Inference:
         self._reconsider(book, at_s)
 
     def _teach(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
-        named = book.rows[rows]
+        named = rows_at(book.rows, rows)
         useful = np.isin(named["basis"], _SPOKEN) & (named["name"] > 0) & ~_name_service(named)
         rows = rows[useful]
         if not len(rows):
@@ -92,8 +93,8 @@ class Inference:
         names = book.hosts(rows)
         outer = np.array([name in PUBLIC_NAMES for name in names])
         rows, names = rows[~outer], [n for n in names if n not in PUBLIC_NAMES]
-        servers, clients = _servers(book.rows[rows])
-        flows = book.rows[rows]
+        servers, clients = _servers(rows_at(book.rows, rows))
+        flows = rows_at(book.rows, rows)
         claims = np.where(np.isin(flows["basis"], _CLAIMS), flows["app"], 0)
         doubt, other = self.doubts.judge(servers, claims, clients, flows["told"], self.learned, at_s)
         book.doubt(rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
@@ -106,17 +107,17 @@ class Inference:
 
         A client that asked just before means that name; later it is only one of the names known there.
         """
-        flows = book.rows[rows]
+        flows = rows_at(book.rows, rows)
         told = np.flatnonzero((flows["basis"] == Basis.DNS_ANSWER) & (flows["app"] > 0) & ~_name_service(flows))
-        told = told[self.learned.shared(_servers(flows[told])[0], at_s)]
+        told = told[self.learned.shared(_servers(rows_at(flows, told))[0], at_s)]
         if not len(told):
             return
         servers, clients = _servers(flows)
         there = self.learned.keys(servers) ^ clients.astype(np.uint64) << np.uint64(7)
         said = np.isin(flows["basis"], _CLAIMS)
         other = _differs(there[said], flows["app"][said], there[told], flows["app"][told])
-        asked = flows[_name_service(flows) & (flows["name"] > 0)]
-        fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(flows[told]), flows["first_ns"][told])
+        asked = rows_at(flows, _name_service(flows) & (flows["name"] > 0))
+        fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(rows_at(flows, told)), flows["first_ns"][told])
         book.unname(rows[told[other & ~fresh]])
 
     def _reconsider(self, book: FlowBook, at_s: float) -> None:
@@ -124,7 +125,7 @@ class Inference:
         rows = np.flatnonzero(book.rows["doubt"])
         if not len(rows):
             return
-        flows = book.rows[rows]
+        flows = rows_at(book.rows, rows)
         doubt, other = flows["doubt"], flows["doubt_app"]
         gone = self.doubts.over(_servers(flows)[0], flows["prior_app"], doubt, other, self.learned, at_s)
         book.take_back(rows[gone])
@@ -133,9 +134,9 @@ class Inference:
         basis = book.rows["basis"][rows]
         proto = book.rows["proto"][rows]
         rows = rows[np.isin(basis, _ASKING) & ((proto == _TCP) | (proto == _UDP))]
-        flows = book.rows[rows]
+        flows = rows_at(book.rows, rows)
         asking = ~_name_service(flows)
-        rows, flows = rows[asking], flows[asking]
+        rows, flows = rows[asking], rows_at(flows, asking)
         if not len(rows):
             return
         apps, confidence = self.learned.look(_servers(flows)[0], at_s)
@@ -157,7 +158,7 @@ class Inference:
         rows = book.at(numbers)
         told = rows >= 0
         rows, classes, confidence = rows[told], classes[told], confidence[told]
-        now = book.rows[rows]
+        now = rows_at(book.rows, rows)
         weak_now = np.isin(now["basis"], (int(Basis.NONE), int(Basis.MODEL))) & ~_name_service(now)
         rows, classes, confidence = rows[weak_now], classes[weak_now], confidence[weak_now]
         only_class = np.array([self.signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
@@ -180,7 +181,7 @@ class Inference:
         row = book.at(np.array([number], np.uint64))
         if row[0] < 0:
             return None
-        ends, _ = _servers(book.rows[row])
+        ends, _ = _servers(rows_at(book.rows, row))
         return self.learned.server(ends.address[0].tobytes(), int(ends.port[0]), int(ends.proto[0]), at_s)
 
 

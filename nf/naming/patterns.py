@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nf.flows.batch import FlowBatch
 from nf.flows.search import at
+from nf.kernel.rows import joined, opaque, rows_at
 from nf.naming.class_model import LEAST_INTERVALS, LEAST_PACKETS, PATTERN, Forest, add_interval
 
 __all__ = ["Patterns", "interval_of"]
@@ -54,19 +55,20 @@ class Patterns:
         watched = np.flatnonzero(unnamed | self.everything)
         watched = watched[batch.packets[watched].sum(axis=1) > 0]
         interval = interval_of(batch, watched)
-        interval = interval[np.argsort(interval["number"])]
+        interval = rows_at(interval, np.argsort(interval["number"]))
         self._admit(interval["number"], batch.t_end_s)
         if not len(self.rows):
             return np.zeros(0, np.uint64), np.zeros(0, np.intp), np.zeros(0, np.uint8)
         rows, known = at(self.rows["number"], interval["number"])
-        rows, interval = rows[known], interval[known]
-        self.rows[rows] = add_interval(self.rows[rows], interval, (batch.t_start_s, batch.t_end_s))
+        rows, interval = rows[known], rows_at(interval, known)
+        grown = add_interval(rows_at(self.rows, rows), interval, (batch.t_start_s, batch.t_end_s))
+        opaque(self.rows)[rows] = opaque(grown)
         return self._judge()
 
     def _admit(self, numbers: NDArray[np.uint64], now_s: float) -> None:
         gone = self.rows["last_s"] < now_s - _GONE_S
         if gone.any() and not self.everything:
-            self.rows = self.rows[~gone]
+            self.rows = rows_at(self.rows, ~gone)
         new = numbers[~np.isin(numbers, self.rows["number"])]
         room = max(self._most - len(self.rows), 0)
         self.refused += max(len(new) - room, 0)
@@ -74,8 +76,8 @@ class Patterns:
             return
         fresh = np.zeros(len(new[:room]), PATTERN)
         fresh["number"], fresh["due"] = new[:room], LEAST_INTERVALS
-        rows = np.concatenate([self.rows, fresh])
-        self.rows = rows[np.argsort(rows["number"], kind="stable")]
+        rows = joined([self.rows, fresh])
+        self.rows = rows_at(rows, np.argsort(rows["number"], kind="stable"))
 
     def _judge(self) -> tuple[NDArray[np.uint64], NDArray[np.intp], NDArray[np.uint8]]:
         p = self.rows

@@ -19,6 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.kernel.rows import opaque, rows_at
+
 __all__ = ["LEAST", "LEAST_SHARED", "Ends", "Learned", "Server", "client_of", "confidence_of"]
 
 U8: TypeAlias = NDArray[np.uint8]
@@ -168,7 +170,7 @@ class Learned:
         people = np.unique(np.stack([which.astype(np.uint64), clients.astype(np.uint64)]), axis=1)[0]
         pieces = np.bincount(people.astype(np.intp), minlength=len(keys)).astype(np.uint32)
         at = self._servers.place(keys)
-        s = self._servers.slots[at]
+        s = rows_at(self._servers.slots, at)
         new, client = apps[last], clients[last]
         stale = s["counted_s"] + HOLD_S < at_s  # an empty slot is stale as well
         known = (s["evidence"] > 0) & ~stale
@@ -181,7 +183,7 @@ class Learned:
         s["other"] = np.where(conflict, other, s["other"])
         s["app"], s["client"], s["seen_s"] = new, client, at_s
         np.add.at(self._pieces, new, np.where(page, 0, pieces).astype(np.uint32))
-        self._servers.slots[at] = s
+        opaque(self._servers.slots)[at] = opaque(s)
         self._servers.names[at] = np.array(names, object)[last]
         if conflict.any():
             self._share(servers.take(first[conflict]), at_s)
@@ -194,7 +196,7 @@ class Learned:
     def look(self, servers: Ends, at_s: float) -> tuple[U16, U8]:
         """Return (application, confidence in percent) of each server; 0 where it names none."""
         at = self._servers.find(self.keys(servers))
-        s = self._servers.slots[at]
+        s = rows_at(self._servers.slots, at)
         candidate = (at >= 0) & (s["app"] > 0) & (s["evidence"] >= LEAST)
         candidate &= (s["shared_until_s"] < at_s) & (s["counted_s"] + HOLD_S >= at_s)
         rows = np.flatnonzero(candidate)
@@ -218,7 +220,7 @@ class Learned:
     def evidence(self, servers: Ends, at_s: float) -> tuple[U16, U32]:
         """Return (application, pieces of evidence) of each server that served one application alone; else 0, 0."""
         at = self._servers.find(self.keys(servers))
-        s = self._servers.slots[at]
+        s = rows_at(self._servers.slots, at)
         alone = (at >= 0) & (s["shared_until_s"] < at_s) & (s["counted_s"] + HOLD_S >= at_s)
         alone &= ~self._shared_around(servers, at_s)
         return np.where(alone, s["app"], 0).astype(np.uint16), np.where(alone, s["evidence"], 0).astype(np.uint32)

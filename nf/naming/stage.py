@@ -18,6 +18,7 @@ from nf.apps.signatures import LOCAL, Signatures
 from nf.flows.book import FlowBook
 from nf.flows.search import at
 from nf.kernel.addresses import address_text
+from nf.kernel.rows import joined, rows_at
 from nf.naming.inference import Inference
 from nf.naming.payloads import PUBLIC_NAMES
 from nf.naming.readers import Found, Reading
@@ -105,7 +106,7 @@ class Naming:
         keys, flows = self.plane.read_flows()
         place, mine = at(numbers, flows["number"])
         again = np.zeros(int(mine.sum()), np.bool_)
-        self.plane.put_verdicts(keys[mine], flows["number"][mine], apps[place[mine]], again)
+        self.plane.put_verdicts(rows_at(keys, mine), flows["number"][mine], apps[place[mine]], again)
         self.plane.new_generation()
 
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
@@ -115,7 +116,7 @@ class Naming:
         named = self.plane.read_names()  # after the events: then it holds each name that a flow was born with
         if len(events):
             self.book.add(events)
-            self._new.append(events[events["kind"] == SNF_FLOW_NEW])
+            self._new.append(rows_at(events, events["kind"] == SNF_FLOW_NEW))
             if on_events is not None:
                 on_events(events)
         if len(named):
@@ -132,15 +133,16 @@ class Naming:
 
     def _hear(self, named: NDArray[np.void]) -> None:
         """Remember the names of DNS responses: flows named by an answer come with the hash alone."""
-        dns = named[named["basis"] == SNF_BY_DNS]
+        dns = rows_at(named, named["basis"] == SNF_BY_DNS)
         self._told.update(zip(dns["hash"].tolist(), _texts(dns), strict=True))
         while len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
 
     def _answered(self, events: NDArray[np.void]) -> None:
-        born = events[(events["kind"] == SNF_FLOW_NEW) & (events["name"] > 0)]
+        born = rows_at(events, (events["kind"] == SNF_FLOW_NEW) & (events["name"] > 0))
         self.book.tell(born["number"], born["app"])
-        born = born[self.book.apps(born["number"])[1] == int(Basis.NONE)]  # its ClientHello may have come before
+        nameless = self.book.apps(born["number"])[1] == int(Basis.NONE)  # else its ClientHello came before
+        born = rows_at(born, nameless)
         if len(born):
             names = [self._told.get(h, "") for h in born["name"].tolist()]
             basis = np.full(len(born), int(Basis.DNS_ANSWER), np.uint8)
@@ -214,11 +216,11 @@ class Naming:
         return self.plane.now_ns() / 1e9  # only differences are used
 
     def _name_new(self) -> None:
-        new = np.concatenate(self._new)
+        new = joined(self._new)
         self._new.clear()
         apps, bases, _ = self.book.apps(new["number"])
-        self._by_address(new[(new["name"] > 0) & (apps == 0) & (bases == int(Basis.DNS_ANSWER))])
-        unnamed = new[bases == int(Basis.NONE)]
+        self._by_address(rows_at(new, (new["name"] > 0) & (apps == 0) & (bases == int(Basis.DNS_ANSWER))))
+        unnamed = rows_at(new, bases == int(Basis.NONE))
         if len(unnamed):
             self.reading.servers(unnamed)
             self._take()
