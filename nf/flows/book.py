@@ -22,11 +22,13 @@ from nf.abi import FLOW_GTPU, NO_RTT, SNF_FLOW_NEW
 from nf.apps.basis import CONFIDENCE, Basis
 from nf.flows.search import at
 from nf.kernel.addresses import address_text
+from nf.kernel.rows import joined, opaque, rows_at
 
 __all__ = ["FlowBook", "Leg"]
 
 _BY_NAME = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that are a name in the packets
 _SAID = ("app", "basis", "confidence")  # columns of the name of a flow, which change together
+_LEAST_ROOM = 1024  # rows
 _BEGUN = np.dtype([("session", "u4"), ("ttl", "u4")])
 
 _ROW = np.dtype(
@@ -95,9 +97,8 @@ class FlowBook:
     """The rows of the present flows, sorted by flow number."""
 
     def __init__(self) -> None:
-        self._rows = np.zeros(0, _ROW)
-        self._view, self._view_of = _read_only(self._rows), self._rows
-        self._sorted, self._sorted_of = np.zeros(0, np.uint64), self._rows
+        self._store, self._numbers = np.zeros(_LEAST_ROOM, _ROW), np.zeros(_LEAST_ROOM, np.uint64)
+        self._count = 0  # rows that the store has; behind them is room
         self.returned = 0  # times that a flow came back to a tunnel it had left
         self._begun: list[NDArray[np.void]] = []  # (session, TTL) of flows that a UE began since `begun` was called
         self._fresh: list[NDArray[np.uint64]] = []  # numbers of flows that got a name since `fresh` was called
@@ -106,20 +107,22 @@ class FlowBook:
         self._more: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (number, dir): earlier (teid, qfi, outer)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
+
+    @property
+    def _rows(self) -> NDArray[np.void]:
+        return self._store[: self._count]
 
     @property
     def rows(self) -> NDArray[np.void]:
-        """The rows, read-only: writing into them raises ValueError. `add` and `keep` make a new array."""
-        if self._view_of is not self._rows:
-            self._view, self._view_of = _read_only(self._rows), self._rows
-        return self._view
+        """The rows, read-only: writing into them raises ValueError. `add` and `keep` may move them."""
+        view = self._store[: self._count]
+        view.flags.writeable = False
+        return view
 
     def at(self, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Return the row of each flow number, -1 where there is none."""
-        if self._sorted_of is not self._rows:  # a search in a column of the rows would copy the column each time
-            self._sorted, self._sorted_of = np.ascontiguousarray(self._rows["number"]), self._rows
-        rows, known = at(self._sorted, numbers)
+        rows, known = at(self._numbers[: self._count], numbers)
         return np.where(known, rows, -1)
 
     # -- events of the kernel -----------------------------------------------
@@ -129,7 +132,7 @@ class FlowBook:
         if not len(events):
             return
         self._begin(events)
-        tunnelled = events[events["gtpu"] == 1]
+        tunnelled = rows_at(events, events["gtpu"] == 1)
         if not len(tunnelled):
             return
         ends = np.concatenate([tunnelled["outer_src"], tunnelled["outer_dst"]], axis=1)
@@ -154,15 +157,15 @@ class FlowBook:
         return found
 
     def _begin(self, events: NDArray[np.void]) -> None:
-        by_ue = events[(events["dir"] == events["ue_end"]) & (events["first_dir"] == events["dir"])]
-        by_ue = by_ue[(by_ue["session"] > 0) & (by_ue["kind"] == SNF_FLOW_NEW)]
+        by_ue = (events["dir"] == events["ue_end"]) & (events["first_dir"] == events["dir"])
+        by_ue = rows_at(events, by_ue & (events["session"] > 0) & (events["kind"] == SNF_FLOW_NEW))
         if len(by_ue):
             self._begun.append(np.stack([by_ue["session"], by_ue["ttl"]], axis=1).astype("u4").view(_BEGUN).ravel())
         numbers, first = np.unique(events["number"], return_index=True)
         new = self.at(numbers) < 0
         if not new.any():
             return
-        e = events[first[new]]
+        e = rows_at(events, first[new])
         rows = np.zeros(len(e), _ROW)
         for name in ("number", "address_a", "address_b", "first_dir"):
             rows[name] = e[name]
@@ -175,10 +178,23 @@ class FlowBook:
             row["app"], row["basis"], row["confidence"], name = self._early.pop(number)
             row["name"] = self._names.number(name)
             self._fresh.append(np.array([number], np.uint64))
-        in_order = not len(self._rows) or rows["number"][0] > self._rows["number"][-1]
-        self._rows = np.concatenate([self._rows, rows])
-        if not in_order:  # several processors wrote at once, or a flow was reported late
-            self._rows = self._rows[np.argsort(self._rows["number"], kind="stable")]
+        self._append(rows)
+
+    def _append(self, rows: NDArray[np.void]) -> None:
+        """Add rows that are sorted by number; the work grows with them, and not with the book."""
+        # Several processors write at once, or a flow is reported late: rows behind it are sorted again.
+        first = int(np.searchsorted(self._numbers[: self._count], rows["number"][0]))
+        if first < self._count:
+            rows = joined([self._store[first : self._count], rows])
+            rows = rows_at(rows, np.argsort(rows["number"], kind="stable"))
+        count = first + len(rows)
+        if count > len(self._store):
+            more = max(2 * len(self._store), count) - len(self._store)
+            self._store = joined([self._store, np.zeros(more, _ROW)])
+            self._numbers = np.concatenate([self._numbers, np.zeros(more, np.uint64)])
+        opaque(self._store)[first:count] = opaque(rows)
+        self._numbers[first:count] = rows["number"]
+        self._count = count
 
     def _move(self, row: int, direction: int, event: Any, outer: int) -> None:
         r = self._rows[row]
@@ -202,7 +218,7 @@ class FlowBook:
         """
         rows = self.at(flows["number"][active])
         active, rows = active[rows >= 0], rows[rows >= 0]
-        self._rows["last_ns"][rows] = now_ns - age_us(flows[active], now_ns).astype(np.int64) * 1000
+        self._rows["last_ns"][rows] = now_ns - age_us(rows_at(flows, active), now_ns).astype(np.int64) * 1000
         self._rows["gtpu"][rows] |= (flows["flags"][active] & FLOW_GTPU) > 0
         for direction in (0, 1):
             least = self._rows["rtt_min_us"][rows, direction]
@@ -397,16 +413,15 @@ class FlowBook:
 
     def keep(self, numbers: NDArray[np.uint64]) -> None:
         """Forget all flows but *numbers*."""
-        self._rows = self._rows[np.isin(self._rows["number"], numbers)]
+        rows, stays = self.at(np.sort(numbers)), np.zeros(self._count, np.bool_)
+        stays[rows[rows >= 0]] = True
+        kept = rows_at(self._rows, stays)
+        opaque(self._store)[: len(kept)] = opaque(kept)
+        self._numbers[: len(kept)] = kept["number"]
+        self._count = len(kept)
         self._early.clear()
         self._more = {k: v for k, v in self._more.items() if self._row(k[0]) is not None}
         self._rows["name"] = self._names.keep(self._rows["name"])[self._rows["name"]]
-
-
-def _read_only(rows: NDArray[np.void]) -> NDArray[np.void]:
-    view = rows.view()
-    view.flags.writeable = False
-    return view
 
 
 def age_us(flows: NDArray[np.void], now_ns: int) -> NDArray[np.uint32]:

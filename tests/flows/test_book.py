@@ -72,6 +72,39 @@ class TestClosed:
         assert seen["basis"].tolist() == [0, 0, 0]
 
 
+class TestOrder:
+    """Flows are found whatever the order and the number in which they come and go."""
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_as_a_dictionary_has_them(self, seed: int) -> None:
+        """Reports of several processors overlap, so a batch holds some numbers below those of the batch before."""
+        chance, book, there = np.random.default_rng(seed), FlowBook(), {}
+        for turn in range(60):
+            some = np.unique(1000 + 40 * turn + chance.integers(-60, 60, chance.integers(1, 90)))
+            for number in some.tolist():
+                there.setdefault(number, 20_000 + number)
+            book.add(events(*(event(number, port_a=20_000 + number) for number in chance.permutation(some).tolist())))
+            if chance.random() < 0.2:
+                gone = set(chance.choice(list(there), len(there) // 3, replace=False).tolist())
+                there = {number: port for number, port in there.items() if number not in gone}
+                book.keep(numbers(*chance.permutation([*there, *there]).tolist()))
+            found = book.at(numbers(*there))
+            assert len(book) == len(there)
+            assert book.rows["number"].tolist() == sorted(there)
+            assert book.rows["port"][found, 0].tolist() == list(there.values())
+            assert book.at(numbers(1, 999_999)).tolist() == [-1, -1]
+
+    def test_names_stay_with_their_flows(self) -> None:
+        book = FlowBook()
+        book.add(events(event(10), event(30)))
+        book.name(numbers(30), apps(VIDEO), small(Basis.SNI), ["www.video.example"])
+        book.add(events(*(event(n) for n in range(40, 3000))))
+        book.add(events(event(20)))
+
+        assert says(book, 30) == (VIDEO, Basis.SNI, 99)
+        assert (book.host(30), book.host(20)) == ("www.video.example", "")
+
+
 class TestName:
     """A name is an application, a ground and a confidence, and all three change at once."""
 
