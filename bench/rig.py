@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scapy.contrib.gtp import GTP_U_Header, GTPPDUSessionContainer
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
@@ -138,9 +139,12 @@ def udp_frame(size: int = 300) -> bytes:
 
 
 class Table:
-    """A data plane with *flows* flows that have their application, and a walk over them. ``close`` frees it."""
+    """A data plane with *flows* flows that have their application, and a walk over them. ``close`` frees it.
 
-    def __init__(self, flows: int, *, room: int | None = None, sessions: int = 65_536) -> None:
+    ``events`` are the events of their beginnings, where *remember* is true.
+    """
+
+    def __init__(self, flows: int, *, room: int | None = None, sessions: int = 65_536, remember: bool = False) -> None:
         self.plane = DataPlane(Limits(room or flows + flows // 4, sessions, unknown_flows_per_s=UNKNOWN))
         self.plane.take_test_runs()
         self.plane.economy = True  # as the service runs
@@ -153,7 +157,8 @@ class Table:
         self._plans = np.frombuffer(plans, _PLAN)
         self._frame = tcp_frame()
         self.aim(self.program)
-        self._fill(flows)
+        events = self._fill(flows)
+        self.events = events if remember else events[:0].copy()
 
     def aim(self, program: int) -> None:
         """End the walk in this program from now on."""
@@ -182,8 +187,14 @@ class Table:
 
         return once
 
-    def _fill(self, flows: int) -> None:
-        """Begin the flows, and give each its application, so that nothing is handed over any more.
+    def touch(self, flows: int) -> None:
+        """Give each of the first *flows*, none or a power of two, one packet."""
+        if flows:
+            self.plan(flows, sequential=True)
+            syscall.TestRun(self.walk, 512).repeat(self._frame, flows)
+
+    def _fill(self, flows: int) -> NDArray[np.void]:
+        """Begin the flows, and give each its application, so that nothing is handed over any more; return the events.
 
         A test run of many packets costs 15 ms beside them (the kernel re-arms its XDP dispatcher), so blocks are large.
         """
@@ -204,6 +215,7 @@ class Table:
             run.repeat(self._frame, step)
         self.plane.read_payloads()
         progress("")
+        return events
 
     def check(self, flows: int) -> None:
         """Raise RuntimeError unless 99 % of the flows have their application: else a figure is of another path.
