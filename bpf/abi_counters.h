@@ -52,6 +52,7 @@
 	X(flow_full, "packets without a flow: the table took no entry")                                                \
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
 	X(flow_restarted, "flows begun again because their tunnel has a new owner")                                    \
+	X(tcp_midway, "of flow_new: TCP without a SYN, so the connection began before, or had ended")                  \
 	X(flow_reopened, "flows begun again because a SYN opened another connection between their ends")               \
 	X(ended_ring_full, "flows that ended in their place in the table and found the ring full")                     \
 	X(tunnel_unknown, "flows begun or moved on a tunnel without a session")                                        \

@@ -32,10 +32,12 @@ struct tcp_state {
 _Static_assert(sizeof(struct tcp_state) == 32, "tcp_state is ABI");
 
 enum tcp_seen {
-	TCP_SEQ = 1,	/* max_seq is known */
-	TCP_CLIENT = 2, /* this end opened the connection, */
-	TCP_OPEN = 4,	/* and its handshake is going on, */
-	TCP_OVER = 8,	/* or was seen to its end */
+	TCP_SEQ = 1,	   /* max_seq is known */
+	TCP_CLIENT = 2,	   /* this end opened the connection, */
+	TCP_OPEN = 4,	   /* and its handshake is going on, */
+	TCP_OVER = 8,	   /* or was seen to its end */
+	TCP_FIN_SENT = 16, /* this end sends no more */
+	TCP_RST_SENT = 32, /* or ended the connection for both */
 };
 
 /* What few packets of TCP touch. */

@@ -225,6 +225,8 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 		}
 	}
 	st->n[SNF_C_flow_new]++;
+	if (s->inner.proto == PROTO_TCP && !(s->tcp_flags & TCP_SYN))
+		st->n[SNF_C_tcp_midway]++;
 	tell(s, c, f, st);
 	return f;
 }

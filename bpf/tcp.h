@@ -135,6 +135,8 @@ static __always_inline void tcp_segment(struct scratch *s, struct control *c, st
 
 	tcp_answer(s, c, f, d);
 	tcp_handshake(s, c, f, d);
+	if (s->tcp_flags & (TCP_FIN | TCP_RST))
+		t->seen[d] |= s->tcp_flags & TCP_RST ? TCP_RST_SENT : TCP_FIN_SENT;
 	if (t->seen[d] & TCP_SEQ && beyond < 0) {
 		tcp_old(s, c, f, d, length);
 		return;

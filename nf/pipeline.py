@@ -27,6 +27,7 @@ from nf.flows.delays import DelayInterval, Delays
 from nf.flows.deltas import FlowDeltas
 from nf.flows.media import Media, MediaInterval
 from nf.flows.outside import Outside
+from nf.flows.over import SILENT_S, are_over
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.rows import joined, rows_at
 from nf.naming.explain import Ground, Question, explain, find
@@ -96,6 +97,8 @@ class Pipeline:
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
         self._deltas, self._table = FlowDeltas(), plane.flow_reader()
         self._ended: list[NDArray[np.void]] = []
+        self._left: NDArray[np.uint64] = np.zeros(0, np.uint64)  # flows that left the table in the last interval
+        self._asked_ns = 0  # when silent flows were last asked whether they are over
         self._on_ended = on_ended
         self.outside = Outside()
         self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
@@ -326,12 +329,19 @@ class Pipeline:
         """Drop idle flows of the table, which are the first *present* rows; those behind them left it already."""
         if math.isinf(self._idle_s):
             return
-        idle = age_us(flows, clock_ns) > self._idle_s * 1e6
+        age = age_us(flows, clock_ns)
+        idle = age > self._idle_s * 1e6
+        # A silent flow does not change: it is asked once whether it is over, when it has been silent for long enough.
+        silent = np.flatnonzero((age > SILENT_S * 1e6) & (age <= SILENT_S * 1e6 + (clock_ns - self._asked_ns) / 1000))
+        idle[silent[are_over(keys, flows, silent)]] = True
+        self._asked_ns = clock_ns
         idle[present:] = False
         if idle.any():
             self.plane.drop_flows(rows_at(keys, idle))
+        self.book.forget(np.concatenate([flows["number"][idle], self._left]))
+        self._left = flows["number"][present:].copy()  # names of their last packets may still come
         # Flows that a full table evicted leave no trace, so the book is compared with the table.
-        if idle.any() or len(self.book) > 2 * len(flows) + _SPARE_ENTRIES:
+        if len(self.book) > 2 * len(flows) + _SPARE_ENTRIES:
             self.book.keep(flows["number"][~idle])
 
 

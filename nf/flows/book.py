@@ -77,6 +77,9 @@ class _Interned:
         self.values = [nothing]
         self._numbers = {nothing: 0}
 
+    def __len__(self) -> int:
+        return len(self.values)
+
     def number(self, value: Any) -> int:
         found = self._numbers.get(value)
         if found is None:
@@ -415,13 +418,30 @@ class FlowBook:
         """Forget all flows but *numbers*."""
         rows, stays = self.at(np.sort(numbers)), np.zeros(self._count, np.bool_)
         stays[rows[rows >= 0]] = True
-        kept = rows_at(self._rows, stays)
-        opaque(self._store)[: len(kept)] = opaque(kept)
-        self._numbers[: len(kept)] = kept["number"]
-        self._count = len(kept)
+        self._retain(stays)
+
+    def forget(self, numbers: NDArray[np.uint64]) -> None:
+        """Forget the flows *numbers*; those that the book does not have are none of its."""
+        rows, stays = self.at(numbers), np.ones(self._count, np.bool_)
+        stays[rows[rows >= 0]] = False
+        self._retain(stays)
+
+    def _retain(self, stays: NDArray[np.bool_]) -> None:
+        """Move the rows that stay together, from the first that goes on."""
         self._early.clear()
-        self._more = {k: v for k, v in self._more.items() if self._row(k[0]) is not None}
-        self._rows["name"] = self._names.keep(self._rows["name"])[self._rows["name"]]
+        if stays.all():
+            return
+        gone = set(self._numbers[: self._count][~stays].tolist()) if self._more else ()
+        first = int(stays.argmin())
+        kept = rows_at(self._rows[first:], stays[first:])
+        count = first + len(kept)
+        opaque(self._store)[first:count] = opaque(kept)
+        self._numbers[first:count] = kept["number"]
+        self._count = count
+        for key in [key for key in self._more if key[0] in gone]:
+            del self._more[key]
+        if len(self._names) > 2 * count + _LEAST_ROOM:  # many names of flows that are gone
+            self._rows["name"] = self._names.keep(self._rows["name"])[self._rows["name"]]
 
 
 def age_us(flows: NDArray[np.void], now_ns: int) -> NDArray[np.uint32]:

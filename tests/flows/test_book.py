@@ -87,7 +87,10 @@ class TestOrder:
             if chance.random() < 0.2:
                 gone = set(chance.choice(list(there), len(there) // 3, replace=False).tolist())
                 there = {number: port for number, port in there.items() if number not in gone}
-                book.keep(numbers(*chance.permutation([*there, *there]).tolist()))
+                if turn % 2:
+                    book.keep(numbers(*chance.permutation([*there, *there]).tolist()))
+                else:
+                    book.forget(numbers(7, 999_999, *gone, *gone))
             found = book.at(numbers(*there))
             assert len(book) == len(there)
             assert book.rows["number"].tolist() == sorted(there)

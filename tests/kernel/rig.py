@@ -22,7 +22,7 @@ from tests.kernel.twin import DOWNLINK, UPLINK, Flow
 ROLES = {"n3": Role.N3, "n6": Role.N6, "any": None}
 VERDICTS = {1: "drop", 2: "pass", 4: "redirect"}  # enum xdp_action of linux/bpf.h
 VERDICT_COUNTERS = {"drop": "dropped", "pass": "passed", "redirect": "redirected"}
-BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "handed_off", "handed_off_octets"}
+BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "tcp_midway", "handed_off", "handed_off_octets"}
 """Counters that follow from the others; `Rig.run` checks that they do."""
 # Without sessions each tunnel is unknown; the twin knows neither the tables nor what a payload says.
 TABLES = {"tunnel_unknown", "sni_named", "sni_unlisted", "sni_handed_off"}

@@ -1,0 +1,40 @@
+"""Flows that are over: their last packet said so, or their question is answered.
+
+Such a flow leaves the table after `SILENT_S`, not after minutes. A packet that comes for it later begins a flow, and no
+connection: without a SYN there is no handshake (counted as ``tcp_midway``).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.abi import TCP_FIN_SENT, TCP_RST_SENT
+from nf.kernel.rows import rows_at
+
+__all__ = ["SILENT_S", "are_over"]
+
+# An end whose last FIN or ACK was lost sends it again: the retransmission timer begins at one second and doubles
+# (RFC 6298, 2.1 and 5.5), so three resends fit.
+SILENT_S = 10.0
+_TCP, _UDP = 6, 17
+_DNS = int.from_bytes((53).to_bytes(2, "big"), sys.byteorder)  # as the kernel keeps ports
+
+
+def are_over(keys: NDArray[np.void], flows: NDArray[np.void], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Say for each of *rows* of the table (*keys*, *flows*) whether nothing is to come.
+
+    Both ends of a TCP connection sent a FIN, or one of them a RST (RFC 9293, 3.6 and 3.5.3). All queries of a DNS flow
+    have their answers.
+    """
+    key, flow = rows_at(keys, rows), rows_at(flows, rows)
+    seen = flow["transport"]["tcp"]["seen"]
+    closed = (seen & TCP_FIN_SENT > 0).all(axis=1) | (seen & TCP_RST_SENT > 0).any(axis=1)
+    dns: NDArray[Any] = flow["transport"]["dns"]
+    answered = (dns["answers"] > 0) & (dns["asked_us"] == 0).all(axis=1)
+    of_dns = (key["proto"] == _UDP) & ((key["port_a"] == _DNS) | (key["port_b"] == _DNS))
+    over: NDArray[np.bool_] = np.where(key["proto"] == _TCP, closed, of_dns & answered)
+    return over
