@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab.signalling import DNN, Network, Plan
@@ -51,8 +52,11 @@ def judge(store: BindingStore, network: Network) -> Verdict:
     return verdict
 
 
-def soak(plan: Plan, looks: int = 20) -> Verdict:
-    """Run *plan* and judge its end; *looks* samples of the memory are taken on the way."""
+def soak(plan: Plan, looks: int = 20, look: Callable[[float, int, float], None] = lambda *_: None) -> Verdict:
+    """Run *plan* and judge its end; *looks* samples of the memory are taken on the way.
+
+    *look* is told at each: seconds of the plan that are done, messages so far, and memory in MB.
+    """
     network, signalling = Network(plan), Signalling()
     store = BindingStore(2 * plan.sessions, history=0)
     events = messages = 0
@@ -70,6 +74,7 @@ def soak(plan: Plan, looks: int = 20) -> Verdict:
             due += step
             store.expire(at_s)
             memory.append(_resident_mb())
+            look(at_s, messages, memory[-1])
     verdict = judge(store, network)
     verdict.events, verdict.messages, verdict.busy_s, verdict.memory_mb = events, messages, busy_s, memory
     verdict.counters = signalling.counters + store.counters
@@ -89,7 +94,11 @@ def _main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument("--fourth", action="store_true", help="4G: PFCP without identity, S11 with it")
     plan = Plan(**vars(parser.parse_args()))
-    v = soak(plan)
+
+    def look(at_s: float, messages: int, megabytes: float) -> None:
+        print(f"{at_s:.0f} of {plan.seconds} s: {messages} messages, {megabytes:.0f} MB", flush=True)
+
+    v = soak(plan, look=look)
     print(f"right {v.right}  absent {v.absent}  wrong {v.wrong}  stale {v.stale}  unsure {v.unsure}")
     each_us = v.busy_s / max(v.messages, 1) * 1e6
     load = v.busy_s / plan.seconds
