@@ -29,6 +29,7 @@ FAMILIES = (
     "hello",
     "ring",
     "drain",
+    "scale",
     "memory",
     "verifier",
     "load",
