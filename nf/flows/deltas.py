@@ -19,7 +19,7 @@ from nf.flows.batch import FlowBatch
 from nf.flows.search import at
 from nf.kernel.rows import opaque, rows_at
 
-__all__ = ["FlowDeltas", "from_b"]
+__all__ = ["FlowDeltas", "from_b", "of_dns"]
 
 _TCP, _UDP = 6, 17
 _DNS = int.from_bytes((53).to_bytes(2, "big"), sys.byteorder)  # as the kernel keeps ports
@@ -90,6 +90,13 @@ class FlowDeltas:
         return order[active], old[active], known[active], packets[active]
 
 
+def of_dns(keys: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Say of each flow whether it is DNS over UDP: the kernel keeps ``struct dns_state`` of it."""
+    port = (keys["port_a"] == _DNS) | (keys["port_b"] == _DNS)
+    dns: NDArray[np.bool_] = port & (keys["proto"] == _UDP)
+    return dns
+
+
 def from_b(flows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Say of each flow whether its uplink comes from end b.
 
@@ -107,7 +114,7 @@ def _columns(
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of FlowBatch that follow from two states of the same flows."""
     proto, reverse = keys["proto"], from_b(now)[:, None]
-    is_dns = (proto == _UDP) & ((keys["port_a"] == _DNS) | (keys["port_b"] == _DNS))
+    is_dns = of_dns(keys)
 
     def ordered(values: NDArray[Any]) -> NDArray[Any]:
         return np.where(reverse, values[:, ::-1], values)

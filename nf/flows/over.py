@@ -6,13 +6,13 @@ connection: without a SYN there is no handshake (counted as ``tcp_midway``).
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nf.abi import TCP_FIN_SENT, TCP_RST_SENT
+from nf.flows.deltas import of_dns
 from nf.kernel.rows import rows_at
 
 __all__ = ["SILENT_S", "are_over"]
@@ -20,8 +20,7 @@ __all__ = ["SILENT_S", "are_over"]
 # An end whose last FIN or ACK was lost sends it again: the retransmission timer begins at one second and doubles
 # (RFC 6298, 2.1 and 5.5), so three resends fit.
 SILENT_S = 10.0
-_TCP, _UDP = 6, 17
-_DNS = int.from_bytes((53).to_bytes(2, "big"), sys.byteorder)  # as the kernel keeps ports
+_TCP = 6
 
 
 def are_over(keys: NDArray[np.void], flows: NDArray[np.void], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -35,6 +34,5 @@ def are_over(keys: NDArray[np.void], flows: NDArray[np.void], rows: NDArray[np.i
     closed = (seen & TCP_FIN_SENT > 0).all(axis=1) | (seen & TCP_RST_SENT > 0).any(axis=1)
     dns: NDArray[Any] = flow["transport"]["dns"]
     answered = (dns["answers"] > 0) & (dns["asked_us"] == 0).all(axis=1)
-    of_dns = (key["proto"] == _UDP) & ((key["port_a"] == _DNS) | (key["port_b"] == _DNS))
-    over: NDArray[np.bool_] = np.where(key["proto"] == _TCP, closed, of_dns & answered)
+    over: NDArray[np.bool_] = np.where(key["proto"] == _TCP, closed, of_dns(key) & answered)
     return over
