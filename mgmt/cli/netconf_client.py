@@ -58,7 +58,7 @@ def connect(
             timeout=timeout_s,
             **trust,
         )
-    except (TransportError, OSError) as error:
+    except (TransportError, OSError, EOFError) as error:  # EOFError: closed before it said who it is
         raise SnfError(
             f"No NETCONF session with {host} port {port}: {type(error).__name__}.",
             "Is the function running, and is your public key in its users file?",
