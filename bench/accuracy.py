@@ -112,7 +112,7 @@ def found(files: Sequence[str], *, tunnels: bool, plane: DataPlane | None = None
 
 def _one(plane: DataPlane, signatures: Signatures, out: Found, name: str, folder: Path | None) -> None:
     plane.sessions.clear()
-    plane.drop_flows(plane.read_flows()[0])
+    rig.drop_all(plane)
     for read in (plane.read_events, plane.read_payloads, plane.read_names):
         read()
     pseudonymiser = Pseudonymiser(_KEY, 1)

@@ -103,7 +103,7 @@ class _Passes:
         return float((flows["app"] == self.expected[server - 0xC612_0001]).sum()) / self.n
 
     def _clear(self) -> None:
-        self.plane.drop_flows(self.plane.read_flows()[0])
+        rig.drop_all(self.plane)
         self.plane.read_events()
         self.plane.read_payloads()
 

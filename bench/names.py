@@ -130,14 +130,14 @@ class _Mix:
         begun = time.perf_counter_ns()
         self.feed.run(self.packets)
         kernel = time.perf_counter_ns() - begun
-        keys, flows = self.plane.read_flows()
+        flows = self.plane.read_flows()[1]
         self.alone = float((flows["app"] > 0).sum()) / FLOWS
         begun = time.perf_counter_ns()
         self.pipeline.drain()
         self.pipeline.naming.name_by_server()
         took = kernel + time.perf_counter_ns() - begun
         self.named = float((self.pipeline.book.apps(flows["number"])[0] > 0).sum()) / FLOWS
-        self.plane.drop_flows(keys)
+        rig.drop_all(self.plane)
         return took / FLOWS / 1e3
 
 

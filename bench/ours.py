@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import rig
 from bench.feed import Feed
 from feed import wire
 from feed.records import Columns, RecordBatch
@@ -172,8 +173,7 @@ class Ours:
         }
 
     def _clear(self, pipeline: Pipeline, store: BindingStore) -> None:
-        keys, _ = self.plane.read_flows()
-        self.plane.drop_flows(keys)
+        rig.drop_all(self.plane)
         self.plane.write(store.configure(self.capture.sessions, (), time.time()))
 
     def close(self) -> None:

@@ -110,6 +110,12 @@ def progress(text: str) -> None:
         sys.stderr.flush()
 
 
+def drop_all(plane: DataPlane) -> None:
+    """Empty the flow table of a replay."""
+    plane.flows.hold(plane.flows.present())
+    plane.read_ended()
+
+
 def interleave(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """Run all cases in turn, *rounds* times, and return the least of each."""
     seen: dict[str, list[float]] = {name: [] for name in cases}

@@ -105,7 +105,7 @@ def sides(plane: DataPlane, signatures: Signatures, path: Path) -> dict[Key, Sid
 
 def _ours(found: dict[Key, Side], plane: DataPlane, signatures: Signatures, path: Path) -> None:
     plane.sessions.clear()
-    plane.drop_flows(plane.read_flows()[0])
+    rig.drop_all(plane)
     for read in (plane.read_events, plane.read_payloads, plane.read_names, plane.read_ended):
         read()
     replay = Replay(signatures, Pseudonymiser(b"key of the round trips ........", 1), Collector(), plane=plane)

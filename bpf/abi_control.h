@@ -37,7 +37,7 @@ struct control {
 	__u64 tick;	     /* number of a tick of the kernel */
 	__u64 tick_us_q20;   /* length of a tick in 2^-20 us */
 	__u64 tick_ns;	     /* the kernel's time of `tick` */
-	__u64 answers;	     /* changes when the verdict table got entries */
+	__u64 answers;	     /* changes when flows got verdicts */
 	__u64 suffixes;	     /* table in use: index of its first slot in the high half, slots - 1 in the low half */
 	__u32 abi;	     /* of the process that made the maps: another one takes them over when it has the same */
 	__u32 first_session; /* lower numbers are those of a process that died: nobody's */
@@ -50,10 +50,11 @@ struct control {
 	__u32 buckets;	     /* of the session table */
 	__u32 routes;	     /* entries of the map of that name: while there is none, nobody asks it */
 	__u32 stale;	     /* replay: after so many epochs without a packet the clocks of a flow say nothing */
-	__u32 pad[3];
+	__u32 flow_buckets;  /* of the flow table */
+	__u64 flow_hash[5];  /* secret: nobody can aim flows at one bucket */
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
-_Static_assert(sizeof(struct control) == 144 + (2 << SNF_SHARD_BITS), "control is ABI");
+_Static_assert(sizeof(struct control) == 176 + (2 << SNF_SHARD_BITS), "control is ABI");
 
 struct policy {
 	__u8 action;	   /* enum snf_action */
@@ -66,15 +67,6 @@ enum policy_keep {
 	KEEP_FINE = 1,	 /* packets other than TCP are timed to the microsecond, else to the kernel's tick */
 	KEEP_DETAIL = 2, /* struct detail */
 };
-
-/* The answer of user space about a flow. */
-struct verdict {
-	__u32 flow; /* low half of the flow number it is about */
-	__u16 app;
-	__u8 final; /* 1: there will be no other answer */
-	__u8 pad;
-};
-_Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
 
 /* A domain suffix and its application. A table of them is open: a suffix is in the slot that its hash says or, while
  * that is taken, as many slots further as the high half of the hash says (made odd), SNF_PROBES slots at most. */

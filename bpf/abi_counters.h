@@ -50,6 +50,8 @@
 	X(copy, "packets already counted on another port, or in another tunnel")                                       \
 	X(flow_new, "flows begun")                                                                                     \
 	X(flow_full, "packets without a flow: the table took no entry")                                                \
+	X(flow_evicted,                                                                                                \
+	  "flows that left a full part of the table, the longest silent first: none of their counts is lost")          \
 	X(flow_collision, "packets whose folded IPv6 key belongs to another flow")                                     \
 	X(flow_restarted, "flows begun again because their tunnel has a new owner")                                    \
 	X(tcp_midway, "of flow_new: TCP without a SYN, so the connection began before, or had ended")                  \

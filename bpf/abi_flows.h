@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* The flow table: written by the packet path, read as a whole by nf/flows once an interval. */
+/* The flow table: written by the packet path, mapped into user space, which reads what moved once an interval. */
 #ifndef SNF_ABI_FLOWS_H
 #define SNF_ABI_FLOWS_H
 
@@ -18,6 +18,36 @@ struct flow_key {
 	__u16 leg; /* hash of the two tunnel endpoints when legs are split, else 0 */
 };
 _Static_assert(sizeof(struct flow_key) == 16, "flow_key is ABI");
+
+/* The answer of user space about a flow. */
+struct verdict {
+	__u32 flow; /* low half of the flow number it is about */
+	__u16 app;
+	__u8 final; /* 1: there will be no other answer */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct verdict) == 8, "verdict is ABI");
+
+/* What a tag means by its low two bits; the others are those of the hash of the flow's key (flow_table.h). */
+enum flow_tag {
+	FLOW_FREE = 0,
+	FLOW_HELD = 1,	  /* the flow left; its counts are read once more before the place is free */
+	FLOW_CLAIMED = 2, /* a CPU writes the flow */
+	FLOW_READY = 3,
+	FLOW_STATE = 3, /* the bits */
+};
+
+/* Places of flows; the state of a flow is in the map `flows`, at SNF_FLOWS times the bucket and its place here. */
+#define SNF_FLOWS 12
+struct flow_bucket {
+	__u32 tags[SNF_FLOWS];
+	__u8 moved[SNF_FLOWS]; /* low byte of the epoch in which it last had a packet */
+	__u32 pad;
+	struct flow_key keys[SNF_FLOWS];
+	struct verdict verdicts[SNF_FLOWS]; /* written by user space only, so its lines stay in each core's cache */
+	__u64 more[4];
+};
+_Static_assert(sizeof(struct flow_bucket) == 384, "flow_bucket is six cache lines");
 
 /* Times within a flow are the low half of a clock in microseconds: differences hold for 35 minutes, and a live
  * flow leaves the table after five without a packet. */

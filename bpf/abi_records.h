@@ -19,7 +19,8 @@ enum snf_ring {
 	SNF_RING_CHUNKS = 2,
 	SNF_RING_NAMES = 3,
 	SNF_RING_ENDED = 4,
-	SNF_RING_KINDS = 5
+	SNF_RING_EVICTED = 5,
+	SNF_RING_KINDS = 6
 };
 
 enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* two of the grounds of nf/apps/basis.py, of the same numbers */
@@ -68,8 +69,19 @@ _Static_assert(sizeof(struct flow_event) == 128, "flow_event is ABI");
 struct ended {
 	struct flow_key key;
 	struct flow flow;
+	__u32 place;
+	__u32 pad;
 };
-_Static_assert(sizeof(struct ended) == 208, "ended is ABI");
+_Static_assert(sizeof(struct ended) == 216, "ended is ABI");
+
+/* A flow that is held because its bucket was full. */
+struct evicted {
+	__u32 place; /* NO_PLACE: user space took it at the same moment */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct evicted) == 8, "evicted is ABI");
+
+#define NO_PLACE 0xffffffff
 
 /* The kernel named a flow, or read a DNS response in it. */
 struct named {

@@ -4,6 +4,7 @@
 #define SNF_FLOW_H
 
 #include "answers.h"
+#include "flow_table.h"
 #include "limit.h"
 #include "session.h"
 
@@ -25,8 +26,8 @@ static __always_inline u32 left(struct flow *f, u32 d)
 	return f->left >> LEFT_SHIFT(d) & 15;
 }
 
-/* Build s->key and s->dir from the inner packet. Ends are ordered, so both directions give one key. */
-static __always_inline void flow_key(struct scratch *s, u32 split_legs)
+/* Build s->key, its hash and s->dir from the inner packet. Ends are ordered, so both directions give one key. */
+static __always_inline void flow_key(struct scratch *s, struct control *c)
 {
 	u32 from = s->inner.ipv6 ? fold(s->inner.src) : ipv4(s->inner.src);
 	u32 to = s->inner.ipv6 ? fold(s->inner.dst) : ipv4(s->inner.dst);
@@ -40,7 +41,7 @@ static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 	k->proto = s->inner.proto;
 	k->ipv6 = s->inner.ipv6;
 	k->leg = 0;
-	if (split_legs && s->gtpu) {
+	if (c->split_legs && s->gtpu) {
 		u32 pair;
 
 		full_addresses(&s->outer);
@@ -48,6 +49,7 @@ static __always_inline void flow_key(struct scratch *s, u32 split_legs)
 
 		k->leg = (u16)(pair ^ pair >> 16) | 1;
 	}
+	hash_flow(s, c);
 }
 
 /* Returns 1 when user space will hear of it. */
@@ -112,6 +114,8 @@ static __always_inline u32 tell_end(struct scratch *s, struct flow *f, struct po
 	}
 	e->key = s->key;
 	__builtin_memcpy(&e->flow, f, sizeof(e->flow));
+	e->place = s->place;
+	e->pad = 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	return 1;
 }
@@ -217,8 +221,7 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 		__builtin_memcpy(old, &s->fresh, sizeof(*old));
 		st->n[SNF_C_flow_reopened]++;
 	} else {
-		flows.insert(&s->key, &s->fresh);
-		f = flows.lookup(&s->key);
+		f = insert_flow(s, c, st);
 		if (!f) {
 			st->n[SNF_C_flow_full]++;
 			return NULL;
@@ -245,11 +248,17 @@ static __always_inline void flow_restart(struct scratch *s, struct control *c, s
 
 static __always_inline void adopt_verdict(struct scratch *s, struct control *c, struct flow *f)
 {
+	u32 at = s->place / SNF_FLOWS;
+	u64 n = bounded(s->place % SNF_FLOWS);
+	struct flow_bucket *b;
 	struct verdict *v;
 
-	f->asked = c->answers; /* before the table is: an answer that comes meanwhile is found by the next packet */
-	v = verdicts.lookup(&s->key);
-	if (!v || v->flow != (u32)f->number)
+	f->asked = c->answers; /* before the verdict is: one that comes meanwhile is found by the next packet */
+	b = flow_buckets.lookup(&at);
+	if (!b || n >= SNF_FLOWS)
+		return;
+	v = &b->verdicts[n];
+	if (v->flow != (u32)f->number)
 		return;
 	f->app = v->app;
 	if (v->final)
@@ -298,7 +307,7 @@ static __always_inline void flow_rebind(struct scratch *s, struct control *c, st
 static __always_inline struct flow *flow_of(struct scratch *s, struct control *c, struct port_stats *st, u32 instance,
 					    u32 role)
 {
-	struct flow *f = flows.lookup(&s->key);
+	struct flow *f = find_flow(s, c);
 	u32 another;
 
 	if (f && s->inner.ipv6 && f->check != ends_check(s, c)) {
@@ -313,7 +322,7 @@ static __always_inline struct flow *flow_of(struct scratch *s, struct control *c
 		look_session_up(s, c, st, instance, role);
 		if (s->side != SIDE_UNKNOWN) /* the PDU Session Container is the packet's own word */
 			s->way = s->side;
-		f = flows.lookup(&s->key);
+		f = flow_there(s);
 		if (!f || another)
 			return flow_begin(s, c, st, f);
 		flow_rebind(s, c, st, f);

@@ -40,16 +40,14 @@ BPF_F_TABLE("lpm_trie", struct route_key, u32, routes, SNF_ROUTES, BPF_F_NO_PREA
  * commit. */
 BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
 
-/* The flows. Written by the packet path only; read as a whole by nf/kernel once an interval.
- * Full: the least recently used flow leaves and what was not read of it is lost. */
-BPF_TABLE("lru_hash", struct flow_key, struct flow, flows, SITE_SIZED);
+/* The flow table (flow_table.h), mapped into user space: places, and the states of the flows in them. Both buckets of a
+ * flow full: the longest silent flow of the first one leaves, and user space reads its counts. */
+BPF_F_TABLE("array", u32, struct flow_bucket, flow_buckets, SITE_SIZED, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct flow, flows, SITE_SIZED, BPF_F_MMAPABLE);
 
 /* More about media flows, by flow number. Written by the packet path, read with the flows. Full: the one that was
  * quiet for the longest leaves, and begins anew with its next packet. */
 BPF_TABLE("lru_hash", u64, struct detail, details, SITE_SIZED);
-
-/* Answers of user space about flows, read while a flow waits for one. */
-BPF_TABLE("lru_hash", struct flow_key, struct verdict, verdicts, SITE_SIZED);
 
 /* Ports of fragmented datagrams, from the first fragment to the later ones that do not have them.
  * Full: the oldest leaves, and its later fragments are counted in a flow without ports. */
@@ -172,5 +170,6 @@ BPF_ARRAY(payload_type, struct payload, 1);
 BPF_ARRAY(chunk_type, struct chunk, 1);
 BPF_ARRAY(named_type, struct named, 1);
 BPF_ARRAY(ended_type, struct ended, 1);
+BPF_ARRAY(evicted_type, struct evicted, 1);
 
 #endif

@@ -20,7 +20,7 @@
 /* The packet's flow, when it is still the one that it was in the first program. */
 static __always_inline struct flow *same_flow(struct scratch *s)
 {
-	struct flow *f = flows.lookup(&s->key);
+	struct flow *f = flow_there(s);
 
 	return f && f->number == s->fresh.number ? f : NULL;
 }

@@ -29,11 +29,16 @@ struct scratch {
 	struct ip outer;
 	struct ip inner;
 	struct flow_key key;
-	u64 now_ns;	  /* the time, once fine is set */
-	u32 now_us;	  /* its low half in microseconds, or that of the last tick */
-	u32 off;	  /* offset of the next header */
-	u32 frame_length; /* on the wire */
-	u32 gtpu_end;	  /* offset of the end of the GTP-U message */
+	u32 flow_tag;	    /* of key in the flow table, */
+	u32 flow_bucket[2]; /* its buckets, */
+	u32 place;	    /* and its place in them; NO_PLACE: none */
+	u32 longest;	    /* number of the flow of a bucket that is the longest silent, */
+	u32 silent_us;	    /* and how long */
+	u64 now_ns;	    /* the time, once fine is set */
+	u32 now_us;	    /* its low half in microseconds, or that of the last tick */
+	u32 off;	    /* offset of the next header */
+	u32 frame_length;   /* on the wire */
+	u32 gtpu_end;	    /* offset of the end of the GTP-U message */
 	u32 teid;
 	u32 gtpu_seq; /* sequence number of a signalling message */
 	u32 payload_off;

@@ -290,7 +290,7 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	end = (void *)(long)ctx->data_end;
 	read_transport(data, end, &in);
 	coarse_clock(in.s, in.c);
-	flow_key(in.s, in.c->split_legs);
+	flow_key(in.s, in.c);
 	copy = is_copy(&in, role);
 	if (copy && !in.c->split_legs)
 		in.st->n[SNF_C_copy]++;

@@ -28,6 +28,7 @@ from nf.flows.deltas import FlowDeltas
 from nf.flows.media import Media, MediaInterval
 from nf.flows.outside import Outside
 from nf.flows.over import SILENT_S, are_over
+from nf.flows.silence import Silence
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.rows import joined, rows_at
 from nf.naming.explain import Ground, Question, explain, find
@@ -95,10 +96,9 @@ class Pipeline:
         self.subscribers, self.ttls = Subscribers(), Ttls()
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
-        self._deltas, self._table = FlowDeltas(), plane.flow_reader()
+        self._deltas, self._silence = FlowDeltas(len(plane.flows)), Silence(len(plane.flows))
         self._ended: list[NDArray[np.void]] = []
         self._left: NDArray[np.uint64] = np.zeros(0, np.uint64)  # flows that left the table in the last interval
-        self._asked_ns = 0  # when silent flows were last asked whether they are over
         self._on_ended = on_ended
         self.outside = Outside()
         self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
@@ -110,7 +110,10 @@ class Pipeline:
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies([{}])
         if plane.taken_over:  # packets that passed while nobody looked are in the kernel's counters, in no interval
-            self._deltas.begin(self._table.read()[1])
+            places = plane.flows.present()
+            flows = plane.flows.at(places)[1]
+            self._deltas.begin(places, flows)
+            self._silence.note(places, flows, plane.now_ns())
             plane.read_ended()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
@@ -168,8 +171,9 @@ class Pipeline:
 
         *intervals*: the number of the interval that begins grows by so much.
         """
-        keys, flows = self._table.read()
-        present = len(keys)
+        places = self._moved()
+        keys, flows = self.plane.flows.at(places)
+        present = len(places)
         followed = self.sink.followed()
         media = self._read_media() if followed else None
         self.plane.new_epoch(intervals)
@@ -177,13 +181,15 @@ class Pipeline:
         if self._ended:  # after the table as well: each flow is here or there, and the last state counts
             ended = joined(self._ended)
             self._ended.clear()
-            keys, flows = self._table.append(ended["key"], ended["flow"])
+            keys, flows = joined([keys, ended["key"]]), joined([flows, ended["flow"]])
+            places = np.concatenate([places, ended["place"].astype(np.intp)])
         self.naming.name_by_server()
         clock_ns = self.plane.now_ns()
         if self._last_s is None:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(begun, now_s)
-        batch, rows = self._deltas.update(keys, flows, self.book.apps, (self._last_s, now_s))
+        batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
+        busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
         self.book.seen(flows, rows, clock_ns)
         active = rows_at(flows, rows)
         if self.plane.legs:
@@ -219,8 +225,14 @@ class Pipeline:
         if media is None:
             self.media.forget()
             self.plane.read_chunks()  # nobody wants them, and the ring must not fill
-        self._expire(keys, flows, present, clock_ns)
+        self._expire(places, flows, busy, clock_ns)
         return out
+
+    def _moved(self) -> NDArray[np.intp]:
+        """Return the places of the flows that had packets since the last sweep."""
+        table = self.plane.flows
+        moved, late = table.moved()
+        return np.concatenate([moved, late[self._deltas.changed(late, table.numbers(late), table.packets(late))]])
 
     def _read_media(self) -> MediaInterval:
         return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
@@ -325,24 +337,30 @@ class Pipeline:
             detail = missing_where_unseen(detail, self._ways)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 
-    def _expire(self, keys: NDArray[np.void], flows: NDArray[np.void], present: int, clock_ns: int) -> None:
-        """Drop idle flows of the table, which are the first *present* rows; those behind them left it already."""
-        if math.isinf(self._idle_s):
+    def _expire(
+        self, places: NDArray[np.intp], flows: NDArray[np.void], busy: NDArray[np.bool_], clock_ns: int
+    ) -> None:
+        """Take idle flows out of the table. The last rows are of flows that left it, *busy* says which had packets."""
+        if math.isinf(self._idle_s):  # a replay, which tells of all flows at its end
             return
-        age = age_us(flows, clock_ns)
-        idle = age > self._idle_s * 1e6
-        # A silent flow does not change: it is asked once whether it is over, when it has been silent for long enough.
-        silent = np.flatnonzero((age > SILENT_S * 1e6) & (age <= SILENT_S * 1e6 + (clock_ns - self._asked_ns) / 1000))
-        idle[silent[are_over(keys, flows, silent)]] = True
-        self._asked_ns = clock_ns
-        idle[present:] = False
-        if idle.any():
-            self.plane.drop_flows(rows_at(keys, idle))
-        self.book.forget(np.concatenate([flows["number"][idle], self._left]))
-        self._left = flows["number"][present:].copy()  # names of their last packets may still come
-        # Flows that a full table evicted leave no trace, so the book is compared with the table.
-        if len(self.book) > 2 * len(flows) + _SPARE_ENTRIES:
-            self.book.keep(flows["number"][~idle])
+        present = len(flows) - len(busy)
+        self._silence.leave(places[present:])
+        self._silence.note(places[:present], flows[:present], clock_ns)
+        idle, silent = self._silence.idle(self._idle_s, clock_ns), self._silence.perhaps_over(clock_ns)
+        over = silent[are_over(*self.plane.flows.at(silent), np.arange(len(silent)))]
+        self.plane.flows.hold(self._still_silent(np.union1d(idle, over), clock_ns))
+        gone = flows["number"][present:]
+        self.book.forget(np.concatenate([self._left, gone[~busy]]))
+        self._left = gone[busy]  # names of their last packets may still come
+        # A flow whose end found the ring full leaves no trace, so the book is compared with the table.
+        if len(self.book) > 2 * len(self._silence) + _SPARE_ENTRIES:
+            self.book.keep(self.plane.flows.numbers(self.plane.flows.present()))
+
+    def _still_silent(self, places: NDArray[np.intp], clock_ns: int) -> NDArray[np.intp]:
+        """Leave out places where a flow had a packet meanwhile: it is noted in the next interval."""
+        self._silence.leave(places)
+        flows = self.plane.flows.at(places)[1]
+        return places[age_us(flows, clock_ns) > SILENT_S * 1e6]
 
 
 def _of(batch: RecordBatch, who: str) -> RecordBatch:

@@ -1,8 +1,8 @@
-"""Differences of two snapshots of the flow table: the activity of each flow since the last read, in columns.
+"""Differences of two states of each flow: its activity since it was last read, in columns.
 
-Flows carry a number that the kernel never uses twice, so a binary search finds the row of a flow
-in the snapshot before. Counters become differences; minima and maxima are already those of the
-interval, because the kernel starts them anew with each epoch.
+A flow keeps its place in the table, and carries a number that the kernel never uses twice: a state of the same number
+at the same place is that of the same flow before. Counters become differences; minima and maxima are already those of
+the interval, because the kernel starts them anew with each epoch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nf.abi import FLOW_FIRST_B, FLOW_QUIC, NO_RTT, SNF_GAP_MAX_US, SNF_GAP_TICK_US, SNF_UE_B, SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
-from nf.flows.search import at
 from nf.kernel.rows import opaque, rows_at
 
 __all__ = ["FlowDeltas", "from_b", "of_dns"]
@@ -27,32 +26,43 @@ _BLOCK = 8192  # rows; two states of 192 bytes each fit the second-level cache
 
 
 class FlowDeltas:
-    """The last snapshot of the flow table, and the order of its flow numbers."""
+    """The state in which each of so many *places* of the flow table was last read."""
 
-    def __init__(self) -> None:
-        self._before: NDArray[np.void] | None = None
-        self._numbers: NDArray[np.uint64] = np.zeros(0, np.uint64)  # of `_before`, sorted
-        self._order: NDArray[np.intp] = np.zeros(0, np.intp)
+    def __init__(self, places: int) -> None:
+        self._room, self._before = places, np.zeros(0, np.void)  # as many states once their type is known
 
-    def begin(self, flows: NDArray[np.void]) -> None:
-        """Take a snapshot as the one that the next update compares with."""
-        self._active(flows)
+    def begin(self, places: NDArray[np.intp], flows: NDArray[np.void]) -> None:
+        """Take states as those that the next update compares with."""
+        if not len(self._before):
+            self._before = np.zeros(self._room, flows.dtype)  # memory is taken as places are used
+        opaque(self._before)[places] = opaque(flows)
+
+    def changed(
+        self, places: NDArray[np.intp], numbers: NDArray[np.uint64], packets: NDArray[np.uint32]
+    ) -> NDArray[np.bool_]:
+        """Say of flows whether they had a packet since they were read, or were not read yet."""
+        if not len(self._before):
+            return np.ones(len(places), np.bool_)
+        different: NDArray[np.bool_] = (self._before["packets"][places] != packets).any(axis=1)
+        different |= self._before["number"][places] != numbers
+        return different
 
     def update(
         self,
+        places: NDArray[np.intp],
         keys: NDArray[np.void],
         flows: NDArray[np.void],
         names: Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]],
         span_s: tuple[float, float],
     ) -> tuple[FlowBatch, NDArray[np.intp]]:
-        """Compare a snapshot with the one before, which must be unchanged.
+        """Compare flows with what they were.
 
-        Rows behind those of the table may be flows that ended since, in their last state.
-        *names* gives the columns (application, basis, confidence) of flow numbers. Returns the batch of the flows
-        that had packets, by number, and their rows in the snapshot.
+        Behind those of the table there may be flows that left their place since, in their last state; a number that is
+        there twice counts as the last says. *names* gives the columns (application, basis, confidence) of flow numbers.
+        Returns the batch of the flows that had packets, by number, and their rows.
         """
-        before = self._before
-        rows, old_rows, known, packets = self._active(flows)
+        self.begin(places[:0], flows[:0])
+        rows, known, packets = self._active(places, flows)
         app, basis, confidence = names(flows["number"][rows])
         # The kernel may know a name that the book lacks: an earlier process gave it, or its record was lost. An answer
         # with a ground and no application stands.
@@ -60,34 +70,29 @@ class FlowDeltas:
         parts = []
         for first in range(0, max(len(rows), 1), _BLOCK):  # a block of rows stays in the cache for all its columns
             block = slice(first, first + _BLOCK)
-            now, old = rows_at(flows, rows[block]), np.zeros(len(rows[block]), flows.dtype)
-            if before is not None and len(before):
-                opaque(old)[known[block]] = opaque(rows_at(before, old_rows[block][known[block]]))
+            now, old = rows_at(flows, rows[block]), rows_at(self._before, places[rows[block]])
+            opaque(old)[~known[block]] = np.zeros((), opaque(old).dtype)
             parts.append(_columns(now, old, known[block], packets[block], rows_at(keys, rows[block])))
+        self.begin(places[rows], rows_at(flows, rows))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
         return batch, rows
 
     def _active(
-        self, flows: NDArray[np.void]
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.uint32]]:
-        """Return for the flows that had packets, by number: row, row in the snapshot before, whether they were in it,
-        and packets since then."""
+        self, places: NDArray[np.intp], flows: NDArray[np.void]
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.uint32]]:
+        """Return for the flows that had packets, by number: row, whether they were there before, and packets since."""
         numbers = np.ascontiguousarray(flows["number"])
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
-        last = np.append(numbers[1:] != numbers[:-1], True)  # a flow that ended while the table was read is there twice
+        last = np.append(numbers[1:] != numbers[:-1], True)  # a flow that left while the table was read is there twice
         if not last.all():
             order, numbers = order[last], numbers[last]
+        known = self._before["number"][places[order]] == numbers
         packets = np.ascontiguousarray(flows["packets"])[order]
-        before, old, known = self._before, np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
-        if before is not None and len(before):
-            found, known = at(self._numbers, numbers)
-            old = self._order[found]
-            packets -= np.where(known[:, None], before["packets"][old], 0).astype(np.uint32)
+        packets -= np.where(known[:, None], self._before["packets"][places[order]], np.uint32(0))
         active = np.flatnonzero(packets.any(axis=1))
-        self._before, self._numbers, self._order = flows, numbers, order
-        return order[active], old[active], known[active], packets[active]
+        return order[active], known[active], packets[active]
 
 
 def of_dns(keys: NDArray[np.void]) -> NDArray[np.bool_]:

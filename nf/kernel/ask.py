@@ -10,10 +10,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.abi import SNF_RING_CHUNKS, SNF_RING_ENDED, SNF_RING_EVENTS, SNF_RING_NAMES, SNF_RING_PAYLOADS
+from nf.abi import SNF_RING_CHUNKS, SNF_RING_ENDED, SNF_RING_EVENTS, SNF_RING_EVICTED, SNF_RING_NAMES, SNF_RING_PAYLOADS
 from nf.kernel import syscall
 from nf.kernel.addresses import address_text
 from nf.kernel.paths import Path, paths
+from nf.kernel.rows import joined
 from nf.kernel.shared import Shared
 
 __all__ = ["Ask"]
@@ -24,15 +25,19 @@ class Ask(Shared):
 
     def read_flows(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Return (keys, flows) of all flows in the table."""
-        return syscall.read_map(self._fds["flows"], self._types["flow_key"], self._types["flow"])
-
-    def flow_reader(self) -> syscall.MapReader:
-        """Return a reader of the whole flow table, for reading it again and again."""
-        return syscall.MapReader(self._fds["flows"], self._types["flow_key"], self._types["flow"])
+        return self.flows.at(self.flows.present())
 
     def read_ended(self) -> NDArray[np.void]:
-        """Return the flows that gave their place to another one since the last call (``struct ended``)."""
-        return self._rings[SNF_RING_ENDED].read()
+        """Return the flows that left their place since the last call, in their last state (``struct ended``)."""
+        self.flows.evicted(self._rings[SNF_RING_EVICTED].read()["place"])
+        gone, due = self._rings[SNF_RING_ENDED].read(), self.flows.due()
+        if not len(due):
+            return gone
+        left = np.zeros(len(due), self._types["ended"])
+        left["key"], left["flow"] = self.flows.at(due)
+        left["place"] = due
+        self.flows.free(due)
+        return joined([gone, left])
 
     def read_earlies(self) -> dict[int, tuple[list[int], list[int]]]:
         """Return (packets, bytes) by direction of fragments before the last of their datagram, by flow number."""

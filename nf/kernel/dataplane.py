@@ -32,6 +32,7 @@ MAX_FRAME = 3400  # of a test run: a page less head room and shared info (net/bp
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; time has no name for it
 _LOOPBACK = 1  # interface index that a test run without a context shows to the program
+_REPLAYED = (1, 0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x27D4_EB2F_1656_67C5)  # odd
 _READER = FLOW_READER & -FLOW_READER  # the first of its three values
 
 
@@ -68,6 +69,9 @@ class DataPlane(Attach, Tell, Ask):
         self._control["next_flow"] = self._control["epoch"] = self._control["first_session"] = 1
         self._control["split_legs"] = split_legs
         self._control["buckets"] = len(self._maps["sessions"])
+        self._control["flow_buckets"] = len(self._maps["flow_buckets"])
+        # A replay gives the same rows each time.
+        self._control["flow_hash"] = _REPLAYED if self._replay else [secrets.randbits(64) for _ in _REPLAYED]
         self._control["seed"] = 0 if self._replay else secrets.randbits(32)
         self._control["reader"] = _READER
         self.set_policies({})

@@ -11,8 +11,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nf.abi import COUNTERS, SNF_RING_CHUNKS, SNF_RING_ENDED, SNF_RING_EVENTS, SNF_RING_NAMES, SNF_RING_PAYLOADS
+from nf.abi import (
+    COUNTERS,
+    SNF_RING_CHUNKS,
+    SNF_RING_ENDED,
+    SNF_RING_EVENTS,
+    SNF_RING_EVICTED,
+    SNF_RING_NAMES,
+    SNF_RING_PAYLOADS,
+)
 from nf.kernel import source
+from nf.kernel.flows import FlowTable
 from nf.kernel.ports import Ports
 from nf.kernel.programs import Programs
 from nf.kernel.ring import Rings
@@ -26,6 +35,7 @@ _RECORDS = {
     SNF_RING_CHUNKS: "chunk",
     SNF_RING_NAMES: "named",
     SNF_RING_ENDED: "ended",
+    SNF_RING_EVICTED: "evicted",
 }
 
 
@@ -47,6 +57,7 @@ class Shared:
         self._wire_length = self._control["wire_length"]
         self._next_flow = self._control["next_flow"]
         self._rings = self._open_rings()
+        self.flows = FlowTable(self._maps["flow_buckets"], self._maps["flows"], self._control, at_once=replay)
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of the previous process may still have
         self._ports = Ports(self._programs, self.instance_number)
@@ -55,7 +66,7 @@ class Shared:
         return {
             name: self._maps[name].fd
             for name in (
-                *("flows", "verdicts", "policies", "sessions", "endpoints", "routes"),
+                *("policies", "sessions", "endpoints", "routes"),
                 *("ports", "paths", "earlies", "details", "answers"),
                 *("delays", "transits", "copies"),
             )
@@ -65,9 +76,9 @@ class Shared:
         return {
             "event": self._maps["event_type"].value,
             "payload": self._maps["payload_type"].value,
-            "flow_key": self._maps["flows"].key,
+            "flow_key": self._maps["flow_buckets"].value["keys"].base,
             "flow": self._maps["flows"].value,
-            "verdict": self._maps["verdicts"].value,
+            "verdict": self._maps["flow_buckets"].value["verdicts"].base,
             "policy": self._maps["policies"].value,
             "path_key": self._maps["paths"].key,
             "path": self._maps["paths"].value,
@@ -75,6 +86,7 @@ class Shared:
             "chunk": self._maps["chunk_type"].value,
             "named": self._maps["named_type"].value,
             "ended": self._maps["ended_type"].value,
+            "evicted": self._maps["evicted_type"].value,
             "delay_key": self._maps["delays"].key,
             "delay": self._maps["delays"].value,
             "transit": self._maps["transits"].value,
@@ -101,6 +113,7 @@ class Shared:
         """Free maps and programs; nobody may use them any more."""
         for rings in self._rings.values():
             rings.close()
+        self.flows.close()
         del self._clock, self._wire_length, self._next_flow, self._control
         self._control_map.close()
         self._programs.close(leave_behind=leave_behind)

@@ -7,6 +7,7 @@ bcc rewrites map calls in the main file only, so the headers of ``bpf/`` are put
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import re
@@ -18,9 +19,11 @@ from typing import IO
 from nf.abi import (
     BPF_DIR,
     SNF_ENTRIES,
+    SNF_FLOWS,
     SNF_RING_CHUNKS,
     SNF_RING_ENDED,
     SNF_RING_EVENTS,
+    SNF_RING_EVICTED,
     SNF_RING_KINDS,
     SNF_RING_NAMES,
     SNF_RING_PAYLOADS,
@@ -49,12 +52,14 @@ PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
 CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
 ENDED_RING_BYTES = 1 << 20  # 4,800 flows whose ends opened another connection
+EVICTED_RING_BYTES = 128 << 10  # 8,000 flows that a full table has no place for, a tenth of a second at 80,000 a second
 _RING_BYTES = {
     SNF_RING_EVENTS: EVENT_RING_BYTES,
     SNF_RING_PAYLOADS: PAYLOAD_RING_BYTES,
     SNF_RING_CHUNKS: CHUNK_RING_BYTES,
     SNF_RING_NAMES: NAME_RING_BYTES,
     SNF_RING_ENDED: ENDED_RING_BYTES,
+    SNF_RING_EVICTED: EVICTED_RING_BYTES,
 }
 RINGS_MOST = 64  # of a kind, a power of two; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
@@ -64,7 +69,7 @@ ROUTES = 65_536  # prefixes of sessions beyond their first addresses, two or thr
 ENTRIES_A_SESSION = 4.75
 SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
 FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
-MOST_VERDICTS = 65_536  # flows that wait for an answer or have not taken it yet
+PLACES_A_FLOW = 1.35  # a flow is evicted where four of the 24 places that a new one may have are free, or fewer
 MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
 
 
@@ -112,12 +117,17 @@ def flags(*, replay: bool) -> list[str]:
 def table_sizes(limits: Limits) -> dict[str, int]:
     """Return how many entries the maps have that depend on the site."""
     return {
-        "flows": limits.flows,
-        "verdicts": min(max(1024, limits.flows // 2), MOST_VERDICTS),
+        "flow_buckets": flow_buckets(limits.flows),
+        "flows": flow_buckets(limits.flows) * SNF_FLOWS,
         "details": max(1024, limits.flows // MEDIA_SHARE),
         "sessions": session_buckets(limits.sessions),
         "answers": max(4096, limits.flows // FLOWS_AN_ANSWER),
     }
+
+
+def flow_buckets(flows: int) -> int:
+    """Return how many buckets the flow table has for so many flows."""
+    return math.ceil(flows * PLACES_A_FLOW / SNF_FLOWS)
 
 
 def session_buckets(sessions: int) -> int:

@@ -164,15 +164,9 @@ class Tell(Shared):
         self, keys: NDArray[np.void], numbers: NDArray[np.uint64], apps: NDArray[np.uint16], final: NDArray[np.bool_]
     ) -> None:
         """Answer about flows: columns of flow keys, flow numbers, applications, and whether that is the last word."""
-        values = np.zeros(len(keys), self._types["verdict"])
-        values["flow"] = numbers & np.uint64(0xFFFF_FFFF)
-        values["app"], values["final"] = apps, final
-        syscall.update_batch(self._fds["verdicts"], keys.astype(self._types["flow_key"]), values)
-        self._control["answers"] += 1
-
-    def drop_flows(self, keys: NDArray[np.void]) -> None:
-        """Delete flows that ended."""
-        syscall.delete_batch(self._fds["flows"], keys)
+        places = self.flows.find(keys)
+        there = places >= 0
+        self.flows.answer(places[there], numbers[there], apps[there], final[there])
 
     @property
     def legs(self) -> bool:

@@ -41,7 +41,9 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "uptime_ms": Column("u8", "ms", "since the publisher started; this and the following are equal in all rows"),
     "inspected_bytes": Column("u8", "byte", "inner IP bytes that the data plane has read"),
     "unflowed_bytes": Column("u8", "byte", "of these in no flow: a full table, a limit, two IPv6 flows with one key"),
-    "unread_bytes": Column("u8", "byte", "of flows that a full table evicted before they were read: in no record"),
+    "unread_bytes": Column(
+        "u8", "byte", "counted for a flow, and not read before its place was another one's: in no record"
+    ),
     "outside_bytes": Column("u8", "byte", "outside of tunnels and of no session: no subscriber's, in no record"),
     "exported_bytes": Column("u8", "byte", "bytes of all frames published, each message once"),
     "records": Column("u8", "", "records published"),

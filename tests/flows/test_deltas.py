@@ -46,17 +46,27 @@ def flow(number: int, **fields: object) -> np.ndarray:
     return out
 
 
+PLACES = 20_001
+
+
+def places(states: np.ndarray) -> np.ndarray:
+    """Return where flows are in the table of these tests: at their numbers, for as long as nobody says otherwise."""
+    return states["number"].astype(np.intp)
+
+
 class Table:
     """Snapshots one after the other, of flows that have all the same key."""
 
     def __init__(self, proto: int = TCP, port_b: int = 443) -> None:
-        self.deltas, self.key = FlowDeltas(), key(port_b=port_b, proto=proto)
+        self.deltas, self.key = FlowDeltas(PLACES), key(port_b=port_b, proto=proto)
         self.names: dict[int, tuple[int, int, int]] = {}
 
-    def read(self, *flows: np.ndarray) -> FlowBatch:
-        """Return what happened since the last call."""
+    def read(self, *flows: np.ndarray, place: int | None = None) -> FlowBatch:
+        """Return what happened since the last call; all flows are at one *place*, or each at its own."""
         states = np.concatenate([np.zeros(0, FLOW), *flows])
-        self.batch, self.rows = self.deltas.update(np.repeat(self.key, len(states)), states, self._names, (10.0, 11.0))
+        keys = np.repeat(self.key, len(states))
+        at = places(states) if place is None else np.full(len(states), place)
+        self.batch, self.rows = self.deltas.update(at, keys, states, self._names, (10.0, 11.0))
         return self.batch
 
     def _names(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,12 +114,20 @@ class TestDifferences:
         assert found.gap_sum_us.tolist() == [[10 * 64, 0]]  # ticks of 64 us
 
     def test_a_number_begins_anew_in_the_place_of_another(self, table: Table) -> None:
-        table.read(flow(4, packets=(100, 100)))
+        table.read(flow(4, packets=(100, 100)), place=7)
 
-        assert table.read(flow(9, packets=(1, 1))).packets.tolist() == [[1, 1]]
+        assert table.read(flow(9, packets=(1, 1)), place=7).packets.tolist() == [[1, 1]]
+
+    def test_flows_that_had_one_place_after_another(self, table: Table) -> None:
+        """The first was there before, the second came and went within the interval."""
+        table.read(flow(4, packets=(100, 100)), place=7)
+        found = table.read(flow(9, packets=(1, 1)), flow(5, packets=(2, 3)), flow(4, packets=(101, 104)), place=7)
+
+        assert (found.flow_id.tolist(), found.packets.tolist()) == ([4, 5, 9], [[1, 4], [2, 3], [1, 1]])
+        assert table.read(flow(9, packets=(2, 5)), place=7).packets.tolist() == [[1, 4]]
 
     def test_the_first_snapshot_may_be_of_a_process_before(self, table: Table) -> None:
-        table.deltas.begin(flow(4, packets=(100, 100)))
+        table.deltas.begin(np.array([4]), flow(4, packets=(100, 100)))
 
         assert table.read(flow(4, packets=(101, 102))).packets.tolist() == [[1, 2]]
 

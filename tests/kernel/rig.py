@@ -13,7 +13,6 @@ import numpy as np
 
 from gtp.events import Side
 from nf.abi import FLOW_FIRST_B, FLOW_GTPU
-from nf.kernel import syscall
 from nf.kernel.changes import PutTunnel
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Encapsulation, Limits, Mode, Role
@@ -38,6 +37,12 @@ class Outcome:
     why: frozenset[str]  # reasons and facts: counters that moved, without BOOKS and verdict
     flow: Flow | None  # of the first packet of a flow
     counters: dict[str, int]
+
+
+def drop_all(plane: DataPlane) -> None:
+    """Empty the flow table of a replay."""
+    plane.flows.hold(plane.flows.present())
+    plane.read_ended()
 
 
 class Rig:
@@ -78,8 +83,7 @@ class Rig:
         return moved
 
     def _table(self) -> tuple[Any, Any]:
-        types = self.plane._types
-        return syscall.read_map(self.plane._fds["flows"], types["flow_key"], types["flow"], 64)
+        return self.plane.read_flows()
 
     def events(self) -> list[Any]:
         """Return the flow events since the tables were emptied (``struct flow_event``)."""
@@ -153,7 +157,7 @@ class Rig:
         self.forget_fragments()
         for name in ("earlies", "leg_sights", "copies"):
             self.plane._maps[name].clear()
-        self.plane.drop_flows(self._table()[0])
+        drop_all(self.plane)
         self.plane.read_events()
         self._events.clear()
         self.plane.read_payloads()

@@ -37,6 +37,15 @@ def flows_of(frame: bytes, count: int) -> Iterator[bytes]:
         yield bytes(made)
 
 
+def begin(rig: Rig, frames: Iterator[bytes]) -> None:
+    """Begin more flows than the table has places for."""
+    for number, frame in enumerate(frames):
+        rig.plane.run(frame, rig.now_ns, Role.N6)
+        rig.plane.read_ended()
+        if not number % 100:
+            rig.plane.read_events()
+
+
 def moved(rig: Rig, before: dict[str, int]) -> dict[str, int]:
     return {name: value - before[name] for name, value in rig.plane.read_counters().items()}
 
@@ -46,8 +55,7 @@ class TestPayloads:
 
     def test_what_does_not_fit_is_counted_and_its_packet_too(self, rig: Rig) -> None:
         most, before = room(rig, source.PAYLOAD_RING_BYTES, "payload"), rig.plane.read_counters()
-        for frame in flows_of(ether(udp()), most + 50):
-            rig.plane.run(frame, rig.now_ns, Role.N6)
+        begin(rig, flows_of(ether(udp()), most + 50))
 
         counters = moved(rig, before)
         assert counters["payload_ring_full"] >= 50
@@ -55,8 +63,7 @@ class TestPayloads:
 
     def test_after_a_reading_there_is_room(self, rig: Rig) -> None:
         most = room(rig, source.PAYLOAD_RING_BYTES, "payload")
-        for frame in flows_of(ether(udp()), most + 50):
-            rig.plane.run(frame, rig.now_ns, Role.N6)
+        begin(rig, flows_of(ether(udp()), most + 50))
         rig.plane.read_payloads()
         before = rig.plane.read_counters()
         rig.plane.run(ether(udp(sport=61_000)), rig.now_ns, Role.N6)
@@ -69,10 +76,7 @@ class TestNames:
 
     def test_a_name_that_does_not_fit_goes_to_user_space_as_payload(self, rig: Rig) -> None:
         most, before = room(rig, source.NAME_RING_BYTES, "named"), rig.plane.read_counters()
-        for number, frame in enumerate(flows_of(over_tcp(named_hello(b"www.example.org")), most + 50)):
-            rig.plane.run(frame, rig.now_ns, Role.N6)
-            if not number % 1000:
-                rig.plane.read_events()
+        begin(rig, flows_of(over_tcp(named_hello(b"www.example.org")), most + 50))
 
         counters = moved(rig, before)
         assert counters["name_ring_full"] >= 50

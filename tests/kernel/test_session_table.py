@@ -18,7 +18,7 @@ from nf.kernel.changes import PutTunnel
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits, Role
 from tests.kernel.packets import GNB, SERVER, SERVER6, UE, UE6, UL_TEID, UPF, ether, gtpu, outer, udp
-from tests.kernel.rig import Rig
+from tests.kernel.rig import Rig, drop_all
 
 SESSIONS = 600  # each has two tunnels and two addresses
 ADDRESSES = (UPF, GNB, "10.20.0.1", "2001:db8:10::9")
@@ -49,7 +49,7 @@ def plane(small: DataPlane) -> DataPlane:
 
 
 def forget(plane: DataPlane) -> None:
-    plane.drop_flows(plane.read_flows()[0])
+    drop_all(plane)
     plane.read_events()
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from feed.records import RecordBatch
 from nf.apps.signatures import Signatures
-from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
 from nf.replay.records import Collector
 from nf.replay.run import Replay, Result
 from nf.sessions.report import sessions_rows
 from nf.settings import Limits, Role
+from tests.kernel.rig import drop_all
 
 KEY = b"a key for the tests of replay ..."
 
@@ -36,9 +36,8 @@ class Replayed:
 
 
 def empty(plane: DataPlane) -> None:
-    plane.drop_flows(plane.read_flows()[0])
+    drop_all(plane)
     plane.sessions.clear()
-    syscall.clear(plane._fds["verdicts"], plane._types["flow_key"], plane._types["verdict"])
     for name in ("fragments", "leg_sights", "copies", "sights"):  # the same capture again is no copy of itself
         plane._maps[name].clear()
     plane.read_events()
