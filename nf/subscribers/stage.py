@@ -15,7 +15,7 @@ from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action
-from nf.subscribers.fading import FadingSums, RecentMinima
+from nf.subscribers.fading import memory
 from nf.subscribers.sums import Rows, group
 from nf.subscribers.suspect import SUSPECTS, suspect
 
@@ -62,11 +62,11 @@ class Subscribers:
 
     def __init__(self, capacity: int = 262_144) -> None:
         self.capacity = capacity
-        taus = np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4)
-        self._recent = FadingSums(taus, capacity)
-        self._core_rtt = RecentMinima(RTT_WINDOW_S, capacity)
-        self._access_rtt = RecentMinima(RTT_WINDOW_S, capacity)
-        self._lately = FadingSums(np.full(2, RTT_TAU_S), capacity)  # access RTT and weight, per subscriber
+        # Per (subscriber, application): loss and goodput with the RTT of the core; per subscriber: the access RTT,
+        # and the last ones with their weight.
+        self._recent = memory(np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4), RTT_WINDOW_S, capacity)
+        self._access_rtt = memory(np.zeros(0), RTT_WINDOW_S, capacity)
+        self._lately = memory(np.full(2, RTT_TAU_S), RTT_WINDOW_S, capacity)
         self._ids: dict[tuple[str, str], int] = {}
         self._next_id = 0
 
@@ -147,7 +147,8 @@ class Subscribers:
 
     def _inputs(self, keys: NDArray[np.int64], rows: Rows, interval_s: float, now_s: float) -> Inputs:
         now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s])
-        recent = self._recent.add(keys, now, now_s)
+        n = rows.rtt_n[:, CORE].astype(np.float64)
+        recent, core_ms, samples = self._recent.add(keys, now_s, now, rows.rtt_min_ms[:, CORE], n)
         lost, sent, bulk, busy_s = np.hsplit(recent, 4)
         moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
         moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
@@ -156,7 +157,7 @@ class Subscribers:
             packets=rows.packets.astype(np.float64),
             octets=rows.octets.astype(np.float64),
             rtt_access_ms=self._access_ms(keys >> _APP_BITS, rows, now_s),
-            rtt_core_ms=self._core_ms(keys, rows, now_s),
+            rtt_core_ms=np.where(samples >= RTT_LEAST_SAMPLES, core_ms, np.nan),
             loss=_ratio(lost, sent, sent >= LOSS_LEAST_SENT),
             jitter_ms=rows.jitter_ms,
             gap_mean_ms=rows.gap_mean_ms,
@@ -167,23 +168,21 @@ class Subscribers:
             goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
         )
 
-    def _core_ms(self, keys: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
-        """Return the RTT to the nearest server of each row, NaN with too few samples."""
-        n = rows.rtt_n[:, CORE].astype(np.float64)
-        least_ms, samples = self._core_rtt.add(keys, rows.rtt_min_ms[:, CORE], n, now_s)
-        return np.where(samples >= RTT_LEAST_SAMPLES, least_ms, np.nan)
-
     def _access_ms(self, who: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
         """Return the RTT to the UE for each row, from all flows of the subscriber together: they share one radio."""
-        people, starts, row_of = np.unique(who, return_index=True, return_inverse=True)  # *who* is sorted
+        begins = np.append(True, who[1:] != who[:-1])  # *who* is sorted
+        starts, row_of = np.flatnonzero(begins), np.cumsum(begins) - 1
+        people = who[starts]
         n = np.add.reduceat(rows.rtt_n[:, ACCESS].astype(np.float64), starts)
         now_ms = np.fmin.reduceat(rows.rtt_min_ms[:, ACCESS], starts)
-        least_ms, samples = self._access_rtt.add(people, now_ms, n, now_s)
+        _, least_ms, samples = self._access_rtt.add(people, now_s, np.zeros((len(people), 0)), now_ms, n)
         told = samples >= RTT_LEAST_SAMPLES
         estimate = np.stack([np.where(told, least_ms, 0), told.astype(np.float64)], axis=1)
-        lately = self._lately.add(people, estimate, now_s)
+        none = np.zeros(len(people))
+        lately, _, _ = self._lately.add(people, now_s, estimate, none, none)
         fallback = _ratio(lately[:, 0], lately[:, 1], lately[:, 1] >= RTT_FADED)
-        return np.where(told, least_ms, fallback)[row_of]
+        access_ms: Array = np.where(told, least_ms, fallback)[row_of]
+        return access_ms
 
     @staticmethod
     def _columns(flows: FlowBatch, rows: Rows, interval_s: float) -> dict[str, NDArray[Any]]:
