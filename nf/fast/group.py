@@ -43,7 +43,7 @@ def group(
     row_of = place[row_of]
     numbers = library.columns("snf_rules").numbers(rules)
     ranks = np.ascontiguousarray(rank, np.uint8)
-    sums = np.empty(count * library.number("snf_sum_bytes"), np.uint8)
+    sums = library.scratch(count * library.number("snf_sum_bytes"))
     library.function("snf_group_add")(
         ctypes.byref(given), _u64(n), _at(row_of), _u64(count), _at(numbers), _at(ranks), _u64(len(ranks)), _at(sums)
     )

@@ -78,6 +78,7 @@ class Library:
         self._c = ctypes.CDLL(str(path))
         self.build = self.text("snf_fast_build")
         self.compiler = self.text("snf_fast_compiler")
+        self._scratch = np.empty(0, np.uint8)
 
     def text(self, name: str) -> str:
         """Return a text of the build."""
@@ -87,6 +88,13 @@ class Library:
     def number(self, name: str) -> int:
         """Return a number of the build."""
         return int(ctypes.c_uint64.in_dll(self._c, name).value)
+
+    def scratch(self, size: int) -> NDArray[np.uint8]:
+        """Return *size* bytes for the inside of one pass: the next one gets the same ones, of which the kernel need
+        not make pages anew."""
+        if size > len(self._scratch):
+            self._scratch = np.empty(size, np.uint8)
+        return self._scratch
 
     @functools.cache  # noqa: B019  # a library is never unloaded
     def columns(self, name: str) -> ColumnSet:

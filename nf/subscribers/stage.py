@@ -37,7 +37,7 @@ MOVING_PACKETS, MOVING_SHARE = 10.0, 0.5  # bulk packets, or busy share, of an i
 
 _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
-_REAL_TIME = frozenset({"conferencing", "voice", "gaming"})
+_REAL_TIME = [APP_CLASSES.index(name) for name in ("conferencing", "voice", "gaming")]
 _APP_BITS = 16
 _BASIS_TEXT = np.array([basis.text for basis in Basis], object)
 
@@ -110,7 +110,6 @@ class Subscribers:
         who = self._numbers(names)[subject]
         keys, rows = group(_take(flows, used), (who[used] << _APP_BITS) | app[used], interval_s)
         of_app, first = keys & ((1 << _APP_BITS) - 1), used[rows.first]
-        inspected = due[first] != _COUNT
         inputs = self._inputs(keys, rows, interval_s, flows.t_end_s)
         columns = missing_where_unseen(self._columns(flows, rows, interval_s), seen)
         columns["subscriber"] = np.array(names.subscriber, object)[subject[first]]
@@ -121,22 +120,16 @@ class Subscribers:
             told = delays.get(name) if delays else None
             columns[name] = told[subject[first]] if told is not None else np.full(len(first), np.nan, np.float32)
         self._forget()
-        return [
-            _batch(flows, name, chosen, columns, inputs, rows, inspected)
-            for number, name in enumerate(APP_CLASSES)
-            if len(chosen := np.flatnonzero(class_of_app[of_app] == number))
-        ]
+        return _batches(flows, class_of_app[of_app], columns, inputs, rows.rtp, due[first] != _COUNT)
 
     def _numbers(self, names: SubscriberNames) -> NDArray[np.int64]:
         """Return a number for each subject that stays the same from interval to interval."""
-        numbers = np.zeros(len(names.subscriber), np.int64)
-        for i, name in enumerate(zip(names.subscriber, names.dnn, strict=True)):
-            number = self._ids.get(name)
-            if number is None:
-                number = self._ids[name] = self._next_id
-                self._next_id += 1
-            numbers[i] = number
-        return numbers
+        keys = list(zip(names.subscriber, names.dnn, strict=True))
+        known = list(map(self._ids.get, keys))
+        for i in [i for i, number in enumerate(known) if number is None] if None in known else ():
+            number = known[i] = self._ids.setdefault(keys[i], self._next_id)
+            self._next_id += number == self._next_id
+        return np.array(known, np.int64)
 
     def _forget(self) -> None:
         """Drop the numbers of subscribers without any other memory, when there are many."""
@@ -233,31 +226,38 @@ _QUALITIES = (
 )
 
 
-def _batch(
+def _batches(
     flows: FlowBatch,
-    app_class: str,
-    chosen: NDArray[np.intp],
+    class_of: NDArray[np.uint8],
     columns: dict[str, NDArray[Any]],
     inputs: Inputs,
-    rows: Rows,
+    rtp: NDArray[np.bool_],
     inspected: NDArray[np.bool_],
-) -> RecordBatch:
-    """Return the records of the *chosen* rows, all of one class, with their scores."""
-    seen = inspected[chosen]
-    mine = {name: column[chosen] for name, column in columns.items()}
+) -> list[RecordBatch]:
+    """Return the records of all rows with their scores, a batch for each class that has any.
+
+    All that is alike in all classes is done to all rows at once, in the order of their classes.
+    """
+    order = np.argsort(class_of, kind="stable")
+    class_of, inspected, inputs, rtp = class_of[order], inspected[order], _rows_of(inputs, order), rtp[order]
+    columns = {name: column[order] for name, column in columns.items()}
     for name in _QUALITIES:
-        mine[name] = np.where(seen, mine[name], np.nan)
-    mine["rtt_samples"] = np.where(seen, mine["rtt_samples"], 0)
-    if app_class not in _REAL_TIME:
-        mine["jitter_dl_ms"] = np.full(len(chosen), np.nan)
-    part = _rows_of(inputs, chosen)
-    mine["mos"] = np.where(seen, SCORES[app_class](part), np.nan)
-    mine["suspect"] = SUSPECTS[suspect(part, mine["mos"], rows.rtp[chosen])]
-    typed: dict[str, NDArray[Any] | list[str]] = {
-        name: mine[name].tolist() if column.dtype == "str" else _typed(mine[name], column.dtype)
+        columns[name] = np.where(inspected, columns[name], np.nan)
+    columns["rtt_samples"] = np.where(inspected, columns["rtt_samples"], 0)
+    columns["jitter_dl_ms"] = np.where(np.isin(class_of, _REAL_TIME), columns["jitter_dl_ms"], np.nan)
+    ends = np.searchsorted(class_of, np.arange(len(APP_CLASSES)), "right").tolist()
+    parts = {name: slice(*at) for name, *at in zip(APP_CLASSES, [0, *ends], ends, strict=False) if at[0] < at[1]}
+    scores = [SCORES[name](_rows_of(inputs, part)) for name, part in parts.items()]
+    columns["mos"] = np.where(inspected, np.concatenate(scores), np.nan)
+    columns["suspect"] = SUSPECTS[suspect(inputs, columns["mos"], rtp)]
+    typed = {
+        name: columns[name].tolist() if column.dtype == "str" else _typed(columns[name], column.dtype)
         for name, column in RECORD_COLUMNS.items()
     }
-    return RecordBatch(app_class, flows.t_start_s, flows.t_end_s, typed)
+    return [
+        RecordBatch(name, flows.t_start_s, flows.t_end_s, {c: values[part] for c, values in typed.items()})
+        for name, part in parts.items()
+    ]
 
 
 def _typed(values: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -268,14 +268,14 @@ def _typed(values: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 
 def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:
-    return replace(flows, **_columns_at(flows, used))
+    return flows if len(used) == len(flows) else replace(flows, **_columns_at(flows, used))
 
 
-def _rows_of(inputs: Inputs, chosen: NDArray[np.intp]) -> Inputs:
+def _rows_of(inputs: Inputs, chosen: NDArray[np.intp] | slice) -> Inputs:
     return replace(inputs, **_columns_at(inputs, chosen))
 
 
-def _columns_at(columns: FlowBatch | Inputs, at: NDArray[np.intp]) -> dict[str, Any]:
+def _columns_at(columns: FlowBatch | Inputs, at: NDArray[np.intp] | slice) -> dict[str, Any]:
     values = {f.name: getattr(columns, f.name) for f in fields(columns)}
     return {name: value[at] for name, value in values.items() if isinstance(value, np.ndarray)}
 
