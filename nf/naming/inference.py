@@ -2,10 +2,14 @@
 
 Once an interval, in columns over the book: flows that got a name teach `nf.naming.servers`; flows without one, and
 those with a weaker ground, look their server up. A server's application may change, so all flows that rest on it
-are looked up again, a bounded number per interval: a name that does not hold any more is taken back.
+are looked up again, a bounded number per interval: a name that does not hold any more is taken back. New flows are
+looked up at once. Old ones are too, unless they are to take turns (`Inference.turn_s`).
 """
 
 from __future__ import annotations
+
+import math
+from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +25,21 @@ from nf.naming.patterns import Patterns
 from nf.naming.payloads import NAME_SERVICES, PUBLIC_NAMES
 from nf.naming.servers import Ends, Learned, Server, client_of
 
-__all__ = ["Inference", "client_is_b"]
+__all__ = ["TURN_S", "Inference", "client_is_b"]
 
 _TCP, _UDP = 6, 17
 _AT_ONCE = 65_536  # rows looked up again in an interval: some 20 ms
+TURN_S = 5.0  # in which each old flow is looked up again, live: names that a server gives or takes are late by that
 _WELL_KNOWN = 1024  # RFC 6335, 6: system ports, which servers have
 _SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))
 # Grounds that LEARNED may replace, and LEARNED itself, which is looked up again.
-_ASKING = (int(Basis.NONE), int(Basis.LEARNED), int(Basis.ADDRESS), int(Basis.BEHAVIOUR), int(Basis.MODEL))
+_ASKING = np.zeros(len(Basis), np.bool_)
+_ASKING[[Basis.NONE, Basis.LEARNED, Basis.ADDRESS, Basis.BEHAVIOUR, Basis.MODEL]] = True
 _LEARNED = int(Basis.LEARNED)
 _FRESH_NS = 10 * 10**9  # a client connects right after it asks; ten seconds leave room for a page's later requests
 _CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that a client can set at will
+_IS_NAME_SERVICE = np.zeros(1 << 16, np.bool_)  # by port
+_IS_NAME_SERVICE[list(NAME_SERVICES)] = True
 
 
 def client_is_b(rows: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -51,12 +59,15 @@ def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
 
 
 class Inference:
-    """State between intervals: learned servers, patterns, doubts, and the place of the next look over the book."""
+    """State between intervals: learned servers, patterns, doubts, and the place of the next look over the book.
 
-    def __init__(self, signatures: Signatures) -> None:
+    *turn_s* is the time in which each old flow is looked up again; 0: all of them in each interval, but for a bound.
+    """
+
+    def __init__(self, signatures: Signatures, turn_s: float = 0.0) -> None:
         self.learned, self.patterns, self.doubts = Learned(), Patterns(), Doubts(signatures)
-        self.signatures = signatures
-        self._next = 0
+        self.signatures, self.turn_s = signatures, turn_s
+        self._next, self._newest, self._looked_s = 0, 0, -math.inf
 
     @property
     def counters(self) -> dict[str, int]:
@@ -73,16 +84,26 @@ class Inference:
         if not len(book):
             return
         self._teach(book, book.fresh(), at_s)
-        size = len(book)
-        if everything or size <= _AT_ONCE:
-            rows = np.arange(size)
-        else:  # the newest rows have never been looked up
-            newest = np.arange(max(size - _AT_ONCE // 2, 0), size)
-            rows = np.union1d(newest, (self._next + np.arange(_AT_ONCE // 2)) % size)
-            self._next = (self._next + _AT_ONCE // 2) % size
-        self._outlive(book, rows, at_s)
+        first, self._newest = bisect_right(book.rows["number"], self._newest), int(book.rows["number"][-1])
+        if everything:
+            rows = around = np.arange(len(book))
+        elif self.turn_s:
+            rows = self._in_turn(len(book), first, at_s)
+            around = _bounded(len(book), self._next)
+        else:
+            rows = around = _bounded(len(book), self._next)
+            self._next = (self._next + _AT_ONCE // 2) % len(book) if len(book) > _AT_ONCE else self._next
+        self._looked_s = at_s
+        self._outlive(book, rows, around, at_s)
         self._ask(book, rows, at_s)
-        self._reconsider(book, at_s)
+        self._reconsider(book, rows if self.turn_s and not everything else None, at_s)
+
+    def _in_turn(self, size: int, first: int, at_s: float) -> NDArray[np.intp]:
+        """Return the rows from *first* on, which are new, and those whose turn it is."""
+        share = min((at_s - self._looked_s) / self.turn_s, 1.0)
+        old = (self._next + np.arange(min(math.ceil(size * share), _AT_ONCE // 2))) % size
+        self._next = (self._next + len(old)) % size
+        return np.union1d(old, np.arange(max(first, size - _AT_ONCE // 2), size))
 
     def _teach(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
         named = rows_at(book.rows, rows)
@@ -102,27 +123,37 @@ class Inference:
         names = [names[i] for i in good.tolist()]
         self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
 
-    def _outlive(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
+    def _outlive(self, book: FlowBook, rows: NDArray[np.intp], around: NDArray[np.intp], at_s: float) -> None:
         """Take back names of old DNS answers at shared servers to which the same client said another application.
 
-        A client that asked just before means that name; later it is only one of the names known there.
+        A client that asked just before means that name; later it is only one of the names known there. Names of *rows*
+        are taken back, for what the flows *around* them say.
         """
-        flows = rows_at(book.rows, rows)
-        told = np.flatnonzero((flows["basis"] == Basis.DNS_ANSWER) & (flows["app"] > 0) & ~_name_service(flows))
-        told = told[self.learned.shared(_servers(rows_at(flows, told))[0], at_s)]
-        if not len(told):
+        rows = rows[(book.rows["basis"][rows] == Basis.DNS_ANSWER) & (book.rows["app"][rows] > 0)]
+        told = rows_at(book.rows, rows)
+        shared = ~_name_service(told)
+        shared[shared] = self.learned.shared(_servers(rows_at(told, shared))[0], at_s)
+        if not shared.any():
             return
-        servers, clients = _servers(flows)
-        there = self.learned.keys(servers) ^ clients.astype(np.uint64) << np.uint64(7)
-        said = np.isin(flows["basis"], _CLAIMS)
-        other = _differs(there[said], flows["app"][said], there[told], flows["app"][told])
+        rows, told, flows = rows[shared], rows_at(told, shared), rows_at(book.rows, around)
+        said = rows_at(flows, np.isin(flows["basis"], _CLAIMS))
+        other = _differs(self._there(said), said["app"], self._there(told), told["app"])
         asked = rows_at(flows, _name_service(flows) & (flows["name"] > 0))
-        fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(rows_at(flows, told)), flows["first_ns"][told])
-        book.unname(rows[told[other & ~fresh]])
+        fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(told), told["first_ns"])
+        book.unname(rows[other & ~fresh])
 
-    def _reconsider(self, book: FlowBook, at_s: float) -> None:
-        """Believe names again whose doubt rests on knowledge of a server that does not hold any more."""
-        rows = np.flatnonzero(book.rows["doubt"])
+    def _there(self, flows: NDArray[np.void]) -> NDArray[np.uint64]:
+        """Return a number for each (server, client)."""
+        servers, clients = _servers(flows)
+        return self.learned.keys(servers) ^ clients.astype(np.uint64) << np.uint64(7)
+
+    def _reconsider(self, book: FlowBook, rows: NDArray[np.intp] | None, at_s: float) -> None:
+        """Believe names again whose doubt rests on knowledge of a server that does not hold any more.
+
+        Those of *rows*, or all.
+        """
+        doubted = book.rows["doubt"] if rows is None else book.rows["doubt"][rows]
+        rows = np.flatnonzero(doubted) if rows is None else rows[doubted > 0]
         if not len(rows):
             return
         flows = rows_at(book.rows, rows)
@@ -131,9 +162,8 @@ class Inference:
         book.take_back(rows[gone])
 
     def _ask(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
-        basis = book.rows["basis"][rows]
         proto = book.rows["proto"][rows]
-        rows = rows[np.isin(basis, _ASKING) & ((proto == _TCP) | (proto == _UDP))]
+        rows = rows[_ASKING[book.rows["basis"][rows]] & ((proto == _TCP) | (proto == _UDP))]
         flows = rows_at(book.rows, rows)
         asking = ~_name_service(flows)
         rows, flows = rows[asking], rows_at(flows, asking)
@@ -227,7 +257,15 @@ def _asked_before(
     return fresh
 
 
+def _bounded(size: int, first: int) -> NDArray[np.intp]:
+    """Return all rows of a book, or of a large one the newest, and as many from *first* on."""
+    if size <= _AT_ONCE:
+        return np.arange(size)
+    newest = np.arange(size - _AT_ONCE // 2, size)  # they have never been looked up
+    return np.union1d(newest, (first + np.arange(_AT_ONCE // 2)) % size)
+
+
 def _name_service(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Say which book rows are DNS: their names are those asked for, not those of the server."""
-    of_service: NDArray[np.bool_] = np.isin(rows["port"], tuple(NAME_SERVICES))
+    of_service: NDArray[np.bool_] = _IS_NAME_SERVICE[rows["port"]]
     return of_service[:, 0] | of_service[:, 1]
