@@ -76,8 +76,8 @@ class Memory:
             ctypes.byref(given), ctypes.c_uint64(n),
         )  # fmt: skip
         del kept
-        self._seen = np.append(self._seen - left, n)
-        self._at_s, self._gone = np.append(self._at_s, now_s), np.append(self._gone, False)
+        self._seen = np.concatenate([self._seen - left, [n]])
+        self._at_s, self._gone = np.concatenate([self._at_s, [now_s]]), np.concatenate([self._gone, [False]])
         self._forget(now_s)
         return out["sums"], out["least"], out["samples"]
 

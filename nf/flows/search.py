@@ -1,15 +1,26 @@
-"""Search in sorted columns: where each wanted key is, and whether it is there at all."""
+"""Search in columns: where each wanted key is, and whether it is there at all."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["at", "values_at"]
+__all__ = ["at", "one_of", "values_at"]
 
 _Value = TypeVar("_Value", bound=np.generic)
+
+
+def one_of(values: Iterable[int], most: int = 0xFF) -> NDArray[np.bool_]:
+    """Return a table that says of each number up to *most* whether it is one of *values*: ``table[column]``.
+
+    np.isin sorts or counts for each call, which costs more than a look into a table for columns of any length.
+    """
+    table = np.zeros(most + 1, np.bool_)
+    table[list(values)] = True
+    return table
 
 
 def at(sorted_keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

@@ -18,9 +18,10 @@ from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
+from nf.flows.search import one_of
 from nf.kernel.rows import rows_at
 from nf.naming.class_model import CLASSES
-from nf.naming.doubts import Doubt, Doubts, looks_like_a_tunnel
+from nf.naming.doubts import TUNNEL_PACKETS, Doubt, Doubts, looks_like_a_tunnel
 from nf.naming.patterns import Patterns
 from nf.naming.payloads import NAME_SERVICES, PUBLIC_NAMES
 from nf.naming.servers import Ends, Learned, Server, client_of
@@ -31,15 +32,14 @@ _TCP, _UDP = 6, 17
 _AT_ONCE = 65_536  # rows looked up again in an interval: some 20 ms
 TURN_S = 5.0  # in which each old flow is looked up again, live: names that a server gives or takes are late by that
 _WELL_KNOWN = 1024  # RFC 6335, 6: system ports, which servers have
-_SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))
+_SPOKEN = one_of((Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER))
 # Grounds that LEARNED may replace, and LEARNED itself, which is looked up again.
-_ASKING = np.zeros(len(Basis), np.bool_)
-_ASKING[[Basis.NONE, Basis.LEARNED, Basis.ADDRESS, Basis.BEHAVIOUR, Basis.MODEL]] = True
+_ASKING = one_of((Basis.NONE, Basis.LEARNED, Basis.ADDRESS, Basis.BEHAVIOUR, Basis.MODEL))
 _LEARNED = int(Basis.LEARNED)
 _FRESH_NS = 10 * 10**9  # a client connects right after it asks; ten seconds leave room for a page's later requests
-_CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that a client can set at will
-_IS_NAME_SERVICE = np.zeros(1 << 16, np.bool_)  # by port
-_IS_NAME_SERVICE[list(NAME_SERVICES)] = True
+_CLAIMS = one_of((Basis.SNI, Basis.HTTP_HOST))  # grounds that a client can set at will
+_WEAK = one_of((Basis.NONE, Basis.MODEL))
+_IS_NAME_SERVICE = one_of(NAME_SERVICES, 0xFFFF)  # by port
 
 
 def client_is_b(rows: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -85,29 +85,30 @@ class Inference:
             return
         self._teach(book, book.fresh(), at_s)
         first, self._newest = bisect_right(book.rows["number"], self._newest), int(book.rows["number"][-1])
+        in_turn = self.turn_s > 0 and not everything
         if everything:
-            rows = around = np.arange(len(book))
-        elif self.turn_s:
+            rows = np.arange(len(book))
+        elif in_turn:
             rows = self._in_turn(len(book), first, at_s)
-            around = _bounded(len(book), self._next)
         else:
-            rows = around = _bounded(len(book), self._next)
+            rows = _bounded(len(book), self._next)
             self._next = (self._next + _AT_ONCE // 2) % len(book) if len(book) > _AT_ONCE else self._next
         self._looked_s = at_s
-        self._outlive(book, rows, around, at_s)
+        self._outlive(book, rows, None if in_turn else rows, at_s)
         self._ask(book, rows, at_s)
-        self._reconsider(book, rows if self.turn_s and not everything else None, at_s)
+        self._reconsider(book, rows if in_turn else None, at_s)
 
     def _in_turn(self, size: int, first: int, at_s: float) -> NDArray[np.intp]:
         """Return the rows from *first* on, which are new, and those whose turn it is."""
         share = min((at_s - self._looked_s) / self.turn_s, 1.0)
         old = (self._next + np.arange(min(math.ceil(size * share), _AT_ONCE // 2))) % size
         self._next = (self._next + len(old)) % size
-        return np.union1d(old, np.arange(max(first, size - _AT_ONCE // 2), size))
+        new = max(first, size - _AT_ONCE // 2)
+        return np.concatenate([old[old < new], np.arange(new, size)])
 
     def _teach(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
         named = rows_at(book.rows, rows)
-        useful = np.isin(named["basis"], _SPOKEN) & (named["name"] > 0) & ~_name_service(named)
+        useful = _SPOKEN[named["basis"]] & (named["name"] > 0) & ~_name_service(named)
         rows = rows[useful]
         if not len(rows):
             return
@@ -116,27 +117,30 @@ class Inference:
         rows, names = rows[~outer], [n for n in names if n not in PUBLIC_NAMES]
         servers, clients = _servers(rows_at(book.rows, rows))
         flows = rows_at(book.rows, rows)
-        claims = np.where(np.isin(flows["basis"], _CLAIMS), flows["app"], 0)
+        claims = np.where(_CLAIMS[flows["basis"]], flows["app"], 0)
         doubt, other = self.doubts.judge(servers, claims, clients, flows["told"], self.learned, at_s)
         book.doubt(rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
         good = np.flatnonzero(doubt == 0)
         names = [names[i] for i in good.tolist()]
         self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
 
-    def _outlive(self, book: FlowBook, rows: NDArray[np.intp], around: NDArray[np.intp], at_s: float) -> None:
+    def _outlive(self, book: FlowBook, rows: NDArray[np.intp], around: NDArray[np.intp] | None, at_s: float) -> None:
         """Take back names of old DNS answers at shared servers to which the same client said another application.
 
         A client that asked just before means that name; later it is only one of the names known there. Names of *rows*
-        are taken back, for what the flows *around* them say.
+        are taken back, for what the flows *around* them say, which by default are as many as an interval may look at.
         """
         rows = rows[(book.rows["basis"][rows] == Basis.DNS_ANSWER) & (book.rows["app"][rows] > 0)]
+        if not len(rows):
+            return
         told = rows_at(book.rows, rows)
         shared = ~_name_service(told)
         shared[shared] = self.learned.shared(_servers(rows_at(told, shared))[0], at_s)
         if not shared.any():
             return
+        around = _bounded(len(book), self._next) if around is None else around
         rows, told, flows = rows[shared], rows_at(told, shared), rows_at(book.rows, around)
-        said = rows_at(flows, np.isin(flows["basis"], _CLAIMS))
+        said = rows_at(flows, _CLAIMS[flows["basis"]])
         other = _differs(self._there(said), said["app"], self._there(told), told["app"])
         asked = rows_at(flows, _name_service(flows) & (flows["name"] > 0))
         fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(told), told["first_ns"])
@@ -185,24 +189,29 @@ class Inference:
         weak = (batch.basis == Basis.MODEL) | ((batch.basis == Basis.NONE) & (batch.app == 0))
         weak &= (batch.proto == _TCP) | (batch.proto == _UDP)
         numbers, classes, confidence = self.patterns.update(batch, weak)
+        if not len(numbers):
+            return
         rows = book.at(numbers)
         told = rows >= 0
         rows, classes, confidence = rows[told], classes[told], confidence[told]
         now = rows_at(book.rows, rows)
-        weak_now = np.isin(now["basis"], (int(Basis.NONE), int(Basis.MODEL))) & ~_name_service(now)
+        weak_now = _WEAK[now["basis"]] & ~_name_service(now)
         rows, classes, confidence = rows[weak_now], classes[weak_now], confidence[weak_now]
         only_class = np.array([self.signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
         book.name_by_class(rows, only_class[classes], confidence)
 
     def _tunnels(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
-        class_of = self.signatures.class_of[np.minimum(batch.app, len(self.signatures.class_of) - 1)]
-        tunnel = looks_like_a_tunnel(flows["bytes"], flows["packets"], class_of, self.doubts.claimed_by_tunnels)
-        tunnel &= np.isin(batch.basis, _CLAIMS)
-        if not tunnel.any():
+        claiming = np.flatnonzero(_CLAIMS[batch.basis] & (flows["packets"] >= TUNNEL_PACKETS).all(axis=1))
+        if not len(claiming):
+            return
+        class_of = self.signatures.class_of[np.minimum(batch.app[claiming], len(self.signatures.class_of) - 1)]
+        octets, packets = flows["bytes"][claiming], flows["packets"][claiming]
+        tunnel = claiming[looks_like_a_tunnel(octets, packets, class_of, self.doubts.claimed_by_tunnels)]
+        if not len(tunnel):
             return
         rows = book.at(batch.flow_id[tunnel])
         rows = rows[rows >= 0]
-        rows = rows[np.isin(book.rows["basis"][rows], _CLAIMS)]
+        rows = rows[_CLAIMS[book.rows["basis"][rows]]]
         self.doubts.counters["doubted_tunnel"] += len(rows)
         book.doubt(rows, np.full(len(rows), Doubt.TUNNEL, np.uint8), np.zeros(len(rows), np.uint16))
 

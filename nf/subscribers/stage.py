@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from feed.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from nf.apps.basis import Basis
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.flows.search import one_of
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action
@@ -37,7 +38,7 @@ MOVING_PACKETS, MOVING_SHARE = 10.0, 0.5  # bulk packets, or busy share, of an i
 
 _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
-_REAL_TIME = [APP_CLASSES.index(name) for name in ("conferencing", "voice", "gaming")]
+_REAL_TIME = one_of(APP_CLASSES.index(name) for name in ("conferencing", "voice", "gaming"))
 _APP_BITS = 16
 _BASIS_TEXT = np.array([basis.text for basis in Basis], object)
 
@@ -142,7 +143,7 @@ class Subscribers:
         now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s])
         n = rows.rtt_n[:, CORE].astype(np.float64)
         recent, core_ms, samples = self._recent.add(keys, now_s, now, rows.rtt_min_ms[:, CORE], n)
-        lost, sent, bulk, busy_s = np.hsplit(recent, 4)
+        lost, sent, bulk, busy_s = (recent[:, column : column + 2] for column in (0, 2, 4, 6))
         moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
         moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
         return Inputs(
@@ -241,10 +242,10 @@ def _batches(
     order = np.argsort(class_of, kind="stable")
     class_of, inspected, inputs, rtp = class_of[order], inspected[order], _rows_of(inputs, order), rtp[order]
     columns = {name: column[order] for name, column in columns.items()}
-    for name in _QUALITIES:
-        columns[name] = np.where(inspected, columns[name], np.nan)
-    columns["rtt_samples"] = np.where(inspected, columns["rtt_samples"], 0)
-    columns["jitter_dl_ms"] = np.where(np.isin(class_of, _REAL_TIME), columns["jitter_dl_ms"], np.nan)
+    if not inspected.all():
+        columns |= {name: np.where(inspected, columns[name], np.nan) for name in _QUALITIES}
+        columns["rtt_samples"] = np.where(inspected, columns["rtt_samples"], 0)
+    columns["jitter_dl_ms"] = np.where(_REAL_TIME[class_of], columns["jitter_dl_ms"], np.nan)
     ends = np.searchsorted(class_of, np.arange(len(APP_CLASSES)), "right").tolist()
     parts = {name: slice(*at) for name, *at in zip(APP_CLASSES, [0, *ends], ends, strict=False) if at[0] < at[1]}
     scores = [SCORES[name](_rows_of(inputs, part)) for name, part in parts.items()]
@@ -262,9 +263,9 @@ def _batches(
 
 def _typed(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Return a column as its type; one without any value stays float, as integers have no NaN."""
-    if values.dtype.kind == "f" and len(values) and np.isnan(values).all():
+    if dtype != "f4" and values.dtype.kind == "f" and len(values) and np.isnan(values).all():
         return values.astype(np.float32)
-    return values.astype(dtype)
+    return values.astype(dtype, copy=False)
 
 
 def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:
@@ -276,7 +277,7 @@ def _rows_of(inputs: Inputs, chosen: NDArray[np.intp] | slice) -> Inputs:
 
 
 def _columns_at(columns: FlowBatch | Inputs, at: NDArray[np.intp] | slice) -> dict[str, Any]:
-    values = {f.name: getattr(columns, f.name) for f in fields(columns)}
+    values = {name: getattr(columns, name) for name in columns.__slots__}
     return {name: value[at] for name, value in values.items() if isinstance(value, np.ndarray)}
 
 
