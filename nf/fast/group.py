@@ -1,4 +1,4 @@
-"""The pass from flows to rows (``group.h``)."""
+"""The passes that number distinct keys, and make rows of flows (``group.h``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,22 @@ from numpy.typing import NDArray
 
 from nf.fast.library import Library, address
 
-__all__ = ["group"]
+__all__ = ["distinct", "group"]
+
+
+def distinct(library: Library, key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Return the sorted distinct keys of *key* (n,), and the place of each key among them."""
+    n, key = len(key), np.ascontiguousarray(key, np.int64)
+    size = 1 << (2 * n).bit_length()  # places; half of them are taken at most
+    table, row_of, found = np.zeros(size, np.uint32), np.empty(n, np.uint32), np.empty(n, np.int64)
+    count = library.function("snf_group_find")(
+        _at(key), _u64(n), _at(table), ctypes.c_uint32(size - 1), _at(row_of), _at(found)
+    )
+    found = found[:count]
+    order = np.argsort(found)
+    place = np.empty(count, np.uint32)
+    place[order] = np.arange(count, dtype=np.uint32)
+    return found[order], place[row_of]
 
 
 def group(
@@ -28,19 +43,11 @@ def group(
     another length.
     """
     n = len(key)
-    key = np.ascontiguousarray(key, np.int64)
     wanted = library.columns("snf_flow_columns")
     columns = {name: getattr(flows, name) for name, _, _ in wanted.columns}
     given, kept = wanted.pointers(columns, n)
-    size = 1 << (2 * n).bit_length()  # places; a third of them is taken at most
-    table, row_of, distinct = np.zeros(size, np.uint32), np.empty(n, np.uint32), np.empty(n, np.int64)
-    count = library.function("snf_group_find")(
-        _at(key), _u64(n), _at(table), ctypes.c_uint32(size - 1), _at(row_of), _at(distinct)
-    )
-    order = np.argsort(distinct[:count])
-    place = np.empty(count, np.uint32)
-    place[order] = np.arange(count, dtype=np.uint32)
-    row_of = place[row_of]
+    keys, row_of = distinct(library, key)
+    count = len(keys)
     numbers = library.columns("snf_rules").numbers(rules)
     ranks = np.ascontiguousarray(rank, np.uint8)
     sums = library.scratch(count * library.number("snf_sum_bytes"))
@@ -51,7 +58,7 @@ def group(
     rows, _ = library.columns("snf_row_columns").pointers(out, count)
     library.function("snf_group_rows")(_at(sums), _u64(count), _at(numbers), ctypes.byref(rows))
     del kept
-    return distinct[:count][order], out
+    return keys, out
 
 
 def _at(array: NDArray[Any]) -> ctypes.c_void_p:

@@ -201,7 +201,8 @@ class Inference:
         book.name_by_class(rows, only_class[classes], confidence)
 
     def _tunnels(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
-        claiming = np.flatnonzero(_CLAIMS[batch.basis] & (flows["packets"] >= TUNNEL_PACKETS).all(axis=1))
+        claiming = np.flatnonzero(_CLAIMS[batch.basis])
+        claiming = claiming[(flows["packets"][claiming] >= TUNNEL_PACKETS).all(axis=1)]
         if not len(claiming):
             return
         class_of = self.signatures.class_of[np.minimum(batch.app[claiming], len(self.signatures.class_of) - 1)]

@@ -64,7 +64,7 @@ def is_tunnel(keys: NDArray[np.void], of_vpn: NDArray[np.bool_]) -> NDArray[np.b
 
 def vpn_share(batch: FlowBatch, tunnel: NDArray[np.bool_], subject: NDArray[np.int64], subjects: int) -> Column:
     """Return the share of each subject's bytes that are in tunnels, NaN for none."""
-    octets = batch.octets.sum(axis=1).astype(np.float64)
+    octets = (batch.octets[:, 0] + batch.octets[:, 1]).astype(np.float64)
     inside = np.bincount(subject, np.where(tunnel, octets, 0), subjects).astype(np.float64)
     share = _over(inside, np.bincount(subject, octets, subjects).astype(np.float64))
     return np.where(inside > 0, share, np.nan).astype(np.float32)

@@ -103,8 +103,8 @@ class Subscribers:
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
         of_group = np.zeros(len(names.subscriber), np.intp)
         of_group[: len(names.group)] = names.group
-        due = np.atleast_2d(action)[of_group[subject], app]
-        used = np.flatnonzero((flows.packets.sum(axis=1) > 0) & (due != _SUPPRESS))
+        due = np.atleast_2d(action)[of_group[subject] if of_group.any() else 0, app]
+        used = np.flatnonzero((flows.packets[:, UPLINK] | flows.packets[:, DOWNLINK] > 0) & (due != _SUPPRESS))
         if not len(used):
             return []
         interval_s = max(flows.t_end_s - flows.t_start_s, 1e-3)

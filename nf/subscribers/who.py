@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nf.abi import FLOW_FIRST_B, SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
+from nf.flows.search import distinct
 from nf.kernel.rows import rows_at
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, is_of_ue
@@ -43,7 +44,7 @@ def subjects(
     tunnels = _Tunnels(book, batch.flow_id[nobody]) if len(nobody) else None
     if tunnels is not None:
         session[nobody] = tunnels.late_sessions(store, now_s)
-    sessions, subject = np.unique(session, return_inverse=True)
+    sessions, subject = distinct(session)
     names = SubscriberNames()
     labels = [store.label(index) if index else None for index in sessions.tolist()]
     names.subscriber.extend(label.published(pseudonymiser) if label else "unknown" for label in labels)

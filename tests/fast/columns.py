@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
+from nf.fast import group as compiled
 from nf.fast.library import Library
 from nf.fast.memory import Memory
 from nf.flows.batch import FlowBatch
@@ -66,6 +67,12 @@ def rows_differ(library: Library, flows: FlowBatch, key: NDArray[np.int64], inte
         if a.dtype != b.dtype or not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             wrong.append(f.name)
     return wrong
+
+
+def numbers_differ(library: Library, key: NDArray[np.int64]) -> bool:
+    """Say whether the compiled numbers of distinct keys are not those of numpy."""
+    expected, got = np.unique(key, return_inverse=True), compiled.distinct(library, key)
+    return not all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
 
 
 class Both:

@@ -18,7 +18,7 @@ import numpy as np
 
 from nf.fast import build
 from nf.fast.library import ENVIRONMENT, Library, load
-from tests.fast.columns import a_history, any_flows, any_keys, rows_differ
+from tests.fast.columns import a_history, any_flows, any_keys, numbers_differ, rows_differ
 
 SEED = 29_281
 MOST = 50_000  # flows of an interval
@@ -30,7 +30,10 @@ def run(library: Library, rows: int, seed: int) -> str:
     while done < rows:
         n = int(min(10 ** rng.uniform(0, np.log10(MOST)), rows - done)) or 1
         length_s = float(rng.choice([0.001, 1.0, 10.0]))
-        wrong = rows_differ(library, any_flows(rng, n, length_s), any_keys(rng, n), length_s)
+        key = any_keys(rng, n)
+        wrong = rows_differ(library, any_flows(rng, n, length_s), key, length_s)
+        if numbers_differ(library, key):
+            wrong.append("numbers of keys")
         if wrong:
             return f"rows of {n} flows after {done} of seed {seed} differ in {', '.join(wrong)}"
         done += n

@@ -9,14 +9,38 @@ from nf.fast import build
 from nf.fast import group as compiled
 from nf.fast.library import Library, load
 from nf.fast.memory import Memory
+from nf.flows.search import distinct
 from nf.subscribers import sums
-from tests.fast.columns import Both, a_history, any_flows, any_keys, rows_differ
+from tests.fast.columns import Both, a_history, any_flows, any_keys, numbers_differ, rows_differ
 
 
 @pytest.fixture(scope="module")
 def library() -> Library:
     """Return the build of `make setup`."""
     return load(build.SHARED_OBJECT)
+
+
+class TestNumbers:
+    """Distinct keys are numbered in their order."""
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_of_random_keys(self, library, seed):
+        rng = np.random.default_rng(seed)
+        n = [1, 2, 100, 30_000][seed % 4]
+
+        assert not numbers_differ(library, any_keys(rng, n))
+        assert not numbers_differ(library, rng.integers(-(2**63), 2**63 - 1, n))
+
+    def test_of_none(self, library):
+        assert not numbers_differ(library, np.zeros(0, np.int64))
+
+    @pytest.mark.parametrize("kind", ["", "numpy"])
+    def test_both_kinds_have_one_face(self, monkeypatch, kind):
+        monkeypatch.setenv("SNF_FAST", kind)
+
+        values, place = distinct(np.array([7, 0, 7, 9], np.uint32))
+
+        assert (values.tolist(), place.tolist(), place.dtype) == ([0, 7, 9], [1, 0, 1, 2], np.intp)
 
 
 class TestRows:
