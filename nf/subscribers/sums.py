@@ -101,12 +101,12 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
 
     def total(values: NDArray[Any]) -> Any:
-        return np.add.reduceat(values[order], starts, axis=0)
-
-    def summed(values: Array) -> Array:
-        """Return sums of fractions, added one after another as the compiled pass does: `total` adds in pairs."""
+        if values.dtype.kind != "f":
+            return np.add.reduceat(values[order], starts, axis=0)
+        # Floats are added one after another, as the compiled pass does: reduceat adds in pairs.
         row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
-        return np.stack([np.bincount(row, of_direction) for of_direction in values[order].T], axis=1)
+        columns = values[order].reshape(len(order), -1).T
+        return np.stack([np.bincount(row, column) for column in columns], axis=1).reshape(-1, *values.shape[1:])
 
     def least(values: NDArray[Any]) -> Any:
         return np.minimum.reduceat(values[order], starts, axis=0)
@@ -154,13 +154,13 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
         lost=np.where(rtp, total(missing), total(resent)),
         sent=np.where(rtp, expected, total(segments)),
         rtp=rtp,
-        jitter_ms=np.sqrt(_over(summed(np.where(media, n * variance, 0)), media_n, np.nan)) / 1000,
+        jitter_ms=np.sqrt(_over(total(np.where(media, n * variance, 0)), media_n, np.nan)) / 1000,
         gap_mean_ms=_over(total(np.where(media, gap_sum, 0)), media_n, np.nan) / 1000,
         gap_max_ms=np.where(media_n > 0, most(np.where(media, gap_max, 0)), np.nan) / 1000,
         gap_max_any_ms=np.where(total(n) > 0, most(np.where(n > 0, gap_max, 0)), np.nan) / 1000,
         bulk_octets=total(np.where(bulk, octets, 0)),
         bulk_packets=total(np.where(bulk, flows.packets, 0).astype(np.float64)),
-        busy_s=np.minimum(summed(busy_s), interval_s),
+        busy_s=np.minimum(total(busy_s), interval_s),
         busiest_s=np.minimum(most(busy_s), interval_s),
     )
     return key[rows.first], rows

@@ -19,7 +19,7 @@ from nf.flows.batch import FlowBatch
 from nf.subscribers import stage, sums
 from nf.subscribers.fading import Remembered, horizon_s
 
-_MOST = 1 << 40  # octets of a flow: sums of a million of them, times a percentage, are exact in a double
+_MOST = 1 << 40
 
 
 def any_flows(rng: np.random.Generator, n: int, length_s: float) -> FlowBatch:
