@@ -22,8 +22,8 @@ __all__ = ["HERE", "SHARED_OBJECT", "SOURCE", "build", "compiler", "digest", "ma
 HERE = Path(__file__).resolve().parent
 SOURCE, SHARED_OBJECT = HERE / "columns.c", HERE / "columns.so"
 
-# Products and sums are rounded one after another, as numpy does: no fused instructions. What includes loops of
-# thousands of rows is worth -O3 in none of them.
+# Products and sums are rounded one after another, as numpy does: no fused instructions. No flag names this machine's
+# processor, so that a build serves on another one.
 _FLAGS = ("-std=gnu11", "-O2", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra")
 _SANITIZERS = ("-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
