@@ -117,7 +117,7 @@ static void recall(const struct memory *m, struct remembered *row, int is_new, c
 	recall_least(&row->least, s->window, &io->least[i], &io->samples[i]);
 }
 
-/* Remember n keys, of which none comes twice; there is room for n more rows, and in the index for twice as many.
+/* Remember n keys, of which none comes twice; there is room for n more rows, and the index has more places than that.
  * Returns the number of rows. */
 EXPORTED uint64_t snf_remember(const struct memory *m, uint64_t stored, uint64_t sums, uint64_t mask,
 			       uint64_t first_call, uint64_t call, double window, const struct recalled *io, uint64_t n)

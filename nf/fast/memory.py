@@ -13,6 +13,7 @@ from nf.fast.library import Library, address
 __all__ = ["Memory"]
 
 _LEAST_ROOM = 1024  # rows
+_SPARE = 3  # halves of the rows there are: so often forgotten ones are cleared away
 
 _Array = NDArray[np.float64]
 
@@ -112,13 +113,14 @@ class Memory:
     def _keep(self, stays: NDArray[np.bool_], more: int = 0) -> None:
         """Move the rows that stay together, with room for *more*."""
         kept = self._rows[: self._stored][stays]
-        room = len(self._rows)
-        if 2 * (len(kept) + more) > room:
-            room = max(2 * (len(kept) + more), _LEAST_ROOM)
-        self._rows = np.zeros((room, self._width), np.uint64)
+        wanted = max(_SPARE * (len(kept) + more) // 2, _LEAST_ROOM)
+        if wanted > len(self._rows):
+            self._rows = np.zeros((wanted, self._width), np.uint64)
+            self._index = np.zeros(1 << (3 * wanted // 2).bit_length(), np.uint32)  # two thirds are taken at most
+        else:
+            self._index.fill(0)
         self._rows[: len(kept)] = kept
         self._stored = len(kept)
-        self._index = np.zeros(1 << (2 * room).bit_length(), np.uint32)
         memory, _, kept_too = self._pointers(0.0)
         self._library.function("snf_remember_index")(
             ctypes.byref(memory), ctypes.c_uint64(self._stored), ctypes.c_uint64(len(self._tau_s)),
