@@ -2,7 +2,7 @@
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
 # make coverage branches that the tests of protocols, feed and pure rooms reach, with a floor
-# make fuzz    N=1000000 packets, payloads and signalling messages through kernel, parsers and codecs, SEED= others
+# make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, SEED= others
 # make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
@@ -36,11 +36,17 @@ $(VENV)/.ready: pyproject.toml constraints/all.txt constraints/build.txt $(if $(
 .PHONY: moved
 moved:
 
+# The compiled passes; without a compiler there is no file, and numpy does their work.
+PASSES := nf/fast/columns.so
+$(PASSES): nf/fast/columns.c $(wildcard nf/fast/*.h bpf/abi*.h) nf/fast/build.py
+	@$(BIN)/python -m nf.fast.build
+
 setup:
 	@scripts/require-root
 	@scripts/require-kernel
 	@scripts/setup --apt-only $(APT)
 	@$(MAKE) --silent $(VENV)/.ready
+	@$(MAKE) --silent $(PASSES)
 
 doctor: setup
 	@$(BIN)/python -m nf.doctor
@@ -80,12 +86,13 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pyang --strict --path yang:yang/ietf yang/*.yang
-	clang-format --dry-run --Werror bpf/*.[ch]
+	clang-format --dry-run --Werror bpf/*.[ch] nf/fast/*.[ch]
 
 fuzz: doctor
 	@$(BIN)/python -m tests.apps.fuzz --payloads $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.kernel.fuzz --packets $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.gtp.fuzz --messages $(or $(MESSAGES),100000) --mutations $(or $(N),1000000) --seed $(or $(SEED),29244)
+	@$(BIN)/python -m tests.fast.fuzz --rows $(or $(N),1000000) --seed $(or $(SEED),29281)
 
 kernels: doctor
 	@scripts/setup --apt-only $(APT_KERNELS)
@@ -103,4 +110,4 @@ pins: setup
 	@scripts/pins
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+	rm -rf $(VENV) $(PASSES) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

@@ -24,6 +24,7 @@ from feed import wire
 from feed.records import Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.kernel.dataplane import DataPlane
+from nf.naming.inference import TURN_S
 from nf.pipeline import Pipeline
 from nf.privacy import Pseudonymiser
 from nf.publish.batches import Batches
@@ -138,6 +139,7 @@ class Ours:
         pipeline = Pipeline(
             self.plane, self.signatures, store, pseudonymiser, sink, clock_offset_s=offset_s, idle_s=math.inf
         )
+        pipeline.naming.inference.turn_s = TURN_S  # as the service runs
         self.plane.write(store.configure((), self.capture.sessions, time.time()))
         before = self.plane.read_counters()
         self.feed.aim(self.program)

@@ -18,7 +18,6 @@ Raises WireError on anything that cannot be read, and on a body that would need 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,8 +32,8 @@ DIGITS = 3  # significant digits of a published float: more would be noise, and 
 MAX_CELLS = 1 << 24  # rows times columns that a decoder takes on: a constant column is a few bytes on the wire
 MAX_ROWS = 50_000  # rows that a publisher puts in one message
 _MISSING = -32_768  # mantissa of NaN
+_TOGETHER = 32_768  # floats that are packed together: they and what is made of them fit the second-level cache
 _UNSIGNED = {"u1", "u2", "u4", "u8"}
-_HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _RATE_TOLERANCE = 1e-4  # a rate within this of its bytes is their rate: less than half of the last digit
 
 _Column = NDArray[Any] | list[str]
@@ -49,16 +48,15 @@ class WireError(ValueError):
 
 def _planes(values: NDArray[Any]) -> bytes:
     """Return little-endian values, first all their lowest bytes, then all second ones: alike bytes compress."""
-    little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
+    little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
+    if little.itemsize == 1:
+        return little.tobytes()
     return little.view(np.uint8).reshape(len(little), -1).T.tobytes()
 
 
-def _narrow(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(np.min_scalar_type(int(values.max())))
-
-
-def _indexed(values: NDArray[Any]) -> list[Any]:
-    narrow = _narrow(values)
+def _indexed(values: NDArray[Any], most: int) -> list[Any]:
+    """Return unsigned integers, of which the largest is *most*, in the narrowest type that holds them."""
+    narrow = values.astype(np.min_scalar_type(most))
     return [narrow.dtype.str[1:], _planes(narrow)]
 
 
@@ -67,45 +65,115 @@ def _pack_integers(values: NDArray[Any]) -> list[Any]:
     if low == high:
         return ["int", low]
     # In uint64, differences of int64 do not overflow (modulo 2^64).
-    return ["int", low, *_indexed(values.astype(np.uint64) - np.array(low).astype(np.uint64))]
+    return ["int", low, *_indexed(values.astype(np.uint64) - np.array(low).astype(np.uint64), high - low)]
 
 
-def _pack_floats(values: NDArray[Any]) -> list[Any]:
+def _decimal_exponent(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the exponent of the first digit of each value, which is not 0."""
+    return np.floor(np.log10(np.abs(values))).astype(np.int64)
+
+
+def _decades() -> tuple[NDArray[np.int16], NDArray[np.uint32]]:
+    """Return for each exponent of a float32 (IEEE 754: 8 bits) the decimal one of the least value that has it, and
+    from which bits on it is one more: between two powers of two is at most one of ten."""
+    first = np.arange(1, 255, dtype=np.uint32) << 23
+    low = _decimal_exponent(first.view(np.float32).astype(np.float64))
+    with np.errstate(over="ignore"):
+        near = (10.0 ** (low + 1)).astype(np.float32).view(np.uint32)  # infinite behind the last
+    below = np.stack([near - 1, near])
+    with np.errstate(invalid="ignore"):
+        already = np.log10(below.view(np.float32).astype(np.float64)) >= low + 1
+    border = np.where(already[0], below[0], np.where(already[1], near, near + 1))
+    return np.pad(low.astype(np.int16), 1), np.pad(border.astype(np.uint32), 1)
+
+
+_LOW, _BORDER = _decades()
+_LARGEST = 128  # exponents of ten are less, by their absolute value
+_POWERS = 10.0 ** np.arange(-_LARGEST, _LARGEST)
+
+
+def _pack_doubles(values: NDArray[Any]) -> list[Any]:
     wide = values.astype(np.float64)
     known = np.isfinite(wide)
     if not known.any():
         return ["nan"]
-    exponent = np.zeros(len(wide), np.int64)
     nonzero = known & (np.abs(wide) > 1e-100)
-    exponent[nonzero] = np.floor(np.log10(np.abs(wide[nonzero]))).astype(np.int64) - (DIGITS - 1)
-    # A zero with its neighbours' exponent costs nothing; one with an exponent of its own costs bytes.
-    exponent[~nonzero] = np.bincount(exponent[nonzero] + 128).argmax() - 128 if nonzero.any() else 0
-    exponent = np.minimum(exponent, 127)
-    mantissa = np.full(len(wide), _MISSING, np.int16)
-    mantissa[known] = np.clip(np.round(wide[known] / 10.0 ** exponent[known]), -32_767, 32_767)
-    same = bool((exponent == exponent[0]).all())
-    return ["dec", int(exponent[0]) if same else _planes(exponent.astype(np.int8)), _planes(mantissa)]
+    exponent = np.zeros((1, len(wide)), np.int16)
+    exponent[0, nonzero] = _decimal_exponent(wide[nonzero]) - (DIGITS - 1)
+    return _decimals(wide[None], known[None], nonzero[None], exponent)[0]
+
+
+def _pack_singles(columns: Sequence[NDArray[np.float32]]) -> list[list[Any]]:
+    """Return several columns of float32 of one length; what is done to all of them at once costs once."""
+    values = np.stack(columns)
+    bits = values.view(np.uint32) & 0x7FFF_FFFF  # without the sign
+    known = bits < 0x7F80_0000
+    packed: list[list[Any]] = [["nan"] for _ in columns]
+    some = np.flatnonzero(known.any(axis=1))
+    if not len(some):
+        return packed
+    if len(some) < len(columns):
+        values, bits, known = values[some], bits[some], known[some]
+    nonzero, binary = known & (bits > 0), bits >> 23
+    exponent = _LOW[binary] + (bits >= _BORDER[binary]) - (DIGITS - 1)
+    # Numbers below the normal ones have one binary exponent, and many decimal ones.
+    slow = (nonzero & (binary == 0)).any(axis=1)
+    for at, row, whole in zip(some.tolist(), _decimals(values, known, nonzero, exponent), ~slow, strict=True):
+        packed[at] = row if whole else _pack_doubles(columns[at])
+    return packed
+
+
+def _decimals(
+    values: NDArray[Any], known: NDArray[np.bool_], nonzero: NDArray[np.bool_], exponent: NDArray[np.int16]
+) -> list[list[Any]]:
+    """Return columns (k, n), each with a value that is *known*; *exponent* is that of the last digit of each value."""
+    for column in np.flatnonzero(~nonzero.all(axis=1)).tolist():
+        # A zero with its neighbours' exponent costs nothing; one with an exponent of its own costs bytes.
+        own = exponent[column][nonzero[column]]
+        usual = np.bincount(own + _LARGEST).argmax() - _LARGEST if len(own) else 0
+        exponent[column][~nonzero[column]] = usual
+    exponent = np.minimum(exponent, _LARGEST - 1)
+    mantissa = np.clip(np.rint(values / _POWERS[exponent + _LARGEST]), -32_767, 32_767)
+    mantissa = np.where(known, mantissa, _MISSING).astype(np.int16)
+    same = (exponent == exponent[:, :1]).all(axis=1).tolist()
+    return [
+        ["dec", int(exponents[0]) if is_same else _planes(exponents.astype(np.int8)), _planes(mantissas)]
+        for exponents, mantissas, is_same in zip(exponent, mantissa, same, strict=True)
+    ]
+
+
+def _hex(values: Sequence[str]) -> bytes | None:
+    """Return the bytes of values that all have the same number of hexadecimal digits, else None."""
+    digits = len(values[0]) if values else 0
+    if digits < 2 or digits % 2 or set(map(len, values)) != {digits}:
+        return None
+    joined = "".join(values)
+    try:
+        raw = bytes.fromhex(joined)
+    except ValueError:
+        return None
+    return raw if raw.hex() == joined else None
 
 
 def _pack_text(values: Sequence[str]) -> list[Any]:
-    numbers: dict[str, int] = {}
-    index = np.array([numbers.setdefault(v, len(numbers)) for v in values], np.uint32)
-    distinct = list(numbers)
-    digits = len(distinct[0]) if distinct else 0
-    if digits > 1 and all(len(v) == digits and _HEX.fullmatch(v) for v in distinct):
-        head: list[Any] = ["hex", digits, bytes.fromhex("".join(distinct))]
-    else:
-        head = ["text", distinct]
-    return head if len(distinct) < 2 else [*head, *_indexed(index)]
+    distinct = list(dict.fromkeys(values))
+    raw = _hex(distinct)
+    head: list[Any] = ["text", distinct] if raw is None else ["hex", len(distinct[0]), raw]
+    if len(distinct) < 2:
+        return head
+    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    index = np.fromiter(map(numbers.__getitem__, values), np.uint32, len(values))
+    return [*head, *_indexed(index, len(distinct) - 1)]
 
 
-def _is_rate(name: str, columns: Columns) -> bool:
+def _is_rate(name: str, values: NDArray[Any], columns: Columns) -> bool:
     octets, interval_ms = columns.get(name.removesuffix("_bps") + "_bytes"), columns.get("interval_ms")
     if not name.endswith("_bps") or not isinstance(octets, np.ndarray) or not isinstance(interval_ms, np.ndarray):
         return False
     if octets.dtype.kind not in "ui" or interval_ms.dtype.kind not in "ui" or not (interval_ms > 0).all():
         return False
-    return bool(np.allclose(columns[name], _rate(octets, interval_ms), rtol=_RATE_TOLERANCE, atol=0))
+    rate = _rate(octets, interval_ms)
+    return bool((np.abs(values - rate) <= _RATE_TOLERANCE * np.abs(rate)).all())
 
 
 def _rate(octets: NDArray[Any], interval_ms: NDArray[Any]) -> NDArray[np.float64]:
@@ -119,6 +187,7 @@ def pack_columns(columns: Columns) -> tuple[int, dict[str, list[Any]]]:
     when one is something else or has another length.
     """
     packed: dict[str, list[Any]] = {}
+    singles: list[str] = []
     rows = len(next(iter(columns.values()), ()))
     for name, column in columns.items():
         if len(column) != rows:
@@ -129,10 +198,17 @@ def pack_columns(columns: Columns) -> tuple[int, dict[str, list[Any]]]:
             raise WireError(f"column {name} is neither text nor numbers in one dimension")
         elif column.dtype.kind in "ui":
             packed[name] = _pack_integers(column)
+        elif _is_rate(name, column, columns):
+            packed[name] = ["rate", name.removesuffix("_bps") + "_bytes"]
+        elif column.dtype == np.float32:
+            packed[name] = []  # its place
+            singles.append(name)
         else:
-            packed[name] = (
-                ["rate", name.removesuffix("_bps") + "_bytes"] if _is_rate(name, columns) else _pack_floats(column)
-            )
+            packed[name] = _pack_doubles(column)
+    together = max(_TOGETHER // max(rows, 1), 1)
+    for first in range(0, len(singles), together):
+        names = singles[first : first + together]
+        packed.update(zip(names, _pack_singles([columns[n] for n in names]), strict=True))  # type: ignore[misc]
     return rows, packed
 
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nf.errors import SnfError
+from nf.fast import library
 from nf.kernel import devices, links, pins, probe, redirects
 
 __all__ = ["Check", "checks", "main"]
@@ -145,9 +146,16 @@ def _losses() -> Check:
     )
 
 
+def _passes() -> Check:
+    runs, detail = library.status()
+    return Check("compiled passes", runs, detail if runs else f"numpy runs instead, several times slower: {detail}",
+                 "Run: python3 -m nf.fast.build", required=False)  # fmt: skip
+
+
 def _optional() -> Iterator[Check]:
     yield _names()
     yield _losses()
+    yield _passes()
     for device in devices.devices():
         yield describe(device)
     with contextlib.suppress(SnfError, OSError):  # without `ip`, which is told above

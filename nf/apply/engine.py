@@ -11,6 +11,7 @@ import threading
 from nf.apps.signatures import Signatures
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import DataPlane
+from nf.naming.inference import TURN_S
 from nf.pipeline import Pipeline, Sink
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
@@ -52,5 +53,6 @@ class Engine:
             self._sink,
             clock_offset_s=self._clock.offset_s,
         )
+        self.pipeline.naming.inference.turn_s = TURN_S
         if settings.naming_workers:
             self.pipeline.read_names_in(settings.naming_workers)

@@ -46,6 +46,14 @@ class DelayInterval:
         }
 
 
+_NOTHING = DelayInterval(
+    np.zeros(0, np.uint64),
+    dict.fromkeys(DELAY_COLUMNS, np.zeros(0, np.float32)),
+    np.zeros(0, np.uint64),
+    dict.fromkeys(DELAY_COLUMNS[:3], np.zeros(0, np.float32)),  # those of the UPF are of a whole session
+)
+
+
 def qos_flow(session: NDArray[Any], qfi: NDArray[Any]) -> NDArray[np.uint64]:
     """Return one number for a session and a QoS flow identifier (6 bits, TS 38.415, 5.5.3.3)."""
     return session.astype(np.uint64) << np.uint64(6) | qfi.astype(np.uint64)
@@ -73,6 +81,8 @@ class Delays:
         *delays* are session and QFI with ``struct delay`` of each, *transits* sessions with their ``struct transit``.
         """
         keys, delay = delays
+        if not len(keys) and not len(transits[0]) and not any(len(known) for known, _ in self._before.values()):
+            return _NOTHING  # most sites measure none
         session, qfi = keys["session"].astype(np.uint64), keys["qfi"].astype(np.uint64)
         known = session > 0
         numbers, transit = transits

@@ -1,15 +1,39 @@
-"""Search in sorted columns: where each wanted key is, and whether it is there at all."""
+"""Search in columns: where each wanted key is, and whether it is there at all."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["at", "values_at"]
+from nf.fast import group as compiled
+from nf.fast.library import loaded
+
+__all__ = ["at", "distinct", "one_of", "values_at"]
 
 _Value = TypeVar("_Value", bound=np.generic)
+
+
+def one_of(values: Iterable[int], most: int = 0xFF) -> NDArray[np.bool_]:
+    """Return a table that says of each number up to *most* whether it is one of *values*: ``table[column]``.
+
+    np.isin sorts or counts for each call, which costs more than a look into a table for columns of any length.
+    """
+    table = np.zeros(most + 1, np.bool_)
+    table[list(values)] = True
+    return table
+
+
+def distinct(keys: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Return the sorted distinct values of *keys* (n,), of at most 63 bits, and the place of each key among them."""
+    library = loaded()
+    if library is not None:
+        values, place = compiled.distinct(library, keys.astype(np.int64))
+        return values, place.astype(np.intp)
+    values, where = np.unique(keys.astype(np.int64), return_inverse=True)
+    return values, where
 
 
 def at(sorted_keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

@@ -74,11 +74,11 @@ class Ask(Shared):
 
     def read_delays(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Return (``struct delay_key``, ``struct delay``) of the QoS flows that PDU Session Containers measure."""
-        return syscall.read_map(self._fds["delays"], self._types["delay_key"], self._types["delay"], 8192)
+        return syscall.read_map(self._fds["delays"], self._types["delay_key"], self._types["delay"], 512)
 
     def read_transits(self) -> tuple[NDArray[np.uint32], NDArray[np.void]]:
         """Return (sessions, ``struct transit``): the ways of their packets through the UPF."""
-        keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 8192)
+        keys, values = syscall.read_map(self._fds["transits"], np.dtype(np.uint32), self._types["transit"], 512)
         return keys.astype(np.uint32), values
 
     def read_tunnel_errors(self) -> list[tuple[str, int, int, int]]:
@@ -101,9 +101,7 @@ class Ask(Shared):
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
         """Return the counters of an interface that is attached, or was lost, by its configured name, or of all."""
-        slots = [self._ports.slot(name)] if name is not None else range(len(self._maps["stats"]))
         table = self._maps["stats"]
-        total = np.zeros(len(self.counters), np.uint64)
-        for slot in slots:
-            total += table.get(slot)["n"].sum(axis=0, dtype=np.uint64)
-        return {c.name: int(total[i]) for i, c in enumerate(self.counters)}
+        counts = table.get(self._ports.slot(name))["n"][None] if name is not None else table.read()[1]["n"]
+        total = counts.sum(axis=(0, 1), dtype=np.uint64).tolist()
+        return {c.name: total[i] for i, c in enumerate(self.counters)}

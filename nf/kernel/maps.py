@@ -62,8 +62,8 @@ class Map:
         return np.zeros(1, self._cell)[0]
 
     def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return all (keys, values) of a hash map or an array, not of a per-CPU one."""
-        return syscall.read_map(self.fd, self.key, self.value, min(self.entries, 65_536))
+        """Return all (keys, values); of a per-CPU map, whose values are of whole 8 bytes, those of each CPU."""
+        return syscall.read_map(self.fd, self.key, self._cell, min(self.entries + 1, 65_536))  # one call sees the end
 
     def values(self) -> Iterator[Any]:
         """Yield the value of each place of an array."""

@@ -22,7 +22,7 @@ from nf.apps.signatures import Signatures
 from nf.flows.search import at
 from nf.naming.servers import Ends, Learned
 
-__all__ = ["LEAST_EVIDENCE", "OWNERS", "VPNS", "Doubt", "Doubts", "Owners", "looks_like_a_tunnel"]
+__all__ = ["LEAST_EVIDENCE", "OWNERS", "TUNNEL_PACKETS", "VPNS", "Doubt", "Doubts", "Owners", "looks_like_a_tunnel"]
 
 LEAST_EVIDENCE = 16  # pieces of evidence of the server's one application, and of the claimed application at all servers
 _BELIEVED = 3  # clients that claim the same of one server, or applications claimed in the prefixes of one
@@ -31,7 +31,7 @@ _MOST_CLAIMS = 8192
 _DEDICATED = ("video", "live-video", "conferencing", "voice", "gaming", "messaging")
 # A tunnel that carries data both ways at once fills its packets both ways. Data one way and then the other does not:
 # an acknowledgement for every second packet keeps the mean below 1000 bytes.
-_TUNNEL_BYTES, _TUNNEL_PACKETS, _TUNNEL_RATIO = 1000, 2000, 2.0
+_TUNNEL_BYTES, TUNNEL_PACKETS, _TUNNEL_RATIO = 1000, 2000, 2.0
 _CLAIMED_BY_TUNNELS = ("web", "social", "messaging")
 
 VPNS = (
@@ -90,7 +90,7 @@ def looks_like_a_tunnel(
     octets: NDArray[np.uint64], packets: NDArray[np.uint32], class_of: NDArray[np.uint8], claims: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
     """Say which flows (n, 2) of the classes *claims* fill packets both ways at once, as those classes never do."""
-    full = (octets > _TUNNEL_BYTES * packets.astype(np.uint64)) & (packets >= _TUNNEL_PACKETS)
+    full = (octets > _TUNNEL_BYTES * packets.astype(np.uint64)) & (packets >= TUNNEL_PACKETS)
     more, less = octets.max(axis=1), octets.min(axis=1)
     tunnel: NDArray[np.bool_] = full.all(axis=1) & (more <= _TUNNEL_RATIO * less) & np.isin(class_of, claims)
     return tunnel

@@ -2,10 +2,14 @@
 
 Once an interval, in columns over the book: flows that got a name teach `nf.naming.servers`; flows without one, and
 those with a weaker ground, look their server up. A server's application may change, so all flows that rest on it
-are looked up again, a bounded number per interval: a name that does not hold any more is taken back.
+are looked up again, a bounded number per interval: a name that does not hold any more is taken back. New flows are
+looked up at once. Old ones are too, unless they are to take turns (`Inference.turn_s`).
 """
 
 from __future__ import annotations
+
+import math
+from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +18,28 @@ from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
+from nf.flows.search import one_of
 from nf.kernel.rows import rows_at
 from nf.naming.class_model import CLASSES
-from nf.naming.doubts import Doubt, Doubts, looks_like_a_tunnel
+from nf.naming.doubts import TUNNEL_PACKETS, Doubt, Doubts, looks_like_a_tunnel
 from nf.naming.patterns import Patterns
 from nf.naming.payloads import NAME_SERVICES, PUBLIC_NAMES
 from nf.naming.servers import Ends, Learned, Server, client_of
 
-__all__ = ["Inference", "client_is_b"]
+__all__ = ["TURN_S", "Inference", "client_is_b"]
 
 _TCP, _UDP = 6, 17
 _AT_ONCE = 65_536  # rows looked up again in an interval: some 20 ms
+TURN_S = 5.0  # in which each old flow is looked up again, live: names that a server gives or takes are late by that
 _WELL_KNOWN = 1024  # RFC 6335, 6: system ports, which servers have
-_SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))
+_SPOKEN = one_of((Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER))
 # Grounds that LEARNED may replace, and LEARNED itself, which is looked up again.
-_ASKING = (int(Basis.NONE), int(Basis.LEARNED), int(Basis.ADDRESS), int(Basis.BEHAVIOUR), int(Basis.MODEL))
+_ASKING = one_of((Basis.NONE, Basis.LEARNED, Basis.ADDRESS, Basis.BEHAVIOUR, Basis.MODEL))
 _LEARNED = int(Basis.LEARNED)
 _FRESH_NS = 10 * 10**9  # a client connects right after it asks; ten seconds leave room for a page's later requests
-_CLAIMS = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that a client can set at will
+_CLAIMS = one_of((Basis.SNI, Basis.HTTP_HOST))  # grounds that a client can set at will
+_WEAK = one_of((Basis.NONE, Basis.MODEL))
+_IS_NAME_SERVICE = one_of(NAME_SERVICES, 0xFFFF)  # by port
 
 
 def client_is_b(rows: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -51,12 +59,15 @@ def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
 
 
 class Inference:
-    """State between intervals: learned servers, patterns, doubts, and the place of the next look over the book."""
+    """State between intervals: learned servers, patterns, doubts, and the place of the next look over the book.
 
-    def __init__(self, signatures: Signatures) -> None:
+    *turn_s* is the time in which each old flow is looked up again; 0: all of them in each interval, but for a bound.
+    """
+
+    def __init__(self, signatures: Signatures, turn_s: float = 0.0) -> None:
         self.learned, self.patterns, self.doubts = Learned(), Patterns(), Doubts(signatures)
-        self.signatures = signatures
-        self._next = 0
+        self.signatures, self.turn_s = signatures, turn_s
+        self._next, self._newest, self._looked_s = 0, 0, -math.inf
 
     @property
     def counters(self) -> dict[str, int]:
@@ -73,20 +84,31 @@ class Inference:
         if not len(book):
             return
         self._teach(book, book.fresh(), at_s)
-        size = len(book)
-        if everything or size <= _AT_ONCE:
-            rows = np.arange(size)
-        else:  # the newest rows have never been looked up
-            newest = np.arange(max(size - _AT_ONCE // 2, 0), size)
-            rows = np.union1d(newest, (self._next + np.arange(_AT_ONCE // 2)) % size)
-            self._next = (self._next + _AT_ONCE // 2) % size
-        self._outlive(book, rows, at_s)
+        first, self._newest = bisect_right(book.rows["number"], self._newest), int(book.rows["number"][-1])
+        in_turn = self.turn_s > 0 and not everything
+        if everything:
+            rows = np.arange(len(book))
+        elif in_turn:
+            rows = self._in_turn(len(book), first, at_s)
+        else:
+            rows = _bounded(len(book), self._next)
+            self._next = (self._next + _AT_ONCE // 2) % len(book) if len(book) > _AT_ONCE else self._next
+        self._looked_s = at_s
+        self._outlive(book, rows, None if in_turn else rows, at_s)
         self._ask(book, rows, at_s)
-        self._reconsider(book, at_s)
+        self._reconsider(book, rows if in_turn else None, at_s)
+
+    def _in_turn(self, size: int, first: int, at_s: float) -> NDArray[np.intp]:
+        """Return the rows from *first* on, which are new, and those whose turn it is."""
+        share = min((at_s - self._looked_s) / self.turn_s, 1.0)
+        old = (self._next + np.arange(min(math.ceil(size * share), _AT_ONCE // 2))) % size
+        self._next = (self._next + len(old)) % size
+        new = max(first, size - _AT_ONCE // 2)
+        return np.concatenate([old[old < new], np.arange(new, size)])
 
     def _teach(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
         named = rows_at(book.rows, rows)
-        useful = np.isin(named["basis"], _SPOKEN) & (named["name"] > 0) & ~_name_service(named)
+        useful = _SPOKEN[named["basis"]] & (named["name"] > 0) & ~_name_service(named)
         rows = rows[useful]
         if not len(rows):
             return
@@ -95,34 +117,47 @@ class Inference:
         rows, names = rows[~outer], [n for n in names if n not in PUBLIC_NAMES]
         servers, clients = _servers(rows_at(book.rows, rows))
         flows = rows_at(book.rows, rows)
-        claims = np.where(np.isin(flows["basis"], _CLAIMS), flows["app"], 0)
+        claims = np.where(_CLAIMS[flows["basis"]], flows["app"], 0)
         doubt, other = self.doubts.judge(servers, claims, clients, flows["told"], self.learned, at_s)
         book.doubt(rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
         good = np.flatnonzero(doubt == 0)
         names = [names[i] for i in good.tolist()]
         self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
 
-    def _outlive(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
+    def _outlive(self, book: FlowBook, rows: NDArray[np.intp], around: NDArray[np.intp] | None, at_s: float) -> None:
         """Take back names of old DNS answers at shared servers to which the same client said another application.
 
-        A client that asked just before means that name; later it is only one of the names known there.
+        A client that asked just before means that name; later it is only one of the names known there. Names of *rows*
+        are taken back, for what the flows *around* them say, which by default are as many as an interval may look at.
         """
-        flows = rows_at(book.rows, rows)
-        told = np.flatnonzero((flows["basis"] == Basis.DNS_ANSWER) & (flows["app"] > 0) & ~_name_service(flows))
-        told = told[self.learned.shared(_servers(rows_at(flows, told))[0], at_s)]
-        if not len(told):
+        rows = rows[(book.rows["basis"][rows] == Basis.DNS_ANSWER) & (book.rows["app"][rows] > 0)]
+        if not len(rows):
             return
-        servers, clients = _servers(flows)
-        there = self.learned.keys(servers) ^ clients.astype(np.uint64) << np.uint64(7)
-        said = np.isin(flows["basis"], _CLAIMS)
-        other = _differs(there[said], flows["app"][said], there[told], flows["app"][told])
+        told = rows_at(book.rows, rows)
+        shared = ~_name_service(told)
+        shared[shared] = self.learned.shared(_servers(rows_at(told, shared))[0], at_s)
+        if not shared.any():
+            return
+        around = _bounded(len(book), self._next) if around is None else around
+        rows, told, flows = rows[shared], rows_at(told, shared), rows_at(book.rows, around)
+        said = rows_at(flows, _CLAIMS[flows["basis"]])
+        other = _differs(self._there(said), said["app"], self._there(told), told["app"])
         asked = rows_at(flows, _name_service(flows) & (flows["name"] > 0))
-        fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(rows_at(flows, told)), flows["first_ns"][told])
-        book.unname(rows[told[other & ~fresh]])
+        fresh = _asked_before(_asker(asked), asked["first_ns"], _asker(told), told["first_ns"])
+        book.unname(rows[other & ~fresh])
 
-    def _reconsider(self, book: FlowBook, at_s: float) -> None:
-        """Believe names again whose doubt rests on knowledge of a server that does not hold any more."""
-        rows = np.flatnonzero(book.rows["doubt"])
+    def _there(self, flows: NDArray[np.void]) -> NDArray[np.uint64]:
+        """Return a number for each (server, client)."""
+        servers, clients = _servers(flows)
+        return self.learned.keys(servers) ^ clients.astype(np.uint64) << np.uint64(7)
+
+    def _reconsider(self, book: FlowBook, rows: NDArray[np.intp] | None, at_s: float) -> None:
+        """Believe names again whose doubt rests on knowledge of a server that does not hold any more.
+
+        Those of *rows*, or all.
+        """
+        doubted = book.rows["doubt"] if rows is None else book.rows["doubt"][rows]
+        rows = np.flatnonzero(doubted) if rows is None else rows[doubted > 0]
         if not len(rows):
             return
         flows = rows_at(book.rows, rows)
@@ -131,9 +166,8 @@ class Inference:
         book.take_back(rows[gone])
 
     def _ask(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
-        basis = book.rows["basis"][rows]
         proto = book.rows["proto"][rows]
-        rows = rows[np.isin(basis, _ASKING) & ((proto == _TCP) | (proto == _UDP))]
+        rows = rows[_ASKING[book.rows["basis"][rows]] & ((proto == _TCP) | (proto == _UDP))]
         flows = rows_at(book.rows, rows)
         asking = ~_name_service(flows)
         rows, flows = rows[asking], rows_at(flows, asking)
@@ -155,24 +189,30 @@ class Inference:
         weak = (batch.basis == Basis.MODEL) | ((batch.basis == Basis.NONE) & (batch.app == 0))
         weak &= (batch.proto == _TCP) | (batch.proto == _UDP)
         numbers, classes, confidence = self.patterns.update(batch, weak)
+        if not len(numbers):
+            return
         rows = book.at(numbers)
         told = rows >= 0
         rows, classes, confidence = rows[told], classes[told], confidence[told]
         now = rows_at(book.rows, rows)
-        weak_now = np.isin(now["basis"], (int(Basis.NONE), int(Basis.MODEL))) & ~_name_service(now)
+        weak_now = _WEAK[now["basis"]] & ~_name_service(now)
         rows, classes, confidence = rows[weak_now], classes[weak_now], confidence[weak_now]
         only_class = np.array([self.signatures.only_class(name) for name in CLASSES] + [0], np.uint16)
         book.name_by_class(rows, only_class[classes], confidence)
 
     def _tunnels(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
-        class_of = self.signatures.class_of[np.minimum(batch.app, len(self.signatures.class_of) - 1)]
-        tunnel = looks_like_a_tunnel(flows["bytes"], flows["packets"], class_of, self.doubts.claimed_by_tunnels)
-        tunnel &= np.isin(batch.basis, _CLAIMS)
-        if not tunnel.any():
+        claiming = np.flatnonzero(_CLAIMS[batch.basis])
+        claiming = claiming[(flows["packets"][claiming] >= TUNNEL_PACKETS).all(axis=1)]
+        if not len(claiming):
+            return
+        class_of = self.signatures.class_of[np.minimum(batch.app[claiming], len(self.signatures.class_of) - 1)]
+        octets, packets = flows["bytes"][claiming], flows["packets"][claiming]
+        tunnel = claiming[looks_like_a_tunnel(octets, packets, class_of, self.doubts.claimed_by_tunnels)]
+        if not len(tunnel):
             return
         rows = book.at(batch.flow_id[tunnel])
         rows = rows[rows >= 0]
-        rows = rows[np.isin(book.rows["basis"][rows], _CLAIMS)]
+        rows = rows[_CLAIMS[book.rows["basis"][rows]]]
         self.doubts.counters["doubted_tunnel"] += len(rows)
         book.doubt(rows, np.full(len(rows), Doubt.TUNNEL, np.uint8), np.zeros(len(rows), np.uint16))
 
@@ -227,7 +267,15 @@ def _asked_before(
     return fresh
 
 
+def _bounded(size: int, first: int) -> NDArray[np.intp]:
+    """Return all rows of a book, or of a large one the newest, and as many from *first* on."""
+    if size <= _AT_ONCE:
+        return np.arange(size)
+    newest = np.arange(size - _AT_ONCE // 2, size)  # they have never been looked up
+    return np.union1d(newest, (first + np.arange(_AT_ONCE // 2)) % size)
+
+
 def _name_service(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Say which book rows are DNS: their names are those asked for, not those of the server."""
-    of_service: NDArray[np.bool_] = np.isin(rows["port"], tuple(NAME_SERVICES))
+    of_service: NDArray[np.bool_] = _IS_NAME_SERVICE[rows["port"]]
     return of_service[:, 0] | of_service[:, 1]

@@ -22,6 +22,7 @@ _MOST = 65_536
 _AT_ONCE = 2048  # flows judged in an interval, some 40 ms; the others wait for the next one
 _GONE_S = 60.0
 _UDP = 17
+_NOBODY = np.zeros(0, np.uint64), np.zeros(0, np.intp), np.zeros(0, np.uint8)
 
 
 def interval_of(batch: FlowBatch, rows: NDArray[np.intp]) -> NDArray[np.void]:
@@ -54,11 +55,13 @@ class Patterns:
         """Add an interval; return (flow number, index of CLASSES or -1, confidence) of the flows judged now."""
         watched = np.flatnonzero(unnamed | self.everything)
         watched = watched[batch.packets[watched].sum(axis=1) > 0]
+        if not len(watched) and not len(self.rows):
+            return _NOBODY
         interval = interval_of(batch, watched)
         interval = rows_at(interval, np.argsort(interval["number"]))
         self._admit(interval["number"], batch.t_end_s)
         if not len(self.rows):
-            return np.zeros(0, np.uint64), np.zeros(0, np.intp), np.zeros(0, np.uint8)
+            return _NOBODY
         rows, known = at(self.rows["number"], interval["number"])
         rows, interval = rows[known], rows_at(interval, known)
         grown = add_interval(rows_at(self.rows, rows), interval, (batch.t_start_s, batch.t_end_s))
@@ -82,6 +85,8 @@ class Patterns:
     def _judge(self) -> tuple[NDArray[np.uint64], NDArray[np.intp], NDArray[np.uint8]]:
         p = self.rows
         due = np.flatnonzero((p["intervals"] >= p["due"]) & (p["packets"].sum(axis=1) >= LEAST_PACKETS))[:_AT_ONCE]
+        if not len(due):
+            return _NOBODY
         classes, confidence = self._forest.classify(p[due])
         self.rows["due"][due] = 2 * p["intervals"][due]
         return p["number"][due], classes, confidence

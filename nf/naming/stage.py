@@ -16,7 +16,7 @@ from nf.abi import SNF_BY_DNS, SNF_FLOW_NEW
 from nf.apps.basis import RANK, Basis
 from nf.apps.signatures import LOCAL, Signatures
 from nf.flows.book import FlowBook
-from nf.flows.search import at
+from nf.flows.search import at, one_of
 from nf.kernel.addresses import address_text
 from nf.kernel.rows import joined, rows_at
 from nf.naming.inference import Inference
@@ -25,7 +25,7 @@ from nf.naming.readers import Found, Reading
 
 __all__ = ["Kernel", "Naming"]
 
-_SPOKEN = (int(Basis.SNI), int(Basis.HTTP_HOST), int(Basis.DNS_ANSWER))  # grounds that are a name in the packets
+_SPOKEN = one_of((Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER))  # grounds that are a name in the packets
 _MOST_TOLD = 262_144  # host names of DNS responses that flows may still be named by
 
 
@@ -76,6 +76,7 @@ class Naming:
 
     def _use(self, signatures: Signatures) -> None:
         self.signatures = signatures
+        self._of_several = one_of(signatures.networks_of_several, 0xFFFF)
         self.reading.use(signatures)
         self.inference.use(signatures)
         ask = [local.lstrip(".") for local in LOCAL] + sorted(PUBLIC_NAMES)
@@ -86,7 +87,7 @@ class Naming:
         Flows with a ground other than a name or an address stay as they are."""
         rows = self.book.rows
         named, hosts = self.book.named()
-        spoken = np.isin(rows["basis"], _SPOKEN) & named
+        spoken = _SPOKEN[rows["basis"]] & named
         apps, bases = rows["app"].copy(), rows["basis"].copy()
         number, which = np.unique(rows["name"][spoken], return_inverse=True)
         apps[spoken] = np.array([self.signatures.match(hosts[n]) for n in number.tolist()], np.uint16)[which]
@@ -140,6 +141,8 @@ class Naming:
 
     def _answered(self, events: NDArray[np.void]) -> None:
         born = rows_at(events, (events["kind"] == SNF_FLOW_NEW) & (events["name"] > 0))
+        if not len(born):
+            return
         self.book.tell(born["number"], born["app"])
         nameless = self.book.apps(born["number"])[1] == int(Basis.NONE)  # else its ClientHello came before
         born = rows_at(born, nameless)
@@ -158,7 +161,7 @@ class Naming:
         The kernel gets the applications that differ from its own. *records* have ``key``, ``number`` and ``app``.
         """
         apps = records["app"].copy()
-        ask = np.flatnonzero((apps == 0) | np.isin(apps, list(self.signatures.networks_of_several)))
+        ask = np.flatnonzero((apps == 0) | self._of_several[apps])
         apps[ask] = [self.signatures.match(names[i]) or int(apps[i]) for i in ask.tolist()]
         new = np.flatnonzero(apps != records["app"])
         if len(new):
@@ -185,7 +188,7 @@ class Naming:
         nothing beats the name of a ClientHello, which may be later than the payload that was read.
         """
         old_apps, old_bases, _ = self.book.apps(found.number)
-        stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~np.isin(found.basis, _SPOKEN)
+        stays = (old_apps > 0) & (old_bases == int(Basis.DNS_ANSWER)) & ~_SPOKEN[found.basis]
         stays |= (old_bases == int(Basis.SNI)) & (found.basis != int(Basis.SNI))
         return np.where(stays, old_apps, found.app).astype(np.uint16), stays
 

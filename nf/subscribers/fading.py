@@ -1,14 +1,19 @@
-"""Memory per key between intervals: fading sums and recent minima; bounded, all in columns."""
+"""Memory per key between intervals: fading sums and recent minima; bounded, all in columns.
+
+`memory` makes one: the compiled pass, or its reference here where that is not there (`nf.fast`).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.fast.library import loaded
+from nf.fast.memory import Memory
 from nf.flows.search import at
 from nf.qoe.inputs import Array
 
-__all__ = ["FadingSums", "KeyTable", "RecentMinima"]
+__all__ = ["KeyTable", "Remembered", "memory"]
 
 Keys = NDArray[np.int64]
 
@@ -52,48 +57,51 @@ class KeyTable:
         self.keys, self._rows, self._seen_s = all_keys[order], all_rows[order], seen_s[order]
 
 
-class FadingSums(KeyTable):
-    """Sums, k for each key, that fade exponentially with time constants *tau_s*, one per column."""
+class Remembered(KeyTable):
+    """Fading sums and a recent minimum of each key: the reference of `nf.fast.memory`.
+
+    Each sum fades exponentially with its time constant of *tau_s*. For the minimum, time is cut into windows of
+    *window_s*; a key holds the least value and the number of samples of the current window and the last one.
+    """
 
     HORIZON_TAUS = 6.0  # a sum without additions for so long has faded to 0.25 %
 
-    def __init__(self, tau_s: Array, capacity: int = 262_144) -> None:
-        self.tau_s = np.asarray(tau_s, np.float64)
-        super().__init__(len(self.tau_s), self.HORIZON_TAUS * float(self.tau_s.max()), capacity)
+    def __init__(self, tau_s: Array, window_s: float, capacity: int) -> None:
+        self._tau_s, self._window_s = np.asarray(tau_s, np.float64), window_s
+        columns = len(self._tau_s) + 5  # number of the window; its minimum and samples; those of the one before
+        super().__init__(columns, horizon_s(self._tau_s, window_s), capacity)
 
-    def add(self, keys: Keys, values: Array, now_s: float) -> Array:
-        """Add *values* (n, k) to the sums of sorted distinct *keys* (n,), and return these sums at *now_s*."""
-        known, old, seen_s = self.get(keys)
-        sums = values.astype(np.float64)
-        age_s = np.maximum(now_s - seen_s, 0)[:, None]
-        sums[known] += old * np.exp(-age_s / self.tau_s)
-        self.put(keys, sums, now_s)
-        return sums
+    def add(self, keys: Keys, now_s: float, sums: Array, least: Array, samples: Array) -> tuple[Array, Array, Array]:
+        """Take what is new of *keys* (n,), sorted and distinct; return what is remembered of them at *now_s*.
 
-
-class RecentMinima(KeyTable):
-    """The least value and the number of samples of each key over the last one to two times *window_s*.
-
-    Time is cut into windows; a key holds the minimum and the count of the current and the last one.
-    """
-
-    def __init__(self, window_s: float, capacity: int = 262_144) -> None:
-        self.window_s = window_s
-        super().__init__(5, 2 * window_s, capacity)  # window number; its minimum and count; those of the one before
-
-    def add(self, keys: Keys, values: Array, counts: Array, now_s: float) -> tuple[Array, Array]:
-        """Take the minimum *values* (n,) of *counts* (n,) samples; return minimum (infinite if none) and count.
-
-        *keys* are sorted and distinct; a value whose count is 0 is ignored.
+        *sums* (n, k) are added to the sums; *least* (n,) is the minimum of *samples* (n,) samples, and ignored where
+        these are 0. The minimum is infinite where there is none.
         """
-        window = now_s // self.window_s
+        known, old, seen_s = self.get(keys)
+        sums = sums.astype(np.float64)
+        age_s = np.maximum(now_s - seen_s, 0)[:, None]
+        sums[known] += old[:, : len(self._tau_s)] * np.exp(-age_s / self._tau_s)
+        window = now_s // self._window_s
         rows = np.tile([window, np.inf, 0.0, np.inf, 0.0], (len(keys), 1))
-        known, old, _ = self.get(keys)
-        age = np.maximum(window - old[:, 0], 0)[:, None]  # in windows
+        was = old[:, len(self._tau_s) :]
+        age = np.maximum(window - was[:, 0], 0)[:, None]  # in windows
         empty = np.array([np.inf, 0.0, np.inf, 0.0])
-        moved = np.concatenate([np.broadcast_to(empty[:2], (len(old), 2)), old[:, 1:3]], axis=1)
-        rows[known, 1:] = np.where(age == 0, old[:, 1:], np.where(age == 1, moved, empty))
-        rows[:, 1] = np.where(counts > 0, np.minimum(rows[:, 1], values), rows[:, 1])
-        rows[:, 2] += counts
-        self.put(keys, rows, now_s)
-        return np.minimum(rows[:, 1], rows[:, 3]), rows[:, 2] + rows[:, 4]
+        moved = np.concatenate([np.broadcast_to(empty[:2], (len(was), 2)), was[:, 1:3]], axis=1)
+        rows[known, 1:] = np.where(age == 0, was[:, 1:], np.where(age == 1, moved, empty))
+        rows[:, 1] = np.where(samples > 0, np.minimum(rows[:, 1], least), rows[:, 1])
+        rows[:, 2] += samples
+        self.put(keys, np.hstack([sums, rows]), now_s)
+        return sums, np.minimum(rows[:, 1], rows[:, 3]), rows[:, 2] + rows[:, 4]
+
+
+def horizon_s(tau_s: Array, window_s: float) -> float:
+    """Return how long a key is remembered that is not seen."""
+    return max(Remembered.HORIZON_TAUS * float(tau_s.max(initial=0.0)), 2 * window_s)
+
+
+def memory(tau_s: Array, window_s: float, capacity: int) -> Remembered | Memory:
+    """Return an empty memory; both kinds give the same to the last bit."""
+    library = loaded()
+    if library is None:
+        return Remembered(tau_s, window_s, capacity)
+    return Memory(library, tau_s, window_s, horizon_s(tau_s, window_s), capacity)

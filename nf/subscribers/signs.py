@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.flows.batch import FlowBatch
+from nf.flows.search import one_of
 
 __all__ = ["Ttls", "dns_columns", "is_tunnel", "vpn_share"]
 
@@ -21,6 +22,11 @@ _TCP, _UDP, _GRE, _ESP, _L2TP = 6, 17, 47, 50, 115  # IANA protocol numbers
 # IANA: IKE and its NAT traversal (RFC 3948, 2), OpenVPN, L2TP; WireGuard's usual port; PPTP. A call over Wi-Fi is IPsec
 # as well (TS 23.402): in the sums of one subscriber it counts as a tunnel.
 _UDP_PORTS, _TCP_PORTS = (500, 4500, 1194, 1701, 51820), (1723, 1194)
+_IS_TUNNEL = one_of((_GRE, _ESP, _L2TP))
+_IS_UDP_PORT, _IS_TCP_PORT = (  # as the kernel keeps ports, in network order
+    one_of((int.from_bytes(port.to_bytes(2, "big"), sys.byteorder) for port in ports), 0xFFFF)
+    for ports in (_UDP_PORTS, _TCP_PORTS)
+)
 
 _TTL_SPAN_S = 600.0
 _MOST_TTLS = 262_144
@@ -30,9 +36,11 @@ _LEAST_TTL, _MOST_TTL = 33, 254
 
 def dns_columns(batch: FlowBatch, subject: NDArray[np.int64], subjects: int) -> dict[str, Column]:
     """Return the columns that begin with ``dns_``."""
+    rows = np.flatnonzero(batch.dns_queries | batch.dns_answers | batch.dns_again)  # few flows are DNS
+    of = subject[rows]
 
     def total(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(subject, values, subjects).astype(np.float64)
+        return np.bincount(of, values[rows], subjects).astype(np.float64)
 
     queries, answers, timed = total(batch.dns_queries), total(batch.dns_answers), total(batch.dns_timed)
     return {
@@ -46,19 +54,17 @@ def dns_columns(batch: FlowBatch, subject: NDArray[np.int64], subjects: int) -> 
 def is_tunnel(keys: NDArray[np.void], of_vpn: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Say which flows carry other traffic inside, by their keys and by *of_vpn*: their application is a VPN."""
     proto = keys["proto"]
-    ports = np.stack([keys["port_a"], keys["port_b"]], axis=1)
-    if sys.byteorder == "little":
-        ports = ports.byteswap()
-    by_port = ((proto == _UDP) & np.isin(ports, _UDP_PORTS).any(axis=1)) | (
-        (proto == _TCP) & np.isin(ports, _TCP_PORTS).any(axis=1)
+    a, b = keys["port_a"], keys["port_b"]
+    by_port = ((proto == _UDP) & (_IS_UDP_PORT[a] | _IS_UDP_PORT[b])) | (
+        (proto == _TCP) & (_IS_TCP_PORT[a] | _IS_TCP_PORT[b])
     )
-    tunnel: NDArray[np.bool_] = of_vpn | by_port | np.isin(proto, (_GRE, _ESP, _L2TP))
+    tunnel: NDArray[np.bool_] = of_vpn | by_port | _IS_TUNNEL[proto]
     return tunnel
 
 
 def vpn_share(batch: FlowBatch, tunnel: NDArray[np.bool_], subject: NDArray[np.int64], subjects: int) -> Column:
     """Return the share of each subject's bytes that are in tunnels, NaN for none."""
-    octets = batch.octets.sum(axis=1).astype(np.float64)
+    octets = (batch.octets[:, 0] + batch.octets[:, 1]).astype(np.float64)
     inside = np.bincount(subject, np.where(tunnel, octets, 0), subjects).astype(np.float64)
     share = _over(inside, np.bincount(subject, octets, subjects).astype(np.float64))
     return np.where(inside > 0, share, np.nan).astype(np.float32)
@@ -87,6 +93,8 @@ class Ttls:
 
     def add(self, begun: NDArray[np.void], at_s: float) -> None:
         """Record flows that UEs began: columns ``session`` and ``ttl``."""
+        if not len(begun):
+            return
         ttl = begun["ttl"]
         begun = begun[(ttl >= _LEAST_TTL) & (ttl <= _MOST_TTL)]
         keys = np.unique(begun["session"].astype(np.uint64) << np.uint64(8) | begun["ttl"].astype(np.uint64))

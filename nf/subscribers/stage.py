@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from feed.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from nf.apps.basis import Basis
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.flows.search import one_of
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action
-from nf.subscribers.fading import FadingSums, RecentMinima
+from nf.subscribers.fading import memory
 from nf.subscribers.sums import Rows, group
 from nf.subscribers.suspect import SUSPECTS, suspect
 
@@ -37,7 +38,7 @@ MOVING_PACKETS, MOVING_SHARE = 10.0, 0.5  # bulk packets, or busy share, of an i
 
 _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
-_REAL_TIME = frozenset({"conferencing", "voice", "gaming"})
+_REAL_TIME = one_of(APP_CLASSES.index(name) for name in ("conferencing", "voice", "gaming"))
 _APP_BITS = 16
 _BASIS_TEXT = np.array([basis.text for basis in Basis], object)
 
@@ -62,11 +63,11 @@ class Subscribers:
 
     def __init__(self, capacity: int = 262_144) -> None:
         self.capacity = capacity
-        taus = np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4)
-        self._recent = FadingSums(taus, capacity)
-        self._core_rtt = RecentMinima(RTT_WINDOW_S, capacity)
-        self._access_rtt = RecentMinima(RTT_WINDOW_S, capacity)
-        self._lately = FadingSums(np.full(2, RTT_TAU_S), capacity)  # access RTT and weight, per subscriber
+        # Per (subscriber, application): loss and goodput with the RTT of the core; per subscriber: the access RTT,
+        # and the last ones with their weight.
+        self._recent = memory(np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4), RTT_WINDOW_S, capacity)
+        self._access_rtt = memory(np.zeros(0), RTT_WINDOW_S, capacity)
+        self._lately = memory(np.full(2, RTT_TAU_S), RTT_WINDOW_S, capacity)
         self._ids: dict[tuple[str, str], int] = {}
         self._next_id = 0
 
@@ -102,15 +103,14 @@ class Subscribers:
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
         of_group = np.zeros(len(names.subscriber), np.intp)
         of_group[: len(names.group)] = names.group
-        due = np.atleast_2d(action)[of_group[subject], app]
-        used = np.flatnonzero((flows.packets.sum(axis=1) > 0) & (due != _SUPPRESS))
+        due = np.atleast_2d(action)[of_group[subject] if of_group.any() else 0, app]
+        used = np.flatnonzero((flows.packets[:, UPLINK] | flows.packets[:, DOWNLINK] > 0) & (due != _SUPPRESS))
         if not len(used):
             return []
         interval_s = max(flows.t_end_s - flows.t_start_s, 1e-3)
         who = self._numbers(names)[subject]
         keys, rows = group(_take(flows, used), (who[used] << _APP_BITS) | app[used], interval_s)
         of_app, first = keys & ((1 << _APP_BITS) - 1), used[rows.first]
-        inspected = due[first] != _COUNT
         inputs = self._inputs(keys, rows, interval_s, flows.t_end_s)
         columns = missing_where_unseen(self._columns(flows, rows, interval_s), seen)
         columns["subscriber"] = np.array(names.subscriber, object)[subject[first]]
@@ -121,22 +121,16 @@ class Subscribers:
             told = delays.get(name) if delays else None
             columns[name] = told[subject[first]] if told is not None else np.full(len(first), np.nan, np.float32)
         self._forget()
-        return [
-            _batch(flows, name, chosen, columns, inputs, rows, inspected)
-            for number, name in enumerate(APP_CLASSES)
-            if len(chosen := np.flatnonzero(class_of_app[of_app] == number))
-        ]
+        return _batches(flows, class_of_app[of_app], columns, inputs, rows.rtp, due[first] != _COUNT)
 
     def _numbers(self, names: SubscriberNames) -> NDArray[np.int64]:
         """Return a number for each subject that stays the same from interval to interval."""
-        numbers = np.zeros(len(names.subscriber), np.int64)
-        for i, name in enumerate(zip(names.subscriber, names.dnn, strict=True)):
-            number = self._ids.get(name)
-            if number is None:
-                number = self._ids[name] = self._next_id
-                self._next_id += 1
-            numbers[i] = number
-        return numbers
+        keys = list(zip(names.subscriber, names.dnn, strict=True))
+        known = list(map(self._ids.get, keys))
+        for i in [i for i, number in enumerate(known) if number is None] if None in known else ():
+            number = known[i] = self._ids.setdefault(keys[i], self._next_id)
+            self._next_id += number == self._next_id
+        return np.array(known, np.int64)
 
     def _forget(self) -> None:
         """Drop the numbers of subscribers without any other memory, when there are many."""
@@ -147,8 +141,9 @@ class Subscribers:
 
     def _inputs(self, keys: NDArray[np.int64], rows: Rows, interval_s: float, now_s: float) -> Inputs:
         now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s])
-        recent = self._recent.add(keys, now, now_s)
-        lost, sent, bulk, busy_s = np.hsplit(recent, 4)
+        n = rows.rtt_n[:, CORE].astype(np.float64)
+        recent, core_ms, samples = self._recent.add(keys, now_s, now, rows.rtt_min_ms[:, CORE], n)
+        lost, sent, bulk, busy_s = (recent[:, column : column + 2] for column in (0, 2, 4, 6))
         moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
         moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
         return Inputs(
@@ -156,7 +151,7 @@ class Subscribers:
             packets=rows.packets.astype(np.float64),
             octets=rows.octets.astype(np.float64),
             rtt_access_ms=self._access_ms(keys >> _APP_BITS, rows, now_s),
-            rtt_core_ms=self._core_ms(keys, rows, now_s),
+            rtt_core_ms=np.where(samples >= RTT_LEAST_SAMPLES, core_ms, np.nan),
             loss=_ratio(lost, sent, sent >= LOSS_LEAST_SENT),
             jitter_ms=rows.jitter_ms,
             gap_mean_ms=rows.gap_mean_ms,
@@ -167,23 +162,21 @@ class Subscribers:
             goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
         )
 
-    def _core_ms(self, keys: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
-        """Return the RTT to the nearest server of each row, NaN with too few samples."""
-        n = rows.rtt_n[:, CORE].astype(np.float64)
-        least_ms, samples = self._core_rtt.add(keys, rows.rtt_min_ms[:, CORE], n, now_s)
-        return np.where(samples >= RTT_LEAST_SAMPLES, least_ms, np.nan)
-
     def _access_ms(self, who: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
         """Return the RTT to the UE for each row, from all flows of the subscriber together: they share one radio."""
-        people, starts, row_of = np.unique(who, return_index=True, return_inverse=True)  # *who* is sorted
+        begins = np.append(True, who[1:] != who[:-1])  # *who* is sorted
+        starts, row_of = np.flatnonzero(begins), np.cumsum(begins) - 1
+        people = who[starts]
         n = np.add.reduceat(rows.rtt_n[:, ACCESS].astype(np.float64), starts)
         now_ms = np.fmin.reduceat(rows.rtt_min_ms[:, ACCESS], starts)
-        least_ms, samples = self._access_rtt.add(people, now_ms, n, now_s)
+        _, least_ms, samples = self._access_rtt.add(people, now_s, np.zeros((len(people), 0)), now_ms, n)
         told = samples >= RTT_LEAST_SAMPLES
         estimate = np.stack([np.where(told, least_ms, 0), told.astype(np.float64)], axis=1)
-        lately = self._lately.add(people, estimate, now_s)
+        none = np.zeros(len(people))
+        lately, _, _ = self._lately.add(people, now_s, estimate, none, none)
         fallback = _ratio(lately[:, 0], lately[:, 1], lately[:, 1] >= RTT_FADED)
-        return np.where(told, least_ms, fallback)[row_of]
+        access_ms: Array = np.where(told, least_ms, fallback)[row_of]
+        return access_ms
 
     @staticmethod
     def _columns(flows: FlowBatch, rows: Rows, interval_s: float) -> dict[str, NDArray[Any]]:
@@ -234,50 +227,57 @@ _QUALITIES = (
 )
 
 
-def _batch(
+def _batches(
     flows: FlowBatch,
-    app_class: str,
-    chosen: NDArray[np.intp],
+    class_of: NDArray[np.uint8],
     columns: dict[str, NDArray[Any]],
     inputs: Inputs,
-    rows: Rows,
+    rtp: NDArray[np.bool_],
     inspected: NDArray[np.bool_],
-) -> RecordBatch:
-    """Return the records of the *chosen* rows, all of one class, with their scores."""
-    seen = inspected[chosen]
-    mine = {name: column[chosen] for name, column in columns.items()}
-    for name in _QUALITIES:
-        mine[name] = np.where(seen, mine[name], np.nan)
-    mine["rtt_samples"] = np.where(seen, mine["rtt_samples"], 0)
-    if app_class not in _REAL_TIME:
-        mine["jitter_dl_ms"] = np.full(len(chosen), np.nan)
-    part = _rows_of(inputs, chosen)
-    mine["mos"] = np.where(seen, SCORES[app_class](part), np.nan)
-    mine["suspect"] = SUSPECTS[suspect(part, mine["mos"], rows.rtp[chosen])]
-    typed: dict[str, NDArray[Any] | list[str]] = {
-        name: mine[name].tolist() if column.dtype == "str" else _typed(mine[name], column.dtype)
+) -> list[RecordBatch]:
+    """Return the records of all rows with their scores, a batch for each class that has any.
+
+    All that is alike in all classes is done to all rows at once, in the order of their classes.
+    """
+    order = np.argsort(class_of, kind="stable")
+    class_of, inspected, inputs, rtp = class_of[order], inspected[order], _rows_of(inputs, order), rtp[order]
+    columns = {name: column[order] for name, column in columns.items()}
+    if not inspected.all():
+        columns |= {name: np.where(inspected, columns[name], np.nan) for name in _QUALITIES}
+        columns["rtt_samples"] = np.where(inspected, columns["rtt_samples"], 0)
+    columns["jitter_dl_ms"] = np.where(_REAL_TIME[class_of], columns["jitter_dl_ms"], np.nan)
+    ends = np.searchsorted(class_of, np.arange(len(APP_CLASSES)), "right").tolist()
+    parts = {name: slice(*at) for name, *at in zip(APP_CLASSES, [0, *ends], ends, strict=False) if at[0] < at[1]}
+    scores = [SCORES[name](_rows_of(inputs, part)) for name, part in parts.items()]
+    columns["mos"] = np.where(inspected, np.concatenate(scores), np.nan)
+    columns["suspect"] = SUSPECTS[suspect(inputs, columns["mos"], rtp)]
+    typed = {
+        name: columns[name].tolist() if column.dtype == "str" else _typed(columns[name], column.dtype)
         for name, column in RECORD_COLUMNS.items()
     }
-    return RecordBatch(app_class, flows.t_start_s, flows.t_end_s, typed)
+    return [
+        RecordBatch(name, flows.t_start_s, flows.t_end_s, {c: values[part] for c, values in typed.items()})
+        for name, part in parts.items()
+    ]
 
 
 def _typed(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Return a column as its type; one without any value stays float, as integers have no NaN."""
-    if values.dtype.kind == "f" and len(values) and np.isnan(values).all():
+    if dtype != "f4" and values.dtype.kind == "f" and len(values) and np.isnan(values).all():
         return values.astype(np.float32)
-    return values.astype(dtype)
+    return values.astype(dtype, copy=False)
 
 
 def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:
-    return replace(flows, **_columns_at(flows, used))
+    return flows if len(used) == len(flows) else replace(flows, **_columns_at(flows, used))
 
 
-def _rows_of(inputs: Inputs, chosen: NDArray[np.intp]) -> Inputs:
+def _rows_of(inputs: Inputs, chosen: NDArray[np.intp] | slice) -> Inputs:
     return replace(inputs, **_columns_at(inputs, chosen))
 
 
-def _columns_at(columns: FlowBatch | Inputs, at: NDArray[np.intp]) -> dict[str, Any]:
-    values = {f.name: getattr(columns, f.name) for f in fields(columns)}
+def _columns_at(columns: FlowBatch | Inputs, at: NDArray[np.intp] | slice) -> dict[str, Any]:
+    values = {name: getattr(columns, name) for name in columns.__slots__}
     return {name: value[at] for name, value in values.items() if isinstance(value, np.ndarray)}
 
 

@@ -1,4 +1,7 @@
-"""Flows to rows: sums, minima and means over all flows of one (subscriber, application)."""
+"""Flows to rows: sums, minima and means over all flows of one (subscriber, application).
+
+`group` makes them: by the compiled pass, or by its `reference` here where that is not there (`nf.fast`).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import RANK, Basis
+from nf.fast import group as compiled
+from nf.fast.library import Library, loaded
 from nf.flows.batch import FlowBatch
 from nf.qoe.inputs import Array
 
-__all__ = ["Rows", "group"]
+__all__ = ["Rows", "by_library", "group", "reference", "rules"]
 
 TCP, UDP = 6, 17
 MEDIA_PACKETS_PER_S = 10.0  # slowest tick of a game, and less than any talker (docs/qoe.md, "Media flows")
@@ -58,11 +63,50 @@ class Rows:
 
 def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[NDArray[np.int64], Rows]:
     """Return the sorted distinct keys of the flows, and the row of each. There is at least one flow."""
+    library = loaded()
+    return reference(flows, key, interval_s) if library is None else by_library(library, flows, key, interval_s)
+
+
+def by_library(
+    library: Library, flows: FlowBatch, key: NDArray[np.int64], interval_s: float
+) -> tuple[NDArray[np.int64], Rows]:
+    """Do what `group` says by the compiled pass."""
+    keys, columns = compiled.group(library, flows, key, rules(interval_s), RANK)
+    columns["basis"] = _STRONGEST_FIRST[columns.pop("rank")]
+    columns["rtp"] = columns["rtp"].view(np.bool_)
+    return keys, Rows(**columns)
+
+
+def rules(interval_s: float) -> dict[str, float]:
+    """Return the numbers that the compiled pass asks for."""
+    return {
+        "interval_s": interval_s,
+        "media_packets": MEDIA_PACKETS_PER_S * interval_s,
+        "bulk_packet_bytes": BULK_PACKET_BYTES,
+        "pause_round_trips": PAUSE_ROUND_TRIPS,
+        "pause_least_us": PAUSE_LEAST_US,
+        "pause_unknown_us": PAUSE_UNKNOWN_US,
+        "pause_most_us": PAUSE_MOST_US,
+        "gap_cut_us": GAP_CUT_US,
+        "fastest_bps": FASTEST_BPS,
+        "tcp": TCP,
+        "udp": UDP,
+        "contradicted": int(Basis.CONTRADICTED),
+    }
+
+
+def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[NDArray[np.int64], Rows]:
+    """Do what `group` says in numpy."""
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
 
     def total(values: NDArray[Any]) -> Any:
-        return np.add.reduceat(values[order], starts, axis=0)
+        if values.dtype.kind != "f":
+            return np.add.reduceat(values[order], starts, axis=0)
+        # Floats are added one after another, as the compiled pass does: reduceat adds in pairs.
+        row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
+        columns = values[order].reshape(len(order), -1).T
+        return np.stack([np.bincount(row, column) for column in columns], axis=1).reshape(-1, *values.shape[1:])
 
     def least(values: NDArray[Any]) -> Any:
         return np.minimum.reduceat(values[order], starts, axis=0)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from nf.abi import FLOW_FIRST_B, SNF_UE_UNKNOWN
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
+from nf.flows.search import distinct
+from nf.kernel.rows import rows_at
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, is_of_ue
 from nf.sessions.groups import group_of
@@ -39,20 +41,24 @@ def subjects(
     """
     session = batch.session.copy()
     nobody = np.flatnonzero(session == 0)
-    tunnels = _Tunnels(book, batch.flow_id[nobody])
-    session[nobody] = tunnels.late_sessions(store, now_s)
-    sessions, subject = np.unique(session, return_inverse=True)
+    tunnels = _Tunnels(book, batch.flow_id[nobody]) if len(nobody) else None
+    if tunnels is not None:
+        session[nobody] = tunnels.late_sessions(store, now_s)
+    sessions, subject = distinct(session)
     names = SubscriberNames()
-    for index in sessions.tolist():
-        label = store.label(index) if index else None
-        names.subscriber.append(label.published(pseudonymiser) if label else "unknown")
-        names.identity_source.append(label.identity_source if label else "none")
-        names.dnn.append(label.dnn if label else "")
-        names.group.append(group_of(label.dnn, label.imsi, groups) if label and groups else 0)
+    labels = [store.label(index) if index else None for index in sessions.tolist()]
+    names.subscriber.extend(label.published(pseudonymiser) if label else "unknown" for label in labels)
+    names.identity_source.extend(label.identity_source if label else "none" for label in labels)
+    names.dnn.extend(label.dnn if label else "" for label in labels)
+    if groups:
+        names.group.extend(group_of(label.dnn, label.imsi, groups) if label else 0 for label in labels)
+    names.session.extend(sessions.tolist())
     still = session[nobody] == 0
-    of_unknown, unknown = tunnels.names(flows[nobody], still)
+    if tunnels is None or not still.any():
+        return subject.astype(np.int64), names
+    of_unknown, unknown = tunnels.names(rows_at(flows, nobody), still)
     subject[nobody[still]] = len(sessions) + of_unknown
-    names.session.extend([*sessions.tolist(), *[0] * len(unknown)])
+    names.session.extend([0] * len(unknown))
     names.subscriber.extend(unknown)
     names.identity_source.extend(["none"] * len(unknown))
     names.dnn.extend([""] * len(unknown))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
+from decimal import Decimal
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feed import wire
-from feed.columns import MAX_CELLS
+from feed.columns import MAX_CELLS, pack_columns
 from feed.records import RECORD_COLUMNS, SPARSE_COLUMNS
 from tests.feed.samples import flows, records
 
@@ -143,6 +144,19 @@ class TestFormat:
         message = wire.decode(wire.encode(TOPIC, HEADER, {"x": np.array([value, 1.0])}))
 
         assert float(message.columns["x"][0]) == published
+
+    @pytest.mark.parametrize("power", range(-45, 39))
+    def test_the_three_digits_begin_with_the_first_that_is_not_zero(self, power: int) -> None:
+        beside = np.float32(f"1e{power}").view(np.uint32).astype(np.int64) + np.arange(-8, 9)
+        beside = beside[(beside > 0) & (beside < 0x7F80_0000)]  # zero and infinity (IEEE 754)
+
+        for value in beside.astype(np.uint32).view(np.float32):
+            for dtype in (np.float32, np.float64):
+                _, packed = pack_columns({"x": np.array([value], dtype)})
+                kind, exponent, mantissa = packed["x"]
+                assert kind == "dec"
+                assert exponent == Decimal(float(value)).adjusted() - 2  # of the exact value
+                assert 100 <= int.from_bytes(mantissa, "little") <= 1000
 
     @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
     def test_what_is_not_a_number_is_missing(self, missing: float) -> None:

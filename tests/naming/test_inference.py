@@ -10,7 +10,7 @@ from nf.apps.signatures import Signatures
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.naming.doubts import Doubt
-from nf.naming.inference import Inference, client_is_b
+from nf.naming.inference import TURN_S, Inference, client_is_b
 from nf.settings import Application
 from tests.flows.records import SERVER, TCP, UDP, event
 
@@ -331,6 +331,42 @@ class TestBounds:
 
         # The newest 32,768, of which two taught, and the first 32,768; then the next ones, and then the last 1,698.
         assert learned == [65_534, 98_302, 100_000, 100_000]
+
+    def test_live_a_new_flow_is_asked_for_at_once_and_an_old_one_within_five_seconds(self) -> None:
+        world = World()
+        world.inference.turn_s = TURN_S
+        many = np.repeat(event(1), 1000)
+        many["number"] = np.arange(1, 1001)
+        world.book.add(many)
+        world.number = 1000
+        world.interval(T0)
+        world.flow(1, name=VIDEO)
+        world.flow(2, name=VIDEO)
+        new = world.flow(3)
+
+        learned = []
+        for second in range(1, 7):
+            world.interval(T0 + second)
+            assert world.says(new)[:2] == ("Example Video", Basis.LEARNED)
+            learned.append(int((world.book.rows["basis"] == Basis.LEARNED).sum()))
+
+        # A fifth of the 1,003 flows takes its turn in a second, two flows that taught among them.
+        assert learned == [202, 403, 604, 805, 1001, 1001]
+
+    def test_live_a_name_that_does_not_hold_is_taken_back_within_five_seconds(self) -> None:
+        world = World()
+        world.inference.turn_s = TURN_S
+        numbers = [world.flow(client) for client in range(10, 30)]
+        world.flow(1, name=VIDEO)
+        world.flow(2, name=VIDEO)
+        world.interval(T0)
+        assert {world.says(number)[0] for number in numbers} == {"Example Video"}
+
+        world.flow(3, name=CHAT)
+        for second in range(1, 6):
+            world.interval(T0 + second)
+
+        assert [world.says(number) for number in numbers] == [NOTHING] * len(numbers)
 
     def test_all_of_them_on_demand(self) -> None:
         world = World()

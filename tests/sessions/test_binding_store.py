@@ -261,3 +261,26 @@ class TestAtRest:
             "teid:192.0.2.10:0x00000003",
         ]
         assert {(store.label(n).source, store.label(n).dnn) for n in (1, 2, 3)} == {("pfcp", "internet")}
+
+
+class TestLabel:
+    """Records ask for the label of a session each interval, and get that of its present state."""
+
+    def test_it_follows_each_change(self, store):
+        store.apply(SessionUp(1.0, session(imsi="")))
+        index = store.by_ue("internet", "10.45.0.2").index
+        assert (store.label(index).imsi, store.label(index).name) == ("", "ue:internet:10.45.0.2")
+
+        store.apply(SessionMoved(2.0, session(), ()))
+        assert (store.label(index).imsi, store.label(index).dnn) == (ALICE, "internet")
+
+        store.apply(SessionDown(3.0, session(), EndReason.DELETED))
+        assert store.label(index).imsi == ALICE, "of the last packets"
+
+    def test_more_than_are_kept_are_read_again(self, store, monkeypatch):
+        monkeypatch.setattr("nf.sessions.at_rest.bindings._LABELS", 2)
+        for n in range(5):
+            store.apply(SessionUp(1.0, session(f"s{n}", f"00101000000000{n}", f"10.45.0.{n}", ())))
+
+        for _ in range(2):
+            assert [store.label(n).imsi for n in store.numbers()] == [f"00101000000000{n}" for n in range(5)]

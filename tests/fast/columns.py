@@ -1,0 +1,136 @@
+"""Columns of flows of any make, for both kinds of passes, and the comparison of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.apps.basis import Basis
+from nf.fast import group as compiled
+from nf.fast.library import Library
+from nf.fast.memory import Memory
+from nf.flows.batch import FlowBatch
+from nf.subscribers import stage, sums
+from nf.subscribers.fading import Remembered, horizon_s
+
+_MOST = 1 << 40
+
+
+def any_flows(rng: np.random.Generator, n: int, length_s: float) -> FlowBatch:
+    """Return flows whose columns have nothing to do with one another: more than the kernel can give."""
+
+    def column(dtype: type, high: int, *, width: int = 2) -> NDArray[Any]:
+        shape = (n, width) if width > 1 else (n,)
+        sizes = 10.0 ** rng.uniform(0, np.log10(high), shape)
+        return np.where(rng.random(shape) < 0.3, 0, np.minimum(sizes, high - 1)).astype(dtype)
+
+    one = {
+        "session": column(np.uint32, 1 << 20, width=1),
+        "app": rng.integers(0, 9, n).astype(np.uint16),
+        "basis": rng.integers(0, len(Basis), n).astype(np.uint8),
+        "confidence": rng.integers(0, 101, n).astype(np.uint8),
+        "proto": rng.choice([6, 17, 1], n).astype(np.uint8),
+    }
+    wide = {
+        **dict.fromkeys(("octets", "gap_sum_us", "rtt_sum_us"), (np.uint64, _MOST)),
+        **dict.fromkeys(("packets", "payload_packets"), (np.uint64, 1 << 31)),
+        "gap_sq_us2": (np.uint64, 1 << 62),
+        **dict.fromkeys(("retrans", "rtt_n", "gap_n", "rtp_expected", "rtp_received"), (np.uint32, 1 << 31)),
+        **dict.fromkeys(("rtt_min_us", "gap_max_us"), (np.uint32, 1 << 32)),
+        "qfi": (np.uint8, 64),
+    }
+    none = {f.name: np.zeros(n, np.uint32) for f in fields(FlowBatch) if f.name.startswith("dns_")}
+    begun = 1_700_000_000.0
+    return FlowBatch(begun, begun + length_s, np.arange(n, dtype=np.uint64), **one, **none,
+                     **{name: column(*kind) for name, kind in wide.items()})  # fmt: skip
+
+
+def any_keys(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
+    """Return keys of flows: few, many, or all different, as a subject and an application make them."""
+    keys: NDArray[np.int64] = rng.integers(0, max(int(n ** rng.uniform(0, 1.2)), 1), n) << 16 | rng.integers(0, 9, n)
+    return keys
+
+
+def rows_differ(library: Library, flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> list[str]:
+    """Return the columns in which the compiled rows are not those of the reference, to the last bit."""
+    keys, expected = sums.reference(flows, key, interval_s)
+    got_keys, got = sums.by_library(library, flows, key, interval_s)
+    wrong = [] if np.array_equal(keys, got_keys) else ["keys"]
+    for f in fields(expected):
+        a, b = getattr(expected, f.name), getattr(got, f.name)
+        if a.dtype != b.dtype or not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+            wrong.append(f.name)
+    return wrong
+
+
+def numbers_differ(library: Library, key: NDArray[np.int64]) -> bool:
+    """Say whether the compiled numbers of distinct keys are not those of numpy."""
+    expected, got = np.unique(key, return_inverse=True), compiled.distinct(library, key)
+    return not all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+class Both:
+    """A memory of both kinds; raises AssertionError when they differ."""
+
+    def __init__(self, library: Library, tau_s: NDArray[np.float64], window_s: float, capacity: int) -> None:
+        self.reference = Remembered(tau_s, window_s, capacity)
+        self.compiled = Memory(library, tau_s, window_s, horizon_s(tau_s, window_s), capacity)
+
+    def add(self, *new: Any) -> Any:
+        expected, got = self.reference.add(*new), self.compiled.add(*new)
+        for name, a, b in zip(("sums", "least", "samples"), expected, got, strict=True):
+            assert np.array_equal(a, b), name
+        assert len(self.reference) == len(self.compiled)
+        assert self.reference.evicted == self.compiled.evicted
+        return got
+
+    def __len__(self) -> int:
+        return len(self.compiled)
+
+    @property
+    def evicted(self) -> int:
+        return self.compiled.evicted
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        assert np.array_equal(self.reference.keys, self.compiled.keys)
+        return self.compiled.keys
+
+
+def a_history(library: Library, rng: np.random.Generator, intervals: int, keys: int) -> int:
+    """Take some intervals of a few keys into both memories, which are too small at times; return how many rows."""
+    tau_s = rng.uniform(1, 20, int(rng.integers(0, 9)))
+    memory = Both(library, tau_s, float(rng.uniform(0.5, 8)), int(keys * rng.uniform(0.2, 2)) + 1)
+    now_s, rows = float(rng.uniform(0, 1e9)), 0
+    for _ in range(intervals):
+        now_s += float(rng.choice([1.0, rng.uniform(0, 3), 40.0, -rng.uniform(0, 90)], p=[0.7, 0.2, 0.05, 0.05]))
+        some = np.flatnonzero(rng.random(keys) < rng.choice([0.05, 0.5, 1.0])).astype(np.int64) * 7 - 3
+        samples = rng.integers(0, 4, len(some)).astype(np.float64)
+        least = np.where(samples > 0, rng.uniform(0, 1e3, len(some)), np.nan)
+        memory.add(some, now_s, rng.uniform(0, 1e6, (len(some), len(tau_s))), least, samples)
+        rows += len(some)
+    assert memory.keys.size == len(memory)
+    return rows
+
+
+@contextmanager
+def compared(library: Library) -> Iterator[list[int]]:
+    """Make the stage of subscribers run both kinds, and compare them; yields the flows of each interval."""
+    met: list[int] = []
+
+    def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> Any:
+        assert rows_differ(library, flows, key, interval_s) == []
+        met.append(len(flows))
+        return sums.by_library(library, flows, key, interval_s)
+
+    def memory(*make: Any) -> Both:
+        return Both(library, *make)
+
+    with mock.patch.object(stage, "group", group), mock.patch.object(stage, "memory", memory):
+        yield met

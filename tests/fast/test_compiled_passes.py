@@ -1,0 +1,98 @@
+"""The compiled passes say what their references in numpy say, to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nf.fast import build
+from nf.fast import group as compiled
+from nf.fast.library import Library, load
+from nf.fast.memory import Memory
+from nf.flows.search import distinct
+from nf.subscribers import sums
+from tests.fast.columns import Both, a_history, any_flows, any_keys, numbers_differ, rows_differ
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    """Return the build of `make setup`."""
+    return load(build.SHARED_OBJECT)
+
+
+class TestNumbers:
+    """Distinct keys are numbered in their order."""
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_of_random_keys(self, library, seed):
+        rng = np.random.default_rng(seed)
+        n = [1, 2, 100, 30_000][seed % 4]
+
+        assert not numbers_differ(library, any_keys(rng, n))
+        assert not numbers_differ(library, rng.integers(-(2**63), 2**63 - 1, n))
+
+    def test_of_none(self, library):
+        assert not numbers_differ(library, np.zeros(0, np.int64))
+
+    @pytest.mark.parametrize("kind", ["", "numpy"])
+    def test_both_kinds_have_one_face(self, monkeypatch, kind):
+        monkeypatch.setenv("SNF_FAST", kind)
+
+        values, place = distinct(np.array([7, 0, 7, 9], np.uint32))
+
+        assert (values.tolist(), place.tolist(), place.dtype) == ([0, 7, 9], [1, 0, 1, 2], np.intp)
+
+
+class TestRows:
+    """Flows become the rows that the reference makes of them."""
+
+    @pytest.mark.parametrize("seed", range(24))
+    def test_of_random_columns(self, library, seed):
+        rng = np.random.default_rng(seed)
+        n = [1, 2, 3, 9, 40, 300, 5000, 20_000][seed % 8]
+        length_s = float(rng.choice([0.001, 0.5, 1.0, 10.0]))
+        flows = any_flows(rng, n, length_s)
+
+        assert rows_differ(library, flows, any_keys(rng, n), length_s) == []
+
+    def test_of_keys_at_the_ends_of_their_range(self, library):
+        flows = any_flows(np.random.default_rng(1), 6, 1.0)
+        key = np.array([-(2**63), 2**63 - 1, 0, -1, 2**63 - 1, 0], np.int64)
+
+        assert rows_differ(library, flows, key, 1.0) == []
+
+    def test_columns_in_another_order_of_memory_are_read_as_well(self, library):
+        flows = any_flows(np.random.default_rng(2), 50, 1.0).select(np.arange(50) % 2 == 0)
+        turned = [c.copy(order="F") for c in (flows.octets, flows.packets)]
+        object.__setattr__(flows, "octets", turned[0])
+
+        assert rows_differ(library, flows, any_keys(np.random.default_rng(3), 25), 1.0) == []
+
+    def test_a_column_that_is_too_short_is_refused(self, library):
+        flows = any_flows(np.random.default_rng(4), 5, 1.0)
+        rules = sums.rules(1.0)
+
+        with pytest.raises(ValueError, match="column app has 5 values, not 6 x 1"):
+            compiled.group(library, flows, np.zeros(6, np.int64), rules, np.zeros(9, np.uint8))
+
+
+class TestMemory:
+    """A key is remembered by what the reference remembers of it."""
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_of_random_histories(self, library, seed):
+        assert a_history(library, np.random.default_rng(seed), 60, [1, 5, 40, 700][seed % 4]) > 0
+
+    def test_it_grows_with_its_keys_and_forgets_them(self, library):
+        memory = Both(library, np.array([1.0]), 1.0, 100_000)
+        for second in range(40):
+            keys = np.arange(second * 1000, second * 1000 + 5000)
+            memory.add(keys, float(second), np.ones((5000, 1)), np.ones(5000), np.ones(5000))
+
+        assert len(memory) == 5000 + 6 * 1000  # a key that was left alone for six seconds, six times tau, has faded
+
+    def test_sums_of_another_shape_are_refused(self, library):
+        memory = Memory(library, np.array([1.0, 2.0]), 1.0, 6.0, 10)
+
+        with pytest.raises(ValueError, match=r"2 keys want sums of shape \(2, 2\)"):
+            memory.add(np.arange(2), 0.0, np.ones((2, 1)), np.ones(2), np.ones(2))
