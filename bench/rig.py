@@ -177,19 +177,26 @@ class Table:
         if not int(plan["x"][0]):
             plan["x"] = 12345
 
-    def timer(self, repeat: int, flows: int, *, burst: int = 1, live: bool = False) -> Callable[[], float]:
-        """Return a function that walks and says nanoseconds a packet, the kernel's loop and the walk included."""
+    def timer(
+        self, repeat: int, flows: int, *, burst: int = 1, live: bool = False, program: int | None = None
+    ) -> Callable[[], float]:
+        """Return a function that walks and says nanoseconds a packet, the kernel's loop and the walk included.
+
+        The walk ends in *program*, or in ours.
+        """
         run = syscall.TestRun(self.walk, 512)
 
         def once() -> float:
+            self.aim(self.program if program is None else program)
             self.plan(flows, burst=burst)
             return float(run.repeat(self._frame, repeat, live=live))
 
         return once
 
-    def touch(self, flows: int) -> None:
-        """Give each of the first *flows*, none or a power of two, one packet."""
+    def touch(self, flows: int, program: int | None = None) -> None:
+        """Give each of the first *flows*, none or a power of two, one packet, in *program* or in ours."""
         if flows:
+            self.aim(self.program if program is None else program)
             self.plan(flows, sequential=True)
             syscall.TestRun(self.walk, 512).repeat(self._frame, flows)
 
