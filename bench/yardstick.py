@@ -114,7 +114,7 @@ class Scale:
 
     @property
     def factor(self) -> float:
-        """How many times longer than the documents' machine this one takes; 1 while either is unknown."""
+        """The time of this machine over that of the documents' machine; 1 while either is unknown."""
         if self.here is None or self.documents is None:
             return 1.0
         c, python = self.here.c_ms / self.documents.c_ms, self.here.python_ms / self.documents.python_ms
