@@ -69,7 +69,8 @@ def measure() -> list[Figure]:
     note = (
         f"{dense}. Offered at {pps / 1e3:.0f} kpps for {SECONDS:.0f} s, nobody lost a packet"
         f"{''.join(f'; {words}, so the rate is lower for all' for words in told)}. Processor time of sender, softirq "
-        f"and the tool's processes, less that of sender and a program that drops, minimum of {ROUNDS}; peers with rings of 64 MB"
+        f"and the tool's processes, less that of sender and a program that drops, minimum of {ROUNDS}; peers with "
+        "rings of 64 MB"
     )
     return [
         Figure("live port, nDPI / ours", whole["nDPI"] / whole["ours"], "ratio", 4, cases, note, more=True),
