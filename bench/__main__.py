@@ -33,7 +33,6 @@ FAMILIES = (
     "ring",
     "drain",
     "scale",
-    "memory",
     "verifier",
     "load",
     "share",
@@ -44,6 +43,7 @@ FAMILIES = (
     "model",
     "workers",
     "identity",
+    "memory",
     "names",
 )
 

@@ -27,8 +27,8 @@ def inputs(rows: list[dict[str, Any]]) -> dict[str, float]:
             file["ours, sweep, ns a packet"] + file["ours, records, ns a packet"]
         ),
         "s to read 1 M flows and take differences": case["drain", "read and deltas, s"],
-        "MB of kernel memory for 1 M flows and subscribers": next(
-            row["value"] for row in rows if row["bench"] == "memory"
+        "MB of kernel memory for 1 M flows and subscribers": case.get(
+            ("memory", "kernel, MB"), next(row["value"] for row in rows if row["bench"] == "memory")
         ),
         "published share, %": next(row["value"] for row in rows if row["name"].startswith("telemetry")),
     }
