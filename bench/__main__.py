@@ -4,6 +4,7 @@ python -m bench              all of them, in about ten minutes
 python -m bench NAME ...     some of them; the others stay in the file as they are
 python -m bench --docs       then also write the file into the tables of the documentation
 
+Each run measures its yardstick first and scales goals that are times or rates by it: bench/yardstick.py.
 A figure that misses its goal is a figure: the status is 1 only when a script could not measure. The others run
 all the same, and the end says which one failed, and its last words.
 """
@@ -17,8 +18,10 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 
-from bench import results
+from bench import results, yardstick
 from bench.figure import Figure
+from bench.yardstick import Scale
+from nf.errors import SnfError
 
 __all__ = ["FAMILIES", "main", "measure_all"]
 
@@ -30,20 +33,23 @@ FAMILIES = (
     "ring",
     "drain",
     "scale",
-    "memory",
     "verifier",
     "load",
     "share",
     "peers",
+    "peers_live",
+    "lossless",
+    "core",
     "model",
     "workers",
     "identity",
+    "memory",
     "names",
 )
 
 
 def _show(figure: Figure) -> None:
-    goal = f"{'>=' if figure.more else '<='} {figure.goal:g}"
+    goal = f"{'>=' if figure.more else '<='} {results.goal_of(figure.goal, figure.stated)}"
     print(f"{figure.name:52} {figure.value:9.3g} {figure.unit:6} {goal:>8}  {'met' if figure.met else 'MISSED'}")
     if not figure.met:
         print(f"    missed: {results.reason(figure.name)}")
@@ -61,13 +67,16 @@ def _measure(name: str) -> list[Figure]:
     return figures
 
 
-def measure_all(names: Sequence[str], measure: Callable[[str], list[Figure]]) -> dict[str, str]:
+def measure_all(
+    names: Sequence[str], measure: Callable[[str], list[Figure]], scale: Scale | None = None
+) -> dict[str, str]:
     """Measure, print and write each family; return the last words of those that could not be measured."""
+    scale = scale or Scale()
     failed: dict[str, str] = {}
     for name in names:
         begun = time.monotonic()
         try:
-            figures = measure(name)
+            figures = [scale.apply(figure) for figure in measure(name)]
         except KeyboardInterrupt:
             raise
         except (Exception, SystemExit) as error:  # the end of one script, whatever its cause, must not end the others
@@ -80,8 +89,17 @@ def measure_all(names: Sequence[str], measure: Callable[[str], list[Figure]]) ->
         for figure in figures:
             _show(figure)
         _cases(figures)
-        results.write(name, figures)
+        results.write(name, figures, scale.here)
     return failed
+
+
+def _scale() -> tuple[Scale, dict[str, str]]:
+    """Return the scale of this run, and the last words of its yardstick when there is none."""
+    documents = yardstick.documented(results.rows())
+    try:
+        return Scale(yardstick.measure(), documents), {}
+    except SnfError as error:
+        return Scale(None, documents), {"yardstick": str(error)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown := set(names) - set(FAMILIES):
         parser.error(f"no figure is named {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
     print(results.machine())
-    failed = measure_all(names, _measure)
+    scale, failed = _scale()
+    print(scale)
+    failed |= measure_all(names, _measure, scale)
     if asked.docs:
         results.document()
     for name, words in failed.items():

@@ -1,24 +1,40 @@
-"""The two captures that peers and we are run on: the mixed one, and real ones put end to end, both through GTP-U."""
+"""The captures that peers and we are run on, all through GTP-U: mixed, dense, and real ones end to end."""
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
+import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import columns, traffic
+from bench import columns, dense, traffic
 from bench.columns import GNB, UE_NET, UPF, read_pcap
+from bench.dense import Dense
 from bench.ours import Capture
 from nf.capture import merged
 from nf.errors import SnfError
 from nf.settings import StaticSession
 
-__all__ = ["BUILD", "SHARED", "Tunnels", "ends_of", "inner_packet", "load_mixed", "mixed", "real", "session_of"]
+__all__ = [
+    "BUILD",
+    "SHARED",
+    "Tunnels",
+    "ends_of",
+    "inner_packet",
+    "load_mixed",
+    "made_dense",
+    "mixed",
+    "real",
+    "session_of",
+    "sessions_of",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
@@ -31,25 +47,40 @@ _PAUSE_NS = 100_000  # longer pauses within and between real captures are cut to
 _MOST = 3392  # bytes of a frame that a test run takes
 
 
-def mixed() -> tuple[Path, str]:
-    """Return the mixed capture, made when it is not there, and its mix in words."""
+def _made(name: str, by: tuple[ModuleType, ...], make: Callable[[Path], str]) -> tuple[Path, str]:
+    """Return a capture and what *make* said of it, made anew when one of the modules that make it has changed."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    path, words = BUILD / "mixed.pcap", BUILD / "mixed.txt"
-    source = "".join(Path(f).read_text() for f in (traffic.__file__, columns.__file__))
-    mark = f"{traffic.hash_of(source):08x} "
+    path, words = BUILD / f"{name}.pcap", BUILD / f"{name}.txt"
+    mark = f"{traffic.hash_of(''.join(Path(str(module.__file__)).read_text() for module in by)):08x} "
     if not path.exists() or not words.exists() or not words.read_text().startswith(mark):
-        words.write_text(mark + traffic.describe(traffic.build(path)))
+        words.write_text(mark + make(path))
     return path, words.read_text().removeprefix(mark)
 
 
+def mixed() -> tuple[Path, str]:
+    """Return the mixed capture, made when it is not there, and its mix in words."""
+    return _made("mixed", (traffic, columns), lambda path: traffic.describe(traffic.build(path)))
+
+
+def made_dense() -> tuple[Path, Dense]:
+    """Return the mixed capture made dense, made when it is not there, and what is in it."""
+    by = (dense, traffic, columns)
+    path, words = _made("dense", by, lambda path: json.dumps(dataclasses.asdict(dense.build(path))))
+    return path, Dense(**json.loads(words))
+
+
 def load_mixed(path: Path) -> Capture:
-    """Return the mixed capture with the sessions of its UEs."""
+    """Return the mixed capture, or the dense one, with the sessions of its UEs."""
     times, frames = read_pcap(path)
-    sessions = tuple(
+    return Capture(times, frames, _lengths(frames), sessions_of(traffic.UES))
+
+
+def sessions_of(ues: int) -> tuple[StaticSession, ...]:
+    """Return the sessions of so many UEs, as these captures have them."""
+    return tuple(
         session_of(ue, str(ipaddress.IPv4Address(UE_NET + ue)), 0x1000 + ue, str(ipaddress.IPv4Address(GNB + ue % 4)))
-        for ue in range(traffic.UES)
+        for ue in range(ues)
     )
-    return Capture(times, frames, _lengths(frames), sessions)
 
 
 def session_of(number: int, ue: str, teid: int, gnb: str = "", imsi: str = "") -> StaticSession:

@@ -24,21 +24,23 @@ struct block { u64 w[8]; };
 struct place { u32 first; u32 count; };
 BPF_F_TABLE("array", u32, struct block, blocks, BLOCKS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct place, places, FRAMES, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, u64, cursor, 1, BPF_F_MMAPABLE);
+struct turn { u64 runs; u64 copies; };
+BPF_F_TABLE("array", u32, struct turn, turns, 1, BPF_F_MMAPABLE);
 BPF_PROG_ARRAY(target, 1);
 
 int feed(struct xdp_md *ctx)
 {
 	void *end = (void *)(long)ctx->data_end;
-	u64 *to = (u64 *)(long)ctx->data, n, *at;
+	u64 *to = (u64 *)(long)ctx->data, n;
 	u32 zero = 0, i, b;
+	struct turn *turn;
 	struct place *p;
 
-	at = cursor.lookup(&zero);
-	if (!at)
+	turn = turns.lookup(&zero);
+	if (!turn)
 		return XDP_ABORTED;
-	i = *at;
-	*at = i + 1;
+	i = turn->runs / (turn->copies ?: 1);
+	turn->runs++;
 	p = places.lookup(&i);
 	if (!p)
 		return XDP_ABORTED;
@@ -86,7 +88,7 @@ class Feed:
         for frame, at, length in zip(frames, (first * BLOCK).tolist(), lengths.tolist(), strict=True):
             part = frame[:length]
             blocks[at : at + len(part)] = np.frombuffer(part, np.uint8)
-        self._cursor = self._map("cursor", 8).view(np.uint64)
+        self._turn = self._map("turns", 16).view(np.uint64)  # runs so far, copies
         self._fd = load(self._bpf, "feed")
         self.empty = load(self._bpf, "empty")
         self._run = syscall.TestRun(self._fd, size + 64)
@@ -96,19 +98,26 @@ class Feed:
         room = mmap.mmap(self._bpf[name].map_fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, mmap.MAP_SHARED)
         return np.frombuffer(room, np.uint8, size)
 
-    def aim(self, program: int, at: int = 0) -> None:
-        """Point the feed at the program of this file descriptor, from the frame with number *at* on."""
+    def aim(self, program: int, at: int = 0, copies: int = 1) -> None:
+        """Point the feed at the program of this file descriptor, from the frame with number *at* on.
+
+        Each frame comes *copies* times, one after the other.
+        """
         target = self._bpf["target"]
         target[target.Key(0)] = target.Leaf(program)
-        self._cursor[0] = at
+        self._turn[:] = at * copies, copies
 
     def run(self, frames: int) -> int:
         """Feed the program the next *frames* frames; return the nanoseconds that it took, the feed included."""
         return self._run.repeat(self._packet, frames) * frames
 
+    def send(self, frames: int) -> None:
+        """Feed the next *frames* frames as live frames: what the program redirects goes where it says (Linux 5.18)."""
+        self._run.repeat(self._packet, frames, live=True)
+
     def close(self) -> None:
         """Free the kernel's memory."""
         os.close(self._fd)
         os.close(self.empty)
-        del self._cursor
+        del self._turn
         self._bpf.cleanup()

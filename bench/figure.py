@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number beside the number aimed at; ``value <= goal`` meets it, or ``>=`` when *more* is better."""
+    """One measured number beside the number aimed at; ``value <= goal`` meets it, or ``>=`` when *more* is better.
+
+    *stated* is the goal on the machine of the documents, where this one has another (bench/yardstick.py).
+    """
 
     name: str
     value: float
@@ -16,6 +19,7 @@ class Figure:
     cases: dict[str, float] = field(default_factory=dict)
     note: str = ""
     more: bool = False
+    stated: float | None = None
 
     @property
     def met(self) -> bool:

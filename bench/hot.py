@@ -1,4 +1,4 @@
-"""One hot flow against an empty program: BPF_PROG_TEST_RUN, interleaved, the minimum of the rounds.
+"""One hot flow against an empty and a floor program: BPF_PROG_TEST_RUN, interleaved, the minimum of the rounds.
 
 The live build is run. The same frame comes again and again, so the TCP case takes the branch of a retransmission,
 which closes the RTT probe and opens none.
@@ -14,6 +14,7 @@ import numpy as np
 
 from bench import rig
 from bench.figure import Figure
+from bench.floor import Floor
 from nf.kernel import syscall
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Action, Limits, Role
@@ -30,20 +31,21 @@ def timer(fd: int, packet: bytes) -> Callable[[], float]:
 def measure() -> list[Figure]:
     """Return the figures of the hot path."""
     rig.one_cpu()
-    plane = DataPlane(Limits(flows=1024, sessions=256))
+    plane, floor = DataPlane(Limits(flows=1024, sessions=256)), Floor(1024)
     empty: Any = rig.bcc()(text=rig.EMPTY)
     try:
         fd = rig.load(empty, "empty")
         try:
-            return _figures(plane, fd)
+            return _figures(plane, fd, floor)
         finally:
             os.close(fd)
     finally:
         empty.cleanup()
+        floor.close()
         plane.close()
 
 
-def _figures(plane: DataPlane, empty_fd: int) -> list[Figure]:
+def _figures(plane: DataPlane, empty_fd: int, floor: Floor) -> list[Figure]:
     plane.take_test_runs()
     fd = plane.program(Role.N3)
     frames = {"tcp": rig.tcp_frame(), "udp": rig.udp_frame()}
@@ -65,11 +67,19 @@ def _figures(plane: DataPlane, empty_fd: int) -> list[Figure]:
         for action in (Action.INSPECT, Action.COUNT, Action.SUPPRESS)
         for kind in frames
     }
+    cases |= {f"{kind} floor": timer(floor.fd, packet) for kind, packet in frames.items()}
     ns = rig.interleave(cases, ROUNDS)
+    floor.check(len(frames))
     if not (plane.read_flows()[1]["app"] == rig.APP).all():
         raise RuntimeError("The flows did not get their application: the figure would be of another path.")
-    note = f"ns a packet, loop included, minimum of {ROUNDS} x {REPEAT}; same frame: TCP is a retransmission"
+    note = (
+        f"ns a packet, loop included, minimum of {ROUNDS} x {REPEAT}; same frame: TCP is a retransmission; "
+        "floor: the program of bench/floor.c on it"
+    )
+    udp, tcp = (ns[f"{kind} inspect"] / ns[f"{kind} floor"] for kind in ("udp", "tcp"))
     return [
+        Figure("hot flow, UDP (no RTT probe) / floor", udp, "ratio", 1.8, ns, note),
+        Figure("hot flow, TCP inspected / floor", tcp, "ratio", 2.0, ns, note),
         Figure("hot flow, TCP inspected / empty", ns["tcp inspect"] / ns["empty"], "ratio", 4.0, ns, note),
         Figure("hot flow, UDP (no RTT probe) / empty", ns["udp inspect"] / ns["empty"], "ratio", 3.3, ns, note),
         Figure("hot flow, TCP under policy count / empty", ns["tcp count"] / ns["empty"], "ratio", 3.3, ns, note),

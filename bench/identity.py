@@ -87,14 +87,15 @@ def _establishment() -> list[Figure]:
     return [Figure("PFCP establishment, scapy / ours", scapy_us / tracker_us, "ratio", 20, cases, note, more=True)]
 
 
-def _resident_mb() -> float:
+def resident_mb() -> float:
+    """Return the resident memory of this process in megabytes."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
 
 
 def _filled() -> tuple[PfcpTracker, BindingStore, float]:
     gc.collect()
-    before = _resident_mb()
+    before = resident_mb()
     tracker, store = PfcpTracker(), BindingStore(2 * MILLION, pseudonymiser=Pseudonymiser(KEY, 1))
     with collector_paused():
         for n in range(1, MILLION + 1):
@@ -105,7 +106,7 @@ def _filled() -> tuple[PfcpTracker, BindingStore, float]:
             for event in tracker.feed(response, UPF, SMF, n / EVENTS_PER_S):
                 store.apply(event)
     rig.progress("")
-    return tracker, store, _resident_mb() - before
+    return tracker, store, resident_mb() - before
 
 
 def _lookup(store: BindingStore) -> Figure:

@@ -9,24 +9,26 @@ __all__ = ["inputs", "table"]
 
 RATES_GBPS = (10, 40, 100, 400)
 INTERVAL_S, KEPT_S = 10.0, 60.0
+_FILE = ("nDPI / ours, dense capture", "nDPI / ours, mixed capture")  # figures with a packet's costs in their cases
 
 
 def inputs(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Return the inputs of the model; raises KeyError when a figure is not in the file."""
     case = {(row["bench"], name): value for row in rows for name, value in row["cases"].items()}
-    mixed = next(row["cases"] for row in rows if row["name"].endswith("nDPI / ours, mixed capture"))
-    packets_a_flow = mixed["frames"] / mixed["flow_new"]
+    file = next(row["cases"] for row in rows if row["name"] in _FILE)
+    packets = case.get(("share", "packets on the wire"), file["frames"])
+    flows = case.get(("share", "flows on the wire"), file["flow_new"])
     return {
-        "bytes a packet": case["share", "bytes on the wire"] / mixed["frames"],
-        "packets a flow": packets_a_flow,
+        "bytes a packet": case["share", "bytes on the wire"] / packets,
+        "packets a flow": packets / flows,
         "ns a packet in the kernel, live frames, 65 k flows": case["live", "65k flows"],
-        "us a new flow in user space": mixed["ours, drain, ns a packet"] * packets_a_flow / 1e3,
+        "us a new flow in user space": file["ours, drain, ns a packet"] * file["frames"] / file["flow_new"] / 1e3,
         "ns a packet in user space for scores and messages": (
-            mixed["ours, sweep, ns a packet"] + mixed["ours, records, ns a packet"]
+            file["ours, sweep, ns a packet"] + file["ours, records, ns a packet"]
         ),
         "s to read 1 M flows and take differences": case["drain", "read and deltas, s"],
-        "MB of kernel memory for 1 M flows and subscribers": next(
-            row["value"] for row in rows if row["bench"] == "memory"
+        "MB of kernel memory for 1 M flows and subscribers": case.get(
+            ("memory", "kernel, MB"), next(row["value"] for row in rows if row["bench"] == "memory")
         ),
         "published share, %": next(row["value"] for row in rows if row["name"].startswith("telemetry")),
     }

@@ -1,6 +1,8 @@
 """The file of figures, and the tables that the documentation makes of it.
 
-    results.json      latest measurement, here: name, value, unit, goal, met, cases, note and more of each figure
+    results.json      latest measurement, here: name, value, unit, goal, met, cases, note and more of each figure; goal
+                      is the one that was applied, stated the one that it was scaled from, if it was; yardstick the
+                      milliseconds that bench/yardstick.py took in the same run
     documented.json   figures that the documents quote, so that measuring changes nothing that is read
 
 ``python -m bench.results``, or ``python -m bench --docs``, makes the first the second and writes the tables into
@@ -20,8 +22,9 @@ from typing import Any
 
 from bench import model_table
 from bench.figure import Figure
+from bench.yardstick import Yardstick
 
-__all__ = ["DOCS", "FILE", "QUOTED", "UNEXPLAINED", "document", "machine", "render", "rows", "write"]
+__all__ = ["DOCS", "FILE", "QUOTED", "UNEXPLAINED", "document", "goal_of", "machine", "render", "rows", "write"]
 
 FILE = Path(__file__).with_name("results.json")
 QUOTED = FILE.with_name("documented.json")
@@ -51,9 +54,10 @@ def rows(file: Path | None = None) -> list[dict[str, Any]]:
     return loaded
 
 
-def write(family: str, figures: list[Figure]) -> None:
-    """Put the figures of a family in the place of its older ones."""
-    made = [dataclasses.asdict(f) | {"met": f.met, "machine": machine(), "bench": family} for f in figures]
+def write(family: str, figures: list[Figure], yardstick: Yardstick | None = None) -> None:
+    """Put the figures of a family in the place of its older ones, with the yardstick of their run."""
+    more = {"machine": machine(), "yardstick": dataclasses.asdict(yardstick) if yardstick else None, "bench": family}
+    made = [dataclasses.asdict(f) | {"met": f.met} | more for f in figures]
     old = rows(FILE)
     at = next((i for i, row in enumerate(old) if row.get("bench") == family), len(old))
     rest = [row for row in old if row.get("bench") != family]
@@ -64,13 +68,19 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def goal_of(goal: float, stated: float | None, unit: str = "") -> str:
+    """Return a goal in words, and the one that it was scaled from, if it was."""
+    return f"{goal:g}{unit}" if stated is None else f"{_number(goal)}{unit}, scaled from {stated:g}{unit}"
+
+
 def _figures(families: list[str]) -> str:
     out = ["| figure | measured | goal | |", "|---|---|---|---|"]
     for row in rows():
         if row["bench"] in families:
             sign, unit = ("≥" if row["more"] else "≤"), "" if row["unit"] == "ratio" else f" {row['unit']}"
             met = "met" if row["met"] else "**missed**"
-            out.append(f"| {row['name']} | {_number(row['value'])}{unit} | {sign} {row['goal']:g}{unit} | {met} |")
+            goal = goal_of(row["goal"], row.get("stated"), unit)
+            out.append(f"| {row['name']} | {_number(row['value'])}{unit} | {sign} {goal} | {met} |")
     return "\n".join(out)
 
 
@@ -105,7 +115,15 @@ def reason(name: str) -> str:
 
 
 def _machines() -> str:
-    return "\n".join(dict.fromkeys(str(row["machine"]) for row in rows()))
+    """Return a line a machine, with its yardstick where a row has one."""
+    lines: dict[str, str] = {}
+    for row in rows():
+        known = Yardstick(**row["yardstick"]) if row.get("yardstick") else None
+        machine_ = str(row["machine"])
+        if known and not lines.get(machine_):
+            lines[machine_] = f"; yardstick: {known}"
+        lines.setdefault(machine_, "")
+    return "\n".join(f"{name}{measured}" for name, measured in lines.items())
 
 
 def render(text: str) -> str:

@@ -163,7 +163,7 @@ class Table:
         self._plans = np.frombuffer(plans, _PLAN)
         self._frame = tcp_frame()
         self.aim(self.program)
-        events = self._fill(flows)
+        events = self.fill(flows)
         self.events = events if remember else events[:0].copy()
 
     def aim(self, program: int) -> None:
@@ -183,25 +183,33 @@ class Table:
         if not int(plan["x"][0]):
             plan["x"] = 12345
 
-    def timer(self, repeat: int, flows: int, *, burst: int = 1, live: bool = False) -> Callable[[], float]:
-        """Return a function that walks and says nanoseconds a packet, the kernel's loop and the walk included."""
+    def timer(
+        self, repeat: int, flows: int, *, burst: int = 1, live: bool = False, program: int | None = None
+    ) -> Callable[[], float]:
+        """Return a function that walks and says nanoseconds a packet, the kernel's loop and the walk included.
+
+        The walk ends in *program*, or in ours.
+        """
         run = syscall.TestRun(self.walk, 512)
 
         def once() -> float:
+            self.aim(self.program if program is None else program)
             self.plan(flows, burst=burst)
             return float(run.repeat(self._frame, repeat, live=live))
 
         return once
 
-    def touch(self, flows: int) -> None:
-        """Give each of the first *flows*, none or a power of two, one packet."""
+    def touch(self, flows: int, program: int | None = None) -> None:
+        """Give each of the first *flows*, none or a power of two, one packet, in *program* or in ours."""
         if flows:
+            self.aim(self.program if program is None else program)
             self.plan(flows, sequential=True)
             syscall.TestRun(self.walk, 512).repeat(self._frame, flows)
 
-    def _fill(self, flows: int) -> NDArray[np.void]:
+    def fill(self, flows: int, each: Callable[[NDArray[np.void]], None] = lambda events: None) -> NDArray[np.void]:
         """Begin the flows, and give each its application, so that nothing is handed over any more; return the events.
 
+        *each* is given the events of a block of flows when it has begun.
         A test run of many packets costs 15 ms beside them (the kernel re-arms its XDP dispatcher), so blocks are large.
         """
         run = syscall.TestRun(self.walk, 512)
@@ -211,6 +219,7 @@ class Table:
             self.plan(1 << 20, first=first, sequential=True)
             run.repeat(self._frame, min(_BLOCK, flows - first))
             told.append(self.plane.read_events())
+            each(told[-1])
         events = np.concatenate(told)
         step = min(flows, _VERDICTS)
         for first in range(0, flows, step):

@@ -31,7 +31,7 @@ SMALL, ADDED, DRAINS = 10_000, 50, 40  # rows of a small book; new flows of a dr
 
 
 @dataclass
-class _Counted:
+class Counted:
     """A sink that counts rows."""
 
     rows: int = 0
@@ -97,7 +97,7 @@ def measure() -> list[Figure]:
     """Return the figures of sweeps and additions with a million flows present."""
     rig.one_cpu()
     table = rig.Table(MILLION, room=MILLION + MILLION // 4, sessions=MILLION // FLOWS_A_UE, remember=True)
-    store, sink = BindingStore(MILLION // FLOWS_A_UE), _Counted()
+    store, sink = BindingStore(MILLION // FLOWS_A_UE), Counted()
     pipeline = Pipeline(table.plane, Signatures.load(), store, Pseudonymiser(b"a key of the bench", 1), sink)
     pipeline.naming.inference.turn_s = TURN_S  # as the service runs
 

@@ -21,6 +21,8 @@ def measure() -> list[Figure]:
         ours.close()
     wire = capture.octets
     cases: dict[str, float] = {
+        "packets on the wire": len(capture.frames),
+        "flows on the wire": cost.counters["flow_new"],
         "bytes on the wire": wire,
         "published bytes": cost.exported_bytes,
         "records": cost.records,

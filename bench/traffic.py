@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import ssl
 import struct
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.columns import PACKET, Packets, write_pcap
 
-__all__ = ["MIX", "UES", "build", "describe"]
+__all__ = ["MIX", "UES", "Blob", "build", "describe", "hash_of", "make_flows", "packets_of"]
 
 SEED, SECONDS, UES, FLOWS = 29281, 5.0, 600, 3400
 MIX = {  # share of flows, and packets of one (a mean; the script below adds handshakes and acknowledgements)
@@ -77,6 +78,7 @@ class Script:
     rng: np.random.Generator
     blob: Blob
     rtt_s: float
+    most_pps: float = math.inf  # of what is streamed
     at_s: float = 0.0
     rows: list[tuple[float, bool, int, int, int]] = field(default_factory=list)
 
@@ -88,7 +90,7 @@ class Script:
     def stream(self, packets: int, pool: int, size: int, rate_pps: float) -> None:
         """Send *packets*, two of three down and full, the third up and short: data and acknowledgements."""
         places = pool + 2048 * self.rng.integers(0, 64, packets)
-        gaps = self.rng.exponential(1 / rate_pps, packets)
+        gaps = self.rng.exponential(1 / min(rate_pps, self.most_pps), packets)
         quiet = 0 if pool == self.blob.tls else 30  # QUIC acknowledges with a packet that has a payload
         for i in range(packets):
             self.at_s += gaps[i]
@@ -264,18 +266,25 @@ class Flow:
     script: Script
 
 
-def _flows(rng: np.random.Generator, blob: Blob, flows: int) -> list[Flow]:
+def make_flows(
+    rng: np.random.Generator,
+    blob: Blob,
+    flows: int,
+    begin_s: tuple[float, float] = (0.2, SECONDS),
+    stay_s: float = 0.0,
+) -> list[Flow]:
+    """Return flows that begin in a span of time; with *stay_s* each streams evenly over so many seconds."""
     kinds = [k for k in MIX if k != "dns"]
     weight = np.array([MIX[k][0] for k in kinds])
     named = round(flows * weight.sum())
     out = []
     for number, choice in enumerate(rng.choice(len(kinds), named, p=weight / weight.sum())):
         kind = kinds[choice]
-        host, ue, start_s = _host(rng, kind, number), int(rng.integers(UES)), float(rng.uniform(0.2, SECONDS))
+        host, ue, start_s = _host(rng, kind, number), int(rng.integers(UES)), float(rng.uniform(*begin_s))
         server = int(ipaddress.IPv4Address("198.18.0.0")) + (hash_of(host) & 0x1FFFF)  # RFC 2544: for benchmarks
         sport = 20_000 + number % 40_000
         packets = max(14, int(MIX[kind][1] * min(3.0, rng.lognormal(-0.18, 0.6))))  # the mean of this lognormal is 1
-        script = Script(rng, blob, float(rng.uniform(0.02, 0.08)))
+        script = Script(rng, blob, float(rng.uniform(0.02, 0.08)), packets / stay_s if stay_s else math.inf)
         SCRIPTS[kind](script, host, packets)
         tcp = kind in _TCP_KINDS
         out.append(Flow(kind, ue, server, sport, _PORT.get(kind, 443), tcp, start_s, script))
@@ -297,7 +306,8 @@ def hash_of(text: str) -> int:
     return value
 
 
-def _packets(flow: Flow, rng: np.random.Generator) -> NDArray[np.void]:
+def packets_of(flow: Flow, rng: np.random.Generator) -> NDArray[np.void]:
+    """Return a flow as rows of PACKET."""
     rows = np.zeros(len(flow.script.rows), PACKET)
     t, up, at, length, flags = (np.array(c) for c in zip(*flow.script.rows, strict=True))
     rows["at_us"], rows["up"], rows["at"], rows["length"] = (t + flow.start_s) * 1e6, up, at, length
@@ -323,8 +333,8 @@ def build(path: Path, *, flows: int = FLOWS, seed: int = SEED) -> dict[str, int]
     """Write the capture and return packets by kind of flow."""
     rng = np.random.default_rng(seed)
     blob = Blob(rng)
-    made = _flows(rng, blob, flows)
-    parts = [_packets(flow, rng) for flow in made]
+    made = make_flows(rng, blob, flows)
+    parts = [packets_of(flow, rng) for flow in made]
     rows = np.concatenate(parts)
     rows = rows[np.argsort(rows["at_us"], kind="stable")]
     write_pcap(path, Packets(rows, blob.take()))

@@ -19,10 +19,12 @@ from bench.captures import Tunnels
 from bench.columns import PACKET, frames_of, read_pcap
 from bench.figure import Figure
 from bench.rig import tcp_frame
+from bench.yardstick import Yardstick
+from nf.errors import SnfError
 
 GOALS = {  # number of figures that each script has at least
-    "hot": 2, "many": 2, "live": 2, "hello": 2, "ring": 1, "drain": 2, "scale": 4, "memory": 1, "load": 1,
-    "share": 2, "peers": 4, "names": 5, "identity": 6,
+    "hot": 2, "many": 2, "live": 2, "hello": 2, "ring": 1, "drain": 1, "scale": 4, "memory": 1, "load": 1,
+    "share": 2, "peers": 2, "names": 5, "identity": 6,
 }  # fmt: skip
 
 
@@ -75,6 +77,14 @@ def _script(name):
     return [Figure(f"figure of {name}", 1, "ratio", goal)]
 
 
+@pytest.fixture
+def quick(copied, monkeypatch):
+    """A run of scripts that measure nothing, beside a yardstick that takes no time."""
+    monkeypatch.setattr(bench, "_measure", _script)
+    monkeypatch.setattr(bench.yardstick, "measure", lambda: Yardstick(c_ms=50.0, python_ms=80.0))
+    return copied
+
+
 class TestRun:
     """The bench runs to its end on any machine: figures may be missed, scripts may fail."""
 
@@ -93,9 +103,7 @@ class TestRun:
         assert "no such tool" in failed["peers"]
         assert [row["name"] for row in results.rows(results.FILE)] == ["figure of hot", "figure of names"]
 
-    def test_its_last_words_come_last_and_the_status_is_one(self, copied, capsys, monkeypatch):
-        monkeypatch.setattr(bench, "_measure", _script)
-
+    def test_its_last_words_come_last_and_the_status_is_one(self, quick, capsys):
         assert bench.main(["ring", "hot"]) == 1
 
         assert (
@@ -104,21 +112,37 @@ class TestRun:
             .startswith("bench: ring was not measured: RuntimeError: 3 of 7 ClientHellos have no name")
         )
 
-    def test_a_miss_alone_is_no_failure(self, copied, monkeypatch):
-        monkeypatch.setattr(bench, "_measure", _script)
-
+    def test_a_miss_alone_is_no_failure(self, quick):
         assert bench.main(["names"]) == 0
 
-    def test_documents_change_only_when_asked(self, copied, monkeypatch):
-        monkeypatch.setattr(bench, "_measure", _script)
-        before = (copied / "page.md").read_text()
+    def test_documents_change_only_when_asked(self, quick):
+        before = (quick / "page.md").read_text()
 
         bench.main(["names"])
-        assert (copied / "page.md").read_text() == before
-        assert not (copied / "documented.json").exists()
+        assert (quick / "page.md").read_text() == before
+        assert not (quick / "documented.json").exists()
 
         bench.main(["names", "--docs"])
-        assert f"**figure of names**: {results.UNEXPLAINED}" in (copied / "page.md").read_text()
+        assert f"**figure of names**: {results.UNEXPLAINED}" in (quick / "page.md").read_text()
+
+    def test_each_row_has_the_yardstick_of_its_run(self, quick, capsys):
+        bench.main(["hot"])
+
+        assert results.rows(results.FILE)[0]["yardstick"] == {"c_ms": 50.0, "python_ms": 80.0}
+        assert "that of the documents' machine is not known" in capsys.readouterr().out
+
+    def test_a_yardstick_that_cannot_be_measured_leaves_goals_as_they_are(self, quick, capsys, monkeypatch):
+        def no_compiler():
+            raise SnfError("gcc is not there.", "Run: make setup")
+
+        monkeypatch.setattr(bench.yardstick, "measure", no_compiler)
+
+        assert bench.main(["hot"]) == 1
+
+        said = capsys.readouterr()
+        assert "not measured; goals are as stated" in said.out
+        assert "bench: yardstick was not measured: gcc is not there." in said.err
+        assert results.rows(results.FILE)[0]["goal"] == 2.0
 
     def test_every_script_can_be_imported_and_has_something_to_measure(self):
         for name in bench.FAMILIES:

@@ -1,0 +1,73 @@
+"""Gbit/s a core of the whole function: packet path, names, sweeps, messages; with 100,000 active flows.
+
+The service runs on a port (bench/port.py), which gets the dense mixed capture many times over, each time of other
+subscribers, as fast as the sender can. What sender and a program that drops take is no part of it, as a driver is not.
+"""
+
+from __future__ import annotations
+
+from bench import captures, rig
+from bench.dense import active_flows
+from bench.figure import Figure
+from bench.port import Port
+from bench.receivers import Ours, Run, at, run_dropping
+from lab.net import interruptible
+
+ROUNDS, COPIES, FRAMES, PPS = 2, 16, 180_000, 1_000_000.0
+_AHEAD_PPS = 200_000.0
+_KEEPS_UP = 0.75  # of the intervals that passed must have been swept
+
+
+def _ours(port: Port, ahead: int) -> tuple[Run, float]:
+    """Return a run, and the share of the intervals in it that were swept."""
+    port.rewind(COPIES)
+    with at(port, "ours") as tool:
+        assert isinstance(tool, Ours)
+        before = port.send(ahead, _AHEAD_PPS)
+        tool.settle()
+        tool.begin()
+        sent = port.send(FRAMES, PPS)
+        process_ns = tool.settle()
+        lost = before.packets + sent.packets - tool.end()
+    return Run(sent, lost, process_ns), tool.intervals / sent.seconds
+
+
+def measure() -> list[Figure]:
+    """Return the figure."""
+    path, dense = captures.made_dense()
+    capture = captures.load_mixed(path)
+    window = list(capture.frames[dense.ramp : dense.ramp + FRAMES])
+    octets = sum(map(len, window)) / len(window)
+    with interruptible(), Port(capture) as port:
+        rounds = []
+        for turn in range(ROUNDS):
+            rig.progress(f"round {turn + 1} of {ROUNDS}")
+            rounds.append((_ours(port, dense.ramp), run_dropping(port, dense.ramp, FRAMES, PPS, COPIES)))
+    rig.progress("")
+    dropping = min(sent.cpu_ns / sent.packets for _, sent in rounds)
+    best, swept = min((ours for ours, _ in rounds), key=lambda ours: sum(ours[0].ns))
+    kernel_ns, process_ns = best.ns
+    whole = kernel_ns - dropping + process_ns
+    keeps_up = best.lost == 0 and swept >= _KEEPS_UP
+    cases = {
+        "bytes a packet": octets,
+        "kpps": best.sent.pps / 1e3,
+        "active flows a second": active_flows(window, round(best.sent.pps / COPIES)) * COPIES,
+        "sender and a program that drops, ns a packet": dropping,
+        "softirq, ns a packet": kernel_ns - dropping,
+        "processes, ns a packet": process_ns,
+        "packets lost": best.lost,
+        "intervals swept, of each second": swept,
+        "Gbit/s a core, if it keeps up or not": octets * 8 / whole,
+    }
+    note = (
+        f"the dense capture {COPIES} times over at {best.sent.pps / 1e3:.0f} kpps, messages read by a consumer; "
+        f"processor time of softirq and process, less that of sender and a program that drops, minimum of {ROUNDS}; "
+        "0 when a packet is lost, or when less than three of four intervals are swept in time"
+    )
+    return [
+        Figure(
+            "whole function, 100 k active flows", octets * 8 / whole if keeps_up else 0.0, "Gbit/s", 12, cases, note,
+            more=True,
+        )
+    ]  # fmt: skip
