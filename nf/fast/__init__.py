@@ -3,12 +3,13 @@
     nf/flows/search.py ──────── distinct ─┐
     nf/subscribers/sums.py ──── group ────┤                    ┌─ group.h ──┐
     nf/subscribers/fading.py ── memory ───┼─ `library.loaded` ─┼─ memory.h ─┼─ columns.c ── bpf/abi.h
-    (differences of flow states) ─────────┘                    └─ (states.h)┘
+    nf/flows/deltas.py ──────── update ───┘                    └─ differences.h
 
 | pass | C | Python that calls it | reference in numpy |
 |---|---|---|---|
 | numbers of distinct keys | `group.h` | `group.py` | `distinct` of `nf/flows/search.py` |
 | flows to rows by (subscriber, application) | `group.h` | `group.py` | `reference` of `nf/subscribers/sums.py` |
+| two states of a flow to what it did | `differences.h` | `differences.py` | `reference` of `nf/flows/deltas.py` |
 | what a key is remembered by | `memory.h` | `memory.py` | `Remembered` of `nf/subscribers/fading.py` |
 
 Who needs a result calls neither of the two, but `distinct`, `group` or `memory` of the room: they ask `loaded` for the

@@ -7,6 +7,7 @@
 #include <linux/types.h>
 
 #include "../../bpf/abi.h"
+#include "differences.h"
 #include "group.h"
 #include "memory.h"
 

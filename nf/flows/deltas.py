@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.abi import FLOW_FIRST_B, FLOW_QUIC, NO_RTT, SNF_GAP_MAX_US, SNF_GAP_TICK_US, SNF_UE_B, SNF_UE_UNKNOWN
+from nf.fast.differences import differences, takes
+from nf.fast.library import loaded
 from nf.flows.batch import FlowBatch
 from nf.kernel.rows import opaque, rows_at
 
@@ -67,6 +69,24 @@ class FlowDeltas:
         # The kernel may know a name that the book lacks: an earlier process gave it, or its record was lost. An answer
         # with a ground and no application stands.
         app = np.where((app > 0) | (basis > 0), app, flows["app"][rows])
+        library = loaded()
+        if library and takes(library, flows.dtype):
+            columns = differences(library, flows, keys, rows, places, known, self._before)
+        else:
+            columns = self.reference(flows, keys, rows, places, known, packets)
+        batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
+        return batch, rows
+
+    def reference(
+        self,
+        flows: NDArray[np.void],
+        keys: NDArray[np.void],
+        rows: NDArray[np.intp],
+        places: NDArray[np.intp],
+        known: NDArray[np.bool_],
+        packets: NDArray[np.uint32],
+    ) -> dict[str, NDArray[Any]]:
+        """Return what `nf.fast.differences.differences` does of the same; *packets* (n, 2) are those since then."""
         parts = []
         for first in range(0, max(len(rows), 1), _BLOCK):  # a block of rows stays in the cache for all its columns
             block = slice(first, first + _BLOCK)
@@ -74,9 +94,7 @@ class FlowDeltas:
             opaque(old)[~known[block]] = np.zeros((), opaque(old).dtype)
             parts.append(_columns(now, old, known[block], packets[block], rows_at(keys, rows[block])))
         self.begin(places[rows], rows_at(flows, rows))
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
-        return batch, rows
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _active(
         self, places: NDArray[np.intp], flows: NDArray[np.void]

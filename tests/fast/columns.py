@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -16,6 +17,7 @@ from nf.fast import group as compiled
 from nf.fast.library import Library
 from nf.fast.memory import Memory
 from nf.flows.batch import FlowBatch
+from nf.flows.deltas import FlowDeltas
 from nf.subscribers import stage, sums
 from nf.subscribers.fading import Remembered, horizon_s
 
@@ -67,6 +69,65 @@ def rows_differ(library: Library, flows: FlowBatch, key: NDArray[np.int64], inte
         if a.dtype != b.dtype or not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             wrong.append(f.name)
     return wrong
+
+
+class States:
+    """States of flows of any make, in types that the kernel gives them, read in intervals by both kinds of passes."""
+
+    def __init__(self, rng: np.random.Generator, types: Mapping[str, np.dtype[np.void]], places: int) -> None:
+        self.rng, self.types, self.places, self.number = rng, types, places, 1
+        self.now = self.any_of("flow", places)
+        self.now["number"] = np.arange(1, places + 1)
+        self.number = places + 1
+        self.keys = self.any_of("flow_key", places)
+        dns = int.from_bytes((53).to_bytes(2, "big"), sys.byteorder)
+        self.keys["proto"] = rng.choice([6, 17, 17, 1], places)
+        self.keys["port_b"] = np.where(rng.random(places) < 0.3, dns, self.keys["port_b"])
+        self.deltas = [FlowDeltas(places), FlowDeltas(places)]
+
+    def any_of(self, name: str, n: int) -> NDArray[np.void]:
+        """Return structures of random bytes, of which a third are zero."""
+        dtype = self.types[name]
+        made = self.rng.integers(0, 256, n * dtype.itemsize, np.uint8) * (self.rng.random(n * dtype.itemsize) > 0.3)
+        found = made.astype(np.uint8).view(dtype)
+        if name == "flow":
+            found["ue_end"] = self.rng.integers(0, 3, n)
+        return found
+
+    def pass_an_interval(self) -> tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.void]]:
+        """Return (places, keys, flows) of those that moved, and behind them of some that left their place meanwhile."""
+        moved = np.flatnonzero(self.rng.random(self.places) < self.rng.choice([0.01, 0.5, 1.0]))
+        ended = moved[self.rng.random(len(moved)) < 0.2]
+        after = self.any_of("flow", len(moved))
+        after["number"] = self.now["number"][moved]
+        self.now[moved] = after
+        left = self.now[ended].copy()
+        began = self.any_of("flow", len(ended))
+        began["number"] = self.number + self.rng.permutation(len(ended))
+        self.number += len(ended)
+        self.now[ended] = began
+        places = np.concatenate([moved, ended])
+        return places, self.keys[places], np.concatenate([self.now[moved], left])
+
+    def differ(self, library: Library) -> list[str]:
+        """Return the columns of an interval in which the compiled differences are not those of the reference."""
+        places, keys, flows = self.pass_an_interval()
+        told = []
+        for one, use in zip(self.deltas, (None, library), strict=True):
+            with mock.patch("nf.flows.deltas.loaded", return_value=use):
+                told.append(one.update(places, keys, flows, _no_names, (1.0, 2.0)))
+        wrong = [] if np.array_equal(told[0][1], told[1][1]) else ["rows"]
+        for f in fields(FlowBatch):
+            a, b = (getattr(batch, f.name) for batch, _ in told)
+            if not np.array_equal(a, b) or np.asarray(a).dtype != np.asarray(b).dtype:
+                wrong.append(f.name)
+        a, b = (one._before.tobytes() for one in self.deltas)
+        return wrong if a == b else [*wrong, "what is remembered"]
+
+
+def _no_names(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]:
+    none = np.zeros(len(numbers), np.uint8)
+    return none.astype(np.uint16), none, none
 
 
 def numbers_differ(library: Library, key: NDArray[np.int64]) -> bool:

@@ -18,7 +18,9 @@ import numpy as np
 
 from nf.fast import build
 from nf.fast.library import ENVIRONMENT, Library, load
-from tests.fast.columns import a_history, any_flows, any_keys, numbers_differ, rows_differ
+from nf.kernel.dataplane import DataPlane
+from nf.settings import Limits
+from tests.fast.columns import States, a_history, any_flows, any_keys, numbers_differ, rows_differ
 
 SEED = 29_281
 MOST = 50_000  # flows of an interval
@@ -37,6 +39,16 @@ def run(library: Library, rows: int, seed: int) -> str:
         if wrong:
             return f"rows of {n} flows after {done} of seed {seed} differ in {', '.join(wrong)}"
         done += n
+    plane, done = DataPlane(Limits(flows=1024, sessions=64), replay=True, tails_later=True), 0
+    try:
+        while done < rows:
+            states = States(rng, plane.record_types, int(10 ** rng.uniform(0, 4.5)))
+            for _ in range(8):
+                if wrong := states.differ(library):
+                    return f"states differ after {done} of seed {seed} in {', '.join(wrong)}"
+                done += states.places
+    finally:
+        plane.close()
     done = 0
     while done < rows // 2:
         try:

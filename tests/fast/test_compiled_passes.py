@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 import pytest
 
 from nf.fast import build
 from nf.fast import group as compiled
+from nf.fast.differences import takes
 from nf.fast.library import Library, load
 from nf.fast.memory import Memory
 from nf.flows.search import distinct
+from nf.kernel.dataplane import DataPlane
+from nf.settings import Limits
 from nf.subscribers import sums
-from tests.fast.columns import Both, a_history, any_flows, any_keys, numbers_differ, rows_differ
+from tests.fast.columns import Both, States, a_history, any_flows, any_keys, numbers_differ, rows_differ
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,28 @@ class TestNumbers:
         values, place = distinct(np.array([7, 0, 7, 9], np.uint32))
 
         assert (values.tolist(), place.tolist(), place.dtype) == ([0, 7, 9], [1, 0, 1, 2], np.intp)
+
+
+@pytest.fixture(scope="module")
+def types() -> Iterator[Mapping[str, np.dtype[np.void]]]:
+    """Return the types of states as bcc reads them out of the programs."""
+    plane = DataPlane(Limits(flows=1024, sessions=64), replay=True, tails_later=True)
+    yield plane.record_types
+    plane.close()
+
+
+class TestDifferences:
+    """Two states of a flow are what it did between them."""
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_of_random_states(self, library, types, seed):
+        states = States(np.random.default_rng(seed), types, [1, 5, 300, 20_000][seed % 4])
+
+        for _ in range(4):
+            assert states.differ(library) == []
+
+    def test_a_build_takes_the_states_of_the_programs(self, library, types):
+        assert takes(library, types["flow"])
 
 
 class TestRows:
