@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nf.errors import Unsupported
 from nf.kernel.rows import opaque
 
-__all__ = ["LiveFrames", "MapReader", "TestRun", "bpf", "delete_batch", "read_map", "update_batch"]
+__all__ = ["LiveFrames", "TestRun", "bpf", "delete_batch", "read_map", "update_batch"]
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}  # of bpf(2): arch/x86/entry/syscalls, include/uapi/asm-generic/unistd.h
 _PROG_TEST_RUN = 10
@@ -157,67 +157,36 @@ class LiveFrames:
         return int(self._attr.duration)
 
 
-class MapReader:
-    """The reader of a whole hash map, again and again, into two pairs of arrays that take turns.
-
-    The arrays that one call returned are overwritten by the call after the next one.
-    """
-
-    def __init__(self, fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 65_536) -> None:
-        self._fd, self._step = fd, step
-        self._types = key, value
-        self._buffers = [self._room(0), self._room(0)]
-        self._read = 0  # rows of the first of them
-
-    def _room(self, entries: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        return np.empty(entries, self._types[0]), np.empty(entries, self._types[1])
-
-    def _grow(self, entries: int) -> None:
-        old = self._buffers[0]
-        new = self._room(max(entries, 2 * len(old[0])))
-        for to, was in zip(new, old, strict=True):
-            opaque(to)[: len(was)] = opaque(was)
-        self._buffers[0] = new
-
-    def read(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return all (keys, values); entries that move meanwhile may be missed."""
-        self._buffers.reverse()
-        cursor = np.zeros(16 + self._types[0].itemsize, np.uint8)  # a bucket's number, or of some maps the last key
-        attr = _BatchAttr(map_fd=self._fd, out_batch=cursor.ctypes.data)
-        done, step = 0, self._step
-        while True:
-            if len(self._buffers[0][0]) < done + step:
-                self._grow(done + step)
-            keys, values = self._buffers[0]
-            attr.keys, attr.values, attr.count = keys[done:].ctypes.data, values[done:].ctypes.data, step
-            failed = bpf(_MAP_LOOKUP_BATCH, attr) < 0
-            code = ctypes.get_errno() if failed else 0
-            if code == errno.ENOSPC:  # one bucket holds more than a step
-                step *= 2
-                continue
-            if code not in (0, errno.ENOENT):
-                raise OSError(code, os.strerror(code))
-            done += int(attr.count)
-            if code == errno.ENOENT:
-                self._read = done
-                return keys[:done], values[:done]
-            attr.in_batch = cursor.ctypes.data
-
-    def append(self, keys: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return what `read` returned last with more rows behind it."""
-        done = self._read + len(keys)
-        if len(self._buffers[0][0]) < done:
-            self._grow(done)
-        for buffer, more in zip(self._buffers[0], (keys, values), strict=True):
-            opaque(buffer)[self._read : done] = opaque(more)
-        return self._buffers[0][0][:done], self._buffers[0][1][:done]
-
-
 def read_map(
     fd: int, key: np.dtype[Any], value: np.dtype[Any], step: int = 65_536
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return all (keys, values) of a hash map once, *step* a call."""
-    return MapReader(fd, key, value, step).read()
+    """Return all (keys, values) of a hash map, *step* a call; entries that move meanwhile may be missed."""
+    keys, values = np.empty(step, key), np.empty(step, value)
+    cursor = np.zeros(16 + key.itemsize, np.uint8)  # a bucket's number, or of some maps the last key
+    attr = _BatchAttr(map_fd=fd, out_batch=cursor.ctypes.data)
+    done = 0
+    while True:
+        if len(keys) < done + step:
+            keys, values = (_with_room(part, max(2 * len(keys), done + step)) for part in (keys, values))
+        attr.keys, attr.values, attr.count = keys[done:].ctypes.data, values[done:].ctypes.data, step
+        failed = bpf(_MAP_LOOKUP_BATCH, attr) < 0
+        code = ctypes.get_errno() if failed else 0
+        if code == errno.ENOSPC:  # one bucket holds more than a step
+            step *= 2
+            continue
+        if code not in (0, errno.ENOENT):
+            raise OSError(code, os.strerror(code))
+        done += int(attr.count)
+        if code == errno.ENOENT:
+            return keys[:done], values[:done]
+        attr.in_batch = cursor.ctypes.data
+
+
+def _with_room(rows: NDArray[Any], entries: int) -> NDArray[Any]:
+    """Return a copy of rows with room for so many."""
+    grown = np.empty(entries, rows.dtype)
+    opaque(grown)[: len(rows)] = opaque(rows)
+    return grown
 
 
 def update_batch(fd: int, keys: NDArray[Any], values: NDArray[Any]) -> int:
