@@ -31,14 +31,15 @@ class Ring:
         self._mask = size - 1
         self._page = page
         self._entry = np.dtype([("length", "<u4"), ("page", "<u4"), ("record", record)])
+        self._nothing = np.empty(0, record)
 
     def read(self, limit: int = 1 << 20) -> NDArray[np.void]:
         """Return a copy of the records that are complete, at most *limit*, and free their room."""
         at, head = int(self._consumer[0]), int(self._producer[0])
+        if at == head:
+            return self._nothing
         n = min((head - at) // self._entry.itemsize, limit)
-        view = np.frombuffer(self._producer_map, self._entry, n, self._page + (at & self._mask)) if n else None
-        if view is None:
-            return np.empty(0, self._entry["record"])
+        view = np.frombuffer(self._producer_map, self._entry, n, self._page + (at & self._mask))
         unfinished = np.flatnonzero(view["length"] & _BUSY_OR_DISCARD)
         if len(unfinished):
             view = view[: unfinished[0]]
