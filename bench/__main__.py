@@ -1,6 +1,6 @@
 """Run figures, print them with their goals, and write them to bench/results.json.
 
-python -m bench              all of them, in about ten minutes
+python -m bench              all of them, in about fifteen minutes
 python -m bench NAME ...     some of them; the others stay in the file as they are
 python -m bench --docs       then also write the file into the tables of the documentation
 

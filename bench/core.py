@@ -10,26 +10,12 @@ from bench import captures, rig
 from bench.dense import active_flows
 from bench.figure import Figure
 from bench.port import Port
-from bench.receivers import Ours, Run, at, run_dropping
+from bench.receivers import run, run_dropping
 from lab.net import interruptible
 
 ROUNDS, COPIES, FRAMES, PPS = 2, 16, 180_000, 1_000_000.0
 _AHEAD_PPS = 200_000.0
 _KEEPS_UP = 0.75  # of the intervals that passed must have been swept
-
-
-def _ours(port: Port, ahead: int) -> tuple[Run, float]:
-    """Return a run, and the share of the intervals in it that were swept."""
-    port.rewind(COPIES)
-    with at(port, "ours") as tool:
-        assert isinstance(tool, Ours)
-        before = port.send(ahead, _AHEAD_PPS)
-        tool.settle()
-        tool.begin()
-        sent = port.send(FRAMES, PPS)
-        process_ns = tool.settle()
-        lost = before.packets + sent.packets - tool.end()
-    return Run(sent, lost, process_ns), tool.intervals / sent.seconds
 
 
 def measure() -> list[Figure]:
@@ -42,13 +28,14 @@ def measure() -> list[Figure]:
         rounds = []
         for turn in range(ROUNDS):
             rig.progress(f"round {turn + 1} of {ROUNDS}")
-            rounds.append((_ours(port, dense.ramp), run_dropping(port, dense.ramp, FRAMES, PPS, COPIES)))
+            ours = run(port, "ours", dense.ramp, FRAMES, PPS, COPIES, _AHEAD_PPS)
+            rounds.append((ours, run_dropping(port, dense.ramp, FRAMES, PPS, COPIES)))
     rig.progress("")
     dropping = min(sent.cpu_ns / sent.packets for _, sent in rounds)
-    best, swept = min((ours for ours, _ in rounds), key=lambda ours: sum(ours[0].ns))
+    best = min((ours for ours, _ in rounds), key=lambda ours: sum(ours.ns))
     kernel_ns, process_ns = best.ns
     whole = kernel_ns - dropping + process_ns
-    keeps_up = best.lost == 0 and swept >= _KEEPS_UP
+    keeps_up = best.lost == 0 and best.pace >= _KEEPS_UP
     cases = {
         "bytes a packet": octets,
         "kpps": best.sent.pps / 1e3,
@@ -57,7 +44,7 @@ def measure() -> list[Figure]:
         "softirq, ns a packet": kernel_ns - dropping,
         "processes, ns a packet": process_ns,
         "packets lost": best.lost,
-        "intervals swept, of each second": swept,
+        "intervals swept, of each second": best.pace,
         "Gbit/s a core, if it keeps up or not": octets * 8 / whole,
     }
     note = (

@@ -32,7 +32,7 @@ __all__ = ["CPUS", "DEVICE", "Port", "Sent", "run_ns", "tree"]
 
 CPUS = rig.CPUS[-2:]
 DEVICE, _FAR = "m0", "g0"
-_CALL_S, _LEAST, _MOST = 0.08, 1024, 32_768  # length of a call, and frames: each costs 15 ms of re-arming beside them
+_CALL_S, _LEAST, _MOST = 0.08, 1024, 131_072  # length of a call, and frames: each costs 15 ms of re-arming beside them
 _TEXT = """
 struct turn { u64 number; u64 copies; };
 BPF_ARRAY(turns, struct turn, 1);

@@ -40,6 +40,7 @@ def _serve(device: str, copies: int) -> None:
         threading.Thread(target=service.run, name="run", daemon=True).start()
         print("ready", flush=True)
         for _ in sys.stdin:
+            # The heartbeat publishes this number, and nothing in the function asks for it.
             answer = service.plane.read_counters() | {"intervals": service.publisher._intervals}
             print(json.dumps(answer), flush=True)
         service.stop()

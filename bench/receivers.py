@@ -157,6 +157,9 @@ class Receiver(Protocol):
     def settle(self) -> int:
         """Wait until all that arrived is worked off; return the nanoseconds of its processes since `begin`."""
 
+    def pace(self) -> float:
+        """Return the intervals a second from `begin` to `settle`; 1 for a tool without intervals."""
+
     def end(self) -> int:
         """Return the packets that the tool saw in its life, which may end with that."""
 
@@ -185,6 +188,9 @@ class _Peer:
         self.process.check()
         wait_until(self.process.is_still, f"{self.process.name} has read its ring", check=self.process.check)
         return self.process.cpu_ns() - self._from
+
+    def pace(self) -> float:
+        return 1.0
 
     def close(self) -> None:
         self.process.close()
@@ -237,7 +243,7 @@ class Ours:
         script = [sys.executable, "-m", "bench.port_ours"]
         self.process = Process("ours", folder, [*script, DEVICE, str(port.copies)])
         self._consumer = Process("consumer", folder, [*script, "--consume"])
-        self._from, self._first, self.counters = 0, 0, dict[str, int]()
+        self._from, self._first, self._begun_s, self._pace = 0, 0, 0.0, 0.0
         try:
             wait_until(
                 lambda: "ready\n" in self.process.said(), "ours is ready", check=self.process.check,
@@ -267,20 +273,19 @@ class Ours:
         return self.ask()
 
     def begin(self) -> None:
-        self._first, self._from = self.ask()["intervals"], self.process.cpu_ns()
-
-    @property
-    def intervals(self) -> int:
-        """Intervals from the span's beginning to its settling."""
-        return self.counters["intervals"] - self._first
+        self._first, self._begun_s = self.ask()["intervals"], time.monotonic()
+        self._from = self.process.cpu_ns()
 
     def settle(self) -> int:
-        self.counters = self._interval()
+        ended = self._interval()["intervals"] - self._first
+        self._pace = ended / (time.monotonic() - self._begun_s)
         return self.process.cpu_ns() - self._from
 
+    def pace(self) -> float:
+        return self._pace
+
     def end(self) -> int:
-        self.counters = self.ask()
-        return self.counters["counted"]
+        return self.ask()["counted"]
 
     def close(self) -> None:
         self._consumer.close()
@@ -308,6 +313,7 @@ class Run:
     sent: Sent
     lost: int  # packets that arrived and that it did not see, those before the span included
     process_ns: int  # of its processes, for the span
+    pace: float = 1.0  # intervals that ended in a second, where a tool has some of a second
 
     @property
     def ns(self) -> tuple[float, float]:
@@ -315,12 +321,17 @@ class Run:
         return self.sent.cpu_ns / self.sent.packets, self.process_ns / self.sent.packets
 
 
-def run(port: Port, kind: str, ahead: int, frames: int, pps: float, copies: int = 1) -> Run:
-    """Start a tool, send the capture's first *ahead* frames at half the rate, and measure the *frames* after them."""
+def run(
+    port: Port, kind: str, ahead: int, frames: int, pps: float, copies: int = 1, ahead_pps: float | None = None
+) -> Run:
+    """Start a tool, send the capture's first *ahead* frames, and measure the *frames* after them.
+
+    Those ahead, which begin most flows, come at *ahead_pps*, or at half the rate.
+    """
     port.rewind(copies)
     before = port.arrived()
     with at(port, kind) as tool:
-        port.send(ahead, pps / 2)
+        port.send(ahead, ahead_pps or pps / 2)
         tool.settle()
         tool.begin()
         sent = port.send(frames, pps)
@@ -329,7 +340,7 @@ def run(port: Port, kind: str, ahead: int, frames: int, pps: float, copies: int 
     arrived = port.arrived() - before
     if seen > arrived:
         raise RuntimeError(f"{kind} saw {seen} packets of {arrived}.")
-    return Run(sent, arrived - seen, process_ns)
+    return Run(sent, arrived - seen, process_ns, tool.pace())
 
 
 def run_dropping(port: Port, ahead: int, frames: int, pps: float, copies: int = 1) -> Sent:

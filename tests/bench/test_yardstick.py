@@ -85,6 +85,12 @@ class TestScale:
         assert scale.factor == 1.0
         assert scale.apply(figure) is figure
 
+    @pytest.mark.parametrize(("c_ms", "scaled"), [(62.4, False), (57.6, False), (72.0, True)])
+    def test_what_two_runs_on_one_machine_differ_by_changes_nothing(self, c_ms, scaled):
+        figure = Figure("sweep", 0.2, "s", 0.1)
+
+        assert (Scale(Yardstick(c_ms, THERE.python_ms), THERE).apply(figure) is not figure) == scaled
+
     def test_it_says_what_it_does(self):
         assert str(Scale(HERE, THERE)).endswith("goals in seconds x 2.45, a second and in Gbit/s / 2.45")
         assert str(Scale(HERE)).endswith("as stated (x 1.0)")
