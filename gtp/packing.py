@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["Constant", "Packer", "ipv4_number"]
+__all__ = ["Constant", "Packer", "ipv4_number", "ipv4_text"]
 
+_KEPT_TEXTS = 8192  # addresses of gNBs and UPFs, which many sessions share
 _MOST_CONSTANTS = 16_384  # a sender of ever new constants gets records that hold theirs
 
 Constant = tuple[Any, ...]  # plain values and tuples of them
@@ -26,6 +28,12 @@ def ipv4_number(text: str) -> int | None:
         return _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]
     except (ValueError, KeyError):
         return None
+
+
+@lru_cache(_KEPT_TEXTS)
+def ipv4_text(number: int) -> str:
+    """Return the canonical text of an IPv4 address."""
+    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 class Packer:
