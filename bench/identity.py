@@ -182,7 +182,6 @@ def _restart(tracker: PfcpTracker, store: BindingStore) -> Figure:
                 if found is None:
                     raise RuntimeError("the file was not read")
                 again, kernel_s = BindingStore(2 * MILLION, pseudonymiser=Pseudonymiser(KEY, 1)), 0.0
-                again.reserve(found.count)
                 for records in found.sessions():
                     taken = restore(again, found.constants, records, SOURCES)
                     began = time.process_time()

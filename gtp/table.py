@@ -10,10 +10,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
-__all__ = ["FIRST_SLOTS", "GOLDEN64", "SEGMENT_SHIFT", "WITHIN_MASK", "WITHIN_SHIFT", "NumberTable"]
+__all__ = ["FIRST_SLOTS", "GOLDEN", "SEGMENT_SHIFT", "WITHIN_MASK", "WITHIN_SHIFT", "NumberTable"]
 
 _SEGMENT_BITS = 10
-GOLDEN64 = 0x9E37_79B9_7F4A_7C15  # 2^64 divided by the golden ratio: spreads keys that count up (Knuth 6.4)
+GOLDEN = 0x9E37_79B9_7F4A_7C15  # 2^64 divided by the golden ratio: spreads keys that count up (Knuth 6.4)
 _MASK = (1 << 64) - 1
 SEGMENT_SHIFT = 64 - _SEGMENT_BITS  # the upper bits of the hash are the segment,
 WITHIN_SHIFT, WITHIN_MASK = SEGMENT_SHIFT - 32, (1 << 32) - 1  # the next 32, times slots, the place in it
@@ -37,18 +37,12 @@ class NumberTable:
         self._segments: list[_Segment | None] = [None] * (1 << _SEGMENT_BITS)
         self._size = 0
 
-    def reserve(self, entries: int) -> None:
-        """Make room for so many entries in a table that is empty, so that it need not grow for them."""
-        slots = max(FIRST_SLOTS, entries * 4 // 3 >> _SEGMENT_BITS)
-        if self._size == 0 and slots > FIRST_SLOTS:
-            self._segments = [_Segment(slots) for _ in self._segments]
-
     def __len__(self) -> int:
         return self._size
 
     def get(self, key: int) -> int:
         """Return the number of *key*, else 0."""
-        spread = key * GOLDEN64 & _MASK
+        spread = key * GOLDEN & _MASK
         segment = self._segments[spread >> SEGMENT_SHIFT]
         if segment is None:
             return 0
@@ -65,13 +59,13 @@ class NumberTable:
 
     def put(self, key: int, number: int) -> None:
         """Give *key* a number."""
-        spread = key * GOLDEN64 & _MASK
+        spread = key * GOLDEN & _MASK
         if _place(self._roomy(spread), spread, key, number):
             self._size += 1
 
     def claim(self, key: int, number: int) -> int:
         """Give *key* a number if it has none; return the one that it had, else 0."""
-        spread = key * GOLDEN64 & _MASK
+        spread = key * GOLDEN & _MASK
         segment = self._roomy(spread)
         keys, numbers = segment.keys, segment.numbers
         slots = len(numbers)
@@ -98,7 +92,7 @@ class NumberTable:
 
     def pop(self, key: int) -> int:
         """Take *key* out and return the number that it had, else 0."""
-        spread = key * GOLDEN64 & _MASK
+        spread = key * GOLDEN & _MASK
         segment = self._segments[spread >> SEGMENT_SHIFT]
         if segment is None:
             return 0
@@ -170,7 +164,7 @@ def _grown(old: _Segment) -> _Segment:
     new = _Segment(slots + max(slots // 4, FIRST_SLOTS))
     for key, number in zip(old.keys, old.numbers, strict=True):
         if number:
-            _place(new, key * GOLDEN64 & _MASK, key, number)
+            _place(new, key * GOLDEN & _MASK, key, number)
     return new
 
 
@@ -181,7 +175,7 @@ def _close_gap(keys: array[int], numbers: array[int], gap: int, slots: int) -> N
         at = at + 1 if at + 1 < slots else 0
         if not numbers[at]:
             break
-        home = ((keys[at] * GOLDEN64 & _MASK) >> WITHIN_SHIFT & WITHIN_MASK) * slots >> 32
+        home = ((keys[at] * GOLDEN & _MASK) >> WITHIN_SHIFT & WITHIN_MASK) * slots >> 32
         if (at - home) % slots >= (at - gap) % slots:
             keys[gap], numbers[gap] = keys[at], numbers[at]
             gap = at

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gtp.table import FIRST_SLOTS, GOLDEN64, SEGMENT_SHIFT, WITHIN_MASK, WITHIN_SHIFT, NumberTable
+from gtp.table import FIRST_SLOTS, GOLDEN, SEGMENT_SHIFT, WITHIN_MASK, WITHIN_SHIFT, NumberTable
 
 __all__ = ["claim_all", "entries"]
 
@@ -53,7 +53,7 @@ def _lay_out(table: NumberTable, keys: Keys, numbers: Numbers) -> None:
     In the order of their hashes, each entry is in its own slot or in the first that those before it leave free.
     """
     with np.errstate(over="ignore"):
-        spread = keys * np.uint64(GOLDEN64)
+        spread = keys * np.uint64(GOLDEN)
     order = np.argsort(spread)
     spread, keys, numbers = spread[order], keys[order], numbers[order]
     segment = (spread >> np.uint64(SEGMENT_SHIFT)).astype(np.intp)

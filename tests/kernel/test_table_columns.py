@@ -134,7 +134,7 @@ class TestAsOneByOne:
 
 
 class TestFull:
-    """What finds no room is counted, in columns as well, and leaves what is there."""
+    """Entries that find no room are counted, in columns as well, and those that are there stay."""
 
     def test_a_table_that_is_nearly_full_takes_all(self, planes: tuple[DataPlane, DataPlane]) -> None:
         """A session has four entries: two tunnels and an address of each family."""
