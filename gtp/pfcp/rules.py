@@ -197,7 +197,7 @@ class RulesPacker:
         i = rules.identity
         values: list[Any] = [rules.number, i.imsi, i.imei, i.msisdn, i.nai, i.msin]
         names = []
-        for side, address, seid in rules.names:
+        for side, address, seid in sorted(rules.names):  # in one order, so that they are of one shape
             of_peer = address == (rules.smf if side == "cp" else rules.upf)
             names.append((side, of_peer))
             values += (seid,) if of_peer else (seid, address)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nf.abi import ENTRY_KIND, ENTRY_SCOPE, ENTRY_TUNNEL, ROUTE_OF_TUNNEL
+from nf.abi import ENTRY_GROUP, ENTRY_KIND, ENTRY_SCOPE, ENTRY_TUNNEL, ROUTE_OF_TUNNEL
 from nf.kernel.dataplane import DataPlane
 from nf.sessions import BindingStore
 from nf.sessions.restart.restore import put_back
@@ -40,6 +40,7 @@ def table(plane: DataPlane, of: dict[int, str]) -> list[tuple[Any, ...]]:
         tunnel = head & ENTRY_KIND == ENTRY_TUNNEL
         where = plane.sessions._endpoints._names[scope] if tunnel else instances[scope]
         key, more = int(entry["key"]), int(entry["more"])
+        key = 0 if head & ENTRY_KIND == ENTRY_GROUP else key  # the session once more
         rows.append((key, head & ~ENTRY_SCOPE, where, more, of[int(entry["session"])]))
     return sorted(rows)
 
@@ -63,6 +64,7 @@ class TestStart:
             store, back = taken(before, columns, monkeypatch)
             put_back(plane, back)
             of = names(store)
+            plane.put_groups({number: len(name) % 3 for number, name in of.items()})
             tables.append((table(plane, of), prefixes(plane, of), plane.refused_entries))
             few = [b for b in map(store.by_index, store.numbers()) if b.session.instance == "" and b.session.ue_ipv4]
             alone = [b for b in few if not b.session.ue_ipv4.startswith("10.99.")][:50]
@@ -70,5 +72,6 @@ class TestStart:
             assert found(plane, frames, Role.N6) == [b.index for b in alone]
         assert tables[0] == tables[1]
         assert tables[0][2] == 0
-        assert len(tables[0][0]) > 2.5 * SESSIONS
+        assert len(tables[0][0]) > 3 * SESSIONS
+        assert sum(head & ENTRY_KIND == ENTRY_GROUP for _, head, *_ in tables[0][0]) > SESSIONS / 3
         assert len(tables[0][1]) > SESSIONS / 20
