@@ -43,6 +43,9 @@ def ipv4_text(number: int) -> str:
     return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
+_ipv4 = lru_cache(_KEPT_TEXTS)(ipv4_number)
+
+
 # -- kinds ----------------------------------------------------------------------
 
 # The first letter of a kind says how its field is written (`struct`); a key and a prefix have their words behind it.
@@ -77,32 +80,35 @@ def _split(values: list[Any], wide: int) -> tuple[tuple[str, ...], list[Any]] | 
     """
     kinds: list[str] = []
     fields: list[Any] = []
+    add_kind, add_field = kinds.append, fields.append
     for value in values:
         of = type(value)
         if of is str:
             if not value:
-                kinds.append(EMPTY)
-                continue
-            if value.isdecimal() and len(value) <= _MOST_DIGITS and value.isascii():
-                kind, field = DIGITS, int("1" + value)
-            elif (number := ipv4_number(value)) is not None:
-                kind, field = IPV4, number
+                add_kind(EMPTY)
+            elif value.isdecimal() and len(value) <= _MOST_DIGITS and value.isascii():
+                add_kind(DIGITS)
+                add_field(int("1" + value))
+            elif "." in value and (number := _ipv4(value)) is not None:
+                add_kind(IPV4)
+                add_field(number)
             elif (found := _split_text(value)) is not None:
-                kind, field = found
+                add_kind(found[0])
+                add_field(found[1])
             else:
                 return None
-        elif of is int and 0 <= value < 1 << 64:
-            kind = BYTE if value < 256 and len(kinds) >= wide else LONG if value >> 32 else WORD
-            field = value
-        elif of is float:
-            kind, field = REAL, value
+        elif of is int:
+            if value < 0 or value >> 64:
+                return None
+            add_kind(BYTE if value < 256 and len(kinds) >= wide else WORD if value < 1 << 32 else LONG)
+            add_field(value)
         elif value is None:
-            kinds.append(NOTHING)
-            continue
+            add_kind(NOTHING)
+        elif of is float:
+            add_kind(REAL)
+            add_field(value)
         else:
             return None
-        kinds.append(kind)
-        fields.append(field)
     return tuple(kinds), fields
 
 
