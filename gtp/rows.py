@@ -52,7 +52,10 @@ class Rows:
     # -- one record ----------------------------------------------------------
 
     def put(self, record: bytes, old: int = 0) -> int:
-        """Keep a record, in the place of *old* where that is given; return its place, often the same."""
+        """Keep a record, over the one at *old* if it is of the same shape; return its place.
+
+        Where that is another place than *old*, `free` gives the old one back, once nobody is led there any more.
+        """
         shape = self._packer.shape_of(record)
         if old and shape is self._shape(old):
             if shape is None:
@@ -65,8 +68,6 @@ class Rows:
             self._odd[place] = record
         else:
             self._write(place, shape, record)
-        if old:
-            self.free(old)
         return place
 
     def get(self, place: int) -> bytes:

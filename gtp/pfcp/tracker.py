@@ -383,6 +383,8 @@ class PfcpTracker:
                     self._clashes[name] = rules.place
                 if self._names.get(mark := self._mark(name)) == before:
                     self._names.put(mark, rules.place)
+            if before:
+                self._rows.free(before)
         self._name(names, rules.place)
 
     def _name(self, names: Iterable[Name], place: int) -> None:

@@ -35,7 +35,10 @@ def filled(rounds: int) -> tuple[Packer, Rows, dict[int, bytes]]:
         elif dice < 0.75:
             old = chance.choice([*want])
             want.pop(old)
-            want[rows.put(made, old)] = made
+            place = rows.put(made, old)
+            want[place] = made
+            if place != old:
+                rows.free(old)
         else:
             rows.free(gone := chance.choice([*want]))
             del want[gone]
@@ -61,6 +64,7 @@ class TestRows:
         place = rows.put(packer.pack(("a",), [1000, "10.0.0.1"]))
         assert rows.put(packer.pack(("a",), [2000, "10.0.0.2"]), place) == place
         assert rows.put(packer.pack(("b",), [2000, "10.0.0.2"]), place) != place
+        rows.free(place)
         assert len(rows) == 1
 
     def test_what_is_left_is_used_again(self) -> None:

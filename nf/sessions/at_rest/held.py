@@ -78,7 +78,10 @@ class Held:
         page = self._pages.get(number >> _BITS)
         if page is None:
             page = self._pages[number >> _BITS] = array("I", bytes(4 * _PAGE))
-        page[number & _WITHIN] = self.rows.put(record, page[number & _WITHIN])
+        old = page[number & _WITHIN]
+        page[number & _WITHIN] = place = self.rows.put(record, old)
+        if old and old != place:
+            self.rows.free(old)
 
     def pop(self, number: int) -> bool:
         """Forget a record; return whether there was one."""
