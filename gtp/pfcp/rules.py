@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any
 
 from gtp.events import Identity, Session, Side, Tunnel
-from gtp.packing import Packer
+from gtp.packing import Constant, Packer
 from gtp.pfcp.ie import FTeid, Interface, OuterHeader, UeAddress
 from gtp.pfcp.message import Body, Far, Pdr
 
-__all__ = ["Name", "Rules", "RulesPacker"]
+__all__ = ["Name", "Rules", "RulesPacker", "peers_of"]
 
 _NOT_ACCESS = (Interface.CORE, Interface.N6_LAN, Interface.CP_FUNCTION)  # the SMF answers router solicitations
 
@@ -35,6 +35,7 @@ class Rules:
     fars: dict[int, Far] = field(default_factory=dict)
     endpoints: dict[int, Pdr] = field(default_factory=dict)
     names: set[Name] = field(default_factory=set)
+    place: int = 0  # of the record that it was read of
 
     def change(self, request: Body, response: Body) -> None:
         """Apply what an accepted request, and what the response chose.
@@ -186,7 +187,7 @@ def _merge_far(into: Far, new: Far) -> None:
 
 
 class RulesPacker:
-    """Makes records of rules, and rules of records. The number of a session is not in its record."""
+    """Makes records of rules, and rules of records."""
 
     def __init__(self) -> None:
         self.packer = Packer()
@@ -194,9 +195,9 @@ class RulesPacker:
     def pack(self, rules: Rules) -> bytes:
         """Return the rules as bytes."""
         i = rules.identity
-        values: list[Any] = [i.imsi, i.imei, i.msisdn, i.nai, i.msin]
+        values: list[Any] = [rules.number, i.imsi, i.imei, i.msisdn, i.nai, i.msin]
         names = []
-        for side, address, seid in rules.names:
+        for side, address, seid in sorted(rules.names):  # in one order, so that they are of one shape
             of_peer = address == (rules.smf if side == "cp" else rules.upf)
             names.append((side, of_peer))
             values += (seid,) if of_peer else (seid, address)
@@ -208,11 +209,11 @@ class RulesPacker:
         network = (rules.smf, rules.upf, rules.dnn, rules.snssai)
         return self.packer.pack((network, tuple(names), pdrs, fars, endpoints, csids), values)
 
-    def unpack(self, number: int, record: bytes) -> Rules:
-        """Return the rules that `pack` made *record* of."""
+    def unpack(self, record: bytes, place: int) -> Rules:
+        """Return the rules that `pack` made *record* of; *place* is where it is kept."""
         (network, named, pdrs, fars, endpoints, csids), values = self.packer.unpack(record)
         each = iter(values)
-        identity = Identity(*islice(each, 5))
+        number, identity = next(each), Identity(*islice(each, 5))
         smf, upf, dnn, snssai = network
         names = _joined_names(network, named, each)
         return Rules(
@@ -227,17 +228,14 @@ class RulesPacker:
             {f.far_id: f for f in [_joined_far(shape, each) for shape in fars]},
             {next(each): e for e in [_joined_pdr(shape, each) for shape in endpoints]},
             names,
+            place,
         )
 
-    def names(self, record: bytes) -> set[Name]:
-        """Return the names of a record, without reading the rest."""
-        constant, values = self.packer.unpack(record)
-        return _joined_names(constant[0], constant[1], islice(values, 5, None))
 
-    def peers(self, record: bytes) -> tuple[str, str]:
-        """Return SMF and UPF of a record, without reading the rest."""
-        network = self.packer.constant(record)[0]
-        return network[0], network[1]
+def peers_of(constant: Constant) -> tuple[str, str]:
+    """Return SMF and UPF of all records with this constant."""
+    network = constant[0]
+    return network[0], network[1]
 
 
 def _joined_names(network: tuple[str, ...], named: Iterable[tuple[str, bool]], each: Iterator[Any]) -> set[Name]:

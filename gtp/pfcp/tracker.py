@@ -20,11 +20,13 @@ All this is between nodes that are associated (`gtp.pfcp.peers`): what others sa
 ends nothing. Ending more than one session takes a request and its response.
 
 Nothing is guessed: an identity comes from User ID only. Bad input is counted, never raised. `gtp.transactions` pairs
-requests with responses. Between messages a session is a record (`gtp.packing`), found by a table of its names.
+requests with responses. Between messages a session is a record (`gtp.rows`), found by a table of its names. Their
+hashes are the same in every process, so that a file of both is read as it stands.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,13 +36,15 @@ from gtp.codec import CodecError
 from gtp.events import EndReason, Notice, SessionDown, SessionEvent, SessionMoved, SessionUp
 from gtp.pfcp.message import ACCEPTED, Body, Header, Kind, messages, read_body
 from gtp.pfcp.peers import Apart, Notices, Pair, Peers
-from gtp.pfcp.rules import Name, Rules, RulesPacker
-from gtp.table import NumberTable
+from gtp.pfcp.rules import Name, Rules, RulesPacker, peers_of
+from gtp.rows import Rows
+from gtp.table import GOLDEN, NumberTable
 from gtp.transactions import Endpoint, Transactions
 
 __all__ = ["PfcpTracker"]
 
 _MASK = (1 << 64) - 1
+_MOST_ENDS = 65_536  # nodes of which the part of the hash is kept
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class _Message:
     dst: Endpoint
     mark: int  # hash of its bytes
     datagram: int = 0
-    over: int = 0  # number of the session that is over if this message was meant
+    over: tuple[Name, int] | None = None  # name and number of the session that is over if this message was meant
 
 
 class PfcpTracker:
@@ -65,9 +69,10 @@ class PfcpTracker:
         self._apart: Apart[tuple[_Message, _Message]] = Apart(self.counters)
         self._notices = Notices()
         self._rules = RulesPacker()
-        self._records: dict[int, bytes] = {}
-        self._names = NumberTable()  # session by hash of a name; the rules found there confirm the name
+        self._rows = Rows(self._rules.packer)
+        self._names = NumberTable()  # place of a record by hash of a name; the rules found there confirm the name
         self._clashes: dict[Name, int] = {}  # names whose hash another name had
+        self._ends: dict[tuple[str, str], int] = {}  # parts of hashes
         self._recovery: dict[tuple[str, str], int] = {}  # of a node, as it told another node
         self._number = self._datagrams = self._ended_by = 0
 
@@ -89,24 +94,29 @@ class PfcpTracker:
         self._number = number
 
     def dump(self) -> dict[str, Any]:
-        """Return all sessions as plain values, for `restore`. They hold IMSIs."""
-        constants = self._rules.packer.dump()
-        nodes = {"recovery": dict(self._recovery), "peers": self._peers.dump()}
-        return {"constants": constants, "records": dict(self._records), "nodes": nodes}
+        """Return all sessions as plain values, for `restore`. They hold IMSIs. Nobody may feed it meanwhile."""
+        return {
+            "shapes": self._rules.packer.dump(),
+            "rows": self._rows.dump(),
+            "names": self._names.dump(),
+            "clashes": dict(self._clashes),
+            "nodes": {"recovery": dict(self._recovery), "peers": self._peers.dump()},
+            "sessions": len(self),
+            "last": self._number,
+        }
 
     def restore(self, dumped: dict[str, Any]) -> None:
         """Restore the sessions of an earlier tracker; this one must know none yet."""
-        self._rules.packer.load(dumped["constants"])
+        self._rules.packer.load(dumped["shapes"])
+        self._rows.load(dumped["rows"])
+        self._names.load(dumped["names"])
+        self._clashes.update(dumped["clashes"])
         self._recovery.update(dumped["nodes"]["recovery"])
         self._peers.load(dumped["nodes"]["peers"])
-        self._names.reserve(2 * len(dumped["records"]))
-        for number, record in dumped["records"].items():
-            self._name(self._rules.names(record), number)
-            self._records[number] = record
-        self._number = max(self._number, *dumped["records"], 0)
+        self._number = max(self._number, dumped["last"])
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._rows)
 
     def feed(self, payload: bytes, src: Endpoint, dst: Endpoint, at_s: float) -> list[SessionEvent]:
         """Take one UDP payload seen from *src* to *dst*; never raises."""
@@ -142,9 +152,9 @@ class PfcpTracker:
         at_s, header = request.at_s, request.header
         names = request.src, request.dst, header.sequence, header.kind
         if header.kind == Kind.DELETION_REQUEST:
-            request.over = self._number_of(("up", request.dst[0], header.seid or 0))
+            request.over = self._known(("up", request.dst[0], header.seid or 0))
         elif header.kind == Kind.ESTABLISHMENT_REQUEST and request.body.fseid is not None:
-            request.over = self._number_of(("cp", request.src[0], request.body.fseid.seid))
+            request.over = self._known(("cp", request.src[0], request.body.fseid.seid))
         if not self._transactions.ask(*names, request, request.mark, at_s):
             return []
         events = self._half_seen(at_s)
@@ -160,8 +170,8 @@ class PfcpTracker:
         """
         events: list[SessionEvent] = []
         for half in self._transactions.halves():
-            rules = self._at(half.over)
-            if rules is None:
+            rules = self._find(half.over[0]) if half.over is not None else None
+            if rules is None or half.over is None or rules.number != half.over[1]:
                 continue
             if half.datagram == self._ended_by or not self._peers.associated(self._pair(half)):
                 self._refuse(half.src[0], half.dst[0], at_s, apart=False)
@@ -175,9 +185,9 @@ class PfcpTracker:
     def _response(self, response: _Message) -> list[SessionEvent]:
         header, src, dst, at_s = response.header, response.src, response.dst, response.at_s
         if header.kind == Kind.DELETION_RESPONSE and response.body.cause in ACCEPTED:
-            response.over = self._number_of(("cp", dst[0], header.seid or 0))
+            response.over = self._known(("cp", dst[0], header.seid or 0))
         elif header.kind == Kind.ESTABLISHMENT_RESPONSE and response.body.fseid is not None:
-            response.over = self._number_of(("up", src[0], response.body.fseid.seid))
+            response.over = self._known(("up", src[0], response.body.fseid.seid))
         asked = self._asked(response)
         request = self._transactions.answer(asked, dst, header.sequence, header.kind - 1, response, at_s)
         return [] if request is None else self._answer(request, response, at_s)
@@ -316,8 +326,7 @@ class PfcpTracker:
     ) -> list[SessionEvent]:
         """End the sessions between the two ends of a message, or only those that have one of some FQ-CSIDs."""
         pair = self._pair(message)
-        wanted = [n for n, record in self._records.items() if self._peers.pair(*self._rules.peers(record)) == pair]
-        found = (self._rules.unpack(n, self._records[n]) for n in wanted)
+        found = [self._at(place) for place in self._between(pair)]
         events: list[SessionEvent] = [
             self._end(rules, reason, at_s) for rules in found if csids is None or rules.csids & csids
         ]
@@ -328,35 +337,65 @@ class PfcpTracker:
 
     # -- sessions at rest ------------------------------------------------------
 
-    def _at(self, number: int) -> Rules | None:
-        record = self._records.get(number)
-        return None if record is None else self._rules.unpack(number, record)
+    def _at(self, place: int) -> Rules:
+        return self._rules.unpack(self._rows.get(place), place)
+
+    def _between(self, pair: Pair) -> list[int]:
+        """Return the places of the sessions between two nodes; rows of one shape are all between the same two."""
+        wanted: list[int] = []
+        for shape, places in self._rows.places():
+            if shape is None:
+                constants = ((place, self._rules.packer.constant(self._rows.get(place))) for place in places)
+                wanted += [place for place, constant in constants if self._peers.pair(*peers_of(constant)) == pair]
+            elif self._peers.pair(*peers_of(shape.constant)) == pair:
+                wanted += places
+        return wanted
+
+    def _mark(self, name: Name) -> int:
+        """Return the hash of a name: of the names of one node no two are equal."""
+        side, address, seid = name
+        end = self._ends.get((side, address))
+        if end is None:
+            if len(self._ends) >= _MOST_ENDS:
+                self._ends.clear()
+            end = self._ends[side, address] = zlib.crc32(f"{side} {address}".encode()) * GOLDEN
+        return end + seid & _MASK
 
     def _find(self, name: Name) -> Rules | None:
-        rules = self._at(self._names.get(hash(name) & _MASK))
+        place = self._names.get(self._mark(name))
+        rules = self._at(place) if place else None
         if rules is None or name not in rules.names:
-            rules = self._at(self._clashes.get(name, 0)) if self._clashes else None
+            other = self._clashes.get(name, 0) if self._clashes else 0
+            rules = self._at(other) if other else None
         return rules
 
-    def _number_of(self, name: Name) -> int:
+    def _known(self, name: Name) -> tuple[Name, int] | None:
         rules = self._find(name)
-        return rules.number if rules else 0
+        return (name, rules.number) if rules else None
 
     def _keep(self, rules: Rules, names: set[Name]) -> None:
         """Put a session to rest; *names* are the ones that are new."""
-        self._name(names, rules.number)
-        rules.names |= names
-        self._records[rules.number] = self._rules.pack(rules)
+        had, rules.names = rules.names, rules.names | names
+        before, rules.place = rules.place, self._rows.put(self._rules.pack(rules), rules.place)
+        if rules.place != before:
+            for name in had:
+                if self._clashes.get(name) == before:
+                    self._clashes[name] = rules.place
+                if self._names.get(mark := self._mark(name)) == before:
+                    self._names.put(mark, rules.place)
+            if before:
+                self._rows.free(before)
+        self._name(names, rules.place)
 
-    def _name(self, names: Iterable[Name], number: int) -> None:
+    def _name(self, names: Iterable[Name], place: int) -> None:
         for name in names:
-            mark = hash(name) & _MASK
-            other = self._names.claim(mark, number)
-            if other and other != number:
-                if name in self._rules.unpack(other, self._records[other]).names:
-                    self._names.put(mark, number)
+            mark = self._mark(name)
+            other = self._names.claim(mark, place)
+            if other and other != place:
+                if name in self._at(other).names:
+                    self._names.put(mark, place)
                 else:
-                    self._clashes[name] = number
+                    self._clashes[name] = place
 
     # -- session messages ----------------------------------------------------
 
@@ -418,12 +457,12 @@ class PfcpTracker:
 
     def _end(self, rules: Rules, reason: EndReason, at_s: float) -> SessionDown:
         for name in rules.names:
-            mark = hash(name) & _MASK
-            if self._names.get(mark) == rules.number:
+            mark = self._mark(name)
+            if self._names.get(mark) == rules.place:
                 self._names.pop(mark)
-            if self._clashes.get(name) == rules.number:
+            if self._clashes.get(name) == rules.place:
                 del self._clashes[name]
-        self._records.pop(rules.number, None)
+        self._rows.free(rules.place)
         return SessionDown(at_s, rules.value(), reason)
 
 

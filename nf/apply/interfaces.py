@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from gtp.events import Notice, SessionEvent
 from nf.apply.transaction import Undo, go_back
@@ -83,9 +82,9 @@ class Interfaces:
         self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
         self._watcher.start()
 
-    def trackers(self) -> dict[str, Any]:
-        """Return the PFCP tracker of each N4 interface."""
-        return {name: listener.signalling.pfcp for name, listener in list(self.listeners.items())}
+    def trackers(self) -> dict[str, N4Listener]:
+        """Return the listener of each N4 interface, of which the PFCP sessions are kept over a restart."""
+        return dict(self.listeners)
 
     def use_peers(self, old: Settings, new: Settings) -> Undo:
         """Accept PFCP of the configured SMFs and UPFs only; none: of those that are learned. Returns how to go back."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from gtp.packing import ipv4_number
+import numpy as np
+from numpy.typing import NDArray
+
+from gtp.packing import ipv4_number, ipv4_text
 from gtp.table import NumberTable
+from nf.kernel.claims import claim_all
 
 __all__ = ["Holders"]
 
@@ -29,6 +33,18 @@ class Holders:
             held = self._several[address] = set()
         held.add(instance)
         return held if len(held) > 1 else set()
+
+    def add_alone(self, addresses: NDArray[np.uint32], instances: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Add many IPv4 addresses, as numbers, each to its instance; return which are added: those of no other one."""
+        several = np.zeros(len(addresses), np.bool_)
+        if self._several:
+            several = np.array([ipv4_text(address) in self._several for address in addresses.tolist()], np.bool_)
+        alone = np.flatnonzero(~several)
+        own = instances[alone] + np.uint32(1)
+        known = claim_all(self._only, addresses[alone].astype(np.uint64), own)
+        added = np.zeros(len(addresses), np.bool_)
+        added[alone] = (known == 0) | (known == own)
+        return added
 
     def leave(self, address: str, instance: int) -> set[int]:
         """Remove an address from an instance; return those that it is in still, if there were several."""

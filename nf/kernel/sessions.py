@@ -8,7 +8,6 @@ again until no packet can still be looking at it.
 from __future__ import annotations
 
 import mmap
-import socket
 import threading
 import time
 from collections import deque
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gtp.events import Side
+from gtp.packing import ipv4_text
 from nf.abi import (
     ENTRY_DOWNLINK,
     ENTRY_GROUP,
@@ -41,6 +40,7 @@ from nf.abi import (
 from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes
 from nf.kernel.changes import PutTunnel
+from nf.kernel.columns import TunnelColumns
 from nf.kernel.holders import Holders
 from nf.kernel.maps import Map
 from nf.kernel.source import ENDPOINTS
@@ -53,7 +53,8 @@ Slots = tuple[NDArray[np.intp], NDArray[np.intp]]  # buckets, and places in them
 _WORDS = np.arange(SNF_ENTRIES) // 8  # of tags, by entry
 _GOLDEN = np.uint32(GOLDEN)
 
-_STEP = 4096  # rows that look for room at a time: they do not see each other's choice of a bucket
+# Rows that look for room at a time: they do not see each other's choice of a bucket, so that they are few beside those.
+_STEP, _STEPS = 4096, 16
 _HOLD_S = 0.1  # a packet is looked at for some microseconds
 
 
@@ -68,9 +69,36 @@ def _words(addresses: Iterable[str]) -> Words:
     return np.frombuffer(b"".join(map(address_bytes, addresses)), np.uint32).reshape(-1, 4)
 
 
-def _ipv4_words(addresses: Iterable[str]) -> Words:
-    """Return the word of each IPv4 address; of an empty text that of 0.0.0.0."""
-    return np.frombuffer(b"".join(socket.inet_aton(text or "0.0.0.0") for text in addresses), np.uint32)
+def _as_in_packets(ipv4: Words) -> Words:
+    """Return IPv4 addresses that are numbers as the words that stand in a packet."""
+    words: Words = ipv4.astype(">u4").view(np.uint32)
+    return words
+
+
+def _flag(has: NDArray[np.bool_], bit: int) -> Words:
+    return np.where(has, np.uint32(bit), np.uint32(0))
+
+
+def _at(entries: NDArray[np.void], which: NDArray[Any]) -> NDArray[np.void]:
+    """Return some entries; numpy would copy them field by field."""
+    some: NDArray[np.void] = entries.view(f"V{entries.dtype.itemsize}")[which].view(entries.dtype)
+    return some
+
+
+def _first_of(words: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return a row of each distinct word."""
+    return np.unique(words, return_index=True)[1]
+
+
+def _first_free(there: NDArray[np.uint8], tags: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the first place where an entry may be written in each of two buckets (n, 2), and how many there are.
+
+    *there* are (n, 2, 16) tags of the buckets.
+    """
+    same = there == tags[:, None, None]
+    crowded = np.stack([same[:, :, :8].sum(axis=2), same[:, :, 8:].sum(axis=2)], axis=2) >= SNF_SAME_TAGS
+    free = np.logical_and(there[:, :, :SNF_ENTRIES] == TAG_FREE, ~crowded[:, :, _WORDS])
+    return free.argmax(axis=2), free.sum(axis=2)
 
 
 class SessionTable:
@@ -85,6 +113,8 @@ class SessionTable:
         table = np.frombuffer(self._map, buckets.value)
         self._entries, self._tags = table["entries"], table["tags"].view(np.uint8)
         self._entry = self._entries.dtype  # struct entry
+        self._words = self._entries.view(np.uint32).reshape(len(buckets), SNF_ENTRIES, -1)
+        self._step = max(_STEP, len(buckets) // _STEPS)
         self._buckets = np.uint64(len(buckets))
         self._control = control
         self._held: deque[tuple[float, Slots]] = deque()
@@ -95,19 +125,23 @@ class SessionTable:
 
     def put_tunnels(self, rows: Iterable[PutTunnel]) -> None:
         """Bind tunnels to sessions. A row's UE addresses, where given, are checked on each of its flows."""
-        data = list({(row.address, row.teid): row for row in rows}.values())
-        if not data:
+        self.put_tunnel_columns(TunnelColumns.of(rows))
+
+    def put_tunnel_columns(self, rows: TunnelColumns) -> None:
+        """Bind tunnels to sessions, as `put_tunnels` does, a million in a second."""
+        if not len(rows):
             return
-        entries = self._tunnels([(row.address, row.teid) for row in data], make=True)
-        entries["session"] = [row.session for row in data]
-        down = np.array([row.side is Side.DOWNLINK for row in data])
-        entries["head"] |= np.where(down, np.uint32(ENTRY_DOWNLINK), np.uint32(0))
-        entries["head"] |= np.where(np.array([row.routed for row in data]), np.uint32(ENTRY_ROUTED), np.uint32(0))
-        self._check_ue(entries, data)
+        numbers = np.array([self._endpoints.number(address) for address in rows.addresses], np.uint32)
+        entries = np.zeros(len(rows), self._entry)
+        entries["key"], entries["session"] = rows.teid, rows.session
+        entries["head"] = np.uint32(ENTRY_TUNNEL) | numbers[rows.address]
+        entries["head"] |= _flag(rows.down, ENTRY_DOWNLINK) | _flag(rows.routed, ENTRY_ROUTED)
+        self._check_ue(entries, rows)
         known = entries["head"] & ENTRY_SCOPE > 0
-        self.refused += len(data) - int(known.sum())
-        inserted = self._put(entries[known])
-        self._endpoints.use(_scopes(entries[known][inserted]))
+        self.refused += len(rows) - int(known.sum())
+        entries = _at(entries, known)
+        inserted = self._put(entries)
+        self._endpoints.use(_scopes(_at(entries, inserted)))
 
     def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:
         """Delete (receiving address, TEID) rows."""
@@ -128,6 +162,16 @@ class SessionTable:
                 several[address] = others
         self._put(_ue_entries([(*key, session) for key, session in data.items() if key[1] not in several], self._entry))
         self._write_ues([(i, a, data.get((i, a), 0)) for a, instances in several.items() for i in instances])
+
+    def put_ipv4_columns(self, instances: Words, addresses: Words, sessions: Words) -> None:
+        """Write IPv4 addresses of UEs, as numbers, no two of one instance, as `put_ues` does."""
+        alone = self._holders.add_alone(addresses, instances)
+        entries = np.zeros(len(addresses), self._entry)
+        entries["key"] = _as_in_packets(addresses)
+        entries["head"], entries["session"] = np.uint32(ENTRY_IPV4) | instances, sessions
+        self._put(_at(entries, alone))
+        several = (column[~alone].tolist() for column in (instances, addresses, sessions))
+        self.put_ues([(i, ipv4_text(address), s) for i, address, s in zip(*several, strict=True)])
 
     def drop_ues(self, rows: Iterable[tuple[int, str]]) -> None:
         """Delete (number of a network instance, UE address or IPv6 prefix) rows."""
@@ -161,7 +205,7 @@ class SessionTable:
 
     def close(self) -> None:
         """Unmap the memory that is shared with the kernel."""
-        del self._entries, self._tags, self._control
+        del self._entries, self._words, self._tags, self._control
         self._map.close()
 
     def __len__(self) -> int:
@@ -179,20 +223,15 @@ class SessionTable:
         return entries
 
     @staticmethod
-    def _check_ue(entries: NDArray[np.void], rows: list[PutTunnel]) -> None:
-        """Write the hash of the addresses by which the UE of each tunnel is known."""
-        has4 = np.array([bool(row.ue_ipv4) for row in rows])
-        prefixes = [row.ue_ipv6.removesuffix("/64") for row in rows]
-        has6 = np.array([bool(text) and "/" not in text for text in prefixes])
-        hash4 = _ipv4_words(row.ue_ipv4 for row in rows) * _GOLDEN
-        hash6 = np.zeros(len(rows), np.uint32)
+    def _check_ue(entries: NDArray[np.void], rows: TunnelColumns) -> None:
+        """Write the hash of the addresses by which a tunnel's UE is known; a shorter prefix than /64 is none."""
+        has4, has6 = rows.has_ipv4, rows.has_ipv6 & np.isin(rows.ue_ipv6_length, (0, 64))
+        hash4, hash6 = _as_in_packets(rows.ue_ipv4) * _GOLDEN, np.zeros(len(rows), np.uint32)
         if has6.any():
-            words = _words(text for text, has in zip(prefixes, has6.tolist(), strict=True) if has)
-            hash6[has6] = _hash6(words)
+            hash6[has6] = _hash6(np.ascontiguousarray(rows.ue_ipv6[has6]).view(np.uint32))
         both = (hash4 >> np.uint32(16)) | (hash6 & np.uint32(0xFFFF0000))
         entries["more"] = np.select([has4 & has6, has4, has6], [both, hash4, hash6], np.uint32(0))
-        entries["head"] |= np.where(has4, np.uint32(ENTRY_HAS_IPV4), np.uint32(0))
-        entries["head"] |= np.where(has6, np.uint32(ENTRY_HAS_IPV6), np.uint32(0))
+        entries["head"] |= _flag(has4, ENTRY_HAS_IPV4) | _flag(has6, ENTRY_HAS_IPV6)
 
     def _write_ues(self, rows: list[tuple[int, str, int]]) -> None:
         """Write the entries of addresses that several instances have; session 0: the one that is there."""
@@ -227,7 +266,7 @@ class SessionTable:
     ) -> tuple[Slots, NDArray[np.bool_]]:
         """Return the (bucket, place) of each entry, and whether it is there."""
         row, second, place = np.nonzero(self._tags[buckets][:, :, :SNF_ENTRIES] == tags[:, None, None])
-        there, wanted = self._entries[buckets[row, second], place], entries[row]
+        there, wanted = self._read(buckets[row, second], place), _at(entries, row)
         which = np.uint32(ENTRY_KIND | ENTRY_SCOPE)
         same = (there["key"] == wanted["key"]) & ((there["head"] ^ wanted["head"]) & which == 0)
         same &= (wanted["head"] & ENTRY_KIND != ENTRY_IPV6) | (there["more"] == wanted["more"])
@@ -237,51 +276,68 @@ class SessionTable:
         found[row], at[0, row], at[1, row] = True, buckets[row, second], place
         return (at[0], at[1]), found
 
+    def _read(self, bucket: NDArray[np.intp], place: NDArray[np.intp]) -> NDArray[np.void]:
+        """Return copies of entries."""
+        copies: NDArray[np.void] = self._words[bucket, place].view(self._entry)[:, 0]
+        return copies
+
     def _put(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
         """Write entries, each key once; return which of them are new in the table."""
         self._release()
-        new = np.zeros(len(entries), np.bool_)
-        for at in range(0, len(entries), _STEP):
-            new[at : at + _STEP] = self._put_some(entries[at : at + _STEP])
+        new = np.ones(len(entries), np.bool_)
+        may_be_there = len(entries) < self._step or self._has_kind(entries)
+        for at in range(0, len(entries), self._step):
+            some = entries[at : at + self._step]
+            buckets, tags = self._places(some)
+            fresh = new[at : at + self._step]
+            if may_be_there:
+                fresh &= ~self._replace(some, buckets, tags)
+            self._insert(some, buckets, tags, fresh)
         return new
 
-    def _put_some(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
-        buckets, tags = self._places(entries)
+    def _has_kind(self, entries: NDArray[np.void]) -> bool:
+        """Say whether the table has any entry of the kind of these: a start writes those of one kind together."""
+        kind = entries["head"][0] & ENTRY_KIND
+        there = self._entries["head"] & ENTRY_KIND == kind
+        return bool((there & (self._entries["session"] > 0)).any())
+
+    def _replace(
+        self, entries: NDArray[np.void], buckets: NDArray[np.intp], tags: NDArray[np.uint8]
+    ) -> NDArray[np.bool_]:
+        """Write entries of keys that are there; return which are."""
         at, known = self._find(entries, buckets, tags)
         at = at[0][known], at[1][known]
-        self._changed(self._entries[at])  # flows of the old entries ask again as well as those of the new
-        for name in ("more", "head", "session"):
-            self._entries[name][at] = entries[name][known]
-        new = ~known
+        if len(at[0]):
+            self._changed(self._read(*at))  # flows of the old entries ask again as well as those of the new
+            for name in ("more", "head", "session"):
+                self._entries[name][at] = entries[name][known]
+        return known
+
+    def _insert(
+        self, entries: NDArray[np.void], buckets: NDArray[np.intp], tags: NDArray[np.uint8], new: NDArray[np.bool_]
+    ) -> None:
+        """Write entries of keys that are *new*, which is made false where there is no room."""
         left = np.flatnonzero(new)
         while len(left):
             mine = buckets[left]
-            free = self._free(mine, tags[left])
-            room = free.sum(axis=2)
+            there = self._tags[mine]
+            place, room = _first_free(there, tags[left])
             rows = np.arange(len(left))
             choice = np.where(room[:, 0] >= room[:, 1], 0, 1)
-            bucket, place = mine[rows, choice], free[rows, choice].argmax(axis=1)
+            bucket, place = mine[rows, choice], place[rows, choice]
             fits = room[rows, choice] > 0
             self.refused += int((~fits).sum())
             new[left[~fits]] = False
             left, bucket, place = left[fits], bucket[fits], place[fits]
-            _, first = np.unique(2 * bucket + _WORDS[place], return_index=True)  # one of those that chose the same word
-            self._publish((bucket[first], place[first]), entries[left[first]], tags[left[first]])
+            first = _first_of(2 * bucket + _WORDS[place])  # one of those that chose the same word
+            self._publish((bucket[first], place[first]), _at(entries, left[first]), tags[left[first]])
             left = np.delete(left, first)
         self._changed(entries)
-        return new
-
-    def _free(self, buckets: NDArray[np.intp], tags: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return (n, 2, entries) places where an entry with this tag may be written."""
-        there = self._tags[buckets]
-        same = there == tags[:, None, None]
-        crowded = np.stack([same[:, :, :8].sum(axis=2), same[:, :, 8:].sum(axis=2)], axis=2) >= SNF_SAME_TAGS
-        free: NDArray[np.bool_] = there[:, :, :SNF_ENTRIES] == TAG_FREE
-        return np.logical_and(free, ~crowded[:, :, _WORDS])
 
     def _publish(self, at: Slots, entries: NDArray[np.void], tags: NDArray[np.uint8]) -> None:
-        for name in ("key", "head", "more"):
-            self._entries[name][at] = entries[name]
+        whole = entries.copy()
+        whole["session"] = 0
+        self._words[at] = whole.view(np.uint32).reshape(len(whole), self._words.shape[2])
         _barrier()
         self._entries["session"][at] = entries["session"]
         _barrier()
@@ -293,7 +349,7 @@ class SessionTable:
             return np.zeros(0, np.bool_)
         (bucket, place), found = self._find(entries, *self._places(entries))
         at = bucket[found], place[found]
-        before = self._entries[at]
+        before = self._read(*at)
         self._entries["session"][at] = 0
         self._tags[at] = TAG_HELD
         self._held.append((time.monotonic(), at))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nf.abi import KEEP_DETAIL, KEEP_FINE, SNF_COUNT, SNF_GROUPS, SNF_INSPECT, SNF_SUPPRESS, SNF_TRUNCATE
 from nf.kernel import syscall
 from nf.kernel.changes import DropRoute, DropTunnel, DropUe, PutRoute, PutTunnel, PutUe, TableChange
+from nf.kernel.columns import TunnelColumns, UeColumns
 from nf.kernel.routes import RouteTable
 from nf.kernel.sessions import SessionTable
 from nf.kernel.shared import Shared
@@ -68,6 +69,13 @@ class Tell(Shared):
     def put_tunnels(self, rows: Iterable[PutTunnel]) -> None:
         """Bind tunnels to sessions, as `SessionTable.put_tunnels`."""
         self.sessions.put_tunnels(rows)
+
+    def put_columns(self, tunnels: TunnelColumns, ues: UeColumns) -> None:
+        """Bind tunnels and IPv4 addresses of UEs to sessions, a million in seconds."""
+        self.sessions.put_tunnel_columns(tunnels)
+        numbers = np.array([self.instance_number(name) for name in ues.instances], np.uint32)
+        if len(ues):
+            self.sessions.put_ipv4_columns(numbers[ues.instance], ues.ipv4, ues.session)
 
     def drop_tunnels(self, rows: Iterable[tuple[str, int]]) -> None:
         """Delete (receiving address, TEID) rows, as `SessionTable.drop_tunnels`."""

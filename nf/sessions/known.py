@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from nf.privacy import Pseudonymiser
 from nf.sessions.at_rest.bindings import Bindings
-from nf.sessions.at_rest.records import CompactMap, KeyPacker, Label, SubscriberMap, UePacker, pack_tunnel
+from nf.sessions.at_rest.maps import CompactMap, KeyPacker, SubscriberMap, UePacker, pack_tunnel
+from nf.sessions.at_rest.records import Label
 from nf.sessions.binding import Binding, TunnelKey, UeKey
 from nf.sessions.changes import UeEntries
 from nf.sessions.past import PastHolders
@@ -29,7 +30,8 @@ class Known:
     def __init__(self, capacity: int, history: int, pseudonymiser: Pseudonymiser | None) -> None:
         self._lock = threading.RLock()
         self._bindings = Bindings(history)
-        self._by_key: CompactMap[str] = CompactMap(KeyPacker())  # of each part
+        self._key_packer = KeyPacker()
+        self._by_key: CompactMap[str] = CompactMap(self._key_packer)  # of each part
         self._tunnels: CompactMap[TunnelKey] = CompactMap(pack_tunnel)
         self._ue_packer = UePacker()
         self._ues: CompactMap[UeKey] = CompactMap(self._ue_packer)

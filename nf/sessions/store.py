@@ -12,22 +12,19 @@ towards the core (an SMF has one for all its sessions: TS 29.244, 5.3), moves an
 counted. A session that was closed so and then moves is alive after all: it comes back with all that nobody else has
 claimed since.
 
-At rest a binding is a record of bytes (`nf.sessions.at_rest.records`); an event thaws the bindings that it touches,
+At rest a binding is a record (`nf.sessions.at_rest.records`); an event thaws the bindings that it touches,
 and they are frozen again at its end. Maps lead to numbers, never to bindings.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp
 from nf.kernel.changes import DropTunnel, TableChange
 from nf.privacy import Pseudonymiser
-from nf.sessions.at_rest.records import Freezer
 from nf.sessions.binding import (
     CONFIGURED,
     JOIN_S,
@@ -52,35 +49,32 @@ from nf.sessions.binding import (
     without,
 )
 from nf.sessions.changes import put_tunnel
-from nf.sessions.known import Known
+from nf.sessions.intake import Intake
 from nf.sessions.linger import Lingering
 from nf.settings import StaticSession
 
 __all__ = ["Binding", "BindingStore", "is_of_ue"]
 
-K = TypeVar("K")
 REUSE_S = 60.0  # longer than the slowest look at the flow table
 _TOGETHER = (EndReason.RESTARTED.value, EndReason.RELEASED.value)  # ends of many sessions in one exchange
 GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packets (TS 23.502, 4.9.1.3: end markers)
 
 
-class BindingStore(Known):
+class BindingStore(Intake):
     """All bindings; of those that ended, the last *history*. May be asked while another thread changes it."""
 
     def __init__(
         self, capacity: int, first: int = 1, history: int = 10_000, pseudonymiser: Pseudonymiser | None = None
     ) -> None:
         """Hold at most *capacity* sessions, numbered from *first*. *pseudonymiser* is the one of `use`."""
-        super().__init__(capacity, history, pseudonymiser)
+        super().__init__(capacity, first, history, pseudonymiser)
         self.counters: Counter[str] = Counter()
         self.freed: list[int] = []  # numbers that nobody has any more; the reader empties the list
-        self._capacity = capacity
         self._wanting: set[int] = set()  # those that lost a claim to a configured session
         self._lingering = Lingering()
         self._lost: OrderedDict[str, Session] = OrderedDict()  # superseded ones by key, with what they claimed
         self._gone: deque[tuple[float, TunnelKey, int]] = deque()
         self._ended: deque[tuple[float, int]] = deque()
-        self._next = first
 
     # -- changes -------------------------------------------------------------
 
@@ -180,70 +174,6 @@ class BindingStore(Known):
             self.freed.extend(self._bindings.forget(number))
         self._past.forget_before(at_s - REUSE_S)
         return changes
-
-    # -- over a restart --------------------------------------------------------
-
-    @property
-    def freezer(self) -> Freezer:
-        """The reader and maker of the records of this store."""
-        return self._bindings.freezer
-
-    def dump(self) -> tuple[list[Any], list[bytes]]:
-        """Return (constants, records) of the sessions that hold, for `nf.sessions.restart.restore`. They hold IMSIs."""
-        with self._lock:
-            return self._bindings.freezer.packer.dump(), self._bindings.records()
-
-    def changing(self) -> threading.RLock:
-        """Return the lock that keeps others out while sessions are taken back."""
-        return self._lock
-
-    def reserve(self, sessions: int) -> None:
-        """Make room for sessions that will be taken back, two tunnels each."""
-        with self._lock:
-            for table in (self._by_key, self._ues, self._by_imsi):
-                table.reserve(sessions)
-            self._tunnels.reserve(2 * sessions)
-
-    def take_back(self, record: bytes, keys: Sequence[str], source: str, imsi: str) -> int:
-        """Take back the session of a record of `freezer`; return its number, 0 when it is known or finds no room."""
-        number = self._number()
-        if len(self) >= self._capacity or self._by_key.claim(keys[0], number):
-            return 0
-        for key in keys[1:]:
-            self._by_key[key] = number
-        self._bindings.take(number, record, source)
-        if imsi:
-            self._by_imsi.add(imsi, number)
-        return number
-
-    def take_back_tunnel(self, key: TunnelKey, number: int, since_s: float) -> bool:
-        """Give a tunnel to a session that was taken back, unless another got it later; return whether it has it."""
-        if not self._tunnels.claim(key, number):
-            return True
-        holder = self._of(self._tunnels, key)
-        if holder is not None:
-            got_s = (at_s for t, at_s in holder.held.items() if (t.address, t.teid) == key)
-            if next(got_s, since_s) >= since_s:
-                return False
-        self._tunnels[key] = number
-        return True
-
-    def take_back_ue(self, ue: UeKey, number: int, since_s: float) -> list[TableChange] | None:
-        """Give a UE address to a session that was taken back, unless another got it later.
-
-        Returns the changes of the kernel's table; None when it is only that the address is the session's.
-        """
-        if not self._ues.claim(ue, number):
-            return None if ":" not in ue[1] else self._entries.put(*ue, number)
-        holder = self._of(self._ues, ue)
-        if holder is not None and holder.ue_s >= since_s:
-            return []
-        self._ues[ue] = number
-        return [*self._entries.drop(*ue), *self._entries.put(*ue, number)]
-
-    def take_back_routes(self, number: int, instance: str, routes: Sequence[str]) -> list[TableChange]:
-        """Give a session that was taken back its further prefixes; return the changes of the kernel's table."""
-        return self._routes.put(number, instance, routes)
 
     # -- claims ----------------------------------------------------------------
 
@@ -472,9 +402,3 @@ class BindingStore(Known):
         self._tunnels.pop(key)
         self._past.add(key, binding.index, binding.first_s, at_s)
         return [DropTunnel(*key)]
-
-    def _number(self) -> int:
-        while self._bindings.is_used(self._next):
-            self._next = self._next % 0xFFFF_FFFE + 1
-        number, self._next = self._next, self._next % 0xFFFF_FFFE + 1
-        return number

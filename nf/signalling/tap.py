@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from gtp.events import Notice, SessionEvent
 from nf.errors import AttachRefused
@@ -78,6 +79,7 @@ class N4Listener:
         self._bare = bare
         self._read = self.signalling.bare if bare else self.signalling.frame
         self._stop = threading.Event()
+        self._feeding = threading.Lock()  # the trackers change
         self._counted: Counter[str] = Counter()
         self._socket = self._opened(ifname)
         self._next: socket.socket | None = None  # the socket after it: the thread changes them
@@ -116,6 +118,11 @@ class N4Listener:
             total.update(dict(counted))  # of a copy: the thread may be adding a name
         return total
 
+    def dump(self) -> dict[str, Any]:
+        """Return the PFCP sessions, as `PfcpTracker.dump`, while nothing is read."""
+        with self._feeding:
+            return self.signalling.pfcp.dump()
+
     def start(self) -> None:
         """Begin to listen."""
         self._thread.start()
@@ -139,10 +146,11 @@ class N4Listener:
                 continue
             events: list[SessionEvent] = []
             try:
-                for _ in range(_BURST):
-                    frame = self._socket.recv(65_535, socket.MSG_DONTWAIT)
-                    self._counted["n4_frames"] += 1
-                    events += self._read(frame, self._now_s())
+                with self._feeding:
+                    for _ in range(_BURST):
+                        frame = self._socket.recv(65_535, socket.MSG_DONTWAIT)
+                        self._counted["n4_frames"] += 1
+                        events += self._read(frame, self._now_s())
             except BlockingIOError:
                 pass
             except OSError as error:  # it went down, and may come back

@@ -203,6 +203,16 @@ class TestNotUsed:
         assert "another key" in caplog.text
         assert ALICE not in caplog.text
 
+    def test_one_of_the_version_before(self, path, caplog):
+        remember(path, KEY, filled(session()), {}, NOW)
+        whole = bytearray(path.read_bytes())
+        whole[4] = 2  # behind the four letters of its kind
+        path.write_bytes(whole)
+        with caplog.at_level(logging.WARNING):
+            store, changes = again(path)
+        assert (len(store), changes) == (0, [])
+        assert f"{path} is of another version of this function. Sessions are learned anew." in caplog.text
+
     def test_none(self, path, caplog):
         assert recall(path, KEY, NOW) is None
         assert not caplog.text

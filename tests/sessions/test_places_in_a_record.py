@@ -11,7 +11,7 @@ UP, DOWN = Tunnel("192.0.2.10", 0xA1), Tunnel("192.0.2.20", 0xB2, Side.DOWNLINK,
 SESSION = Session(
     "pfcp-1",
     "pfcp",
-    Identity("001010000000001", "35", "4915", "nai", "msin"),
+    Identity("001010000000001", "35", "4915"),
     ue_ipv4="10.45.0.2",
     ue_ipv6="2001:db8::2",
     dnn="internet",
@@ -25,12 +25,13 @@ class TestPlaces:
     def test_each_name_is_the_place_of_its_value(self):
         store = BindingStore(10)
         store.apply(SessionUp(17.0, SESSION))
-        constants, (record,) = store.dump()
+        (shapes, _), ((shape, row, _),) = store.dump()
         freezer = Freezer()
-        freezer.packer.load(constants)
-        _, values = freezer.packer.unpack(record)
+        freezer.packer.load(shapes)
+        values = freezer.packer.shapes[shape].read(row, 0)
 
         wanted = {
+            "NUMBER": 1,
             "FIRST_S": 17.0,
             "KEY": "pfcp-1",
             "IMSI": "001010000000001",

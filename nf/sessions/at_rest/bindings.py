@@ -1,10 +1,15 @@
-"""Bindings by number: at rest a record of bytes each, thawed on demand, frozen again after a change."""
+"""Bindings by number: at rest a record each, thawed on demand, frozen again after a change."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gtp.packing import Shape
+from nf.sessions.at_rest.held import Held
 from nf.sessions.at_rest.records import NOBODY, Freezer, Label
 from nf.sessions.binding import LEARNED, Binding, is_partial
 
@@ -24,7 +29,8 @@ class Bindings:
         self.freezer = Freezer()
         self.sources: Counter[str] = Counter()  # of those that hold
         self.partial: set[int] = set()  # of those, sessions of which neither subscriber nor UE address is known
-        self._held: dict[int, bytes] = {}
+        self._held = Held(self.freezer.packer)
+        self._begun: set[int] = set()  # those that hold and are no records yet
         self._over: dict[int, bytes] = {}
         self._other_names: dict[int, int] = {}  # numbers of bindings that others continue
         self._continues: dict[int, list[int]] = {}  # the same from the other end
@@ -34,23 +40,30 @@ class Bindings:
         self._history: deque[tuple[int, bytes]] = deque(maxlen=max(1, history))
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._held) + len(self._begun)
 
     def holds(self, number: int) -> bool:
         """Say whether a number is of a binding that holds."""
-        return number in self._held
+        return number in self._held or number in self._begun
 
     def is_used(self, number: int) -> bool:
         """Say whether a number is of any binding, also of one that ended or is continued by another."""
-        return number in self._held or number in self._over or number in self._other_names
+        return self.holds(number) or number in self._over or number in self._other_names
 
     def numbers(self) -> list[int]:
         """Return the numbers of those that hold."""
-        return list(self._held)
+        return [*self._held.numbers(), *self._begun]
 
-    def records(self) -> list[bytes]:
-        """Return the records of those that hold."""
-        return list(self._held.values())
+    def columns(self) -> tuple[list[tuple[Shape, bytes]], list[bytes]]:
+        """Return the records of those that hold, as `Rows.columns`."""
+        return self._held.rows.columns()
+
+    def used(self, numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Say which of many numbers `is_used`."""
+        if not (len(self) or self._over or self._other_names):
+            return np.zeros(len(numbers), np.bool_)
+        others = [self._held.numbers(), [*self._begun], [*self._over], [*self._other_names]]
+        return np.isin(numbers, np.concatenate([np.array(some, np.uint32) for some in others]))
 
     def at(self, number: int) -> Binding | None:
         """Return the binding of a number, as one object for as long as it is warm."""
@@ -65,7 +78,10 @@ class Bindings:
 
     def label(self, number: int) -> Label | None:
         """Return what is published of a session, without thawing it. Safe from any thread."""
-        record = self._held.get(number) or self._over.get(number)
+        found = self.freezer.label_in(self._held, number)
+        if found is not None:
+            return found
+        record = self._over.get(number)
         if record is None:
             into = self._other_names.get(number)
             return None if into is None else self.label(into)
@@ -85,12 +101,22 @@ class Bindings:
 
     def begin(self, binding: Binding) -> None:
         """Hold a new binding."""
-        self._held[binding.index] = b""  # until it settles
+        self._begun.add(binding.index)  # until it settles
         self._warm[binding.index] = binding
+
+    def take_all(self, shape: Shape, rows: NDArray[np.void], numbers: NDArray[np.uint32], source: str) -> None:
+        """Hold the bindings of rows of a shape of `freezer`; each row has its number."""
+        if not len(rows):
+            return
+        self._held.extend(shape, rows, numbers)
+        self.sources[source] += len(rows)
+        first = int(numbers[0])
+        if self.freezer.label(first, self._held.get(first) or b"").identity_source == NOBODY:  # of one, so of all
+            self.partial.update(numbers.tolist())
 
     def take(self, number: int, record: bytes, source: str) -> None:
         """Hold the binding of a record."""
-        self._held[number] = record
+        self._held.put(number, record)
         self.sources[source] += 1
         if self.freezer.label(number, record).identity_source == NOBODY:
             self.partial.add(number)
@@ -102,7 +128,8 @@ class Bindings:
 
     def continued(self, number: int, into: int) -> None:
         """Make a number that was touched another name of *into*."""
-        if self._held.pop(number, None):
+        self._begun.discard(number)
+        if self._held.pop(number):
             self.sources[self._touched[number][1]] -= 1
         del self._touched[number]
         self.partial.discard(number)
@@ -113,15 +140,17 @@ class Bindings:
     def settle(self) -> None:
         """Freeze what was touched."""
         for number, (binding, source) in self._touched.items():
-            if self._held.get(number):
+            if number in self._held:
                 self.sources[source] -= 1
             if binding.last_s is not None:
                 self._over[number] = record = self.freezer.freeze(binding)
                 self._history.append((number, record))
-                self._held.pop(number, None)
+                self._held.pop(number)
+                self._begun.discard(number)
                 self.partial.discard(number)
-            elif number in self._held:
-                self._held[number] = self.freezer.freeze(binding)
+            elif self.holds(number):
+                self._held.put(number, self.freezer.freeze(binding))
+                self._begun.discard(number)
                 told = (p for p in binding.parts.values() if p.source != LEARNED)
                 (self.partial.add if all(map(is_partial, told)) else self.partial.discard)(number)
                 self.sources[binding.session.source] += 1

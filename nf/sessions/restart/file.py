@@ -32,7 +32,7 @@ from nf.errors import SnfError
 
 __all__ = ["BadSnapshot", "load", "save"]
 
-_VERSION = 2
+_VERSION = 3
 _SALT_BYTES = 32
 _HEAD = b"SNFS" + bytes([_VERSION, marshal.version, *sys.version_info[:2]])
 _LENGTH = struct.Struct("!I")

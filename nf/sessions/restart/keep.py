@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nf.sessions.intake import Record
 from nf.sessions.restart import file as snapshot
+from nf.sessions.restart.only import TAG_BYTES, only, row_size
 from nf.sessions.store import BindingStore
 
 __all__ = ["OLDEST_S", "SOURCES", "Recalled", "recall", "remember"]
@@ -22,68 +24,76 @@ log = logging.getLogger(__name__)
 
 SOURCES = frozenset({"pfcp"})
 OLDEST_S = 300.0  # TEIDs and UE addresses are given again after minutes, where a network has some to spare
-_CHUNK = 20_000  # sessions
+_CHUNK = 50_000  # sessions
+_BLOCKS, _SEGMENTS = 1024, 128  # of a tracker's rows and names, a chunk each
 
 
 def remember(path: Path, key: bytes, store: BindingStore, trackers: Mapping[str, Any], at_s: float) -> int:
-    """Write all sessions; *trackers* gives the PFCP tracker of each interface. Returns bytes; raises OSError."""
+    """Write the sessions that will be taken back; *trackers* have those of each interface. Returns bytes.
+
+    Raises OSError.
+    """
     return snapshot.save(path, key, _chunks(store, trackers, at_s))
 
 
 def _chunks(store: BindingStore, trackers: Mapping[str, Any], at_s: float) -> Iterator[tuple[Any, ...]]:
-    constants, records = store.dump()
+    constants, records = only(*store.dump(), SOURCES)
     yield "begin", at_s, constants
-    for at in range(0, len(records), _CHUNK):
-        yield "sessions", records[at : at + _CHUNK]
+    shapes = constants[0]
+    for number, rows, tags in records:
+        size = row_size(shapes[number][1]) if number >= 0 else len(rows)
+        for at in range(0, len(rows), step := size * _CHUNK):
+            piece = slice(at // size * TAG_BYTES, (at + step) // size * TAG_BYTES)
+            yield "sessions", [(number, rows[at : at + step], tags[piece])]
     del records
     for name, tracker in trackers.items():  # after the store: a session that only the tracker has is told when it moves
         dumped = tracker.dump()
-        yield "tracker", name, dumped["constants"], dumped["nodes"]
-        rules = list(dumped["records"].items())
-        for at in range(0, len(rules), _CHUNK):
-            yield "rules", name, dict(rules[at : at + _CHUNK])
+        blocks, names = dumped["rows"].pop("blocks"), dumped.pop("names")
+        yield "tracker", name, dumped
+        for at in range(0, len(blocks), _BLOCKS):
+            yield "rows", name, blocks[at : at + _BLOCKS]
+        for at in range(0, len(names), _SEGMENTS):
+            yield "names", name, names[at : at + _SEGMENTS]
 
 
 @dataclass(slots=True, repr=False)
 class Recalled:
     """A file that is whole, authentic and young enough."""
 
-    path: Path
-    key: bytes
     constants: list[Any]
+    records: list[Record]
     trackers: dict[str, dict[str, Any]]  # of `PfcpTracker.restore`, by interface
 
-    @property
-    def count(self) -> int:
-        """The number of sessions that the trackers have."""
-        return sum(len(t["records"]) for t in self.trackers.values())
-
-    def sessions(self) -> Iterator[list[bytes]]:
-        """Yield the records of the store, some at a time."""
-        for kind, *content in snapshot.load(self.path, self.key):
-            if kind == "sessions":
-                yield content[0]
+    def sessions(self) -> Iterator[list[Record]]:
+        """Yield the records of the store, if there are any; it gives them away."""
+        records, self.records = self.records, []
+        if records:
+            yield records
 
     @property
     def last_number(self) -> int:
         """The largest number in the key of a session."""
-        return max((n for t in self.trackers.values() for n in t["records"]), default=0)
+        return max((t["last"] for t in self.trackers.values()), default=0)
 
 
 def recall(path: Path, key: bytes, at_s: float) -> Recalled | None:
     """Read a file; None when there is none, or when it cannot be used, and then the log says why."""
     if not path.exists():
         return None
-    found = Recalled(path, key, [], {})
+    found = Recalled([], [], {})
     saved_s = 0.0
     try:
         for kind, *content in snapshot.load(path, key):
             if kind == "begin":
                 saved_s, found.constants = content
+            elif kind == "sessions":
+                found.records += content[0]
             elif kind == "tracker":
-                found.trackers[content[0]] = {"constants": content[1], "nodes": content[2], "records": {}}
-            elif kind == "rules":
-                found.trackers[content[0]]["records"].update(content[1])
+                found.trackers[content[0]] = content[1] | {"rows": content[1]["rows"] | {"blocks": []}, "names": []}
+            elif kind == "rows":
+                found.trackers[content[0]]["rows"]["blocks"] += content[1]
+            elif kind == "names":
+                found.trackers[content[0]]["names"] += content[1]
     except snapshot.BadSnapshot as error:
         log.warning("%s Sessions are learned anew.", error.what)
         return None

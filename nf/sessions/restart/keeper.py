@@ -26,7 +26,7 @@ __all__ = ["REMEMBER_S", "Keeper", "Kept", "collector_paused"]
 log = logging.getLogger(__name__)
 
 REMEMBER_S = 60.0  # between two writings of all sessions
-Kept = tuple[bytes, BindingStore, Mapping[str, Any]]  # key, sessions, PFCP tracker of each interface
+Kept = tuple[bytes, BindingStore, Mapping[str, Any]]  # key, sessions, and what dumps the tracker of each interface
 
 
 @contextmanager
@@ -56,7 +56,6 @@ class Keeper:
             return
         began = time.monotonic()
         with collector_paused():
-            store.reserve(found.count)
             for records in found.sessions():
                 put_back(plane, restore(store, found.constants, records, SOURCES))
         self._lanes.recall(found.trackers, found.last_number)

@@ -1,4 +1,4 @@
-"""Reading of saved sessions, a million in seconds: the claims of nearly all are read without thawing a binding."""
+"""Reading of saved sessions, a million in seconds: nearly all in columns (`nf.sessions.restart.columns`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from gtp.events import Side
 from nf.kernel.changes import PutTunnel, PutUe, TableChange
+from nf.kernel.columns import TunnelColumns, UeColumns
 from nf.kernel.tell import Tell
 from nf.sessions.at_rest.records import (
     FIRST_S,
@@ -23,11 +24,11 @@ from nf.sessions.at_rest.records import (
     Freezer,
 )
 from nf.sessions.binding import Binding, UeKey, addresses_of, is_delegated, routes_of, ues
+from nf.sessions.intake import Record
+from nf.sessions.restart.columns import PLAIN, Piece, plan_of, take_back
 from nf.sessions.store import BindingStore
 
 __all__ = ["TakenBack", "put_back", "restore"]
-
-_PLAIN = 5  # of the shape of a session without further prefixes (nf.sessions.at_rest.records)
 
 
 @dataclass(slots=True, repr=False)
@@ -49,39 +50,63 @@ class Claims:
 
 @dataclass(slots=True, repr=False)
 class TakenBack:
-    """Entries that the kernel's tables are to hold."""
+    """Entries that the kernel's tables are to hold: columns, and the changes for those that were read one by one."""
 
-    tunnels: list[PutTunnel] = field(default_factory=list)
-    ues: list[PutUe] = field(default_factory=list)
-    changes: list[TableChange] = field(default_factory=list)  # of addresses that several have
+    tunnels: TunnelColumns = field(default_factory=lambda: TunnelColumns.of(()))
+    ues: UeColumns = field(default_factory=UeColumns.none)
+    changes: list[TableChange] = field(default_factory=list)
 
 
-def restore(store: BindingStore, constants: list[Any], records: Iterable[bytes], sources: Collection[str]) -> TakenBack:
-    """Take saved sessions back, as far as *sources* told of them; *constants* and *records* are of a `dump`.
-
-    The last to get a tunnel or an address has it, as before; a session that is known already stays as it is.
-    """
+def restore(
+    store: BindingStore, constants: list[Any], records: Iterable[Record], sources: Collection[str]
+) -> TakenBack:
+    """Take saved sessions back, as far as *sources* told of them; *constants* and *records* are of a `dump`."""
     old = Freezer()
-    old.packer.load(constants)
+    shapes, proof = constants
+    old.packer.load(shapes)
     taken = TakenBack()
     with store.changing():
-        for record in records:
+        pieces, others = _sorted(store, old, records, sources, tagged=proof == store.proof)
+        taken.tunnels, taken.ues, taken.changes = take_back(store, pieces)
+        for record in others:
             for claims in _claims(old, store.freezer, record, sources):
                 _take_back(store, claims, taken)
     return taken
 
 
+def _sorted(
+    store: BindingStore, old: Freezer, records: Iterable[Record], sources: Collection[str], *, tagged: bool
+) -> tuple[list[Piece], list[bytes]]:
+    """Return the sessions that are taken back in columns, and the records of the others."""
+    pieces: list[Piece] = []
+    others: list[bytes] = []
+    for number, rows, tags in records:
+        if number < 0:
+            others.append(rows)
+            continue
+        shape = old.packer.shapes[number]
+        plan = plan_of(shape, sources)
+        mine = store.freezer.packer.shape(shape.constant, shape.kinds) if plan is not None else None
+        piece = None
+        if plan is not None and mine is not None:
+            piece = Piece.of(mine, plan, rows, tags if tagged else bytes(len(tags)))
+        if piece is not None:
+            pieces.append(piece)
+        else:
+            others += [shape.prefix + rows[at : at + shape.size] for at in range(0, len(rows), shape.size)]
+    return pieces, others
+
+
 def put_back(plane: Tell, taken: TakenBack) -> None:
     """Write sessions that were taken back into the kernel's tables, many at a time."""
-    plane.put_tunnels(taken.tunnels)
-    plane.put_ues(taken.ues)
+    plane.put_columns(taken.tunnels, taken.ues)
     plane.write(taken.changes)
 
 
 def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
     """Yield the claims of a session: nearly always one."""
     (parts, said, ended_by, other, held, last), values = old.packer.unpack(record)
-    if len(parts) != 1 or said or other or len(parts[0]) > _PLAIN:
+    if len(parts) != 1 or said or other or len(parts[0]) > PLAIN:
         yield from _of_parts(old, new, record, sources)
         return
     source, _, _, instance, codes = parts[0]
@@ -136,12 +161,9 @@ def _take_back(store: BindingStore, c: Claims, taken: TakenBack) -> None:
         return
     for address, teid, side, since_s in c.tunnels:
         if store.take_back_tunnel((address, teid), number, since_s):
-            taken.tunnels.append(PutTunnel(address, teid, side, number, c.ue_ipv4, c.ue_ipv6, bool(c.routes)))
+            taken.changes.append(PutTunnel(address, teid, side, number, c.ue_ipv4, c.ue_ipv6, bool(c.routes)))
     if c.routes:
         taken.changes += store.take_back_routes(number, c.instance, c.routes)
     for ue in c.ues:
         changes = store.take_back_ue(ue, number, c.ue_s)
-        if changes is None:
-            taken.ues.append(PutUe(*ue, number))
-        else:
-            taken.changes += changes
+        taken.changes += [PutUe(*ue, number)] if changes is None else changes
