@@ -19,6 +19,7 @@ from typing import Any
 __all__ = ["ODD", "Constant", "Packer", "Shape", "ipv4_number", "ipv4_text"]
 
 _MOST_SHAPES = 16_384  # a sender of ever new constants gets records that hold theirs
+_MOST_VALUES = 96  # of a shape, which takes a hundred bytes a value: a session with thirty tunnels of before
 _MOST_DIGITS = 18  # with the leading one that keeps zeros, they fit 64 bits
 _KEPT_TEXTS = 8192  # addresses of gNBs and UPFs, which many sessions share
 
@@ -179,7 +180,7 @@ class Packer:
 
     def pack(self, constant: Constant, values: list[Any]) -> bytes:
         """Return a record. *values* are strings, numbers, floats and None."""
-        split = _split(values, self._wide)
+        split = _split(values, self._wide) if len(values) <= _MOST_VALUES else None
         shape = None if split is None else self.shape(constant, split[0])
         if split is None or shape is None:
             return ODD + marshal.dumps((constant, values))

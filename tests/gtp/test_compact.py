@@ -82,6 +82,13 @@ class TestPacker:
         assert len(packer) < 20_000
         assert all(packer.unpack(r) == ((n, "word"), [n, "192.0.2.1", "text"]) for r, n in records)
 
+    def test_long_ones_of_ever_new_lengths_cost_no_table(self):
+        """A phone that is handed over all day has hundreds of tunnels behind it."""
+        packer = Packer()
+        records = [(packer.pack(("a",), [n] * n), n) for n in range(1000)]
+        assert len(packer) < 400
+        assert all(packer.unpack(r) == (("a",), [n] * n) for r, n in records)
+
     def test_its_shapes_let_another_read_its_records(self):
         one, two = Packer(), Packer()
         records = [one.pack((n % 3,), ["192.0.2.7", n]) for n in range(10)]
