@@ -8,6 +8,7 @@ too: the first packets of these flows, and the DNS answers that they rest on, co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from bench.columns import Packets, write_pcap
 from bench.traffic import Blob, make_flows, packets_of
 
-__all__ = ["PPS", "Dense", "active_flows", "build"]
+__all__ = ["PPS", "Dense", "active_flows", "build", "flow_numbers"]
 
 PPS = 100_000  # of ramp and window
 WINDOW_S, STAY_S, BEFORE_S = 5.0, 20.5, 25.0
@@ -77,10 +78,15 @@ def build(path: Path, *, flows: int = FLOWS, seed: int = SEED) -> Dense:
     return Dense(ramp, len(rows) - ramp, int(sum(1 for part in parts if len(part))), round(active))
 
 
-def active_flows(frames: list[bytes], at_once: int) -> float:
-    """Return how many flows have frames among so many of them that come one after the other, the mean."""
+def flow_numbers(frames: Sequence[bytes]) -> NDArray[np.int64]:
+    """Return a number for each frame that is that of its flow, whatever its direction."""
     ids: dict[bytes, int] = {}
-    flow = [ids.setdefault(b"".join(sorted((f[70:74] + f[78:80], f[74:78] + f[80:82]))), len(ids)) for f in frames]
-    whole = len(frames) // at_once * at_once
-    spans = np.array(flow[:whole]).reshape(-1, at_once)
-    return float(np.mean([len(np.unique(span)) for span in spans])) if whole else float(len(ids))
+    ends = (b"".join(sorted((f[70:74] + f[78:80], f[74:78] + f[80:82]))) for f in frames)
+    return np.array([ids.setdefault(both, len(ids)) for both in ends], np.int64)
+
+
+def active_flows(numbers: NDArray[np.int64], at_once: int) -> float:
+    """Return how many flows have frames among so many of them that come one after the other, the mean."""
+    whole = len(numbers) // at_once * at_once
+    spans = numbers[:whole].reshape(-1, at_once) if whole else numbers[None]
+    return float(np.mean([len(np.unique(span)) for span in spans]))

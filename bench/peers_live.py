@@ -8,7 +8,7 @@ rate is lowered for all until none does.
 from __future__ import annotations
 
 from bench import captures, rig
-from bench.dense import PPS, Dense, active_flows
+from bench.dense import PPS, Dense, active_flows, flow_numbers
 from bench.figure import Figure
 from bench.port import Port, Sent
 from bench.receivers import Run, run, run_dropping
@@ -55,7 +55,7 @@ def measure() -> list[Figure]:
     with interruptible(), Port(capture) as port:
         pps, rounds, told = _rounds(port, dense)
     rig.progress("")
-    active = active_flows(list(capture.frames[dense.ramp :]), round(pps))
+    active = active_flows(flow_numbers(capture.frames[dense.ramp :]), round(pps))
     cases = {"kpps offered": pps / 1e3, "active flows a second": active}
     dropping = min(sent.cpu_ns / sent.packets for _, sent in rounds)
     cases["sender and a program that drops, ns a packet"] = dropping

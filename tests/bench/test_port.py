@@ -14,11 +14,11 @@ from scapy.contrib.gtp import GTP_U_Header
 from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 
-from bench import dense, receivers, traffic
+from bench import core, dense, receivers, traffic
 from bench.captures import load_mixed
 from bench.cc import library
 from bench.columns import read_pcap
-from bench.dense import active_flows
+from bench.dense import active_flows, flow_numbers
 from bench.port import DEVICE, Port
 from bench.receivers import Process, ndpi_packets, nfstream_packets, run, run_dropping
 from lab.net import leftovers
@@ -105,7 +105,17 @@ class TestDense:
 
         up, down, other = frame(b"a", b"b"), frame(b"b", b"a"), frame(b"a", b"c")
 
-        assert active_flows([up, down, up, down, up, other, up, other], 4) == 1.5
+        numbers = flow_numbers([up, down, up, down, up, other, up, other])
+
+        assert active_flows(numbers, 4) == 1.5
+        assert active_flows(numbers, 100) == 2
+
+    def test_a_slower_sender_needs_more_copies_for_as_many_active_flows(self):
+        each_its_own = np.arange(1000)
+
+        assert core.copies_for(each_its_own, pps=800, active=8 * 100) == 8  # 100 frames a copy
+        assert core.copies_for(np.arange(1000) // 2, pps=800, active=8 * 100) == core.MOST_COPIES  # at most 400
+        assert core.copies_for(np.arange(1000) % 50, pps=800, active=600) == 12  # 50 of 66 frames
 
 
 def _ends(frame: bytes) -> object:
