@@ -226,6 +226,8 @@ static __always_inline struct flow *flow_begin(struct scratch *s, struct control
 			st->n[SNF_C_flow_full]++;
 			return NULL;
 		}
+		if (f->number != s->fresh.number) /* another CPU began it, and tells of it */
+			return f;
 	}
 	st->n[SNF_C_flow_new]++;
 	if (s->inner.proto == PROTO_TCP && !(s->tcp_flags & TCP_SYN))

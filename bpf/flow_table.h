@@ -91,7 +91,7 @@ static __always_inline void look_into(struct scratch *s, struct control *c, u32 
 	at = find_tag(b, s->flow_tag);
 	n = bounded(at - 1); /* of no tag the last, where there is no key */
 	key = (const u64 *)&b->keys[n];
-	found = is_zero_64((key[0] ^ wanted[0]) | (key[1] ^ wanted[1])) & (at - 1 - SNF_FLOWS) >> 63;
+	found = is_zero_64((key[0] ^ wanted[0]) | (key[1] ^ wanted[1])) & (n - SNF_FLOWS) >> 63;
 	IN_MEMORY(s->place) = (bucket * SNF_FLOWS + n) | found - 1;
 	n = bounded(n | found - 1); /* the last is no place */
 	if (b->moved[n] != epoch)

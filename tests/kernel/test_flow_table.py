@@ -146,6 +146,14 @@ class TestTable:
 
         assert plane.flows.find(keys).tolist() == [-1]
 
+    def test_a_key_of_zeros_is_a_flow_as_others_are(self, plane: DataPlane) -> None:
+        """Places that no flow had are zeros as well."""
+        frame = ether(IP(src="0.0.0.0", dst="0.0.0.0", proto=0) / bytes(32))
+        for n in range(3):
+            plane.run(frame, 10**9 + n, Role.N6)
+
+        assert plane.read_flows()[1]["packets"].sum(axis=1).tolist() == [3]
+
     def test_a_full_bucket_gives_up_its_longest_silent_flow(self, plane: DataPlane) -> None:
         books, sent = Books(plane), 4 * ROOM
         for n, frame in enumerate(frames(sent)):
