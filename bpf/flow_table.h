@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
- * The flow table. A flow is in the emptier one of the two buckets that the hash of its key says, and never moves, so
- * that a reader needs no lock. The tag of its place says what it is:
+ * The flow table. A flow is in one of the two buckets that the hash of its key says, in the second one where that is
+ * emptier and the first nearly full, and never moves, so that a reader needs no lock. The tag of its place says what it
+ * is:
  *
  *     FLOW_FREE --claim--> FLOW_CLAIMED --publish--> FLOW_READY --leave--> FLOW_HELD --user space--> FLOW_FREE
  *
@@ -18,6 +19,7 @@
 #define INSERT_TURNS  TURNS(4)
 #define PAUSE_TURNS   TURNS(64) /* longer than a CPU takes to write a flow that it claimed */
 #define SPARE_PLACES  4		/* of the two buckets of a flow: below that one is evicted, before somebody needs it */
+#define ROOMY	      (4 << 8)	/* a first bucket with so many free places takes a flow, so that most are found there */
 #define SURVEY_ROOM   0xff00
 #define SURVEY_SAME   0xff0000
 #define SURVEY_A_SAME 0x10000
@@ -77,8 +79,7 @@ static __always_inline u64 find_tag(struct flow_bucket *b, u32 tag)
 	return at;
 }
 
-/* Leave in s->place that of s->key in one of its buckets. It has no way out in the middle, because the verifier goes
- * through all that follows once for each. */
+/* Leave in s->place that of s->key in one of its buckets. */
 static __always_inline void look_into(struct scratch *s, struct control *c, u32 bucket)
 {
 	struct flow_bucket *b = flow_buckets.lookup(&bucket);
@@ -92,8 +93,9 @@ static __always_inline void look_into(struct scratch *s, struct control *c, u32 
 	n = bounded(at - 1); /* of no tag the last, where there is no key */
 	key = (const u64 *)&b->keys[n];
 	found = is_zero_64((key[0] ^ wanted[0]) | (key[1] ^ wanted[1])) & (n - SNF_FLOWS) >> 63;
-	IN_MEMORY(s->place) = (bucket * SNF_FLOWS + n) | found - 1;
-	n = bounded(n | found - 1); /* the last is no place */
+	if (!found) /* a branch: a core that guesses it fetches the state while it waits for the key */
+		return;
+	IN_MEMORY(s->place) = bucket * SNF_FLOWS + n;
 	if (b->moved[n] != epoch)
 		b->moved[n] = epoch;
 }
@@ -288,7 +290,7 @@ static __always_inline struct flow *insert_flow(struct scratch *s, struct contro
 			find_flow(s, c);
 		} else if (!room) {
 			break;
-		} else if ((second & SURVEY_ROOM) > (first & SURVEY_ROOM)) {
+		} else if ((first & SURVEY_ROOM) < ROOMY && (second & SURVEY_ROOM) > (first & SURVEY_ROOM)) {
 			claim(s, c, s->flow_bucket[1], second & 0xff);
 		} else {
 			claim(s, c, s->flow_bucket[0], first & 0xff);

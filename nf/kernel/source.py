@@ -69,7 +69,7 @@ ROUTES = 65_536  # prefixes of sessions beyond their first addresses, two or thr
 ENTRIES_A_SESSION = 4.75
 SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
 FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
-PLACES_A_FLOW = 1.35  # a flow is evicted where four of the 24 places that a new one may have are free, or fewer
+PLACES_A_FLOW = 1.5  # a flow is evicted where four of the 24 places that a new one may have are free, or fewer
 MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
 
 
