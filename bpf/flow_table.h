@@ -211,6 +211,14 @@ static __always_inline void claim(struct scratch *s, struct control *c, u32 buck
 	publish_flow(s, c, b, at);
 }
 
+/* How long ago in us; another CPU may have counted a moment after this one looked at the clock. */
+static __always_inline u32 ago_us(struct scratch *s, u32 last_us)
+{
+	u32 us = s->now_us - last_us;
+
+	return us >> 31 ? 0 : us;
+}
+
 /* How long the flow of a place has been silent, in us from 1; 0 when it may not leave. */
 static __always_inline u32 silent_us(struct scratch *s, u32 tag, u32 place)
 {
@@ -219,8 +227,8 @@ static __always_inline u32 silent_us(struct scratch *s, u32 tag, u32 place)
 
 	if (!f || (tag & FLOW_STATE) != FLOW_READY)
 		return 0;
-	a = f->packets[0] ? s->now_us - f->last_us[0] : ~0u;
-	b = f->packets[1] ? s->now_us - f->last_us[1] : ~0u;
+	a = f->packets[0] ? ago_us(s, f->last_us[0]) : ~0u;
+	b = f->packets[1] ? ago_us(s, f->last_us[1]) : ~0u;
 	a = a < b ? a : b;
 	return a + 1; /* of a flow that has just begun 0 */
 }

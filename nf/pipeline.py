@@ -348,7 +348,7 @@ class Pipeline:
         self._silence.note(places[:present], flows[:present], clock_ns)
         idle, silent = self._silence.idle(self._idle_s, clock_ns), self._silence.perhaps_over(clock_ns)
         over = silent[are_over(*self.plane.flows.at(silent), np.arange(len(silent)))]
-        self.plane.flows.hold(self._still_silent(np.union1d(idle, over), clock_ns))
+        self.plane.flows.hold(self._still_silent(np.union1d(idle, over)))
         gone = flows["number"][present:]
         self.book.forget(np.concatenate([self._left, gone[~busy]]))
         self._left = gone[busy]  # names of their last packets may still come
@@ -356,11 +356,11 @@ class Pipeline:
         if len(self.book) > 2 * len(self._silence) + _SPARE_ENTRIES:
             self.book.keep(self.plane.flows.numbers(self.plane.flows.present()))
 
-    def _still_silent(self, places: NDArray[np.intp], clock_ns: int) -> NDArray[np.intp]:
+    def _still_silent(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
         """Leave out places where a flow had a packet meanwhile: it is noted in the next interval."""
         self._silence.leave(places)
         flows = self.plane.flows.at(places)[1]
-        return places[age_us(flows, clock_ns) > SILENT_S * 1e6]
+        return places[age_us(flows, self.plane.now_ns()) > SILENT_S * 1e6]  # no packet is later than that
 
 
 def _of(batch: RecordBatch, who: str) -> RecordBatch:

@@ -51,11 +51,6 @@ class FlowTable:
         """Return how many places there are."""
         return len(self._states)
 
-    @property
-    def types(self) -> tuple[np.dtype[np.void], np.dtype[np.void]]:
-        """The types of keys and of states."""
-        return self._keys.dtype, self._states.dtype
-
     # -- what is there -----------------------------------------------------
 
     def present(self) -> Places:
