@@ -22,7 +22,7 @@ from tests.kernel.twin import UPLINK
 STAFF = SubscriberGroup("staff", dnns=("enterprise",))
 SIGNATURES = Signatures.load()
 SESSION, ONE, OTHER = 5, 0x300, 0x301  # a session and its two tunnels
-RETURNS = 10  # returns that a handover may make; nf/pipeline.py says why
+RETURNS = 10  # returns that a handover may make; nf/flows/copies.py says why
 
 
 @pytest.fixture
