@@ -41,6 +41,7 @@ from nf.sessions import BindingStore
 from nf.settings import Action, Interface, SubscriberGroup
 from nf.subscribers import Subscribers, missing_where_unseen
 from nf.subscribers.followed import flow_columns
+from nf.subscribers.labels import StoreTeller
 from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
 from nf.subscribers.who import subjects
@@ -98,6 +99,7 @@ class Pipeline:
         self.book, self.media, self.delays = FlowBook(), Media(), Delays()
         self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s), agree)
         self.subscribers, self.ttls = Subscribers(), Ttls()
+        store.on_relabelled(self.subscribers.labels.forget)
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
         self._deltas, self._silence = FlowDeltas(len(plane.flows), before), Silence(len(plane.flows))
@@ -221,7 +223,8 @@ class Pipeline:
         out: list[RecordBatch] = []
         self.learned = []
         if len(batch):
-            subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
+            teller = StoreTeller.now(self.store, self.pseudonymiser, self.groups)
+            subject, who = subjects(batch, active, self.book, self.store, self.subscribers.labels, teller, now_s)
             delays = self.delays.update(self.plane.read_delays(), self.plane.read_transits())
             out = self.subscribers.update(
                 batch,
