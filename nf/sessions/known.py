@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -61,6 +61,10 @@ class Known:
                 return self._bindings.at(number)
             # The first packets may precede the response that bound them: they are of the present holder.
             return now if key not in self._past else None
+
+    def by_tunnels(self, keys: Sequence[TunnelKey], at_s: float) -> list[Binding | None]:
+        """Return the holder of each tunnel at *at_s*; nobody holds one without an address."""
+        return [self.by_tunnel(address, teid, at_s) if address else None for address, teid in keys]
 
     def number_of_tunnel(self, address: str, teid: int) -> int:
         """Return the number of the session that holds a tunnel now, 0 when none does."""

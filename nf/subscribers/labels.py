@@ -121,11 +121,6 @@ class Labels:
             if self._all_changed:
                 self._changed = []
 
-    def forget_all(self) -> None:
-        """Note that all labels may be others from now on."""
-        with self._changing:
-            self._changed, self._all_changed = [], True
-
     def _take_changes(self, teller: Teller) -> None:
         with self._changing:
             changed, self._changed = self._changed, []

@@ -15,10 +15,9 @@ from nf.flows.book import FlowBook
 from nf.flows.search import distinct
 from nf.kernel.rows import rows_at
 from nf.sessions import BindingStore, is_of_ue
-from nf.sessions.store import Binding
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 
-__all__ = ["subjects"]
+__all__ = ["late_sessions", "subjects"]
 
 
 def subjects(
@@ -63,6 +62,11 @@ def _and_unknown(names: SubscriberNames, unknown: list[str], labels: Labels) -> 
     )
 
 
+def late_sessions(numbers: NDArray[np.uint64], book: FlowBook, store: BindingStore, now_s: float) -> NDArray[np.uint32]:
+    """Return the session of each flow without one whose tunnel is bound by now, else 0."""
+    return _Tunnels(book, numbers).late_sessions(store, now_s)
+
+
 class _Tunnels:
     """The tunnels of some flows, each direction's latest, as numbers of distinct (endpoints, TEID)."""
 
@@ -79,9 +83,7 @@ class _Tunnels:
 
     def late_sessions(self, store: BindingStore, now_s: float) -> NDArray[np.uint32]:
         """Return the session of each flow whose tunnel is bound by now, else 0."""
-        found: list[Binding | None] = [
-            store.by_tunnel(address, teid, now_s) if address else None for address, teid in self._receivers
-        ]
+        found = store.by_tunnels(self._receivers, now_s)
         bound = np.array([binding is not None for binding in found], np.bool_)
         session = np.zeros(len(self._numbers), np.uint32)
         for direction in (0, 1):

@@ -194,15 +194,6 @@ class TestForgotten:
 
         assert world.of(number)[0][3] == 2
 
-    def test_all_are_asked_for_again(self, world: World) -> None:
-        """For a teller that cannot say what changed."""
-        number = world.up()
-        world.of(number)
-        world.labels.forget_all()
-        world.of(number)
-
-        assert world.asked == [number, number]
-
     def test_too_many_changed_while_nobody_asked(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_MOST_CHANGED", 3)
         number = world.up("")
