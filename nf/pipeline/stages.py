@@ -105,7 +105,7 @@ class Pipeline:
         self._left: NDArray[np.uint64] = np.zeros(0, np.uint64)  # flows that left the table in the last interval
         self._on_ended = on_ended
         self.outside, self._agree = Outside(agree), agree
-        self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
+        self.unread_octets = 0  # counted by the kernel for flows, and in no reading of its table
         self._unread, self._counted = 0, plane.read_counters()["counted_octets"]
         self._sessions_known = False
         self._came, self._ways = np.zeros(2, np.bool_), np.zeros(2, np.bool_)  # uplink and downlink
@@ -191,6 +191,7 @@ class Pipeline:
 
         *intervals*: the number of the interval that begins grows by so much.
         """
+        counted = self.plane.read_counters()["counted_octets"]  # before the table, which then has all of these
         places = self._moved()
         keys, flows = self.plane.flows.at(places)
         present = len(places)
@@ -215,7 +216,7 @@ class Pipeline:
         if self.plane.legs:
             batch = without_copies(batch, active, *self.plane.read_copies())
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
-        self._account(batch)
+        self._account(counted, batch)
         batch, active, rows = self._owned(batch, keys, active, rows)
         self._last_s, seen = now_s, self._seen(batch)
         out: list[RecordBatch] = []
@@ -257,13 +258,17 @@ class Pipeline:
     def _read_media(self) -> MediaInterval:
         return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
 
-    def _account(self, batch: FlowBatch) -> None:
-        """Count bytes that the kernel counted and no reading of its table showed: flows that a full table evicted."""
-        counted = self.plane.read_counters()["counted_octets"]
-        read = int(batch.octets.sum())
+    def _account(self, counted: int, batch: FlowBatch) -> None:
+        """Tell of bytes that were counted before the table was read, and that no reading showed.
+
+        Those of flows whose end found its ring full. What comes after the counters, and is read, evens out with the
+        next interval, as does a packet that a program has counted for its port and not yet for its flow: so what one
+        interval alone finds missing is not told.
+        """
+        before = self._unread
         if counted >= self._counted:  # less: a port that left took its counters along
-            self._unread += counted - self._counted - read  # bytes that came between both readings even out
-            self.unread_octets = max(self.unread_octets, self._unread)
+            self._unread += counted - self._counted - int(batch.octets.sum())
+            self.unread_octets = max(self.unread_octets, min(before, self._unread))
         self._counted = counted
 
     def left_out(self) -> dict[str, int]:
