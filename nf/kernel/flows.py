@@ -58,6 +58,10 @@ class FlowTable:
         places: Places = np.flatnonzero(self._tags & FLOW_STATE == FLOW_READY)
         return places
 
+    def occupied(self) -> Places:
+        """Return the places of all flows, of those as well that are held."""
+        return self._with_a_flow(np.arange(len(self)))
+
     def moved(self) -> tuple[Places, Places]:
         """Return the places of flows that had packets since the last call, and those of flows that may have had some.
 

@@ -114,9 +114,9 @@ class Pipeline:
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies([{}])
         if plane.taken_over:  # packets that passed while nobody looked are in the kernel's counters, in no interval
-            places = plane.flows.present()
+            places = plane.flows.occupied()
             self._deltas.begin(places, plane.flows.at(places)[1])
-            self.resume(places)
+            self.resume(plane.flows.present())
             plane.read_ended()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
