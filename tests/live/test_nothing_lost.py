@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from tests.live.flood import KNOWN
 from tests.live.full_table import PACKET_BYTES
-from tests.live.steady import Outcome, kill, swap
+from tests.live.steady import Outcome, change_signatures, kill, swap
 
 
 def assert_all_is_told(seen: Outcome) -> None:
@@ -46,3 +48,19 @@ class TestSwap:
         assert_all_is_told(seen)
         assert seen.counts["frames"] == seen.counts["redirected"] == seen.arrived_bytes // PACKET_BYTES
         assert seen.told.record_bytes[seen.boots[0]] == seen.sent_bytes
+
+
+class TestSignatures:
+    """Other signatures while flows go on."""
+
+    def test_names_change_at_once_and_bytes_do_not(self):
+        names = ["one", "another", ""]
+        seen = change_signatures(names)
+
+        assert_all_is_told(seen)
+        assert seen.told.record_bytes[seen.boots[0]] == seen.sent_bytes
+        for name, from_ms, until_ms in zip(names, seen.times_ms, [*seen.times_ms[1:], math.inf], strict=True):
+            apps = seen.apps_after(from_ms, until_ms)
+            # The next change may be in force some time before it answers.
+            assert len(apps) >= 2
+            assert apps[:2] == [{name}] * 2
