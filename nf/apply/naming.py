@@ -12,25 +12,21 @@ __all__ = ["apply_applications", "apply_workers"]
 
 
 def apply_applications(engine: Engine, old: Settings, new: Settings) -> Undo:
-    """Name by the signatures of the new applications; the policies are put in force after them.
+    """Name by the signatures of the new applications; the new policies are put in force after them.
 
-    Going back loads the old signatures again, because flows may carry numbers of a refused change, and then puts the
-    old policies in force: a policy of a class is written for each application of that class.
+    Going back loads the old signatures again, because flows may carry numbers of a refused change.
     """
-    _use(engine, new.applications)
-
-    def go_back() -> None:
-        _use(engine, old.applications)
-        with engine.sweeping:
-            policies.put(engine.pipeline, old.policies, old.groups)
-
-    return go_back
+    _use(engine, new.applications, old)
+    return lambda: _use(engine, old.applications, old)
 
 
-def _use(engine: Engine, applications: tuple[Application, ...]) -> None:
+def _use(engine: Engine, applications: tuple[Application, ...], in_force: Settings) -> None:
+    """Name by other signatures, with the policies *in_force*: a sweep knows one for each application, and one of a
+    class is for each application of that."""
     signatures = Signatures.load(applications, before=engine.pipeline.signatures)
     with engine.sweeping:
         engine.pipeline.use(signatures)
+        policies.put(engine.pipeline, in_force.policies, in_force.groups)
 
 
 def apply_workers(engine: Engine, old: Settings, new: Settings) -> Undo:

@@ -58,18 +58,28 @@ class FlowTable:
         places: Places = np.flatnonzero(self._tags & FLOW_STATE == FLOW_READY)
         return places
 
+    def occupied(self) -> Places:
+        """Return the places of all flows, of those as well that are held."""
+        return self._with_a_flow(np.arange(len(self)))
+
     def moved(self) -> tuple[Places, Places]:
         """Return the places of flows that had packets since the last call, and those of flows that may have had some.
 
         A program writes its mark before it counts, perhaps at the very end of an interval: so flows that are marked
-        with the interval before may have moved. No other flow did.
+        with the interval before may have moved. No other flow did. Those that are held are among them: when their time
+        is over, only what a packet counted meanwhile is new.
         """
         epoch, marks = int(self._control["epoch"][0]), np.ascontiguousarray(self._moved)
         before, self._epoch = self._epoch, epoch
         now, late = np.flatnonzero(marks == epoch & 0xFF), np.zeros(0, np.intp)
         if before != epoch:
             late = np.flatnonzero(marks == before & 0xFF)
-        return self._ready(now), self._ready(late)
+        return self._with_a_flow(now), self._with_a_flow(late)
+
+    def _with_a_flow(self, places: Places) -> Places:
+        state = self._tag(places) & FLOW_STATE
+        there: Places = places[(state == FLOW_READY) | (state == FLOW_HELD)]
+        return there
 
     def _ready(self, places: Places) -> Places:
         ready: Places = places[self._tag(places) & FLOW_STATE == FLOW_READY]

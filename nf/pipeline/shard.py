@@ -69,7 +69,7 @@ class _Table(FlowTable):
 
     def moved(self) -> tuple[Places, Places]:
         """Return the places that the function says."""
-        return self._ready(self.told[0]), self._ready(self.told[1])
+        return self._with_a_flow(self.told[0]), self._with_a_flow(self.told[1])
 
     def hold(self, places: Places) -> None:
         """Remember flows that are to leave."""

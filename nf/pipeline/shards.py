@@ -91,14 +91,15 @@ class Shards:
         self._homes = Homes(len(plane.flows), count, self._session_homes.of)
         self._delays = Delays()
         self._last_s: float | None = None
-        self._read, self._counted_before, self._counted = 0, 0, plane.read_counters()["counted_octets"]
+        self._read = self._total = self._missing = 0  # bytes of flows, as shards read them, as ports counted them
+        self._counted = plane.read_counters()["counted_octets"]
         self._counters: Counter[str] = Counter()
         self._state: list[dict[str, int]] = [{} for _ in range(count)]
         self._seed = secrets.randbits(64)
         self._states = talk.States.make(plane.record_types["flow"], len(plane.flows))
         self._nothing = plane.flows.at(np.zeros(0, np.intp))
         if plane.taken_over:  # packets that passed while nobody looked are in the kernel's counters, in no interval
-            places = plane.flows.present()
+            places = plane.flows.occupied()
             keys, flows = plane.flows.at(places)
             FlowDeltas(len(plane.flows), self._states.map()).begin(places, flows)
             self._homes.assign(places, keys, flows)
@@ -279,6 +280,7 @@ class Shards:
         for shard, given in zip(self._shards, self._given(), strict=True):
             if len(given):
                 shard.say(given)
+        counted = self.plane.read_counters()["counted_octets"]  # before the table, which then has all of these
         unheard = self._read_in_shards(now_s)
         astray: dict[int, dict[int, talk.Astray]] = self._until(lambda word: isinstance(word, dict))
         self.plane.new_epoch(intervals)
@@ -296,7 +298,7 @@ class Shards:
             self._read += word.read_octets
             self.plane.flows.hold(word.hold)
         self.learned = [found for word in done.values() for found in word.learned]
-        self._account(len(done) == self._count)
+        self._account(counted, len(done) == self._count)
         return out
 
     def _read_in_shards(self, now_s: float) -> _Unheard:
@@ -418,13 +420,13 @@ class Shards:
 
     # -- accounts -------------------------------------------------------------
 
-    def _account(self, complete: bool) -> None:
+    def _account(self, counted: int, complete: bool) -> None:
         """As `Pipeline._account`; an interval that a shard did not end leaves its flows to the next one."""
-        counted = self.plane.read_counters()["counted_octets"]
-        self._counted_before += max(counted - self._counted, 0)  # less: a port that left took its counters along
+        self._total += max(counted - self._counted, 0)  # less: a port that left took its counters along
         self._counted = counted
         if complete:
-            self.unread_octets = max(self.unread_octets, self._counted_before - self._read)
+            before, self._missing = self._missing, self._total - self._read
+            self.unread_octets = max(self.unread_octets, min(before, self._missing))
 
 
 def _is_outside(name: str) -> bool:

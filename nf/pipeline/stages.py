@@ -108,7 +108,7 @@ class Pipeline:
         self._on_ended = on_ended
         self.outside, self._agree = Outside(agree), agree
         self.read_octets = 0  # of the last interval
-        self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
+        self.unread_octets = 0  # counted by the kernel for flows, and in no reading of its table
         self._unread, self._counted = 0, plane.read_counters()["counted_octets"]
         self._sessions_known = False
         self._came, self._ways = np.zeros(2, np.bool_), np.zeros(2, np.bool_)  # uplink and downlink
@@ -117,9 +117,9 @@ class Pipeline:
         self.learned: list[tuple[int, str]] = []  # session and UE address, of the last interval
         self.set_policies([{}])
         if plane.taken_over:  # packets that passed while nobody looked are in the kernel's counters, in no interval
-            places = plane.flows.present()
+            places = plane.flows.occupied()
             self._deltas.begin(places, plane.flows.at(places)[1])
-            self.resume(places)
+            self.resume(plane.flows.present())
             plane.read_ended()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
@@ -187,6 +187,7 @@ class Pipeline:
 
         *intervals*: the number of the interval that begins grows by so much.
         """
+        counted = self.plane.read_counters()["counted_octets"]  # before the table, which then has all of these
         followed = self.sink.followed()
         media = self._read_media() if followed else None
         places, keys, flows = self._table(intervals)
@@ -209,7 +210,7 @@ class Pipeline:
         if self.plane.legs:
             batch = without_copies(batch, active, *self.plane.read_copies())
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
-        self._account(batch)
+        self._account(counted, batch)
         batch, active, rows = self._owned(batch, keys, active, rows)
         self._last_s, seen = now_s, self._seen(batch)
         out: list[RecordBatch] = []
@@ -266,13 +267,17 @@ class Pipeline:
     def _read_media(self) -> MediaInterval:
         return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
 
-    def _account(self, batch: FlowBatch) -> None:
-        """Count bytes that the kernel counted and no reading of its table showed: flows that a full table evicted."""
-        counted = self.plane.read_counters()["counted_octets"]
-        read = self.read_octets = int(batch.octets.sum())
+    def _account(self, counted: int, batch: FlowBatch) -> None:
+        """Tell of bytes that were counted before the table was read, and that no reading showed.
+
+        Those of flows whose end found its ring full. What comes after the counters, and is read, evens out with the
+        next interval, as does a packet that a program has counted for its port and not yet for its flow: so what one
+        interval alone finds missing is not told.
+        """
+        before, self.read_octets = self._unread, int(batch.octets.sum())
         if counted >= self._counted:  # less: a port that left took its counters along
-            self._unread += counted - self._counted - read  # bytes that came between both readings even out
-            self.unread_octets = max(self.unread_octets, self._unread)
+            self._unread += counted - self._counted - self.read_octets
+            self.unread_octets = max(self.unread_octets, min(before, self._unread))
         self._counted = counted
 
     def left_out(self) -> dict[str, int]:

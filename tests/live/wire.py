@@ -31,7 +31,8 @@ WINDOW = 192  # VETH_RING_SIZE of drivers/net/veth.c is 256
 TEID_AT = 46  # Ethernet 14, IPv4 20, UDP 8, of GTP-U 4
 
 # `next` counts frames. With VARY_AT the number of the frame is written there. With STRIDE the TEID and the UE of every
-# frame are others, but for one frame in STRIDE, which is of KNOWN subscribers in turn.
+# frame are others, but for one frame in STRIDE, which is of KNOWN subscribers in turn. With FLOWS as well all frames
+# are of these, STRIDE of each in turn: one of the flow that it always has, the others of FLOWS flows in turn.
 _TEXT = """
 BPF_ARRAY(next, u64, 1);
 BPF_ARRAY(seen, u64, 1);
@@ -49,7 +50,16 @@ int send(struct xdp_md *ctx)
 #if VARY_AT
 	*(u32 *)(data + VARY_AT) = __builtin_bswap32((u32)*n);
 #endif
-#if STRIDE
+#if FLOWS
+	{
+		u32 i = (u32)*n, k = i / STRIDE % KNOWN;
+
+		*(u32 *)(data + TEID_AT) = __builtin_bswap32(FIRST + k);
+		*(u32 *)(data + INNER_AT) = __builtin_bswap32(UE + k);
+		if (i % STRIDE)
+			*(u32 *)(data + INNER_AT + 4) = __builtin_bswap32(0x0c000000 | i % FLOWS);
+	}
+#elif STRIDE
 	{
 		u32 i = (u32)*n, k = i / STRIDE % KNOWN;
 		u32 teid = i % STRIDE ? 0x80000000 | i : FIRST + k, ue = i % STRIDE ? 0x0b000000 | (i & 0xffffff) : UE + k;
@@ -91,7 +101,7 @@ class Wire:
         self.path, self._net = net.path(NAMESPACE), net
         self._others: list[Wire] = []
         source.use_shim()
-        flags = {"STRIDE": 0, "KNOWN": 1, "FIRST": 0, "UE": 0, "INNER_AT": 0, "VARY_AT": 0, **flags}
+        flags = {"STRIDE": 0, "KNOWN": 1, "FIRST": 0, "UE": 0, "INNER_AT": 0, "VARY_AT": 0, "FLOWS": 0, **flags}
         values = {
             "OUT": socket.if_nametoindex("source"),
             "TEID_AT": TEID_AT,
@@ -119,13 +129,13 @@ class Wire:
             quiet = 0 if self.seen() != before else quiet + 1
 
     @contextlib.contextmanager
-    def load(self, frame: bytes) -> Iterator[None]:
-        """Send frames from another thread until the context is left."""
+    def load(self, frame: bytes, count: int = CHUNK, pace_s: float = 0.0) -> Iterator[None]:
+        """Send frames from another thread until the context is left: *count* at once, with a pause between."""
         stop = threading.Event()
 
         def run() -> None:
-            while not stop.is_set():
-                self.send(frame, CHUNK)
+            while not stop.wait(pace_s):
+                self.send(frame, count)
 
         thread = threading.Thread(target=run, name="source")
         thread.start()
