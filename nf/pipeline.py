@@ -25,7 +25,7 @@ from nf.flows.book import FlowBook, age_us
 from nf.flows.copies import in_several_tunnels, without_copies
 from nf.flows.delays import DelayInterval, Delays
 from nf.flows.deltas import FlowDeltas
-from nf.flows.media import Media, MediaInterval
+from nf.flows.media import Media
 from nf.flows.outside import Outside
 from nf.flows.over import SILENT_S, are_over
 from nf.flows.silence import Silence
@@ -91,7 +91,7 @@ class Pipeline:
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
-        self.book, self.media, self.delays = FlowBook(), Media(), Delays()
+        self.book, self.media, self.delays = FlowBook(), Media(len(plane.details)), Delays()
         self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s))
         self.subscribers, self.ttls = Subscribers(), Ttls()
         self.rows = 0
@@ -114,7 +114,9 @@ class Pipeline:
             flows = plane.flows.at(places)[1]
             self._deltas.begin(places, flows)
             self._silence.note(places, flows, plane.now_ns())
+            self.media.begin(plane.details.present())
             plane.read_ended()
+            plane.read_chunks()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
     # -- configuration -----------------------------------------------------
@@ -175,7 +177,7 @@ class Pipeline:
         keys, flows = self.plane.flows.at(places)
         present = len(places)
         followed = self.sink.followed()
-        media = self._read_media() if followed else None
+        media = self.plane.details.moved(), self.plane.read_chunks()
         self.plane.new_epoch(intervals)
         self.drain()  # after the table: then the book knows each flow that is in it
         if self._ended:  # after the table as well: each flow is here or there, and the last state counts
@@ -189,6 +191,7 @@ class Pipeline:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(begun, now_s)
         batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
+        batch = replace(batch, media=self.media.update(batch.flow_id, *media))
         busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
         self.book.seen(flows, rows, clock_ns)
         active = rows_at(flows, rows)
@@ -218,13 +221,10 @@ class Pipeline:
             for records in out:
                 self.rows += len(records)
                 self.sink.records(records)
-            if media is not None:
+            if followed:
                 table = keys, flows, rows
-                self._follow(followed, out, batch, table, np.array(who.subscriber, object), subject, media, delays)
+                self._follow(followed, out, batch, table, np.array(who.subscriber, object), subject, delays)
             self.learned = list(seen_in_tunnels(batch, active, self.book, self.store))
-        if media is None:
-            self.media.forget()
-            self.plane.read_chunks()  # nobody wants them, and the ring must not fill
         self._expire(places, flows, busy, clock_ns)
         return out
 
@@ -233,9 +233,6 @@ class Pipeline:
         table = self.plane.flows
         moved, late = table.moved()
         return np.concatenate([moved, late[self._deltas.changed(late, table.numbers(late), table.packets(late))]])
-
-    def _read_media(self) -> MediaInterval:
-        return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
 
     def _account(self, batch: FlowBatch) -> None:
         """Count bytes that the kernel counted and no reading of its table showed: flows that a full table evicted."""
@@ -321,7 +318,6 @@ class Pipeline:
         table: tuple[NDArray[np.void], NDArray[np.void], NDArray[np.intp]],
         names: NDArray[np.object_],
         subject: NDArray[np.int64],
-        media: MediaInterval,
         delays: DelayInterval,
     ) -> None:
         keys, flows, rows = table
@@ -333,7 +329,7 @@ class Pipeline:
             records = [r for r in out if now in r.columns["subscriber"]]
             merged = _concatenate([_of(r, now) for r in records])
             active = rows_at(keys, rows), rows_at(flows, rows)
-            detail = flow_columns(batch, *active, mine, self.book, media, delays, self.signatures)
+            detail = flow_columns(batch, *active, mine, self.book, delays, self.signatures)
             detail = missing_where_unseen(detail, self._ways)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 

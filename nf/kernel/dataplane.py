@@ -70,6 +70,7 @@ class DataPlane(Attach, Tell, Ask):
         self._control["split_legs"] = split_legs
         self._control["buckets"] = len(self._maps["sessions"])
         self._control["flow_buckets"] = len(self._maps["flow_buckets"])
+        self._control["detail_sets"] = len(self._maps["detail_sets"])
         # A replay gives the same rows each time.
         self._control["flow_hash"] = _REPLAYED if self._replay else [secrets.randbits(64) for _ in _REPLAYED]
         self._control["seed"] = 0 if self._replay else secrets.randbits(32)
