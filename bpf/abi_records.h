@@ -60,8 +60,9 @@ struct flow_event {
 	__u8 ue_end;	/* enum snf_ue_end */
 	__u8 ttl;	/* or hop limit, of this packet */
 	__u16 app;	/* a DNS answer named it, */
-	__u8 pad[6];
-	__u64 name; /* by the name of this hash (struct named) */
+	__u8 pad[2];
+	__u32 place; /* in the flow table */
+	__u64 name;  /* by the name of this hash (struct named) */
 };
 _Static_assert(sizeof(struct flow_event) == 128, "flow_event is ABI");
 
@@ -90,7 +91,7 @@ struct named {
 	__u16 app;    /* 0: no suffix of the name belongs to one */
 	__u8 basis;   /* enum snf_basis */
 	__u8 length;
-	__u32 pad;
+	__u32 place; /* of the flow in the flow table */
 	struct flow_key key;
 	__u8 name[SNF_NAME];
 };
@@ -108,7 +109,8 @@ struct payload {
 	__u16 length; /* bytes in data */
 	__u8 dir;
 	__u8 ue_end;
-	__u8 pad[52];
+	__u32 place; /* of the flow in the flow table */
+	__u8 pad[48];
 	__u8 data[SNF_PAYLOAD];
 };
 _Static_assert(sizeof(struct payload) == 128 + SNF_PAYLOAD, "payload is ABI");

@@ -83,6 +83,7 @@ static __always_inline u32 emit_event(struct scratch *s, struct flow *f, struct 
 	e->first_dir = !!(f->flags & FLOW_FIRST_B);
 	e->ue_end = f->ue_end;
 	e->ttl = s->inner.ttl;
+	e->place = s->place;
 	if (kind == SNF_FLOW_NEW && s->name_hash) {
 		e->app = f->app;
 		e->name = s->name_hash;

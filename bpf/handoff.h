@@ -100,6 +100,7 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	r->seq = s->inner.proto == PROTO_TCP ? s->seq + !!(s->tcp_flags & TCP_SYN) : 0; /* RFC 9293, 3.4 */
 	r->dir = s->dir;
 	r->ue_end = s->fresh.ue_end;
+	r->place = s->place;
 	if (length > SNF_PAYLOAD)
 		length = SNF_PAYLOAD;
 	IN_MEMORY(s->taken) = length;

@@ -158,7 +158,7 @@ static __always_inline u32 tell_name(struct scratch *s, struct port_stats *st)
 	r->app = s->name_app;
 	r->basis = s->name_basis;
 	r->length = s->name_length;
-	r->pad = 0;
+	r->place = s->place;
 	r->key = s->key;
 	__builtin_memcpy(r->name, s->name, SNF_NAME);
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);

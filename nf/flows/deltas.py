@@ -31,8 +31,9 @@ _BLOCK = 8192  # rows; two states of 192 bytes each fit the second-level cache
 class FlowDeltas:
     """The state in which each of so many *places* of the flow table was last read."""
 
-    def __init__(self, places: int) -> None:
-        self._room, self._before = places, np.zeros(0, np.void)  # as many states once their type is known
+    def __init__(self, places: int, before: NDArray[np.void] | None = None) -> None:
+        """*before*: memory for them, zeros at first; without, there is memory once their type is known."""
+        self._room, self._before = places, np.zeros(0, np.void) if before is None else before
 
     def begin(self, places: NDArray[np.intp], flows: NDArray[np.void]) -> None:
         """Take states as those that the next update compares with."""

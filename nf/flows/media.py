@@ -17,7 +17,7 @@ from nf.flows.search import at, values_at
 from nf.kernel.details import Details
 from nf.kernel.rows import joined, rows_at
 
-__all__ = ["NO_MEDIA", "Media", "MediaInterval"]
+__all__ = ["COUNTED", "NO_MEDIA", "Media", "MediaInterval"]
 
 _PEAK_BPS = np.float32((8 << SLOT_UNIT_SHIFT) * 1_000_000 // SLOT_US)  # unit of struct detail's peak
 
@@ -55,19 +55,26 @@ NO_MEDIA = MediaInterval(
 )
 
 
-class Media:
-    """The counts of the last read, by the place of a flow in the table of details, which has so many *places*."""
+COUNTED = np.dtype([("number", "u8"), ("begun_us", "u4"), ("frames", "u4"), ("frozen_ms", "u4"), ("pad", "u4")])
+"""Counts of a place in the table of details when it was read."""
 
-    def __init__(self, places: int) -> None:
-        self._number = np.zeros(places, np.uint64)
-        self._begun, self._frames, self._frozen = (np.zeros(places, np.uint32) for _ in range(3))
+
+class Media:
+    """The counts of the last read, by the place of a flow in the table of details, which has so many *places*.
+
+    They are in *before*, rows of COUNTED, where that is given: in memory that outlives this process, the next one goes
+    on where it was.
+    """
+
+    def __init__(self, places: int, before: NDArray[np.void] | None = None) -> None:
+        self._before = np.zeros(places, COUNTED) if before is None else before  # memory is taken as places are used
         self._early: NDArray[np.void] | None = None  # chunks whose flow had no packet in the interval that was read
 
     def begin(self, read: Details) -> None:
         """Take counts as those that the next update compares with: nobody saw when they came."""
-        at = read.places
-        self._number[at], self._begun[at] = read.numbers, read.states["begun_us"]
-        self._frames[at], self._frozen[at] = read.states["frames"], read.states["frozen_ms"]
+        self._before["number"][read.places] = read.numbers
+        for name in ("begun_us", "frames", "frozen_ms"):
+            self._before[name][read.places] = read.states[name]
 
     def update(self, flows: NDArray[np.uint64], read: Details, closed: NDArray[np.void]) -> MediaInterval:
         """Return what *flows* did: sorted numbers of those that had packets in the interval.
@@ -82,13 +89,13 @@ class Media:
         number = np.unique(np.concatenate([read.numbers, closed["number"]]))
         row, chunk = np.searchsorted(number, read.numbers), np.searchsorted(number, closed["number"])
         now = read.states["epoch"] == read.epoch & 0xFFFF  # others had no packet in it
-        known = self._number[read.places] == read.numbers
-        known &= self._begun[read.places] == read.states["begun_us"]
+        before = rows_at(self._before, read.places)
+        known = (before["number"] == read.numbers) & (before["begun_us"] == read.states["begun_us"])
         peak_bps = np.zeros(len(number), np.float32)
         peak_bps[row] = np.where(now, read.states["peak"] * _PEAK_BPS, np.float32(0))
         frames, frozen_ms = (np.zeros(len(number), np.uint32) for _ in range(2))
-        frames[row] = read.states["frames"] - np.where(known, self._frames[read.places], np.uint32(0))
-        frozen_ms[row] = read.states["frozen_ms"] - np.where(known, self._frozen[read.places], np.uint32(0))
+        frames[row] = read.states["frames"] - np.where(known, before["frames"], np.uint32(0))
+        frozen_ms[row] = read.states["frozen_ms"] - np.where(known, before["frozen_ms"], np.uint32(0))
         self.begin(read)
         return MediaInterval(
             number,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.abi import FLOW_GTPU
+from nf.flows.agree import Agree, alone
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.flows.deltas import from_b
@@ -42,9 +43,13 @@ _REASONS = tuple(TEXTS)
 
 
 class Outside:
-    """Filter of flows that are nobody's; ``counters`` has packets and octets by reason (``NAME``, ``NAME_octets``)."""
+    """Filter of flows that are nobody's; ``counters`` has packets and octets by reason (``NAME``, ``NAME_octets``).
 
-    def __init__(self) -> None:
+    *agree*: other processes have flows of the same servers; a translated N6 is seen in the flows of all.
+    """
+
+    def __init__(self, agree: Agree = alone) -> None:
+        self._agree = agree
         self.counters: Counter[str] = Counter()
         self.translated = False  # N6 was seen to carry what tunnels carry, under another address
 
@@ -65,17 +70,23 @@ class Outside:
         """
         owned = np.ones(len(batch), np.bool_)
         plain = np.flatnonzero((batch.session == 0) & (flows["flags"] & FLOW_GTPU == 0))
-        if not len(plain):
-            return owned
-        why = self._always(batch, keys, book, plain, hosts)
+        remotes = np.zeros(0, np.uint64)
+        compared = any(self._agree(sessions_known and len(plain) > 0))
+        if compared:
+            remotes = np.concatenate(self._agree(self._remotes(batch, keys, flows)))
+        why = self._always(batch, keys, book, plain, hosts) if len(plain) else np.zeros(0, np.intp)
         if sessions_known:
-            remote = np.isin(_ends(rows_at(keys, plain)), self._remotes(batch, keys, flows)).any(axis=1)
+            remote = np.isin(_ends(rows_at(keys, plain)), remotes).any(axis=1)
             # The usual translation is to the host's own address (masquerade).
             free = (why < 0) | (why == _REASONS.index(HOST))
             why = np.where(free & remote, _REASONS.index(TRANSLATED), why)
             why = np.where(why < 0, _REASONS.index(NO_SESSION), why)
         owned[plain[why >= 0]] = False
-        self._count(batch, plain, why)
+        found = self._count(batch, plain, why)
+        if compared:
+            here, left_out = np.sum(self._agree(found), axis=0).tolist()
+            # A host of the operator may ask a server that a subscriber asks too; with translation that is most traffic.
+            self.translated |= 2 * here > left_out > 0
         return owned
 
     def _always(
@@ -111,16 +122,15 @@ class Outside:
         ends = _ends(rows_at(keys, mine))
         return np.unique(np.where(from_b(rows_at(flows, mine)), ends[:, 0], ends[:, 1]))
 
-    def _count(self, batch: FlowBatch, plain: NDArray[np.intp], why: NDArray[np.intp]) -> None:
+    def _count(self, batch: FlowBatch, plain: NDArray[np.intp], why: NDArray[np.intp]) -> tuple[int, int]:
+        """Count what is left out; return the bytes of a translated N6, and of all."""
         packets, octets = batch.packets[plain].sum(axis=1), batch.octets[plain].sum(axis=1)
         for number, name in enumerate(_REASONS):
             mine = why == number
             if mine.any():
                 self.counters[name] += int(packets[mine].sum())
                 self.counters[f"{name}_octets"] += int(octets[mine].sum())
-        here = int(octets[why == _REASONS.index(TRANSLATED)].sum())
-        # A host of the operator may ask a server that a subscriber asks as well; with translation that is most traffic.
-        self.translated |= 2 * here > int(octets[why >= 0].sum()) > 0
+        return int(octets[why == _REASONS.index(TRANSLATED)].sum()), int(octets[why >= 0].sum())
 
 
 def _ports(keys: NDArray[np.void]) -> NDArray[np.uint16]:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
+from nf.flows.agree import Agree, alone
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.flows.search import one_of
@@ -58,15 +61,60 @@ def _servers(rows: NDArray[np.void]) -> tuple[Ends, NDArray[np.uint32]]:
     return Ends(np.ascontiguousarray(server), port, rows["proto"].copy()), client_of(client)
 
 
+@dataclass(frozen=True, slots=True)
+class _Lessons:
+    """Flows that got a name, as columns of n, by flow number: what servers are learned from."""
+
+    number: NDArray[np.uint64]
+    servers: Ends
+    clients: NDArray[np.uint32]  # `client_of`
+    apps: NDArray[np.uint16]
+    claims: NDArray[np.uint16]  # the application, where the client said it and could have set it at will
+    told: NDArray[np.uint16]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def take(self, rows: NDArray[np.intp]) -> _Lessons:
+        """Return some of them, by index."""
+        columns = (self.clients[rows], self.apps[rows], self.claims[rows], self.told[rows])
+        return _Lessons(
+            self.number[rows], self.servers.take(rows), *columns, [self.names[row] for row in rows.tolist()]
+        )
+
+    @staticmethod
+    def joined(parts: list[_Lessons]) -> _Lessons:
+        """Return the lessons of several processes as those of one."""
+        if len(parts) == 1:
+            return parts[0]
+        servers = Ends(*(np.concatenate([getattr(p.servers, f) for p in parts]) for f in ("address", "port", "proto")))
+
+        def column(name: str) -> NDArray[Any]:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        all_of_them = _Lessons(
+            number := column("number"),
+            servers,
+            column("clients"),
+            column("apps"),
+            column("claims"),
+            column("told"),
+            [name for part in parts for name in part.names],
+        )
+        return all_of_them.take(np.argsort(number, kind="stable"))
+
+
 class Inference:
     """State between intervals: learned servers, patterns, doubts, and the place of the next look over the book.
 
     *turn_s* is the time in which each old flow is looked up again; 0: all of them in each interval, but for a bound.
+    *agree*: other processes have flows of the same servers, and each learns from the flows of all.
     """
 
-    def __init__(self, signatures: Signatures, turn_s: float = 0.0) -> None:
+    def __init__(self, signatures: Signatures, turn_s: float = 0.0, agree: Agree = alone) -> None:
         self.learned, self.patterns, self.doubts = Learned(), Patterns(), Doubts(signatures)
-        self.signatures, self.turn_s = signatures, turn_s
+        self.signatures, self.turn_s, self._agree = signatures, turn_s, agree
         self._next, self._newest, self._looked_s = 0, 0, -math.inf
 
     @property
@@ -81,9 +129,9 @@ class Inference:
 
     def update(self, book: FlowBook, at_s: float, *, everything: bool = False) -> None:
         """Teach with the flows named since the last call, then look up rows of the book: *everything* means all."""
+        self._teach(book, book.fresh(), at_s)
         if not len(book):
             return
-        self._teach(book, book.fresh(), at_s)
         first, self._newest = bisect_right(book.rows["number"], self._newest), int(book.rows["number"][-1])
         in_turn = self.turn_s > 0 and not everything
         if everything:
@@ -107,22 +155,33 @@ class Inference:
         return np.concatenate([old[old < new], np.arange(new, size)])
 
     def _teach(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
-        named = rows_at(book.rows, rows)
-        useful = _SPOKEN[named["basis"]] & (named["name"] > 0) & ~_name_service(named)
-        rows = rows[useful]
-        if not len(rows):
+        said = self._agree((at_s, self._lessons(book, rows)))
+        at_s, lessons = max(at for at, _ in said), _Lessons.joined([some for _, some in said])
+        if not len(lessons):
             return
+        doubt, other = self.doubts.judge(
+            lessons.servers, lessons.claims, lessons.clients, lessons.told, self.learned, at_s
+        )
+        doubted = np.flatnonzero(doubt)
+        rows = book.at(lessons.number[doubted])
+        mine = rows >= 0
+        book.doubt(rows[mine], doubt[doubted[mine]], other[doubted[mine]])
+        good = lessons.take(np.flatnonzero(doubt == 0))
+        self.learned.teach(good.servers, good.apps, good.clients, good.names, at_s)
+
+    @staticmethod
+    def _lessons(book: FlowBook, rows: NDArray[np.intp]) -> _Lessons:
+        """Return what rows with a name teach: those of the book that name a server."""
+        named = rows_at(book.rows, rows)
+        rows = rows[_SPOKEN[named["basis"]] & (named["name"] > 0) & ~_name_service(named)]
         names = book.hosts(rows)
-        outer = np.array([name in PUBLIC_NAMES for name in names])
+        outer = np.array([name in PUBLIC_NAMES for name in names], np.bool_)
         rows, names = rows[~outer], [n for n in names if n not in PUBLIC_NAMES]
-        servers, clients = _servers(rows_at(book.rows, rows))
         flows = rows_at(book.rows, rows)
-        claims = np.where(_CLAIMS[flows["basis"]], flows["app"], 0)
-        doubt, other = self.doubts.judge(servers, claims, clients, flows["told"], self.learned, at_s)
-        book.doubt(rows[doubt > 0], doubt[doubt > 0], other[doubt > 0])
-        good = np.flatnonzero(doubt == 0)
-        names = [names[i] for i in good.tolist()]
-        self.learned.teach(servers.take(good), flows["app"][good], clients[good], names, at_s)
+        servers, clients = _servers(flows)
+        claims = np.where(_CLAIMS[flows["basis"]], flows["app"], 0).astype(np.uint16)
+        columns = (flows["app"].copy(), claims, flows["told"].copy(), names)
+        return _Lessons(flows["number"].copy(), servers, clients, *columns)
 
     def _outlive(self, book: FlowBook, rows: NDArray[np.intp], around: NDArray[np.intp] | None, at_s: float) -> None:
         """Take back names of old DNS answers at shared servers to which the same client said another application.

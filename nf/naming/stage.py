@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nf.abi import SNF_BY_DNS, SNF_FLOW_NEW
 from nf.apps.basis import RANK, Basis
 from nf.apps.signatures import LOCAL, Signatures
+from nf.flows.agree import Agree, alone
 from nf.flows.book import FlowBook
 from nf.flows.search import at, one_of
 from nf.kernel.addresses import address_text
@@ -60,11 +61,16 @@ class Kernel(Protocol):
 
 
 class Naming:
-    """The way from the rings of a data plane to names in *book*; *reading* reads the payloads."""
+    """The way from the rings of a data plane to names in *book*; *reading* reads the payloads.
 
-    def __init__(self, plane: Kernel, signatures: Signatures, book: FlowBook, reading: Reading) -> None:
+    *agree*: as `Inference` has it.
+    """
+
+    def __init__(
+        self, plane: Kernel, signatures: Signatures, book: FlowBook, reading: Reading, agree: Agree = alone
+    ) -> None:
         self.plane, self.book, self.reading = plane, book, reading
-        self.inference = Inference(signatures)
+        self.inference = Inference(signatures, agree=agree)
         self._told: dict[int, str] = {}  # names of DNS responses by their hash
         self._new: list[NDArray[np.void]] = []  # flow events since the last `name_by_server`
         self._use(signatures)
@@ -121,7 +127,7 @@ class Naming:
             if on_events is not None:
                 on_events(events)
         if len(named):
-            self._hear(named)
+            self.hear(named)
         if len(events):
             self._answered(events)
         if len(named):
@@ -132,7 +138,7 @@ class Naming:
 
     # -- names by the kernel -----------------------------------------------
 
-    def _hear(self, named: NDArray[np.void]) -> None:
+    def hear(self, named: NDArray[np.void]) -> None:
         """Remember the names of DNS responses: flows named by an answer come with the hash alone."""
         dns = rows_at(named, named["basis"] == SNF_BY_DNS)
         self._told.update(zip(dns["hash"].tolist(), _texts(dns), strict=True))

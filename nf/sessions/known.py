@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -107,6 +107,11 @@ class Known:
     def label(self, index: int) -> Label | None:
         """Return what is published of a session, also for a while after its end."""
         return self._bindings.label(index)
+
+    def on_relabelled(self, tell: Callable[[list[int]], None]) -> None:
+        """Call *tell* after each change with the sessions whose `label` may be another, in the thread of the change."""
+        with self._lock:
+            self._bindings.on_relabelled.append(tell)
 
     def subscriber(self, index: int, pseudonymiser: Pseudonymiser) -> str:
         """Return the published name of a session's subscriber: a pseudonym, or its address while unknown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nf.flows.media import NO_MEDIA, Media, MediaInterval
+from nf.flows.media import COUNTED, NO_MEDIA, Media, MediaInterval
 from nf.kernel.details import Details
 
 DETAIL = np.dtype([*((n, "u4") for n in ("frames", "frozen_ms", "begun_us")), ("epoch", "u2"), ("peak", "u2")])
@@ -58,6 +58,14 @@ class TestGrowth:
         first = update(media, details(9, {"number": 7, "frames": 510, "frozen_ms": 70}))
 
         assert (column(first, "frames", 7), column(first, "frozen_ms", 7)) == ([10], [0])
+
+    def test_another_process_goes_on_where_one_was(self) -> None:
+        """The counts of the last read are in memory of both."""
+        counted = np.zeros(PLACES, COUNTED)
+        update(Media(PLACES, counted), details(1, {"number": 7, "frames": 100}))
+        second = update(Media(PLACES, counted), details(2, {"number": 7, "frames": 130}))
+
+        assert column(second, "frames", 7) == [30]
 
     @pytest.mark.parametrize("frames", [6, 100, 130])
     def test_a_detail_that_left_and_came_again_is_counted_anew(self, frames: int) -> None:

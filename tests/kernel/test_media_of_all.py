@@ -55,12 +55,13 @@ class Told:
     """The subscribers of a pipeline, with what they are told of the flow of a number in each interval."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._subscribers, pipeline.subscribers = pipeline.subscribers, self  # type: ignore[assignment]
         self.batches: list[FlowBatch] = []
+        self._update = pipeline.subscribers.update
+        pipeline.subscribers.update = self.update  # type: ignore[method-assign]
 
     def update(self, batch: FlowBatch, **others: Any) -> Any:
         self.batches.append(batch)
-        return self._subscribers.update(batch, **others)
+        return self._update(batch, **others)
 
     def rows(self, number: int) -> list[Row]:
         wanted = np.array([number], np.uint64)

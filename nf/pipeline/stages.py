@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES, Columns, RecordBatch
 from nf.apps.signatures import Signatures
+from nf.flows.agree import Agree, alone
 from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook, age_us
 from nf.flows.copies import in_several_tunnels, without_copies
@@ -32,7 +33,7 @@ from nf.flows.silence import Silence
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.rows import joined, rows_at
 from nf.naming.explain import Ground, Question, explain, find
-from nf.naming.readers import Here
+from nf.naming.readers import Here, Status
 from nf.naming.stage import Naming
 from nf.naming.workers import Workers
 from nf.privacy import OPTED_OUT, Pseudonymiser
@@ -40,6 +41,7 @@ from nf.sessions import BindingStore
 from nf.settings import Action, Interface, SubscriberGroup
 from nf.subscribers import Subscribers, missing_where_unseen
 from nf.subscribers.followed import flow_columns
+from nf.subscribers.labels import StoreTeller
 from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
 from nf.subscribers.who import subjects
@@ -74,7 +76,8 @@ class Pipeline:
 
     Times are seconds since the epoch: those of the kernel's clock plus ``clock_offset_s``.
     Flows without packets for ``idle_s`` leave the table. ``on_ended`` sees the flows that gave their place in it to
-    another one (``struct ended``).
+    another one (``struct ended``). ``agree``: other processes have the other flows of the table (`nf.pipeline.shards`);
+    ``before`` is then where all of them keep the states of the last sweep, by place.
     """
 
     def __init__(
@@ -88,19 +91,22 @@ class Pipeline:
         clock_offset_s: float = 0.0,
         idle_s: float = IDLE_S,
         on_ended: Callable[[NDArray[np.void]], None] = lambda ended: None,
+        agree: Agree = alone,
+        before: NDArray[np.void] | None = None,
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
         self.book, self.media, self.delays = FlowBook(), Media(len(plane.details)), Delays()
-        self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s))
+        self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s), agree)
         self.subscribers, self.ttls = Subscribers(), Ttls()
+        store.on_relabelled(self.subscribers.labels.forget)
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
-        self._deltas, self._silence = FlowDeltas(len(plane.flows)), Silence(len(plane.flows))
+        self._deltas, self._silence = FlowDeltas(len(plane.flows), before), Silence(len(plane.flows))
         self._ended: list[NDArray[np.void]] = []
         self._left: NDArray[np.uint64] = np.zeros(0, np.uint64)  # flows that left the table in the last interval
         self._on_ended = on_ended
-        self.outside = Outside()
+        self.outside, self._agree = Outside(agree), agree
         self.unread_octets = 0  # counted by the kernel for flows that left their table before they were read
         self._unread, self._counted = 0, plane.read_counters()["counted_octets"]
         self._sessions_known = False
@@ -111,13 +117,16 @@ class Pipeline:
         self.set_policies([{}])
         if plane.taken_over:  # packets that passed while nobody looked are in the kernel's counters, in no interval
             places = plane.flows.present()
-            flows = plane.flows.at(places)[1]
-            self._deltas.begin(places, flows)
-            self._silence.note(places, flows, plane.now_ns())
+            self._deltas.begin(places, plane.flows.at(places)[1])
+            self.resume(places)
             self.media.begin(plane.details.present())
             plane.read_ended()
             plane.read_chunks()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
+
+    def resume(self, places: NDArray[np.intp]) -> None:
+        """Look after the flows at places, which another process did."""
+        self._silence.note(places, self.plane.flows.at(places)[1], self.plane.now_ns())
 
     # -- configuration -----------------------------------------------------
 
@@ -141,6 +150,19 @@ class Pipeline:
         """Name by other signatures from now on; the policies are to be set again."""
         self.signatures = signatures
         self.naming.use(signatures)
+
+    def status(self) -> Status:
+        """Return the state of the reading of payloads, for operational state."""
+        return self.naming.reading.status()
+
+    def state(self) -> dict[str, int]:
+        """Return counters by name, for operational state."""
+        return {
+            **self.naming.inference.counters,
+            **self.outside.counters,
+            "unread_octets": self.unread_octets,
+            "histories_forgotten": self.subscribers.forgotten,
+        }
 
     def drain(self, on_events: Callable[[NDArray[np.void]], None] | None = None) -> None:
         """Take what the rings hold, and name flows; *on_events* sees the flow events."""
@@ -189,7 +211,7 @@ class Pipeline:
         clock_ns = self.plane.now_ns()
         if self._last_s is None:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
-            self._last_s = min(begun, now_s)
+            self._last_s = min(*self._agree(begun), now_s)
         batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
         batch = replace(batch, media=self.media.update(batch.flow_id, *media))
         busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
@@ -200,11 +222,12 @@ class Pipeline:
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
         self._account(batch)
         batch, active, rows = self._owned(batch, keys, active, rows)
-        self._last_s = now_s
+        self._last_s, seen = now_s, self._seen(batch)
         out: list[RecordBatch] = []
         self.learned = []
         if len(batch):
-            subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
+            teller = StoreTeller.now(self.store, self.pseudonymiser, self.groups)
+            subject, who = subjects(batch, active, self.book, self.store, self.subscribers.labels, teller, now_s)
             delays = self.delays.update(self.plane.read_delays(), self.plane.read_transits())
             out = self.subscribers.update(
                 batch,
@@ -215,7 +238,7 @@ class Pipeline:
                 action=self.action,
                 delays=delays.sessions(np.array(who.session, np.uint64))
                 | self._health(batch, rows_at(keys, rows), subject, np.array(who.session, np.uint32)),
-                seen=self._seen(batch),
+                seen=seen,
             )
             out = self._without_opted_out(out)
             for records in out:
@@ -271,7 +294,7 @@ class Pipeline:
 
         Beside ports that see uplink only, downlink on a translated N6 proves nothing: it is of IPv6 alone.
         """
-        self._came |= batch.packets.any(axis=0)
+        self._came = np.any(self._agree(self._came | batch.packets.any(axis=0)), axis=0)
         uplink, downlink = self.plane.sees(translated=self.outside.translated)
         proven = not (self.outside.translated and uplink) and bool(self._came[1])
         self._ways = np.array((uplink or self._came[0], downlink or proven))
