@@ -51,10 +51,12 @@ struct control {
 	__u32 routes;	     /* entries of the map of that name: while there is none, nobody asks it */
 	__u32 stale;	     /* replay: after so many epochs without a packet the clocks of a flow say nothing */
 	__u32 flow_buckets;  /* of the flow table */
-	__u64 flow_hash[5];  /* secret: nobody can aim flows at one bucket */
+	__u32 detail_sets;   /* of the details of media flows */
+	__u32 pad;
+	__u64 flow_hash[5];		   /* secret: nobody can aim flows at one bucket */
 	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
 };
-_Static_assert(sizeof(struct control) == 176 + (2 << SNF_SHARD_BITS), "control is ABI");
+_Static_assert(sizeof(struct control) == 184 + (2 << SNF_SHARD_BITS), "control is ABI");
 
 struct policy {
 	__u8 action;	   /* enum snf_action */

@@ -77,6 +77,9 @@
 	X(transit_measured, "packets whose way through the UPF was timed")                                             \
 	X(payload_ring_full, "payload packets lost because the ring was full")                                         \
 	X(event_ring_full, "flow events that found the ring full; a flow is told again with its next packet")          \
+	X(detail_evicted, "details of media flows that left for those of others, the longest quiet first, once read")  \
+	X(detail_full,                                                                                                 \
+	  "packets of media flows without a detail: those with one were busy, as late as an interval ago")             \
 	X(chunks, "request-answer pairs told to user space")                                                           \
 	X(chunk_ring_full, "request-answer pairs lost because the ring was full")                                      \
 	X(signalling, "PFCP or GTP-C datagrams, passed on in mirror mode")                                             \

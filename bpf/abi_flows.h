@@ -209,7 +209,17 @@ _Static_assert(sizeof(struct early) == 16, "early is ABI");
 #define SLOT_US		100000 /* of struct detail: length of a slot, */
 #define SLOT_UNIT_SHIFT 7      /* and the unit of its bytes, 128 */
 
-/* What media flows keep as well, by flow number. Down and up are as seen from the UE. */
+/* Places of details, one line; the detail of a flow is in the map `details`, at SNF_DETAILS times the set and its place
+ * here (detail_table.h). */
+#define SNF_DETAILS 7
+struct detail_set {
+	__u64 numbers[SNF_DETAILS]; /* of the flows; 0: nobody's */
+	__u8 moved[SNF_DETAILS];    /* low byte of the epoch in which the flow last had a packet */
+	__u8 busy;		    /* 1: a CPU gives a place to a flow */
+};
+_Static_assert(sizeof(struct detail_set) == 64, "detail_set is a cache line");
+
+/* What media flows keep as well. Down and up are as seen from the UE. */
 struct detail {
 	__u32 down_sizes[6]; /* packets by payload length: below 128, 306, 700, 1100, 1350 bytes, and above */
 	__u32 up_sizes[4];   /* below 100, 300, 700 bytes, and above */
@@ -230,9 +240,8 @@ struct detail {
 	__u32 chunk_bytes;
 	__u32 chunk_packets;
 	__u16 request_length;
-	__u16 chunks;	     /* closed and large enough */
-	__u16 frames_before; /* low halves of what was counted when the epoch began */
-	__u16 frozen_before;
+	__u16 chunks;	/* closed and large enough */
+	__u32 begun_us; /* when it was begun with zeros: at another time it is another one, even of the same flow */
 };
 _Static_assert(sizeof(struct detail) == 128, "detail is ABI");
 

@@ -45,9 +45,10 @@ BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);
 BPF_F_TABLE("array", u32, struct flow_bucket, flow_buckets, SITE_SIZED, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct flow, flows, SITE_SIZED, BPF_F_MMAPABLE);
 
-/* More about media flows, by flow number. Written by the packet path, read with the flows. Full: the one that was
- * quiet for the longest leaves, and begins anew with its next packet. */
-BPF_TABLE("lru_hash", u64, struct detail, details, SITE_SIZED);
+/* More about media flows (detail_table.h), mapped into user space, which only reads: places by flow number, and the
+ * details in them. A set full: the flow that was quiet for the longest leaves, and begins anew with its next packet. */
+BPF_F_TABLE("array", u32, struct detail_set, detail_sets, SITE_SIZED, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct detail, details, SITE_SIZED, BPF_F_MMAPABLE);
 
 /* Ports of fragmented datagrams, from the first fragment to the later ones that do not have them.
  * Full: the oldest leaves, and its later fragments are counted in a flow without ports. */

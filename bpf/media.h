@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
  * What media flows keep beside struct flow: packet sizes, throughput of 100 ms, frames, requests and their answers.
- * Only flows of applications whose policy says so have it; it is a second table and a second lookup.
+ * Only flows of applications whose policy says so have it; it is a second table and a second lookup (detail_table.h).
  *
  * Frames: packets of one frame have nearly one length (the IP/UDP heuristic of Sharma et al., Estimating WebRTC Video
  * QoE Metrics Without Using Application Headers, IMC 2023). Chunks: an uplink payload of more than 300 bytes is a
@@ -11,6 +11,7 @@
 #define SNF_MEDIA_H
 
 #include "clock.h"
+#include "detail_table.h"
 #include "parse.h"
 
 #define SLOTS	      12
@@ -21,17 +22,6 @@
 #define FREEZE_LEAST_US                                                                                                \
 	150000	      /* beyond the mean distance of frames, or three times as much (W3C webrtc-stats, freezeCount) */
 #define FRAME_MEAN 30 /* frames that the mean distance remembers (the same) */
-
-static __always_inline struct detail *detail_of(struct flow *f)
-{
-	u64 number = f->number;
-	struct detail none = {}, *e = details.lookup(&number);
-
-	if (e)
-		return e;
-	details.insert(&number, &none);
-	return details.lookup(&number);
-}
 
 static __always_inline void count_size(struct detail *e, u32 down, u32 length)
 {
@@ -160,7 +150,7 @@ static __always_inline void count_chunk(struct detail *e, struct flow *f, struct
 static __always_inline void count_detail(struct scratch *s, struct control *c, struct flow *f, struct port_stats *st,
 					 u32 keep)
 {
-	struct detail *e = detail_of(f);
+	struct detail *e = detail_of(s, c, f, st);
 	/* Without a word of the tunnel, who spoke first is taken for the UE. */
 	u32 ue = f->ue_end == SNF_UE_UNKNOWN ? !!(f->flags & FLOW_FIRST_B) : f->ue_end, down = ue != (s->dir & 1);
 
@@ -171,8 +161,6 @@ static __always_inline void count_detail(struct scratch *s, struct control *c, s
 			e->packet_us = e->frame_end_us = e->request_us = 0;
 		e->epoch = c->epoch;
 		e->peak = e->busy = 0;
-		e->frames_before = e->frames;
-		e->frozen_before = e->frozen_ms;
 	}
 	if (down)
 		count_slot(e, s->now_us, s->inner.total);

@@ -34,6 +34,7 @@ struct scratch {
 	u32 place;	    /* and its place in them; NO_PLACE: none */
 	u32 longest;	    /* number of the flow of a bucket that is the longest silent, */
 	u32 silent_us;	    /* and how long */
+	u32 detail;	    /* place of a media flow in its set, from 1; 0: none yet */
 	u64 now_ns;	    /* the time, once fine is set */
 	u32 now_us;	    /* its low half in microseconds, or that of the last tick */
 	u32 off;	    /* offset of the next header */

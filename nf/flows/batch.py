@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.abi import SNF_DOWNLINK, SNF_UPLINK
+from nf.flows.media import NO_MEDIA, MediaInterval
 
 __all__ = ["ACCESS", "CORE", "DOWNLINK", "UPLINK", "FlowBatch"]
 
@@ -57,6 +58,7 @@ class FlowBatch:
     dns_again: U32  # (n,) times that a query was sent again
     dns_timed: U32  # (n,) answers to queries that were sent once
     dns_sum_us: U32  # (n,) sum of their times
+    media: MediaInterval = NO_MEDIA  # by flow_id, of few flows: `MediaInterval.column`; after `select` of others too
 
     def __len__(self) -> int:
         return len(self.flow_id)

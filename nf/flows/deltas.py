@@ -18,6 +18,7 @@ from nf.abi import FLOW_FIRST_B, FLOW_QUIC, NO_RTT, SNF_GAP_MAX_US, SNF_GAP_TICK
 from nf.fast.differences import differences, takes
 from nf.fast.library import loaded
 from nf.flows.batch import FlowBatch
+from nf.flows.media import NO_MEDIA
 from nf.kernel.rows import opaque, rows_at
 
 __all__ = ["FlowDeltas", "from_b", "of_dns"]
@@ -62,7 +63,7 @@ class FlowDeltas:
 
         Behind those of the table there may be flows that left their place since, in their last state; a number that is
         there twice counts as the last says. *names* gives the columns (application, basis, confidence) of flow numbers.
-        Returns the batch of the flows that had packets, by number, and their rows.
+        Returns the batch of the flows that had packets, by number and without media, and their rows.
         """
         self.begin(places[:0], flows[:0])
         rows, known, packets = self._active(places, flows)
@@ -75,8 +76,8 @@ class FlowDeltas:
             columns = differences(library, flows, keys, rows, places, known, self._before)
         else:
             columns = self.reference(flows, keys, rows, places, known, packets)
-        batch = FlowBatch(span_s[0], span_s[1], app=app, basis=basis, confidence=confidence, **columns)
-        return batch, rows
+        columns |= {"app": app, "basis": basis, "confidence": confidence}
+        return FlowBatch(t_start_s=span_s[0], t_end_s=span_s[1], media=NO_MEDIA, **columns), rows
 
     def reference(
         self,

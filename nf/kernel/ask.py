@@ -90,9 +90,9 @@ class Ask(Shared):
         ]
 
     def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
-        """Return (flow numbers, ``struct detail``) of the media flows."""
-        keys, values = syscall.read_map(self._fds["details"], np.dtype(np.uint64), self._types["detail"], 16_384)
-        return keys.astype(np.uint64), values
+        """Return (flow numbers, ``struct detail``) of all media flows that have one."""
+        found = self.details.present()
+        return found.numbers, found.states
 
     def read_paths(self) -> list[Path]:
         """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""

@@ -71,6 +71,7 @@ class DataPlane(Attach, Tell, Ask):
         self._control["split_legs"] = split_legs
         self._control["buckets"] = len(self._maps["sessions"])
         self._control["flow_buckets"] = len(self._maps["flow_buckets"])
+        self._control["detail_sets"] = len(self._maps["detail_sets"])
         # A replay gives the same rows each time.
         self._control["flow_hash"] = _REPLAYED if self._replay else [secrets.randbits(64) for _ in _REPLAYED]
         self._control["seed"] = 0 if self._replay else secrets.randbits(32)
@@ -95,8 +96,8 @@ class DataPlane(Attach, Tell, Ask):
         self._control["reader"] = self._control["reader"] % FLOW_READER + _READER
 
     def mapped(self) -> dict[str, Map]:
-        """Return the maps that other processes may map as well, by name: the flow table and the control page."""
-        return {name: self._maps[name] for name in ("flow_buckets", "flows", "control")}
+        """Return the maps that other processes may map as well: flow table, details of media flows, control page."""
+        return {name: self._maps[name] for name in ("flow_buckets", "flows", "detail_sets", "details", "control")}
 
     @property
     def replayed(self) -> bool:

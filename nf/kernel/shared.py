@@ -21,6 +21,7 @@ from nf.abi import (
     SNF_RING_PAYLOADS,
 )
 from nf.kernel import source
+from nf.kernel.details import DetailTable
 from nf.kernel.flows import FlowTable
 from nf.kernel.ports import Ports
 from nf.kernel.programs import Programs
@@ -58,6 +59,7 @@ class Shared:
         self._next_flow = self._control["next_flow"]
         self._rings = self._open_rings()
         self.flows = FlowTable(self._maps["flow_buckets"], self._maps["flows"], self._control, at_once=replay)
+        self.details = DetailTable(self._maps["detail_sets"], self._maps["details"], self._control)
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of the previous process may still have
         self._ports = Ports(self._programs, self.instance_number)
@@ -67,7 +69,7 @@ class Shared:
             name: self._maps[name].fd
             for name in (
                 *("policies", "sessions", "endpoints", "routes"),
-                *("ports", "paths", "earlies", "details", "answers"),
+                *("ports", "paths", "earlies", "answers"),
                 *("delays", "transits", "copies"),
             )
         }
@@ -114,6 +116,7 @@ class Shared:
         for rings in self._rings.values():
             rings.close()
         self.flows.close()
+        self.details.close()
         del self._clock, self._wire_length, self._next_flow, self._control
         self._control_map.close()
         self._programs.close(leave_behind=leave_behind)

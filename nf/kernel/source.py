@@ -18,6 +18,7 @@ from typing import IO
 
 from nf.abi import (
     BPF_DIR,
+    SNF_DETAILS,
     SNF_ENTRIES,
     SNF_FLOWS,
     SNF_RING_CHUNKS,
@@ -71,6 +72,7 @@ SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
 FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
 PLACES_A_FLOW = 1.5  # a flow is evicted where four of the 24 places that a new one may have are free, or fewer
 MEDIA_SHARE = 16  # one flow of so many is of a media application at one time
+PLACES_A_DETAIL = 1.5  # a twentieth of them would meet a full set, were all of them busy
 
 
 def abi(limits: Limits, *, replay: bool) -> int:
@@ -119,7 +121,8 @@ def table_sizes(limits: Limits) -> dict[str, int]:
     return {
         "flow_buckets": flow_buckets(limits.flows),
         "flows": flow_buckets(limits.flows) * SNF_FLOWS,
-        "details": max(1024, limits.flows // MEDIA_SHARE),
+        "detail_sets": detail_sets(limits.flows),
+        "details": detail_sets(limits.flows) * SNF_DETAILS,
         "sessions": session_buckets(limits.sessions),
         "answers": max(4096, limits.flows // FLOWS_AN_ANSWER),
     }
@@ -128,6 +131,11 @@ def table_sizes(limits: Limits) -> dict[str, int]:
 def flow_buckets(flows: int) -> int:
     """Return how many buckets the flow table has for so many flows."""
     return math.ceil(flows * PLACES_A_FLOW / SNF_FLOWS)
+
+
+def detail_sets(flows: int) -> int:
+    """Return how many sets the table of details has where there are so many flows, of media and others."""
+    return math.ceil(max(1024, flows / MEDIA_SHARE) * PLACES_A_DETAIL / SNF_DETAILS)
 
 
 def session_buckets(sessions: int) -> int:

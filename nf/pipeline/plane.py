@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.kernel.details import DetailTable
 from nf.kernel.flows import FlowTable
 from nf.naming.stage import Kernel
 from nf.settings import Action
@@ -28,6 +29,10 @@ class Plane(Kernel, Protocol):
         """The flow table."""
 
     @property
+    def details(self) -> DetailTable:
+        """The details of media flows."""
+
+    @property
     def taken_over(self) -> bool:
         """Say whether a process that died left the tables."""
 
@@ -38,10 +43,6 @@ class Plane(Kernel, Protocol):
     @property
     def host_addresses(self) -> frozenset[bytes]:
         """The addresses of the ports."""
-
-    @property
-    def epoch(self) -> int:
-        """Number of the interval."""
 
     def sees(self, *, translated: bool) -> tuple[bool, bool]:
         """Say whether the ports are sure to see uplink and downlink."""
@@ -66,9 +67,6 @@ class Plane(Kernel, Protocol):
 
     def read_chunks(self) -> NDArray[np.void]:
         """Return the request-answer pairs since the last call (``struct chunk``)."""
-
-    def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
-        """Return (flow numbers, ``struct detail``) of the media flows."""
 
     def read_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Return (flow numbers, (n, 2) packets by direction that had passed in another tunnel)."""

@@ -32,7 +32,7 @@ class Process:
         self.process = _context.Process(target=work, args=(theirs, start), name=f"shard-{start.number}", daemon=True)
         self.process.start()
         theirs.close()
-        for fd in (*(m.fd for m in start.maps), start.states.fd):
+        for fd in (*(shared.fd for shared in start.maps), *(memory.fd for memory in start.before)):
             send_handle(self.pipe, fd, self.process.pid or 0)
         self.waiting = 0  # payloads that were given and not taken
         self.returned = 0

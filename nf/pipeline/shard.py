@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from feed.records import Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.flows.delays import DelayInterval
+from nf.kernel.details import DetailTable
 from nf.kernel.flows import FlowTable, Places
 from nf.kernel.maps import Map
 from nf.kernel.rows import joined, rows_at
 from nf.naming.servers import Learned
 from nf.pipeline import talk
 from nf.pipeline.homes import NOBODY, SessionHomes
-from nf.pipeline.stages import Pipeline
+from nf.pipeline.stages import Pipeline, Table
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.sessions.binding import Binding
@@ -39,7 +40,6 @@ from nf.subscribers.who import late_sessions
 
 __all__ = ["Start", "work"]
 
-SHARED_MAPS = ("flow_buckets", "flows", "control")
 _Key = tuple[str, int]
 
 
@@ -56,7 +56,7 @@ class Start:
     replay: bool
     maps: tuple[Map, ...]
     types: Mapping[str, np.dtype[np.void]]
-    states: talk.States
+    before: tuple[talk.States, talk.States]  # of flows, and of details of media flows
 
 
 class _Table(FlowTable):
@@ -82,16 +82,16 @@ class _Plane:
     taken_over, legs = False, False
 
     def __init__(self, start: Start) -> None:
-        buckets, flows, control = start.maps
+        buckets, flows, sets, details, control = start.maps
         self._replay, types = start.replay, start.types
         self._memory = mmap.mmap(control.fd, mmap.PAGESIZE, mmap.MAP_SHARED)
         self._control = np.frombuffer(self._memory, control.value, 1)
         self.flows = _Table(buckets, flows, self._control)
-        none = {name: np.zeros(0, types[name]) for name in ("event", "payload", "named", "ended", "chunk", "detail")}
+        self.details = DetailTable(sets, details, self._control)
+        none = {name: np.zeros(0, types[name]) for name in ("event", "payload", "named", "ended", "chunk")}
         self._none = talk.Given(none["event"], none["payload"], none["named"], none["named"], none["ended"])
-        self.given, self.chunks, self._no_details = self._none, none["chunk"], none["detail"]
+        self.given, self.chunks = self._none, none["chunk"]
         self.site = talk.Site()
-        self.epoch = 0
         self.copies = np.zeros(0, np.uint64), np.zeros((0, 2), np.uint32)
 
     @property
@@ -131,9 +131,6 @@ class _Plane:
     def read_chunks(self) -> NDArray[np.void]:
         chunks, self.chunks = self.chunks, self.chunks[:0]
         return chunks
-
-    def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
-        return np.zeros(0, np.uint64), self._no_details
 
     def read_copies(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         return self.copies
@@ -271,7 +268,7 @@ class _Shard(Pipeline):
             clock_offset_s=start.clock_offset_s,
             idle_s=start.idle_s,
             agree=self._with_all,
-            before=start.states.map(),
+            before=(start.before[0].map(), start.before[1].map()),
         )
         self.naming.inference.turn_s = start.turn_s
         self.naming.inference.learned = Learned(seed=start.seed)
@@ -301,8 +298,8 @@ class _Shard(Pipeline):
             self.naming.hear(heard)
         super().drain(on_events)
 
-    def _table(self, intervals: int) -> tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.void]]:
-        places, keys, flows = super()._table(intervals)
+    def _table(self, intervals: int) -> Table:
+        places, keys, flows, media = super()._table(intervals)
         homes = self._homes_of(flows)
         astray = (homes != self._number) & (homes != NOBODY)
         self._say({int(home): self._give(places, keys, flows, homes == home) for home in np.unique(homes[astray])})
@@ -315,6 +312,7 @@ class _Shard(Pipeline):
             np.concatenate([places[mine], go.places]),
             joined([rows_at(keys, mine), go.keys]),
             joined([rows_at(flows, mine), go.flows]),
+            media,
         )
 
     def _homes_of(self, flows: NDArray[np.void]) -> NDArray[np.uint8]:
@@ -367,7 +365,7 @@ class _Shard(Pipeline):
 
     def _interval(self, read: talk.Read) -> None:
         self._tables.flows.told, self._tables.chunks = (read.moved, read.late), read.chunks
-        self._tables.epoch, self._tables.site = read.epoch, read.site
+        self._tables.site = read.site
         self._sessions.count, self._sessions.without_name = read.sessions, read.nameless
         self._names.followed, self._names.opted_out = read.followed, read.opted_out
         self._sessions.relabel(read.relabelled)
@@ -387,5 +385,5 @@ def work(pipe: Connection, start: Start) -> None:
     with contextlib.suppress(EOFError, OSError):
         for shared in start.maps:
             shared.fd = recv_handle(pipe)
-        states = replace(start.states, fd=recv_handle(pipe))
-        _Shard(pipe, replace(start, states=states)).run()
+        flows, details = (replace(memory, fd=recv_handle(pipe)) for memory in start.before)
+        _Shard(pipe, replace(start, before=(flows, details))).run()

@@ -29,6 +29,7 @@ from nf.apps.signatures import Signatures
 from nf.flows.copies import in_several_tunnels
 from nf.flows.delays import Delays
 from nf.flows.deltas import FlowDeltas
+from nf.flows.media import COUNTED, Media
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.rows import joined, rows_at
 from nf.naming.explain import Ground, Question
@@ -96,14 +97,19 @@ class Shards:
         self._counters: Counter[str] = Counter()
         self._state: list[dict[str, int]] = [{} for _ in range(count)]
         self._seed = secrets.randbits(64)
-        self._states = talk.States.make(plane.record_types["flow"], len(plane.flows))
+        self._before = (
+            talk.States.make(plane.record_types["flow"], len(plane.flows)),
+            talk.States.make(COUNTED, len(plane.details)),
+        )
         self._nothing = plane.flows.at(np.zeros(0, np.intp))
         if plane.taken_over:  # packets that passed while nobody looked are in the kernel's counters, in no interval
             places = plane.flows.occupied()
             keys, flows = plane.flows.at(places)
-            FlowDeltas(len(plane.flows), self._states.map()).begin(places, flows)
+            FlowDeltas(len(plane.flows), self._before[0].map()).begin(places, flows)
+            Media(len(plane.details), self._before[1].map()).begin(plane.details.present())
             self._homes.assign(places, keys, flows)
             plane.read_ended()
+            plane.read_chunks()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
         tell_suffixes(plane, signatures)
         put_policies(plane, signatures, self._tables)
@@ -123,7 +129,7 @@ class Shards:
                 self.plane.replayed,
                 tuple(self.plane.mapped().values()),
                 self.plane.record_types,
-                self._states,
+                self._before,
             )
         )
         shard.say((self._tables, self.groups))
@@ -154,7 +160,8 @@ class Shards:
         """End the processes."""
         for shard in self._shards:
             shard.stop()
-        self._states.close()
+        for memory in self._before:
+            memory.close()
 
     def begin(self, at_s: float) -> None:
         """As `Pipeline.begin`."""
@@ -320,7 +327,6 @@ class Shards:
                     mine,
                     its_late,
                     chunks,
-                    plane.epoch,
                     relabelled,
                     turn,
                     followed,

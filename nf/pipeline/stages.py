@@ -26,10 +26,11 @@ from nf.flows.book import FlowBook, age_us
 from nf.flows.copies import in_several_tunnels, without_copies
 from nf.flows.delays import DelayInterval, Delays
 from nf.flows.deltas import FlowDeltas
-from nf.flows.media import Media, MediaInterval
+from nf.flows.media import Media
 from nf.flows.outside import Outside
 from nf.flows.over import SILENT_S, are_over
 from nf.flows.silence import Silence
+from nf.kernel.details import Details
 from nf.kernel.rows import joined, rows_at
 from nf.naming.explain import Ground, Question, explain, find
 from nf.naming.readers import Here, Status
@@ -46,7 +47,7 @@ from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
 from nf.subscribers.who import subjects
 
-__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink", "put_policies"]
+__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink", "Table", "put_policies"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
@@ -55,6 +56,7 @@ _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
+Table = tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.void], tuple[Details, NDArray[np.void]]]
 PolicyTable = dict[int, tuple[Action, int]]  # action and snap length by application number
 
 
@@ -77,7 +79,7 @@ class Pipeline:
     Times are seconds since the epoch: those of the kernel's clock plus ``clock_offset_s``.
     Flows without packets for ``idle_s`` leave the table. ``on_ended`` sees the flows that gave their place in it to
     another one (``struct ended``). ``agree``: other processes have the other flows of the table (`nf.pipeline.shards`);
-    ``before`` is then where all of them keep the states of the last sweep, by place.
+    ``before`` is then where all of them keep the states of the last sweep and the counts of details, by place.
     """
 
     def __init__(
@@ -92,17 +94,17 @@ class Pipeline:
         idle_s: float = IDLE_S,
         on_ended: Callable[[NDArray[np.void]], None] = lambda ended: None,
         agree: Agree = alone,
-        before: NDArray[np.void] | None = None,
+        before: tuple[NDArray[np.void] | None, NDArray[np.void] | None] = (None, None),
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
-        self.book, self.media, self._delay_sums = FlowBook(), Media(), Delays()
+        self.book, self.media, self._delay_sums = FlowBook(), Media(len(plane.details), before[1]), Delays()
         self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s), agree)
         self.subscribers, self.ttls = Subscribers(), Ttls()
         store.on_relabelled(self.subscribers.labels.forget)
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
-        self._deltas, self._silence = FlowDeltas(len(plane.flows), before), Silence(len(plane.flows))
+        self._deltas, self._silence = FlowDeltas(len(plane.flows), before[0]), Silence(len(plane.flows))
         self._ended: list[NDArray[np.void]] = []
         self._left: NDArray[np.uint64] = np.zeros(0, np.uint64)  # flows that left the table in the last interval
         self._on_ended = on_ended
@@ -120,7 +122,9 @@ class Pipeline:
             places = plane.flows.occupied()
             self._deltas.begin(places, plane.flows.at(places)[1])
             self.resume(plane.flows.present())
+            self.media.begin(plane.details.present())
             plane.read_ended()
+            plane.read_chunks()
             self._last_s = plane.now_ns() / 1e9 + clock_offset_s
 
     def resume(self, places: NDArray[np.intp]) -> None:
@@ -189,8 +193,7 @@ class Pipeline:
         """
         counted = self.plane.read_counters()["counted_octets"]  # before the table, which then has all of these
         followed = self.sink.followed()
-        media = self._read_media() if followed else None
-        places, keys, flows = self._table(intervals)
+        places, keys, flows, media = self._table(intervals)
         present = len(places)
         self.drain()  # after the table: then the book knows each flow that is in it
         if self._ended:  # after the table as well: each flow is here or there, and the last state counts
@@ -204,6 +207,7 @@ class Pipeline:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(*self._agree(begun), now_s)
         batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
+        batch = replace(batch, media=self.media.update(batch.flow_id, *media))
         busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
         self.book.seen(flows, rows, clock_ns)
         active = rows_at(flows, rows)
@@ -235,22 +239,23 @@ class Pipeline:
             for records in out:
                 self.rows += len(records)
                 self.sink.records(records)
-            if media is not None:
+            if followed:
                 table = keys, flows, rows
-                self._follow(followed, out, batch, table, np.array(who.subscriber, object), subject, media, delays)
+                self._follow(followed, out, batch, table, np.array(who.subscriber, object), subject, delays)
             self.learned = list(seen_in_tunnels(batch, active, self.book, self.store))
-        if media is None:
-            self.media.forget()
-            self.plane.read_chunks()  # nobody wants them, and the ring must not fill
         self._expire(places, flows, busy, clock_ns)
         return out
 
-    def _table(self, intervals: int) -> tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.void]]:
-        """Read the flows that had packets, (places, keys, states), and begin a new interval."""
+    def _table(self, intervals: int) -> Table:
+        """Read the flows that had packets, and begin a new interval.
+
+        Returns places, keys and states, and after them read: details of media flows, and chunks.
+        """
         places = self._moved()
         keys, flows = self.plane.flows.at(places)
+        media = self.plane.details.moved(), self.plane.read_chunks()
         self.plane.new_epoch(intervals)
-        return places, keys, flows
+        return places, keys, flows, media
 
     def _delays(self) -> DelayInterval:
         return self._delay_sums.update(self.plane.read_delays(), self.plane.read_transits())
@@ -263,9 +268,6 @@ class Pipeline:
         table = self.plane.flows
         moved, late = table.moved()
         return np.concatenate([moved, late[self._deltas.changed(late, table.numbers(late), table.packets(late))]])
-
-    def _read_media(self) -> MediaInterval:
-        return self.media.update(self.plane.read_details(), self.plane.read_chunks(), self.plane.epoch)
 
     def _account(self, counted: int, batch: FlowBatch) -> None:
         """Tell of bytes that were counted before the table was read, and that no reading showed.
@@ -355,7 +357,6 @@ class Pipeline:
         table: tuple[NDArray[np.void], NDArray[np.void], NDArray[np.intp]],
         names: NDArray[np.object_],
         subject: NDArray[np.int64],
-        media: MediaInterval,
         delays: DelayInterval,
     ) -> None:
         keys, flows, rows = table
@@ -367,7 +368,7 @@ class Pipeline:
             records = [r for r in out if now in r.columns["subscriber"]]
             merged = _concatenate([_of(r, now) for r in records])
             active = rows_at(keys, rows), rows_at(flows, rows)
-            detail = flow_columns(batch, *active, mine, self.book, media, delays, self.signatures)
+            detail = flow_columns(batch, *active, mine, self.book, delays, self.signatures)
             detail = missing_where_unseen(detail, self._ways)
             self.sink.detail(who, merged, detail, batch.t_start_s, batch.t_end_s)
 

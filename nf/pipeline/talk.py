@@ -75,7 +75,6 @@ class Read:
     moved: NDArray[np.intp]
     late: NDArray[np.intp]
     chunks: NDArray[np.void]
-    epoch: int
     relabelled: list[int]
     turn: tuple[int, int]
     followed: dict[str, str]

@@ -12,7 +12,6 @@ from nf.apps.signatures import Signatures
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.flows.book import FlowBook
 from nf.flows.delays import DelayInterval
-from nf.flows.media import MediaInterval
 from nf.subscribers.domains import registrable_domain
 
 __all__ = ["flow_columns"]
@@ -28,7 +27,6 @@ def flow_columns(
     flows: NDArray[np.void],
     rows: NDArray[np.intp],
     book: FlowBook,
-    media: MediaInterval,
     delays: DelayInterval,
     signatures: Signatures,
 ) -> Columns:
@@ -48,6 +46,9 @@ def flow_columns(
         n = batch.rtt_n[rows, side].astype(np.float64)
         total = batch.rtt_sum_us[rows, side].astype(np.float64)
         return np.where(n > 0, total / np.maximum(n, 1) / 1e3, np.nan).astype(np.float32)
+
+    def media(name: str) -> NDArray[np.generic]:
+        return batch.media.column(name, batch.flow_id[rows])
 
     apps = batch.app[rows].tolist()
     n = len(rows)
@@ -71,10 +72,10 @@ def flow_columns(
         "rtt_core_ms": mean_ms(CORE),
         "gap_max_dl_ms": (batch.gap_max_us[rows, DOWNLINK] / 1e3).astype(np.float32),
         **delays.flows(batch.session[rows], batch.qfi[rows].max(axis=1)),
-        "peak_dl_bps": media.column("peak_bps", batch.flow_id[rows]),
-        "frames_dl": media.column("frames", batch.flow_id[rows]),
-        "frozen_dl_ms": media.column("frozen_ms", batch.flow_id[rows]),
-        "chunks": media.column("chunks", batch.flow_id[rows]),
-        "chunk_bytes": media.column("chunk_octets", batch.flow_id[rows]),
+        "peak_dl_bps": media("peak_bps"),
+        "frames_dl": media("frames"),
+        "frozen_dl_ms": media("frozen_ms"),
+        "chunks": media("chunks"),
+        "chunk_bytes": media("chunk_octets"),
         "app_confidence": batch.confidence[rows],
     }

@@ -83,7 +83,8 @@ def events(*several: np.ndarray) -> np.ndarray:
 
 def batch(n: int, t_end_s: float = 1_700_000_001.0, **columns: Any) -> FlowBatch:
     """Return an interval of a second in which *n* flows did only what *columns* say."""
-    shapes = {f: (n,) if f in _ONE else (n, 2) for f in FlowBatch.__dataclass_fields__ if not f.startswith("t_")}
+    counts = [f for f in FlowBatch.__dataclass_fields__ if not f.startswith("t_") and f != "media"]
+    shapes = {f: (n,) if f in _ONE else (n, 2) for f in counts}
     values = {f: np.zeros(shape, _TYPES.get(f, "u8")) for f, shape in shapes.items()}
     values["flow_id"] = np.arange(1, n + 1, dtype=np.uint64)
     for name, given in columns.items():

@@ -5,26 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nf.flows.media import Media, MediaInterval
+from nf.flows.media import COUNTED, NO_MEDIA, Media, MediaInterval
+from nf.kernel.details import Details
 
-DETAIL = np.dtype(
-    [
-        *(("frames", "u4"), ("frozen_ms", "u4")),
-        *((n, "u2") for n in ("epoch", "peak", "frames_before", "frozen_before")),
-    ]
-)
+DETAIL = np.dtype([*((n, "u4") for n in ("frames", "frozen_ms", "begun_us")), ("epoch", "u2"), ("peak", "u2")])
 CHUNK = np.dtype([("number", "u8"), ("bytes", "u4")])
 NO_CHUNKS = np.zeros(0, CHUNK)
+PLACES = 16
 
 
-def details(*flows: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return flow numbers and details of *flows*."""
-    out = np.zeros(len(flows), DETAIL)
+def details(epoch: int, *flows: dict[str, int]) -> Details:
+    """Return the details of *flows*, each with its number and place, the epoch being that number unless they say so."""
+    states = np.zeros(len(flows), DETAIL)
     for i, flow in enumerate(flows):
-        for name, value in flow.items():
-            if name != "number":
-                out[name][i] = value
-    return np.array([f["number"] for f in flows], np.uint64), out
+        for name, value in ({"epoch": epoch & 0xFFFF} | flow).items():
+            if name not in ("number", "place"):
+                states[name][i] = value
+    places = np.array([f.get("place", f["number"] % PLACES) for f in flows], np.intp)
+    return Details(epoch, places, np.array([f["number"] for f in flows], np.uint64), states)
+
+
+def update(media: Media, read: Details, closed: np.ndarray = NO_CHUNKS, *others: int) -> MediaInterval:
+    """Return the interval of all flows that were read, and of *others*."""
+    return media.update(np.union1d(read.numbers, np.array(others, np.uint64)), read, closed)
 
 
 def column(interval: MediaInterval, name: str, *numbers: int) -> list[float]:
@@ -35,59 +38,72 @@ class TestGrowth:
     """Frames and freezes are those since the last call."""
 
     def test_the_difference_of_two_readings(self) -> None:
-        media = Media()
-        media.update(details({"number": 7, "epoch": 1, "frames": 100, "frozen_ms": 40}), NO_CHUNKS, 1)
-        second = media.update(details({"number": 7, "epoch": 2, "frames": 130, "frozen_ms": 90}), NO_CHUNKS, 2)
+        media = Media(PLACES)
+        update(media, details(1, {"number": 7, "frames": 100, "frozen_ms": 40}))
+        second = update(media, details(2, {"number": 7, "frames": 130, "frozen_ms": 90}))
 
         assert column(second, "frames", 7) == [30]
         assert column(second, "frozen_ms", 7) == [50]
 
-    def test_the_first_reading_is_of_its_interval_and_not_of_all_before(self) -> None:
-        first = Media().update(
-            details({"number": 7, "epoch": 1, "frames": 54_030, "frames_before": 54_000, "frozen_ms": 90_000,
-                     "frozen_before": 90_000 - 65_536}), NO_CHUNKS, 1)  # fmt: skip
+    def test_a_detail_that_was_not_there_began_with_zeros(self) -> None:
+        media = Media(PLACES)
+        update(media, details(1, {"number": 7, "frames": 100}))
+        second = update(media, details(2, {"number": 7 + PLACES, "frames": 120}))
 
-        assert column(first, "frames", 7) == [30]
-        assert column(first, "frozen_ms", 7) == [0]
+        assert column(second, "frames", 7 + PLACES) == [120]
 
-    def test_only_the_low_half_of_a_count_was_kept(self) -> None:
-        first = Media().update(details({"number": 7, "epoch": 1, "frames": 65_546, "frames_before": 65_530}),
-                               NO_CHUNKS, 1)  # fmt: skip
+    def test_what_was_there_at_the_begin_is_of_no_interval(self) -> None:
+        media = Media(PLACES)
+        media.begin(details(8, {"number": 7, "frames": 500, "frozen_ms": 70}))
+        first = update(media, details(9, {"number": 7, "frames": 510, "frozen_ms": 70}))
 
-        assert column(first, "frames", 7) == [16]
+        assert (column(first, "frames", 7), column(first, "frozen_ms", 7)) == ([10], [0])
 
-    def test_a_flow_without_a_packet_in_the_interval_did_nothing(self) -> None:
-        first = Media().update(details({"number": 7, "epoch": 3, "frames": 10, "peak": 5}), NO_CHUNKS, 4)
+    def test_another_process_goes_on_where_one_was(self) -> None:
+        """The counts of the last read are in memory of both."""
+        counted = np.zeros(PLACES, COUNTED)
+        update(Media(PLACES, counted), details(1, {"number": 7, "frames": 100}))
+        second = update(Media(PLACES, counted), details(2, {"number": 7, "frames": 130}))
 
-        assert column(first, "frames", 7) == [0]
-        assert column(first, "peak_bps", 7) == [0]
+        assert column(second, "frames", 7) == [30]
 
-    def test_a_count_that_began_anew_is_of_its_interval(self) -> None:
-        media = Media()
-        media.update(details({"number": 7, "epoch": 1, "frames": 100}), NO_CHUNKS, 1)
-        second = media.update(details({"number": 7, "epoch": 2, "frames": 6}), NO_CHUNKS, 2)
+    @pytest.mark.parametrize("frames", [6, 100, 130])
+    def test_a_detail_that_left_and_came_again_is_counted_anew(self, frames: int) -> None:
+        """Also in the same place, of the same flow, and when it counts more than it had."""
+        media = Media(PLACES)
+        update(media, details(1, {"number": 7, "frames": 100, "begun_us": 5}))
+        second = update(media, details(9, {"number": 7, "frames": frames, "begun_us": 9_000_000}))
 
-        assert column(second, "frames", 7) == [6]
+        assert column(second, "frames", 7) == [frames]
 
-    def test_when_nobody_read_in_between_it_is_the_interval_alone(self) -> None:
-        media = Media()
-        media.update(details({"number": 7, "epoch": 1, "frames": 100}), NO_CHUNKS, 1)
-        media.forget()
-        third = media.update(details({"number": 7, "epoch": 9, "frames": 500, "frames_before": 490}), NO_CHUNKS, 9)
+    def test_an_interval_in_which_the_flow_is_silent_counts_what_came_at_the_end_of_the_one_before(self) -> None:
+        media = Media(PLACES)
+        update(media, details(3, {"number": 7, "frames": 8, "peak": 5}))
+        second = update(media, details(4, {"number": 7, "frames": 10, "peak": 5, "epoch": 3}))
 
-        assert column(third, "frames", 7) == [10]
+        assert column(second, "frames", 7) == [2]
+        assert column(second, "peak_bps", 7) == [0]  # of the interval before
+
+    def test_what_came_after_the_flow_was_read_is_of_the_next_interval(self) -> None:
+        media, read = Media(PLACES), details(1, {"number": 7, "frames": 2}, {"number": 9, "frames": 3})
+        first = media.update(np.array([7], np.uint64), read, np.array([(9, 5000), (7, 80)], CHUNK))
+        second = update(media, details(2, {"number": 9, "frames": 4}))
+
+        assert (column(first, "frames", 7, 9), column(second, "frames", 7, 9)) == ([2, 0], [0, 4])
+        assert (column(first, "chunks", 7, 9), column(second, "chunks", 7, 9)) == ([1, 0], [0, 1])
+        assert column(second, "chunk_octets", 9) == [5000]
 
     def test_the_number_of_an_interval_has_16_bits_in_a_detail(self) -> None:
-        first = Media().update(details({"number": 7, "epoch": 2, "frames": 3}), NO_CHUNKS, 0x1_0002)
+        first = update(Media(PLACES), details(0x1_0002, {"number": 7, "peak": 3}))
 
-        assert column(first, "frames", 7) == [3]
+        assert column(first, "peak_bps", 7) == [3 * 128 * 8 * 10]
 
 
 class TestPeak:
     """The fullest 100 ms, as bits a second."""
 
     def test_a_slot_of_three_units(self) -> None:
-        found = Media().update(details({"number": 7, "epoch": 1, "peak": 3}), NO_CHUNKS, 1)
+        found = update(Media(PLACES), details(1, {"number": 7, "peak": 3}))
 
         assert column(found, "peak_bps", 7) == [3 * 128 * 8 * 10]  # 128 bytes a unit, ten slots a second
 
@@ -98,12 +114,31 @@ class TestChunks:
     @pytest.mark.parametrize("order", [(3, 9), (9, 3)])
     def test_each_goes_to_its_flow_in_whatever_order_both_are_read(self, order: tuple[int, int]) -> None:
         closed = np.array([(9, 5000), (3, 700), (9, 1000), (4, 99)], CHUNK)
-        found = Media().update(details(*({"number": n} for n in order)), closed, 1)
+        found = update(Media(PLACES), details(1, *({"number": n} for n in order)), closed)
 
         assert column(found, "chunks", 3, 4, 9) == [1, 0, 2]
         assert column(found, "chunk_octets", 3, 4, 9) == [700, 0, 6000]
 
-    def test_of_a_flow_that_is_gone_nothing_is_told(self) -> None:
-        found = Media().update(details(), np.array([(9, 5000)], CHUNK), 1)
+    def test_a_flow_without_a_detail_has_its_chunks(self) -> None:
+        """Its request came, and closed them, in the moment between both reads."""
+        found = update(Media(PLACES), details(1, {"number": 3}), np.array([(9, 5000)], CHUNK), 9)
 
-        assert column(found, "chunks", 9) == [0]
+        assert (column(found, "chunks", 3, 9), column(found, "frames", 9)) == ([0, 1], [0])
+
+    def test_of_a_flow_that_is_gone_nothing_is_told(self) -> None:
+        media = Media(PLACES)
+        found = [update(media, details(1), np.array([(9, 5000)], CHUNK))]
+        found += [update(media, details(2)), update(media, details(3), NO_CHUNKS, 9)]
+
+        assert [column(interval, "chunks", 9) for interval in found] == [[0], [0], [0]]
+
+
+class TestNone:
+    """Most flows are of no media."""
+
+    def test_they_have_zeros(self) -> None:
+        found = update(Media(PLACES), details(1, {"number": 7, "frames": 3}))
+
+        assert column(found, "frames", 6, 7, 8) == [0, 3, 0]
+        assert column(NO_MEDIA, "chunk_octets", 6, 7) == [0, 0]
+        assert (len(found), len(NO_MEDIA)) == (1, 0)

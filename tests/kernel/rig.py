@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gtp.events import Side
-from nf.abi import FLOW_FIRST_B, FLOW_GTPU
+from nf.abi import FLOW_FIRST_B, FLOW_GTPU, SNF_DETAILS
 from nf.kernel.changes import PutTunnel
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Encapsulation, Limits, Mode, Role
@@ -43,6 +43,13 @@ def drop_all(plane: DataPlane) -> None:
     """Empty the flow table of a replay."""
     plane.flows.hold(plane.flows.present())
     plane.read_ended()
+
+
+def drop_details(plane: DataPlane) -> None:
+    """Empty the table of details."""
+    sets = plane._maps["detail_sets"]
+    for number in np.unique(plane.details.present().places // SNF_DETAILS).tolist():
+        sets.put(number, sets.zeros())
 
 
 class Rig:
@@ -153,11 +160,13 @@ class Rig:
         self.plane._maps["fragments"].clear()
 
     def forget(self) -> None:
-        """Empty the flow table, the fragments and the rings."""
+        """Empty the flow table, the details, the fragments and the rings."""
         self.forget_fragments()
         for name in ("earlies", "leg_sights", "copies"):
             self.plane._maps[name].clear()
         drop_all(self.plane)
+        drop_details(self.plane)
+        self.plane.read_chunks()
         self.plane.read_events()
         self._events.clear()
         self.plane.read_payloads()

@@ -53,20 +53,13 @@ class Media:
 
 @pytest.fixture
 def media(rig: Rig) -> Media:
-    empty(rig.plane)
     return Media(rig)
-
-
-def empty(plane: DataPlane) -> None:
-    plane._maps["details"].clear()
-    plane.read_chunks()
 
 
 class TestPolicy:
     """Details are kept for applications of media only."""
 
     def test_others_have_none(self, rig: Rig) -> None:
-        empty(rig.plane)
         for _ in range(3):
             rig.run(down(500), "n6")
 
@@ -216,23 +209,25 @@ class TestFrames:
         assert detail["frame_gap_us"] == 33_000
 
 
-def read(reader: MediaReader, media: Media) -> MediaInterval:
-    return reader.update(media.plane.read_details(), media.plane.read_chunks(), media.plane.epoch)
+def read(reader: MediaReader, plane: DataPlane) -> MediaInterval:
+    """Read an interval as the pipeline does; all flows of the table had packets in it."""
+    flows = np.sort(plane.read_flows()[1]["number"])
+    return reader.update(flows, plane.details.moved(), plane.read_chunks())
 
 
 class TestIntervals:
     """User space reads what grew since it read before."""
 
     def test_frames_and_chunks_are_those_of_the_interval(self, media: Media) -> None:
-        reader, flow = MediaReader(), media.plane.read_flows()[1]["number"]
+        reader, flow = MediaReader(len(media.plane.details)), media.plane.read_flows()[1]["number"]
         frames = [TestFrames.frame(33 * n, 700 + 20 * (n % 7)) for n in range(10)]
         media.play(*(packet for frame in frames for packet in frame))
-        first = read(reader, media)
+        first = read(reader, media.plane)
         media.plane.new_epoch()
         more = [TestFrames.frame(33 * n, 700 + 20 * (n % 7)) for n in range(10, 15)]
         media.play(*(packet for frame in more for packet in frame))
         media.play((1_000, up(400)), *((1_050 + n, down(1000)) for n in range(100)), (3_000, up(400)))
-        second = read(reader, media)
+        second = read(reader, media.plane)
 
         # The last frame before the request ends with the first packet of the answer, which is of another length.
         assert (first.column("frames", flow).tolist(), second.column("frames", flow).tolist()) == ([9], [6])
@@ -240,12 +235,12 @@ class TestIntervals:
         assert second.column("chunk_octets", flow).tolist() == [100_000]
 
     def test_peak_is_in_bits_a_second(self, media: Media) -> None:
-        reader, flow = MediaReader(), media.plane.read_flows()[1]["number"]
+        reader, flow = MediaReader(len(media.plane.details)), media.plane.read_flows()[1]["number"]
         media.play((0, down(1280 - 28)), (10, down(1280 - 28)), (200, down(100)))
 
-        assert read(reader, media).column("peak_bps", flow).tolist() == [2 * 1280 * 8 * 10]
+        assert read(reader, media.plane).column("peak_bps", flow).tolist() == [2 * 1280 * 8 * 10]
 
     def test_a_flow_without_detail_has_zeros(self, media: Media) -> None:
         numbers = np.array([1, 2**40], np.uint64)
 
-        assert read(MediaReader(), media).column("frames", numbers).tolist() == [0, 0]
+        assert read(MediaReader(len(media.plane.details)), media.plane).column("frames", numbers).tolist() == [0, 0]

@@ -89,8 +89,6 @@ class TestChunks:
 
     @pytest.fixture
     def media(self, rig: Rig) -> Iterator[Rig]:
-        rig.plane.read_chunks()
-        rig.plane._maps["details"].clear()
         rig.plane.set_policies({}, detailed=[APP])
         rig.run(ether(udp(10)), "n6")
         keys, flows = rig.plane.read_flows()

@@ -31,7 +31,7 @@ UPF, UE, SERVER, TEID = "192.0.2.2", "10.45.0.1", "198.51.100.7", 0x100
 SESSION = StaticSession("one", imsi="001010000000001", ue_ipv4=UE, dnn="internet", uplink=((UPF, TEID),))
 QUIET = Export(endpoint="ipc:///tmp/snf-life.sock")
 BUMP = Settings(interfaces=(N3, N6), sessions=(SESSION,), limits=SMALL, export=QUIET)
-APP = 5  # any number of the signature file
+APP = 5  # any number of the signature file whose class is one of media
 MAC = "02:00:00:00:00:01"
 
 CHILD = """
@@ -171,6 +171,7 @@ class TestKill:
             plane = service.plane
             first = plane.read_counters()
             (flow,) = plane.read_flows()[1].copy()
+            (detail,) = plane.read_details()[1]
             with bump.load(uplink()):
                 service.apply(Settings(), BUMP)
                 wait_until(lambda: bump.seen() > passed + 50_000, "frames pass")
@@ -180,6 +181,10 @@ class TestKill:
             assert first["frames"] == passed
             assert counts(plane)["frames"] == bump.sent() == bump.seen()
             assert later["number"] == flow["number"] == 1
+            numbers, (more,) = plane.read_details()
+            assert numbers.tolist() == [1]
+            assert more["begun_us"] == detail["begun_us"]
+            assert more["up_sizes"].sum() - detail["up_sizes"].sum() == bump.sent() - passed
             assert later["packets"].sum() == bump.sent()
             (records,) = service.pipeline.sweep(time.time())
             assert records.columns["app"] == [service.pipeline.signatures.names[APP]]

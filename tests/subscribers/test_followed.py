@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,8 +51,9 @@ def columns(book: FlowBook, *rows: int, ue_end: int = A, flags: int = 0, **measu
     app, basis, confidence = book.apps(np.array([1, 2, 3], np.uint64))
     interval = batch(3, t_end_s=1_700_000_001.25, session=[SESSION, SESSION, 0], app=app, basis=basis,
                      confidence=confidence, proto=[TCP, UDP, TCP], **measured)  # fmt: skip
+    interval = replace(interval, media=MEDIA)
     seen = flows(3, ue_end=ue_end, flags=flags)
-    return dict(flow_columns(interval, keys, seen, np.array(rows, np.intp), book, MEDIA, DELAYS, SIGNATURES))
+    return dict(flow_columns(interval, keys, seen, np.array(rows, np.intp), book, DELAYS, SIGNATURES))
 
 
 class TestColumns:
