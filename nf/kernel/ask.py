@@ -89,11 +89,6 @@ class Ask(Shared):
             for key, value in zip(keys, values, strict=True)
         ]
 
-    def read_details(self) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
-        """Return (flow numbers, ``struct detail``) of all media flows that have one."""
-        found = self.details.present()
-        return found.numbers, found.states
-
     def read_paths(self) -> list[Path]:
         """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
         keys, values = syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)

@@ -47,7 +47,7 @@ class Media:
         """Run (milliseconds, frame) packets; return the flow's detail."""
         for at_ms, frame in packets:
             self.rig.run(frame, "n6", self.start_ns + round(at_ms * MS) - self.rig.now_ns)
-        (detail,) = self.plane.read_details()[1]
+        (detail,) = self.plane.details.present().states
         return detail
 
 
@@ -63,12 +63,12 @@ class TestPolicy:
         for _ in range(3):
             rig.run(down(500), "n6")
 
-        assert len(rig.plane.read_details()[0]) == 0
+        assert len(rig.plane.details.present().numbers) == 0
 
     def test_it_is_kept_under_the_number_of_the_flow(self, media: Media) -> None:
         media.play((0, down(500)))
 
-        assert media.plane.read_details()[0].tolist() == media.plane.read_flows()[1]["number"].tolist()
+        assert media.plane.details.present().numbers.tolist() == media.plane.read_flows()[1]["number"].tolist()
 
 
 class TestSizes:
@@ -92,7 +92,7 @@ class TestSizes:
         ack = ether(IP(src=SERVER, dst=UE) / TCP(sport=443, dport=40000, flags="A"))
         media.rig.run(ack, "n6")
 
-        (detail,) = media.plane.read_details()[1]
+        (detail,) = media.plane.details.present().states
         assert detail["down_sizes"].sum() == 1
 
 

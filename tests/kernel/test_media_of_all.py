@@ -135,7 +135,8 @@ class Calls:
 
     def counts(self) -> dict[int, Row]:
         """Return what the kernel counted of each flow: frames, milliseconds of freezes, chunks."""
-        numbers, states = self.rig.plane.read_details()
+        present = self.rig.plane.details.present()
+        numbers, states = present.numbers, present.states
         columns = (states[name].tolist() for name in ("frames", "frozen_ms", "chunks"))
         return dict(zip(numbers.tolist(), map(list, zip(*columns, strict=True)), strict=True))
 
