@@ -24,7 +24,7 @@ _PEAK_BPS = np.float32((8 << SLOT_UNIT_SHIFT) * 1_000_000 // SLOT_US)  # unit of
 
 @dataclass(frozen=True, slots=True)
 class MediaInterval:
-    """What media flows did in an interval: columns (n,) by flow number, sorted.
+    """Activity of media flows in an interval: columns (n,) by flow number, sorted.
 
     In it are flows that had packets in the interval and that the kernel keeps ``struct detail`` of: those of video,
     live video, conferencing and gaming whose policy inspects them, as long as the table of details has a place. For all

@@ -200,7 +200,7 @@ class TestFull:
         assert FLOWS // 8 == left[5] >= left[4] >= left[3] > left[2] > left[1]
 
     def test_no_count_of_those_that_left_is_lost(self, plane: DataPlane, counters: Counters) -> None:
-        """What is told is what the packets were, one by one: five of other lengths end four frames, and the next five,
+        """The counts are those of the packets, one by one: five of other lengths end four frames, and the next five,
         if the detail is the same, end the fifth as well."""
         burst = [ether(udp(400 + 20 * n, src=SERVER, dst=UE, sport=443, dport=1)) for n in range(5)]
         reader, told = Media(len(plane.details)), Counter[int]()

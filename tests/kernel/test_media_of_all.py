@@ -117,7 +117,7 @@ class Calls:
         return sorted(packets)
 
     def interval(self, number: int) -> None:
-        """Let a second pass, and end the interval a little before it is over, so that something comes behind it."""
+        """Have a second pass, and end the interval a little before it is over, so that something comes behind it."""
         packets = self.packets(number)
         self.play(*packets[:-9])
         self.sweep()
