@@ -33,6 +33,7 @@ FAMILIES = (
     "ring",
     "drain",
     "scale",
+    "shards",
     "verifier",
     "load",
     "share",

@@ -25,10 +25,9 @@ _KEY = b"a key of the bench"
 
 def _seconds(table: rig.Table, sink: scale.Counted, sweep: Callable[[float], object]) -> float:
     """Return how long an interval takes in which all flows had packets."""
-    cpus = os.sched_getaffinity(0)
     rig.one_cpu()
     table.touch(FLOWS)
-    os.sched_setaffinity(0, cpus)
+    os.sched_setaffinity(0, rig.CPUS)
     before, begun = sink.rows, time.perf_counter_ns()
     sweep(table.plane.now_ns() / 1e9)
     took = (time.perf_counter_ns() - begun) / 1e9
@@ -40,9 +39,11 @@ def _seconds(table: rig.Table, sink: scale.Counted, sweep: Callable[[float], obj
 def _told(table: rig.Table, pipeline: Pipeline | Shards) -> None:
     """Have all flows told once more, in blocks that the rings hold: their beginnings were read with the table."""
     table.plane.tell_again()
+    rig.one_cpu()
     for first in range(0, FLOWS, rig.BLOCK):
         table.walk_over(first, rig.BLOCK)
         pipeline.drain()
+    os.sched_setaffinity(0, rig.CPUS)
     pipeline.sweep(table.plane.now_ns() / 1e9)
 
 

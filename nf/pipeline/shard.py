@@ -307,13 +307,12 @@ class _Shard(Pipeline):
         self._tables.given, self._tables.copies, self._tables.legs = go.given, go.copies, go.legs
         for moved in go.books:
             self.book.adopt(moved)
-        mine = ~astray
-        return (
-            np.concatenate([places[mine], go.places]),
-            joined([rows_at(keys, mine), go.keys]),
-            joined([rows_at(flows, mine), go.flows]),
-            media,
-        )
+        if astray.any():
+            mine = np.flatnonzero(~astray)
+            places, keys, flows = places[mine], rows_at(keys, mine), rows_at(flows, mine)
+        if len(go.places):
+            places, keys, flows = np.append(places, go.places), joined([keys, go.keys]), joined([flows, go.flows])
+        return places, keys, flows, media
 
     def _homes_of(self, flows: NDArray[np.void]) -> NDArray[np.uint8]:
         """Return the shard of each flow by its session, NOBODY where it has none."""
