@@ -22,6 +22,7 @@ from nf.settings import Action, Limits, Role
 
 __all__ = [
     "APP",
+    "BLOCK",
     "CPUS",
     "EMPTY",
     "Table",
@@ -37,7 +38,7 @@ __all__ = [
 APP = 1
 UNKNOWN = 1 << 30  # flows a second without a session: no limit, the table is filled at once
 CPUS = sorted(os.sched_getaffinity(0))
-_BLOCK = 8_192  # flows whose events fit a CPU's ring
+BLOCK = 8_192  # flows whose events fit a CPU's ring
 _VERDICTS = 1 << 13  # answers at a time: far fewer than the table of them holds
 _TEXT = """
 struct plan {
@@ -206,6 +207,11 @@ class Table:
             self.plan(flows, sequential=True)
             syscall.TestRun(self.walk, 512).repeat(self._frame, flows)
 
+    def walk_over(self, first: int, flows: int) -> None:
+        """Give so many flows, from number *first* on, one packet each."""
+        self.plan(1 << 20, first=first, sequential=True)
+        syscall.TestRun(self.walk, 512).repeat(self._frame, flows)
+
     def fill(self, flows: int, each: Callable[[NDArray[np.void]], None] = lambda events: None) -> NDArray[np.void]:
         """Begin the flows, and give each its application, so that nothing is handed over any more; return the events.
 
@@ -214,10 +220,9 @@ class Table:
         """
         run = syscall.TestRun(self.walk, 512)
         told = []
-        for first in range(0, flows, _BLOCK):
+        for first in range(0, flows, BLOCK):
             progress(f"flows {first} of {flows}")
-            self.plan(1 << 20, first=first, sequential=True)
-            run.repeat(self._frame, min(_BLOCK, flows - first))
+            self.walk_over(first, min(BLOCK, flows - first))
             told.append(self.plane.read_events())
             each(told[-1])
         events = np.concatenate(told)

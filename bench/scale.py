@@ -53,7 +53,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return (time.process_time_ns() - begun) / 1e9
 
 
-def _sessions(table: rig.Table, store: BindingStore, subscribers: int, at_s: float) -> None:
+def sessions(table: rig.Table, store: BindingStore, subscribers: int, at_s: float) -> None:
     """Give each UE of the walk its session, by the address and the TEID that the walk writes."""
     changes: list[TableChange] = []
     for n in range(subscribers):
@@ -105,7 +105,7 @@ def measure() -> list[Figure]:
         pipeline.sweep(table.plane.now_ns() / 1e9)
 
     try:
-        _sessions(table, store, MILLION // FLOWS_A_UE, table.plane.now_ns() / 1e9)
+        sessions(table, store, MILLION // FLOWS_A_UE, table.plane.now_ns() / 1e9)
         small = FlowBook()
         small.add(table.events[:SMALL])
         for first in range(0, MILLION, 1 << 16):

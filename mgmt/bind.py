@@ -65,6 +65,7 @@ def bind(tree: Node) -> Settings:
                 flows="flows",
                 sessions="sessions",
                 unknown_flows_per_s="unknown-flow-rate",
+                shards="shards",
             )
         ),
     )

@@ -28,6 +28,7 @@ class Pseudonymiser:
         self._renamed: dict[str, str] = {}  # name under the previous key, to the present one
         self.opted_out = frozenset(opted_out)
         self.epoch = epoch
+        self.turn = 0  # grows when the names that were given are forgotten, so that each is given anew
 
     def name(self, imsi: str) -> str:
         """Return 32 hexadecimal digits, or `OPTED_OUT`."""
@@ -36,6 +37,7 @@ class Pseudonymiser:
             if len(self._names) >= _MOST_NAMES:
                 self._names.clear()
                 self._renamed.clear()
+                self.turn += 1
             name = OPTED_OUT if imsi in self.opted_out else _digest(self._key, imsi)[:_BYTES].hex()
             self._names[imsi] = name
             if len(self._fresh) < _MOST_NAMES:

@@ -25,7 +25,7 @@ from nf.apply.unread import not_read
 from nf.kernel.clock import Clock, interval_end_s
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Ground, Question
-from nf.pipeline import Pipeline
+from nf.pipeline import Pipeline, Shards
 from nf.publish import Publisher
 from nf.sessions import BindingStore, Page, Query, find
 from nf.sessions.restart.keeper import Keeper, Kept
@@ -98,7 +98,7 @@ class Service:
         return self._engine.store
 
     @property
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> Pipeline | Shards:
         """The stages; other limits make others."""
         return self._engine.pipeline
 

@@ -214,11 +214,12 @@ class Privacy:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes of the kernel's tables; a change of them needs a restart of the data plane."""
+    """Sizes of the kernel's tables, and who reads them; a change of them needs a restart of the data plane."""
 
     flows: int = 131_072
     sessions: int = 65_536
     unknown_flows_per_s: int = 0  # flows without a session that may begin on a port; 0: a sixteenth of `flows`
+    shards: int = 1  # processes that share the subscribers out; 1: the function itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from nf.apps.signatures import Signatures
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import DataPlane
 from nf.naming.inference import TURN_S
-from nf.pipeline import Pipeline, Sink
+from nf.pipeline import Pipeline, Shards, Sink
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.sessions.restart.statedir import StateDir
@@ -27,7 +27,7 @@ class Engine:
 
     plane: DataPlane
     store: BindingStore
-    pipeline: Pipeline
+    pipeline: Pipeline | Shards
 
     def __init__(self, sink: Sink, clock: Clock, held: StateDir | None) -> None:
         self._sink, self._clock, self._held = sink, clock, held
@@ -45,14 +45,15 @@ class Engine:
             self.takeover = Takeover(self._clock, self._held, self.plane)
         self.plane.economy = True
         self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
-        self.pipeline = Pipeline(
-            self.plane,
-            Signatures.load(settings.applications),
-            self.store,
-            self.pseudonymiser,
-            self._sink,
-            clock_offset_s=self._clock.offset_s,
-        )
-        self.pipeline.naming.inference.turn_s = TURN_S
+        self.pipeline = self._pipeline(settings)
+
+    def _pipeline(self, settings: Settings) -> Pipeline | Shards:
+        parts = self.plane, Signatures.load(settings.applications), self.store, self.pseudonymiser, self._sink
+        offset_s = self._clock.offset_s
+        if settings.limits.shards > 1:
+            return Shards(settings.limits.shards, *parts, clock_offset_s=offset_s, turn_s=TURN_S)
+        pipeline = Pipeline(*parts, clock_offset_s=offset_s)
+        pipeline.naming.inference.turn_s = TURN_S
         if settings.naming_workers:
-            self.pipeline.read_names_in(settings.naming_workers)
+            pipeline.read_names_in(settings.naming_workers)
+        return pipeline

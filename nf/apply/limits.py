@@ -1,6 +1,6 @@
 """Limits: the sizes of the kernel's tables, and the rate at which flows without a session may begin.
 
-Sizes are fixed once traffic or sessions are in the tables: a change then waits for the next start.
+Sizes and shards are fixed once traffic or sessions are in the tables: a change then waits for the next start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def apply(engine: Engine, interfaces: Interfaces, old: Settings, new: Settings) 
         if not engine.plane.attached and not interfaces.waiting and not len(engine.store):
             _resize(engine, interfaces, old, new.limits)
             return lambda: _resize(engine, interfaces, old, old.limits)
-        log.warning("the table sizes take effect at the next start")
+        log.warning("the table sizes and the number of shards take effect at the next start")
     engine.plane.limit_unknown(new.limits)
     return lambda: engine.plane.limit_unknown(old.limits)
 

@@ -12,7 +12,7 @@ from nf.apply.engine import Engine
 from nf.apply.transaction import Undo
 from nf.apps.signatures import Signatures
 from nf.errors import BadSettings
-from nf.pipeline import Pipeline, PolicyTable
+from nf.pipeline import Pipeline, PolicyTable, Shards
 from nf.settings import Policy, Settings, SubscriberGroup
 
 __all__ = ["apply", "put", "tables"]
@@ -40,7 +40,7 @@ def _use(engine: Engine, settings: Settings) -> None:
             engine.plane.new_generation()
 
 
-def put(pipeline: Pipeline, policies: Sequence[Policy], groups: Sequence[SubscriberGroup]) -> None:
+def put(pipeline: Pipeline | Shards, policies: Sequence[Policy], groups: Sequence[SubscriberGroup]) -> None:
     """Put policies in force with the next packet; the caller keeps sweeps out meanwhile."""
     pipeline.set_policies(tables(policies, groups, pipeline.signatures), groups)
 

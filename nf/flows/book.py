@@ -24,7 +24,7 @@ from nf.flows.search import at
 from nf.kernel.addresses import address_text
 from nf.kernel.rows import joined, opaque, rows_at
 
-__all__ = ["FlowBook", "Leg"]
+__all__ = ["FlowBook", "Leg", "Moved"]
 
 _BY_NAME = (int(Basis.SNI), int(Basis.HTTP_HOST))  # grounds that are a name in the packets
 _SAID = ("app", "basis", "confidence")  # columns of the name of a flow, which change together
@@ -94,6 +94,19 @@ class _Interned:
         self.values = [self.values[i] for i in np.flatnonzero(alive).tolist()]
         self._numbers = {value: i for i, value in enumerate(self.values)}
         return (np.cumsum(alive) - 1).astype(np.uint32)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Flows between two books: their rows, the host name of each, and the endpoints and tunnels that they refer to."""
+
+    rows: NDArray[np.void]
+    names: list[str]
+    outers: dict[int, bytes]
+    more: dict[tuple[int, int], list[tuple[int, int, int]]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 class FlowBook:
@@ -425,6 +438,31 @@ class FlowBook:
         rows, stays = self.at(numbers), np.ones(self._count, np.bool_)
         stays[rows[rows >= 0]] = False
         self._retain(stays)
+
+    def give(self, numbers: NDArray[np.uint64]) -> Moved:
+        """Forget the flows *numbers*, sorted, and return them for the book of another process."""
+        rows = self.at(numbers)
+        rows = rows[rows >= 0]
+        taken, gone = rows_at(self._rows, rows), set(numbers.tolist())
+        more = {key: list(past) for key, past in self._more.items() if key[0] in gone} if self._more else {}
+        used = {*taken["outer"].ravel().tolist(), *(outer for past in more.values() for _, _, outer in past)}
+        moved = Moved(taken, self.hosts(rows), {outer: self._outers.values[outer] for outer in used}, more)
+        self.forget(numbers)
+        return moved
+
+    def adopt(self, moved: Moved) -> None:
+        """Take flows that another book gave."""
+        new = self.at(moved.rows["number"]) < 0
+        rows = rows_at(moved.rows, new)
+        if not len(rows):
+            return
+        names = np.array([self._names.number(name) for name in moved.names], np.uint32)
+        rows["name"] = names[new]
+        outers = {old: self._outers.number(pair) for old, pair in moved.outers.items()}
+        rows["outer"] = np.array([outers[o] for o in rows["outer"].ravel().tolist()], np.uint32).reshape(-1, 2)
+        self._append(rows)
+        for key, past in moved.more.items():
+            self._more.setdefault(key, [(teid, qfi, outers[o]) for teid, qfi, o in past])
 
     def _retain(self, stays: NDArray[np.bool_]) -> None:
         """Move the rows that stay together, from the first that goes on."""

@@ -19,6 +19,7 @@ from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes, address_text
 from nf.kernel.ask import Ask
 from nf.kernel.attach import Attach
+from nf.kernel.maps import Map
 from nf.kernel.objects import Verified
 from nf.kernel.paths import Path
 from nf.kernel.ports import Attached, load_role
@@ -86,8 +87,21 @@ class DataPlane(Attach, Tell, Ask):
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.first_session = max(used) + 1
         self._control["first_session"] = self.first_session
-        self._control["reader"] = self._control["reader"] % FLOW_READER + _READER
+        self.tell_again()
         self.new_generation()
+
+    def tell_again(self) -> None:
+        """Make the programs tell of each flow once more, with its next packet: its reader is another."""
+        self._control["reader"] = self._control["reader"] % FLOW_READER + _READER
+
+    def mapped(self) -> dict[str, Map]:
+        """Return the maps that other processes may map as well, by name: the flow table and the control page."""
+        return {name: self._maps[name] for name in ("flow_buckets", "flows", "control")}
+
+    @property
+    def replayed(self) -> bool:
+        """Say whether frames and times are given, and no packet passes by itself."""
+        return self._replay
 
     # -- programs ---------------------------------------------------------
 

@@ -24,7 +24,7 @@ from nf.naming.inference import Inference
 from nf.naming.payloads import PUBLIC_NAMES
 from nf.naming.readers import Found, Reading
 
-__all__ = ["Kernel", "Naming"]
+__all__ = ["Kernel", "Naming", "tell_suffixes"]
 
 _SPOKEN = one_of((Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER))  # grounds that are a name in the packets
 _MOST_TOLD = 262_144  # host names of DNS responses that flows may still be named by
@@ -85,8 +85,7 @@ class Naming:
         self._of_several = one_of(signatures.networks_of_several, 0xFFFF)
         self.reading.use(signatures)
         self.inference.use(signatures)
-        ask = [local.lstrip(".") for local in LOCAL] + sorted(PUBLIC_NAMES)
-        self.plane.set_suffixes(signatures.suffixes, ask, signatures.networks_of_several)
+        tell_suffixes(self.plane, signatures)
 
     def _rename(self) -> None:
         """Give running flows the application of the signatures in force; the kernel knows it with their next packet.
@@ -246,6 +245,12 @@ class Naming:
                         np.array([number], np.uint64), np.array([app], np.uint16), basis, [self.book.host(number)]
                     )
                     break
+
+
+def tell_suffixes(plane: Kernel, signatures: Signatures) -> None:
+    """Make the programs name flows by signatures."""
+    ask = [local.lstrip(".") for local in LOCAL] + sorted(PUBLIC_NAMES)
+    plane.set_suffixes(signatures.suffixes, ask, signatures.networks_of_several)
 
 
 def _texts(named: NDArray[np.void]) -> list[str]:

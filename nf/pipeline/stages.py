@@ -30,22 +30,23 @@ from nf.flows.media import Media, MediaInterval
 from nf.flows.outside import Outside
 from nf.flows.over import SILENT_S, are_over
 from nf.flows.silence import Silence
-from nf.kernel.dataplane import DataPlane
 from nf.kernel.rows import joined, rows_at
 from nf.naming.explain import Ground, Question, explain, find
 from nf.naming.readers import Here, Status
 from nf.naming.stage import Naming
 from nf.naming.workers import Workers
+from nf.pipeline.plane import Plane
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.sessions import BindingStore
 from nf.settings import Action, Interface, SubscriberGroup
 from nf.subscribers import Subscribers, missing_where_unseen
 from nf.subscribers.followed import flow_columns
+from nf.subscribers.labels import StoreTeller, Teller
 from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
 from nf.subscribers.who import subjects
 
-__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink"]
+__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink", "put_policies"]
 
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
@@ -81,7 +82,7 @@ class Pipeline:
 
     def __init__(
         self,
-        plane: DataPlane,
+        plane: Plane,
         signatures: Signatures,
         store: BindingStore,
         pseudonymiser: Pseudonymiser,
@@ -95,9 +96,10 @@ class Pipeline:
     ) -> None:
         self.plane, self.store, self.sink = plane, store, sink
         self.signatures, self.pseudonymiser = signatures, pseudonymiser
-        self.book, self.media, self.delays = FlowBook(), Media(), Delays()
+        self.book, self.media, self._delay_sums = FlowBook(), Media(), Delays()
         self.naming = Naming(plane, signatures, self.book, Here(signatures, clock_offset_s), agree)
         self.subscribers, self.ttls = Subscribers(), Ttls()
+        store.on_relabelled(self.subscribers.labels.forget)
         self.rows = 0
         self._clock_offset_s, self._idle_s = clock_offset_s, idle_s
         self._deltas, self._silence = FlowDeltas(len(plane.flows), before), Silence(len(plane.flows))
@@ -105,6 +107,7 @@ class Pipeline:
         self._left: NDArray[np.uint64] = np.zeros(0, np.uint64)  # flows that left the table in the last interval
         self._on_ended = on_ended
         self.outside, self._agree = Outside(agree), agree
+        self.read_octets = 0  # of the last interval
         self.unread_octets = 0  # counted by the kernel for flows, and in no reading of its table
         self._unread, self._counted = 0, plane.read_counters()["counted_octets"]
         self._sessions_known = False
@@ -129,18 +132,11 @@ class Pipeline:
     def set_policies(self, tables: Sequence[PolicyTable], groups: Sequence[SubscriberGroup] = ()) -> None:
         """Put policies in force with the next packet: a table for sessions in no group, and one for each group."""
         self.groups = tuple(groups)
-        self.plane.set_policies(tables[0], self._apps_outside(_TIMED), self._apps_of(_DETAILED), tables[1:])
+        put_policies(self.plane, self.signatures, tables)
         self.action = np.zeros((len(tables), len(self.signatures.class_of)), np.uint8)
         for group, table in enumerate(tables):
             for app, (action, _) in table.items():
                 self.action[group, app] = _ACTION_NUMBER[action]
-
-    def _apps_of(self, classes: Sequence[str]) -> list[int]:
-        wanted = [APP_CLASSES.index(name) for name in classes]
-        return [app for app in np.flatnonzero(np.isin(self.signatures.class_of, wanted)).tolist() if app]
-
-    def _apps_outside(self, classes: Sequence[str]) -> list[int]:
-        return sorted(set(range(1, len(self.signatures.class_of))) - set(self._apps_of(classes)))
 
     def use(self, signatures: Signatures) -> None:
         """Name by other signatures from now on; the policies are to be set again."""
@@ -192,12 +188,10 @@ class Pipeline:
         *intervals*: the number of the interval that begins grows by so much.
         """
         counted = self.plane.read_counters()["counted_octets"]  # before the table, which then has all of these
-        places = self._moved()
-        keys, flows = self.plane.flows.at(places)
-        present = len(places)
         followed = self.sink.followed()
         media = self._read_media() if followed else None
-        self.plane.new_epoch(intervals)
+        places, keys, flows = self._table(intervals)
+        present = len(places)
         self.drain()  # after the table: then the book knows each flow that is in it
         if self._ended:  # after the table as well: each flow is here or there, and the last state counts
             ended = joined(self._ended)
@@ -222,8 +216,10 @@ class Pipeline:
         out: list[RecordBatch] = []
         self.learned = []
         if len(batch):
-            subject, who = subjects(batch, active, self.book, self.store, self.pseudonymiser, now_s, self.groups)
-            delays = self.delays.update(self.plane.read_delays(), self.plane.read_transits())
+            subject, who = subjects(
+                batch, active, self.book, self.store, self.subscribers.labels, self._teller(), now_s
+            )
+            delays = self._delays()
             out = self.subscribers.update(
                 batch,
                 subject=subject,
@@ -249,6 +245,19 @@ class Pipeline:
         self._expire(places, flows, busy, clock_ns)
         return out
 
+    def _table(self, intervals: int) -> tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.void]]:
+        """Read the flows that had packets, (places, keys, states), and begin a new interval."""
+        places = self._moved()
+        keys, flows = self.plane.flows.at(places)
+        self.plane.new_epoch(intervals)
+        return places, keys, flows
+
+    def _delays(self) -> DelayInterval:
+        return self._delay_sums.update(self.plane.read_delays(), self.plane.read_transits())
+
+    def _teller(self) -> Teller:
+        return StoreTeller.now(self.store, self.pseudonymiser, self.groups)
+
     def _moved(self) -> NDArray[np.intp]:
         """Return the places of the flows that had packets since the last sweep."""
         table = self.plane.flows
@@ -265,9 +274,9 @@ class Pipeline:
         next interval, as does a packet that a program has counted for its port and not yet for its flow: so what one
         interval alone finds missing is not told.
         """
-        before = self._unread
+        before, self.read_octets = self._unread, int(batch.octets.sum())
         if counted >= self._counted:  # less: a port that left took its counters along
-            self._unread += counted - self._counted - int(batch.octets.sum())
+            self._unread += counted - self._counted - self.read_octets
             self.unread_octets = max(self.unread_octets, min(before, self._unread))
         self._counted = counted
 
@@ -386,6 +395,18 @@ class Pipeline:
         self._silence.leave(places)
         flows = self.plane.flows.at(places)[1]
         return places[age_us(flows, self.plane.now_ns()) > SILENT_S * 1e6]  # no packet is later than that
+
+
+def put_policies(plane: Plane, signatures: Signatures, tables: Sequence[PolicyTable]) -> None:
+    """Put policies in force with the next packet: a table for sessions in no group, and one for each group."""
+    timed, detailed = (_apps_of(signatures, classes) for classes in (_TIMED, _DETAILED))
+    coarse = sorted(set(range(1, len(signatures.class_of))) - set(timed))
+    plane.set_policies(tables[0], coarse, detailed, tables[1:])
+
+
+def _apps_of(signatures: Signatures, classes: Sequence[str]) -> list[int]:
+    wanted = [APP_CLASSES.index(name) for name in classes]
+    return [app for app in np.flatnonzero(np.isin(signatures.class_of, wanted)).tolist() if app]
 
 
 def _of(batch: RecordBatch, who: str) -> RecordBatch:

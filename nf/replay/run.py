@@ -117,7 +117,7 @@ class Replay:
             result.last_s = max(result.last_s, at_ns / 1e9)
         if boundary:
             self._sweep(boundary)
-            self.pipeline.naming.finish()
+            self._look_once_more()
         progress(captures.bytes_read, captures.size, result.packets)
         result.skipped.update(captures.notes)
         return self._finish(paths)
@@ -160,6 +160,9 @@ class Replay:
         self.pipeline.sweep(at_ns / 1e9, intervals)
         self.plane.write(self.store.learn(self.pipeline.learned, at_ns / 1e9))
         self.plane.write(self.store.expire(at_ns / 1e9))
+
+    def _look_once_more(self) -> None:
+        self.pipeline.naming.finish()
 
     def _finish(self, paths: Sequence[Path]) -> Result:
         result = self.result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -62,6 +62,10 @@ class Known:
             # The first packets may precede the response that bound them: they are of the present holder.
             return now if key not in self._past else None
 
+    def by_tunnels(self, keys: Sequence[TunnelKey], at_s: float) -> list[Binding | None]:
+        """Return the holder of each tunnel at *at_s*; nobody holds one without an address."""
+        return [self.by_tunnel(address, teid, at_s) if address else None for address, teid in keys]
+
     def number_of_tunnel(self, address: str, teid: int) -> int:
         """Return the number of the session that holds a tunnel now, 0 when none does."""
         return self._tunnels.get((address, teid))
@@ -107,6 +111,11 @@ class Known:
     def label(self, index: int) -> Label | None:
         """Return what is published of a session, also for a while after its end."""
         return self._bindings.label(index)
+
+    def on_relabelled(self, tell: Callable[[list[int]], None]) -> None:
+        """Call *tell* after each change with the sessions whose `label` may be another, in the thread of the change."""
+        with self._lock:
+            self._bindings.on_relabelled.append(tell)
 
     def subscriber(self, index: int, pseudonymiser: Pseudonymiser) -> str:
         """Return the published name of a session's subscriber: a pseudonym, or its address while unknown."""

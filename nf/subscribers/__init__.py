@@ -7,6 +7,7 @@ Columns throughout: no loop over flows or rows. The memory between intervals is 
 
 from __future__ import annotations
 
-from nf.subscribers.stage import SubscriberNames, Subscribers, missing_where_unseen
+from nf.subscribers.labels import SubscriberNames
+from nf.subscribers.stage import Subscribers, missing_where_unseen
 
 __all__ = ["SubscriberNames", "Subscribers", "missing_where_unseen"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action
 from nf.subscribers.fading import memory
+from nf.subscribers.labels import Labels, SubscriberNames
 from nf.subscribers.sums import Rows, group
 from nf.subscribers.suspect import SUSPECTS, suspect
 
-__all__ = ["SubscriberNames", "Subscribers", "missing_where_unseen"]
+__all__ = ["Subscribers", "missing_where_unseen"]
 
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
 GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
@@ -43,17 +44,6 @@ _APP_BITS = 16
 _BASIS_TEXT = np.array([basis.text for basis in Basis], object)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class SubscriberNames:
-    """Identity of each subject: parallel lists, indexed by the dense subject number of a flow."""
-
-    subscriber: list[str] = field(default_factory=list)
-    identity_source: list[str] = field(default_factory=list)
-    dnn: list[str] = field(default_factory=list)
-    group: list[int] = field(default_factory=list)  # of subscribers; a list that is too short means 0 for the rest
-    session: list[int] = field(default_factory=list)  # number in the kernel; 0: unknown
-
-
 class Subscribers:
     """Maker of the records of each interval, with a memory of the last seconds per (subscriber, application).
 
@@ -68,8 +58,7 @@ class Subscribers:
         self._recent = memory(np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4), RTT_WINDOW_S, capacity)
         self._access_rtt = memory(np.zeros(0), RTT_WINDOW_S, capacity)
         self._lately = memory(np.full(2, RTT_TAU_S), RTT_WINDOW_S, capacity)
-        self._ids: dict[tuple[str, str], int] = {}
-        self._next_id = 0
+        self.labels = Labels()
 
     @property
     def forgotten(self) -> int:
@@ -113,9 +102,9 @@ class Subscribers:
         of_app, first = keys & ((1 << _APP_BITS) - 1), used[rows.first]
         inputs = self._inputs(keys, rows, interval_s, flows.t_end_s)
         columns = missing_where_unseen(self._columns(flows, rows, interval_s), seen)
-        columns["subscriber"] = np.array(names.subscriber, object)[subject[first]]
-        columns["identity_source"] = np.array(names.identity_source, object)[subject[first]]
-        columns["dnn"] = np.array(names.dnn, object)[subject[first]]
+        columns["subscriber"] = np.asarray(names.subscriber, object)[subject[first]]
+        columns["identity_source"] = np.asarray(names.identity_source, object)[subject[first]]
+        columns["dnn"] = np.asarray(names.dnn, object)[subject[first]]
         columns["app"] = np.array(app_names, object)[of_app]
         for name in SPARSE_COLUMNS:
             told = delays.get(name) if delays else None
@@ -125,19 +114,12 @@ class Subscribers:
 
     def _numbers(self, names: SubscriberNames) -> NDArray[np.int64]:
         """Return a number for each subject that stays the same from interval to interval."""
-        keys = list(zip(names.subscriber, names.dnn, strict=True))
-        known = list(map(self._ids.get, keys))
-        for i in [i for i, number in enumerate(known) if number is None] if None in known else ():
-            number = known[i] = self._ids.setdefault(keys[i], self._next_id)
-            self._next_id += number == self._next_id
-        return np.array(known, np.int64)
+        return self.labels.numbers(names.subscriber, names.dnn) if names.number is None else names.number
 
     def _forget(self) -> None:
         """Drop the numbers of subscribers without any other memory, when there are many."""
-        if len(self._ids) <= 2 * self.capacity:
-            return
-        alive = set((self._recent.keys >> _APP_BITS).tolist()) | set(self._lately.keys.tolist())
-        self._ids = {name: number for name, number in self._ids.items() if number in alive}
+        if self.labels.numbered > 2 * self.capacity:
+            self.labels.keep(set((self._recent.keys >> _APP_BITS).tolist()) | set(self._lately.keys.tolist()))
 
     def _inputs(self, keys: NDArray[np.int64], rows: Rows, interval_s: float, now_s: float) -> Inputs:
         now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s])

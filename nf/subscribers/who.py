@@ -6,8 +6,6 @@ tunnel is looked up once an interval, however many flows it carries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,14 +14,10 @@ from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook
 from nf.flows.search import distinct
 from nf.kernel.rows import rows_at
-from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, is_of_ue
-from nf.sessions.groups import group_of
-from nf.sessions.store import Binding
-from nf.settings import SubscriberGroup
-from nf.subscribers import SubscriberNames
+from nf.subscribers.labels import Labels, SubscriberNames, Teller
 
-__all__ = ["subjects"]
+__all__ = ["late_sessions", "subjects"]
 
 
 def subjects(
@@ -31,13 +25,13 @@ def subjects(
     flows: NDArray[np.void],
     book: FlowBook,
     store: BindingStore,
-    pseudonymiser: Pseudonymiser,
+    labels: Labels,
+    teller: Teller,
     now_s: float,
-    groups: Sequence[SubscriberGroup] = (),
 ) -> tuple[NDArray[np.int64], SubscriberNames]:
     """Return the dense number of each flow's subject, and the columns that name the subjects.
 
-    *flows* (``struct flow``) has the rows of *batch*.
+    *flows* (``struct flow``) has the rows of *batch*; *labels* are those that *teller* told.
     """
     session = batch.session.copy()
     nobody = np.flatnonzero(session == 0)
@@ -45,24 +39,32 @@ def subjects(
     if tunnels is not None:
         session[nobody] = tunnels.late_sessions(store, now_s)
     sessions, subject = distinct(session)
-    names = SubscriberNames()
-    labels = [store.label(index) if index else None for index in sessions.tolist()]
-    names.subscriber.extend(label.published(pseudonymiser) if label else "unknown" for label in labels)
-    names.identity_source.extend(label.identity_source if label else "none" for label in labels)
-    names.dnn.extend(label.dnn if label else "" for label in labels)
-    if groups:
-        names.group.extend(group_of(label.dnn, label.imsi, groups) if label else 0 for label in labels)
-    names.session.extend(sessions.tolist())
+    names = labels.of(sessions, teller)
     still = session[nobody] == 0
     if tunnels is None or not still.any():
         return subject.astype(np.int64), names
     of_unknown, unknown = tunnels.names(rows_at(flows, nobody), still)
     subject[nobody[still]] = len(sessions) + of_unknown
-    names.session.extend([0] * len(unknown))
-    names.subscriber.extend(unknown)
-    names.identity_source.extend(["none"] * len(unknown))
-    names.dnn.extend([""] * len(unknown))
-    return subject.astype(np.int64), names
+    return subject.astype(np.int64), _and_unknown(names, unknown, labels)
+
+
+def _and_unknown(names: SubscriberNames, unknown: list[str], labels: Labels) -> SubscriberNames:
+    """Return *names* with those of *unknown* ones behind them."""
+    n = len(unknown)
+    number = labels.numbers(unknown, [""] * n)
+    return SubscriberNames(
+        np.concatenate([names.subscriber, np.array(unknown, object)]),
+        np.concatenate([names.identity_source, np.full(n, "none", object)]),
+        np.concatenate([names.dnn, np.full(n, "", object)]),
+        np.concatenate([names.group, np.zeros(n, np.int64)]),
+        np.concatenate([names.session, np.zeros(n, np.int64)]),
+        number if names.number is None else np.concatenate([names.number, number]),
+    )
+
+
+def late_sessions(numbers: NDArray[np.uint64], book: FlowBook, store: BindingStore, now_s: float) -> NDArray[np.uint32]:
+    """Return the session of each flow without one whose tunnel is bound by now, else 0."""
+    return _Tunnels(book, numbers).late_sessions(store, now_s)
 
 
 class _Tunnels:
@@ -81,9 +83,7 @@ class _Tunnels:
 
     def late_sessions(self, store: BindingStore, now_s: float) -> NDArray[np.uint32]:
         """Return the session of each flow whose tunnel is bound by now, else 0."""
-        found: list[Binding | None] = [
-            store.by_tunnel(address, teid, now_s) if address else None for address, teid in self._receivers
-        ]
+        found = store.by_tunnels(self._receivers, now_s)
         bound = np.array([binding is not None for binding in found], np.bool_)
         session = np.zeros(len(self._numbers), np.uint32)
         for direction in (0, 1):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from gtp.events import Identity, Session, SessionMoved, SessionUp, Tunnel
 from nf.apply.policies import put
 from nf.apps.signatures import Signatures
 from nf.pipeline import Pipeline
-from nf.privacy import Pseudonymiser
+from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.replay.records import Collector
 from nf.sessions import BindingStore
 from nf.settings import Action, Policy, SubscriberGroup
-from tests.kernel.packets import GNB, UPF, ether, gtpu, outer, tcp
-from tests.kernel.rig import Rig
+from tests.kernel.packets import GNB, UE, UPF, ether, gtpu, outer, tcp
+from tests.kernel.rig import A_SECOND_NS, Rig
 from tests.kernel.twin import UPLINK
 
 STAFF = SubscriberGroup("staff", dnns=("enterprise",))
@@ -67,3 +69,46 @@ class TestTunnels:
         pipeline.drain()
 
         assert rig.plane.legs is looked_for
+
+
+class TestNames:
+    """A flow that goes on is published under the name that its subscriber has by now."""
+
+    ALICE = "001010000000001"
+    UNNAMED = Session("s1", "pfcp", Identity(), UE, dnn="internet", instance="internet", tunnels=(Tunnel(UPF, ONE),))
+
+    def published(self, rig: Rig, pipeline: Pipeline) -> list[str]:
+        """Return the subscribers of an interval in which the flow has a packet."""
+        frame = ether(outer(GNB, UPF) / gtpu(ONE) / tcp(seq=rig.now_ns // A_SECOND_NS))
+        rig.now_ns += A_SECOND_NS
+        rig.plane.run(frame, rig.now_ns, None)
+        rig._moved()
+        return [name for batch in pipeline.sweep(rig.now_ns / 1e9) for name in batch.columns["subscriber"]]
+
+    def test_of_interval_after_interval(self, rig: Rig, pipeline: Pipeline) -> None:
+        rig.plane.write(pipeline.store.apply(SessionUp(1.0, self.UNNAMED)))
+        assert self.published(rig, pipeline) == [f"ue:internet:{UE}"]
+
+        rig.plane.write(pipeline.store.apply(SessionMoved(2.0, replace(self.UNNAMED, identity=Identity(self.ALICE)))))
+        alice = pipeline.pseudonymiser.name(self.ALICE)
+        assert self.published(rig, pipeline) == [alice]
+
+        pipeline.pseudonymiser = Pseudonymiser(b"another key ....................", 2)
+        assert self.published(rig, pipeline) == [pipeline.pseudonymiser.name(self.ALICE)] != [alice]
+
+        pipeline.pseudonymiser = Pseudonymiser(b"another key ....................", 2, opted_out=(self.ALICE,))
+        assert pipeline.pseudonymiser.name(self.ALICE) == OPTED_OUT
+        assert self.published(rig, pipeline) == []
+
+    def test_and_it_has_the_policies_of_the_group_that_its_subscriber_is_in_by_now(
+        self, rig: Rig, pipeline: Pipeline
+    ) -> None:
+        rig.plane.write(pipeline.store.apply(SessionUp(1.0, self.UNNAMED)))
+        assert len(self.published(rig, pipeline)) == 1
+
+        suppressed = dict.fromkeys(range(len(SIGNATURES.class_of)), (Action.SUPPRESS, 0))
+        pipeline.set_policies([{}, suppressed], [SubscriberGroup("all", dnns=("internet",))])
+        assert self.published(rig, pipeline) == []
+
+        pipeline.set_policies([{}, suppressed], [SubscriberGroup("all", dnns=("ims",))])
+        assert len(self.published(rig, pipeline)) == 1

@@ -329,7 +329,7 @@ class TestBound:
 
         assert probe.subscribers.forgotten > 0
         assert len(probe.subscribers._recent) <= 10
-        assert len(probe.subscribers._ids) <= 40
+        assert probe.subscribers.labels.numbered <= 40
 
 
 class TestDirections:

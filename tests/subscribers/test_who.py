@@ -13,6 +13,7 @@ from nf.flows.book import FlowBook
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.settings import SubscriberGroup
+from nf.subscribers.labels import Labels, StoreTeller
 from nf.subscribers.who import subjects
 from tests.flows.records import FIRST_B, GNB, OTHER_SERVER, SERVER, TUNNEL, UNKNOWN, UPF, A, B, batch, event, flows
 
@@ -25,7 +26,7 @@ class World:
     """A book, a store of sessions, and the subjects of an interval's flows."""
 
     def __init__(self) -> None:
-        self.book, self.store = FlowBook(), BindingStore(100)
+        self.book, self.store, self.labels = FlowBook(), BindingStore(100), Labels()
 
     def session(self, key: str = "s1", imsi: str = IMSI, ue: str = UE, teid: int = TEID, dnn: str = "internet") -> int:
         tunnel = Tunnel(UPF, teid, Side.UPLINK)
@@ -36,9 +37,8 @@ class World:
         """Return the subjects of flows 1, 2 ... with these sessions: (subscriber, source, data network) of each."""
         n = len(session)
         rows = flows(n, ue_end=ue_end, flags=flags)
-        subject, names = subjects(
-            batch(n, session=session), rows, self.book, self.store, Pseudonymiser(KEY, 1), NOW_S, groups
-        )
+        teller = StoreTeller.now(self.store, Pseudonymiser(KEY, 1), groups)
+        subject, names = subjects(batch(n, session=session), rows, self.book, self.store, self.labels, teller, NOW_S)
         columns = zip(names.subscriber, names.identity_source, names.dnn, strict=True)
         self.names, each = names, list(columns)
         return [each[i] for i in subject.tolist()]
@@ -61,7 +61,7 @@ class TestKnown:
 
         assert world.whose(index, index) == [KNOWN, KNOWN]
         assert len(world.names.subscriber) == 1
-        assert world.names.session == [index]
+        assert world.names.session.tolist() == [index]
 
     def test_a_session_of_which_nothing_is_known_is_of_nobody_and_no_guess_is_made(self, world: World) -> None:
         world.book.add(event(1))
@@ -73,7 +73,7 @@ class TestKnown:
         groups = SubscriberGroup("voice", dnns=("ims",)), SubscriberGroup("home", imsi_prefixes=("00101",))
         world.whose(one, two, groups=groups)
 
-        assert world.names.group == [2, 1]
+        assert world.names.group.tolist() == [2, 1]
 
 
 class TestToldSince:
@@ -84,7 +84,7 @@ class TestToldSince:
         index = world.session()
 
         assert world.whose(0) == [KNOWN]
-        assert world.names.session == [index]
+        assert world.names.session.tolist() == [index]
 
     def test_in_whichever_direction_the_tunnel_was_seen(self, world: World) -> None:
         world.book.add(event(1, outer=(GNB, UPF), teid=TEID, dir=1, first_dir=1))
@@ -115,7 +115,7 @@ class TestUnknown:
 
         one, two = (f"teid:{UPF}:0x{teid:08x}" for teid in (1, 2))
         assert [name for name, *_ in world.whose(0, 0, 0)] == [one, one, two]
-        assert world.names.session[-2:] == [0, 0]
+        assert world.names.session[-2:].tolist() == [0, 0]
 
     @pytest.mark.parametrize(
         ("ue_end", "flags", "expected"),

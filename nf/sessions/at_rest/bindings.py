@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class Bindings:
     def __init__(self, history: int) -> None:
         self.freezer = Freezer()
         self.sources: Counter[str] = Counter()  # of those that hold
+        self.on_relabelled: list[Callable[[list[int]], None]] = []  # called after labels changed, with their numbers
         self.partial: set[int] = set()  # of those, sessions of which neither subscriber nor UE address is known
         self._held = Held(self.freezer.packer)
         self._begun: set[int] = set()  # those that hold and are no records yet
@@ -154,8 +155,19 @@ class Bindings:
                 told = (p for p in binding.parts.values() if p.source != LEARNED)
                 (self.partial.add if all(map(is_partial, told)) else self.partial.discard)(number)
                 self.sources[binding.session.source] += 1
+        self._relabelled(self._touched)
         self._touched.clear()
         self.cool()
+
+    def _relabelled(self, numbers: Iterable[int]) -> None:
+        """Tell those who keep labels that these, and those of their other names, may be others."""
+        if not self.on_relabelled:
+            return
+        found = list(numbers)
+        for number in found:  # which grows meanwhile: other names have other names
+            found += self._continues.get(number, ())
+        for tell in self.on_relabelled:
+            tell(found)
 
     def cool(self) -> None:
         """Free thawed bindings when there are many."""
@@ -167,6 +179,7 @@ class Bindings:
         self._over.pop(number, None)
         self._warm.pop(number, None)
         self._labels.pop(number, None)
+        self._relabelled([number])  # it has none any more, and the next one that gets the number another
         yield number
         for other in self._continues.pop(number, ()):
             self._other_names.pop(other, None)
