@@ -11,7 +11,7 @@ KILLS, SWAPS, CHANGES = 20, 30, 40
 
 
 class TestNothingLost:
-    """What `make test` shows once or twice, again and again with one table."""
+    """The same as in `make test`, again and again with one table."""
 
     @pytest.mark.timeout(1200)
     def test_functions_that_are_killed_one_after_the_other(self):
