@@ -2,8 +2,8 @@
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
 # make coverage branches that the tests of protocols, feed and pure rooms reach, with a floor
-# make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, SEED= others
-# make soak    minutes of full load on the packet path, then ten of signalling with loss and restarts; each is judged
+# make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, and a run of the lab; SEED= others
+# make soak    minutes of full load, an hour with a full flow table, ten minutes of signalling with loss and restarts; each is judged
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make fresh   both of the first two inside a minimal Debian made for the purpose
@@ -93,6 +93,7 @@ fuzz: doctor
 	@$(BIN)/python -m tests.kernel.fuzz --packets $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.gtp.fuzz --messages $(or $(MESSAGES),100000) --mutations $(or $(N),1000000) --seed $(or $(SEED),29244)
 	@$(BIN)/python -m tests.fast.fuzz --rows $(or $(N),1000000) --seed $(or $(SEED),29281)
+	@$(BIN)/python -m tests.fast.lab_intervals
 
 kernels: doctor
 	@scripts/setup --apt-only $(APT_KERNELS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 from unittest import mock
 
@@ -16,6 +16,7 @@ from nf.apps.basis import Basis
 from nf.fast import group as compiled
 from nf.fast.library import Library
 from nf.fast.memory import Memory
+from nf.flows import deltas
 from nf.flows.batch import FlowBatch
 from nf.flows.deltas import FlowDeltas
 from nf.subscribers import stage, sums
@@ -180,18 +181,69 @@ def a_history(library: Library, rng: np.random.Generator, intervals: int, keys: 
     return rows
 
 
+@dataclass
+class Met:
+    """The inputs of the passes that both kinds took."""
+
+    swept: int = 0  # intervals in which states were compared
+    moved: int = 0  # flows of these
+    flows: list[int] = field(default_factory=list)  # of each interval that became rows
+    keys: int = 0  # that were numbered
+
+
+def _same(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) -> list[str]:
+    return [name for name in expected if not np.array_equal(expected[name], got[name]) or expected.keys() != got.keys()]
+
+
+def differences_differ(told: Mapping[str, NDArray[Any]], after: NDArray[np.void], **given: Any) -> list[str]:
+    """Return the columns of the compiled differences that are not those of the reference, from the same states.
+
+    *after* is what the compiled pass remembers, *given* what it was given, ``before`` as that was.
+    """
+    places, known, before = given["places"], given["known"], given["before"]
+    reference = FlowDeltas(len(before))
+    reference._before = before
+    at = places[given["rows"]]
+    packets = given["flows"]["packets"][given["rows"]] - np.where(known[:, None], before["packets"][at], np.uint32(0))
+    expected = reference.reference(given["flows"], given["keys"], given["rows"], places, known, packets)
+    wrong = _same(expected, told)
+    return wrong if after[at].tobytes() == before[at].tobytes() else [*wrong, "what is remembered"]
+
+
 @contextmanager
-def compared(library: Library) -> Iterator[list[int]]:
-    """Make the stage of subscribers run both kinds, and compare them; yields the flows of each interval."""
-    met: list[int] = []
+def compared(library: Library) -> Iterator[Met]:
+    """Make the stages run both kinds, and compare them; yields what they met. They raise AssertionError."""
+    met, of_states, numbered = Met(), deltas.differences, compiled.distinct
+
+    def differences(used: Library, flows: Any, keys: Any, rows: Any, places: Any, known: Any, before: Any) -> Any:
+        was = before.copy()
+        told = of_states(used, flows, keys, rows, places, known, before)
+        given = {"flows": flows, "keys": keys, "rows": rows, "places": places, "known": known, "before": was}
+        wrong = differences_differ(told, before, **given)
+        assert not wrong, f"differences of {len(rows)} flows: {wrong}"
+        met.swept += 1
+        met.moved += len(rows)
+        return told
+
+    def distinct(used: Library, key: NDArray[np.int64]) -> Any:
+        expected, got = np.unique(key, return_inverse=True), numbered(used, key)
+        assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True)), f"numbers of {len(key)} keys"
+        met.keys += len(key)
+        return got
 
     def group(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> Any:
-        assert rows_differ(library, flows, key, interval_s) == []
-        met.append(len(flows))
+        wrong = rows_differ(library, flows, key, interval_s)
+        assert not wrong, f"rows of {len(flows)} flows: {wrong}"
+        met.flows.append(len(flows))
         return sums.by_library(library, flows, key, interval_s)
 
     def memory(*make: Any) -> Both:
         return Both(library, *make)
 
-    with mock.patch.object(stage, "group", group), mock.patch.object(stage, "memory", memory):
+    with (
+        mock.patch.object(deltas, "differences", differences),
+        mock.patch.object(compiled, "distinct", distinct),
+        mock.patch.object(stage, "group", group),
+        mock.patch.object(stage, "memory", memory),
+    ):
         yield met

@@ -43,7 +43,7 @@ class TestSwap:
     """Programs that take each other's place while frames pass at the full speed of a processor."""
 
     def test_counted_is_what_was_sent(self):
-        seen = swap(5)
+        seen = swap(3)
 
         assert_all_is_told(seen)
         assert seen.counts["frames"] == seen.counts["redirected"] == seen.arrived_bytes // PACKET_BYTES

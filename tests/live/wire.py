@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 from lab.net import Net, inside
@@ -129,18 +130,23 @@ class Wire:
             quiet = 0 if self.seen() != before else quiet + 1
 
     @contextlib.contextmanager
-    def load(self, frame: bytes, count: int = CHUNK, pace_s: float = 0.0) -> Iterator[None]:
-        """Send frames from another thread until the context is left: *count* at once, with a pause between."""
-        stop = threading.Event()
+    def load(self, frame: bytes, count: int = CHUNK, pace_s: float = 0.0) -> Iterator[list[tuple[float, float]]]:
+        """Send frames from another thread until the context is left: *count* at once, with a pause between.
+
+        Yields the times since the epoch at which each such number of them began and ended.
+        """
+        stop, times_s = threading.Event(), list[tuple[float, float]]()
 
         def run() -> None:
             while not stop.wait(pace_s):
+                begun_s = time.time()
                 self.send(frame, count)
+                times_s.append((begun_s, time.time()))
 
         thread = threading.Thread(target=run, name="source")
         thread.start()
         try:
-            yield
+            yield times_s
         finally:
             stop.set()
             thread.join()

@@ -10,12 +10,13 @@ CAPTURES = ("ndpi__wa_video.pcap", "ndpi__telegram.pcap", "open5gs__ipsec_to_non
 
 
 class TestRecordedIntervals:
-    """Rows and memories of both kinds are equal to the last bit in each interval."""
+    """Differences, rows and memories of both kinds are equal to the last bit in each interval."""
 
     def test_of_a_call_and_of_chats(self, replay, shared):
         with compared(load(build.SHARED_OBJECT)) as met:
             for name in CAPTURES:
                 replay(shared / "captures" / "pcap" / name)
 
-        assert len(met) > 20
-        assert sum(met) > 200
+        assert len(met.flows) > 20
+        assert sum(met.flows) > 200
+        assert met.moved >= sum(met.flows)
