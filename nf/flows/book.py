@@ -227,18 +227,19 @@ class FlowBook:
         self._rows["qfi"][row, direction] = event["qfi"]
         self._rows["outer"][row, direction] = outer
 
-    def seen(self, flows: NDArray[np.void], active: NDArray[np.intp], now_ns: int) -> None:
-        """Take last time and least RTT of each flow from a snapshot: the kernel keeps them for an interval only.
+    def seen(self, flows: NDArray[np.void], now_ns: int) -> None:
+        """Take last time and least RTT of each flow from its state: the kernel keeps them for an interval only.
 
-        *active* are the rows of *flows* with packets in the interval that ends at *now_ns* of the kernel's clock.
+        *flows* had packets in the interval that ends at *now_ns* of the kernel's clock; each is there once.
         """
-        rows = self.at(flows["number"][active])
-        active, rows = active[rows >= 0], rows[rows >= 0]
-        self._rows["last_ns"][rows] = now_ns - age_us(rows_at(flows, active), now_ns).astype(np.int64) * 1000
-        self._rows["gtpu"][rows] |= (flows["flags"][active] & FLOW_GTPU) > 0
-        for direction in (0, 1):
-            least = self._rows["rtt_min_us"][rows, direction]
-            self._rows["rtt_min_us"][rows, direction] = np.minimum(least, flows["rtt_min_us"][active, direction])
+        rows = self.at(flows["number"])
+        if len(rows) and rows.min() < 0:
+            flows, rows = rows_at(flows, rows >= 0), rows[rows >= 0]
+        mine = rows_at(self._rows, rows)  # written back as a whole: each column apart would fetch each row again
+        mine["last_ns"] = now_ns - age_us(flows, now_ns).astype(np.int64) * 1000
+        mine["gtpu"] |= (flows["flags"] & FLOW_GTPU) > 0
+        mine["rtt_min_us"] = np.minimum(mine["rtt_min_us"], flows["rtt_min_us"])
+        opaque(self._store)[rows] = opaque(mine)
 
     # -- names -------------------------------------------------------------
 
@@ -485,5 +486,5 @@ class FlowBook:
 def age_us(flows: NDArray[np.void], now_ns: int) -> NDArray[np.uint32]:
     """Return how long ago each flow had its last packet, by the low half of the microsecond clock (``abi.h``)."""
     age = np.uint32((now_ns // 1000) & 0xFFFF_FFFF) - flows["last_us"]  # wraps as the clock does
-    known: NDArray[np.uint32] = np.where(flows["packets"] > 0, age, np.uint32(0xFFFF_FFFF)).min(axis=1)
-    return known
+    age[flows["packets"] == 0] = 0xFFFF_FFFF
+    return np.minimum(age[:, 0], age[:, 1])

@@ -47,7 +47,8 @@ class FlowDeltas:
         """Say of flows whether they had a packet since they were read, or were not read yet."""
         if not len(self._before):
             return np.ones(len(places), np.bool_)
-        different: NDArray[np.bool_] = (self._before["packets"][places] != packets).any(axis=1)
+        before = self._before["packets"][places]
+        different: NDArray[np.bool_] = (before[:, 0] != packets[:, 0]) | (before[:, 1] != packets[:, 1])
         different |= self._before["number"][places] != numbers
         return different
 
@@ -111,7 +112,7 @@ class FlowDeltas:
         known = self._before["number"][places[order]] == numbers
         packets = np.ascontiguousarray(flows["packets"])[order]
         packets -= np.where(known[:, None], self._before["packets"][places[order]], np.uint32(0))
-        active = np.flatnonzero(packets.any(axis=1))
+        active = np.flatnonzero(packets[:, 0] | packets[:, 1])
         return order[active], known[active], packets[active]
 
 

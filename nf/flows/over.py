@@ -31,8 +31,9 @@ def are_over(keys: NDArray[np.void], flows: NDArray[np.void], rows: NDArray[np.i
     """
     key, flow = rows_at(keys, rows), rows_at(flows, rows)
     seen = flow["transport"]["tcp"]["seen"]
-    closed = (seen & TCP_FIN_SENT > 0).all(axis=1) | (seen & TCP_RST_SENT > 0).any(axis=1)
+    a, b = seen[:, 0], seen[:, 1]
+    closed = (a & b & TCP_FIN_SENT > 0) | ((a | b) & TCP_RST_SENT > 0)
     dns: NDArray[Any] = flow["transport"]["dns"]
-    answered = (dns["answers"] > 0) & (dns["asked_us"] == 0).all(axis=1)
+    answered = (dns["answers"] > 0) & (dns["asked_us"][:, 0] | dns["asked_us"][:, 1] == 0)
     over: NDArray[np.bool_] = np.where(key["proto"] == _TCP, closed, of_dns(key) & answered)
     return over

@@ -16,6 +16,8 @@ from nf.flows.over import SILENT_S
 
 __all__ = ["Silence"]
 
+_BLOCK = 65_536  # places; their columns fit the second-level cache
+
 
 class Silence:
     """The last packets of the flows in so many *places*, by the low half of the microsecond clock (``abi.h``)."""
@@ -37,19 +39,21 @@ class Silence:
         """Forget flows."""
         self._here[places] = False
 
-    def idle(self, seconds: float, now_ns: int) -> NDArray[np.intp]:
-        """Return the places of the flows that were silent for so long."""
-        return np.flatnonzero((_low_us(now_ns) - self._last_us > np.uint32(seconds * 1e6)) & self._here)
+    def due(self, idle_s: float, now_ns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the places of the flows that were silent for *idle_s*, and of those that may be over.
 
-    def perhaps_over(self, now_ns: int) -> NDArray[np.intp]:
-        """Return the places of the flows that were silent for `SILENT_S` since the last call, each once.
-
-        A silent flow does not change, so it is asked once whether it is over.
+        The latter were silent for `SILENT_S` since the last call, and are returned once: a silent flow does not change.
         """
-        age = _low_us(now_ns) - self._last_us - np.uint32(SILENT_S * 1e6) - np.uint32(1)
         since_us = min((now_ns - self._asked_ns) // 1000, 0x7FFF_FFFF)
         self._asked_ns = now_ns
-        return np.flatnonzero((age < np.uint32(since_us)) & self._here)
+        idle, silent = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+        for first in range(0, len(self._last_us), _BLOCK):
+            here = self._here[first : first + _BLOCK]
+            age = _low_us(now_ns) - self._last_us[first : first + _BLOCK]
+            idle.append(np.flatnonzero((age > np.uint32(idle_s * 1e6)) & here) + first)
+            age -= np.uint32(SILENT_S * 1e6 + 1)
+            silent.append(np.flatnonzero((age < np.uint32(since_us)) & here) + first)
+        return np.concatenate(idle), np.concatenate(silent)
 
 
 def _low_us(now_ns: int) -> np.uint32:

@@ -209,8 +209,8 @@ class Pipeline:
         batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
         batch = replace(batch, media=self.media.update(batch.flow_id, *media))
         busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
-        self.book.seen(flows, rows, clock_ns)
         active = rows_at(flows, rows)
+        self.book.seen(active, clock_ns)
         if self.plane.legs:
             batch = without_copies(batch, active, *self.plane.read_copies())
         self.naming.inference.watch(self.book, batch, active)  # in force with the next interval
@@ -381,7 +381,7 @@ class Pipeline:
         present = len(flows) - len(busy)
         self._silence.leave(places[present:])
         self._silence.note(places[:present], flows[:present], clock_ns)
-        idle, silent = self._silence.idle(self._idle_s, clock_ns), self._silence.perhaps_over(clock_ns)
+        idle, silent = self._silence.due(self._idle_s, clock_ns)
         over = silent[are_over(*self.plane.flows.at(silent), np.arange(len(silent)))]
         self.plane.flows.hold(self._still_silent(np.union1d(idle, over)))
         gone = flows["number"][present:]
