@@ -8,6 +8,9 @@ without a subscriber is a defect of it.
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -27,7 +30,7 @@ from tests.live.full_table import PACKET_BYTES
 from tests.live.told import Told, endpoint, listening
 from tests.live.wire import CHUNK, N3, N6, Wire, wire
 
-__all__ = ["Function", "Outcome", "change_signatures", "kill", "settings", "swap"]
+__all__ = ["Function", "Outcome", "change_signatures", "kill", "kill_shards", "settings", "swap"]
 
 INTERVAL_MS = 500
 PACED = {"count": 64 * KNOWN, "pace_s": 0.1}  # 64 frames of each subscriber, ten times a second
@@ -42,28 +45,28 @@ import sys
 from lab.net import child_of_the_lab
 child_of_the_lab(sys.argv[1])
 from tests.live.steady import serve
-serve(sys.argv[2], float(sys.argv[3]))
+serve(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
 """
 
 
-def settings(where: str, application: str = "") -> Settings:
+def settings(where: str, application: str = "", shards: int = 1) -> Settings:
     """Return the settings of the function, which publishes at *where*; one application may have all the flows."""
     own = (Application(application, "messaging", prefixes=(SERVER,)),) if application else ()
     return Settings(
         interfaces=(N3, N6),
         sessions=SESSIONS,
-        limits=Limits(),
+        limits=Limits(shards=shards),
         applications=own,
         export=Export(endpoint=where, interval_ms=INTERVAL_MS, batch_ms=INTERVAL_MS),
     )
 
 
-def serve(where: str, hold_s: float) -> None:
+def serve(where: str, hold_s: float, shards: int) -> None:
     """Be the function: run, and answer each line of standard input with one. A held place waits for *hold_s*."""
     flows._HOLD_S = hold_s
     with Service() as service:
+        service.apply(Settings(), settings(where, shards=shards))
         begun = service.pipeline._counted  # what is counted before is of an earlier process
-        service.apply(Settings(), settings(where))
         loop = threading.Thread(target=service.run)
         loop.start()
 
@@ -71,7 +74,9 @@ def serve(where: str, hold_s: float) -> None:
             if word == "swap":
                 service.plane.swap()
             elif word == "application":
-                service.apply(service.settings, settings(where, *arguments))
+                service.apply(service.settings, settings(where, *arguments, shards=shards))
+            elif word == "shards":
+                return sorted(child.pid or 0 for child in multiprocessing.active_children())
             elif word == "hold":
                 service.plane.flows.hold(service.plane.flows.present())
             elif word == "counts":
@@ -93,8 +98,8 @@ def serve(where: str, hold_s: float) -> None:
 class Function:
     """The process."""
 
-    def __init__(self, path: str, where: str, hold_s: float) -> None:
-        words = [sys.executable, "-c", CHILD, path, where, str(hold_s)]
+    def __init__(self, path: str, where: str, hold_s: float, shards: int) -> None:
+        words = [sys.executable, "-c", CHILD, path, where, str(hold_s), str(shards)]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.taken_over = self._answer()
 
@@ -161,13 +166,13 @@ class Outcome:
 
 
 @contextmanager
-def _ground(hold_s: float = flows._HOLD_S) -> Iterator[tuple[Wire, Told, Callable[[], Function]]]:
+def _ground(hold_s: float = flows._HOLD_S, shards: int = 1) -> Iterator[tuple[Wire, Told, Callable[[], Function]]]:
     """Make the wire, the listener and a maker of functions; end all that were made."""
     made: list[Function] = []
     with endpoint() as where, wire(**UNKNOWN | {"STRIDE": 1}) as bump, listening(where) as told:
 
         def function() -> Function:
-            made.append(Function(bump.path, where, hold_s))
+            made.append(Function(bump.path, where, hold_s, shards))
             return made[-1]
 
         try:
@@ -198,12 +203,12 @@ def _more_pass(bump: Wire, told: Told) -> None:
     wait_until(lambda: told.take() or bump.seen() > passed + FRAMES, "frames pass")
 
 
-def kill(times: int, *, leaving: bool = False) -> Outcome:
+def kill(times: int, *, leaving: bool = False, shards: int = 1) -> Outcome:
     """Kill the function under load as often, with frames that nobody reads before the next one takes over.
 
     *leaving*: all flows are on their way out of the table then, and still are when the next one looks at it.
     """
-    with _ground(*((2.0,) if leaving else ())) as (bump, told, make):
+    with _ground(2.0 if leaving else flows._HOLD_S, shards) as (bump, told, make):
         function, boots = make(), []
         with bump.load(user_frame(), **PACED) as sends_s:
             for _ in range(times):
@@ -219,6 +224,20 @@ def kill(times: int, *, leaving: bool = False) -> Outcome:
         return _outcome(bump, told, function, [*boots, told.boot], sends_s)
 
 
+def kill_shards(times: int) -> Outcome:
+    """Kill one of two shards as often while frames pass."""
+    with _ground(shards=2) as (bump, told, make):
+        function = make()
+        with bump.load(user_frame(), **PACED):
+            for _ in range(times):
+                told.wait(INTERVALS)
+                victim = function.ask("shards")[0]
+                os.kill(victim, signal.SIGKILL)
+                wait_until(lambda v=victim: told.take() or v not in function.ask("shards"), "it is missed")
+            told.wait(INTERVALS)
+        return _outcome(bump, told, function, [told.boot], [])
+
+
 def swap(times: int) -> Outcome:
     """Swap the programs as often while frames pass as fast as one processor sends them."""
     with _ground() as (bump, told, make):
@@ -231,9 +250,9 @@ def swap(times: int) -> Outcome:
         return _outcome(bump, told, function, [told.boot], sends_s)
 
 
-def change_signatures(names: list[str]) -> Outcome:
+def change_signatures(names: list[str], *, shards: int = 1) -> Outcome:
     """Give all flows to one application after the other; an empty name: to none."""
-    with _ground() as (bump, told, make):
+    with _ground(shards=shards) as (bump, told, make):
         function, times_ms = make(), []
         with bump.load(user_frame(), **PACED) as sends_s:
             told.wait(INTERVALS)
