@@ -54,9 +54,9 @@ struct control {
 	__u32 detail_sets;   /* of the details of media flows */
 	__u32 pad;
 	__u64 flow_hash[5];		   /* secret: nobody can aim flows at one bucket */
-	__u16 shards[1 << SNF_SHARD_BITS]; /* one changes when a UE whose address is of it changed its session */
+	__u16 ranges[1 << SNF_RANGE_BITS]; /* of UE addresses: one changes when a UE in it changed its session */
 };
-_Static_assert(sizeof(struct control) == 184 + (2 << SNF_SHARD_BITS), "control is ABI");
+_Static_assert(sizeof(struct control) == 184 + (2 << SNF_RANGE_BITS), "control is ABI");
 
 struct policy {
 	__u8 action;	   /* enum snf_action */

@@ -4,7 +4,7 @@
 #define SNF_ABI_SESSIONS_H
 
 #define GOLDEN	       0x9e3779b1 /* of hashes: 2^32 divided by the golden ratio (Knuth, TAOCP 3, 6.4) */
-#define SNF_SHARD_BITS 10	  /* 2,000 changes a second, of two addresses each, are four of a shard */
+#define SNF_RANGE_BITS 10	  /* 2,000 changes a second, of two addresses each, are four of a range */
 
 /* Whose a tunnel, or a UE address of N6, is: an entry of the session table, of which a bucket has 15. Written by user
  * space, session and tag last, while the programs read; an entry that was left is not used again for a while. */

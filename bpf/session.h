@@ -30,8 +30,8 @@ static __always_inline u32 generation(struct scratch *s, struct control *c)
 
 	if (s->inner.ipv6)
 		family = link_local(s->inner.src) || link_local(s->inner.dst) ? SNF_LINK_LOCAL : SNF_IPV6;
-	return c->generation[family] + c->shards[src >> (32 - SNF_SHARD_BITS)] +
-	       c->shards[dst >> (32 - SNF_SHARD_BITS)];
+	return c->generation[family] + c->ranges[src >> (32 - SNF_RANGE_BITS)] +
+	       c->ranges[dst >> (32 - SNF_RANGE_BITS)];
 }
 
 #define BYTES(b) (0x0101010101010101ull * (b))

@@ -80,7 +80,7 @@ class RouteTable:
             syscall.update_batch(self._table.fd, _packed(fits, self._table.key), values)
             self._there |= {key: come[key] for key in fits}
         self._control["routes"] = len(self._there)
-        self._control["generation"] += 1  # addresses of a prefix may be in any shard: all flows ask again
+        self._control["generation"] += 1  # addresses of a prefix may be in any range: all flows ask again
 
     def clear(self) -> None:
         """Forget all, also what another process wrote."""

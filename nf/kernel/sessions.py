@@ -32,8 +32,8 @@ from nf.abi import (
     ENTRY_TUNNEL,
     GOLDEN,
     SNF_ENTRIES,
+    SNF_RANGE_BITS,
     SNF_SAME_TAGS,
-    SNF_SHARD_BITS,
     TAG_FREE,
     TAG_HELD,
 )
@@ -374,9 +374,9 @@ class SessionTable:
         wide = tunnel & (head & ENTRY_ROUTED > 0)
         family = (tunnel & ~has4 | wide).any(), (tunnel & ~has6 | wide).any(), tunnel.any()
         self._control["generation"] += np.array([any_ or group for any_ in family], np.uint32)
-        bits = np.uint32(32 - SNF_SHARD_BITS)
+        bits = np.uint32(32 - SNF_RANGE_BITS)
         both = more[tunnel & has4 & has6]
-        shards = np.concatenate(
+        ranges = np.concatenate(
             [
                 more[tunnel & (has4 ^ has6)] >> bits,
                 (both & 0xFFFF) >> (bits - np.uint32(16)),
@@ -385,7 +385,7 @@ class SessionTable:
                 _mix(entries["key"][kind == ENTRY_IPV6], more[kind == ENTRY_IPV6]) * _GOLDEN >> bits,
             ]
         )
-        self._control["shards"][0][np.unique(shards)] += 1
+        self._control["ranges"][0][np.unique(ranges)] += 1
 
 
 def _scopes(entries: NDArray[np.void]) -> Words:
