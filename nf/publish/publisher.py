@@ -39,12 +39,16 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "topic": Column("str", "", "a topic of this publisher, those of followed subscribers excepted"),
     "next_seq": Column("u8", "", "sequence number that the next message of the topic will have"),
     "uptime_ms": Column("u8", "ms", "since the publisher started; this and the following are equal in all rows"),
-    "inspected_bytes": Column("u8", "byte", "inner IP bytes that the data plane has read"),
-    "unflowed_bytes": Column("u8", "byte", "of these in no flow: a full table, a limit, two IPv6 flows with one key"),
-    "unread_bytes": Column(
-        "u8", "byte", "counted for a flow, and not read before its place was another one's: in no record"
+    "inspected_bytes": Column("u8", "byte", "bytes of the frames that the data plane has read"),
+    "unflowed_bytes": Column(
+        "u8", "byte", "inner IP bytes in no flow: a full table, a limit, two IPv6 flows with one key"
     ),
-    "outside_bytes": Column("u8", "byte", "outside of tunnels and of no session: no subscriber's, in no record"),
+    "unread_bytes": Column(
+        "u8", "byte", "inner IP bytes of flows that nobody could read before they were gone: in no record"
+    ),
+    "outside_bytes": Column(
+        "u8", "byte", "inner IP bytes outside of tunnels and of no session: no subscriber's, in no record"
+    ),
     "exported_bytes": Column("u8", "byte", "bytes of all frames published, each message once"),
     "records": Column("u8", "", "records published"),
     "dropped_messages": Column("u8", "", "messages lost before ZeroMQ: the queue was full"),
