@@ -120,8 +120,12 @@ class _Table:
         return np.where(here.any(axis=1), at, -1)
 
     def place(self, keys: U64) -> NDArray[np.intp]:
-        """Return the slot of each of the distinct *keys*; new ones get a cleared slot."""
+        """Return the slot of each of the distinct *keys*; new ones get a cleared slot.
+
+        Where a set has less room than new keys, the slot of some is another's: its key says whose.
+        """
         at = self.find(keys)
+        self.slots["seen_s"][at[at >= 0]] = np.inf  # not to be chosen within this call
         missing = np.flatnonzero(at < 0)
         while len(missing):  # one key per set and turn
             slots = self._of_set(keys[missing])
@@ -131,7 +135,7 @@ class _Table:
             self.evicted += int((self.slots["key"][chosen] > 0).sum())
             self.slots[chosen] = np.zeros((), _SERVER)
             self.slots["key"][chosen] = keys[missing[turn]]
-            self.slots["seen_s"][chosen] = np.inf  # not to be chosen again within this call
+            self.slots["seen_s"][chosen] = np.inf
             self.names[chosen] = ""
             at[missing[turn]] = chosen
             missing = np.delete(missing, turn)
@@ -170,6 +174,10 @@ class Learned:
         people = np.unique(np.stack([which.astype(np.uint64), clients.astype(np.uint64)]), axis=1)[0]
         pieces = np.bincount(people.astype(np.intp), minlength=len(keys)).astype(np.uint32)
         at = self._servers.place(keys)
+        mine = self._servers.slots["key"][at] == keys
+        at, keys, first, low, high, last, pieces = (
+            column[mine] for column in (at, keys, first, low, high, last, pieces)
+        )
         s = rows_at(self._servers.slots, at)
         new, client = apps[last], clients[last]
         stale = s["counted_s"] + HOLD_S < at_s  # an empty slot is stale as well
@@ -189,7 +197,9 @@ class Learned:
             self._share(servers.take(first[conflict]), at_s)
 
     def _share(self, servers: Ends, at_s: float) -> None:
-        around = self._around.place(np.unique(self.keys(_neighbourhood(servers))))
+        keys = np.unique(self.keys(_neighbourhood(servers)))
+        around = self._around.place(keys)
+        around = around[self._around.slots["key"][around] == keys]
         self._around.slots["seen_s"][around] = at_s
         self._around.slots["shared_until_s"][around] = at_s + SHARED_S
 

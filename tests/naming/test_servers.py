@@ -172,6 +172,15 @@ class TestBounds:
         assert told.table.counters == {"learned_taught": 2 * (WAYS + 3), "learned_evicted": 3}
         assert len(told.table) == WAYS
 
+    def test_a_server_that_is_known_stays_beside_new_ones_of_the_same_reading(self) -> None:
+        told = Told(servers=WAYS)  # one set
+        for i in range(WAYS):
+            told.flows([f"192.0.2.{i}"] * 2, [VIDEO] * 2, at_s=T0 + i)
+        told.flows(["192.0.2.0", "192.0.2.99", "192.0.2.99"], [VIDEO, CHAT, CHAT], at_s=T0 + 60)
+
+        known = [told.says(f"192.0.2.{i}", T0 + 60) for i in (0, 99, 1, 2)]
+        assert known == [VIDEO, CHAT, NOBODYS, VIDEO], "the quietest of the others left"
+
     def test_more_in_one_reading_than_fit(self) -> None:
         told = Told(servers=64)
         servers = [str(ipaddress.IPv4Address(0xC6120000 + i)) for i in range(1000)]
