@@ -207,7 +207,7 @@ class Pipeline:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(*self._agree(begun), now_s)
         batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
-        batch = replace(batch, media=self.media.update(batch.flow_id, *media))
+        batch = self._with_media(batch, *media)
         busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
         active = rows_at(flows, rows)
         self.book.seen(active, clock_ns)
@@ -256,6 +256,11 @@ class Pipeline:
         media = self.plane.details.moved(), self.plane.read_chunks()
         self.plane.new_epoch(intervals)
         return places, keys, flows, media
+
+    def _with_media(self, batch: FlowBatch, details: Details, chunks: NDArray[np.void]) -> FlowBatch:
+        """Return the batch with its media. Chunks of flows that the book does not have are told by another shard."""
+        mine = rows_at(chunks, self.book.at(chunks["number"]) >= 0)
+        return replace(batch, media=self.media.update(batch.flow_id, details, mine))
 
     def _delays(self) -> DelayInterval:
         return self._delay_sums.update(self.plane.read_delays(), self.plane.read_transits())

@@ -144,6 +144,7 @@ class Calls:
         """Begin stages anew, as a process does that finds the tables of one that died."""
         self.pipeline.close()
         self.rig.plane.taken_over = True
+        self.rig.plane.tell_again()  # of its flows, which the new one does not know
         try:
             self.pipeline = self.begin()
         finally:
@@ -235,3 +236,19 @@ class TestTakeover:
             now = these.counts()[number]
             assert sums(these.told.rows(number)) == [a - b for a, b in zip(now, unread[number], strict=True)]
             assert sums(before.rows(number)) != unread[number]
+
+
+class TestShards:
+    """Chunks come to all shards, and each tells those of the flows that are its own."""
+
+    def test_a_flow_that_is_another_shards_and_comes(self, calls: Make) -> None:
+        these = calls()
+        number = these.numbers[0]
+        these.interval(0)
+        given = these.pipeline.book.give(np.array([number], np.uint64))
+        these.interval(1)
+        these.pipeline.book.adopt(given)
+        these.interval(2)
+
+        assert [row[3] for row in these.told.rows(number)] == [0, 0, 1]
+        assert [row[3] for row in these.told.rows(these.numbers[1])] == [0, 1, 1]
