@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nf.abi import FLOW_GTPU, NO_RTT, SNF_FLOW_NEW
 from nf.apps.basis import CONFIDENCE, Basis
+from nf.flows.asked import Asked
 from nf.flows.search import at
 from nf.kernel.addresses import address_text
 from nf.kernel.rows import joined, opaque, rows_at
@@ -114,6 +115,7 @@ class FlowBook:
 
     def __init__(self) -> None:
         self._store, self._numbers = np.zeros(_LEAST_ROOM, _ROW), np.zeros(_LEAST_ROOM, np.uint64)
+        self.asked = Asked(_LEAST_ROOM)
         self._count = 0  # rows that the store has; behind them is room
         self.returned = 0  # times that a flow came back to a tunnel it had left
         self._begun: list[NDArray[np.void]] = []  # (session, TTL) of flows that a UE began since `begun` was called
@@ -208,8 +210,10 @@ class FlowBook:
             more = max(2 * len(self._store), count) - len(self._store)
             self._store = joined([self._store, np.zeros(more, _ROW)])
             self._numbers = np.concatenate([self._numbers, np.zeros(more, np.uint64)])
+            self.asked.grow(more)
         opaque(self._store)[first:count] = opaque(rows)
         self._numbers[first:count] = rows["number"]
+        self.asked.again(slice(first, count))
         self._count = count
 
     def _move(self, row: int, direction: int, event: Any, outer: int) -> None:
@@ -265,6 +269,7 @@ class FlowBook:
             self._early[int(numbers[i])] = (int(apps[i]), int(bases[i]), int(trust[i]), names[i])
         rows = rows[known]
         self._say(rows, apps[known], bases[known], trust[known])
+        self.asked.again(rows)
         self._rows["name"][rows] = np.array([self._names.number(n) for n in names], np.uint32)[known]
         self._fresh.append(numbers[known])
 
@@ -288,14 +293,17 @@ class FlowBook:
         self._remember(rows)
         self._say(rows, 0, int(Basis.CONTRADICTED), 0)
         self._rows["doubt"][rows], self._rows["doubt_app"][rows] = why, whose
+        self.asked.again(rows)
 
     def take_back(self, rows: NDArray[np.intp]) -> None:
         """Restore the name columns that flows had before `name_by_server` or `doubt`."""
         self._say(rows, *(self._rows[f"prior_{column}"][rows] for column in _SAID))
+        self.asked.again(rows)
 
     def unname(self, rows: NDArray[np.intp]) -> None:
         """Take application and ground from flows; the host name stays."""
         self._say(rows, 0, int(Basis.NONE), 0)
+        self.asked.again(rows)
 
     def _say(self, rows: NDArray[np.intp], app: Any, basis: Any, confidence: Any) -> None:
         """Write application, ground and confidence of flows together, and clear their doubt."""
@@ -476,6 +484,7 @@ class FlowBook:
         count = first + len(kept)
         opaque(self._store)[first:count] = opaque(kept)
         self._numbers[first:count] = kept["number"]
+        self.asked.keep(first, stays[first:])
         self._count = count
         for key in [key for key in self._more if key[0] in gone]:
             del self._more[key]

@@ -1,9 +1,9 @@
 """Names for flows of the book without a name in their packets, learned from the named flows of their servers.
 
 Once an interval, in columns over the book: flows that got a name teach `nf.naming.servers`; flows without one, and
-those with a weaker ground, look their server up. A server's application may change, so all flows that rest on it
-are looked up again, a bounded number per interval: a name that does not hold any more is taken back. New flows are
-looked up at once. Old ones are too, unless they are to take turns (`Inference.turn_s`).
+those with a weaker ground, look their server up when they are new. A server's application may change, so the flows to
+servers that changed are looked up again, a bounded number per interval: a name that does not hold any more is taken
+back. Names of DNS answers and doubts are looked at all the time, live in turns (`Inference.turn_s`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from nf.naming.servers import Ends, Learned, Server, client_of
 __all__ = ["TURN_S", "Inference", "client_is_b"]
 
 _TCP, _UDP = 6, 17
-_AT_ONCE = 65_536  # rows looked up again in an interval: some 20 ms
-TURN_S = 5.0  # in which each old flow is looked up again, live: names that a server gives or takes are late by that
+_AT_ONCE = 65_536  # rows looked up in an interval: some 40 ms
+TURN_S = 5.0  # in which each old flow is looked at again, live: what takes a name by a DNS answer is late by that
 _WELL_KNOWN = 1024  # RFC 6335, 6: system ports, which servers have
 _SPOKEN = one_of((Basis.SNI, Basis.HTTP_HOST, Basis.DNS_ANSWER))
 # Grounds that LEARNED may replace, and LEARNED itself, which is looked up again.
@@ -108,7 +108,8 @@ class _Lessons:
 class Inference:
     """State between intervals: learned servers, patterns, doubts, and the place of the next look over the book.
 
-    *turn_s* is the time in which each old flow is looked up again; 0: all of them in each interval, but for a bound.
+    *turn_s* is the time in which each old flow is looked at again for what contradicts its name, and all learned
+    servers for what is too old; 0: all of them in each interval, but for a bound.
     *agree*: other processes have flows of the same servers, and each learns from the flows of all.
     """
 
@@ -128,7 +129,7 @@ class Inference:
         self.doubts.use(signatures)
 
     def update(self, book: FlowBook, at_s: float, *, everything: bool = False) -> None:
-        """Teach with the flows named since the last call, then look up rows of the book: *everything* means all."""
+        """Teach with the flows named since the last call, then look up rows of the book; *everything*: all of them."""
         self._teach(book, book.fresh(), at_s)
         if not len(book):
             return
@@ -143,7 +144,7 @@ class Inference:
             self._next = (self._next + _AT_ONCE // 2) % len(book) if len(book) > _AT_ONCE else self._next
         self._looked_s = at_s
         self._outlive(book, rows, None if in_turn else rows, at_s)
-        self._ask(book, rows, at_s)
+        self._ask(book, self._due(book, at_s, everything=everything), at_s)
         self._reconsider(book, rows if in_turn else None, at_s)
 
     def _in_turn(self, size: int, first: int, at_s: float) -> NDArray[np.intp]:
@@ -224,19 +225,34 @@ class Inference:
         gone = self.doubts.over(_servers(flows)[0], flows["prior_app"], doubt, other, self.learned, at_s)
         book.take_back(rows[gone])
 
+    def _due(self, book: FlowBook, at_s: float, *, everything: bool) -> NDArray[np.intp]:
+        """Return the rows whose server may say something else than before, as many as an interval may ask for."""
+        changed = self.learned.changed(at_s, self.turn_s)
+        if everything:
+            return np.arange(len(book))
+        if changed.everything:
+            book.asked.again(slice(None))
+        rows = book.asked.due(len(book), changed.servers, changed.around)
+        if len(rows) <= _AT_ONCE:
+            return rows
+        half = _AT_ONCE // 2
+        book.asked.again(rows[half:-half])
+        return np.concatenate([rows[:half], rows[-half:]])
+
     def _ask(self, book: FlowBook, rows: NDArray[np.intp], at_s: float) -> None:
-        proto = book.rows["proto"][rows]
-        rows = rows[_ASKING[book.rows["basis"][rows]] & ((proto == _TCP) | (proto == _UDP))]
         flows = rows_at(book.rows, rows)
-        asking = ~_name_service(flows)
+        asking = _ASKING[flows["basis"]] & ((flows["proto"] == _TCP) | (flows["proto"] == _UDP)) & ~_name_service(flows)
+        book.asked.never(rows[~asking])
         rows, flows = rows[asking], rows_at(flows, asking)
         if not len(rows):
             return
-        apps, confidence = self.learned.look(_servers(flows)[0], at_s)
+        servers = _servers(flows)[0]
+        apps, confidence = self.learned.look(servers, at_s)
         was = flows["basis"] == _LEARNED
         says = apps > 0
         book.take_back(rows[was & ~says])
         book.name_by_server(rows[says], apps[says], confidence[says])
+        book.asked.note(rows, *self.learned.numbers(servers))
 
     def watch(self, book: FlowBook, batch: FlowBatch, flows: NDArray[np.void]) -> None:
         """Judge the flows of an interval by their behaviour; *flows* are their rows of the kernel's table.

@@ -19,9 +19,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nf.flows.asked import LEAST_NUMBER
 from nf.kernel.rows import opaque, rows_at
 
-__all__ = ["LEAST", "LEAST_SHARED", "Ends", "Learned", "Server", "client_of", "confidence_of"]
+__all__ = ["LEAST", "LEAST_SHARED", "Changed", "Ends", "Learned", "Server", "client_of", "confidence_of"]
 
 U8: TypeAlias = NDArray[np.uint8]
 U16: TypeAlias = NDArray[np.uint16]
@@ -53,6 +54,7 @@ _SERVER = np.dtype(
     ]
 )
 _HTTPS, _TCP, _UDP = 443, 6, 17
+_MOST_CHANGED = 65_536  # servers, or neighbourhoods, that changed while nobody looked; of more, all are asked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,15 @@ class Server:
     neighbours_shared: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Servers, and neighbourhoods, whose answers may be others than before, by their numbers (`Learned.numbers`)."""
+
+    servers: U32
+    around: U16
+    everything: bool = False  # all of them, and the numbers say nothing
+
+
 def client_of(addresses: U8) -> U32:
     """Return a number for each client address (n, 16): FNV-1a over its 32-bit words."""
     words = np.ascontiguousarray(addresses).view("<u4").reshape(-1, 4)
@@ -106,6 +117,8 @@ class _Table:
         self.names: NDArray[np.object_] = np.full(size, "", object)
         self._sets = np.uint64(size // WAYS)
         self.evicted = 0
+        self._changed: list[U64] = []  # keys whose slots say something else, or went
+        self._changes = 0
 
     def _of_set(self, keys: U64) -> NDArray[np.intp]:
         """Return the (n, WAYS) slots that each key may be in."""
@@ -132,7 +145,9 @@ class _Table:
             _, turn = np.unique(slots[:, 0], return_index=True)
             seen = np.where(self.slots["key"][slots[turn]] == 0, -1.0, self.slots["seen_s"][slots[turn]])
             chosen = slots[turn, seen.argmin(axis=1)]
-            self.evicted += int((self.slots["key"][chosen] > 0).sum())
+            left = self.slots["key"][chosen]
+            self.change(left[left > 0])
+            self.evicted += int((left > 0).sum())
             self.slots[chosen] = np.zeros((), _SERVER)
             self.slots["key"][chosen] = keys[missing[turn]]
             self.slots["seen_s"][chosen] = np.inf
@@ -140,6 +155,48 @@ class _Table:
             at[missing[turn]] = chosen
             missing = np.delete(missing, turn)
         return at
+
+    def change(self, keys: U64) -> None:
+        """Note that slots say something else from now on."""
+        self._changes += len(keys)
+        if self._changes > _MOST_CHANGED:
+            self._changed.clear()
+        elif len(keys):
+            self._changed.append(keys)
+
+    def take_changes(self) -> tuple[U64, bool]:
+        """Return the keys that changed since the last call, and whether there are too many to tell."""
+        keys, too_many = (
+            np.unique(np.concatenate([np.zeros(0, np.uint64), *self._changed])),
+            self._changes > _MOST_CHANGED,
+        )
+        self._changed, self._changes = [], 0
+        return keys, too_many
+
+    def turns(self, since_s: float, at_s: float) -> NDArray[np.bool_]:
+        """Say which slots say something else at *at_s* than since *since_s*, because time passed."""
+        return _turns(self.slots, since_s, at_s)
+
+    def next_turn_s(self, at_s: float) -> float:
+        """Return when a slot will next say something else, from *at_s* on, because time passed."""
+        taken = self.slots["key"] > 0
+        times = np.concatenate([self.slots["counted_s"][taken] + HOLD_S, self.slots["shared_until_s"][taken]])
+        return float(times[times >= at_s].min(initial=np.inf))
+
+
+def _turns(slots: NDArray[np.void], since_s: float, at_s: float) -> NDArray[np.bool_]:
+    over, alone = slots["counted_s"] + HOLD_S, slots["shared_until_s"]
+    turns: NDArray[np.bool_] = ((over >= since_s) & (over < at_s)) | ((alone >= since_s) & (alone < at_s))
+    return turns & (slots["key"] > 0)
+
+
+def _answer(slots: NDArray[np.void], at_s: float) -> U32:
+    """Return a number for what slots of servers say, 0 where they name nothing."""
+    names = (slots["app"] > 0) & (slots["evidence"] >= LEAST)
+    names &= (slots["shared_until_s"] < at_s) & (slots["counted_s"] + HOLD_S >= at_s)
+    much = (slots["evidence"] >= LEAST_SHARED).astype(np.uint32)
+    says = slots["app"].astype(np.uint32) << np.uint32(16) | confidence_of(slots["evidence"]) << np.uint32(1) | much
+    return np.where(names, says, 0).astype(np.uint32)
 
 
 class Learned:
@@ -150,6 +207,8 @@ class Learned:
         # A secret seed: no sender can aim at a set, or at the key of another server.
         self._seed = np.uint64(secrets.randbits(64) if seed is None else seed)
         self.taught = 0
+        # Since when time was not looked at, and when it will next change an answer (`changed`).
+        self._since_s, self._turn_s = -np.inf, np.inf
         self._pieces = np.zeros(0xFFFF, np.uint32)  # of evidence by application, at all servers together
 
     def __len__(self) -> int:
@@ -179,6 +238,7 @@ class Learned:
             column[mine] for column in (at, keys, first, low, high, last, pieces)
         )
         s = rows_at(self._servers.slots, at)
+        turned, said = _turns(s, self._since_s, at_s), _answer(s, at_s)
         new, client = apps[last], clients[last]
         stale = s["counted_s"] + HOLD_S < at_s  # an empty slot is stale as well
         known = (s["evidence"] > 0) & ~stale
@@ -192,6 +252,8 @@ class Learned:
         s["app"], s["client"], s["seen_s"] = new, client, at_s
         np.add.at(self._pieces, new, np.where(page, 0, pieces).astype(np.uint32))
         opaque(self._servers.slots)[at] = opaque(s)
+        self._servers.change(keys[turned | (said != _answer(s, at_s))])
+        self._turn_s = min(self._turn_s, at_s + min(HOLD_S, SHARED_S))
         self._servers.names[at] = np.array(names, object)[last]
         if conflict.any():
             self._share(servers.take(first[conflict]), at_s)
@@ -199,9 +261,31 @@ class Learned:
     def _share(self, servers: Ends, at_s: float) -> None:
         keys = np.unique(self.keys(_neighbourhood(servers)))
         around = self._around.place(keys)
-        around = around[self._around.slots["key"][around] == keys]
+        mine = self._around.slots["key"][around] == keys
+        around, keys = around[mine], keys[mine]
+        self._around.change(keys[self._around.slots["shared_until_s"][around] < at_s])
         self._around.slots["seen_s"][around] = at_s
         self._around.slots["shared_until_s"][around] = at_s + SHARED_S
+
+    def changed(self, at_s: float, wait_s: float = 0.0) -> Changed:
+        """Return whose answers may be others at *at_s* than at the last call.
+
+        Answers that change because time passed are told at most every *wait_s*.
+        """
+        everything = at_s < self._since_s
+        if self._turn_s >= at_s or everything:
+            self._since_s = at_s
+        elif at_s - self._since_s >= wait_s:
+            for table in (self._servers, self._around):
+                table.change(table.slots["key"][table.turns(self._since_s, at_s)])
+            self._since_s = at_s
+            self._turn_s = min(table.next_turn_s(at_s) for table in (self._servers, self._around))
+        (servers, many), (around, many_around) = self._servers.take_changes(), self._around.take_changes()
+        return Changed(_server_number(servers), _around_number(around), everything or many or many_around)
+
+    def numbers(self, servers: Ends) -> tuple[U32, U16]:
+        """Return the number of each server, and that of its neighbourhood; those of others may be equal."""
+        return _server_number(self.keys(servers)), _around_number(self.keys(_neighbourhood(servers)))
 
     def look(self, servers: Ends, at_s: float) -> tuple[U16, U8]:
         """Return (application, confidence in percent) of each server; 0 where it names none."""
@@ -259,6 +343,14 @@ class Learned:
         for part in (words[:, 0], words[:, 1], servers.port.astype(np.uint64) << np.uint64(8) | proto):
             value = _mixed(value ^ part)
         return value | np.uint64(1)
+
+
+def _server_number(keys: U64) -> U32:
+    return np.maximum((keys >> np.uint64(32)).astype(np.uint32), np.uint32(LEAST_NUMBER))
+
+
+def _around_number(keys: U64) -> U16:
+    return (keys >> np.uint64(32)).astype(np.uint16)
 
 
 def _mixed(v: U64) -> U64:
