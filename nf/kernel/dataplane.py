@@ -83,11 +83,13 @@ class DataPlane(Attach, Tell, Ask):
         """Take over the tables of a process that died: its session numbers end, its flows are told once more."""
         flows = self.read_flows()[1]
         used = [int(flows["session"].max(initial=0)), int(self._control["first_session"][0])]
-        used.append(self.sessions.clear())
+        used.append(self.sessions.largest())
+        self.first_session = max(used) + 1
+        # Before the tables are empty: a flow whose session is not found and is none of a dead process would begin anew.
+        self._control["first_session"] = self.first_session
+        self.sessions.clear()
         self.routes.clear()
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
-        self.first_session = max(used) + 1
-        self._control["first_session"] = self.first_session
         self.tell_again()
         self.new_generation()
 

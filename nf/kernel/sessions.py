@@ -192,16 +192,18 @@ class SessionTable:
         if self._control["groups"][0]:
             self._drop(entries[~some])
 
-    def clear(self) -> int:
-        """Forget all; return the largest session number there was."""
-        largest = int(self._entries["session"].max(initial=0))
+    def largest(self) -> int:
+        """Return the largest session number there is, 0 when there is none."""
+        return int(self._entries["session"].max(initial=0))
+
+    def clear(self) -> None:
+        """Forget all."""
         self._entries["session"] = 0
         self._tags[:] = TAG_FREE
         self._held.clear()
         self._endpoints.clear()
         self._holders = Holders()
         self._control["generation"] += 1
-        return largest
 
     def close(self) -> None:
         """Unmap the memory that is shared with the kernel."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,7 @@ from lab.net import child_of_the_lab
 from nf.errors import AttachRefused
 from nf.kernel import links
 from nf.kernel.dataplane import DataPlane
+from nf.kernel.routes import RouteTable
 from nf.service import Service
 from nf.settings import Action, Export, Limits, Mode, Policy, Role, Settings, StaticSession
 from tests.live.conftest import wait_until
@@ -194,6 +196,28 @@ class TestKill:
             assert binding.whole.identity.imsi == SESSION.imsi
         assert bump.path  # still inside
         assert set(xdp()) == {"source", "sink"}
+
+    def test_a_flow_is_the_same_whenever_its_packets_pass_during_a_takeover(self, bump, killed, monkeypatch):
+        clear = RouteTable.clear
+
+        def clear_slowly(routes: RouteTable) -> None:
+            passed = bump.seen()
+            wait_until(lambda: bump.seen() > passed + 1000, "frames pass between the sessions and their routes")
+            clear(routes)
+
+        monkeypatch.setattr(RouteTable, "clear", clear_slowly)
+        with ExitStack() as stack:
+            with bump.load(uplink()):
+                service = stack.enter_context(Service())
+                service.apply(Settings(), BUMP)
+                bound = bump.seen()
+                wait_until(lambda: bump.seen() > bound + 50_000, "frames pass")
+            (flow,) = service.plane.read_flows()[1]
+            seen = counts(service.plane)
+            first = service.plane.first_session
+
+        assert (flow["number"], flow["session"]) == (1, first)
+        assert (seen["flow_new"], seen["flow_restarted"]) == (1, 0)
 
     def test_an_old_number_is_nobodys_and_an_old_port_is_left(self, bump, killed):
         other = replace(SESSION, name="other", imsi="001010000000009", uplink=((UPF, 0x999),), ue_ipv4="10.45.0.9")
