@@ -32,5 +32,6 @@ class TestShards:
         assert seen.counts["counted_octets"] == seen.counts["flow_octets"] == seen.sent_bytes
         assert seen.told.lost == 0  # the numbers of each topic go on
         assert seen.told.record_bytes[boot] + seen.left_out(boot) == seen.sent_bytes
-        last = sorted(end for _, end in seen.told.by_interval)[-3]
-        assert sum(n > 0 for n in seen.told.by_interval[boot, last].values()) == KNOWN
+        # A busy machine may not send to all in one interval; in the last few there were all of them.
+        last = sorted(end for _, end in seen.told.by_interval)[-5:]
+        assert max(sum(n > 0 for n in seen.told.by_interval[boot, end].values()) for end in last) == KNOWN
