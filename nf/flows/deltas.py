@@ -104,14 +104,15 @@ class FlowDeltas:
     ) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.uint32]]:
         """Return for the flows that had packets, by number: row, whether they were there before, and packets since."""
         numbers = np.ascontiguousarray(flows["number"])
+        there = self._before["number"][places] == numbers  # in the order of places, which is that of memory
+        since = flows["packets"].copy()
+        since -= np.where(there[:, None], self._before["packets"][places], np.uint32(0))
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
         last = np.append(numbers[1:] != numbers[:-1], True)  # a flow that left while the table was read is there twice
         if not last.all():
             order, numbers = order[last], numbers[last]
-        known = self._before["number"][places[order]] == numbers
-        packets = np.ascontiguousarray(flows["packets"])[order]
-        packets -= np.where(known[:, None], self._before["packets"][places[order]], np.uint32(0))
+        known, packets = there[order], since[order]
         active = np.flatnonzero(packets[:, 0] | packets[:, 1])
         return order[active], known[active], packets[active]
 

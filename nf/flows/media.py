@@ -83,11 +83,15 @@ class Media:
         table. What they have of a flow that is not in *flows* came between: it is of the next interval, as the packets
         are that brought it.
         """
-        mine = np.flatnonzero(at(flows, read.numbers)[1])
+        place, there = at(flows, read.numbers)
+        mine = np.flatnonzero(there)
         read = Details(read.epoch, read.places[mine], read.numbers[mine], rows_at(read.states, mine))
         closed = self._of(flows, closed)
-        number = np.unique(np.concatenate([read.numbers, closed["number"]]))
-        row, chunk = np.searchsorted(number, read.numbers), np.searchsorted(number, closed["number"])
+        row, chunk = place[mine], at(flows, closed["number"])[0]
+        told = np.zeros(len(flows), np.bool_)
+        told[row], told[chunk] = True, True
+        number, of_flow = flows[told], np.cumsum(told) - 1
+        row, chunk = of_flow[row], of_flow[chunk]
         now = read.states["epoch"] == read.epoch & 0xFFFF  # others had no packet in it
         before = rows_at(self._before, read.places)
         known = (before["number"] == read.numbers) & (before["begun_us"] == read.states["begun_us"])
