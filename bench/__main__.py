@@ -46,6 +46,7 @@ FAMILIES = (
     "identity",
     "memory",
     "names",
+    "capacity",
 )
 
 

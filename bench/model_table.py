@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["inputs", "table"]
+__all__ = ["MACHINE_CORES", "cores", "inputs", "table"]
 
 RATES_GBPS = (10, 40, 100, 400)
 INTERVAL_S, KEPT_S = 10.0, 60.0
@@ -39,29 +39,41 @@ def inputs(rows: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _row(gbps: float, given: dict[str, float]) -> list[str]:
+def _needs(gbps: float, given: dict[str, float]) -> dict[str, float]:
+    """Return packets, new flows and kept flows (in millions) a second of a rate."""
     packets = gbps * 1e9 / 8 / given["bytes a packet"]
     births = packets / given["packets a flow"]
-    kept = births * KEPT_S / 1e6  # million flows
-    names = births * given["us a new flow in user space"] / 1e6
-    scores = packets * given["ns a packet in user space for scores and messages"] / 1e9
-    table_ = kept * given["s to read 1 M flows and take differences"] / INTERVAL_S
-    xdp = packets * given["ns a packet in the kernel, live frames, 65 k flows"] / 1e9
-    of_shards = 2 / given["two shards / one, active flows a second"]  # each does this much for what one process did
-    cores = xdp + (names + scores + table_) * of_shards
+    return {"packets": packets, "births": births, "kept": births * KEPT_S / 1e6}
+
+
+def cores(gbps: float, given: dict[str, float]) -> dict[str, float]:
+    """Return the cores that a rate takes, by what they do, and in all: user space spread over shards."""
+    needs = _needs(gbps, given)
+    found = {
+        "XDP": needs["packets"] * given["ns a packet in the kernel, live frames, 65 k flows"] / 1e9,
+        "names": needs["births"] * given["us a new flow in user space"] / 1e6,
+        "scores": needs["packets"] * given["ns a packet in user space for scores and messages"] / 1e9,
+        "table": needs["kept"] * given["s to read 1 M flows and take differences"] / INTERVAL_S,
+    }
+    of_shards = 2 / given["two shards / one, active flows a second"]  # what each costs of what one process did
+    return found | {"in all": found["XDP"] + (found["names"] + found["scores"] + found["table"]) * of_shards}
+
+
+def _row(gbps: float, given: dict[str, float]) -> list[str]:
+    needs, of = _needs(gbps, given), cores(gbps, given)
     return [
         f"{gbps:g}",
-        f"{packets / 1e6:.1f}",
-        f"{xdp:.1f}",
-        f"{births / 1e3:.0f}",
-        f"{names:.1f}",
-        f"{scores:.1f}",
-        f"{kept:.1f}",
-        f"{table_:.2f}",
-        f"{kept * given['MB of kernel memory for 1 M flows and subscribers'] / 1e3:.1f}",
+        f"{needs['packets'] / 1e6:.1f}",
+        f"{of['XDP']:.1f}",
+        f"{needs['births'] / 1e3:.0f}",
+        f"{of['names']:.1f}",
+        f"{of['scores']:.1f}",
+        f"{needs['kept']:.1f}",
+        f"{of['table']:.2f}",
+        f"{needs['kept'] * given['MB of kernel memory for 1 M flows and subscribers'] / 1e3:.1f}",
         f"{gbps * 1e3 * given['published share, %'] / 100:.1f}",
-        f"{math.ceil(cores)}",
-        f"{math.ceil(cores / MACHINE_CORES)}",
+        f"{math.ceil(of['in all'])}",
+        f"{math.ceil(of['in all'] / MACHINE_CORES)}",
     ]
 
 

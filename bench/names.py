@@ -164,7 +164,7 @@ def _new_flows() -> Figure:
         f"{FLOWS} flows: " + ", ".join(f"{what} {share:.0%}" for what, share in SHARES.items()) + "; program, rings, "
         f"payloads, verdicts, one after the other on one core; minimum of {ROUNDS}"
     )
-    return Figure("new flows a second a core", 1e6 / us, "1/s", 20_000, cases, note, more=True)
+    return Figure("new flows a second a core", 1e6 / us, "1/s", 80_000, cases, note, more=True)
 
 
 def _suffixes() -> list[Figure]:

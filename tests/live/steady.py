@@ -8,6 +8,7 @@ without a subscriber is a defect of it.
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -163,6 +164,19 @@ class Outcome:
     def apps_after(self, from_ms: float, until_ms: float) -> list[set[str]]:
         """Return the applications in each interval that ended between two times."""
         return [apps for (_, end), apps in self.told.apps.items() if from_ms < end <= until_ms]
+
+    def misnamed(self, names: list[str]) -> list[tuple[str, list[set[str]]]]:
+        """Return the names that are not those of all flows in the two intervals after each was given, with those seen.
+
+        A name that is taken away leaves a flow with its next packet, and a busy machine may send none for an interval.
+        """
+        wrong = []
+        for name, from_ms, until_ms in zip(names, self.times_ms, [*self.times_ms[1:], math.inf], strict=True):
+            # The next change may be in force some time before it answers.
+            seen = self.apps_after(from_ms, until_ms)[0 if name else 1 :][:2]
+            if seen[:1] != [{name}] or seen[-1] != {name}:
+                wrong.append((name, seen))
+        return wrong
 
 
 @contextmanager
