@@ -16,7 +16,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import RecordBatch
+from gtp.events import Identity
 from nf.abi import SNF_BY_DNS
 from nf.apps.signatures import Signatures
 from nf.flows.copies import in_several_tunnels
@@ -43,6 +44,7 @@ from nf.pipeline.shard import Start
 from nf.pipeline.stages import IDLE_S, PolicyTable, Sink, put_policies
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
+from nf.sessions.binding import Binding
 from nf.settings import SubscriberGroup
 from nf.subscribers.labels import StoreTeller
 
@@ -414,7 +416,7 @@ class Shards:
                 return self._session_homes.of(question.about)
             case _:
                 keys, at_s = question.about
-                return self.store.by_tunnels(keys, at_s)
+                return [_nameless(found) if found else None for found in self.store.by_tunnels(keys, at_s)]
 
     def _homes_of(self, sessions: NDArray[np.uint32]) -> NDArray[np.uint8]:
         """Return the shard of each session, NOBODY for one that is not known."""
@@ -433,6 +435,11 @@ class Shards:
         if complete:
             before, self._missing = self._missing, self._total - self._read
             self.unread_octets = max(self.unread_octets, min(before, self._missing))
+
+
+def _nameless(binding: Binding) -> Binding:
+    """Return a session as a shard may know it: without the identity of its subscriber."""
+    return Binding(binding.index, replace(binding.session, identity=Identity()), binding.first_s)
 
 
 def _is_outside(name: str) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,15 +17,18 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from feed.records import RecordBatch
+from gtp.pfcp import build
 from nf.apps.signatures import Signatures
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Question
 from nf.pipeline import Shards
+from nf.pipeline.process import Process
 from nf.pipeline.talk import Done
 from nf.privacy import Pseudonymiser
 from nf.replay.records import Collector
 from nf.replay.run import Replay, Result
 from tests.replay.conftest import KEY, empty
+from tests.replay.test_handover import GNB, PLAN, UPF, Film
 
 # Of phones, of cores with several subscribers and their signalling, of a call, with addresses of both families.
 CAPTURES = (
@@ -110,6 +114,37 @@ class TestSameRows:
         path = shared / "captures" / "pcap" / name
 
         assert run(Spread, path) == run(Alone, path)
+
+
+class TestIdentity:
+    """The IMSI stays in the function."""
+
+    @pytest.fixture
+    def words(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """Return what is said to shards, as bytes."""
+        said: list[bytes] = []
+
+        def say(process: Process, message: object) -> None:
+            said.append(pickle.dumps(message))
+            spoken(process, message)
+
+        spoken = Process.say
+        monkeypatch.setattr(Process, "say", say)
+        return said
+
+    def test_no_word_to_a_shard_has_one(self, run: Run, words: list[bytes], tmp_path: Path) -> None:
+        film = Film(tmp_path / "late.pcap")
+        film.traffic(5, GNB, 0xB2)  # and no packet after its session is known: a shard asks whose the tunnel is
+        film.n4(build.establishment_request(1, PLAN), build.establishment_response(1, 11, UPF, 22))
+
+        published = run(Spread, film.path)
+
+        name = Pseudonymiser(KEY, 1).name(PLAN.identity.imsi)
+        assert {cell for row in published for cell in row if f"{cell}".startswith("subscriber=")} == {
+            f"subscriber={name}"
+        }
+        assert any(name.encode() in word for word in words)
+        assert not [word for word in words if PLAN.identity.imsi.encode() in word]
 
 
 class TestKilled:
