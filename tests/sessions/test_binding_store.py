@@ -276,11 +276,3 @@ class TestLabel:
 
         store.apply(SessionDown(3.0, session(), EndReason.DELETED))
         assert store.label(index).imsi == ALICE, "of the last packets"
-
-    def test_more_than_are_kept_are_read_again(self, store, monkeypatch):
-        monkeypatch.setattr("nf.sessions.at_rest.bindings._LABELS", 2)
-        for n in range(5):
-            store.apply(SessionUp(1.0, session(f"s{n}", f"00101000000000{n}", f"10.45.0.{n}", ())))
-
-        for _ in range(2):
-            assert [store.label(n).imsi for n in store.numbers()] == [f"00101000000000{n}" for n in range(5)]

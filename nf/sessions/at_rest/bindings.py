@@ -15,7 +15,6 @@ from nf.sessions.binding import LEARNED, Binding, is_partial
 
 __all__ = ["Bindings"]
 
-_LABELS = 131_072  # kept of sessions at rest, because each interval asks for those of all active ones: some 30 MB
 _WARM = 4096  # thawed bindings that are kept, because the same ones are asked for again
 
 
@@ -36,7 +35,6 @@ class Bindings:
         self._other_names: dict[int, int] = {}  # numbers of bindings that others continue
         self._continues: dict[int, list[int]] = {}  # the same from the other end
         self._warm: dict[int, Binding] = {}
-        self._labels: dict[int, tuple[bytes, Label]] = {}  # with the record that each was read from
         self._touched: dict[int, tuple[Binding, str]] = {}  # with the source before
         self._history: deque[tuple[int, bytes]] = deque(maxlen=max(1, history))
 
@@ -86,12 +84,7 @@ class Bindings:
         if record is None:
             into = self._other_names.get(number)
             return None if into is None else self.label(into)
-        kept = self._labels.get(number)
-        if kept is None or kept[0] is not record:
-            if len(self._labels) >= _LABELS:
-                self._labels.clear()
-            kept = self._labels[number] = record, self.freezer.label(number, record)
-        return kept[1]
+        return self.freezer.label(number, record)
 
     def history(self) -> Iterator[Binding]:
         """Yield those that ended (the latest of them), then those that hold."""
@@ -178,7 +171,6 @@ class Bindings:
         """Forget a binding that ended; yield the numbers that are free now."""
         self._over.pop(number, None)
         self._warm.pop(number, None)
-        self._labels.pop(number, None)
         self._relabelled([number])  # it has none any more, and the next one that gets the number another
         yield number
         for other in self._continues.pop(number, ()):
