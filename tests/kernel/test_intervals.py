@@ -49,7 +49,7 @@ class TestEach:
             media.plane.new_epoch()
 
         assert counts == [9, 2, 9, 19, 1]
-        assert sum(counts) == media.plane.read_details()[1]["frames"][0] == 40
+        assert sum(counts) == media.plane.details.present().states["frames"][0] == 40
 
     def test_a_flow_whose_packets_came_after_its_table_was_read_is_of_the_next_interval(self, media: Media) -> None:
         """The details are read after the flows, so that a flow may be in the one and not in the other."""

@@ -173,7 +173,7 @@ class TestKill:
             plane = service.plane
             first = plane.read_counters()
             (flow,) = plane.read_flows()[1].copy()
-            (detail,) = plane.read_details()[1]
+            (detail,) = plane.details.present().states
             with bump.load(uplink()):
                 service.apply(Settings(), BUMP)
                 wait_until(lambda: bump.seen() > passed + 50_000, "frames pass")
@@ -183,8 +183,9 @@ class TestKill:
             assert first["frames"] == passed
             assert counts(plane)["frames"] == bump.sent() == bump.seen()
             assert later["number"] == flow["number"] == 1
-            numbers, (more,) = plane.read_details()
-            assert numbers.tolist() == [1]
+            there = plane.details.present()
+            (more,) = there.states
+            assert there.numbers.tolist() == [1]
             assert more["begun_us"] == detail["begun_us"]
             assert more["up_sizes"].sum() - detail["up_sizes"].sum() == bump.sent() - passed
             assert later["packets"].sum() == bump.sent()
