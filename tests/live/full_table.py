@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from nf.settings import Export, Limits, Settings
 from tests.live.flood import KNOWN, SESSIONS, UNKNOWN, user_frame
@@ -82,9 +83,12 @@ class Seen:
         """Bytes that were sent and nobody tells of."""
         return self.sent_bytes - self.record_bytes - sum(self.left_out.values())
 
-    def least_resident(self, begin: float, end: float) -> int:
-        """Return the least memory in a part of the time, from 0 to 1: an interval takes some, and gives it back."""
-        return min(octets for at_s, octets in self.resident if begin <= at_s / self.seconds <= end)
+    def usual_resident(self, begin: float, end: float) -> float:
+        """Return the median of the memory in a part of the time, from 0 to 1.
+
+        An interval takes some, and gives it back, and so does the allocator now and then.
+        """
+        return median(octets for at_s, octets in self.resident if begin <= at_s / self.seconds <= end)
 
 
 def _resident_bytes(pid: int) -> int:
