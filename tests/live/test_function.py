@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -103,9 +104,8 @@ def _maps(pid: int, name: str) -> list[int]:
     """Return the ids of the BPF maps called *name* that a process holds (from the kernel's fdinfo)."""
     ids = set()
     for file in Path(f"/proc/{pid}/fdinfo").iterdir():
-        for line in file.read_text().splitlines():
-            if line.startswith("map_id:"):
-                ids.add(int(line.split()[1]))
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            ids |= {int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("map_id:")}
     shown = json.loads(subprocess.run(["bpftool", "-j", "map", "show"], capture_output=True, check=True).stdout)
     return [m["id"] for m in shown if m["id"] in ids and m.get("name") == name]
 

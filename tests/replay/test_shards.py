@@ -33,13 +33,9 @@ from tests.replay.test_handover import GNB, PLAN, UPF, Film
 # Of phones, of cores with several subscribers and their signalling, of a call, with addresses of both families.
 CAPTURES = (
     "open5gs__testregistration.pcapng",
-    "open5gs__5g-roaming-hr.pcapng",
     "open5gs__ipsec_to_nonipsec_call.pcapng",
-    "open5gs__volte.pcapng",
     "ndpi__wechat.pcap",
-    "ndpi__android.pcap",
     "ndpi__http_ipv6.pcap",
-    "zeek__gtp1_gn_normal_incl_fragmentation.pcap",
 )
 NOBODYS = Question(6, "192.0.2.1", 1, "192.0.2.2", 2)
 Row = tuple[Any, ...]
