@@ -116,7 +116,7 @@ def talk(before: NDArray[np.void], seen: Seen, profile: TalkProfile) -> tuple[ND
     after["jitter_ms"] = np.where(heard, jitter, before["jitter_ms"])
     size = seen.octets.astype(np.float64) / np.maximum(seen.packets, 1) - _HEADERS
     codec = codecs.codec_of(seen.rtp_pt, seen.rtp_clock, size)
-    after["codec"] = np.where(codec > 0, codec, before["codec"])
+    after["codec"] = np.where((codec > 0) & (seen.rtp_received > 0), codec, before["codec"])
     return after, _worse(after, half, silence, seen.now_s, profile)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nf.qoe import calls, frames, freeze
 from nf.qoe.calls import Estimates
-from nf.qoe.inputs import DOWNLINK, Array, Inputs, known_or, worst
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, known_or, worst
 from nf.qoe.realtime import Seen
 from nf.qoe.reasons import REASONS
 
@@ -134,4 +134,5 @@ def score(r: Inputs | Estimates, profile: CallProfile = PROFILE) -> Array:
 
 def due(state: NDArray[np.void], now_s: float, profile: CallProfile = PROFILE) -> NDArray[np.bool_]:
     """Return the mask, (n,), of calls that stand still, so that they need a row without packets."""
-    return freeze.due(state["talk"]["silence"], now_s, profile.silence)
+    still = freeze.standing(state["talk"]["silence"], now_s, profile.silence)
+    return still[:, UPLINK] | still[:, DOWNLINK]

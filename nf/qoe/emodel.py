@@ -49,7 +49,7 @@ def rating(
     *codec* is (Ie, Bpl) of G.113 on the scale of *band*; *burst_ratio* is 1 for random loss, more for bursts.
     """
     ie, bpl = codec
-    lost = ie + (band.most_lost - ie) * loss_percent / (loss_percent / burst_ratio + bpl)
+    lost = ie + (band.most_lost - ie) * loss_percent / (loss_percent / np.maximum(burst_ratio, 1.0) + bpl)
     return band.best - band.delay * delay_impairment(delay_ms) - lost
 
 

@@ -15,7 +15,7 @@ from nf.qoe.inputs import Array, known_or
 from nf.qoe.realtime import Seen, ages_s
 from nf.qoe.streaming import STALL_WEIGHT
 
-__all__ = ["SILENCE", "Limits", "Silence", "due", "factor", "follow", "share"]
+__all__ = ["SILENCE", "Limits", "Silence", "factor", "follow", "share", "standing"]
 
 # A frame is frozen when it stays longer than three mean gaps, and than the mean gap and 150 ms
 # (W3C webrtc-stats, freezeCount). Here on packets: their mean gap is shorter, the second bound decides.
@@ -60,7 +60,7 @@ def follow(before: NDArray[np.void], seen: Seen, limits: Limits) -> tuple[NDArra
     now = seen.packets / seen.interval_s
     mean = before["rate"] * fade + (1 - fade) * now
     after["rate"] = np.where(before["last_s"] > 0, np.where(passed, mean, before["rate"]), now)
-    is_open = _open(after, seen.now_s, limits)
+    is_open = standing(after, seen.now_s, limits)
     pause_s = seen.now_s - after["last_s"]
     now_s = np.where(is_open, np.minimum(pause_s, seen.interval_s), 0.0)
     goes_on = is_open & ~passed
@@ -70,13 +70,7 @@ def follow(before: NDArray[np.void], seen: Seen, limits: Limits) -> tuple[NDArra
     return after, Silence(now_s, told_s, ended_s, is_open & ~(goes_on & (before["told_s"] > 0)), is_open)
 
 
-def due(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[np.bool_]:
-    """Return the mask of rows, (n,), whose pause goes on without any packet."""
-    mask: NDArray[np.bool_] = _open(state, now_s, limits).any(axis=1)
-    return mask
-
-
-def _open(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[np.bool_]:
+def standing(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[np.bool_]:
     """Return the mask, (n, 2), of directions that stand still now."""
     last = state["last_s"]
     pause = now_s - last
@@ -84,8 +78,8 @@ def _open(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[np.b
     together = stream[:, 0] & stream[:, 1] & (np.abs(last[:, 0] - last[:, 1]) <= limits.together_s)
     still = pause > np.array(limits.least_s)
     ended = together & still[:, 0] & still[:, 1]
-    alive = pause.min(axis=1) <= limits.alone_s
-    mask: NDArray[np.bool_] = stream & still & (pause <= limits.longest_s) & (alive & ~ended)[:, None]
+    goes_on = ~ended & (np.minimum(pause[:, 0], pause[:, 1]) <= limits.alone_s)
+    mask: NDArray[np.bool_] = stream & still & (pause <= limits.longest_s) & goes_on[:, None]
     return mask
 
 

@@ -84,4 +84,5 @@ def score(r: Inputs | Estimates, profile: VoiceProfile = PROFILE) -> Array:
 
 def due(state: NDArray[np.void], now_s: float, profile: VoiceProfile = PROFILE) -> NDArray[np.bool_]:
     """Return the mask, (n,), of calls of which a direction stands still, so that they need a row without packets."""
-    return freeze.due(state["silence"], now_s, profile.silence)
+    still = freeze.standing(state["silence"], now_s, profile.silence)
+    return still[:, UPLINK] | still[:, DOWNLINK]

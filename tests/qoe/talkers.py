@@ -80,3 +80,38 @@ def run(module, intervals, state=None):
         state, estimate = module.advance(state, seen)
         estimates.append(estimate)
     return state, estimates, [float(module.score(e)[0]) for e in estimates]
+
+
+def game(now_s: float, *, came=20, tick_ms=50.0, rtt=UNKNOWN, echo=None, spike_ms=0.0, stop=(), **columns) -> Seen:
+    """Return a second of a tick game: *came* packets down, 30 up; *echo* is (core, access) in ms, 30 of each."""
+    down, up = (0 if d in stop else n for d, n in ((DOWN, came), (UP, 30)))
+    packets = np.array([[up, down]], float)
+    regular = np.maximum(packets - 1 - (spike_ms > 0), 0)
+    echoes = (
+        {}
+        if echo is None
+        else {"echo_n": both(30), "echo_sum_us": 30_000.0 * both(*echo), "echo_min_us": 1000.0 * both(*echo)}
+    )
+    return dataclasses.replace(
+        nothing(1, now_s, 1.0),
+        packets=packets,
+        octets=packets * 120,
+        last_payload_us=both(5000),
+        rtt_access_ms=np.array([float(rtt[0])]),
+        rtt_core_ms=np.array([float(rtt[1])]),
+        tick_us=both(33_000, 1000 * tick_ms),
+        tick_n=regular,
+        tick_sum_us=regular * np.array([[33_000, 1000 * tick_ms]]),
+        spikes=both(0, float(spike_ms > 0)),
+        spike_ms=both(0, spike_ms),
+        **echoes,
+        **columns,
+    )
+
+
+def cloud(now_s: float, *, fps=60, mbps=20.0, rule="filled", **columns) -> Seen:
+    """Return a second of a cloud game: frames of full packets, and input upwards."""
+    seen = video(now_s, fps=fps, kbps=1000 * mbps, rule=rule, pps=int(mbps * 100))
+    octets = both(10_000, mbps * 1e6 / 8)
+    rtt = {"rtt_access_ms": np.array([10.0]), "rtt_core_ms": np.array([20.0])}
+    return dataclasses.replace(seen, octets=octets, **rtt | columns)
