@@ -73,8 +73,9 @@ enum tcp_seen {
 /* What few packets of TCP touch. */
 struct tcp_rare {
 	__u32 retrans[2];
-	__u16 reordered[2]; /* differences wrap with it */
-	__u32 connect_us;   /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
+	__u8 spurious[2]; /* of them: the original had arrived; differences wrap with it */
+	__u8 rtt_high[2]; /* largest round trip of this epoch as rtt_code() writes it; of QUIC as well; 0: none */
+	__u32 connect_us; /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
 	union {
 		__u32 syn_us;  /* of the last SYN before its answer, while the handshake is going on */
 		__u32 hole_us; /* when a segment last came before its predecessor, its direction in bit 0; 0: never */
@@ -176,7 +177,7 @@ struct flow {
 	__u32 rtt_min_us[2]; /* of this epoch */
 	__u32 handshake_us[2];
 	union {
-		struct tcp_rare tcp;
+		struct tcp_rare tcp; /* QUIC has its largest round trips here */
 		struct rtp_rare rtp;
 	} rare;
 	__u32 check; /* IPv6: a second hash of both addresses */

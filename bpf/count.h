@@ -23,7 +23,7 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 	if (!s->whole_l4)
 		return;
 	if (s->inner.proto == PROTO_TCP)
-		tcp_segment(s, c, f, d);
+		tcp_segment(data, end, s, c, f, d);
 	else if (s->inner.proto == PROTO_UDP && is_dns(s))
 		dns_message(data, end, s, c, f);
 	else if (s->inner.proto == PROTO_UDP && !quic_packet(data, end, s, c, f, d))
