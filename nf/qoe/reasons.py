@@ -10,5 +10,6 @@ REASONS = (
     "delay not known",
     "loss not known",
     "lag not known",
+    "the probe paused",
 )
 """By the numbers in `Estimates.unmeasured`; the first one is a score that was measured."""
