@@ -142,9 +142,9 @@ def _columns(flows: dict[Key, _Flow], now_s: float, interval_s: float) -> Seen:
         interval_s=interval_s,
         row=np.zeros(len(read), np.intp),
         begin_s=np.array([flow.begin_s for flow in read]),
-        slots=np.array(
-            [[flow.slots.get(newest - SLOTS + 1 + k, 0) for k in range(SLOTS)] for flow in read], np.uint32
-        ).reshape(len(read), SLOTS),
+        slots=np.array([[flow.slots.get(newest - k, 0) for k in range(SLOTS)] for flow in read], np.uint32).reshape(
+            len(read), SLOTS
+        ),
         slot=np.full(len(read), newest, np.int64),
         last_s=np.array([flow.last_s for flow in read]),
         asked_s=np.array([flow.asked_s for flow in read]),

@@ -53,7 +53,10 @@ IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, R
 
 # Classes scored by jitter: their packets are timed exactly, and so are those of flows without a name yet (number 0).
 _TIMED = ("conferencing", "voice", "gaming")
-_DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
+_DETAILED = (  # classes of which sizes, frames and chunks are kept
+    "video", "live-video", "conferencing", "voice", "gaming", "web", "social", "music", "messaging", "download"
+)  # fmt: skip
+_UNNAMED = 0  # number of the application of flows without a name
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
 Table = tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.void], tuple[Details, NDArray[np.void]]]
@@ -207,7 +210,7 @@ class Pipeline:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(*self._agree(begun), now_s)
         batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
-        batch = self._with_media(batch, *media)
+        batch = self._with_media(batch, *media, round((now_s - self._clock_offset_s) * 1e6))
         busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
         active = rows_at(flows, rows)
         self.book.seen(active, clock_ns)
@@ -257,10 +260,13 @@ class Pipeline:
         self.plane.new_epoch(intervals)
         return places, keys, flows, media
 
-    def _with_media(self, batch: FlowBatch, details: Details, chunks: NDArray[np.void]) -> FlowBatch:
-        """Return the batch with its media. Chunks of flows that the book does not have are told by another shard."""
+    def _with_media(self, batch: FlowBatch, details: Details, chunks: NDArray[np.void], now_us: int) -> FlowBatch:
+        """Return the batch with its media until *now_us* of the kernel's clock.
+
+        Chunks of flows that the book does not have are told by another shard.
+        """
         mine = rows_at(chunks, self.book.at(chunks["number"]) >= 0)
-        return replace(batch, media=self.media.update(batch.flow_id, details, mine))
+        return replace(batch, media=self.media.update(batch.flow_id, details, mine, now_us))
 
     def _delays(self) -> DelayInterval:
         return self._delay_sums.update(self.plane.read_delays(), self.plane.read_transits())
@@ -407,7 +413,7 @@ def put_policies(plane: Plane, signatures: Signatures, tables: Sequence[PolicyTa
     """Put policies in force with the next packet: a table for sessions in no group, and one for each group."""
     timed, detailed = (_apps_of(signatures, classes) for classes in (_TIMED, _DETAILED))
     coarse = sorted(set(range(1, len(signatures.class_of))) - set(timed))
-    plane.set_policies(tables[0], coarse, detailed, tables[1:])
+    plane.set_policies(tables[0], coarse, detailed, tables[1:], [_UNNAMED])
 
 
 def _apps_of(signatures: Signatures, classes: Sequence[str]) -> list[int]:

@@ -81,15 +81,17 @@ STATE = np.dtype(
 class Seen:
     """Columns of an interval: m flows of web, social, navigation and without a class, and their DNS flows; c chunks.
 
-    Times are s since the epoch, NaN: none. ``slots[:, -1]`` has the number ``slot`` (time / 100 ms), older ones before.
-    Chunks are those that closed and the open ones, once their first answer came.
+    Times are s since the epoch, NaN: none. ``slots[:, 0]`` is of the slot with the number ``slot``, which begins at
+    ``slot * 0.1 + zero_s``; then older ones (as `nf.flows.media.MediaInterval.slots`, of which ``zero_s`` is what the
+    clock of the kernel's slots is apart from the epoch). Chunks are those that closed and the open ones, once their
+    first answer came; a request is the first one of those that waited together.
     """
 
     now_s: float  # end of the interval
     interval_s: float
     row: NDArray[np.intp]  # (m,) subscriber, an index of state
     begin_s: Array  # (m,) NaN where it was not seen: a connection that was there before the probe
-    slots: NDArray[np.uint32]  # (m, SLOTS) downlink octets
+    slots: NDArray[np.uint32]  # (m, SLOTS) downlink octets, the newest first
     slot: NDArray[np.int64]  # (m,)
     last_s: Array  # (m,) last downlink payload
     asked_s: Array  # (m,) first request without an answer
@@ -97,6 +99,7 @@ class Seen:
     request_s: Array  # (c,)
     first_s: Array  # (c,) first answer
     octets: Array  # (c,) of the answer so far
+    zero_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +116,14 @@ class Estimates:
 def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, Estimates]:
     """Return the state after an interval, and the pages in it; state has a row a subscriber."""
     state = state.copy()
-    newest = int(np.floor(seen.now_s / SLOT_S - 1e-6))
+    newest = int(np.floor((seen.now_s - seen.zero_s) / SLOT_S - 1e-6))
     octets = _octets(state, seen, newest)
     asked = _asked(len(state), seen, newest, profile)
     ended = np.full(len(state), np.nan)
     _births(state, seen, profile)
     many = np.bincount(seen.row[seen.chunk], minlength=len(state)) >= profile.requests
     for k in range(SLOTS):
-        at_s = (newest - SLOTS + 1 + k) * SLOT_S
+        at_s = (newest - SLOTS + 1 + k) * SLOT_S + seen.zero_s
         _close(state, at_s, ended, profile)
         _slot(state, at_s, octets[:, k], asked[:, k], many, profile)
     _exactly(state, seen)
@@ -138,22 +141,23 @@ def due(state: Rows, now_s: float, profile: Profile = DEFAULT) -> Mask:
 def _octets(state: Rows, seen: Seen, newest: int) -> Array:
     """Return (n, SLOTS) downlink octets up to slot *newest* that were not counted before; the state counts them."""
     n = len(state)
-    place = seen.slot[:, None] - newest + np.arange(SLOTS)[None, :]
+    place = seen.slot[:, None] - newest + SLOTS - 1 - np.arange(SLOTS)[None, :]
     flat = seen.row[:, None] * SLOTS + place
     there = (place >= 0) & (place < SLOTS)
-    octets: Array = np.bincount(flat[there], seen.slots[there], n * SLOTS).reshape(n, SLOTS)
+    octets = np.bincount(flat[there], seen.slots[there], n * SLOTS).astype(np.float64).reshape(n, SLOTS)
     since = (newest - SLOTS + 1 + np.arange(SLOTS))[None, :] - state["slot"][:, None]
     now = octets[:, -1].copy()
-    octets = np.where(since < 0, 0.0, np.where(since == 0, np.maximum(octets - state["counted"][:, None], 0), octets))
+    rest = np.maximum(octets - state["counted"][:, None], 0)
     state["slot"], state["counted"] = newest, now
-    return octets
+    new: Array = np.where(since < 0, 0.0, np.where(since == 0, rest, octets))
+    return new
 
 
 def _asked(n: int, seen: Seen, newest: int, profile: Profile) -> Array:
     """Return (n, SLOTS) when the first of the answers that begin in a slot was asked for; infinity: none begins."""
     begin_s = seen.begin_s[seen.chunk]
     waited = np.where(seen.request_s - begin_s <= profile.handshake_s, begin_s, seen.request_s)
-    place = np.floor(seen.first_s / SLOT_S).astype(np.int64) - newest + SLOTS - 1
+    place = np.floor((seen.first_s - seen.zero_s) / SLOT_S).astype(np.int64) - newest + SLOTS - 1
     real = (place >= 0) & (place < SLOTS) & (seen.octets >= profile.least_answer)
     real &= seen.first_s - waited <= profile.longest_wait_s
     asked = np.full(n * SLOTS, np.inf)

@@ -9,38 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feed.records import APP_CLASSES, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
+from feed.records import APP_CLASSES, RECORD_COLUMNS, SUBSCRIBER_COLUMNS, RecordBatch, columns_of
 from nf.apps.basis import Basis
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.flows.search import one_of
 from nf.qoe import SCORES, Inputs
 from nf.qoe.inputs import Array
 from nf.settings import Action
-from nf.subscribers.fading import memory
 from nf.subscribers.labels import Labels, SubscriberNames
+from nf.subscribers.lately import APP_BITS, Lately
 from nf.subscribers.sums import Rows, group
 from nf.subscribers.suspect import SUSPECTS, suspect
 
 __all__ = ["Subscribers", "missing_where_unseen"]
 
-LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
-GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
-# A sample of the round trip may hold a delayed acknowledgement or a peer's thinking time, of seconds in real
-# captures. The least of a few samples is the network's; it follows a radio that gets worse within 4 to 8 s.
-RTT_WINDOW_S = 4.0
-RTT_LEAST_SAMPLES = 3.0
-RTT_TAU_S = 30.0  # time constant of the last access RTTs, which stand in when there are too few samples
-RTT_FADED = 0.1  # weight that is left of a single estimate after 70 s; with less it is forgotten
-
-LOSS_LEAST_SENT = 10.0  # packets in the window before a share of them is a loss ratio
-BULK_LEAST_BYTES = 80_000.0  # smallest chunk of a video (Requet), in the window,
-BULK_LEAST_BUSY_S = 3.0  # or a transfer that tried so long for less
-MOVING_PACKETS, MOVING_SHARE = 10.0, 0.5  # bulk packets, or busy share, of an interval that is no pause
-
 _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
 _REAL_TIME = one_of(APP_CLASSES.index(name) for name in ("conferencing", "voice", "gaming"))
-_APP_BITS = 16
 _BASIS_TEXT = np.array([basis.text for basis in Basis], object)
 
 
@@ -53,17 +38,13 @@ class Subscribers:
 
     def __init__(self, capacity: int = 262_144) -> None:
         self.capacity = capacity
-        # Per (subscriber, application): loss and goodput with the RTT of the core; per subscriber: the access RTT,
-        # and the last ones with their weight.
-        self._recent = memory(np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4), RTT_WINDOW_S, capacity)
-        self._access_rtt = memory(np.zeros(0), RTT_WINDOW_S, capacity)
-        self._lately = memory(np.full(2, RTT_TAU_S), RTT_WINDOW_S, capacity)
+        self._lately = Lately(capacity)
         self.labels = Labels()
 
     @property
     def forgotten(self) -> int:
         """Keys that lost their history because the memory was full."""
-        return self._recent.evicted + self._lately.evicted
+        return self._lately.evicted
 
     def update(
         self,
@@ -98,15 +79,16 @@ class Subscribers:
             return []
         interval_s = max(flows.t_end_s - flows.t_start_s, 1e-3)
         who = self._numbers(names)[subject]
-        keys, rows = group(_take(flows, used), (who[used] << _APP_BITS) | app[used], interval_s)
-        of_app, first = keys & ((1 << _APP_BITS) - 1), used[rows.first]
-        inputs = self._inputs(keys, rows, interval_s, flows.t_end_s)
+        taken = _take(flows, used)
+        keys, rows = group(taken, (who[used] << APP_BITS) | app[used], interval_s)
+        of_app, first = keys & ((1 << APP_BITS) - 1), used[rows.first]
+        inputs = self._lately.inputs(keys, rows, taken, who[used], interval_s)
         columns = missing_where_unseen(self._columns(flows, rows, interval_s), seen)
         columns["subscriber"] = np.asarray(names.subscriber, object)[subject[first]]
         columns["identity_source"] = np.asarray(names.identity_source, object)[subject[first]]
         columns["dnn"] = np.asarray(names.dnn, object)[subject[first]]
         columns["app"] = np.array(app_names, object)[of_app]
-        for name in SPARSE_COLUMNS:
+        for name in SUBSCRIBER_COLUMNS:
             told = delays.get(name) if delays else None
             columns[name] = told[subject[first]] if told is not None else np.full(len(first), np.nan, np.float32)
         self._forget()
@@ -119,53 +101,14 @@ class Subscribers:
     def _forget(self) -> None:
         """Drop the numbers of subscribers without any other memory, when there are many."""
         if self.labels.numbered > 2 * self.capacity:
-            self.labels.keep(set((self._recent.keys >> _APP_BITS).tolist()) | set(self._lately.keys.tolist()))
-
-    def _inputs(self, keys: NDArray[np.int64], rows: Rows, interval_s: float, now_s: float) -> Inputs:
-        now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s])
-        n = rows.rtt_n[:, CORE].astype(np.float64)
-        recent, core_ms, samples = self._recent.add(keys, now_s, now, rows.rtt_min_ms[:, CORE], n)
-        lost, sent, bulk, busy_s = (recent[:, column : column + 2] for column in (0, 2, 4, 6))
-        moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
-        moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
-        return Inputs(
-            interval_s=interval_s,
-            packets=rows.packets.astype(np.float64),
-            octets=rows.octets.astype(np.float64),
-            rtt_access_ms=self._access_ms(keys >> _APP_BITS, rows, now_s),
-            rtt_core_ms=np.where(samples >= RTT_LEAST_SAMPLES, core_ms, np.nan),
-            loss=_ratio(lost, sent, sent >= LOSS_LEAST_SENT),
-            jitter_ms=rows.jitter_ms,
-            gap_mean_ms=rows.gap_mean_ms,
-            gap_max_ms=rows.gap_max_ms,
-            busy=rows.busiest_s / interval_s,
-            bulk_octets=bulk,
-            goodput_bps=8 * _ratio(bulk, busy_s, moving),
-            goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
-        )
-
-    def _access_ms(self, who: NDArray[np.int64], rows: Rows, now_s: float) -> Array:
-        """Return the RTT to the UE for each row, from all flows of the subscriber together: they share one radio."""
-        begins = np.append(True, who[1:] != who[:-1])  # *who* is sorted
-        starts, row_of = np.flatnonzero(begins), np.cumsum(begins) - 1
-        people = who[starts]
-        n = np.add.reduceat(rows.rtt_n[:, ACCESS].astype(np.float64), starts)
-        now_ms = np.fmin.reduceat(rows.rtt_min_ms[:, ACCESS], starts)
-        _, least_ms, samples = self._access_rtt.add(people, now_s, np.zeros((len(people), 0)), now_ms, n)
-        told = samples >= RTT_LEAST_SAMPLES
-        estimate = np.stack([np.where(told, least_ms, 0), told.astype(np.float64)], axis=1)
-        none = np.zeros(len(people))
-        lately, _, _ = self._lately.add(people, now_s, estimate, none, none)
-        fallback = _ratio(lately[:, 0], lately[:, 1], lately[:, 1] >= RTT_FADED)
-        access_ms: Array = np.where(told, least_ms, fallback)[row_of]
-        return access_ms
+            self.labels.keep(self._lately.people())
 
     @staticmethod
     def _columns(flows: FlowBatch, rows: Rows, interval_s: float) -> dict[str, NDArray[Any]]:
         """Return the published columns that come straight from the sums."""
         n = len(rows)
         octets, packets = rows.octets, rows.packets
-        loss = _ratio(rows.lost, rows.sent, rows.sent > 0)
+        loss = np.maximum(_ratio(rows.lost, rows.sent, rows.sent > 0), 0)
         return {
             "t_ms": np.full(n, max(round(flows.t_end_s * 1000), 0)),
             "interval_ms": np.full(n, max(round((flows.t_end_s - flows.t_start_s) * 1000), 0)),
@@ -182,6 +125,8 @@ class Subscribers:
             "rtt_core_ms": rows.rtt_mean_ms[:, CORE],
             "rtt_min_access_ms": rows.rtt_min_ms[:, ACCESS],
             "rtt_min_core_ms": rows.rtt_min_ms[:, CORE],
+            "rtt_high_access_ms": rows.rtt_high_ms[:, ACCESS],
+            "rtt_high_core_ms": rows.rtt_high_ms[:, CORE],
             "rtt_samples": rows.rtt_n.sum(axis=1),
             "loss_ul": loss[:, UPLINK],
             "loss_dl": loss[:, DOWNLINK],
@@ -203,7 +148,8 @@ def missing_where_unseen(
 
 
 _QUALITIES = (
-    *SPARSE_COLUMNS,
+    *SUBSCRIBER_COLUMNS,
+    *("rtt_high_access_ms", "rtt_high_core_ms"),
     *("rtt_access_ms", "rtt_core_ms", "rtt_min_access_ms", "rtt_min_core_ms"),
     *("loss_ul", "loss_dl", "jitter_dl_ms", "gap_max_dl_ms"),
 )
@@ -236,11 +182,24 @@ def _batches(
     typed = {
         name: columns[name].tolist() if column.dtype == "str" else _typed(columns[name], column.dtype)
         for name, column in RECORD_COLUMNS.items()
+        if name in columns
     }
     return [
-        RecordBatch(name, flows.t_start_s, flows.t_end_s, {c: values[part] for c, values in typed.items()})
-        for name, part in parts.items()
+        RecordBatch(name, flows.t_start_s, flows.t_end_s, _of_class(name, part, typed)) for name, part in parts.items()
     ]
+
+
+def _of_class(app_class: str, part: slice, typed: Mapping[str, NDArray[Any] | list[str]]) -> dict[str, Any]:
+    """Return the columns of the records of a class, in their order; estimates that there are none of are missing."""
+    n = part.stop - part.start
+    return {
+        name: typed[name][part]
+        if name in typed
+        else [""] * n
+        if column.dtype == "str"
+        else np.full(n, np.nan, np.float32)
+        for name, column in columns_of(app_class).items()
+    }
 
 
 def _typed(values: NDArray[Any], dtype: str) -> NDArray[Any]:
