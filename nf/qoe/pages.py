@@ -53,6 +53,7 @@ class Profile:
     hold_s: float = 10.0  # the last page is told for so long, ever less sure (own)
     sure: float = 0.9  # confidence in a page that ended
     sure_of_bound: float = 0.5  # and in one that lasts
+    content_s: float = 15.0  # the time after which nobody is content any more (G.1030, annex A: medium)
 
 
 DEFAULT = Profile()
@@ -129,12 +130,13 @@ def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, 
     _exactly(state, seen)
     _waiting(state, seen, octets)
     _close(state, seen.now_s, ended, profile)
+    _give_up(state, seen.now_s, ended, profile)
     return state, _told(state, seen.now_s, ended, profile)
 
 
 def due(state: Rows, now_s: float, profile: Profile = DEFAULT) -> Mask:
     """Return the mask of subscribers with a page in progress: it lasts, or ends, without a packet."""
-    waits: Mask = (state["born_s"] > 0) & (state["asked_s"] > 0) & (now_s - state["asked_s"] < profile.longest_wait_s)
+    waits: Mask = (state["born_s"] > 0) & (state["asked_s"] > 0)
     return waits | (state["begin_s"] > 0)
 
 
@@ -206,10 +208,10 @@ def _slot(state: Rows, at_s: float, octets: Array, asked_s: Array, many: Mask, p
 
 def _close(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
     """End the pages that were quiet for long enough at *now_s*; *ended* gets their times."""
-    some = state["octets"] >= profile.least
-    longest_s = np.where(some, profile.answer_s, profile.longest_wait_s)
-    held = (state["asked_s"] > 0) & (now_s - state["asked_s"] < longest_s)
-    held &= ~some | (state["asked_s"] <= state["end_s"] + profile.gap_s)
+    some, asks = state["octets"] >= profile.least, state["asked_s"] > 0
+    answering = now_s - state["asked_s"] < profile.answer_s
+    answering &= state["asked_s"] <= state["end_s"] + profile.gap_s
+    held = asks & (answering | ~some)  # without content until `_give_up`
     over = (state["begin_s"] > 0) & (now_s - state["end_s"] > profile.quiet_s) & ~held
     whole = over & some
     page_s = _page_s(state, profile)
@@ -219,6 +221,18 @@ def _close(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
     state["over_s"] = np.where(over, now_s, state["over_s"])
     for name in ("begin_s", "born_s", "octets", "after", "end_s", "active_s"):
         state[name] = np.where(over, 0, state[name])
+
+
+def _give_up(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
+    """End the pages that nobody waits for any more, because nothing came; they took as long as anybody waits."""
+    asks = (state["asked_s"] > 0) & (now_s - state["asked_s"] >= profile.longest_wait_s)
+    lost = asks & (state["born_s"] > 0) & (state["octets"] < profile.least)
+    ended[lost] = profile.longest_wait_s
+    state["page_s"] = np.where(lost, profile.longest_wait_s, state["page_s"])
+    for name in ("closed_s", "over_s"):
+        state[name] = np.where(lost, now_s, state[name])
+    for name in ("begin_s", "born_s", "octets", "after", "end_s", "active_s", "asked_s"):
+        state[name] = np.where(lost, 0, state[name])
 
 
 def _page_s(state: Rows, profile: Profile) -> Array:

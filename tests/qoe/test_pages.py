@@ -122,15 +122,19 @@ class TestMeanwhile:
         assert all(value <= at_s for value, (at_s, _) in zip(values, so_far, strict=True))
         assert not any(e.pages[0] for _, e in so_far)
 
-    def test_a_server_that_says_nothing_is_told_while_it_does(self):
+    @pytest.mark.parametrize("hello", [0, 4000])
+    def test_a_server_that_says_nothing_is_told_while_it_does(self, hello):
         page = Page()
         page.dns(0.0)
-        page.packets.append((0.1, page.connect(0.05), True, 400, False))
+        flow = page.connect(0.05)
+        page.packets.append((page.fetch(flow, 0.1, hello), flow, True, 500, False))
 
-        waited = {round(at_s): float(e.page_s[0]) for at_s, e in told(page.seen(quiet_s=12))}
+        waited = {round(at_s): float(e.page_s[0]) for at_s, e in told(page.seen(quiet_s=30))}
 
         assert waited[5] == pytest.approx(5, abs=1)
         assert waited[10] == pytest.approx(10, abs=1)
+        assert waited[18] == 15  # nobody is content any more
+        assert np.isnan(waited[29])
 
     def test_the_last_page_is_held_with_falling_confidence_and_then_there_is_none(self):
         page, last_s = simple()
