@@ -11,5 +11,8 @@ REASONS = (
     "loss not known",
     "lag not known",
     "the probe paused",
+    "no page yet",
+    "no message yet",
+    "no transfer",
 )
 """By the numbers in `Estimates.unmeasured`; the first one is a score that was measured."""
