@@ -35,10 +35,8 @@ class Capture:
     def __enter__(self) -> Capture:
         for port in self._ports:
             file = self._lab.folder / f"{port}.full"
-            self._lab.start_inside(
-                f"tcpdump-{port}", "probe", "tcpdump", "-i", port, "-s", "2048", "-B", "16384", "-Z", "root", "-U",
-                "-n", "-w", file,
-            )  # fmt: skip
+            words = ("-i", port, "-s", "2048", "-B", "16384", "-Z", "root", "-U", "--immediate-mode", "-n", "-w", file)
+            self._lab.start_inside(f"tcpdump-{port}", "probe", "tcpdump", *words)
         for port in self._ports:
             self._lab.wait_until(
                 lambda port=port: "listening on" in self._lab.log(f"tcpdump-{port}"),  # type: ignore[misc]

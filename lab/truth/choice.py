@@ -13,6 +13,7 @@ from lab.impair import Impairment
 from lab.truth import schedule
 from lab.truth.content import LADDERS, SEGMENTS_S
 from lab.truth.schedule import Step
+from lab.truth.streams import CODECS
 
 __all__ = ["KINDS", "PLAYERS", "TRACES", "Conditions", "choose", "impairment"]
 
@@ -76,7 +77,7 @@ def _video(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditio
         steps = [Step(begin, "radio", slow), Step(begin + pick.uniform(28, 40), "radio", down)]
     elif network == "fall":
         steps = schedule.fall_and_rise(down, max(80 * _KBPS, pick.uniform(0.6, 2.0) * low), 12, pick.uniform(45, 55))
-    else:
+    elif network == "trace":
         member = given.get("trace") or "Lumous5G/4G/4g_trace_walking_50192_a"
         options["trace"] = member
         mean = pick.uniform(0.3, 1.2) * high
@@ -98,6 +99,72 @@ def _call(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Condition
     return Conditions("call", seed, seconds, options, down, up, _disturbed(pick, options["network"], down, seconds))
 
 
+def _rtp(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditions:
+    """Choose a voice: loss before the probe is exact in both directions, loss behind it is the radio's."""
+    seconds = float(given.get("seconds") or 40)
+    options: dict[str, Any] = {
+        "codec": given.get("codec") or pick.choice(list(CODECS)),
+        "network": given.get("network") or pick.choice(("clean", "random", "runs", "jitter", "radio loss", "silence")),
+        "loss": 0.0,
+        "run": 1,
+        "jitter_ms": pick.choice((0, 2, 5)),
+    }
+    down, up = _radio(pick)
+    steps, network = list[Step](), options["network"]
+    if network in ("random", "runs"):
+        options["loss"] = float(given.get("loss") or pick.choice((0.005, 0.01, 0.02, 0.05)))
+        options["run"] = 1 if network == "random" else pick.choice((3, 8, 25))
+    elif network == "jitter":
+        options["jitter_ms"] = pick.choice((15, 30, 60))
+    elif network == "silence":
+        options["silence"] = [[seconds / 2, seconds / 2 + pick.choice((0.5, 3.0))]]
+    elif network == "radio loss":
+        steps = _disturbed(pick, "loss", down, seconds)
+    return Conditions("rtp", seed, seconds, options, down, up, steps)
+
+
+def _game(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditions:
+    """Choose a game: rates of ticks as servers have them (20 to 128 a second), ticks lost, spikes, or a moved delay."""
+    seconds = float(given.get("seconds") or 40)
+    options: dict[str, Any] = {
+        "tick_ms": float(given.get("tick_ms") or pick.choice((50, 33.333, 16.667, 15.625, 7.8125))),
+        "input_ms": pick.choice((33.333, 16.667)),
+        "network": given.get("network") or pick.choice(("clean", "ticks lost", "spikes", "delay", "jitter")),
+        "loss": 0.0,
+    }
+    down, up = _radio(pick)
+    steps, network = list[Step](), options["network"]
+    if network == "ticks lost":
+        options["loss"] = pick.choice((0.01, 0.05, 0.1))
+    elif network == "spikes":
+        length = pick.uniform(0.15, 0.5)
+        options["spikes"] = [[t, round(t + length, 3)] for t in range(6, int(seconds) - 2, 7)]
+    elif network == "delay":
+        steps = schedule.impaired("radio", seconds / 3, seconds * 0.7, Impairment(pick.choice((60, 120, 240))), down)
+    elif network == "jitter":
+        steps = _disturbed(pick, "jitter", down, seconds)
+    return Conditions("game", seed, seconds, options, down, up, steps)
+
+
+def _cloud(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditions:
+    """Choose a cloud game: pictures at 30 or 60 a second, cut in two ways, with RTP headers or without."""
+    seconds = float(given.get("seconds") or 40)
+    options: dict[str, Any] = {
+        "fps": int(given.get("fps") or pick.choice((60, 60, 30))),
+        "bps": float(given.get("bps") or pick.choice((3e6, 5e6, 8e6))),
+        "cutting": given.get("cutting") or pick.choice(("filled", "equal")),
+        "rtp": str(given.get("rtp", pick.choice((True, False)))).lower() == "true",
+        "network": given.get("network") or pick.choice(("clean", "slow", "loss")),
+        "tick_ms": 16.667,
+    }
+    down, up = _radio(pick)
+    down = replace(down, rate_bps=12e6)
+    if options["network"] == "slow":
+        options["slow"] = [[seconds / 3, seconds * 0.6]]
+    steps = _disturbed(pick, "loss", down, seconds) if options["network"] == "loss" else []
+    return Conditions("cloud", seed, seconds, options, down, up, steps)
+
+
 def _disturbed(pick: random.Random, network: str, down: Impairment, seconds: float) -> list[Step]:
     """Return the steps of a real-time medium's network: good, disturbed from a third of the set on, and good again."""
     begin, end = seconds * 0.3, seconds * 0.65
@@ -112,7 +179,13 @@ def _disturbed(pick: random.Random, network: str, down: Impairment, seconds: flo
     return [Step(begin, "radio", worse[network]), Step(end, "radio", down)] if network in worse else []
 
 
-KINDS: dict[str, Callable[[random.Random, int, Mapping[str, Any]], Conditions]] = {"video": _video, "call": _call}
+KINDS: dict[str, Callable[[random.Random, int, Mapping[str, Any]], Conditions]] = {
+    "video": _video,
+    "call": _call,
+    "rtp": _rtp,
+    "game": _game,
+    "cloud": _cloud,
+}
 
 
 def choose(kind: str, seed: int, given: Mapping[str, Any] | None = None) -> Conditions:

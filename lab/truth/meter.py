@@ -51,9 +51,9 @@ class Meter:
         }
 
 
-def judged(load: Mapping[str, Any], begin_s: float) -> dict[str, Any]:
-    """Return a load with its largest delay and the seconds over the limit, from *begin_s* (of the epoch) on."""
-    late = {int(s): ms for s, ms in load["worst_ms_by_second"].items() if int(s) >= int(begin_s)}
+def judged(load: Mapping[str, Any], begin_s: float, end_s: float) -> dict[str, Any]:
+    """Return a load with its largest delay and the seconds over the limit, between two times since the epoch."""
+    late = {int(s): ms for s, ms in load["worst_ms_by_second"].items() if int(begin_s) <= int(s) <= end_s}
     over = sorted(s for s, ms in late.items() if ms > LIMIT_MS)
     return {"worst_ms": max(late.values(), default=math.inf), "over_limit": over, **load}
 

@@ -35,16 +35,16 @@ _STEP_S = 0.02  # between two looks at the schedule
 
 
 class Network(Lab):
-    """The lab of a set. *root* is the folder that its web servers serve, *http* their version (1, 2 or 3)."""
+    """The lab of a set. *root* is the folder that its web servers serve, *http* their version; *web* asks for them."""
 
     def __init__(
-        self, subscribers: Sequence[Subscriber], *, root: Path, http: int = 1, seed: int = 1, extra: Sequence[str] = ()
+        self, subscribers: Sequence[Subscriber], *, root: Path, http: int = 1, seed: int = 1, web: bool = True
     ) -> None:
         super().__init__(subscribers, n6_port=True, seed=seed)
         self.applied: list[dict[str, Any]] = []
         self.load: dict[str, Any] = {}
-        self._begun_s = 0.0  # the load of parts that start is not that of a set
-        self._root, self._http, self._extra = root, http, tuple(extra)
+        self._begun_s = self._ended_s = 0.0  # the load of parts that start or end is not that of a set
+        self._root, self._http, self._web = root, http, web
 
     # -- parts ------------------------------------------------------------
 
@@ -68,44 +68,20 @@ class Network(Lab):
 
     def _start_servers(self) -> Sequence[Path]:
         net, folder = self.net, self.folder
-        words = (
-            "--certificate",
-            folder / "lab.pem",
-            "--key",
-            folder / "lab.key",
-            "--root",
-            self._root,
-            "--wait",
-            folder / "wait",
-        )
+        pair = ("--certificate", folder / "lab.pem", "--key", folder / "lab.key")
+        words = (*pair, "--root", self._root, "--wait", folder / "wait")
         self.start(
             "wan", "-m", "lab.truth.wan", "--near", net.path("dn"), "--far", net.path("inet"),
             "--seed", str(self.seed), "--control", folder / "wan.sock",
         )  # fmt: skip
-        self.start(
-            "dn",
-            "-m",
-            "lab.truth.servers",
-            "--netns",
-            net.path("inet"),
-            *words,
-            "--ready",
-            folder / "dn.ready",
-            *self._extra,
-        )
+        inet = net.path("inet")
+        self.start("dn", "-m", "lab.truth.servers", "--netns", inet, *words, "--ready", folder / "dn.ready")
         ready = [folder / "wan.sock", folder / "dn.ready"]
-        if shutil.which("node"):
-            self.start_inside(
-                "web",
-                "inet",
-                "node",
-                _WEB / "server.js",
-                *words,
-                "--http",
-                str(self._http),
-                "--ready",
-                folder / "web.ready",
-            )
+        if self._web and not shutil.which("node"):
+            raise LabError("node is not installed. Run: make truth, or apt-get install nodejs")
+        if self._web:
+            version, up = ("--http", str(self._http)), ("--ready", folder / "web.ready")
+            self.start_inside("web", "inet", "node", _WEB / "server.js", *words, *version, *up)
             ready.append(folder / "web.ready")
         return ready
 
@@ -147,6 +123,7 @@ class Network(Lab):
                 self.apply(left.pop(0))
             self.check()
             time.sleep(_STEP_S)
+        self._ended_s = time.time()
 
     @contextlib.contextmanager
     def recorded(self, folder: Path, ports: tuple[str, ...] = ("n3", "n4", "n6")) -> Iterator[None]:
@@ -162,7 +139,7 @@ class Network(Lab):
                 self.stop("meter-path", "meter-clients")
                 files = {who: self.folder / f"{who}.json" for who in ("path", "clients")}
                 there = {who: json.loads(f.read_text("ascii")) for who, f in files.items() if f.exists()}
-                self.load = {who: judged(load, self._begun_s) for who, load in there.items()}
+                self.load = {who: judged(load, self._begun_s, self._ended_s) for who, load in there.items()}
 
 
 def subscriber(uses: str, downlink: Impairment = CLEAN, uplink: Impairment = CLEAN, number: int = 1) -> Subscriber:

@@ -22,6 +22,7 @@ __all__ = ["FORMAT", "LISTS", "described", "listed", "make", "make_all"]
 FORMAT = 1
 LISTS = ("fit", "judge")
 _NICE = -10  # of the lab beside other work of the host; its packet path is above that (`lab.truth.network`)
+_MODULES = {"rtp": "datagrams", "game": "datagrams", "cloud": "datagrams"}  # of a kind whose name is not its module's
 _FILE = Path(__file__).resolve().parent / "sets.toml"
 
 
@@ -47,7 +48,7 @@ def make(kind: str, seed: int, given: Mapping[str, Any], out: Path, cache: Path)
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    run = importlib.import_module(f"lab.truth.{kind}").run
+    run = importlib.import_module(f"lab.truth.{_MODULES.get(kind, kind)}").run
     begun = time.time()
     truth: dict[str, Any]
     network: Network
