@@ -97,7 +97,8 @@ def false_stalls() -> list[Figure]:
         cases = {"sessions": float(len(some)), "with a stall": float((stalled > 0).sum()), "s": float(stalled.sum())}
         note = (
             "labels of 100 ms exist for the 29 only; some of the others look starved, and are counted as false all"
-            " the same. Tried: a buffer of bytes alone (28 of 29), evidence of any pending request (14 of 132)"
+            " the same. The constants for"
+            " services of long buffers were chosen on these sessions. Tried: any open answer as evidence (28 of 29)"
         )
         found.append(Figure(f"video false stalls, {name}", float((stalled > 0).mean()), "share", goal, cases, note))
     return found
@@ -112,7 +113,8 @@ def simulated() -> list[Figure]:
         cases = {"sessions": 240.0, "stalls": float(judged.stalls)}
         note = (
             "a simulation of players over the 4G and 5G traces, no lab truth. A player that never rests does not tell"
-            " how much content an answer holds, so without a profile of its service stalls are placed badly"
+            " how much content an answer holds, so without a profile of its service stalls are placed badly."
+            " The rules were made on players of this kind"
         )
         found += [
             Figure(f"video stalls, F1, {name}", judged.f1, "", 0.92, cases, note, True),

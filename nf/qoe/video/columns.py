@@ -60,6 +60,10 @@ STATE = np.dtype(
         ("mos_seconds", "f8"),  # sums for the score of the session, see nf.qoe.video.rate
         ("mos_sum", "f8"),
         ("mos_late", "f8"),
+        ("mos_weight", "f8"),
+        ("mos_weight_late", "f8"),
+        ("stall_s", "f8"),  # of the stall that lasts
+        ("stall_past", "f8"),  # of those before, as the score reads them
         ("mos_bins", "f4", (16,)),
     ]
 )
@@ -98,6 +102,7 @@ class Estimates:
     stall_ratio: Array  # of the session, of the time since the first picture
     buffer_s: Array
     switches: Array
+    mos_session: Array
     state: NDArray[np.uint8]
     confidence: Array
     unmeasured: NDArray[np.uint8]

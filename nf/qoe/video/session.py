@@ -6,7 +6,8 @@ The content of an answer is learned from the rests of the player: when it asks f
 as full as it wants it, so between two such requests as much content came as time has passed. Where answers hold
 equal content (most players) they are counted, else their bytes. A rest is never a stall: a player without
 content asks. A stall needs an empty buffer and a request without an answer, or an answer that breaks off. Nothing
-here is learned from active probes, nor is an activity classified; the method is that of the integrated buffer (eMIMIC, BUFFEST).
+here is learned from active probes, nor is an activity classified; the method is that of the
+integrated buffer (eMIMIC, BUFFEST).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
-from nf.qoe.video import levels
+from nf.qoe.video import levels, rate
 from nf.qoe.video.columns import (
     COMPLETE,
     NOTHING,
@@ -250,16 +251,20 @@ def _told(state: _State, buffer: Array, stalled: Array, begun: Array, profile: P
     state["switches"] += changed
     state["level"] = np.where(known, level + 1, state["level"])
     on = state["begun_s"] > 0
+    height = np.where(known, levels.HEIGHTS[np.clip(level, 0, 5)], np.nan)
+    startup = np.where(on, state["begun_s"] - state["first_s"], np.nan)
+    rate.remember(state, rate.picture(height, media), stalled)
     length = np.maximum(state["now_s"] - state["begun_s"], 1e-3)
     return Estimates(
-        video_height=np.where(known, levels.HEIGHTS[np.clip(level, 0, 5)], np.nan),
+        video_height=height,
         media_bps=media,
-        startup_s=np.where(on, state["begun_s"] - state["first_s"], np.nan),
+        startup_s=startup,
         stalled_s=np.where(on, stalled, np.nan),
         stalls=np.where(on, begun, np.nan),
         stall_ratio=np.where(on, state["stalled_s"] / length, np.nan),
         buffer_s=np.where(on, buffer, np.nan),
         switches=np.where(known, state["switches"].astype(float), np.nan),
+        mos_session=rate.of_session(state, startup),
         state=state["phase"].copy(),
         confidence=np.where(on, np.where(learned, np.minimum(0.5 + 0.1 * state["rest_n"], 0.9), 0.3), 0.0),
         unmeasured=np.where(state["phase"] == NOTHING, _NO_MEDIA, 0).astype(np.uint8),
@@ -268,10 +273,10 @@ def _told(state: _State, buffer: Array, stalled: Array, begun: Array, profile: P
 
 def _level(state: _State, media: Array, profile: Profile) -> NDArray[np.intp]:
     """Return the level, 0..5: by the forest within the range of its data, else by the ladder."""
-    rate = np.where(np.isnan(media), 0, media)
-    level = levels.by_ladder(rate, profile.ladder_bps)
+    bps = np.where(np.isnan(media), 0, media)
+    level = levels.by_ladder(bps, profile.ladder_bps)
     long = (state["rest_answers"] > 0) & (_each(state, profile) >= profile.forest_content_s)
-    inside = long & (rate <= profile.forest_bps) & (state["sizes"].sum(axis=1) >= 4)
+    inside = long & (bps <= profile.forest_bps) & (state["sizes"].sum(axis=1) >= 4)
     if inside.any():
         level[inside] = levels.by_forest(state[inside]).argmax(axis=1)
     return level
