@@ -39,7 +39,8 @@ def talkers(
             if in_run or rng.random() < loss:
                 lost[down] += 1
                 continue
-            last = max(last + 1e-5, 0.1 + 0.01 * down + 0.02 * i + abs(rng.gauss(0, jitter_ms / 1000)))
+            late_s = abs(rng.gauss(0, jitter_ms / 1000)) if i else 0.0  # who speaks first is the UE
+            last = max(last + 1e-5, 0.1 + 0.01 * down + 0.02 * i + late_s)
             packets.append(Packet(last, bool(down), rtp(100 + i, 160 * i, pt=0, ssrc=7 + down, size=160)))
     return packets, lost
 
