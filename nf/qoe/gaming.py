@@ -34,8 +34,8 @@ class GameProfile:
 
     silence: freeze.Limits
     cloud: cloud_gaming.CloudProfile
-    lag_fresh_s: float = 10.0  # an older lag is half as sure, and so on (own)
-    lag_longest_s: float = 60.0  # and this old it is not known (own)
+    lag_fresh_s: float = 5.0  # an older lag is half as sure, and so on (own)
+    lag_longest_s: float = 8.0  # and this old it is not known (own)
     no_loss: float = 0.6  # confidence without a tick and without sequence numbers (own)
 
 
