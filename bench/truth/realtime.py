@@ -219,7 +219,7 @@ def _webrtc(line: Wire) -> list[Figure]:
             off = _by_second(estimates, call.arrived, _SETTLED_S)
             near = 100 * float(np.mean(np.array(off) <= 2))
             cases = {"seconds": float(len(off)), "within 2 fps %": near, "host late ms": call.late_ms}
-            note = "lab truth: frames at the probe; aiortc, VP8, 30 fps, 25 s; void if the host was late by more than a frame"
+            note = "lab truth: frames at the probe; aiortc, VP8, 30 fps; void if the host was late by more than a frame"
             if rule == "lengths":
                 note += "; packets of 306 bytes and less are taken for sound, so that small frames and ends are missed"
             out.append(Figure(f"fps of aiortc by {rule}, {name}", float(np.mean(off)), "1/s", goal, cases, note))
