@@ -69,7 +69,7 @@ struct echoes {
 };
 _Static_assert(sizeof(struct echoes) == 32, "echoes is ABI");
 
-/* The source of one direction that struct rtp_state follows (rtp_way.h). */
+/* A source of one direction (rtp_way.h). */
 struct rtp_way {
 	__u32 ssrc;
 	__u32 stamp; /* of the last packet, */

@@ -119,25 +119,24 @@ static __always_inline void count_rtp(void *data, void *end, struct scratch *s, 
 		return;
 	speaks_rtp(e);
 	FORGET();
-	if (f->transport.rtp.ssrc[d] == head.ssrc)
-		count_way(down ? &e->more.rtp.way[SNF_DOWNLINK] : &e->more.rtp.way[SNF_UPLINK], &head, s->now_us);
+	if (down)
+		count_way(&e->more.rtp.way[SNF_DOWNLINK], &head, f->transport.rtp.ssrc[d], s->now_us);
+	else
+		count_way(&e->more.rtp.way[SNF_UPLINK], &head, f->transport.rtp.ssrc[d], s->now_us);
 	FORGET();
 	if (down)
 		count_picture(&e->more.rtp.video, &head, s->now_us, s->payload_length);
 }
 
-static __always_inline void count_rtcp(void *data, void *end, struct scratch *s, struct flow *f, struct detail *e,
-				       u32 down)
+static __always_inline void count_rtcp(void *data, void *end, struct scratch *s, struct detail *e, u32 down)
 {
-	u32 o = (s->dir & 1) ^ 1, way = f->transport.rtp.valid[o] ? f->transport.rtp.ssrc[o] : 0;
-
 	speaks_rtp(e);
 	if (down)
-		count_report(data, end, s, &e->more.rtp.reports[SNF_DOWNLINK], &e->more.rtp.reports[SNF_UPLINK], way,
-			     e->more.rtp.way[SNF_UPLINK].clock_khz);
+		count_report(data, end, s, &e->more.rtp.reports[SNF_DOWNLINK], &e->more.rtp.reports[SNF_UPLINK],
+			     e->more.rtp.way[SNF_UPLINK].ssrc, e->more.rtp.way[SNF_UPLINK].clock_khz);
 	else
-		count_report(data, end, s, &e->more.rtp.reports[SNF_UPLINK], &e->more.rtp.reports[SNF_DOWNLINK], way,
-			     e->more.rtp.way[SNF_DOWNLINK].clock_khz);
+		count_report(data, end, s, &e->more.rtp.reports[SNF_UPLINK], &e->more.rtp.reports[SNF_DOWNLINK],
+			     e->more.rtp.way[SNF_DOWNLINK].ssrc, e->more.rtp.way[SNF_DOWNLINK].clock_khz);
 }
 
 /* A datagram that may be of RTP, of its control protocol, or of a game. */
@@ -149,7 +148,7 @@ static __always_inline void count_datagram(void *data, void *end, struct scratch
 	if (f->flags & FLOW_QUIC || !s->whole_l4)
 		return;
 	if (is_rtcp(data, end, s)) {
-		count_rtcp(data, end, s, f, e, down);
+		count_rtcp(data, end, s, e, down);
 	} else if (f->transport.rtp.valid[s->dir & 1]) {
 		count_rtp(data, end, s, f, e, down);
 	} else if (!(e->flags & DETAIL_RTP)) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
- * What a receiver of RTP would say beside its losses, of the source that rtp.h follows: jitter (RFC 3550, A.8), runs of
- * missing packets, markers, the payload type, and the rate of its clock. A dynamic payload type has a rate that only
- * signalling tells, so it is learned: over half a second time stamps grow by it, give or take the jitter.
+ * What a receiver of RTP would say beside its losses, of the first source that rtp.h follows, until it is silent:
+ * jitter (RFC 3550, A.8), runs of missing packets, markers, the payload type, and the rate of its clock. A dynamic
+ * payload type has a rate that only signalling tells, so it is learned: over half a second time stamps grow by it, give
+ * or take the jitter.
  */
 #ifndef SNF_RTP_WAY_H
 #define SNF_RTP_WAY_H
@@ -12,6 +13,7 @@
 
 #define RTP_LEARN_US  500000
 #define RTP_STRAY_US  10000000 /* a larger step of the transit time is another clock, and no jitter */
+#define RTP_SILENT_US 2000000  /* a pause of speech has a packet each 400 ms at least (RFC 7587, 3.1.3) */
 #define RTP_HEADER    12
 #define RTP_PADDED    0x20
 #define RTP_EXTENDED  0x10
@@ -133,10 +135,15 @@ static __always_inline void begin_way(struct rtp_way *w, struct rtp_head *p)
 	w->max_seq = p->seq - 1;
 }
 
-static __always_inline void count_way(struct rtp_way *w, struct rtp_head *p, u32 now_us)
+/* A packet, when the flow follows the source *followed*. Where sound and picture share it that is now one, now the
+ * other, while a burst of packets is one frame; what is learned here holds for one of them. */
+static __always_inline void count_way(struct rtp_way *w, struct rtp_head *p, u32 followed, u32 now_us)
 {
-	if (w->ssrc != p->ssrc)
+	if (w->ssrc != p->ssrc) {
+		if (p->ssrc != followed || (w->ssrc && w->at_us && now_us - w->at_us < RTP_SILENT_US))
+			return;
 		begin_way(w, p);
+	}
 	if (!count_runs(w, p->seq))
 		return;
 	w->pt = p->pt;

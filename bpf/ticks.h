@@ -20,9 +20,8 @@
 #define SPIKE_US     100000 /* a gap of three ticks, and of this, is a spike that a player notices */
 #define ECHO_BYTES   8
 #define ECHO_MOST_US 1000000 /* a later one is of another packet: G.1072 ends at 400 ms */
-* /
 
-	static __always_inline void count_tick(struct ticks *t, u32 gap)
+static __always_inline void count_tick(struct ticks *t, u32 gap)
 {
 	u32 step = t->us >> (t->n < TICK_FIRST ? TICK_QUICK : TICK_SLOW), most = t->us * SPIKE_TIMES, off;
 

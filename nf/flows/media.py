@@ -91,7 +91,7 @@ class MediaInterval:
         U32  # RTP: nothing new could be shown, for want of a packet or of frames; else distances far above the mean
     )
     rtp_video: NDArray[np.bool_]  # a video source is known
-    rtp_pt: U8  # (n, 2) payload type of the source that rtp_expected counts; 0 as well where there is no RTP
+    rtp_pt: U8  # (n, 2) payload type of one source, the next four as well; 0 as well where there is no RTP
     rtp_clock: U32  # (n, 2) Hz; 0: unknown
     rtp_jitter_us: U32  # (n, 2) RFC 3550, A.8, after the last packet
     rtp_markers: U32  # (n, 2)

@@ -222,7 +222,7 @@ class Pipeline:
         self._last_s, seen = now_s, self._seen(batch)
         out: list[RecordBatch] = []
         self.learned = []
-        if len(batch):
+        if len(batch) or self.subscribers.waits(now_s):
             subject, who = subjects(
                 batch, active, self.book, self.store, self.subscribers.labels, self._teller(), now_s
             )
@@ -237,6 +237,7 @@ class Pipeline:
                 delays=delays.sessions(np.array(who.session, np.uint64))
                 | self._health(batch, rows_at(keys, rows), subject, np.array(who.session, np.uint32)),
                 seen=seen,
+                teller=self._teller(),
             )
             out = self._without_opted_out(out)
             for records in out:
@@ -356,6 +357,10 @@ class Pipeline:
         """Return why one flow has its application."""
         return explain(self.book, self.naming.inference, self.signatures, number, self.plane.now_ns() / 1e9)
 
+    def waits(self, now_s: float) -> bool:
+        """Say whether an interval that ends then has records without a packet."""
+        return self.subscribers.waits(now_s)
+
     def begin(self, at_s: float) -> None:
         """Begin the next interval at *at_s*: a replay passes over times without packets."""
         self._last_s = at_s
@@ -374,9 +379,9 @@ class Pipeline:
         for who in followed:
             now = self.pseudonymiser.current(who)
             mine = np.flatnonzero(np.isin(subject, np.flatnonzero(names == now)))
-            if not len(mine) or now == OPTED_OUT:
-                continue
             records = [r for r in out if now in r.columns["subscriber"]]
+            if now == OPTED_OUT or not records:
+                continue
             merged = _concatenate([_of(r, now) for r in records])
             active = rows_at(keys, rows), rows_at(flows, rows)
             detail = flow_columns(batch, *active, mine, self.book, delays, self.signatures)
@@ -428,13 +433,19 @@ def _of(batch: RecordBatch, who: str) -> RecordBatch:
 
 
 def _concatenate(batches: Sequence[RecordBatch]) -> Columns:
-    merged: dict[str, Any] = {}
-    for batch in batches:
-        for name, column in batch.columns.items():
-            if name not in merged:
-                merged[name] = column
-            elif isinstance(column, list):
-                merged[name] = [*merged[name], *column]
-            else:
-                merged[name] = np.concatenate([merged[name], column])
-    return merged
+    """Return the rows of batches of any class, with the columns that one of them has."""
+    names = dict.fromkeys(name for batch in batches for name in batch.columns)
+    return {name: _joined(name, batches) for name in names}
+
+
+def _joined(name: str, batches: Sequence[RecordBatch]) -> NDArray[Any] | list[str]:
+    parts: list[Any] = [batch.columns.get(name) for batch in batches]
+    if any(isinstance(part, list) for part in parts):
+        filled = ([""] * len(batch) if part is None else part for part, batch in zip(parts, batches, strict=True))
+        return [text for part in filled for text in part]
+    return np.concatenate(
+        [
+            np.full(len(batch), np.nan, np.float32) if part is None else part
+            for part, batch in zip(parts, batches, strict=True)
+        ]
+    )

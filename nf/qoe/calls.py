@@ -32,8 +32,8 @@ class TalkProfile:
     silence: freeze.Limits
     buffer_deviations: float = BUFFER_DEVIATIONS
     buffer_most_ms: float = BUFFER_MOST_MS
-    delay_fresh_s: float = 10.0  # an older delay is half as sure, and so on
-    delay_longest_s: float = 60.0  # and this old it is not known
+    delay_fresh_s: float = 5.0  # an older delay is half as sure, and so on
+    delay_longest_s: float = 8.0  # and this old it is not known (RTCP reports come each five, RFC 3550, 6.2)
     one_half: float = 0.6  # confidence when the way behind the probe was not seen
 
 

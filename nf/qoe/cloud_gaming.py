@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe import frames, g1072
-from nf.qoe.inputs import DOWNLINK, Array
+from nf.qoe.inputs import DOWNLINK, Array, known_or
 from nf.qoe.realtime import Seen
 
 __all__ = ["CLOUD", "PROFILE", "CloudProfile", "follow", "height", "rating"]
@@ -46,12 +46,15 @@ _RATE_S = 3.0  # time constant of the bit rate (own)
 
 
 def follow(
-    before: NDArray[np.void], seen: Seen, profile: CloudProfile = PROFILE
+    before: NDArray[np.void], seen: Seen, edge: NDArray[np.bool_], profile: CloudProfile = PROFILE
 ) -> tuple[NDArray[np.void], Array, Array]:
-    """Return the state, (n,) of CLOUD, the frame rate and the bit rate; NaN for games that send no picture."""
+    """Return the state, (n,) of CLOUD, the frame rate and the bit rate; NaN for games that send no picture.
+
+    At the *edge* of a game only a part of the interval has frames.
+    """
     after = before.copy()
     after["choice"] = frames.choose(before["choice"], seen, profile.most_fps)
-    fps = frames.frames(after["choice"], seen).count / seen.interval_s
+    fps = frames.frames(after["choice"], seen, edge).fps
     now_bps = 8 * seen.octets[:, DOWNLINK] / seen.interval_s
     weight = np.where(before["bps"] > 0, 1 - np.exp(-seen.interval_s / _RATE_S), 1.0)
     after["bps"] = before["bps"] + weight * (now_bps - before["bps"])
@@ -60,7 +63,7 @@ def follow(
     after["is"] = before["is"] | (after["like_s"] >= profile.like_s)
     after["most_fps"] = np.maximum(before["most_fps"], np.where(like, fps, 0.0))
     known = after["is"]
-    return after, np.where(known, fps, np.nan), np.where(known, after["bps"].astype(np.float64), np.nan)
+    return after, np.where(known, known_or(fps, 0), np.nan), np.where(known, after["bps"].astype(np.float64), np.nan)
 
 
 def height(fps: Array, bps: Array, profile: CloudProfile = PROFILE) -> Array:

@@ -59,16 +59,17 @@ def advance(state: NDArray[np.void], seen: Seen, profile: CallProfile = PROFILE)
     after = state.copy()
     after["talk"], t = calls.talk(state["talk"], seen, profile)
     after["choice"] = frames.choose(state["choice"], seen, profile.most_fps)
-    shown = frames.frames(after["choice"], seen)
+    hung_up = freeze.ended(after["talk"]["silence"], seen.now_s, profile.silence)
+    shown = frames.frames(after["choice"], seen, (state["frame_s"] == 0) | hung_up)
     came = shown.count > 0
-    fps = shown.count / seen.interval_s
+    fps = np.where(np.isnan(shown.fps) & (state["fps"] > 0), state["fps"], shown.fps)
     after["frame_s"] = np.where(came, seen.now_s, state["frame_s"])
     alone = seen.now_s - after["frame_s"] > profile.camera_off_s
     off = alone & ~(t.silence.open[:, DOWNLINK] & (state["fps"] > 0))
-    after["fps"] = np.where(came, fps, np.where(off, 0.0, state["fps"]))
+    after["fps"] = np.where(came, known_or(fps, 0), np.where(off, 0.0, state["fps"]))
     video = (after["frame_s"] > 0) & ~off
     weight = np.where(state["bps"] > 0, 1 - np.exp(-seen.interval_s / profile.rate_s), 1.0)
-    bps = state["bps"] + weight * (8 * shown.octets / seen.interval_s - state["bps"])
+    bps = state["bps"] + weight * (shown.bps - state["bps"])
     after["bps"] = np.where(came, bps, np.where(off, 0.0, state["bps"]))
     frozen, begun, after["told_s"] = _frozen(state, seen, video & ~came & (state["fps"] > 0), t.silence)
     unmeasured = np.where((after["talk"]["silence"]["last_s"] > 0).any(axis=1), 0, _NO_MEDIA).astype(np.uint8)

@@ -32,7 +32,8 @@ class Frames:
     """Frames of an interval by the rule of each row, (n,)."""
 
     count: Array
-    octets: Array
+    fps: Array  # frames a second; NaN of a single frame at an edge
+    bps: Array
     jitter_ms: Array  # standard deviation of their distances; NaN under two distances
     rule: NDArray[np.uint8]
 
@@ -62,18 +63,25 @@ def _irregular(sums: NDArray[np.float64], judged_s: Array, most_fps: float) -> A
     return np.sqrt(variance) / np.maximum(mean, 1e-6) + np.where(plausible, 0.0, 100.0)
 
 
-def frames(choice: NDArray[np.void], seen: Seen) -> Frames:
-    """Return the frames of an interval; none where no rule is known."""
+def frames(choice: NDArray[np.void], seen: Seen, edge: NDArray[np.bool_]) -> Frames:
+    """Return the frames of an interval; none where no rule is known.
+
+    At the *edge* of a stream only a part of the interval has frames, and their rate is that of their distances.
+    """
     rule = np.maximum(choice["rule"], 1) - 1
     of_rule = np.arange(len(seen)), rule
     count = np.stack([seen.frames_equal, seen.frames_filled, seen.frames_rtp], axis=1)[of_rule].astype(np.float64)
     count = np.where(choice["rule"] > 0, count, 0.0)
     number = np.maximum(count, 1.0)
     mean = seen.frame_gap_ticks[of_rule] / number
+    distances_s = TICK_S * seen.frame_gap_ticks[of_rule]
+    part_s = np.clip(distances_s * number / np.maximum(number - 1, 1), seen.interval_s / number, seen.interval_s)
+    length_s = np.where(edge & (count >= 2), part_s, seen.interval_s)
     deviation = np.sqrt(np.maximum(seen.frame_gap_ticks2[of_rule] / number - mean**2, 0.0))
     return Frames(
         count,
-        np.where(count > 0, seen.frame_octets[of_rule], 0.0),
+        np.where(edge & (count == 1), np.nan, count / length_s),
+        np.where(count > 0, 8 * seen.frame_octets[of_rule], 0.0) / length_s,
         np.where(count >= 2, 1000 * TICK_S * deviation, np.nan),
         choice["rule"],
     )

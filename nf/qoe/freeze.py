@@ -15,7 +15,7 @@ from nf.qoe.inputs import Array, known_or
 from nf.qoe.realtime import Seen, ages_s
 from nf.qoe.streaming import STALL_WEIGHT
 
-__all__ = ["SILENCE", "Limits", "Silence", "factor", "follow", "share", "standing"]
+__all__ = ["SILENCE", "Limits", "Silence", "ended", "factor", "follow", "share", "standing"]
 
 # A frame is frozen when it stays longer than three mean gaps, and than the mean gap and 150 ms
 # (W3C webrtc-stats, freezeCount). Here on packets: their mean gap is shorter, the second bound decides.
@@ -75,11 +75,17 @@ def standing(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[n
     last = state["last_s"]
     pause = now_s - last
     stream = (last > 0) & (state["rate"] >= limits.stream_pps)
-    together = stream[:, 0] & stream[:, 1] & (np.abs(last[:, 0] - last[:, 1]) <= limits.together_s)
     still = pause > np.array(limits.least_s)
-    ended = together & still[:, 0] & still[:, 1]
-    goes_on = ~ended & (np.minimum(pause[:, 0], pause[:, 1]) <= limits.alone_s)
+    goes_on = ~ended(state, now_s, limits) & (np.minimum(pause[:, 0], pause[:, 1]) <= limits.alone_s)
     mask: NDArray[np.bool_] = stream & still & (pause <= limits.longest_s) & goes_on[:, None]
+    return mask
+
+
+def ended(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[np.bool_]:
+    """Return the mask, (n,), of streams whose directions ended together: somebody hung up."""
+    last, stream = state["last_s"], state["rate"] >= limits.stream_pps
+    both = stream[:, 0] & stream[:, 1] & (np.abs(last[:, 0] - last[:, 1]) <= limits.together_s)
+    mask: NDArray[np.bool_] = both & (now_s - np.maximum(last[:, 0], last[:, 1]) > min(limits.least_s))
     return mask
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nf.qoe import cloud_gaming, freeze, g1072, losses, ticks
 from nf.qoe.inputs import DOWNLINK, Array, Inputs, known_or, round_trip_ms, worst
-from nf.qoe.realtime import Seen, halves_ms, held
+from nf.qoe.realtime import Seen, ages_s, halves_ms, held
 from nf.qoe.reasons import REASONS
 
 __all__ = ["MODEL", "PROFILE", "STATE", "Estimates", "GameProfile", "advance", "due", "score"]
@@ -34,8 +34,8 @@ class GameProfile:
 
     silence: freeze.Limits
     cloud: cloud_gaming.CloudProfile
-    lag_fresh_s: float = 10.0  # an older lag is half as sure, and so on (own)
-    lag_longest_s: float = 60.0  # and this old it is not known (own)
+    lag_fresh_s: float = 5.0  # an older lag is half as sure, and so on (own)
+    lag_longest_s: float = 8.0  # and this old it is not known (own)
     no_loss: float = 0.6  # confidence without a tick and without sequence numbers (own)
 
 
@@ -81,13 +81,14 @@ def advance(state: NDArray[np.void], seen: Seen, profile: GameProfile = PROFILE)
     after = state.copy()
     after["silence"], silence = freeze.follow(state["silence"], seen, profile.silence)
     told_s, now_s = silence.told_s[:, DOWNLINK], silence.now_s[:, DOWNLINK]
-    whole = (now_s == 0) & (told_s == 0)
+    over = freeze.ended(after["silence"], seen.now_s, profile.silence)
+    whole = (ages_s(seen)[:, DOWNLINK] <= profile.silence.least_s[DOWNLINK]) & (told_s == 0)
     after["ticks"] = ticks.follow(state["ticks"], seen, whole)
     expected = seen.rtp_expected[:, DOWNLINK].astype(np.float64) * whole
     missing = expected - seen.rtp_received[:, DOWNLINK] * whole
     runs = seen.loss_runs[:, DOWNLINK] * whole
     after["missed"] = losses.follow(state["missed"], expected, missing, runs, seen.interval_s)
-    after["cloud"], fps, bps = cloud_gaming.follow(state["cloud"], seen, profile.cloud)
+    after["cloud"], fps, bps = cloud_gaming.follow(state["cloud"], seen, over, profile.cloud)
     half, after["half_s"] = held(halves_ms(seen), state["half_ms"], state["half_s"], seen.now_s, profile.lag_longest_s)
     after["half_ms"] = known_or(half, 0)
     lag = half[:, 0] + half[:, 1]

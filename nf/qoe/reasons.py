@@ -13,5 +13,6 @@ REASONS = (
     "no page yet",
     "no message yet",
     "no transfer",
+    "the probe paused",
 )
 """By the numbers in `Estimates.unmeasured`; the first one is a score that was measured."""

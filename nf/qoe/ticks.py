@@ -22,6 +22,9 @@ came, in a short and a long memory."""
 
 LEAST_MS, MOST_MS = 6.0, 130.0  # ticks of 8 to 128 a second, with a margin
 REGULAR = 0.4  # share of the distances near their median, or there is no tick (own)
+# A tick is learned where most distances are one, or where the packets of a second are as many as it says: of two streams
+# that interleave, neither holds (own).
+STEADY, WHOLE = 0.75, 0.03
 SAME = 0.1  # relative distance up to which a tick is the same
 CHANGED_S, MULTIPLE_S = 3.0, 15.0  # until another tick is believed; one of twice the length may be loss (own)
 FAST_S, SLOW_S = 4.0, 20.0  # time constants of the memories (own)
@@ -40,7 +43,8 @@ def follow(before: NDArray[np.void], seen: Seen, counted: NDArray[np.bool_]) -> 
     same = regular & (np.abs(ratio - 1) <= SAME)
     multiple = (ratio > 1 + SAME) & (np.abs(ratio - np.round(ratio)) <= SAME)
     other_s = np.where(same, 0.0, before["other_s"] + np.where(regular, seen.interval_s, 0.0))
-    new = regular & ~same & ((before["n"] == 0) | (other_s >= np.where(multiple, MULTIPLE_S, CHANGED_S)))
+    steady = (n >= STEADY * came) | (np.abs(came * now_ms / (1000 * seen.interval_s) - 1) <= WHOLE)
+    new = regular & steady & ~same & ((before["n"] == 0) | (other_s >= np.where(multiple, MULTIPLE_S, CHANGED_S)))
     fade = np.exp(-seen.interval_s / SLOW_S)
     for name, value in (("sum_ms", sum_ms), ("n", n)):
         grown = before[name] * fade + value

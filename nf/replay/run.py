@@ -110,7 +110,7 @@ class Replay:
                 if not boundary:
                     sessions.write(self, self.store.configure((), self._settings.sessions, at_ns / 1e9))
                 else:
-                    self._sweep(boundary, 1 + (at_ns - boundary) // self._interval_ns)
+                    self._sweep_until(at_ns, boundary)
                 boundary = (at_ns // self._interval_ns + 1) * self._interval_ns
                 self.pipeline.begin((boundary - self._interval_ns) / 1e9)
             result.packets += 1
@@ -163,10 +163,20 @@ class Replay:
     def _drain(self) -> None:
         self.pipeline.drain()
 
-    def _sweep(self, at_ns: int, intervals: int = 1) -> None:
-        """End the interval at *at_ns*; the next one with a packet is *intervals* later."""
+    def _sweep_until(self, at_ns: int, boundary_ns: int) -> None:
+        """End the interval at *boundary_ns*, and those up to *at_ns* in which somebody waits; pass over the others."""
+        self._sweep(boundary_ns)
+        while boundary_ns + self._interval_ns <= at_ns and self.pipeline.waits((boundary_ns + self._interval_ns) / 1e9):
+            boundary_ns += self._interval_ns
+            self._sweep(boundary_ns)
+        passed = (at_ns - boundary_ns) // self._interval_ns
+        if passed:
+            self.plane.new_epoch(passed)
+
+    def _sweep(self, at_ns: int) -> None:
+        """End the interval at *at_ns*."""
         self._drain()
-        self.pipeline.sweep(at_ns / 1e9, intervals)
+        self.pipeline.sweep(at_ns / 1e9)
         sessions.write(self, self.store.learn(self.pipeline.learned, at_ns / 1e9))
         sessions.write(self, self.store.expire(at_ns / 1e9))
 

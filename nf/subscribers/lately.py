@@ -25,9 +25,9 @@ GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5
 # captures. The least of a few samples is the network's; it follows a radio that gets worse within 4 to 8 s.
 RTT_WINDOW_S = 4.0
 RTT_LEAST_SAMPLES = 3.0
-# The last estimates stand in when there are too few samples. They fade from the last sample on: what was measured ten
-# seconds ago says nothing of now (own; a queue of a radio empties or fills within one).
-RTT_TAU_S = 3.0
+# The last estimates stand in when there are no samples. They fade from the last one on, and are forgotten within four
+# seconds: what was measured before says nothing of now (own; a queue of a radio empties or fills within one).
+RTT_TAU_S = 1.5
 RTT_FADED = 0.15  # weight of what is left, in estimates of one interval each
 HIGH_TAU_S = 5.0  # of the largest samples: as loss
 
@@ -121,7 +121,7 @@ class Lately:
         none = np.zeros(count)
         lately, _, _ = self._estimates.add(bearers, flows.t_end_s, estimate, none, none)
         fallback = _ratio(lately[:, 0], lately[:, 1], lately[:, 1] >= RTT_FADED)
-        known_ms = np.where(told, least_ms, fallback)
+        known_ms = np.where(fresh, least_ms, fallback)
         high_ms = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(known_ms))
         row = np.searchsorted(bearers, person << _QFI_BITS | qfi[rows.largest])
         return _Bearer(known_ms[row], high_ms[row])
