@@ -73,6 +73,7 @@ STATE = np.dtype(
         ("octets", "f4"),  # of the page
         ("after", "f4"),  # of the activity after its last gap, which is not the page's yet; 0: none
         ("page_s", "f4"),  # time of the last page
+        ("access_s", "f4"),  # newest round trip between probe and UE
     ]
 )
 """A subscriber: times in s since the epoch."""
@@ -100,6 +101,7 @@ class Seen:
     request_s: Array  # (c,)
     first_s: Array  # (c,) first answer
     octets: Array  # (c,) of the answer so far
+    rtt_access_ms: Array  # (n,) of the subscribers, with what waits in queues; NaN unknown
     zero_s: float = 0.0
 
 
@@ -122,6 +124,8 @@ def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, 
     asked = _asked(len(state), seen, newest, profile)
     ended = np.full(len(state), np.nan)
     _births(state, seen, profile)
+    told = ~np.isnan(seen.rtt_access_ms)
+    state["access_s"] = np.where(told, seen.rtt_access_ms / 1000, state["access_s"])
     many = np.bincount(seen.row[seen.chunk], minlength=len(state)) >= profile.requests
     for k in range(SLOTS):
         at_s = (newest - SLOTS + 1 + k) * SLOT_S + seen.zero_s
@@ -236,8 +240,11 @@ def _give_up(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
 
 
 def _page_s(state: Rows, profile: Profile) -> Array:
-    """Return the time to load, of activity that goes on after it for a while."""
-    page_s: Array = (1 - profile.after_load) * (state["end_s"] - state["begin_s"])
+    """Return the time to load, of activity that goes on after it for a while.
+
+    It begins at the UE before the probe sees it, and ends there when the last byte has passed the queues.
+    """
+    page_s: Array = (1 - profile.after_load) * (state["end_s"] - state["begin_s"]) + state["access_s"]
     return page_s
 
 
