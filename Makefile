@@ -2,6 +2,7 @@
 # make test    set up, then run all tests
 # make check   lint, types, layers, YANG, C format
 # make coverage branches that the tests of protocols, feed and pure rooms reach, with a floor
+# make truth   labelled sets of real players, calls, pages and games (lab/truth), by Chromium, ffmpeg and players of npm; LIST=judge, TRUTH=folder
 # make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, and a run of the lab; SEED= others
 # make soak    minutes of full load, an hour with a full flow table, ten minutes of signalling with loss and restarts; each is judged
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
@@ -24,9 +25,12 @@ APT_CHECK := clang-format
 TOGETHER := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
 # Percent of lines and branches: what the tests reached when it was set, rounded down.
 COVERED := 93
+# The lab of truth: a browser, an encoder, a web server and the package manager of players; nothing else needs them.
+APT_TRUTH := chromium ffmpeg tcpdump $(if $(shell command -v npm),,nodejs npm)
+TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
 
-.PHONY: help demo test coverage check bench accuracy fuzz soak kernels setup doctor fresh loaded pins clean
+.PHONY: help demo test coverage check bench accuracy fuzz soak truth kernels setup doctor fresh loaded pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -95,6 +99,10 @@ fuzz: doctor
 	@$(BIN)/python -m tests.gtp.fuzz --messages $(or $(MESSAGES),100000) --mutations $(or $(N),1000000) --seed $(or $(SEED),29244)
 	@$(BIN)/python -m tests.fast.fuzz --rows $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.fast.lab_intervals
+
+truth: doctor
+	@scripts/setup --apt-only $(APT_TRUTH)
+	@$(BIN)/python -m lab.truth make $(or $(LIST),fit) --out $(TRUTH)/$(or $(LIST),fit)
 
 kernels: doctor
 	@scripts/setup --apt-only $(APT_KERNELS)

@@ -123,18 +123,23 @@ class Lab:
 
     def _start_nodes(self) -> None:
         net, folder = self.net, self.folder
-        certificate, key, ready = folder / "lab.pem", folder / "lab.key", folder / "dn.ready"
-        write_certificate((n for s in plan.SERVICES.values() for n in s.names), certificate, key)
-        self.start(
-            "dn", "-m", "lab.servers", "--netns", net.path("dn"), "--certificate", certificate, "--key", key,
-            "--ready", ready,
-        )  # fmt: skip
+        write_certificate((n for s in plan.SERVICES.values() for n in s.names), folder / "lab.pem", folder / "lab.key")
+        ready = self._start_servers()
         common = ("--seed", str(self.seed), "--control")
         words = [w for name in self.subscribers for w in ("--ue", f"{name}={net.path(name)}")]
         self.start("gnb", "-m", "lab.gnb", "--netns", net.path("gnb"), *common, folder / "gnb.sock", *words)
         self.start("upf", "-m", "lab.upf", "--netns", net.path("upf"), *common, folder / "upf.sock")
-        for file in (folder / "gnb.sock", folder / "upf.sock", ready):
+        for file in (folder / "gnb.sock", folder / "upf.sock", *ready):
             self.wait_until(file.exists, f"{file.stem} is up", part=file.stem)
+
+    def _start_servers(self) -> Sequence[Path]:
+        """Start the data network; returns the file that each part makes when it is up, the part's name its stem."""
+        folder, ready = self.folder, self.folder / "dn.ready"
+        self.start(
+            "dn", "-m", "lab.servers", "--netns", self.net.path("dn"), "--certificate", folder / "lab.pem",
+            "--key", folder / "lab.key", "--ready", ready,
+        )  # fmt: skip
+        return (ready,)
 
     def wait_until(self, holds: Callable[[], _T], what: str, *, part: str) -> _T:
         """Wait for something that *part* does, and end with its last words when it, or any other part, has ended."""

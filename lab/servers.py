@@ -32,7 +32,7 @@ from lab.net import child_of_the_lab
 from lab.plan import DNS, SERVICES
 from lab.rtp import GAME_PORT, RTP_PORT, TICK_S, Talker
 
-__all__ = ["main"]
+__all__ = ["Dns", "main", "udp"]
 
 TTL_S = 20
 _CHUNK = bytes(range(256)) * 256
@@ -168,7 +168,8 @@ async def _http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-def _udp(address: str, port: int) -> socket.socket:
+def udp(address: str, port: int) -> socket.socket:
+    """Open a UDP port of an address."""
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind((address, port))
     return s
@@ -185,9 +186,9 @@ async def _serve(certificate: Path, key: Path, ready: Path) -> None:
     quic = QuicConfiguration(is_client=False, alpn_protocols=H3_ALPN, max_datagram_size=1280)
     quic.load_cert_chain(certificate, key)
     await serve(SERVICES["web3"].address, 443, configuration=quic, create_protocol=Http3)
-    await loop.create_datagram_endpoint(Dns, sock=_udp(DNS, 53))
-    await loop.create_datagram_endpoint(Voice, sock=_udp(SERVICES["voice"].address, RTP_PORT))
-    await loop.create_datagram_endpoint(Game, sock=_udp(SERVICES["game"].address, GAME_PORT))
+    await loop.create_datagram_endpoint(Dns, sock=udp(DNS, 53))
+    await loop.create_datagram_endpoint(Voice, sock=udp(SERVICES["voice"].address, RTP_PORT))
+    await loop.create_datagram_endpoint(Game, sock=udp(SERVICES["game"].address, GAME_PORT))
     ready.touch()
     await stop.wait()
 

@@ -10,9 +10,9 @@ REASONS = (
     "delay not known",
     "loss not known",
     "lag not known",
+    "the probe paused",
     "no page yet",
     "no message yet",
     "no transfer",
-    "the probe paused",
 )
 """By the numbers in `Estimates.unmeasured`; the first one is a score that was measured."""

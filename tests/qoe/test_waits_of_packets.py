@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.truth import generated
+from bench.truth import waits
 from bench.truth.web_captures import intervals, packets
 from nf.qoe import messaging, pages, web
 
@@ -16,7 +16,7 @@ from nf.qoe import messaging, pages, web
 def seen(tmp_path_factory):
     """The intervals of a capture, and of the seconds after it."""
     folder = tmp_path_factory.mktemp("generated")
-    return lambda name: list(intervals(packets(generated.write(name, folder)), quiet_s=6))
+    return lambda name: list(intervals(packets(waits.write(name, folder)), quiet_s=6))
 
 
 def chat_of(interval: pages.Seen, access_ms: float) -> messaging.Seen:
@@ -61,7 +61,7 @@ class TestPages:
         state, scores = np.zeros(1, pages.STATE), []
         for interval in seen("page-8s-servers"):
             state, estimates = web.advance(state, interval, web.PROFILE)
-            if not estimates.pages[0] and interval.now_s < generated.START_S + 8:
+            if not estimates.pages[0] and interval.now_s < waits.START_S + 8:
                 scores.append(web.score(estimates)[0])
 
         known = [score for score in scores if not np.isnan(score)]
@@ -98,7 +98,7 @@ class TestWire:
     """The packets are what their sum says."""
 
     def test_a_download_fills_its_link(self):
-        capture = generated.CASES["download-queue"]()
+        capture = waits.CASES["download-queue"]()
 
         octets = sum(
             len(frame) for at_s, frame in capture.frames if 5 <= at_s < 15 and frame[26:30] == b"\xc6\x33\x64\x07"
@@ -107,13 +107,13 @@ class TestWire:
 
     def test_its_queue_is_as_long_as_its_window(self):
         """143 segments of 1454 bytes at 2 Mbit/s are 0.83 s."""
-        capture = generated.CASES["download-queue"]()
-        sent, waits = {}, []
+        capture = waits.CASES["download-queue"]()
+        sent, queued = {}, []
         for at_s, frame in sorted(capture.frames):
             seq, ack = (int.from_bytes(frame[38 + n : 42 + n], "big") for n in (0, 4))
             if frame[26:30] == b"\xc6\x33\x64\x07" and len(frame) > 1000:
                 sent[seq + len(frame) - 54] = at_s
             elif ack in sent and at_s > 5:
-                waits.append(at_s - sent[ack])
+                queued.append(at_s - sent[ack])
 
-        assert np.median(waits) == pytest.approx(0.83 + 0.0, abs=0.05)
+        assert np.median(queued) == pytest.approx(0.83, abs=0.05)
