@@ -69,7 +69,9 @@ def _speech(line: Wire) -> list[Figure]:
     unmeasured = 100 * missing / (len(cases) * (seconds - _SETTLED_S))
     shares = {"streams": float(len(cases)), "not measurable %": unmeasured}
     return [
-        Figure("voice MOS against G.107", max(off), "MOS", 0.05, shares, f"{_GENERATED}; means of 120 s, the worst stream"),
+        Figure(
+            "voice MOS against G.107", max(off), "MOS", 0.05, shares, f"{_GENERATED}; means of 120 s, the worst stream"
+        ),
         Figure("RTP loss", gone, "packets", 0, {"streams": float(len(cases))}, _GENERATED),
         _jitter(line),
     ]
@@ -114,7 +116,13 @@ def _games(line: Wire) -> list[Figure]:
     lag_off, tick_off, mos_off, found, right, wanted, dark = [], [], [], 0, 0, 0, 0
     seconds = 60
     for tick_hz in (20.0, 30.0, 64.0, 128.0):
-        for core, access, loss, each in ((20, 10, 0.0, 0), (100, 50, 0.0, 0), (20, 15, 0.05, 0), (20, 15, 0.02, 0), (30, 20, 0.0, 10)):
+        for core, access, loss, each in (
+            (20, 10, 0.0, 0),
+            (100, 50, 0.0, 0),
+            (20, 15, 0.05, 0),
+            (20, 15, 0.02, 0),
+            (30, 20, 0.0, 10),
+        ):
             spike = (float(each), 0.3 if each else 0.0)
             made = generated.game(
                 seconds, tick_hz=tick_hz, core_ms=core, access_ms=access, loss=loss, jitter_ms=1.0, spike=spike, seed=5
@@ -161,7 +169,9 @@ def _pictures(line: Wire) -> list[Figure]:
             made = generated.video(12, fps=fps, kbps=kbps, split=split, jitter_ms=1.0, full=1372, pace_us=20.0, seed=9)
             cloud += _by_second(_advance(gaming, line.run(made.packets, _GAME))[0], made.frames, _SETTLED_S)
     share = 100 * float(np.mean(np.array(cloud) <= 1))
-    out.append(Figure("cloud gaming: within 1 fps", share, "%", 95, {"seconds": float(len(cloud))}, _GENERATED, more=True))
+    out.append(
+        Figure("cloud gaming: within 1 fps", share, "%", 95, {"seconds": float(len(cloud))}, _GENERATED, more=True)
+    )
     for split in ("rtp", "equal", "filled"):
         off: list[float] = []
         for fps in (7, 15, 24, 30):
@@ -169,7 +179,11 @@ def _pictures(line: Wire) -> list[Figure]:
             off += _by_second(_advance(conferencing, line.run(made.packets, _CALL))[0], made.frames, _SETTLED_S)
         note = f"{_GENERATED}; packets {split}"
         goal = 0.2 if split == "rtp" else 0.3
-        out.append(Figure(f"call fps, {split}, mean error", float(np.mean(off)), "1/s", goal, {"seconds": float(len(off))}, note))
+        out.append(
+            Figure(
+                f"call fps, {split}, mean error", float(np.mean(off)), "1/s", goal, {"seconds": float(len(off))}, note
+            )
+        )
     return [*out, *_call_scores(line)]
 
 
@@ -193,7 +207,10 @@ def _webrtc(line: Wire) -> list[Figure]:
     out = []
     for name, condition, goals in webrtc.CONDITIONS:
         call = webrtc.recorded(condition)
-        for rule, packets, goal in (("RTP", call.packets, goals[0]), ("lengths", webrtc.without_headers(call), goals[1])):
+        for rule, packets, goal in (
+            ("RTP", call.packets, goals[0]),
+            ("lengths", webrtc.without_headers(call), goals[1]),
+        ):
             estimates, _ = _advance(conferencing, line.run(packets, _CALL))
             off = _by_second(estimates, call.arrived, _SETTLED_S)
             near = 100 * float(np.mean(np.array(off) <= 2))
