@@ -165,6 +165,27 @@ def _cloud(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditio
     return Conditions("cloud", seed, seconds, options, down, up, steps)
 
 
+def _page(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditions:
+    """Choose pages: a link of 0.8 to 10 Mbit/s, a delay that is short, long or moves, servers that think or not."""
+    options: dict[str, Any] = {
+        "http": int(given.get("http") or pick.choice((1, 2, 2, 3))),
+        "pages": int(given.get("pages") or 8),
+        "network": given.get("network") or pick.choice(("clean", "far", "jitter", "narrow", "slow servers")),
+        "wait_ms": 40.0,
+    }
+    down, up = _radio(pick)
+    network = options["network"]
+    if network == "far":
+        down, up = replace(down, delay_ms=75), replace(up, delay_ms=75)
+    elif network == "jitter":
+        down = replace(down, jitter_ms=80)
+    elif network == "narrow":
+        down = replace(down, rate_bps=pick.uniform(0.8, 2.0) * 1e6)
+    elif network == "slow servers":
+        options["wait_ms"] = pick.choice((300.0, 800.0))
+    return Conditions("page", seed, 60.0, options, down, up)
+
+
 def _disturbed(pick: random.Random, network: str, down: Impairment, seconds: float) -> list[Step]:
     """Return the steps of a real-time medium's network: good, disturbed from a third of the set on, and good again."""
     begin, end = seconds * 0.3, seconds * 0.65
@@ -185,6 +206,7 @@ KINDS: dict[str, Callable[[random.Random, int, Mapping[str, Any]], Conditions]] 
     "rtp": _rtp,
     "game": _game,
     "cloud": _cloud,
+    "page": _page,
 }
 
 

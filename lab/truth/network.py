@@ -116,7 +116,7 @@ class Network(Lab):
 
     def follow(self, steps: Sequence[Step], seconds: float, done: Callable[[], bool] = lambda: False) -> None:
         """Apply *steps* at their times, and return after *seconds* or when *done*; raises LabError if a part ended."""
-        self._begun_s = time.time()
+        self._begun_s = self._begun_s or time.time()
         begun, left = time.monotonic(), sorted(steps, key=lambda s: s.at_s)
         while (now := time.monotonic() - begun) < seconds and not done():
             while left and left[0].at_s <= now:

@@ -83,7 +83,7 @@ class TestLoad:
 class TestConditions:
     """A seed says all that a set is made of, and a choice that is given goes before it."""
 
-    @pytest.mark.parametrize("kind", ["video", "call", "rtp", "game", "cloud"])
+    @pytest.mark.parametrize("kind", ["video", "call", "rtp", "game", "cloud", "page"])
     def test_a_seed_chooses_the_same_twice(self, kind: str) -> None:
         assert choose(kind, 5, {"network": "clean"}) == choose(kind, 5, {"network": "clean"})
         assert choose(kind, 5, {"network": "clean"}) != choose(kind, 6, {"network": "clean"})
