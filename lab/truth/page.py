@@ -8,6 +8,8 @@ a poll, which are traffic of the page but none of its time.
 from __future__ import annotations
 
 import random
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +76,12 @@ def run(conditions: Conditions, cache: Path, out: Path) -> tuple[dict[str, Any],
     with network, network.recorded(out):
         flags = quic_flags(options["http"], ":443,".join(_HOSTS))
         with Browser(network, "ue1", network.folder / "browser", spki(network.folder / "lab.pem"), flags) as browser:
-            network.follow(conditions.steps, 0.5)
+            network.follow([s for s in conditions.steps if not s.at_s], 0.5)
+            left, begun = [s for s in conditions.steps if s.at_s], time.monotonic()
             for n in range(options["pages"]):
                 browser.open(f"https://{_HOSTS[n % 2]}/p{n}.html", scripts(cache, "", "page.js"))
-                network.follow([], pick.uniform(2.0, 7.0))
+                passed_s = time.monotonic() - begun
+                now, left = [s for s in left if s.at_s <= passed_s], [s for s in left if s.at_s > passed_s]
+                network.follow([replace(s, at_s=0.0) for s in now], pick.uniform(2.0, 7.0))
                 pages.append(browser.call("timed()"))
     return {"pages": [{"page_s": round(p["load"] - p["begin"], 4), **p} for p in pages]}, network
