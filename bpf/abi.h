@@ -22,6 +22,7 @@
 #include "abi_sessions.h"
 #include "abi_control.h"
 #include "abi_flows.h"
+#include "abi_details.h"
 #include "abi_ways.h"
 #include "abi_records.h"
 

@@ -20,7 +20,8 @@ enum snf_next {
 	NEXT_SUFFIX = 5,
 	NEXT_ANSWERS = 6,
 	NEXT_OUTER = 7,
-	NEXT_ROLE = 8, /* and enum snf_role: a packet again, from s->start on (outer.h) */
+	NEXT_MEDIA = 8,
+	NEXT_ROLE = 9, /* and enum snf_role: a packet again, from s->start on (outer.h) */
 };
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */
@@ -68,6 +69,7 @@ _Static_assert(sizeof(struct policy) == 4, "policy is ABI");
 enum policy_keep {
 	KEEP_FINE = 1,	 /* packets other than TCP are timed to the microsecond, else to the kernel's tick */
 	KEEP_DETAIL = 2, /* struct detail */
+	KEEP_GROWN = 4,	 /* the same, once the flow has moved as much as media do */
 };
 
 /* A domain suffix and its application. A table of them is open: a suffix is in the slot that its hash says or, while

@@ -73,8 +73,9 @@ enum tcp_seen {
 /* What few packets of TCP touch. */
 struct tcp_rare {
 	__u32 retrans[2];
-	__u16 reordered[2]; /* differences wrap with it */
-	__u32 connect_us;   /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
+	__u8 spurious[2]; /* of them: the original had arrived; differences wrap with it */
+	__u8 rtt_high[2]; /* largest round trip of this epoch as rtt_code() writes it; of QUIC as well; 0: none */
+	__u32 connect_us; /* SYN to the ACK that ends the handshake, whether or not a SYN-ACK was seen */
 	union {
 		__u32 syn_us;  /* of the last SYN before its answer, while the handshake is going on */
 		__u32 hole_us; /* when a segment last came before its predecessor, its direction in bit 0; 0: never */
@@ -176,7 +177,7 @@ struct flow {
 	__u32 rtt_min_us[2]; /* of this epoch */
 	__u32 handshake_us[2];
 	union {
-		struct tcp_rare tcp;
+		struct tcp_rare tcp; /* QUIC has its largest round trips here */
 		struct rtp_rare rtp;
 	} rare;
 	__u32 check; /* IPv6: a second hash of both addresses */
@@ -205,44 +206,5 @@ struct early {
 	__u32 bytes[2];
 };
 _Static_assert(sizeof(struct early) == 16, "early is ABI");
-
-#define SLOT_US		100000 /* of struct detail: length of a slot, */
-#define SLOT_UNIT_SHIFT 7      /* and the unit of its bytes, 128 */
-
-/* Places of details, one line; the detail of a flow is in the map `details`, at SNF_DETAILS times the set and its place
- * here (detail_table.h). */
-#define SNF_DETAILS 7
-struct detail_set {
-	__u64 numbers[SNF_DETAILS]; /* of the flows; 0: nobody's */
-	__u8 moved[SNF_DETAILS];    /* low byte of the epoch in which the flow last had a packet */
-	__u8 busy;		    /* 1: a CPU gives a place to a flow */
-};
-_Static_assert(sizeof(struct detail_set) == 64, "detail_set is a cache line");
-
-/* What media flows keep as well. Down and up are as seen from the UE. */
-struct detail {
-	__u32 down_sizes[6]; /* packets by payload length: below 128, 306, 700, 1100, 1350 bytes, and above */
-	__u32 up_sizes[4];   /* below 100, 300, 700 bytes, and above */
-	__u32 slot;	     /* number of the newest slot of 100 ms: clock in microseconds / 100000 */
-	__u16 peak;	     /* of this epoch: the fullest slot before the newest, in 128 bytes */
-	__u16 busy;	     /* of this epoch: slots with a downlink packet */
-	__u16 slots[12];     /* downlink bytes / 128 of the last slots, by slot number modulo 12 */
-	__u16 epoch;
-	__u16 last_length[3]; /* of the last video packets */
-	__u32 frames;	      /* ended */
-	__u32 packet_us;      /* last packet of the frame that is open */
-	__u32 frame_end_us;   /* end of the frame before */
-	__u32 frame_gap_us;   /* mean distance of frame ends */
-	__u32 frozen_ms;      /* sum of the distances that were far above it */
-	__u32 request_us;     /* the chunk that is open: its request, */
-	__u32 first_us;	      /* first and last packet of the answer; 0: none yet */
-	__u32 last_us;
-	__u32 chunk_bytes;
-	__u32 chunk_packets;
-	__u16 request_length;
-	__u16 chunks;	/* closed and large enough */
-	__u32 begun_us; /* when it was begun with zeros: at another time it is another one, even of the same flow */
-};
-_Static_assert(sizeof(struct detail) == 128, "detail is ABI");
 
 #endif

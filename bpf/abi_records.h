@@ -25,19 +25,22 @@ enum snf_ring {
 
 enum snf_basis { SNF_BY_SNI = 1, SNF_BY_DNS = 3 }; /* two of the grounds of nf/apps/basis.py, of the same numbers */
 
-/* A request and its answer, told when the next request closes it. Times: low half of the clock in microseconds. */
+/* A request and its answer, told when the next request closes it. Times as in struct chunk_state. */
 struct chunk {
 	__u64 number; /* of the flow */
 	__u32 request_us;
+	__u32 unanswered_us;
 	__u32 first_us;
 	__u32 last_us;
 	__u32 bytes; /* transport payload */
 	__u32 packets;
-	__u32 idle_us; /* from the end of the answer before to this request; 0: there was none */
+	__u32 idle_us; /* from the end of the answer to the request that closed it */
+	__u32 gap_max_us;
+	__u16 requests;
 	__u16 request_length;
-	__u8 pad[6];
+	__u32 pad;
 };
-_Static_assert(sizeof(struct chunk) == 40, "chunk is ABI");
+_Static_assert(sizeof(struct chunk) == 48, "chunk is ABI");
 
 /* A flow began, changed its tunnel, began again under another session, or is told once more because its
  * beginning found the ring full or another reader. */

@@ -10,8 +10,8 @@
 #include "rtp.h"
 #include "tcp.h"
 
-static __always_inline void inspect(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
-				    struct flow *f, u32 d, u32 keep)
+static __always_inline void inspect(void *data, void *end, struct scratch *s, struct control *c, struct flow *f, u32 d,
+				    u32 keep)
 {
 	if ((u16)f->epoch != (u16)c->epoch)
 		new_epoch(s, c, f);
@@ -20,12 +20,10 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 	count_gap(f, d, s->now_us);
 	if (s->payload_length)
 		f->payload_packets[d]++;
-	if (keep & KEEP_DETAIL)
-		count_detail(s, c, f, st, keep);
 	if (!s->whole_l4)
 		return;
 	if (s->inner.proto == PROTO_TCP)
-		tcp_segment(s, c, f, d);
+		tcp_segment(data, end, s, c, f, d);
 	else if (s->inner.proto == PROTO_UDP && is_dns(s))
 		dns_message(data, end, s, c, f);
 	else if (s->inner.proto == PROTO_UDP && !quic_packet(data, end, s, c, f, d))
@@ -47,13 +45,13 @@ static __always_inline void count_fragment(struct scratch *s, struct flow *f, u3
 	e->bytes[d & 1] += s->inner.total;
 }
 
-/* Count the packet for its flow. Returns one of enum want. */
+/* Count the packet for its flow. Returns one of enum want, perhaps with WANT_MEDIA. */
 static __always_inline u32 count(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
 				 struct flow *f)
 {
 	u32 d = s->dir & 1, owner = f->owner >> 2 * d & 3;
 	struct policy *policy;
-	u32 app;
+	u32 app, media = 0;
 
 	if (owner && owner != s->role) {
 		st->n[SNF_C_copy]++;
@@ -70,15 +68,20 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	if (!policy)
 		return 0;
 	s->snap_length = policy->snap_length;
-	if (policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE)
-		inspect(data, end, s, c, st, f, d, policy->keep);
+	if (policy->action == SNF_INSPECT || policy->action == SNF_TRUNCATE) {
+		inspect(data, end, s, c, f, d, policy->keep);
+		if (policy->keep & (KEEP_DETAIL | KEEP_GROWN) && has_detail(s, f, policy->keep)) {
+			s->keep = policy->keep;
+			media = WANT_MEDIA;
+		}
+	}
 	if (s->inner.fragment)
 		count_fragment(s, f, d);
 	f->bytes[d] += s->inner.total;
 	f->packets[d]++;
 	if (f->last_us[d] - s->now_us > TICK_MAX_US) /* a tick may be earlier than an exact time before it */
 		f->last_us[d] = s->now_us;
-	return wanted(data, end, s, c, f, d);
+	return media | wanted(data, end, s, c, f, d);
 }
 
 #endif

@@ -15,6 +15,7 @@
 #include "flow_table.h"
 
 #define QUIET_LEAST    2 /* intervals since the last packet of a flow that may leave: this one and that before do not */
+#define LATE	       10 /* payload packets before a detail: the server's hello is in an initial window (RFC 6928) */
 #define GIVE_TURNS     TURNS(4)
 #define DETAIL_REFUSED (SNF_DETAILS + 1)					    /* instead of a place, from 1 */
 #define DETAIL_BUSY    (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 1ull << 56 : 1) /* in the word of the marks */
@@ -56,7 +57,7 @@ static __always_inline u64 quietest(struct detail_set *set, u32 epoch)
 /* Write zeros into a place, and show it to all as that of a flow. The addition is a barrier because its value is used.
  * Returns the place, from 1. */
 static __always_inline u32 begin_detail(struct scratch *s, struct control *c, struct port_stats *st,
-					struct detail_set *set, u32 which, u64 number)
+					struct detail_set *set, u32 which, struct flow *f)
 {
 	u64 most = quietest(set, c->epoch), n = most & 7;
 	u32 at = which * SNF_DETAILS + n;
@@ -70,23 +71,25 @@ static __always_inline u32 begin_detail(struct scratch *s, struct control *c, st
 	FORGET();
 	__builtin_memset(e, 0, sizeof(*e));
 	e->begun_us = s->now_us;
+	if (f->payload_packets[0] + f->payload_packets[1] > LATE)
+		e->flags = DETAIL_LATE;
 	set->moved[n] = c->epoch;
-	IN_MEMORY(s->longest) = __sync_fetch_and_add(&set->numbers[n], number);
+	IN_MEMORY(s->longest) = __sync_fetch_and_add(&set->numbers[n], f->number);
 	return n + 1;
 }
 
 /* Give a flow a place in its set. Returns it, from 1; 0 when another CPU wrote there at the same moment. */
 static __always_inline u32 give_detail(struct scratch *s, struct control *c, struct port_stats *st,
-				       struct detail_set *set, u32 which, u64 number)
+				       struct detail_set *set, u32 which, struct flow *f)
 {
 	u64 *marks = (u64 *)set->moved, was = IN_MEMORY(*marks) & ~DETAIL_BUSY;
 	u32 at;
 
 	if (__sync_val_compare_and_swap(marks, was, was | DETAIL_BUSY) != was)
 		return 0;
-	at = find_detail(set, number);
+	at = find_detail(set, f->number);
 	if (!at)
-		at = begin_detail(s, c, st, set, which, number);
+		at = begin_detail(s, c, st, set, which, f);
 	IN_MEMORY(set->busy) = 0;
 	return at;
 }
@@ -107,7 +110,7 @@ static __always_inline struct detail *detail_of(struct scratch *s, struct contro
 	for (turn = 0; turn < GIVE_TURNS; turn++) {
 		if (IN_MEMORY(s->detail))
 			break;
-		IN_MEMORY(s->detail) = give_detail(s, c, st, set, which, number);
+		IN_MEMORY(s->detail) = give_detail(s, c, st, set, which, f);
 		if (!IN_MEMORY(s->detail))
 			pause_a_moment(s);
 	}

@@ -9,7 +9,7 @@
 #include "quic.h"
 #include "tls.h"
 
-enum want { WANT_NOTHING, WANT_PAYLOAD, WANT_DNS };
+enum want { WANT_NOTHING, WANT_PAYLOAD, WANT_DNS, WANT_MEDIA = 4 /* and before that its detail */ };
 
 /* Does the payload begin as a client's first words do: a TLS or DTLS ClientHello, or a QUIC Initial of any version? */
 static __always_inline u32 begins_hello(void *data, void *end, struct scratch *s)
@@ -128,6 +128,25 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 	st->n[SNF_C_handed_off]++;
 	st->n[SNF_C_handed_off_octets] += r->length;
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
+/* Let the program go on that reads such a payload. Returns when it is not loaded. */
+static __always_inline void read_payload(struct xdp_md *ctx, void *data, void *end, struct frame *in, struct flow *f,
+					 u32 want)
+{
+	struct scratch *s = in->s;
+
+	s->fresh.number = f->number;
+	s->fresh.session = f->session;
+	s->fresh.ue_end = f->ue_end;
+	if (want != WANT_DNS && is_hello(data, end, s))
+		next_program.call(ctx, NEXT_TLS);
+	full_addresses(&s->inner);
+	fine_clock(s, in->c);
+	if (want == WANT_DNS)
+		next_program.call(ctx, NEXT_DNS);
+	else
+		next_program.call(ctx, NEXT_HANDOFF);
 }
 
 int snf_handoff(struct xdp_md *ctx)

@@ -163,7 +163,7 @@ BPF_ARRAY(watch, struct watch, 1);
 BPF_ARRAY(refusals, struct refusal, SNF_STATS);
 
 /* Second programs, entered by tail call, by enum snf_next. */
-BPF_PROG_ARRAY(next_program, 12);
+BPF_PROG_ARRAY(next_program, 13);
 
 /* Never used: they carry the types of the ring records to user space. */
 BPF_ARRAY(event_type, struct flow_event, 1);

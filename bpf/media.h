@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
- * What media flows keep beside struct flow: packet sizes, throughput of 100 ms, frames, requests and their answers.
- * Only flows of applications whose policy says so have it; it is a second table and a second lookup (detail_table.h).
- *
- * Frames: packets of one frame have nearly one length (the IP/UDP heuristic of Sharma et al., Estimating WebRTC Video
- * QoE Metrics Without Using Application Headers, IMC 2023). Chunks: an uplink payload of more than 300 bytes is a
- * request, and what comes down until the next one is its answer (Gutterman et al., Requet, MMSys 2019).
+ * What media flows keep beside struct flow: packet sizes, throughput of 100 ms, requests and their answers, and of
+ * calls and games frames, ticks, echoes and what RTP says. Flows of applications whose policy says so have it, and
+ * flows without a name once they have moved as much as media do. It is a second table and a second lookup
+ * (detail_table.h), in a program of its own, so that the path of all other flows is not longer by it.
  */
 #ifndef SNF_MEDIA_H
 #define SNF_MEDIA_H
 
-#include "clock.h"
-#include "detail_table.h"
-#include "parse.h"
+#include "chunks.h"
+#include "frames.h"
+#include "handoff.h"
+#include "rtcp.h"
+#include "ticks.h"
+#include "video.h"
 
-#define SLOTS	      12
-#define REQUEST_LEAST 300  /* payload bytes (Requet, 3.2) */
-#define CHUNK_LEAST   8000 /* a smaller answer is a control message; audio segments are larger */
-#define FRAME_SAME    2	   /* bytes that packets of one frame may differ by (IMC 2023, 3.2) */
-#define FRAME_VIDEO   306  /* payloads up to this are audio (IMC 2023, 3.2) */
-#define FREEZE_LEAST_US                                                                                                \
-	150000	      /* beyond the mean distance of frames, or three times as much (W3C webrtc-stats, freezeCount) */
-#define FRAME_MEAN 30 /* frames that the mean distance remembers (the same) */
+#define SLOTS 12
+#define GROWN                                                                                                          \
+	100 /* payload packets: two seconds of a call; of pages on phones 5 % of the flows have more, and 2/3 of the   \
+	     * bytes (SIGCOMM21-5G artifact) */
+/* Has the flow of this packet a detail? */
+static __always_inline u32 has_detail(struct scratch *s, struct flow *f, u32 keep)
+{
+	if (is_dns(s))
+		return 0;
+	return keep & KEEP_DETAIL || f->payload_packets[0] + f->payload_packets[1] > GROWN;
+}
 
 static __always_inline void count_size(struct detail *e, u32 down, u32 length)
 {
@@ -66,89 +70,115 @@ static __always_inline void count_slot(struct detail *e, u32 now_us, u32 octets)
 	e->slots[at] = sum > 0xffff ? 0xffff : sum;
 }
 
-static __always_inline u32 near(u32 a, u32 b)
+/* The flow was silent for so long that the low half of the clock may have come round, as in forget_clocks(). */
+static __always_inline void forget_times(struct detail *e)
 {
-	return a - b + FRAME_SAME <= 2 * FRAME_SAME;
-}
-
-/* A downlink packet of video: of the frame that is open, or the first of the next one. */
-static __always_inline void count_frame(struct detail *e, u32 now_us, u32 length)
-{
-	u32 gap, limit;
-
-	if (length <= FRAME_VIDEO)
-		return;
-	if (e->packet_us && !near(length, e->last_length[0]) && !near(length, e->last_length[1])) {
-		gap = e->packet_us - e->frame_end_us;
-		if (e->frames) {
-			limit = e->frame_gap_us + FREEZE_LEAST_US;
-			if (limit < 3 * e->frame_gap_us)
-				limit = 3 * e->frame_gap_us;
-			if (e->frame_gap_us && gap > limit)
-				e->frozen_ms += gap / 1000;
-			else if (!e->frame_gap_us)
-				e->frame_gap_us = gap;
-			else
-				e->frame_gap_us = (e->frame_gap_us * (FRAME_MEAN - 1) + gap) / FRAME_MEAN;
-		}
-		e->frames++;
-		e->frame_end_us = e->packet_us;
-	}
-	e->packet_us = nonzero(now_us);
-	e->last_length[1] = e->last_length[0];
-	e->last_length[0] = length;
-}
-
-static __always_inline void close_chunk(struct detail *e, struct flow *f, struct port_stats *st, u32 now_us)
-{
-	struct chunk *r;
-	void *ring;
-
-	if (!e->request_us || e->chunk_bytes < CHUNK_LEAST)
-		return;
-	e->chunks++;
-	ring = ring_of(SNF_RING_CHUNKS);
-	r = ring ? bpf_ringbuf_reserve(ring, sizeof(*r), 0) : NULL;
-	if (!r) {
-		st->n[SNF_C_chunk_ring_full]++;
+	e->payload_us[0] = e->payload_us[1] = e->packet_us = 0;
+	e->equal.end_us = e->filled.end_us = e->equal.open = e->filled.open = e->was_full = 0;
+	e->chunk.request_us = e->chunk.first_us = e->chunk.waiting_us = e->chunk.unanswered_us = 0;
+	e->chunk.bytes = e->chunk.packets = e->chunk.gap_max_us = e->chunk.requests = e->chunk.length = 0;
+	if (!(e->flags & DETAIL_RTP)) {
+		e->more.echo[0].probe_us = e->more.echo[1].probe_us = 0;
 		return;
 	}
-	__builtin_memset(r, 0, sizeof(*r));
-	r->number = f->number;
-	r->request_us = e->request_us;
-	r->first_us = e->first_us;
-	r->last_us = e->last_us;
-	r->bytes = e->chunk_bytes;
-	r->packets = e->chunk_packets;
-	r->idle_us = now_us - e->last_us;
-	r->request_length = e->request_length;
-	st->n[SNF_C_chunks]++;
-	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	e->more.rtp.way[0].at_us = e->more.rtp.way[1].at_us = 0;
+	e->more.rtp.way[0].base_us = e->more.rtp.way[1].base_us = 0;
+	e->more.rtp.reports[0].sender_us = e->more.rtp.reports[1].sender_us = 0;
+	e->more.rtp.video.frames.end_us = e->more.rtp.video.frames.open = 0;
+	e->more.rtp.video.flags = e->more.rtp.video.missing = 0;
 }
 
-static __always_inline void count_chunk(struct detail *e, struct flow *f, struct port_stats *st, u32 down, u32 now_us,
-					u32 length)
+static __always_inline void detail_epoch(struct detail *e, struct control *c)
 {
-	if (down) {
-		if (!e->request_us)
+	if (e->epoch == (u16)c->epoch)
+		return;
+	if (c->stale && (u16)(c->epoch - e->epoch) >= c->stale)
+		forget_times(e);
+	e->epoch = c->epoch;
+	e->peak = e->busy = 0;
+	if (!(e->flags & DETAIL_RTP))
+		e->more.echo[0].min_us = e->more.echo[1].min_us = 0;
+}
+
+/* From here on the detail is one of RTP. */
+static __always_inline void speaks_rtp(struct detail *e)
+{
+	if (e->flags & DETAIL_RTP)
+		return;
+	__builtin_memset(&e->more, 0, sizeof(e->more));
+	e->flags |= DETAIL_RTP;
+}
+
+static __always_inline void count_rtp(void *data, void *end, struct scratch *s, struct flow *f, struct detail *e,
+				      u32 down)
+{
+	u32 d = s->dir & 1;
+	struct rtp_head head;
+
+	if (!read_rtp(data, end, s, &head))
+		return;
+	speaks_rtp(e);
+	FORGET();
+	if (down)
+		count_way(&e->more.rtp.way[SNF_DOWNLINK], &head, f->transport.rtp.ssrc[d], s->now_us);
+	else
+		count_way(&e->more.rtp.way[SNF_UPLINK], &head, f->transport.rtp.ssrc[d], s->now_us);
+	FORGET();
+	if (down)
+		count_picture(&e->more.rtp.video, &head, s->now_us, s->payload_length);
+}
+
+static __always_inline void count_rtcp(void *data, void *end, struct scratch *s, struct detail *e, u32 down)
+{
+	speaks_rtp(e);
+	if (down)
+		count_report(data, end, s, &e->more.rtp.reports[SNF_DOWNLINK], &e->more.rtp.reports[SNF_UPLINK],
+			     e->more.rtp.way[SNF_UPLINK].ssrc, e->more.rtp.way[SNF_UPLINK].clock_khz);
+	else
+		count_report(data, end, s, &e->more.rtp.reports[SNF_UPLINK], &e->more.rtp.reports[SNF_DOWNLINK],
+			     e->more.rtp.way[SNF_DOWNLINK].ssrc, e->more.rtp.way[SNF_DOWNLINK].clock_khz);
+}
+
+/* A datagram that may be of RTP, of its control protocol, or of a game. */
+static __always_inline void count_datagram(void *data, void *end, struct scratch *s, struct flow *f, struct detail *e,
+					   u32 down)
+{
+	u8 *h;
+
+	if (f->flags & FLOW_QUIC || !s->whole_l4)
+		return;
+	if (is_rtcp(data, end, s)) {
+		count_rtcp(data, end, s, e, down);
+	} else if (f->transport.rtp.valid[s->dir & 1]) {
+		count_rtp(data, end, s, f, e, down);
+	} else if (!(e->flags & DETAIL_RTP)) {
+		h = bytes_at(data, end, s->payload_off, ECHO_BYTES);
+		if (!h || s->payload_length < ECHO_BYTES)
 			return;
-		if (!e->first_us)
-			e->first_us = nonzero(now_us);
-		e->last_us = nonzero(now_us);
-		e->chunk_bytes += length;
-		e->chunk_packets++;
-		return;
+		if (down)
+			count_echo(&e->more.echo[SNF_DOWNLINK], &e->more.echo[SNF_UPLINK], load64(h), s->now_us);
+		else
+			count_echo(&e->more.echo[SNF_UPLINK], &e->more.echo[SNF_DOWNLINK], load64(h), s->now_us);
 	}
-	if (length <= REQUEST_LEAST)
-		return;
-	close_chunk(e, f, st, now_us);
-	e->request_us = nonzero(now_us);
-	e->request_length = length;
-	e->first_us = e->last_us = e->chunk_bytes = e->chunk_packets = 0;
 }
 
-static __always_inline void count_detail(struct scratch *s, struct control *c, struct flow *f, struct port_stats *st,
-					 u32 keep)
+/* A payload over UDP that is timed to the microsecond. */
+static __always_inline void count_timed(void *data, void *end, struct scratch *s, struct flow *f, struct detail *e,
+					u32 down)
+{
+	u32 before = down ? e->payload_us[SNF_DOWNLINK] : e->payload_us[SNF_UPLINK];
+
+	if (before)
+		count_tick(down ? &e->ticks[SNF_DOWNLINK] : &e->ticks[SNF_UPLINK], s->now_us - before);
+	FORGET();
+	if (down && s->payload_length > FRAME_VIDEO)
+		count_frames(e, s->now_us, s->payload_length);
+	FORGET();
+	count_datagram(data, end, s, f, e, down);
+}
+
+static __always_inline void count_detail(void *data, void *end, struct scratch *s, struct control *c, struct flow *f,
+					 struct port_stats *st)
 {
 	struct detail *e = detail_of(s, c, f, st);
 	/* Without a word of the tunnel, who spoke first is taken for the UE. */
@@ -156,20 +186,42 @@ static __always_inline void count_detail(struct scratch *s, struct control *c, s
 
 	if (!e)
 		return;
-	if (e->epoch != (u16)c->epoch) {
-		if (c->stale && (u16)(c->epoch - e->epoch) >= c->stale) /* as forget_clocks() */
-			e->packet_us = e->frame_end_us = e->request_us = 0;
-		e->epoch = c->epoch;
-		e->peak = e->busy = 0;
-	}
+	detail_epoch(e, c);
 	if (down)
 		count_slot(e, s->now_us, s->inner.total);
 	if (!s->payload_length)
 		return;
+	FORGET();
 	count_size(e, down, s->payload_length);
-	count_chunk(e, f, st, down, s->now_us, s->payload_length);
-	if (down && keep & KEEP_FINE && s->inner.proto == PROTO_UDP)
-		count_frame(e, s->now_us, s->payload_length);
+	if (down)
+		count_answer(s, &e->chunk);
+	else if (is_request(s, f, s->keep))
+		count_request(s, &e->chunk, f, st, s->keep);
+	FORGET();
+	if (s->keep & KEEP_FINE && s->inner.proto == PROTO_UDP)
+		count_timed(data, end, s, f, e, down);
+	if (down)
+		e->payload_us[SNF_DOWNLINK] = nonzero(s->now_us);
+	else
+		e->payload_us[SNF_UPLINK] = nonzero(s->now_us);
+}
+
+/* Entered by tail call with the packet parsed in scratch and counted for its flow. */
+int snf_media(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct frame in;
+	struct flow *f;
+
+	if (!enter(ctx, &in, ASKS_CONTROL))
+		return XDP_PASS;
+	f = flow_there(in.s);
+	if (f) {
+		count_detail(data, end, in.s, in.c, f, in.st);
+		if (in.s->want)
+			read_payload(ctx, data, end, &in, f, in.s->want);
+	}
+	return decide(ctx, &in, in.s->signalling);
 }
 
 #endif

@@ -35,6 +35,8 @@ struct scratch {
 	u32 longest;	    /* number of the flow of a bucket that is the longest silent, */
 	u32 silent_us;	    /* and how long */
 	u32 detail;	    /* place of a media flow in its set, from 1; 0: none yet */
+	u32 keep;	    /* bits of enum policy_keep, for media.h, */
+	u32 want;	    /* and what is to be done with the payload behind it (enum want) */
 	u64 now_ns;	    /* the time, once fine is set */
 	u32 now_us;	    /* its low half in microseconds, or that of the last tick */
 	u32 off;	    /* offset of the next header */

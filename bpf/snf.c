@@ -13,6 +13,7 @@
 #include "gtpu.h"
 #include "handoff.h"
 #include "loss.h"
+#include "media.h"
 #include "naming.h"
 #include "outer.h"
 #include "path.h"
@@ -225,25 +226,6 @@ static __always_inline void time_the_way(void *data, void *end, struct frame *in
 	}
 }
 
-/* Let the program go on that reads such a payload. Returns when it is not loaded. */
-static __always_inline void read_payload(struct xdp_md *ctx, void *data, void *end, struct frame *in, struct flow *f,
-					 u32 want)
-{
-	struct scratch *s = in->s;
-
-	s->fresh.number = f->number;
-	s->fresh.session = f->session;
-	s->fresh.ue_end = f->ue_end;
-	if (want != WANT_DNS && is_hello(data, end, s))
-		next_program.call(ctx, NEXT_TLS);
-	full_addresses(&s->inner);
-	fine_clock(s, in->c);
-	if (want == WANT_DNS)
-		next_program.call(ctx, NEXT_DNS);
-	else
-		next_program.call(ctx, NEXT_HANDOFF);
-}
-
 /* Count the packet for its flow, time its way, and let its payload be read. */
 static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role, u32 copy)
 {
@@ -259,7 +241,10 @@ static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *en
 		count_copy(f, in->s->dir);
 	want = count(data, end, in->s, in->c, in->st, f);
 	time_the_way(data, end, in, f);
-	if (want)
+	if (want & WANT_MEDIA) {
+		in->s->want = want & ~WANT_MEDIA;
+		next_program.call(ctx, NEXT_MEDIA);
+	} else if (want)
 		read_payload(ctx, data, end, in, f, want);
 }
 

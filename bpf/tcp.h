@@ -28,6 +28,17 @@ static __always_inline u32 tcp_opening(struct tcp_state *t)
 #define TURN_PROBES   0x16 /* bit n: the nth of a turn becomes the probe */
 #define TURN_LAST     4
 
+/*
+ * A segment sent again for nothing (RFC 8985, 7.2: a tail loss probe; RFC 5682: a time-out that came too early): its
+ * original had arrived. The receiver says so by a duplicate SACK (RFC 2883, 4), or the acknowledgement comes sooner
+ * after the copy than half of the least round trip. Instead of a probe the copy is timed, which gives no sample.
+ */
+#define TURN_COPY     0x10 /* probe and probe_us are those of a copy */
+#define TURN_FORGIVEN 0x20 /* the last copy was told to be for nothing */
+#define TURN_STAYS    (TURN_LATER | TURN_FORGIVEN)
+#define SACK_OPTION   0x01010500 /* two NOPs, kind 5; the length behind it */
+#define OPTION_TIMES  12	 /* bytes: two NOPs and time stamps, before SACK or not (RFC 7323, appendix A) */
+
 /* SYN to SYN-ACK and SYN-ACK to ACK are round trips as others are; the whole of the handshake, SYN to ACK, is known to
  * a probe that sees one direction only as well. */
 static __always_inline void tcp_handshake(struct scratch *s, struct control *c, struct flow *f, u32 d)
@@ -48,6 +59,47 @@ static __always_inline void tcp_handshake(struct scratch *s, struct control *c, 
 	}
 }
 
+/* A copy of direction d was for nothing; once for each. */
+static __always_inline void tcp_forgive(struct flow *f, u32 d)
+{
+	struct tcp_state *t = &f->transport.tcp;
+
+	if (!(t->turn[d] & TURN_FORGIVEN))
+		f->rare.tcp.spurious[d]++;
+	t->turn[d] |= TURN_FORGIVEN;
+}
+
+/* A copy of the direction o is acknowledged. */
+static __always_inline void tcp_copy_answer(struct scratch *s, struct control *c, struct flow *f, u32 o)
+{
+	struct tcp_state *t = &f->transport.tcp;
+	u32 least = f->rtt_min_us[o] != NO_RTT ? f->rtt_min_us[o] : f->handshake_us[o];
+
+	if (fine_clock(s, c) - t->probe_us[o] < least / 2)
+		tcp_forgive(f, o);
+	t->turn[o] &= TURN_STAYS;
+	t->probe_us[o] = 0;
+}
+
+/* Does this acknowledgement of direction o's segments say that one came twice? */
+static __always_inline void tcp_duplicate(void *data, void *end, struct scratch *s, struct flow *f, u32 o)
+{
+	u32 off = s->payload_off, at = s->off + 20; /* off: still that of the TCP header */
+	u64 n;
+	u8 *h;
+
+	if (!f->rare.tcp.retrans[o] || off < at + 12)
+		return;
+#pragma unroll
+	for (n = 0; n < 2; n++) {
+		h = data + ((at + (u32)n * OPTION_TIMES) & MAX_OFFSET);
+		if ((void *)h + 12 > end)
+			return;
+		if ((load32(h) & 0xffffff00) == SACK_OPTION && (s32)(load32(h + 8) - s->ack) <= 0)
+			tcp_forgive(f, o);
+	}
+}
+
 /* Does this packet of direction d answer the probe of the other direction? */
 static __always_inline void tcp_answer(struct scratch *s, struct control *c, struct flow *f, u32 d)
 {
@@ -62,11 +114,15 @@ static __always_inline void tcp_answer(struct scratch *s, struct control *c, str
 		beyond = 0;
 	if (beyond < 0)
 		return;
+	if (t->turn[o] & TURN_COPY) {
+		tcp_copy_answer(s, c, f, o);
+		return;
+	}
 	if (beyond) {
-		t->turn[o] = (t->turn[o] ^ TURN_LATER) & TURN_LATER;
+		t->turn[o] = (t->turn[o] ^ TURN_LATER) & TURN_STAYS;
 	} else {
 		us = fine_clock(s, c) - t->probe_us[o];
-		t->turn[o] &= TURN_LATER;
+		t->turn[o] &= TURN_STAYS;
 		rtt_sample(f, o, us);
 		if (tcp_opening(t) && !(s->tcp_flags & TCP_RST))
 			f->handshake_us[o] = nonzero(us);
@@ -79,12 +135,12 @@ static __always_inline void tcp_probe(struct scratch *s, struct control *c, stru
 	struct tcp_state *t = &f->transport.tcp;
 	u32 later = t->turn[d] & TURN_LATER, n = t->turn[d] & TURN_SEGMENTS;
 
-	if (n >= TURN_LAST + !!later)
+	if (n >= TURN_LAST + !!later || t->turn[d] & TURN_COPY)
 		return;
 	if (tcp_opening(t) && !(s->tcp_flags & TCP_SYN))
 		return;
 	n++;
-	t->turn[d] = n | later;
+	t->turn[d] = n | (t->turn[d] & TURN_STAYS);
 	if (!(TURN_PROBES >> (n - !!later) & 1))
 		return;
 	t->probe[d] = next;
@@ -114,25 +170,31 @@ static __always_inline void tcp_old(struct scratch *s, struct control *c, struct
 	s32 beyond = next - t->max_seq[d];
 
 	t->probe_us[d] = 0; /* its answer would be ambiguous (Karn) */
-	t->turn[d] &= TURN_LATER;
+	t->turn[d] &= TURN_STAYS;
 	if (!length)
 		return;
 	if (!beyond && s->payload_length <= 1 && !(s->tcp_flags & (TCP_SYN | TCP_FIN)))
 		return; /* keep-alive (RFC 9293, 3.8.4) */
 	if (beyond > 0)
-		t->max_seq[d] = next; /* new bytes go with them (RFC 9293, 3.8.1) */
-	if (beyond <= 0 && tcp_overtaken(s, c, f, d))
-		r->reordered[d]++;
-	else
-		r->retrans[d]++;
+		t->max_seq[d] = next;		      /* new bytes go with them (RFC 9293, 3.8.1) */
+	if (beyond <= 0 && tcp_overtaken(s, c, f, d)) /* delay that varies, told from loss */
+		return;
+	r->retrans[d]++;
+	if (!s->payload_length)
+		return;
+	t->probe[d] = next;
+	t->probe_us[d] = nonzero(fine_clock(s, c));
+	t->turn[d] = (t->turn[d] & TURN_LATER) | TURN_COPY;
 }
 
-static __always_inline void tcp_segment(struct scratch *s, struct control *c, struct flow *f, u32 d)
+static __always_inline void tcp_segment(void *data, void *end, struct scratch *s, struct control *c, struct flow *f,
+					u32 d)
 {
 	struct tcp_state *t = &f->transport.tcp;
 	u32 length = s->payload_length + !!(s->tcp_flags & (TCP_SYN | TCP_FIN));
 	s32 beyond = s->seq - t->max_seq[d];
 
+	tcp_duplicate(data, end, s, f, d ^ 1);
 	tcp_answer(s, c, f, d);
 	tcp_handshake(s, c, f, d);
 	if (s->tcp_flags & (TCP_FIN | TCP_RST))

@@ -32,6 +32,8 @@ static __always_inline void new_epoch(struct scratch *s, struct control *c, stru
 	f->epoch = c->epoch;
 	f->gap_max[0] = f->gap_max[1] = 0;
 	f->rtt_min_us[0] = f->rtt_min_us[1] = NO_RTT;
+	if (s->inner.proto == PROTO_TCP || f->flags & FLOW_QUIC)
+		f->rare.tcp.rtt_high[0] = f->rare.tcp.rtt_high[1] = 0;
 }
 
 static __always_inline void count_gap(struct flow *f, u32 d, u32 now_us)
@@ -50,14 +52,32 @@ static __always_inline void count_gap(struct flow *f, u32 d, u32 now_us)
 	f->gap_ticks2[d] += ticks * ticks;
 }
 
+/* A time in eight bits that grow with it: one more than the place of its highest bit beyond the fourth, and the three
+ * bits below that. Times under 8 us are 0, which else says that there was no sample. */
+static __always_inline u32 rtt_code(u32 us)
+{
+	u32 shift = 0, n;
+
+#pragma unroll
+	for (n = 16; n; n >>= 1)
+		shift += n * (opaque(7 - (u64)(us >> shift >> n)) >> 63);
+	us >>= shift;
+	return us < 8 ? 0 : (shift + 1) << 3 | (us & 7);
+}
+
 static __always_inline void rtt_sample(struct flow *f, u32 d, u32 us)
 {
+	u32 code;
+
 	if (us > RTT_MAX_US)
 		return;
 	f->rtt_sum_us[d] += us;
 	f->rtt_n[d]++;
 	if (us < f->rtt_min_us[d])
 		f->rtt_min_us[d] = us;
+	code = rtt_code(us);
+	if (code > f->rare.tcp.rtt_high[d])
+		f->rare.tcp.rtt_high[d] = code;
 }
 
 #endif

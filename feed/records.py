@@ -1,7 +1,8 @@
 """The published record: one row per (subscriber, application, interval), as columns.
 
 This schema is a contract with everyone who subscribes (``schema`` = "snf.qoe.v1"): columns are
-added, never renamed or removed. The names follow TS 29.564 (user data usage, QoS monitoring) and
+added, never renamed or removed. A batch has the columns of its class (`columns_of`). The names
+follow TS 29.564 (user data usage, QoS monitoring) and
 TS 29.517 (mos) with the unit as suffix. Missing is NaN in float columns.
 """
 
@@ -17,14 +18,17 @@ from numpy.typing import NDArray
 __all__ = [
     "APP_CLASSES",
     "DELAY_COLUMNS",
+    "ESTIMATES",
     "FLOW_COLUMNS",
     "HEALTH_COLUMNS",
     "RECORD_COLUMNS",
     "SCHEMA",
     "SPARSE_COLUMNS",
+    "SUBSCRIBER_COLUMNS",
     "Column",
     "Columns",
     "RecordBatch",
+    "columns_of",
 ]
 
 SCHEMA = "snf.qoe.v1"
@@ -105,6 +109,40 @@ RECORD_COLUMNS: Mapping[str, Column] = {
         "",
         "distinct TTLs of what the UE began in ten minutes, when several: a device may be behind it",
     ),
+    "rtt_high_access_ms": Column("f4", "ms", "largest samples of the flows, mean by their number: beside the minimum"),
+    "rtt_high_core_ms": Column("f4", "ms", "the same of the core side"),
+    "confidence": Column("f4", "0..1", "how sure the estimates behind the score are"),
+    "unmeasured": Column("str", "", "why there is no score, where there is none"),
+    "model": Column("str", "", "model of the score, and its version"),
+    "video_height": Column("f4", "pixel", "level of the picture: 144, 240, 360, 480, 720, 1080 and more"),
+    "media_bps": Column("f4", "bit/s", "of the content, over a second of playing"),
+    "startup_s": Column("f4", "s", "first request to first picture"),
+    "stalled_s": Column("f4", "s", "of this interval in which the picture stood still, its buffer empty"),
+    "stalls": Column("f4", "", "begun in this interval"),
+    "stall_ratio": Column("f4", "ratio", "stalled over stalled and played, of the session"),
+    "buffer_s": Column("f4", "s", "content that the player holds"),
+    "switches": Column("f4", "", "changes of level in the session"),
+    "state": Column("str", "", "of the player: starting, playing, stalled, paused, complete, seeking"),
+    "mos_session": Column("f4", "1..5", "score over the whole session"),
+    "fps": Column("f4", "1/s", "frames that arrived for the UE"),
+    "freezes": Column("f4", "", "begun in this interval"),
+    "frozen_s": Column("f4", "s", "of this interval in which the picture, or the talk, stood still"),
+    "video_bps": Column("f4", "bit/s", "of the frames"),
+    "frame_jitter_ms": Column("f4", "ms", "standard deviation of the distances of frames"),
+    "codec": Column("str", "", "of the voice, by payload type and size"),
+    "loss_burst": Column("f4", "ratio", "mean run of lost packets over that of random loss (BurstR, G.107)"),
+    "beyond_loss": Column("f4", "ratio", "packets lost between the probe and the UE, as its RTCP reports say"),
+    "lag_ms": Column("f4", "ms", "UE to server and back"),
+    "lag_jitter_ms": Column("f4", "ms", "of the game's packets"),
+    "tick_ms": Column("f4", "ms", "median distance of the server's packets"),
+    "tick_loss": Column("f4", "ratio", "ticks that did not come"),
+    "spikes": Column("f4", "", "gaps of more than three ticks and 100 ms"),
+    "spike_ms": Column("f4", "ms", "their length together"),
+    "page_s": Column("f4", "s", "time of the page that ended, or of the one that is loading so far"),
+    "pages": Column("f4", "", "pages that ended in this interval"),
+    "answer_ms": Column("f4", "ms", "message to first answer"),
+    "speed_bps": Column("f4", "bit/s", "of the transfer while it moved"),
+    "limit": Column("str", "", "of the speed: network, receiver, server, application"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -142,9 +180,54 @@ FLOW_COLUMNS: Mapping[str, Column] = {
 
 DELAY_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
 HEALTH_COLUMNS = ("dns_queries", "dns_ms", "dns_failed", "dns_retried", "vpn_share", "ttls")
-SPARSE_COLUMNS = (*DELAY_COLUMNS, *HEALTH_COLUMNS)
+SUBSCRIBER_COLUMNS = (*DELAY_COLUMNS, *HEALTH_COLUMNS)
 """Columns of the whole subscriber, in each of its rows. Few sites can measure the delays, and in many intervals there
-is no health to tell: a message in which one is missing in every row leaves it out."""
+is no health to tell."""
+
+_SCORED = ("confidence", "unmeasured", "model")
+_PLAYED = (
+    *("video_height", "media_bps", "startup_s", "stalled_s", "stalls", "stall_ratio", "buffer_s", "switches"),
+    *("state", "mos_session"),
+)
+_TALKED = ("fps", "freezes", "frozen_s", "video_bps", "frame_jitter_ms", "codec", "loss_burst", "beyond_loss")
+_LOADED = ("page_s", "pages")
+ESTIMATES: Mapping[str, tuple[str, ...]] = {
+    "video": (*_SCORED, *_PLAYED),
+    "live-video": (*_SCORED, *_PLAYED),
+    "conferencing": (*_SCORED, *_TALKED),
+    "voice": (*_SCORED, *_TALKED),
+    "gaming": (
+        *_SCORED,
+        *("lag_ms", "lag_jitter_ms", "tick_ms", "tick_loss", "spikes", "spike_ms", "fps", "video_height"),
+    ),
+    "social": (*_SCORED, *_LOADED),
+    "messaging": (*_SCORED, "answer_ms"),
+    "web": (*_SCORED, *_LOADED),
+    "download": (*_SCORED, "speed_bps", "limit"),
+    "music": (*_SCORED, "stalled_s", "buffer_s", "state"),
+    "navigation": (*_SCORED, *_LOADED),
+    "vpn": _SCORED,
+    "unknown": _SCORED,
+}
+"""Columns of what happened, by the class whose records have them; `docs/qoe.md` says how each is estimated."""
+
+SPARSE_COLUMNS = (
+    *SUBSCRIBER_COLUMNS,
+    *("rtt_high_access_ms", "rtt_high_core_ms"),
+    *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
+)
+"""A message in which one of these is missing, or empty text, in every row leaves it out."""
+
+_OF_SOME = frozenset(name for names in ESTIMATES.values() for name in names)
+_OF_CLASS = {
+    app_class: {name: RECORD_COLUMNS[name] for name in RECORD_COLUMNS if name not in _OF_SOME or name in estimates}
+    for app_class, estimates in ESTIMATES.items()
+}
+
+
+def columns_of(app_class: str) -> Mapping[str, Column]:
+    """Return the columns of the records of a class, in their order."""
+    return _OF_CLASS[app_class]
 
 
 @dataclass(frozen=True, slots=True)

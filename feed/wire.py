@@ -76,6 +76,10 @@ class Message:
         return parts[2] if parts[0] == "qoe.v1" and len(parts) > 2 else ""
 
 
+_SPARSE = frozenset(SPARSE_COLUMNS)
+_EMPTY = (["nan"], ["text", [""]])  # columns as they are packed, without a value in any row
+
+
 def topic(family: str, nf_id: str, *rest: str) -> bytes:
     """Return e.g. ``qoe.v1/<nf>/<class>/``. Every element ends with "/", because subscriptions match text."""
     return "".join(f"{part}/" for part in (family, nf_id, *rest)).encode()
@@ -84,7 +88,7 @@ def topic(family: str, nf_id: str, *rest: str) -> bytes:
 def encode(topic_: bytes, header: Header, columns: Columns) -> list[bytes]:
     """Return the three frames; raises WireError when the columns are no columns."""
     rows, packed = pack_columns(columns)
-    packed = {name: column for name, column in packed.items() if name not in SPARSE_COLUMNS or column != ["nan"]}
+    packed = {name: column for name, column in packed.items() if name not in _SPARSE or column not in _EMPTY}
     head = {
         "schema": header.schema,
         "nf": header.nf,
@@ -142,7 +146,11 @@ def _body(raw: bytes) -> dict[str, Any]:
 def _with_sparse(header: Header, columns: dict[str, Any]) -> dict[str, Any]:
     """Return the columns with those that were left out because they are missing in every row."""
     known = {QOE_SCHEMA: RECORD_COLUMNS, FLOW_SCHEMA: FLOW_COLUMNS}.get(header.schema, {})
-    left_out = {name: np.full(header.rows, np.nan) for name in SPARSE_COLUMNS if name in known and name not in columns}
+    left_out = {
+        name: [""] * header.rows if known[name].dtype == "str" else np.full(header.rows, np.nan)
+        for name in SPARSE_COLUMNS
+        if name in known and name not in columns
+    }
     if not left_out or not columns:
         return columns
     all_of_them = columns | left_out

@@ -17,9 +17,11 @@ from nf.errors import SnfError
 
 if TYPE_CHECKING:
     from feed.consumer import CurveKeys
+    from nf.settings import Settings
 
 __all__ = [
     "captures",
+    "configuration",
     "curve_keys",
     "endpoint",
     "ip_address",
@@ -79,6 +81,16 @@ def outputs(paths: Sequence[Path]) -> None:
         check_suffix(path)
     if len({path.resolve() for path in paths}) < len(paths):
         raise SnfError("Two results would go to one file.", "Give each a name of its own.")
+
+
+def configuration(path: Path | None) -> Settings | None:
+    """Return the settings of a configuration in XML, the format of ``snf run --startup``; None without a file."""
+    if path is None:
+        return None
+    document = _text(path, "Give a configuration in XML.").encode()
+    from mgmt.netconf.datastore import settings_of
+
+    return settings_of(document, str(path))
 
 
 def pseudonym_key(path: Path | None) -> bytes:

@@ -95,6 +95,11 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     type=_Seconds(min=0.01),
     help="Seconds of capture a record covers.",
 )
+@click.option(
+    "--config",
+    type=_EXISTING,
+    help="What is known: applications, policies, sessions, privacy of a configuration (XML, as of snf run --startup).",
+)
 @click.option("--key", type=_EXISTING, help="File with the key of the pseudonyms; a random one when not given.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def replay(
@@ -105,6 +110,7 @@ def replay(
     qoe: Path | None,
     events: Path | None,
     interval: float,
+    config: Path | None,
     key: Path | None,
     quiet: bool,
 ) -> None:
@@ -115,15 +121,18 @@ def replay(
         )
     inputs.outputs([path for path in (flows, sessions, qoe, events) if path is not None])
     inputs.captures(captures)
-    secret = inputs.pseudonym_key(key)
-    from mgmt.cli.replay import Outputs, replay_files
+    secret, settings = inputs.pseudonym_key(key), inputs.configuration(config)
+    from mgmt.cli.replay import Outputs, ignored, replay_files
 
+    if settings is not None and (unused := ignored(settings)):
+        click.echo(f"snf: a replay ignores of {config}: {', '.join(unused)}.", err=True)
     every = list(roles) * (len(captures) if len(roles) == 1 else 1) or ["auto"] * len(captures)
     replay_files(
         captures,
         every,
         Outputs(flows=flows, sessions=sessions, qoe=qoe, events=events),
         interval_s=interval,
+        settings=settings,
         key=secret,
         quiet=quiet,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nf.apply import policies
 from nf.apply.unread import not_read
 from nf.apps.signatures import Signatures
 from nf.flows.outside import TEXTS
@@ -20,9 +20,9 @@ from nf.replay.output import check_suffix, write_rows
 from nf.replay.records import Collector, record_rows
 from nf.replay.run import Replay, Result
 from nf.sessions.report import sessions_rows
-from nf.settings import Role
+from nf.settings import Role, Settings
 
-__all__ = ["Outputs", "applications", "replay_files"]
+__all__ = ["Outputs", "applications", "ignored", "replay_files"]
 
 _ROLES = {"auto": None, "n3": Role.N3, "n6": Role.N6, "n4": Role.N4}
 
@@ -38,15 +38,27 @@ class Outputs:
 
 
 def replay_files(
-    captures: Sequence[Path], roles: Sequence[str], outputs: Outputs, *, interval_s: float, key: bytes, quiet: bool
+    captures: Sequence[Path],
+    roles: Sequence[str],
+    outputs: Outputs,
+    *,
+    interval_s: float,
+    settings: Settings | None = None,
+    key: bytes,
+    quiet: bool,
 ) -> Result:
-    """Replay *captures* and write the wanted files; raises SnfError with a sentence."""
+    """Replay *captures* with what *settings* know, and write the wanted files; raises SnfError with a sentence.
+
+    *key* goes before the key of the settings; without either one is drawn.
+    """
     for path in (outputs.flows, outputs.sessions, outputs.qoe, outputs.events):
         if path is not None:
             check_suffix(path)
-    signatures, sink = Signatures.load(), Collector()
-    pseudonymiser = Pseudonymiser(key or secrets.token_bytes(32), 0)
-    replay = Replay(signatures, pseudonymiser, sink, interval_s=interval_s)
+    settings, sink = settings or Settings(), Collector()
+    signatures, privacy = Signatures.load(settings.applications), settings.privacy
+    policies.check(settings.policies, signatures)
+    pseudonymiser = Pseudonymiser(key or privacy.key, privacy.epoch, privacy.previous_key, privacy.opted_out)
+    replay = Replay(signatures, pseudonymiser, sink, settings=settings, interval_s=interval_s)
     try:
         result = _with_progress(replay, captures, [_ROLES[r] for r in roles], quiet)
         file = " ".join(p.name for p in captures)
@@ -64,6 +76,20 @@ def replay_files(
         return result
     finally:
         replay.close()
+
+
+def ignored(settings: Settings) -> list[str]:
+    """Return what of a configuration means nothing to a replay, by the names of its nodes."""
+    some = Settings()
+    ports = [interface.name for interface in settings.interfaces]
+    named = {
+        f"interfaces ({', '.join(ports)})": bool(ports),
+        "exporter": settings.export != some.export,
+        "monitor": settings.monitor is not None,
+        "limits": settings.limits != some.limits,
+        "naming-workers": bool(settings.naming_workers),
+    }
+    return [name for name, given in named.items() if given]
 
 
 def _with_progress(replay: Replay, captures: Sequence[Path], roles: Sequence[Role | None], quiet: bool) -> Result:

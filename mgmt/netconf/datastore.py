@@ -24,7 +24,7 @@ from mgmt.netconf.yang_model import Model, default_model
 from nf.errors import BadSettings, SnfError
 from nf.settings import Settings
 
-__all__ = ["TARGETS", "Applier", "Datastore", "check_start"]
+__all__ = ["TARGETS", "Applier", "Datastore", "check_start", "settings_of"]
 
 TARGETS = ("running", "candidate")
 
@@ -33,9 +33,14 @@ def check_start(state_dir: Path, startup: bytes | None) -> None:
     """Check what a `Datastore` of these would put in force at its start, without an applier. Raises SnfError."""
     _, body, origin = _first(Store(state_dir), startup)
     if body is not None:
-        model = default_model()
-        with _told_of(origin):
-            check(model, _tree_from(model, body))
+        settings_of(body, origin)
+
+
+def settings_of(document: bytes, origin: str) -> Settings:
+    """Return the settings of a configuration in XML, put in force by nobody. Raises SnfError, which names *origin*."""
+    model = default_model()
+    with _told_of(origin):
+        return check(model, _tree_from(model, document))
 
 
 def _first(store: Store, startup: bytes | None) -> tuple[Stored | None, bytes | None, str]:

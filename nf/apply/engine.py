@@ -7,6 +7,7 @@ interfaces, `sweeping`, `tables`.
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 from nf.apps.signatures import Signatures
 from nf.kernel.clock import Clock
@@ -19,7 +20,23 @@ from nf.sessions.restart.statedir import StateDir
 from nf.sessions.restart.takeover import Takeover
 from nf.settings import Settings
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Tables"]
+
+
+class Tables(Protocol):
+    """A data plane, its sessions and its stages: those of the function, or of a replay."""
+
+    @property
+    def plane(self) -> DataPlane:
+        """The data plane."""
+
+    @property
+    def store(self) -> BindingStore:
+        """The sessions."""
+
+    @property
+    def pipeline(self) -> Pipeline | Shards:
+        """The stages."""
 
 
 class Engine:

@@ -15,20 +15,25 @@ from nf.errors import BadSettings
 from nf.pipeline import Pipeline, PolicyTable, Shards
 from nf.settings import Policy, Settings, SubscriberGroup
 
-__all__ = ["apply", "put", "tables"]
+__all__ = ["apply", "check", "put", "tables"]
 
 
 def apply(engine: Engine, old: Settings, new: Settings) -> Undo:
     """Put policies and groups in force; raises BadSettings when a policy names an application that does not exist."""
-    for policy in new.policies:
-        if policy.application and not engine.pipeline.signatures.number(policy.application):
+    check(new.policies, engine.pipeline.signatures)
+    _use(engine, new)
+    return lambda: _use(engine, old)
+
+
+def check(policies: Sequence[Policy], signatures: Signatures) -> None:
+    """Raise BadSettings when a policy names an application that does not exist."""
+    for policy in policies:
+        if policy.application and not signatures.number(policy.application):
             raise BadSettings(
                 f"No application is named {policy.application}.",
                 f"/snf-policies:policies/policy[name='{policy.name}']/application",
                 "Add it under applications, or use a name of the signature file.",
             )
-    _use(engine, new)
-    return lambda: _use(engine, old)
 
 
 def _use(engine: Engine, settings: Settings) -> None:

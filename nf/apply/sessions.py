@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nf.apply import groups
-from nf.apply.engine import Engine
+from nf.apply.engine import Engine, Tables
 from nf.apply.transaction import Undo
 from nf.sessions import PutTunnel, PutUe, TableChange
 from nf.settings import Settings
@@ -24,10 +24,10 @@ def apply(engine: Engine, now_s: Callable[[], float], old: Settings, new: Settin
     return lambda: configure(new, old)
 
 
-def write(engine: Engine, changes: Sequence[TableChange]) -> None:
+def write(engine: Tables, changes: Sequence[TableChange]) -> None:
     """Write changes of bindings; groups of sessions first, so that flows that are bound from now on have theirs.
 
-    The caller holds ``engine.tables``.
+    The caller keeps others from the tables meanwhile.
     """
     if engine.pipeline.groups:
         groups.put(engine, {change.session for change in changes if isinstance(change, PutTunnel | PutUe)})

@@ -19,9 +19,11 @@
 	X(uint64_t, packets, 2)                                                                                        \
 	X(uint64_t, payload_packets, 2)                                                                                \
 	X(uint32_t, retrans, 2)                                                                                        \
+	X(uint32_t, spurious, 2)                                                                                       \
 	X(uint32_t, rtt_n, 2)                                                                                          \
 	X(uint64_t, rtt_sum_us, 2)                                                                                     \
 	X(uint32_t, rtt_min_us, 2)                                                                                     \
+	X(uint32_t, rtt_high_us, 2)                                                                                    \
 	X(uint32_t, gap_n, 2)                                                                                          \
 	X(uint64_t, gap_sum_us, 2)                                                                                     \
 	X(uint64_t, gap_sq_us2, 2)                                                                                     \
@@ -75,14 +77,23 @@ static inline void differ(const struct differences *out, uint64_t o, const struc
 	out->gap_max_us[o] = (uint32_t)now->gap_max[d] * SNF_GAP_MAX_US;
 }
 
+/* The middle of the round trips that have a code, in us (bpf/telemetry.h). */
+static inline uint32_t rtt_of_code(uint8_t code)
+{
+	return code < 8 ? 0 : (17u + 2 * (code & 7)) << (code >> 3) >> 2;
+}
+
 /* What of a direction its transport alone has. */
 static inline void differ_by_transport(const struct differences *out, uint64_t o, const struct flow *now,
 				       const struct flow *old, int d, int tcp, int rtp)
 {
+	const struct tcp_rare *rare = &now->rare.tcp, *rare_before = &old->rare.tcp;
 	const struct rtp_state *r = &now->transport.rtp, *before = &old->transport.rtp;
 
 	rtp = rtp && r->valid[d];
-	out->retrans[o] = tcp ? now->rare.tcp.retrans[d] - old->rare.tcp.retrans[d] : 0;
+	out->retrans[o] = tcp ? rare->retrans[d] - rare_before->retrans[d] : 0;
+	out->spurious[o] = tcp ? (uint8_t)(rare->spurious[d] - rare_before->spurious[d]) : 0;
+	out->rtt_high_us[o] = tcp || now->flags & FLOW_QUIC ? rtt_of_code(rare->rtt_high[d]) : 0;
 	out->rtp_expected[o] = rtp ? r->expected[d] - before->expected[d] : 0;
 	out->rtp_received[o] = rtp ? r->received[d] - before->received[d] : 0;
 }

@@ -22,9 +22,11 @@
 	X(uint64_t, packets, 2)                                                                                        \
 	X(uint64_t, payload_packets, 2)                                                                                \
 	X(uint32_t, retrans, 2)                                                                                        \
+	X(uint32_t, spurious, 2)                                                                                       \
 	X(uint32_t, rtt_n, 2)                                                                                          \
 	X(uint64_t, rtt_sum_us, 2)                                                                                     \
 	X(uint32_t, rtt_min_us, 2)                                                                                     \
+	X(uint32_t, rtt_high_us, 2)                                                                                    \
 	X(uint32_t, gap_n, 2)                                                                                          \
 	X(uint64_t, gap_sum_us, 2)                                                                                     \
 	X(uint64_t, gap_sq_us2, 2)                                                                                     \
@@ -35,6 +37,7 @@
 /* Columns of nf.subscribers.sums.Rows; rank is the place of the strongest ground. */
 #define ROW_COLUMNS(X)                                                                                                 \
 	X(int64_t, first, 1)                                                                                           \
+	X(int64_t, largest, 1)                                                                                         \
 	X(int64_t, flows, 1)                                                                                           \
 	X(uint8_t, rank, 1)                                                                                            \
 	X(double, confidence, 1)                                                                                       \
@@ -43,6 +46,7 @@
 	X(uint64_t, rtt_n, 2)                                                                                          \
 	X(double, rtt_mean_ms, 2)                                                                                      \
 	X(double, rtt_min_ms, 2)                                                                                       \
+	X(double, rtt_high_ms, 2)                                                                                      \
 	X(double, lost, 2)                                                                                             \
 	X(double, sent, 2)                                                                                             \
 	X(uint8_t, rtp, 2)                                                                                             \
@@ -88,9 +92,10 @@ EXPORTED const char *const snf_rules = RULES(AS_TEXT);
 
 struct sum {
 	uint64_t octets[2], packets[2], rtt_n[2];
-	int64_t first, flows; /* first: -1 before there is one */
+	int64_t first, largest, flows; /* the first two: -1 before there is one */
+	uint64_t largest_octets;
 	double trust, weight; /* bytes times confidence; bytes */
-	double rtt_sum_us[2], rtt_min_us[2];
+	double rtt_sum_us[2], rtt_min_us[2], rtt_high_us[2];
 	double missing[2], expected[2], resent[2], segments[2];
 	double media_n[2], media_variance[2], media_gap[2], media_gap_max[2];
 	double any_n[2], any_gap_max[2];
@@ -165,11 +170,12 @@ static void add_transport(struct sum *s, const struct flows *f, uint64_t i, int 
 	if (f->proto[i] == r->tcp) {
 		double resent = f->retrans[at], segments = (double)f->payload_packets[at];
 
-		s->resent[d] += resent;
+		s->resent[d] += resent - f->spurious[at];
 		s->segments[d] += resent > 0 ? larger(segments, resent + 1) : segments;
 	}
 	s->rtt_n[d] += f->rtt_n[at];
 	s->rtt_sum_us[d] += (double)f->rtt_sum_us[at];
+	s->rtt_high_us[d] += (double)f->rtt_n[at] * f->rtt_high_us[at];
 	if (f->rtt_n[at])
 		s->rtt_min_us[d] = smaller(s->rtt_min_us[d], f->rtt_min_us[at]);
 }
@@ -211,6 +217,10 @@ static void add_flow(struct sum *s, const struct flows *f, uint64_t i, const str
 		basis = 0;
 	if (s->first < 0)
 		s->first = (int64_t)i;
+	if (s->largest < 0 || f->octets[2 * i] + f->octets[2 * i + 1] > s->largest_octets) {
+		s->largest = (int64_t)i;
+		s->largest_octets = f->octets[2 * i] + f->octets[2 * i + 1];
+	}
 	s->flows++;
 	if (rank[basis] < s->rank)
 		s->rank = rank[basis];
@@ -231,7 +241,7 @@ EXPORTED void snf_group_add(const struct flows *f, uint64_t n, const uint32_t *r
 {
 	memset(sums, 0, count * sizeof(*sums));
 	for (uint64_t k = 0; k < count; k++) {
-		sums[k].first = -1;
+		sums[k].first = sums[k].largest = -1;
 		sums[k].rank = UINT8_MAX;
 		sums[k].rtt_min_us[0] = sums[k].rtt_min_us[1] = INFINITY;
 	}
@@ -257,6 +267,7 @@ static void row_of_direction(const struct rows *out, uint64_t k, int d, const st
 	out->packets[at] = s->packets[d];
 	out->rtt_n[at] = s->rtt_n[d];
 	out->rtt_mean_ms[at] = over(s->rtt_sum_us[d] / 1000, (double)s->rtt_n[d], NAN);
+	out->rtt_high_ms[at] = over(s->rtt_high_us[d] / 1000, (double)s->rtt_n[d], NAN);
 	out->rtt_min_ms[at] = isinf(s->rtt_min_us[d]) ? NAN : s->rtt_min_us[d] / 1000;
 	out->rtp[at] = (uint8_t)rtp;
 	out->lost[at] = rtp ? s->missing[d] : s->resent[d];
@@ -278,6 +289,7 @@ EXPORTED void snf_group_rows(const struct sum *sums, uint64_t count, const struc
 		const struct sum *s = &sums[k];
 
 		out->first[k] = s->first;
+		out->largest[k] = s->largest;
 		out->flows[k] = s->flows;
 		out->rank[k] = s->rank;
 		out->confidence[k] = over(s->trust, s->weight, 0);

@@ -43,9 +43,11 @@ class FlowBatch:
     packets: U64  # (n, 2)
     payload_packets: U64  # (n, 2) packets with a transport payload
     retrans: U32  # (n, 2) TCP segments seen before
+    spurious: U32  # (n, 2) of those, of this interval or one before: the original had arrived
     rtt_n: U32  # (n, 2) CORE, ACCESS
     rtt_sum_us: U64  # (n, 2)
     rtt_min_us: U32  # (n, 2)
+    rtt_high_us: U32  # (n, 2) largest sample, to a sixteenth
     gap_n: U32  # (n, 2) inter-arrival gaps between packets of one direction
     gap_sum_us: U64  # (n, 2)
     gap_sq_us2: U64  # (n, 2) sum of squares of the gaps, each cut at 1 s

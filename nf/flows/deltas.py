@@ -159,6 +159,9 @@ def _columns(
         return np.where(is_dns, counts[0] - counts[1], 0).astype(np.uint32)
 
     rtp_or_none = (proto == _UDP) & ~is_dns & (now["flags"] & FLOW_QUIC == 0) & (old["flags"] & FLOW_QUIC == 0)
+    timed = is_tcp | (now["flags"] & FLOW_QUIC > 0)[:, None]
+    high = np.where(timed, tcp["rtt_high"], 0).astype(np.uint32)  # see rtt_code() in bpf/telemetry.h
+    high_us = np.where(high < 8, 0, 17 + 2 * (high & 7) << (high >> 3) >> 2).astype(np.uint32)
     is_rtp = (now["transport"]["rtp"]["valid"] > 0) & rtp_or_none[:, None]
 
     def rtp(name: str) -> NDArray[Any]:
@@ -175,9 +178,11 @@ def _columns(
         "packets": ordered(packets.astype(np.uint64)),
         "payload_packets": grown("payload_packets").astype(np.uint64),
         "retrans": of_tcp("retrans"),
+        "spurious": of_tcp("spurious"),
         "rtt_n": grown("rtt_n"),
         "rtt_sum_us": grown("rtt_sum_us").astype(np.uint64),
         "rtt_min_us": ordered(np.where(now["rtt_min_us"] == NO_RTT, 0, now["rtt_min_us"])),
+        "rtt_high_us": ordered(high_us),
         "gap_n": ordered(gaps.astype(np.uint32)),
         "gap_sum_us": grown("gap_ticks").astype(np.uint64) * SNF_GAP_TICK_US,
         "gap_sq_us2": grown("gap_ticks2").astype(np.uint64) * SNF_GAP_TICK_US**2,

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nf.abi import NEXT_ANSWERS, NEXT_DNS, NEXT_HANDOFF, NEXT_MONITOR, NEXT_NAME, NEXT_OUTER, NEXT_SUFFIX, NEXT_TLS
+from nf.abi import (
+    NEXT_ANSWERS,
+    NEXT_DNS,
+    NEXT_HANDOFF,
+    NEXT_MEDIA,
+    NEXT_MONITOR,
+    NEXT_NAME,
+    NEXT_OUTER,
+    NEXT_SUFFIX,
+    NEXT_TLS,
+)
 from nf.errors import SnfError, Unsupported
 from nf.kernel import links, objects, pins, source
 from nf.kernel.compiled import Code, Compiled, MapDefinition, compiled
@@ -32,6 +42,7 @@ TAILS = {
     NEXT_SUFFIX: "snf_suffix",
     NEXT_ANSWERS: "snf_answers",
     NEXT_OUTER: "snf_outer",
+    NEXT_MEDIA: "snf_media",
 }
 _AT_TRACEPOINTS = {"snf_sent", "snf_refused", "snf_stuck"}  # the others are for XDP
 _ABI = "control"  # the map whose value holds the number of the ABI

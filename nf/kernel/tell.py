@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.abi import KEEP_DETAIL, KEEP_FINE, SNF_COUNT, SNF_GROUPS, SNF_INSPECT, SNF_SUPPRESS, SNF_TRUNCATE
+from nf.abi import KEEP_DETAIL, KEEP_FINE, KEEP_GROWN, SNF_COUNT, SNF_GROUPS, SNF_INSPECT, SNF_SUPPRESS, SNF_TRUNCATE
 from nf.kernel import syscall
 from nf.kernel.changes import DropRoute, DropTunnel, DropUe, PutRoute, PutTunnel, PutUe, TableChange
 from nf.kernel.columns import TunnelColumns, UeColumns
@@ -136,18 +136,21 @@ class Tell(Shared):
         coarse: Collection[int] = (),
         detailed: Collection[int] = (),
         groups: Sequence[Mapping[int, tuple[Action, int]]] = (),
+        grown: Collection[int] = (),
     ) -> None:
         """Write (action, snap length) by application number; all others are inspected.
 
         *groups* are the same for groups 1, 2 and so on of subscribers (`put_groups`), *policies* for the rest.
 
         The packets of *coarse* applications are timed to the kernel's tick, which is cheaper, except for RTTs.
-        Flows of *detailed* ones keep a ``struct detail``.
+        Flows of *detailed* ones keep a ``struct detail``, those of *grown* ones do so once they have moved as much as
+        media do.
         """
         values = np.zeros((SNF_GROUPS, len(self._maps["policies"]) // SNF_GROUPS), self._types["policy"])
         values["keep"], values["snap_length"] = KEEP_FINE, _WHOLE
         values["keep"][:, list(coarse)] = 0
         values["keep"][:, list(detailed)] |= KEEP_DETAIL
+        values["keep"][:, list(grown)] |= KEEP_GROWN
         for group, table in enumerate((policies, *groups)):
             for app, (action, snap) in table.items():
                 values["action"][group, app] = _ACTIONS[action]

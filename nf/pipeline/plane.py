@@ -53,6 +53,7 @@ class Plane(Kernel, Protocol):
         coarse: Collection[int] = (),
         detailed: Collection[int] = (),
         groups: Sequence[Mapping[int, tuple[Action, int]]] = (),
+        grown: Collection[int] = (),
     ) -> None:
         """Put policies in force."""
 

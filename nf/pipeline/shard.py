@@ -165,6 +165,7 @@ class _Plane:
         coarse: Collection[int] = (),
         detailed: Collection[int] = (),
         groups: Sequence[Mapping[int, tuple[Action, int]]] = (),
+        grown: Collection[int] = (),
     ) -> None:
         pass
 

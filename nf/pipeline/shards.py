@@ -46,6 +46,7 @@ from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.sessions.binding import Binding
 from nf.settings import SubscriberGroup
+from nf.subscribers.estimators import HORIZON_S
 from nf.subscribers.labels import StoreTeller
 
 __all__ = ["Shards"]
@@ -94,6 +95,7 @@ class Shards:
         self._homes = Homes(len(plane.flows), count, self._session_homes.of)
         self._delays = Delays()
         self._last_s: float | None = None
+        self._told_s = 0.0  # of the last interval with a record
         self._read = self._total = self._missing = 0  # bytes of flows, as shards read them, as ports counted them
         self._counted = plane.read_counters()["counted_octets"]
         self._counters: Counter[str] = Counter()
@@ -283,6 +285,10 @@ class Shards:
 
     # -- one interval ------------------------------------------------------
 
+    def waits(self, now_s: float) -> bool:
+        """As `Pipeline.waits`; true as well for as long as a shard may remember anybody, which it alone knows."""
+        return now_s - self._told_s <= HORIZON_S
+
     def sweep(self, now_s: float, intervals: int = 1) -> list[RecordBatch]:
         """As `Pipeline.sweep`."""
         self._look_after()
@@ -297,6 +303,7 @@ class Shards:
         done: dict[int, talk.Done] = self._until(lambda word: isinstance(word, talk.Done))
         self._last_s = now_s
         out = _merged([batch for word in done.values() for batch in word.records])
+        self._told_s = now_s if out else self._told_s
         for records in out:
             self.rows += len(records)
             self.sink.records(records)

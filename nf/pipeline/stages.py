@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES, Columns, RecordBatch
+from nf.abi import TCP_CLIENT
 from nf.apps.signatures import Signatures
 from nf.flows.agree import Agree, alone
 from nf.flows.batch import FlowBatch
@@ -53,7 +54,11 @@ IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, R
 
 # Classes scored by jitter: their packets are timed exactly, and so are those of flows without a name yet (number 0).
 _TIMED = ("conferencing", "voice", "gaming")
-_DETAILED = ("video", "live-video", "conferencing", "gaming")  # classes of which sizes, frames and chunks are kept
+_DETAILED = (  # classes of which sizes, frames and chunks are kept
+    "video", "live-video", "conferencing", "voice", "gaming", "web", "social", "music", "messaging", "download"
+)  # fmt: skip
+_TCP = 6
+_UNNAMED = 0  # number of the application of flows without a name
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
 Table = tuple[NDArray[np.intp], NDArray[np.void], NDArray[np.void], tuple[Details, NDArray[np.void]]]
@@ -207,7 +212,7 @@ class Pipeline:
             begun = float(self.book.rows["first_ns"].min()) / 1e9 + self._clock_offset_s if len(self.book) else now_s
             self._last_s = min(*self._agree(begun), now_s)
         batch, rows = self._deltas.update(places, keys, flows, self.book.apps, (self._last_s, now_s))
-        batch = self._with_media(batch, *media)
+        batch = self._with_media(batch, *media, round((now_s - self._clock_offset_s) * 1e6))
         busy = np.isin(np.arange(present, len(flows)), rows)  # of the flows that left
         active = rows_at(flows, rows)
         self.book.seen(active, clock_ns)
@@ -219,7 +224,7 @@ class Pipeline:
         self._last_s, seen = now_s, self._seen(batch)
         out: list[RecordBatch] = []
         self.learned = []
-        if len(batch):
+        if len(batch) or self.subscribers.waits(now_s):
             subject, who = subjects(
                 batch, active, self.book, self.store, self.subscribers.labels, self._teller(), now_s
             )
@@ -234,6 +239,9 @@ class Pipeline:
                 delays=delays.sessions(np.array(who.session, np.uint64))
                 | self._health(batch, rows_at(keys, rows), subject, np.array(who.session, np.uint32)),
                 seen=seen,
+                teller=self._teller(),
+                begun_s=self._begun_s(batch, active),
+                clock_s=self._clock_offset_s,
             )
             out = self._without_opted_out(out)
             for records in out:
@@ -257,10 +265,23 @@ class Pipeline:
         self.plane.new_epoch(intervals)
         return places, keys, flows, media
 
-    def _with_media(self, batch: FlowBatch, details: Details, chunks: NDArray[np.void]) -> FlowBatch:
-        """Return the batch with its media. Chunks of flows that the book does not have are told by another shard."""
+    def _with_media(self, batch: FlowBatch, details: Details, chunks: NDArray[np.void], now_us: int) -> FlowBatch:
+        """Return the batch with its media until *now_us* of the kernel's clock.
+
+        Chunks of flows that the book does not have are told by another shard.
+        """
         mine = rows_at(chunks, self.book.at(chunks["number"]) >= 0)
-        return replace(batch, media=self.media.update(batch.flow_id, details, mine))
+        return replace(batch, media=self.media.update(batch.flow_id, details, mine, now_us))
+
+    def _begun_s(self, batch: FlowBatch, flows: NDArray[np.void]) -> NDArray[np.float64]:
+        """Return when flows began; NaN for a connection that was there before the probe, and where it is not known."""
+        row = self.book.at(batch.flow_id)
+        if not len(self.book):
+            return np.full(len(row), np.nan)
+        tcp = flows["transport"]["tcp"]["seen"]
+        midway = (batch.proto == _TCP) & ((tcp[:, 0] | tcp[:, 1]) & TCP_CLIENT == 0)
+        begun_s = self.book.rows["first_ns"][row] / 1e9 + self._clock_offset_s
+        return np.where((row < 0) | midway, np.nan, begun_s)
 
     def _delays(self) -> DelayInterval:
         return self._delay_sums.update(self.plane.read_delays(), self.plane.read_transits())
@@ -350,6 +371,10 @@ class Pipeline:
         """Return why one flow has its application."""
         return explain(self.book, self.naming.inference, self.signatures, number, self.plane.now_ns() / 1e9)
 
+    def waits(self, now_s: float) -> bool:
+        """Say whether an interval that ends then has records without a packet."""
+        return self.subscribers.waits(now_s)
+
     def begin(self, at_s: float) -> None:
         """Begin the next interval at *at_s*: a replay passes over times without packets."""
         self._last_s = at_s
@@ -368,9 +393,9 @@ class Pipeline:
         for who in followed:
             now = self.pseudonymiser.current(who)
             mine = np.flatnonzero(np.isin(subject, np.flatnonzero(names == now)))
-            if not len(mine) or now == OPTED_OUT:
-                continue
             records = [r for r in out if now in r.columns["subscriber"]]
+            if now == OPTED_OUT or not records:
+                continue
             merged = _concatenate([_of(r, now) for r in records])
             active = rows_at(keys, rows), rows_at(flows, rows)
             detail = flow_columns(batch, *active, mine, self.book, delays, self.signatures)
@@ -407,7 +432,7 @@ def put_policies(plane: Plane, signatures: Signatures, tables: Sequence[PolicyTa
     """Put policies in force with the next packet: a table for sessions in no group, and one for each group."""
     timed, detailed = (_apps_of(signatures, classes) for classes in (_TIMED, _DETAILED))
     coarse = sorted(set(range(1, len(signatures.class_of))) - set(timed))
-    plane.set_policies(tables[0], coarse, detailed, tables[1:])
+    plane.set_policies(tables[0], coarse, detailed, tables[1:], [_UNNAMED])
 
 
 def _apps_of(signatures: Signatures, classes: Sequence[str]) -> list[int]:
@@ -422,13 +447,19 @@ def _of(batch: RecordBatch, who: str) -> RecordBatch:
 
 
 def _concatenate(batches: Sequence[RecordBatch]) -> Columns:
-    merged: dict[str, Any] = {}
-    for batch in batches:
-        for name, column in batch.columns.items():
-            if name not in merged:
-                merged[name] = column
-            elif isinstance(column, list):
-                merged[name] = [*merged[name], *column]
-            else:
-                merged[name] = np.concatenate([merged[name], column])
-    return merged
+    """Return the rows of batches of any class, with the columns that one of them has."""
+    names = dict.fromkeys(name for batch in batches for name in batch.columns)
+    return {name: _joined(name, batches) for name in names}
+
+
+def _joined(name: str, batches: Sequence[RecordBatch]) -> NDArray[Any] | list[str]:
+    parts: list[Any] = [batch.columns.get(name) for batch in batches]
+    if any(isinstance(part, list) for part in parts):
+        filled = ([""] * len(batch) if part is None else part for part, batch in zip(parts, batches, strict=True))
+        return [text for part in filled for text in part]
+    return np.concatenate(
+        [
+            np.full(len(batch), np.nan, np.float32) if part is None else part
+            for part, batch in zip(parts, batches, strict=True)
+        ]
+    )

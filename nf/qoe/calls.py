@@ -1,27 +1,174 @@
-"""The common score of voice and conferencing: from delay, jitter and loss of both directions to a MOS."""
+"""The common part of voice and video calls: loss, bursts, jitter, delay and codec of both directions.
+
+Sequence numbers tell what was lost before the probe: on the radio for the uplink, in the core and the internet for the
+downlink. The rest is in the receiver reports of RTCP, where they are in clear; without them half of the way was seen,
+and the confidence says so. A delay is the round trip of both halves; one half is no round trip.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
-from nf.qoe import emodel, freeze
-from nf.qoe.inputs import Array, Inputs, known_or, round_trip_ms, worst
+from nf.qoe import codecs, emodel, freeze, losses
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, known_or, round_trip_ms, worst
+from nf.qoe.realtime import Seen, halves_ms, held
 
-__all__ = ["late_share", "score"]
+__all__ = ["TALK", "Estimates", "Talk", "TalkProfile", "late_share", "listen", "of_network", "talk"]
 
 BUFFER_DEVIATIONS = 2.0  # an adaptive jitter buffer holds about twice the jitter (own; usual planning value)
 BUFFER_MOST_MS = 60.0  # and a packet later than this is lost (own; usual default of VoIP terminals)
+FRAME_MS = 20.0  # of a packet (RFC 3551, 4.2: the default)
 CODEC_MS = 25.0  # one frame of 20 ms and 5 ms of look-ahead
+_HEADERS = 40  # IPv4, UDP and RTP
 
 
-def late_share(jitter_ms: Array) -> Array:
+@dataclass(frozen=True, slots=True)
+class TalkProfile:
+    """Constants of a call that an operator may change; all are ours."""
+
+    silence: freeze.Limits
+    buffer_deviations: float = BUFFER_DEVIATIONS
+    buffer_most_ms: float = BUFFER_MOST_MS
+    delay_fresh_s: float = 5.0  # an older delay is half as sure, and so on
+    delay_longest_s: float = 8.0  # and this old it is not known (RTCP reports come each five, RFC 3550, 6.2)
+    one_half: float = 0.6  # confidence when the way behind the probe was not seen
+
+
+TALK = np.dtype(
+    [
+        ("silence", freeze.SILENCE),
+        ("missed", losses.WINDOW, (2,)),  # by sequence numbers
+        ("told", losses.WINDOW, (2,)),  # by receiver reports
+        ("half_ms", "f4", (2,)),  # CORE, ACCESS
+        ("half_s", "f8", (2,)),  # and since when; 0: unknown
+        ("jitter_ms", "f4", (2,)),
+        ("codec", "u1", (2,)),  # index in codecs.CODECS
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Events of n calls in an interval, (n,): the published columns, and what scores need beside them.
+
+    The sound is that of the worse direction. NaN is "not known"; a voice call has no picture.
+    """
+
+    fps: Array
+    freezes: Array
+    frozen_s: Array
+    video_bps: Array
+    frame_jitter_ms: Array
+    codec: NDArray[np.uint8]  # index in codecs.NAMES
+    loss_burst: Array  # BurstR
+    beyond_loss: Array  # ratio lost behind the probe, NaN without reports
+    confidence: Array
+    unmeasured: NDArray[np.uint8]  # index in reasons.REASONS
+    interval_s: Array
+    round_trip_ms: Array  # NaN unless both halves are known
+    least_trip_ms: Array  # of the halves that are known, 0 without any
+    loss: Array  # ratio; NaN where nothing tells
+    jitter_ms: Array  # RFC 3550
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """The sound of n calls, as in Estimates, and their pauses."""
+
+    round_trip_ms: Array
+    least_trip_ms: Array
+    loss: Array
+    loss_burst: Array
+    beyond_loss: Array
+    jitter_ms: Array
+    codec: NDArray[np.uint8]
+    confidence: Array
+    silence: freeze.Silence
+
+
+def talk(before: NDArray[np.void], seen: Seen, profile: TalkProfile) -> tuple[NDArray[np.void], Talk]:
+    """Return the state, (n,) of TALK, and the sound of an interval."""
+    after = before.copy()
+    after["silence"], silence = freeze.follow(before["silence"], seen, profile.silence)
+    expected = seen.rtp_expected.astype(np.float64)
+    missing = expected - seen.rtp_received.astype(np.float64)
+    # Packets that a freeze has stood for already are no loss as well.
+    paused = np.clip(before["silence"]["rate"] * silence.ended_s, 0, np.maximum(missing, 0))
+    after["missed"] = losses.follow(
+        before["missed"],
+        expected - paused,
+        missing - paused,
+        np.maximum(seen.loss_runs.astype(np.float64) - (paused > 0), 0.0),
+        seen.interval_s,
+    )
+    reported = np.where(seen.rtcp_reports > 0, seen.rtcp_lost, 0.0)
+    of = seen.rtcp_expected.astype(np.float64)
+    after["told"] = losses.follow(before["told"], of, reported, reported, seen.interval_s)
+    half, after["half_s"] = held(
+        halves_ms(seen), before["half_ms"], before["half_s"], seen.now_s, profile.delay_longest_s
+    )
+    after["half_ms"] = known_or(half, 0)
+    heard = (seen.rtp_received > 0) | (seen.rtcp_reports > 0)
+    jitter = np.maximum(seen.rtp_jitter_us, np.where(seen.rtcp_reports > 0, seen.rtcp_jitter_us, 0)) / 1000
+    after["jitter_ms"] = np.where(heard, jitter, before["jitter_ms"])
+    size = seen.octets.astype(np.float64) / np.maximum(seen.packets, 1) - _HEADERS
+    codec = codecs.codec_of(seen.rtp_pt, seen.rtp_clock, size)
+    after["codec"] = np.where((codec > 0) & (seen.rtp_received > 0), codec, before["codec"])
+    return after, _worse(after, half, silence, seen.now_s, profile)
+
+
+def _worse(state: NDArray[np.void], half: Array, silence: freeze.Silence, now_s: float, profile: TalkProfile) -> Talk:
+    before, behind = losses.loss(state["missed"]), losses.loss(state["told"])
+    loss = np.fmax(before, behind)
+    burst = emodel.burst_ratio(known_or(before, 0), losses.run(state["missed"]))
+    burst = np.where(known_or(behind, 0) > known_or(before, 0), 1.0, burst)  # reports tell no runs
+    zero = np.zeros_like(loss)
+    heard = codecs.listening(state["codec"], zero, _lost(known_or(loss, 0), state["jitter_ms"], profile), burst)
+    known = ~np.isnan(loss)
+    way = np.where(known.all(axis=1), np.argmin(heard, axis=1), np.where(known[:, UPLINK], UPLINK, DOWNLINK))
+    at = np.arange(len(state)), way
+    trip = half.sum(axis=1)
+    since = np.where(state["half_s"].min(axis=1) > 0, state["half_s"].min(axis=1), now_s)
+    sure = codecs.sure(state["codec"])[at] * np.where(losses.known(state["told"])[:, DOWNLINK], 1.0, profile.one_half)
+    beyond = np.clip(behind - known_or(before, 0), 0, 1)
+    none = np.isnan(beyond).all(axis=1)
+    return Talk(
+        round_trip_ms=trip,
+        least_trip_ms=known_or(half, 0).sum(axis=1),
+        loss=loss[at],
+        loss_burst=burst[at],
+        beyond_loss=np.where(none, np.nan, known_or(beyond, 0).max(axis=1)),
+        jitter_ms=state["jitter_ms"][at].astype(np.float64),
+        codec=state["codec"][at],
+        confidence=sure * 0.5 ** (np.maximum(now_s - since, 0) / profile.delay_fresh_s),
+        silence=silence,
+    )
+
+
+def listen(t: Estimates, *, trip_ms: Array, late: bool, profile: TalkProfile) -> Array:
+    """Return the MOS, 1..4.5, of the sound of calls with a round trip of *trip_ms*; *late* packets count as lost."""
+    buffered_ms = np.minimum(profile.buffer_deviations * t.jitter_ms, 2 * profile.buffer_most_ms)
+    delay_ms = trip_ms / 2 + buffered_ms + FRAME_MS + codecs.look_ahead_ms(t.codec)
+    loss = _lost(known_or(t.loss, 0), t.jitter_ms, profile) if late else known_or(t.loss, 0)
+    return codecs.listening(t.codec, delay_ms, loss, t.loss_burst)
+
+
+def _lost(loss: Array, jitter_ms: Array, profile: TalkProfile) -> Array:
+    lost: Array = np.minimum(loss + late_share(jitter_ms, profile.buffer_most_ms), 1.0)
+    return lost
+
+
+def late_share(jitter_ms: Array, most_ms: float = BUFFER_MOST_MS) -> Array:
     """Return the share of packets later than the jitter buffer holds, for delays with a Laplace distribution."""
-    late: Array = 0.5 * np.exp(-np.sqrt(2) * BUFFER_MOST_MS / np.maximum(jitter_ms, 1e-3))
+    late: Array = 0.5 * np.exp(-np.sqrt(2) * most_ms / np.maximum(jitter_ms, 1e-3))
     return late
 
 
-def score(r: Inputs, jitter_ms: Array, late: Array) -> Array:
-    """Return the MOS, 1..4.5, of the worse direction; NaN where no direction has a media flow."""
+def of_network(r: Inputs, jitter_ms: Array, late: Array) -> Array:
+    """Return the MOS, 1..4.5, that the network of the worse direction allows; NaN without a media flow."""
     buffered_ms = np.minimum(BUFFER_DEVIATIONS * jitter_ms, 2 * BUFFER_MOST_MS)
     delay_ms = known_or(round_trip_ms(r), 0) / 2 + buffered_ms + CODEC_MS
     lost = np.minimum(worst(r.loss) + late, 1.0)

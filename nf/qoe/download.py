@@ -1,22 +1,135 @@
-"""Downloads and uploads: the logarithm of the goodput (our own form; there is no standard)."""
+"""Downloads and uploads: the logarithm of the speed (our own form; there is no standard), and what limits it.
+
+The limit is told by signs, in the order in which they prove something (after T-RAT, Zhang et al., SIGCOMM 2002):
+closed windows: the receiver; a queue or loss: the network; pauses: the application's pace; none of them: the server,
+whose rate or window it is. A queue is the delay above the least one that was seen.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from nf.qoe import transfer
-from nf.qoe.inputs import Array, Inputs
+from nf.qoe.inputs import Array, Inputs, known_or, worst
+from nf.qoe.reasons import REASONS
 
-__all__ = ["score"]
+__all__ = ["LIMITS", "MODEL", "PROFILE", "STATE", "Estimates", "Profile", "Seen", "advance", "due", "score"]
+
+MODEL = "snf-speed v1"
 
 LEAST_BYTES = 1e6  # in the last seconds, or a transfer that never rests: a short one measures slow start only (own)
 WORST_BPS = 0.1e6  # the rate that gets 1 (own)
 PLAN_BPS = 20e6  # the rate that gets 5 (own, until a plan can be configured)
 
+LIMITS = ("", "network", "receiver", "server", "application")
+"""Texts of the column `limit`, by number; the first one: not known."""
+_NETWORK, _RECEIVER, _SERVER, _APPLICATION = 1, 2, 3, 4
+_NO_TRANSFER = REASONS.index("no transfer")
 
-def score(r: Inputs) -> Array:
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Constants of a transfer; all are ours but for the loss."""
+
+    least_bytes: float = LEAST_BYTES
+    worst_bps: float = WORST_BPS
+    plan_bps: float = PLAN_BPS
+    busy: float = transfer.BUSY
+    loss: float = transfer.LIMITED_LOSS
+    queue_ms: float = 100.0  # more delay than this above the least is a queue
+    hold_s: float = 5.0  # the last speed is told for so long
+    sure: float = 0.9
+
+
+PROFILE = Profile()
+
+STATE = np.dtype(
+    [
+        ("least_ms", "f4", (2,)),  # least round trip, CORE, ACCESS; 0: never seen
+        ("speed_bps", "f4"),  # of the last interval with a transfer
+        ("limit", "u1"),
+        ("moved_s", "f8"),  # its end; 0: never
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Columns of n rows, named as in `nf.qoe.inputs.Inputs`; second axis UPLINK, DOWNLINK."""
+
+    now_s: float
+    bulk_octets: Array  # (n, 2)
+    busy: Array  # (n, 2)
+    goodput_bps: Array  # (n, 2)
+    loss: Array  # (n, 2)
+    rtt_access_ms: Array  # (n,) least of the interval
+    rtt_core_ms: Array  # (n,)
+    closed_windows: Array  # (n,) segments of the receiver with a window of 0; 0 where nobody counts them
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Transfers of n rows: the faster direction."""
+
+    speed_bps: Array
+    limit: NDArray[np.uint8]  # index of LIMITS
+    queue_ms: Array  # delay above the least one, of the half that has more of it; NaN without a round trip
+    confidence: Array
+    unmeasured: NDArray[np.uint8]  # index of nf.qoe.reasons.REASONS
+
+
+def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> tuple[NDArray[np.void], Estimates]:
+    """Return the state after an interval, and the transfers in it."""
+    after = state.copy()
+    trips = np.stack([seen.rtt_core_ms, seen.rtt_access_ms], axis=1)
+    least = np.where(state["least_ms"] > 0, np.fmin(state["least_ms"], trips), known_or(trips, 0))
+    after["least_ms"] = least
+    above = trips - least
+    queue_ms = np.where(np.isnan(above).all(axis=1), np.nan, known_or(above, 0).max(axis=1))
+    told = (seen.bulk_octets >= profile.least_bytes) | (seen.busy >= profile.busy)
+    goodput = np.where(told & ~np.isnan(seen.goodput_bps), seen.goodput_bps, -1)
+    way = goodput.argmax(axis=1)[:, None]
+    speed = np.take_along_axis(goodput, way, 1)[:, 0]
+    moves = speed >= 0
+    busy = np.take_along_axis(seen.busy, way, 1)[:, 0]
+    limit = np.select(
+        [
+            seen.closed_windows > 0,
+            (known_or(queue_ms, 0) >= profile.queue_ms) | (worst(seen.loss) >= profile.loss),
+            busy < profile.busy,
+        ],
+        [_RECEIVER, _NETWORK, _APPLICATION],
+        _SERVER,
+    )
+    after["speed_bps"] = np.where(moves, speed, state["speed_bps"])
+    after["limit"] = np.where(moves, limit, state["limit"])
+    after["moved_s"] = np.where(moves, seen.now_s, state["moved_s"])
+    age = (seen.now_s - after["moved_s"]) / profile.hold_s
+    known = (after["moved_s"] > 0) & (age < 1)
+    return after, Estimates(
+        speed_bps=np.where(known, after["speed_bps"], np.nan).astype(np.float64),
+        limit=np.where(known, after["limit"], 0).astype(np.uint8),
+        queue_ms=queue_ms,
+        confidence=np.where(known, profile.sure * (1 - age), 0.0),
+        unmeasured=np.where(known, 0, _NO_TRANSFER).astype(np.uint8),
+    )
+
+
+def due(state: NDArray[np.void], now_s: float, profile: Profile = PROFILE) -> NDArray[np.bool_]:
+    """Return the mask of rows that need an interval without packets: none does."""
+    return np.zeros(len(state), np.bool_)
+
+
+def score(r: Inputs | Estimates, profile: Profile = PROFILE) -> Array:
     """Return the MOS, 1..5, of the faster direction; NaN where no bulk transfer runs."""
-    told = (r.bulk_octets >= LEAST_BYTES) | (r.busy >= transfer.BUSY)
-    goodput = np.fmax.reduce(np.where(told, r.goodput_bps, np.nan), axis=1)
-    mos: Array = np.clip(1 + 4 * np.log(np.maximum(goodput, 1.0) / WORST_BPS) / np.log(PLAN_BPS / WORST_BPS), 1, 5)
+    if isinstance(r, Estimates):
+        speed_bps = r.speed_bps
+    else:
+        told = (r.bulk_octets >= LEAST_BYTES) | (r.busy >= transfer.BUSY)
+        speed_bps = np.fmax.reduce(np.where(told, r.goodput_bps, np.nan), axis=1)
+    span = np.log(profile.plan_bps / profile.worst_bps)
+    mos: Array = np.clip(1 + 4 * np.log(np.maximum(speed_bps, 1.0) / profile.worst_bps) / span, 1, 5)
     return mos

@@ -14,11 +14,12 @@ import numpy as np
 
 from nf.qoe.inputs import Array
 
-__all__ = ["HIGH", "LOW", "MEDIUM", "Complexity", "coding", "frames_shown", "quality"]
+__all__ = ["HIGH", "LOW", "MEDIUM", "Complexity", "coding", "frames_shown", "quality", "rating", "to_mos"]
 
 MOST_TEMPORAL = 61.29  # upper limit of I_TVQ
 MOST_INPUT = 68.98  # upper limit of I_IQf and I_INP
 MOST_CODING = 65.0  # upper limit of I_cod
+MOST_FPS = 60.0  # frames a second at which the model ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,26 @@ def quality(
     """Return the MOS, 1.3..4.64; *delay_ms* is the round-trip time, *loss* a ratio of packets."""
     shown = frames_shown(frame_rate, bitrate_mbps, delay_ms, loss)
     lost_percent = 100 * (frame_rate - shown) / frame_rate
+    return to_mos(rating(delay_ms, lost_percent, frame_rate, coding_impairment, interaction))
+
+
+def rating(
+    delay_ms: Array,
+    lost_percent: Array,
+    frame_rate: Array,
+    coding_impairment: Array | float = 0.0,
+    interaction: Complexity = HIGH,
+) -> Array:
+    """Return R, 0..100; *lost_percent* is of the frames, all others as in `quality`.
+
+    The polynomials have their least harm between 47 and 54 frames a second; here no rate below 60 is better than 60.
+    """
     i_tvq = np.clip(_frame_term(interaction.temporal, frame_rate, lost_percent), 0, MOST_TEMPORAL)
     i_iqf = np.clip(_frame_term(interaction.frame_input, frame_rate, lost_percent), 0, MOST_INPUT)
     a, b, c, d = interaction.input
     i_inp = np.clip(a / (1 + np.exp(b - c * delay_ms)) + d, 0, MOST_INPUT)
-    r = 100 - 0.788 * coding_impairment - 0.227 * i_tvq - 0.625 * i_iqf - 0.848 * i_inp
-    return to_mos(np.clip(r, 0, 100))
+    r: Array = np.clip(100 - 0.788 * coding_impairment - 0.227 * i_tvq - 0.625 * i_iqf - 0.848 * i_inp, 0, 100)
+    return r
 
 
 def to_mos(r: Array) -> Array:
@@ -88,4 +103,5 @@ def to_mos(r: Array) -> Array:
 
 def _frame_term(coefficients: tuple[float, float, float, float], frame_rate: Array, lost_percent: Array) -> Array:
     a, b, c, d = coefficients
-    return a + b * frame_rate**2 + c * frame_rate + d * np.log(lost_percent + 1)
+    harm = np.maximum(b * frame_rate**2 + c * frame_rate, b * MOST_FPS**2 + c * MOST_FPS)
+    return a + harm + d * np.log(lost_percent + 1)

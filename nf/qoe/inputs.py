@@ -28,8 +28,10 @@ class Inputs:
     interval_s: float
     packets: Array  # (n, 2) of all flows
     octets: Array  # (n, 2) inner IP bytes of all flows
-    rtt_access_ms: Array  # (n,) probe to UE; least of the last seconds of all flows of the UE
+    rtt_access_ms: Array  # (n,) probe to UE; least of the last seconds of all flows of the UE in the same QoS flow
     rtt_core_ms: Array  # (n,) probe to server; least of the last seconds of the row
+    rtt_high_access_ms: Array  # (n,) a high percentile beside the least: its distance is delay that varies
+    rtt_high_core_ms: Array  # (n,)
     loss: Array  # (n, 2) ratio over the last seconds: TCP retransmissions, or missing RTP packets
     jitter_ms: Array  # (n, 2) standard deviation of the gaps of media flows
     gap_mean_ms: Array  # (n, 2) mean gap of media flows

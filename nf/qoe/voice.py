@@ -1,20 +1,88 @@
-"""Voice calls: the E-model, with packets later than the jitter buffer counted as lost."""
+"""Voice calls: the E-model on the loss, bursts, jitter, delay and codec of the worse direction.
+
+`MOS = E-model(d, p, BurstR)`, `d = RTT / 2 + min(2 J, 120 ms) + 20 ms + look-ahead`, `p = loss + late`, on the scale of
+the codec's band. A score needs the whole round trip and a loss; without them it is "not measurable". A direction that
+stands still inside a call is a freeze while it lasts.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
-from nf.qoe import calls
-from nf.qoe.inputs import Array, Inputs, worst
+from nf.qoe import calls, freeze
+from nf.qoe.calls import Estimates
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, worst
+from nf.qoe.realtime import Seen
+from nf.qoe.reasons import REASONS
 
-__all__ = ["score"]
+__all__ = ["MODEL", "PROFILE", "STATE", "VoiceProfile", "advance", "due", "score"]
+
+MODEL = "G.107 v2"
 
 # A talker sends 25 to 60 packets a second; with longer gaps the codec is silent (DTX) and its gaps are no jitter.
 TALKING_GAP_MS = 40.0
 
+# Comfort noise comes each 160 ms (AMR, TS 26.093, 5.1) to 400 ms (Opus); three missing ones are no silence of a talker.
+SILENT_S = 1.2
 
-def score(r: Inputs) -> Array:
-    """Return the MOS, 1..4.5, of the worse direction; NaN where nobody speaks."""
-    talking = r.gap_mean_ms <= TALKING_GAP_MS
-    jitter_ms = worst(np.where(talking, r.jitter_ms, np.nan))
-    return calls.score(r, jitter_ms, calls.late_share(jitter_ms))
+
+@dataclass(frozen=True, slots=True)
+class VoiceProfile(calls.TalkProfile):
+    """Constants of voice calls."""
+
+
+PROFILE = VoiceProfile(silence=freeze.Limits(least_s=(SILENT_S, SILENT_S)))
+STATE = calls.TALK
+
+_NO_MEDIA, _NO_DELAY, _NO_LOSS = (REASONS.index(text) for text in ("no media", "delay not known", "loss not known"))
+
+
+def advance(state: NDArray[np.void], seen: Seen, profile: VoiceProfile = PROFILE) -> tuple[NDArray[np.void], Estimates]:
+    """Return the state, (n,) of STATE, and what happened in an interval."""
+    after, t = calls.talk(state, seen, profile)
+    told = t.silence
+    # A pause that ended in this interval stood until the stream came back: distances far above the median tell of it.
+    rest = np.where(told.told_s > 0, np.clip(seen.spike_ms / 1000 - told.told_s, 0, seen.interval_s), 0)
+    frozen = np.minimum(told.now_s + rest, seen.interval_s)
+    media = (after["silence"]["last_s"] > 0).any(axis=1)
+    unmeasured = np.select(
+        [~media, np.isnan(t.round_trip_ms), np.isnan(t.loss)], [_NO_MEDIA, _NO_DELAY, _NO_LOSS], 0
+    ).astype(np.uint8)
+    nowhere = np.full(len(seen), np.nan)
+    return after, Estimates(
+        fps=nowhere,
+        freezes=(told.begun[:, UPLINK] | told.begun[:, DOWNLINK]).astype(np.float64),
+        frozen_s=frozen.max(axis=1),
+        video_bps=nowhere,
+        frame_jitter_ms=nowhere,
+        codec=t.codec,
+        loss_burst=t.loss_burst,
+        beyond_loss=t.beyond_loss,
+        confidence=np.where(unmeasured > 0, 0.0, t.confidence),
+        unmeasured=unmeasured,
+        interval_s=np.full(len(seen), seen.interval_s),
+        round_trip_ms=t.round_trip_ms,
+        least_trip_ms=t.least_trip_ms,
+        loss=t.loss,
+        jitter_ms=t.jitter_ms,
+    )
+
+
+def score(r: Inputs | Estimates, profile: VoiceProfile = PROFILE) -> Array:
+    """Return the MOS, 1..4.5, of the worse direction; NaN where it is not measurable."""
+    if isinstance(r, Inputs):
+        talking = r.gap_mean_ms <= TALKING_GAP_MS
+        jitter_ms = worst(np.where(talking, r.jitter_ms, np.nan))
+        return calls.of_network(r, jitter_ms, calls.late_share(jitter_ms))
+    mos = calls.listen(r, trip_ms=r.round_trip_ms, late=True, profile=profile)
+    mos = np.maximum(mos * freeze.factor(r.frozen_s / r.interval_s), 1.0)
+    return np.where((r.unmeasured > 0) | np.isnan(r.loss), np.nan, mos)
+
+
+def due(state: NDArray[np.void], now_s: float, profile: VoiceProfile = PROFILE) -> NDArray[np.bool_]:
+    """Return the mask, (n,), of calls of which a direction stands still, so that they need a row without packets."""
+    still = freeze.standing(state["silence"], now_s, profile.silence)
+    return still[:, UPLINK] | still[:, DOWNLINK]

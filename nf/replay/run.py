@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gtp.events import Notice, PeersRefused, SessionEvent
+from nf.apply import policies, sessions
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
@@ -24,7 +25,7 @@ from nf.pipeline import IDLE_S, Pipeline, Sink
 from nf.privacy import Pseudonymiser
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
-from nf.settings import Limits, Role
+from nf.settings import Limits, Role, Settings
 from nf.signalling.trackers import Signalling, may_signal
 
 __all__ = ["Replay", "Result"]
@@ -54,6 +55,7 @@ class Result:
 class Replay:
     """One run over captures. ``run`` may be called once; ``close`` frees the kernel's memory.
 
+    *signatures* and *pseudonymiser* are those of *settings*, of which sessions, peers, policies and groups hold here.
     *plane* is a compiled data plane with empty tables, for callers that replay often.
     """
 
@@ -63,6 +65,7 @@ class Replay:
         pseudonymiser: Pseudonymiser,
         sink: Sink,
         *,
+        settings: Settings | None = None,
         interval_s: float = 1.0,
         limits: Limits | None = None,
         plane: DataPlane | None = None,
@@ -71,13 +74,17 @@ class Replay:
         self.plane = plane or DataPlane(limits or Limits(flows=262_144), replay=True, split_legs=True)
         self.plane.legs = True
         self.plane.economy = False  # user space reads all payloads that may name a flow
-        sessions = (limits or Limits()).sessions
-        self.store = BindingStore(sessions, history=sessions)
+        most = (limits or Limits()).sessions
+        self.store = BindingStore(most, history=most)
         self.ended = Ended()
         self.pipeline = Pipeline(
             self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf, on_ended=self.ended.add
         )
+        self._settings = settings or Settings()
+        if self._settings.policies:
+            policies.put(self.pipeline, self._settings.policies, self._settings.groups)
         self.signalling = Signalling()
+        self.signalling.use_peers(self._settings.pfcp_peers)
         self._interval_ns = round(interval_s * 1e9)
         self.plane.forget_clocks_after(math.ceil(IDLE_S / interval_s))  # live, such a flow would have left the table
         self._starts: list[int] = []  # first flow number whose first packet is of the file at the same place
@@ -100,8 +107,10 @@ class Replay:
         captures = merged(paths)
         for index, at_ns, frame, link, wire in captures:
             if at_ns >= boundary:
-                if boundary:
-                    self._sweep(boundary, 1 + (at_ns - boundary) // self._interval_ns)
+                if not boundary:
+                    sessions.write(self, self.store.configure((), self._settings.sessions, at_ns / 1e9))
+                else:
+                    self._sweep_until(at_ns, boundary)
                 boundary = (at_ns // self._interval_ns + 1) * self._interval_ns
                 self.pipeline.begin((boundary - self._interval_ns) / 1e9)
             result.packets += 1
@@ -148,18 +157,28 @@ class Replay:
     def _apply(self, events: Sequence[SessionEvent]) -> None:
         for event in events:
             self.result.events.append(_event_row(event))
-            self.plane.write(self.store.apply(event))
+            sessions.write(self, self.store.apply(event))
         self.result.events += map(_notice_row, self.signalling.notices())
 
     def _drain(self) -> None:
         self.pipeline.drain()
 
-    def _sweep(self, at_ns: int, intervals: int = 1) -> None:
-        """End the interval at *at_ns*; the next one with a packet is *intervals* later."""
+    def _sweep_until(self, at_ns: int, boundary_ns: int) -> None:
+        """End the interval at *boundary_ns*, and those up to *at_ns* in which somebody waits; pass over the others."""
+        self._sweep(boundary_ns)
+        while boundary_ns + self._interval_ns <= at_ns and self.pipeline.waits((boundary_ns + self._interval_ns) / 1e9):
+            boundary_ns += self._interval_ns
+            self._sweep(boundary_ns)
+        passed = (at_ns - boundary_ns) // self._interval_ns
+        if passed:
+            self.plane.new_epoch(passed)
+
+    def _sweep(self, at_ns: int) -> None:
+        """End the interval at *at_ns*."""
         self._drain()
-        self.pipeline.sweep(at_ns / 1e9, intervals)
-        self.plane.write(self.store.learn(self.pipeline.learned, at_ns / 1e9))
-        self.plane.write(self.store.expire(at_ns / 1e9))
+        self.pipeline.sweep(at_ns / 1e9)
+        sessions.write(self, self.store.learn(self.pipeline.learned, at_ns / 1e9))
+        sessions.write(self, self.store.expire(at_ns / 1e9))
 
     def _look_once_more(self) -> None:
         self.pipeline.naming.finish()

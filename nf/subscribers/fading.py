@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,42 +21,46 @@ Keys = NDArray[np.int64]
 
 
 class KeyTable:
-    """Rows of floats by key. A row that was not seen for *horizon_s* leaves.
+    """Rows by key, of the kind of *empty*. A row that was not seen for *horizon_s* leaves.
 
     Full: the keys that were not seen for the longest time leave; of equals, the larger ones.
     """
 
-    def __init__(self, columns: int, horizon_s: float, capacity: int) -> None:
+    def __init__(self, empty: NDArray[Any], horizon_s: float, capacity: int) -> None:
         self.horizon_s, self.capacity = horizon_s, capacity
         self.evicted = 0  # keys that left because the table was full
         self.keys: Keys = np.zeros(0, np.int64)  # sorted
-        self._rows = np.zeros((0, columns))
+        self.rows = empty[:0]
         self._seen_s = np.zeros(0)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def get(self, keys: Keys) -> tuple[NDArray[np.bool_], Array, Array]:
+    def clear(self) -> None:
+        """Forget all keys."""
+        self.keys, self.rows, self._seen_s = self.keys[:0], self.rows[:0], self._seen_s[:0]
+
+    def get(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[Any], Array]:
         """Return which of the sorted distinct *keys* are known, and of those the rows and when they were seen."""
         rows, known = at(self.keys, keys)
-        return known, self._rows[rows[known]], self._seen_s[rows[known]]
+        return known, self.rows[rows[known]], self._seen_s[rows[known]]
 
-    def put(self, keys: Keys, rows: Array, now_s: float) -> None:
+    def put(self, keys: Keys, rows: NDArray[Any], now_s: float) -> None:
         """Write the rows of sorted distinct *keys*, and drop what is old or too much."""
         place, known = at(self.keys, keys)
-        self._rows[place[known]], self._seen_s[place[known]] = rows[known], now_s
+        self.rows[place[known]], self._seen_s[place[known]] = rows[known], now_s
         keep = now_s - self._seen_s <= self.horizon_s
         if known.all() and keep.all():
             return
         all_keys = np.concatenate([self.keys[keep], keys[~known]])
-        all_rows = np.concatenate([self._rows[keep], rows[~known]])
+        all_rows = np.concatenate([self.rows[keep], rows[~known]])
         seen_s = np.concatenate([self._seen_s[keep], np.full(np.count_nonzero(~known), now_s)])
         order = np.argsort(all_keys)
         if len(order) > self.capacity:
             self.evicted += len(order) - self.capacity
             youngest = np.lexsort((all_keys, -seen_s))[: self.capacity]
             order = youngest[np.argsort(all_keys[youngest])]
-        self.keys, self._rows, self._seen_s = all_keys[order], all_rows[order], seen_s[order]
+        self.keys, self.rows, self._seen_s = all_keys[order], all_rows[order], seen_s[order]
 
 
 class Remembered(KeyTable):
@@ -69,7 +75,7 @@ class Remembered(KeyTable):
     def __init__(self, tau_s: Array, window_s: float, capacity: int) -> None:
         self._tau_s, self._window_s = np.asarray(tau_s, np.float64), window_s
         columns = len(self._tau_s) + 5  # number of the window; its minimum and samples; those of the one before
-        super().__init__(columns, horizon_s(self._tau_s, window_s), capacity)
+        super().__init__(np.zeros((0, columns)), horizon_s(self._tau_s, window_s), capacity)
 
     def add(self, keys: Keys, now_s: float, sums: Array, least: Array, samples: Array) -> tuple[Array, Array, Array]:
         """Take what is new of *keys* (n,), sorted and distinct; return what is remembered of them at *now_s*.

@@ -37,6 +37,7 @@ class Rows:
     """One row per key, shape (n,) or (n, 2); second axis UPLINK, DOWNLINK, of RTTs CORE, ACCESS. NaN: not seen."""
 
     first: NDArray[np.intp]  # a flow of the row: the one that came first in the batch
+    largest: NDArray[np.intp]  # the one with most bytes, of equals the first
     flows: NDArray[np.int64]
     basis: NDArray[np.int64]  # strongest ground of a name
     confidence: Array  # percent, mean over the bytes
@@ -45,7 +46,10 @@ class Rows:
     rtt_n: NDArray[np.uint64]
     rtt_mean_ms: Array
     rtt_min_ms: Array
-    lost: Array  # RTP packets missing; without RTP, TCP segments sent again
+    rtt_high_ms: Array  # mean of the flows' largest samples by their number: about the 90th percentile
+    # RTP packets missing; without RTP, TCP segments sent again. Below 0 when segments of an interval before turn out
+    # to have been sent for nothing.
+    lost: Array
     sent: Array  # RTP packets expected; without RTP, TCP packets with payload
     rtp: NDArray[np.bool_]  # lost and sent are those of RTP
     jitter_ms: Array  # media flows, as the next two
@@ -124,12 +128,14 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     rtt_n = flows.rtt_n.astype(np.float64)
     samples = total(rtt_n)
     rtt_min = np.where(rtt_n > 0, flows.rtt_min_us, np.inf)
+    rtt_high = rtt_n * flows.rtt_high_us
 
     tcp = (flows.proto == TCP)[:, None]
     # A segment sent again was first sent in the interval before, or as a SYN or FIN, which carries no payload.
     resent = np.where(tcp, flows.retrans, 0).astype(np.float64)
     segments = np.where(tcp, flows.payload_packets, 0).astype(np.float64)
     segments = np.where(resent > 0, np.maximum(segments, resent + 1), segments)
+    resent = np.where(tcp, resent - flows.spurious, 0)
     missing = np.maximum(flows.rtp_expected.astype(np.float64) - flows.rtp_received, 0)
     expected = total(flows.rtp_expected.astype(np.float64))
     rtp = expected > 0
@@ -143,6 +149,7 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
     rows = Rows(
         first=order[starts],
+        largest=_largest(order, starts, flows.octets.sum(axis=1)),
         flows=np.diff(np.append(starts, len(order))),
         basis=strongest,
         confidence=_over(total(octets.sum(axis=1) * flows.confidence), total(octets.sum(axis=1))),
@@ -151,6 +158,7 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
         rtt_n=total(flows.rtt_n.astype(np.uint64)),
         rtt_mean_ms=_over(total(flows.rtt_sum_us.astype(np.float64)) / 1000, samples, np.nan),
         rtt_min_ms=_finite(least(rtt_min)) / 1000,
+        rtt_high_ms=_over(total(rtt_high) / 1000, samples, np.nan),
         lost=np.where(rtp, total(missing), total(resent)),
         sent=np.where(rtp, expected, total(segments)),
         rtp=rtp,
@@ -164,6 +172,14 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
         busiest_s=np.minimum(most(busy_s), interval_s),
     )
     return key[rows.first], rows
+
+
+def _largest(order: NDArray[np.intp], starts: NDArray[np.intp], octets: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return the flow with most octets of each row, of equals the first. *order* has the flows row by row."""
+    sizes = np.diff(np.append(starts, len(order)))
+    row = np.repeat(np.arange(len(starts)), sizes)
+    by_size = np.lexsort((-octets[order].astype(np.int64), row))
+    return order[by_size[starts]]
 
 
 def _pause_us(rtt_min_us: Array) -> Array:

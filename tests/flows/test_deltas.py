@@ -21,12 +21,12 @@ FLOW = np.dtype(
         *((name, TYPES.get(name, "u4"), 2) for name in TWO),
         *(("number", "u8"), ("session", "u4"), ("app", "u2"), ("ue_end", "u1"), ("flags", "u1")),
         ("transport", [("rtp", RTP), ("dns", DNS)]),
-        ("rare", [("tcp", [("retrans", "u4", 2)])]),
+        ("rare", [("tcp", [("retrans", "u4", 2), ("spurious", "u1", 2), ("rtt_high", "u1", 2)])]),
     ]
 )
 # One state with a value in each member of the unions; an array of the test may hold what no flow has at once.
 ALL = {
-    **{"packets": (1, 1), "tcp_retrans": (2, 3)},
+    **{"packets": (1, 1), "tcp_retrans": (2, 3), "tcp_spurious": (1, 0)},
     **{"rtp_expected": (50, 60), "rtp_received": (49, 58), "rtp_valid": (1, 0)},
     **{"dns_queries": 6, "dns_answers": 5, "dns_failed": 1, "dns_again": 2, "dns_timed": 4, "dns_sum_us": 90_000},
 }
@@ -211,6 +211,19 @@ class TestRoundTrips:
         assert found.rtt_sum_us.tolist() == [[300, 0]]
         assert found.rtt_min_us.tolist() == [[120, 0]]
 
+    def test_the_largest_is_the_middle_of_what_its_code_covers(self) -> None:
+        """Code 8 (e + 1) + m stands for the times from (8 + m) 2^e us to the next one."""
+        codes = (8 * (10 + 1) + 4, 8 * (20 + 1) + 1)
+        found = Table(TCP).read(flow(4, packets=(1, 1), tcp_rtt_high=codes))
+
+        assert found.rtt_high_us.tolist() == [[12.5 * 2**10, 9.5 * 2**20]]
+
+    @pytest.mark.parametrize(("proto", "flags", "expected"), [(TCP, 0, 12), (UDP, FLOW_QUIC, 12), (UDP, 0, 0)])
+    def test_tcp_and_quic_have_a_largest(self, proto: int, flags: int, expected: int) -> None:
+        found = Table(proto, 5004).read(flow(4, packets=(1, 1), flags=flags, tcp_rtt_high=(12, 0)))
+
+        assert found.rtt_high_us.tolist() == [[expected, 0]]
+
 
 class TestProtocols:
     """Fields of a transport count for flows of that transport alone: others keep something else in their place."""
@@ -218,7 +231,7 @@ class TestProtocols:
     def test_tcp(self) -> None:
         found = Table(TCP).read(flow(4, **ALL))
 
-        assert found.retrans.tolist() == [[2, 3]]
+        assert (found.retrans.tolist(), found.spurious.tolist()) == ([[2, 3]], [[1, 0]])
         assert not found.rtp_expected.any()
         assert not found.dns_queries.any()
 

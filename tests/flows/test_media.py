@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from nf.flows.media import COUNTED, NO_MEDIA, Media, MediaInterval
+from nf.kernel import source
+from nf.kernel.compiled import compiled
 from nf.kernel.details import Details
 
-DETAIL = np.dtype([*((n, "u4") for n in ("frames", "frozen_ms", "begun_us")), ("epoch", "u2"), ("peak", "u2")])
-CHUNK = np.dtype([("number", "u8"), ("bytes", "u4")])
+MAPS = compiled(source.flags(replay=True)).maps
+DETAIL, CHUNK = MAPS["details"].value, MAPS["chunk_type"].value
+NOW_US = 5_000_000
 NO_CHUNKS = np.zeros(0, CHUNK)
 PLACES = 16
 
@@ -19,15 +22,25 @@ def details(epoch: int, *flows: dict[str, int]) -> Details:
     states = np.zeros(len(flows), DETAIL)
     for i, flow in enumerate(flows):
         for name, value in ({"epoch": epoch & 0xFFFF} | flow).items():
-            if name not in ("number", "place"):
+            if name == "frames":
+                states["equal"]["n"][i] = value
+            elif name not in ("number", "place"):
                 states[name][i] = value
     places = np.array([f.get("place", f["number"] % PLACES) for f in flows], np.intp)
     return Details(epoch, places, np.array([f["number"] for f in flows], np.uint64), states)
 
 
+def closed_chunks(*chunks: tuple[int, int]) -> np.ndarray:
+    """Return chunks of (flow, bytes)."""
+    told = np.zeros(len(chunks), CHUNK)
+    for i, (number, octets) in enumerate(chunks):
+        told["number"][i], told["bytes"][i] = number, octets
+    return told
+
+
 def update(media: Media, read: Details, closed: np.ndarray = NO_CHUNKS, *others: int) -> MediaInterval:
     """Return the interval of all flows that were read, and of *others*."""
-    return media.update(np.union1d(read.numbers, np.array(others, np.uint64)), read, closed)
+    return media.update(np.union1d(read.numbers, np.array(others, np.uint64)), read, closed, NOW_US)
 
 
 def column(interval: MediaInterval, name: str, *numbers: int) -> list[float]:
@@ -86,7 +99,7 @@ class TestGrowth:
 
     def test_what_came_after_the_flow_was_read_is_of_the_next_interval(self) -> None:
         media, read = Media(PLACES), details(1, {"number": 7, "frames": 2}, {"number": 9, "frames": 3})
-        first = media.update(np.array([7], np.uint64), read, np.array([(9, 5000), (7, 80)], CHUNK))
+        first = media.update(np.array([7], np.uint64), read, closed_chunks((9, 5000), (7, 80)), NOW_US)
         second = update(media, details(2, {"number": 9, "frames": 4}))
 
         assert (column(first, "frames", 7, 9), column(second, "frames", 7, 9)) == ([2, 0], [0, 4])
@@ -113,7 +126,7 @@ class TestChunks:
 
     @pytest.mark.parametrize("order", [(3, 9), (9, 3)])
     def test_each_goes_to_its_flow_in_whatever_order_both_are_read(self, order: tuple[int, int]) -> None:
-        closed = np.array([(9, 5000), (3, 700), (9, 1000), (4, 99)], CHUNK)
+        closed = closed_chunks((9, 5000), (3, 700), (9, 1000), (4, 99))
         found = update(Media(PLACES), details(1, *({"number": n} for n in order)), closed)
 
         assert column(found, "chunks", 3, 4, 9) == [1, 0, 2]
@@ -121,13 +134,13 @@ class TestChunks:
 
     def test_a_flow_without_a_detail_has_its_chunks(self) -> None:
         """Its request came, and closed them, in the moment between both reads."""
-        found = update(Media(PLACES), details(1, {"number": 3}), np.array([(9, 5000)], CHUNK), 9)
+        found = update(Media(PLACES), details(1, {"number": 3}), closed_chunks((9, 5000)), 9)
 
         assert (column(found, "chunks", 3, 9), column(found, "frames", 9)) == ([0, 1], [0])
 
     def test_of_a_flow_that_is_gone_nothing_is_told(self) -> None:
         media = Media(PLACES)
-        found = [update(media, details(1), np.array([(9, 5000)], CHUNK))]
+        found = [update(media, details(1), closed_chunks((9, 5000)))]
         found += [update(media, details(2)), update(media, details(3), NO_CHUNKS, 9)]
 
         assert [column(interval, "chunks", 9) for interval in found] == [[0], [0], [0]]

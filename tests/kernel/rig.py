@@ -109,7 +109,7 @@ class Rig:
         """
         (flow,) = self._table()[1].copy()
         fields = {name: flow[name] for name in flow.dtype.names if name not in ("transport", "rare")}
-        fields |= {name: flow["rare"]["tcp"][name] for name in ("retrans", "reordered", "connect_us")}
+        fields |= {name: flow["rare"]["tcp"][name] for name in ("retrans", "spurious", "rtt_high", "connect_us")}
         fields |= {f"rtp_{name}": flow["transport"]["rtp"][name] for name in ("expected", "received")}
         if flow["flags"] & FLOW_FIRST_B:
             fields = {name: v[::-1] if np.shape(v) == (2,) else v for name, v in fields.items()}

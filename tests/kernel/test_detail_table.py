@@ -210,7 +210,7 @@ class TestFull:
             for frame in burst:
                 send(plane, first, GROUP, frame, back=True)
             flows = np.sort(plane.read_flows()[1]["number"])
-            found = reader.update(flows, plane.details.moved(), plane.read_chunks())
+            found = reader.update(flows, plane.details.moved(), plane.read_chunks(), plane.now_ns() // 1000)
             told.update(found.frames[found.frames > 0].tolist())
             plane.new_epoch()
         evicted, refused = counters()

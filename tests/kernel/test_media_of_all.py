@@ -137,7 +137,7 @@ class Calls:
         """Return what the kernel counted of each flow: frames, milliseconds of freezes, chunks."""
         present = self.rig.plane.details.present()
         numbers, states = present.numbers, present.states
-        columns = (states[name].tolist() for name in ("frames", "frozen_ms", "chunks"))
+        columns = (c.tolist() for c in (states["equal"]["n"], states["frozen_ms"], states["chunk"]["closed"]))
         return dict(zip(numbers.tolist(), map(list, zip(*columns, strict=True)), strict=True))
 
     def take_over(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,21 @@ class Way:
         return raw(link / packet)
 
     def tcp(
-        self, seq: int, size: int = 100, *, back: bool = False, ack: int = 1, flags: str = "A", data: bytes = b""
+        self,
+        seq: int,
+        size: int = 100,
+        *,
+        back: bool = False,
+        ack: int = 1,
+        flags: str = "A",
+        data: bytes = b"",
+        options: Sequence[tuple[str, Any]] = (),
     ) -> bytes:
         """Return the frame of a TCP segment; *size* bytes of payload, or *data*."""
         sport, dport = (OTHER, OPENER) if back else (OPENER, OTHER)
-        head = TCP(sport=sport, dport=dport, seq=seq % (1 << 32), ack=ack % (1 << 32), flags=flags)
+        head = TCP(
+            sport=sport, dport=dport, seq=seq % (1 << 32), ack=ack % (1 << 32), flags=flags, options=list(options)
+        )
         return self.frame(head / Raw(data or b"\x55" * size), back)
 
     def udp(self, payload: bytes, *, back: bool = False) -> bytes:

@@ -40,6 +40,8 @@ def one(
         octets=both(octets),
         rtt_access_ms=np.array([rtt[0]]),
         rtt_core_ms=np.array([rtt[1]]),
+        rtt_high_access_ms=np.array([rtt[0]]),
+        rtt_high_core_ms=np.array([rtt[1]]),
         loss=both(loss),
         jitter_ms=both(jitter_ms),
         gap_mean_ms=both(gap_mean_ms),

@@ -12,7 +12,7 @@ from nf.apps.basis import Basis
 from nf.apps.signatures import Signatures
 from nf.flows.book import FlowBook
 from nf.flows.delays import DelayInterval, qos_flow
-from nf.flows.media import MediaInterval
+from nf.flows.media import NO_MEDIA
 from nf.settings import Application
 from nf.subscribers.followed import flow_columns
 from tests.flows.records import FIRST_B, SERVER, TCP, UDP, UE, UNKNOWN, A, B, batch, event, flows, key
@@ -27,9 +27,15 @@ def one_each(dtype: type, value: float) -> np.ndarray:
     return np.array([value], dtype)
 
 
-MEDIA = MediaInterval(
-    one_each(np.uint64, 1), one_each(np.float32, 8e6), one_each(np.uint32, 30), one_each(np.uint32, 120),
-    one_each(np.uint32, 2), one_each(np.uint64, 9000))  # fmt: skip
+MEDIA = replace(
+    NO_MEDIA,
+    number=one_each(np.uint64, 1),
+    peak_bps=one_each(np.float32, 8e6),
+    frames=one_each(np.uint32, 30),
+    frozen_ms=one_each(np.uint32, 120),
+    chunks=one_each(np.uint32, 2),
+    chunk_octets=one_each(np.uint64, 9000),
+)
 DELAYS = DelayInterval(
     one_each(np.uint64, SESSION), {n: one_each(np.float32, 4) for n in ("ran_ul_ms", "upf_ul_ms")},
     qos_flow(np.array([SESSION]), np.array([9])), {"ran_ul_ms": one_each(np.float32, 7)})  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from feed.records import APP_CLASSES
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.flows.media import NO_MEDIA, MediaInterval
 from nf.subscribers import SubscriberNames, Subscribers
 
 APPS = ["", "tube", "talk", "game", "chat", "site", "file", "live"]
@@ -28,6 +30,8 @@ class Probe:
         self.now_s += 1 + skip_s
         who = sorted({f.get("who", "anna") for f in flows})
         columns = {name: np.zeros((len(flows), 2), np.uint64) for name in FlowBatch.__dataclass_fields__}
+        columns |= {name: column[:, 0] for name, column in columns.items() if name.startswith("dns_")}
+        columns["media"] = media_of(flows)
         app, proto = np.zeros(len(flows), np.uint16), np.zeros(len(flows), np.uint8)
         for i, f in enumerate(flows):
             app[i], proto[i] = APPS.index(f["app"]), f.get("proto", TCP)
@@ -61,12 +65,27 @@ class Probe:
         }
 
 
-class Flow(dict):
-    """A flow: ``app`` and ``proto`` beside columns (uplink, downlink) or (core, access)."""
+def media_of(flows) -> MediaInterval:
+    """Return the detail that the kernel keeps of the UDP ones; what a flow does not say is 0."""
+    rows = [i for i, f in enumerate(flows) if f.get("proto", TCP) == UDP]
+    columns = {
+        f.name: np.zeros((len(rows), *getattr(NO_MEDIA, f.name).shape[1:]), getattr(NO_MEDIA, f.name).dtype)
+        for f in fields(MediaInterval)
+        if f.name != "closed"
+    }
+    columns["number"] = np.array(rows, np.uint64)
+    for at, i in enumerate(rows):
+        for name, value in flows[i].get("media", {}).items():
+            columns[name][at] = value
+    return replace(NO_MEDIA, **columns)
 
-    def __init__(self, app: str, *, proto: int = TCP, who: str = "anna", **columns: tuple[int, int]) -> None:
+
+class Flow(dict):
+    """A flow: ``app`` and ``proto`` beside columns (uplink, downlink) or (core, access), and those of its *media*."""
+
+    def __init__(self, app: str, *, proto: int = TCP, who: str = "anna", media=(), **columns: tuple[int, int]) -> None:
         super().__init__(columns)
-        self.meta = {"app": app, "proto": proto, "who": who}
+        self.meta = {"app": app, "proto": proto, "who": who, "media": dict(media)}
 
     def __getitem__(self, name):
         return self.meta[name] if name in self.meta else super().__getitem__(name)
@@ -118,6 +137,12 @@ def talk(app: str, *, rate: int = 50, jitter_ms=(0, 0), lost=(0, 0), rtp: bool =
         rtp_received=(rate - lost[0], rate - lost[1]) if rtp else (0, 0),
         **more,
     )
+
+
+def call(lost=(0, 0)):
+    """Return a voice call whose ends report that they are 20 ms away, and lose nothing behind the probe."""
+    reports = {"rtcp_reports": (1, 1), "rtcp_expected": (50, 50), "rtcp_rtt_us": (20_000, 20_000)}
+    return talk("talk", lost=lost, media={**reports, "loss_runs": lost, "rtp_clock": (8000, 8000)})
 
 
 TUBE, GAME, TALK, FILE = ("anna", "tube"), ("anna", "game"), ("anna", "talk"), ("anna", "file")
@@ -176,79 +201,88 @@ class TestVideo:
         assert row["mos"] == pytest.approx(1 + 4 * math.log(8.96 / 0.1) / math.log(20 / 0.1), abs=1e-4)
 
 
+def echoing(core_ms: float) -> dict[str, tuple[int, int]]:
+    """Return the detail of a game whose server sends back what it gets, within so many milliseconds."""
+    return {"echo_n": (10, 0), "echo_sum_us": (round(10_000 * core_ms), 0), "echo_min_us": (round(1000 * core_ms), 0)}
+
+
 class TestBorrowedDelay:
-    """A game without TCP is judged by the access delay of the subscriber's other flows."""
+    """A game without TCP has the access delay of the subscriber's other flows in its QoS flow."""
 
     def test_a_far_radio_costs_the_game_and_the_record_does_not_claim_a_measurement(self):
-        probe = Probe()
-        chat = bulk("chat", 0.1, rtt_ms=(10, 200))
-        alone = Probe().second(talk("game", rtp=False))[GAME]
+        near, far = Probe(), Probe()
+        game = talk("game", rtp=False, media=echoing(10))
 
-        row = probe.second(chat, talk("game", rtp=False))[GAME]
+        good = near.second(bulk("chat", 0.1, rtt_ms=(10, 20)), game)[GAME]
+        row = far.second(bulk("chat", 0.1, rtt_ms=(10, 200)), game)[GAME]
 
-        assert row["mos"] < alone["mos"] - 0.5
+        assert (good["lag_ms"], row["lag_ms"]) == pytest.approx((30, 210))
+        assert row["mos"] < good["mos"] - 0.5
         assert math.isnan(row["rtt_access_ms"])
         assert row["suspect"] == "access"
 
-    def test_it_lasts_a_minute_and_no_longer(self):
-        probe = Probe()
-        probe.second(bulk("chat", 0.1, rtt_ms=(10, 200)))
-        soon = probe.second(talk("game", rtp=False), skip_s=20)[GAME]
-        late = probe.second(talk("game", rtp=False), skip_s=300)[GAME]
+    def test_half_of_a_way_is_no_lag(self):
+        row = Probe().second(talk("game", rtp=False, media=echoing(10)))[GAME]
 
-        assert soon["mos"] < late["mos"]
+        assert math.isnan(row["lag_ms"])
+        assert math.isnan(row["mos"])
+        assert row["unmeasured"] == "lag not known"
+
+    def test_it_lasts_some_seconds_and_no_longer(self):
+        """What was measured then says nothing of now, however often it was measured."""
+        probe, game = Probe(), talk("game", rtp=False, media=echoing(10))
+        for _ in range(60):
+            probe.second(bulk("chat", 0.1, rtt_ms=(10, 200)), game)
+        lags = [probe.second(game)[GAME] for _ in range(15)]
+
+        assert lags[1]["lag_ms"] == pytest.approx(210)
+        assert lags[8]["confidence"] < 0.6 * lags[0]["confidence"]
+        assert math.isnan(lags[-1]["lag_ms"])
+
+    def test_another_qos_flow_has_a_queue_of_its_own(self):
+        game = talk("game", rtp=False, qfi=(2, 2), media=echoing(10))
+
+        row = Probe().second(bulk("chat", 0.1, rtt_ms=(10, 900), qfi=(1, 1)), game)[GAME]
+
+        assert math.isnan(row["lag_ms"])
 
     def test_nobody_borrows_from_another_subscriber(self):
-        probe = Probe()
-        alone = Probe().second(talk("game", rtp=False))[GAME]
+        game = talk("game", rtp=False, media=echoing(10))
 
-        seen = probe.second(bulk("chat", 0.1, rtt_ms=(10, 900), who="bert"), talk("game", rtp=False))
+        row = Probe().second(bulk("chat", 0.1, rtt_ms=(10, 900), who="bert"), game)[GAME]
 
-        assert seen[GAME]["mos"] == alone["mos"]
+        assert math.isnan(row["lag_ms"])
 
 
 class TestRoundTrips:
     """A round trip that waited for an application is not the network's."""
 
+    SLOW = Flow(
+        "site", packets=(9, 9), octets=(900, 900), rtt_n=(0, 1), rtt_sum_us=(0, 3_000_000), rtt_min_us=(0, 3_000_000)
+    )
+
     def test_a_delayed_acknowledgement_among_others_is_not_believed(self):
-        probe = Probe()
-        site = bulk("site", 1.0)
-        probe.second(site)
+        probe, game = Probe(), talk("game", rtp=False, media=echoing(10))
+        probe.second(bulk("site", 1.0), game)
 
-        slow = Flow(
-            "site",
-            packets=(9, 9),
-            octets=(900, 900),
-            rtt_n=(0, 1),
-            rtt_sum_us=(0, 3_000_000),
-            rtt_min_us=(0, 3_000_000),
-        )
-        row = probe.second(slow)["anna", "site"]
+        seen = probe.second(self.SLOW, game)
 
-        assert row["rtt_access_ms"] == 3000
-        assert row["mos"] > 4
+        assert seen["anna", "site"]["rtt_access_ms"] == 3000
+        assert seen[GAME]["lag_ms"] == pytest.approx(35)
 
     def test_one_sample_alone_says_nothing(self):
-        slow = Flow(
-            "site",
-            packets=(9, 9),
-            octets=(900, 900),
-            rtt_n=(0, 1),
-            rtt_sum_us=(0, 3_000_000),
-            rtt_min_us=(0, 3_000_000),
-        )
-
-        assert math.isnan(Probe().second(slow)["anna", "site"]["mos"])
+        assert math.isnan(Probe().second(self.SLOW, talk("game", rtp=False, media=echoing(10)))[GAME]["lag_ms"])
 
     def test_a_radio_that_got_slow_shows_within_eight_seconds(self):
-        probe = Probe()
+        probe, game = Probe(), talk("game", rtp=False, media=echoing(10))
         for _ in range(10):
-            before = probe.second(bulk("chat", 0.1, rtt_ms=(10, 20)))["anna", "chat"]
+            before = probe.second(bulk("chat", 0.1, rtt_ms=(10, 20)), game)[GAME]
         for _ in range(8):
-            after = probe.second(bulk("chat", 0.1, rtt_ms=(10, 600)))["anna", "chat"]
+            after = probe.second(bulk("chat", 0.1, rtt_ms=(10, 600)), game)[GAME]
 
-        assert before["mos"] > 4.5
-        assert after["mos"] < 3.5
+        assert before["lag_ms"] == pytest.approx(30)
+        assert after["lag_ms"] == pytest.approx(610)
+        assert after["mos"] < before["mos"] - 1
 
 
 class TestSuspect:
@@ -266,11 +300,9 @@ class TestSuspect:
             (bulk("file", 1.0, rtt_ms=(120, 150), loss=0.2), "loss"),
             (bulk("file", 1.0, rtt_ms=(10, 20)), "app"),
             (bulk("file", 20.0, rtt_ms=(300, 300), loss=0.1), ""),
-            (talk("talk", lost=(10, 0)), "access"),
-            (talk("talk", lost=(0, 10)), "core"),
-            (talk("game", jitter_ms=(90, 0)), "access"),
-            (talk("game", jitter_ms=(0, 90)), "core"),
-            (talk("talk"), ""),
+            (call((10, 0)), "access"),
+            (call((0, 10)), "core"),
+            (call(), ""),
         ],
     )
     def test_the_larger_excess_is_named(self, flow, suspect):
@@ -301,7 +333,7 @@ class TestVoice:
     """Loss of either direction is heard."""
 
     def test_one_in_ten_lost_on_the_uplink(self):
-        row = Probe().second(talk("talk", lost=(5, 0)))[TALK]
+        row = Probe().second(call((5, 0)))[TALK]
 
         assert row["loss_ul"] == pytest.approx(0.1)
         assert row["loss_dl"] == 0
@@ -310,12 +342,12 @@ class TestVoice:
 
     def test_loss_fades_in_seconds(self):
         probe = Probe()
-        lossy = probe.second(talk("talk", lost=(5, 5)))[TALK]["mos"]
-        for _ in range(20):
-            clean = probe.second(talk("talk"))[TALK]["mos"]
+        lossy = probe.second(call((5, 5)))[TALK]["mos"]
+        for _ in range(40):
+            clean = probe.second(call())[TALK]["mos"]
 
         assert lossy < 3.5
-        assert clean == pytest.approx(Probe().second(talk("talk"))[TALK]["mos"], abs=0.01)
+        assert clean == pytest.approx(Probe().second(call())[TALK]["mos"], abs=0.01)
 
 
 class TestBound:
@@ -328,7 +360,7 @@ class TestBound:
             assert len(seen) == 20
 
         assert probe.subscribers.forgotten > 0
-        assert len(probe.subscribers._recent) <= 10
+        assert len(probe.subscribers._lately._recent) <= 10
         assert probe.subscribers.labels.numbered <= 40
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feed.records import APP_CLASSES, RECORD_COLUMNS
+from feed.records import APP_CLASSES, columns_of
 from nf.apps.basis import Basis
 from nf.flows.batch import FlowBatch
 from nf.subscribers import SubscriberNames, Subscribers
@@ -54,9 +54,11 @@ def random_batch(seed: int, n: int, length_s: float = 1.0) -> FlowBatch:
         packets=packets,
         payload_packets=packets // np.uint64(2),
         retrans=two(0, 5, np.uint32),
+        spurious=np.zeros((n, 2), np.uint32),
         rtt_n=rtt_n,
         rtt_sum_us=rtt_n * (rtt_min + two(0, 50_000, np.uint64)),
         rtt_min_us=rtt_min.astype(np.uint32),
+        rtt_high_us=((rtt_min + 50_000) * (rtt_n > 0)).astype(np.uint32),
         gap_n=gap_n,
         gap_sum_us=gap_n * mean_us,
         gap_sq_us2=(gap_n * mean_us * mean_us * rng.uniform(1, 3, (n, 2))).astype(np.uint64),
@@ -261,8 +263,8 @@ class TestShape:
 
         assert len({b.app_class for b in out}) == len(out) == len(set(CLASSES))
         for part in out:
-            assert list(part.columns) == list(RECORD_COLUMNS)
-            for name, column in RECORD_COLUMNS.items():
+            assert list(part.columns) == list(columns_of(part.app_class))
+            for name, column in columns_of(part.app_class).items():
                 values = part.columns[name]
                 assert len(values) == len(part)
                 if column.dtype == "str":

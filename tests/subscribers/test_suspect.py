@@ -20,8 +20,8 @@ def word(
     """Return the word for one row; losses and jitter are those of uplink and downlink."""
     nothing = np.full((1, 2), NAN)
     inputs = Inputs(
-        1.0, nothing, nothing, np.array([access_ms]), np.array([core_ms]), np.array([loss]), np.array([jitter_ms]),
-        *(nothing,) * 6,
+        1.0, nothing, nothing, np.array([access_ms]), np.array([core_ms]), np.array([access_ms]), np.array([core_ms]),
+        np.array([loss]), np.array([jitter_ms]), *(nothing,) * 6,
     )  # fmt: skip
     return str(SUSPECTS[suspect(inputs, np.array([mos]), np.array([[rtp, rtp]]))][0])
 

@@ -1,0 +1,1 @@
+"""Figures of the QoE estimates against what players, browsers and viewers said."""

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * The clock of a sender by the gaps between its packets, and round trips by packets that come back. A game sends each
+ * so many milliseconds, so the median of its gaps is its tick, and a far longer gap is a spike.
+ *
+ * A request and its echo begin alike (a sequence number, a time stamp): one packet of a direction is awaited at a time,
+ * and one whose first bytes are those of the packet before is none, because they tell nothing of which it is.
+ */
+#ifndef SNF_TICKS_H
+#define SNF_TICKS_H
+
+#include "bytes.h"
+#include "clock.h"
+
+#define TICK_FIRST   16 /* gaps near the median after which it is known: */
+#define TICK_QUICK   2	/* until then it moves by a quarter of itself, */
+#define TICK_SLOW    5	/* then by a thirty-second (bits) */
+#define TICK_NEAR    2	/* bits: gaps within a quarter of the median are ticks */
+#define SPIKE_TIMES  3
+#define SPIKE_US     100000 /* a gap of three ticks, and of this, is a spike that a player notices */
+#define ECHO_BYTES   8
+#define ECHO_MOST_US 1000000 /* a later one is of another packet: G.1072 ends at 400 ms */
+
+static __always_inline void count_tick(struct ticks *t, u32 gap)
+{
+	u32 step = t->us >> (t->n < TICK_FIRST ? TICK_QUICK : TICK_SLOW), most = t->us * SPIKE_TIMES, off;
+
+	if (!t->us) {
+		t->us = nonzero(gap);
+		return;
+	}
+	if (most < SPIKE_US)
+		most = SPIKE_US;
+	if (gap > most) {
+		t->spikes++;
+		t->spike_ms += gap / 1000;
+	}
+	off = gap > t->us ? gap - t->us : t->us - gap;
+	if (off <= t->us >> TICK_NEAR) {
+		t->n++;
+		t->sum_us += gap;
+	}
+	if (gap > t->us)
+		t->us += step + 1;
+	else if (gap < t->us)
+		t->us -= step;
+	if (!t->us)
+		t->us = 1;
+}
+
+/* A packet of direction `way` with these first bytes: the echo of what the other direction sent, and a probe itself. */
+static __always_inline void count_echo(struct echoes *mine, struct echoes *other, u64 begin, u32 now_us)
+{
+	u32 us = now_us - other->probe_us;
+
+	if (other->probe_us && other->probe == begin) {
+		if (us <= ECHO_MOST_US) {
+			other->n++;
+			other->sum_us += us;
+			if (!other->min_us || us < other->min_us)
+				other->min_us = nonzero(us);
+		}
+		other->probe_us = 0;
+	}
+	if (mine->last == begin) {
+		if (mine->probe == begin)
+			mine->probe_us = 0;
+	} else if (!mine->probe_us || now_us - mine->probe_us > ECHO_MOST_US) {
+		mine->probe = begin;
+		mine->probe_us = nonzero(now_us);
+	}
+	mine->last = begin;
+}
+
+#endif

@@ -1,0 +1,283 @@
+"""Page time: from the first flow of a burst to the end of the answers that make up the page, measured.
+
+A page begins with the first new flow of a subscriber (its DNS question or connection) after a quiet time. Slots of
+100 ms with enough downlink bytes are activity. Activity after a gap belongs to the page when it answers a request that
+was sent before the gap, or when it brings a fair share of the bytes that the page has already; polling and beacons do
+not. The page is over when it was quiet for a while and no request of it waits for its answer. A page that lasts is told
+before it ends: the time so far is a lower bound. The generic method is that of bursts with idle gaps; the rules are
+ours. A slot is 100 ms and twelve are kept, so intervals are of a second; of longer ones the first part is not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.qoe.inputs import Array
+from nf.qoe.reasons import REASONS
+
+__all__ = ["DEFAULT", "MODEL", "SLOTS", "SLOT_S", "STATE", "Estimates", "Profile", "Seen", "advance", "due"]
+
+MODEL = "snf-page v1"
+SLOT_S = 0.1
+SLOTS = 12  # of a flow, that are read with each interval
+NO_PAGE = REASONS.index("no page yet")
+
+Rows = NDArray[np.void]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Constants of a page, fitted or chosen on 37 page loads over 4G and 5G (SIGCOMM21-5G artifact) unless said."""
+
+    gap_s: float = 0.3  # activity goes on over a shorter gap
+    quiet_s: float = 2.0  # a page that was quiet for so long is over
+    longest_wait_s: float = 15.0  # for an answer; nobody is content any more after it (G.1030, annex A: medium)
+    answer_s: float = (
+        6.0  # and a page with content is over without an answer after this (own): some are never meant to come
+    )
+    handshake_s: float = 1.0  # a first request that follows its flow's begin by less waited from there
+    named_late_s: float = 3.0  # a flow that is older when it is first seen begins no page
+    share: float = 0.05  # of the page's bytes, that activity after a gap has to bring
+    least_answer: float = 1000.0  # bytes of an answer for which a page waits
+    slot_least: float = 500.0  # bytes of a slot with activity: a poll or a beacon has less,
+    slot_share: float = 0.001  # or this share of the page,
+    slot_most: float = 1000.0  # up to this
+    least: float = 20_000.0  # bytes of a page (own)
+    requests: int = 4  # of an interval, by which a page begins that needs no new flow (own)
+    after_load: float = 0.06  # share of the activity that comes after load: beacons, icons
+    patience_s: float = 2.0  # a page in progress for longer is told (own)
+    hold_s: float = 10.0  # the last page is told for so long, ever less sure (own)
+    sure: float = 0.9  # confidence in a page that ended
+    sure_of_bound: float = 0.5  # and in one that lasts
+    content_s: float = 15.0  # the time after which nobody is content any more (G.1030, annex A: medium)
+
+
+DEFAULT = Profile()
+
+STATE = np.dtype(
+    [
+        ("born_s", "f8"),  # first new flow of a chain since the last page; 0: none
+        ("chain_s", "f8"),  # newest new flow, or newest time at which one had no answer at all yet
+        ("begin_s", "f8"),  # of the page; 0: none is in progress
+        ("end_s", "f8"),  # of what belongs to the page so far
+        ("active_s", "f8"),  # end of the last activity, page or not
+        ("asked_s", "f8"),  # first request without an answer; 0: none
+        ("over_s", "f8"),  # when the last burst was found to be over; 0: never
+        ("closed_s", "f8"),  # the same, if it was a page
+        ("slot", "i8"),  # newest slot that was counted,
+        ("counted", "f4"),  # and what of it
+        ("octets", "f4"),  # of the page
+        ("after", "f4"),  # of the activity after its last gap, which is not the page's yet; 0: none
+        ("page_s", "f4"),  # time of the last page
+    ]
+)
+"""A subscriber: times in s since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Columns of an interval: m flows of web, social, navigation and without a class, and their DNS flows; c chunks.
+
+    Times are s since the epoch, NaN: none. ``slots[:, 0]`` is of the slot with the number ``slot``, which begins at
+    ``slot * 0.1 + zero_s``; then older ones (as `nf.flows.media.MediaInterval.slots`, of which ``zero_s`` is what the
+    clock of the kernel's slots is apart from the epoch). Chunks are those that closed and the open ones, once their
+    first answer came; a request is the first one of those that waited together.
+    """
+
+    now_s: float  # end of the interval
+    interval_s: float
+    row: NDArray[np.intp]  # (m,) subscriber, an index of state
+    begin_s: Array  # (m,) NaN where it was not seen: a connection that was there before the probe
+    slots: NDArray[np.uint32]  # (m, SLOTS) downlink octets, the newest first
+    slot: NDArray[np.int64]  # (m,)
+    last_s: Array  # (m,) last downlink payload
+    asked_s: Array  # (m,) first request without an answer
+    chunk: NDArray[np.intp]  # (c,) flow, an index of row
+    request_s: Array  # (c,)
+    first_s: Array  # (c,) first answer
+    octets: Array  # (c,) of the answer so far
+    zero_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Pages of n subscribers in an interval. ``page_s``: of the one that ended, of one that lasts longer so far, or of
+    the last one for a while; NaN without any of them."""
+
+    page_s: Array
+    pages: Array  # that ended in the interval
+    confidence: Array
+    unmeasured: NDArray[np.uint8]  # index of nf.qoe.reasons.REASONS
+
+
+def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, Estimates]:
+    """Return the state after an interval, and the pages in it; state has a row a subscriber."""
+    state = state.copy()
+    newest = int(np.floor((seen.now_s - seen.zero_s) / SLOT_S - 1e-6))
+    octets = _octets(state, seen, newest)
+    asked = _asked(len(state), seen, newest, profile)
+    ended = np.full(len(state), np.nan)
+    _births(state, seen, profile)
+    many = np.bincount(seen.row[seen.chunk], minlength=len(state)) >= profile.requests
+    for k in range(SLOTS):
+        at_s = (newest - SLOTS + 1 + k) * SLOT_S + seen.zero_s
+        _close(state, at_s, ended, profile)
+        _slot(state, at_s, octets[:, k], asked[:, k], many, profile)
+    _exactly(state, seen)
+    _waiting(state, seen, octets)
+    _close(state, seen.now_s, ended, profile)
+    _give_up(state, seen.now_s, ended, profile)
+    return state, _told(state, seen.now_s, ended, profile)
+
+
+def due(state: Rows, now_s: float, profile: Profile = DEFAULT) -> Mask:
+    """Return the mask of subscribers with a page in progress: it lasts, or ends, without a packet."""
+    waits: Mask = (state["born_s"] > 0) & (state["asked_s"] > 0)
+    return waits | (state["begin_s"] > 0)
+
+
+def _octets(state: Rows, seen: Seen, newest: int) -> Array:
+    """Return (n, SLOTS) downlink octets up to slot *newest* that were not counted before; the state counts them."""
+    n = len(state)
+    place = seen.slot[:, None] - newest + SLOTS - 1 - np.arange(SLOTS)[None, :]
+    flat = seen.row[:, None] * SLOTS + place
+    there = (place >= 0) & (place < SLOTS)
+    octets = np.bincount(flat[there], seen.slots[there], n * SLOTS).astype(np.float64).reshape(n, SLOTS)
+    since = (newest - SLOTS + 1 + np.arange(SLOTS))[None, :] - state["slot"][:, None]
+    now = octets[:, -1].copy()
+    rest = np.maximum(octets - state["counted"][:, None], 0)
+    state["slot"], state["counted"] = newest, now
+    new: Array = np.where(since < 0, 0.0, np.where(since == 0, rest, octets))
+    return new
+
+
+def _asked(n: int, seen: Seen, newest: int, profile: Profile) -> Array:
+    """Return (n, SLOTS) when the first of the answers that begin in a slot was asked for; infinity: none begins."""
+    begin_s = seen.begin_s[seen.chunk]
+    waited = np.where(seen.request_s - begin_s <= profile.handshake_s, begin_s, seen.request_s)
+    place = np.floor((seen.first_s - seen.zero_s) / SLOT_S).astype(np.int64) - newest + SLOTS - 1
+    real = (place >= 0) & (place < SLOTS) & (seen.octets >= profile.least_answer)
+    real &= seen.first_s - waited <= profile.longest_wait_s
+    asked = np.full(n * SLOTS, np.inf)
+    np.minimum.at(asked, seen.row[seen.chunk[real]] * SLOTS + place[real], waited[real])
+    return asked.reshape(n, SLOTS)
+
+
+def _births(state: Rows, seen: Seen, profile: Profile) -> None:
+    """Note the first new flow of a chain since the last page; one that is named late may be older.
+
+    A chain goes on as long as flows begin, or have no answer at all yet: a name that is asked for again and again.
+    """
+    n, begun = len(state), seen.begin_s
+    fresh = begun > np.maximum(state["over_s"][seen.row], seen.now_s - seen.interval_s - profile.named_late_s)
+    first, newest = np.full(n, np.inf), np.zeros(n)
+    np.minimum.at(first, seen.row[fresh], begun[fresh])
+    np.maximum.at(newest, seen.row[fresh], begun[fresh])
+    idle = (state["begin_s"] == 0) & (first - state["chain_s"] > profile.quiet_s)
+    born = np.where(idle | (state["born_s"] == 0), first, np.minimum(state["born_s"], first))
+    state["born_s"] = np.where(np.isfinite(born), born, state["born_s"])
+    silent = np.bincount(seen.row[fresh & np.isnan(seen.last_s)], minlength=n) > 0
+    state["chain_s"] = np.where(silent, seen.now_s, np.maximum(state["chain_s"], newest))
+
+
+def _slot(state: Rows, at_s: float, octets: Array, asked_s: Array, many: Mask, profile: Profile) -> None:
+    """Go on by one slot that begins at *at_s*."""
+    least = np.clip(profile.slot_share * state["octets"], profile.slot_least, profile.slot_most)
+    active = octets >= least
+    born = (state["born_s"] > 0) & (at_s + SLOT_S > state["born_s"])
+    fresh = active & (state["begin_s"] == 0) & (born | (many & np.isfinite(asked_s)))
+    begin = np.where(born, state["born_s"], np.minimum(asked_s, at_s))
+    state["begin_s"] = np.where(fresh, begin, state["begin_s"])
+    state["active_s"] = np.where(fresh, at_s, state["active_s"])
+    active &= state["begin_s"] > 0
+    gap = active & (at_s - state["active_s"] > profile.gap_s)
+    apart = gap & ~(asked_s <= state["active_s"] + profile.gap_s)
+    after = active & ~apart & (state["after"] > 0)
+    state["after"] = np.where(apart, octets, state["after"] + np.where(after, octets, 0))
+    state["octets"] += np.where(active & ~apart & ~after, octets, 0)
+    state["active_s"] = np.where(active, at_s + SLOT_S, state["active_s"])
+    fair = active & (state["after"] > 0) & (state["after"] >= profile.share * state["octets"])
+    state["octets"] += np.where(fair, state["after"], 0)
+    state["after"] = np.where(fair, 0, state["after"])
+    state["end_s"] = np.where(active & (state["after"] == 0), at_s + SLOT_S, state["end_s"])
+
+
+def _close(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
+    """End the pages that were quiet for long enough at *now_s*; *ended* gets their times."""
+    some, asks = state["octets"] >= profile.least, state["asked_s"] > 0
+    answering = now_s - state["asked_s"] < profile.answer_s
+    answering &= state["asked_s"] <= state["end_s"] + profile.gap_s
+    held = asks & (answering | ~some)  # without content until `_give_up`
+    over = (state["begin_s"] > 0) & (now_s - state["end_s"] > profile.quiet_s) & ~held
+    whole = over & some
+    page_s = _page_s(state, profile)
+    ended[whole] = page_s[whole]
+    state["page_s"] = np.where(whole, page_s, state["page_s"])
+    state["closed_s"] = np.where(whole, now_s, state["closed_s"])
+    state["over_s"] = np.where(over, now_s, state["over_s"])
+    for name in ("begin_s", "born_s", "octets", "after", "end_s", "active_s"):
+        state[name] = np.where(over, 0, state[name])
+
+
+def _give_up(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
+    """End the pages that nobody waits for any more, because nothing came; they took as long as anybody waits."""
+    asks = (state["asked_s"] > 0) & (now_s - state["asked_s"] >= profile.longest_wait_s)
+    lost = asks & (state["born_s"] > 0) & (state["octets"] < profile.least)
+    ended[lost] = profile.longest_wait_s
+    state["page_s"] = np.where(lost, profile.longest_wait_s, state["page_s"])
+    for name in ("closed_s", "over_s"):
+        state[name] = np.where(lost, now_s, state[name])
+    for name in ("begin_s", "born_s", "octets", "after", "end_s", "active_s", "asked_s"):
+        state[name] = np.where(lost, 0, state[name])
+
+
+def _page_s(state: Rows, profile: Profile) -> Array:
+    """Return the time to load, of activity that goes on after it for a while."""
+    page_s: Array = (1 - profile.after_load) * (state["end_s"] - state["begin_s"])
+    return page_s
+
+
+def _exactly(state: Rows, seen: Seen) -> None:
+    """Put the end of a page that fell into this interval at the last payload of its slot, where that is known."""
+    end = state["end_s"]
+    last = np.full(len(state), -np.inf)
+    of_end = end[seen.row]
+    # Half a microsecond is less than the clock tells, and more than a sum of tenths is off.
+    mine = (seen.last_s > of_end - SLOT_S - 5e-7) & (seen.last_s <= of_end + 5e-7)
+    np.maximum.at(last, seen.row[mine], seen.last_s[mine])
+    state["end_s"] = np.where((end > seen.now_s - seen.interval_s) & np.isfinite(last), last, end)
+
+
+def _waiting(state: Rows, seen: Seen, octets: Array) -> None:
+    """Note the first request that waits. A flow without a packet was not read: then the one before still waits."""
+    first = np.full(len(state), np.inf)
+    asks = ~np.isnan(seen.asked_s)
+    np.minimum.at(first, seen.row[asks], seen.asked_s[asks])
+    silent = (octets.sum(axis=1) == 0) & (state["asked_s"] > 0)
+    first = np.where(silent, np.minimum(first, state["asked_s"]), first)
+    state["asked_s"] = np.where(np.isfinite(first), first, 0.0)
+
+
+def _told(state: Rows, now_s: float, ended: Array, profile: Profile) -> Estimates:
+    """Return the page that ended; else the longer of the one that lasts and of the last one, while it is fresh."""
+    some = state["octets"] >= profile.least
+    waits = (state["asked_s"] > 0) & (now_s - state["asked_s"] < profile.longest_wait_s) & (state["born_s"] > 0) & ~some
+    so_far = np.where(some, _page_s(state, profile), np.where(waits, now_s - state["born_s"], np.nan))
+    so_far = np.where(so_far > profile.patience_s, so_far, np.nan)
+    age = (now_s - state["closed_s"]) / profile.hold_s
+    held = np.where((state["closed_s"] > 0) & (age < 1), state["page_s"].astype(np.float64), np.nan)
+    over = ~np.isnan(ended)
+    bound = ~over & ~np.isnan(so_far) & ~(held >= so_far)
+    page_s = np.where(over, ended, np.where(bound, so_far, held))
+    sure = np.where(over, profile.sure, np.where(bound, profile.sure_of_bound, profile.sure * (1 - age)))
+    known = ~np.isnan(page_s)
+    return Estimates(
+        page_s=page_s,
+        pages=over.astype(np.float64),
+        confidence=np.where(known, sure, 0.0),
+        unmeasured=np.where(known, 0, NO_PAGE).astype(np.uint8),
+    )

@@ -1,0 +1,95 @@
+"""Records of rows that stand still: a call, a game or a player of which nothing passes, and that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feed.records import RecordBatch
+from nf.flows.search import distinct
+from nf.subscribers.estimators import HORIZON_S, Estimators
+from nf.subscribers.fading import KeyTable
+from nf.subscribers.labels import Labels, Teller
+from nf.subscribers.lately import APP_BITS
+from nf.subscribers.records import Span, records, silent_columns
+
+__all__ = ["Silent"]
+
+_TOLD = ("subscriber", "identity_source", "dnn", "app_basis", "app_confidence")
+_WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8")])
+
+
+class Silent:
+    """The memory of whose the rows are that models remember (`Estimators`), and the records of those that are due."""
+
+    def __init__(self, estimators: Estimators, capacity: int) -> None:
+        self._estimators = estimators
+        self._who = KeyTable(np.zeros(0, _WHO), HORIZON_S, capacity)
+        self._class_of_app: NDArray[np.uint8] | None = None
+
+    def use(self, class_of_app: NDArray[np.uint8]) -> None:
+        """Forget what is remembered by the numbers of applications when these are others."""
+        before, self._class_of_app = self._class_of_app, class_of_app
+        if before is not None and before is not class_of_app and not np.array_equal(before, class_of_app):
+            self._estimators.forget()
+
+    def note(self, keys: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], session: NDArray[Any] | None) -> None:
+        """Remember whose rows are, by their sorted *keys*: of those that models know."""
+        mine = np.flatnonzero(self._estimators.knows(keys))
+        rows = np.zeros(len(mine), _WHO)
+        for name in _TOLD:
+            rows[name] = columns[name][mine]
+        rows["session"] = 0 if session is None else session[mine]
+        self._who.put(keys[mine], rows, float(columns["t_ms"][0]) / 1000)
+
+    def records(
+        self,
+        span_s: Span,
+        present: NDArray[np.int64],
+        class_of_app: NDArray[np.uint8],
+        app_names: Sequence[str],
+        labels: Labels,
+        teller: Teller | None,
+    ) -> list[RecordBatch]:
+        """Return the records of rows that are due and not *present* in an interval."""
+        due = self._estimators.silent(span_s[1], present)
+        out = []
+        for name, wanted in due.items():
+            known, who, _ = self._who.get(wanted)
+            whose, here = _whose(who, labels, teller)
+            keys = wanted[known][here]
+            if not len(keys):
+                continue
+            judged = self._estimators.stand(name, keys, span_s)
+            columns = silent_columns(span_s, len(keys)) | {column: values[here] for column, values in whose.items()}
+            columns["app"] = np.array(app_names, object)[keys & ((1 << APP_BITS) - 1)]
+            out += records(
+                span_s,
+                {name: np.arange(len(keys))},
+                columns,
+                lambda _name, _part, judged=judged: judged,  # type: ignore[misc]
+                np.ones(len(keys), np.bool_),
+                lambda mos: np.zeros(len(mos), np.intp),
+            )
+        return out
+
+
+def _whose(
+    who: NDArray[np.void], labels: Labels, teller: Teller | None
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
+    """Return the columns of whose rows are, as it is told now, and which of them are still here.
+
+    A session that ended took its call along.
+    """
+    columns: dict[str, NDArray[Any]] = {name: who[name] for name in _TOLD}
+    bound = who["session"] > 0
+    if teller is None or not bound.any():
+        return columns, np.ones(len(who), np.bool_)
+    sessions, place = distinct(who["session"])
+    names = labels.of(sessions, teller)
+    for name in ("subscriber", "identity_source", "dnn"):
+        columns[name] = np.where(bound, np.asarray(getattr(names, name), object)[place], columns[name])
+    return columns, ~bound | (columns["identity_source"] != "none")
