@@ -29,8 +29,8 @@ from nf.qoe.inputs import Array, Inputs
 __all__ = ["SCORES", "Inputs"]
 
 SCORES: Mapping[str, Callable[[Inputs], Array]] = {
-    "video": video.score,
-    "live-video": live_video.score,
+    "video": unknown.score,
+    "live-video": unknown.score,
     "conferencing": conferencing.score,
     "voice": voice.score,
     "gaming": gaming.score,

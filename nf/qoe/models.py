@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.qoe import codecs, conferencing, download, gaming, messaging, navigation, social, voice, web
+from nf.qoe import codecs, conferencing, download, gaming, messaging, navigation, social, video, voice, web
 from nf.qoe.inputs import Array
 
 __all__ = ["MODELS", "Estimates", "Model"]
@@ -53,6 +53,8 @@ def _model(module: Any, **texts: tuple[str, ...]) -> Model:
 
 
 MODELS: Mapping[str, Model] = {
+    "video": _model(video, state=video.STATES),
+    "live-video": _model(video, state=video.STATES),
     "conferencing": _model(conferencing, codec=codecs.NAMES),
     "voice": _model(voice, codec=codecs.NAMES),
     "gaming": _model(gaming),

@@ -46,6 +46,8 @@ _VIEWS: Mapping[str, tuple[View, Callable[[int, float, float], Any]]] = {
     "voice": (views.main_flows, realtime.nothing),
     "gaming": (views.main_flows, realtime.nothing),
     "messaging": (views.chats, views.chat_nothing),
+    "video": (views.players, views.players_nothing),
+    "live-video": (views.players, views.players_nothing),
     "download": (views.transfers, views.transfers_nothing),
 }
 _PAGED = ("web", "social", "navigation")
@@ -179,7 +181,7 @@ class _Pages:
         none, nothing = np.zeros(0, np.intp), np.zeros(0)
         seen = pages.Seen(
             now_s, interval_s, none, nothing, np.zeros((0, pages.SLOTS), np.uint32), np.zeros(0, np.int64), nothing,
-            nothing, none, nothing, nothing, nothing,
+            nothing, none, nothing, nothing, nothing, np.full(len(people), np.nan),
         )  # fmt: skip
         self._go(people, seen, np.full(len(people), -1, np.int64), np.zeros(len(people), np.uint8))
 

@@ -13,12 +13,24 @@ from nf.abi import SLOT_US
 from nf.flows.batch import DOWNLINK, FlowBatch
 from nf.flows.media import NEVER
 from nf.flows.search import at
-from nf.qoe import Inputs, download, messaging, pages, realtime
+from nf.qoe import Inputs, download, messaging, pages, realtime, video
 from nf.qoe.inputs import Array
 from nf.subscribers.lately import APP_BITS
 from nf.subscribers.sums import Rows
 
-__all__ = ["Interval", "Requests", "chat_nothing", "chats", "main_flows", "of_pages", "transfers", "transfers_nothing"]
+__all__ = [
+    "Interval",
+    "Requests",
+    "View",
+    "chat_nothing",
+    "chats",
+    "main_flows",
+    "of_pages",
+    "players",
+    "players_nothing",
+    "transfers",
+    "transfers_nothing",
+]
 
 UDP = 17
 _LOW_US = 1 << 32  # the kernel keeps the low half of its clock
@@ -118,6 +130,42 @@ class Interval:
         self._asked = Requests(asked.flow[mine], asked.request_s[mine], asked.first_s[mine], asked.octets[mine])
         return self._asked
 
+    def answers(self, of_flow: NDArray[np.intp]) -> tuple[video.Answers, video.Answers]:
+        """Return the answers that were closed, and those under way, by *of_flow* (n,), -1 for none of interest."""
+        media = self.flows.media
+        row = np.full(len(media), -1)
+        row[self._detail] = of_flow[self._flow]
+        closed = media.closed
+        asked = np.flatnonzero(_first(media.open_request_us, media.open_unanswered_us) != NEVER)
+        return (
+            self._answers(
+                row[closed.row],
+                _first(closed.request_us, closed.unanswered_us),
+                closed.first_us,
+                closed.last_us,
+                closed.octets,
+            ),
+            self._answers(
+                row[asked],
+                _first(media.open_request_us, media.open_unanswered_us)[asked],
+                media.open_first_us[asked],
+                media.open_last_us[asked],
+                media.open_octets[asked],
+            ),
+        )
+
+    def _answers(self, row: NDArray[np.intp], *columns: NDArray[Any]) -> video.Answers:
+        request, first, last, octets = columns
+        order = np.argsort(request, kind="stable")[::-1]  # ages: the oldest first
+        mine = order[row[order] >= 0]
+        return video.Answers(
+            row=row[mine],
+            request_s=self._time_s(request[mine]),
+            first_s=self._time_s(first[mine]),
+            last_s=self._time_s(last[mine]),
+            octets=octets[mine].astype(np.float64),
+        )
+
     def waiting_s(self) -> Array:
         """Return (n,) by flow when the first request without an answer was sent; NaN: none waits."""
         return self._time_s(_taken(self.flows.media.open_unanswered_us, self._detail_of_flow, NEVER))
@@ -190,6 +238,21 @@ def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
     )
 
 
+def players(interval: Interval, part: NDArray[np.intp]) -> video.Seen:
+    """Return the answers that players of video got."""
+    place = np.full(len(interval.keys), -1)
+    place[part] = np.arange(len(part))
+    closed, under_way = interval.answers(place[np.searchsorted(interval.keys, interval.key)])
+    return video.Seen(interval.now_s, closed, under_way)
+
+
+def players_nothing(n: int, now_s: float, interval_s: float) -> video.Seen:
+    """Return *n* players without a packet."""
+    none = np.zeros(0)
+    nothing = video.Answers(np.zeros(0, np.intp), none, none, none, none)
+    return video.Seen(now_s, nothing, nothing)
+
+
 def chat_nothing(n: int, now_s: float, interval_s: float) -> messaging.Seen:
     """Return *n* chats without a packet."""
     unknown, none = np.full(n, np.nan), np.zeros(0)
@@ -239,8 +302,18 @@ def of_pages(interval: Interval, is_page: NDArray[np.bool_], people: NDArray[np.
         request_s=asked.request_s[mine],
         first_s=asked.first_s[mine],
         octets=asked.octets[mine],
+        rtt_access_ms=_of_people(interval, people),
         zero_s=zero_s,
     )
+
+
+def _of_people(interval: Interval, people: NDArray[np.int64]) -> Array:
+    """Return the access delay of subscribers with what waits in queues: the largest one of their rows."""
+    access_ms = np.full(len(people), np.nan)
+    person = interval.keys >> APP_BITS
+    place, there = at(people, person)
+    np.fmax.at(access_ms, place[there], interval.inputs.rtt_high_access_ms[there])
+    return access_ms
 
 
 View = Callable[[Interval, NDArray[np.intp]], Any]

@@ -1,13 +1,18 @@
-"""Video on demand: the streaming model on the goodput of the last seconds."""
+"""Video, on demand and live: level, rate, start-up, buffer and stalls of a player, and the streaming model on them."""
 
 from __future__ import annotations
 
-from nf.qoe import streaming
-from nf.qoe.inputs import DOWNLINK, Array, Inputs, known_or, round_trip_ms
+import numpy as np
 
-__all__ = ["score"]
+from nf.qoe.inputs import Array
+from nf.qoe.video import rate
+from nf.qoe.video.columns import STATE, STATES, Answers, Estimates, Seen
+from nf.qoe.video.rate import MODEL
+from nf.qoe.video.session import advance, due
+
+__all__ = ["MODEL", "STATE", "STATES", "Answers", "Estimates", "Seen", "advance", "due", "score"]
 
 
-def score(r: Inputs) -> Array:
-    """Return the MOS, 1..5; NaN in a pause of the player, whose buffer is full for all that can be seen."""
-    return streaming.quality(r.goodput_bps[:, DOWNLINK], known_or(round_trip_ms(r), 0))
+def score(estimates: Estimates) -> Array:
+    """Return the MOS of the moment, 1..5; NaN where it is not measurable."""
+    return np.where(estimates.unmeasured > 0, np.nan, rate.score(estimates))
