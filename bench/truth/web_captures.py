@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.captures import SHARED
+from nf.abi import REQUEST_LEAST
 from nf.capture import merged, to_ethernet
 from nf.qoe.pages import SLOT_S, SLOTS, Seen
 
 __all__ = ["FOLDER", "Load", "intervals", "loads", "packets"]
 
 FOLDER = SHARED.parents[1] / "data/qoe/web5g_sigcomm21"
-_REQUEST_LEAST = 300  # bpf/media.h
 _TCP, _UDP, _DNS = 6, 17, 53
 _PORTS = (_DNS, 80, 443, 853)
 _NAN = float("nan")
@@ -89,7 +89,7 @@ class _Flow:
 
     def packet(self, at_s: float, uplink: bool, payload: int) -> None:
         self.moved = True
-        if uplink and payload > _REQUEST_LEAST:
+        if uplink and payload > REQUEST_LEAST:
             if not np.isnan(self.first_s):
                 self.closed.append((self.request_s, self.first_s, self.octets))
                 self.request_s, self.first_s, self.octets = _NAN, _NAN, 0
