@@ -39,7 +39,8 @@ def talkers(
             if in_run or rng.random() < loss:
                 lost[down] += 1
                 continue
-            last = max(last + 1e-5, 0.1 + 0.01 * down + 0.02 * i + abs(rng.gauss(0, jitter_ms / 1000)))
+            late_s = abs(rng.gauss(0, jitter_ms / 1000)) if i else 0.0  # who speaks first is the UE
+            last = max(last + 1e-5, 0.1 + 0.01 * down + 0.02 * i + late_s)
             packets.append(Packet(last, bool(down), rtp(100 + i, 160 * i, pt=0, ssrc=7 + down, size=160)))
     return packets, lost
 
@@ -122,7 +123,7 @@ def game(
     """Return a game whose server answers each input of the player at once, with the stamp that the input began with.
 
     *spike* is (each so many seconds, length in s): so long nothing comes down. An answer passes *core_ms* after its
-    input, and the player acknowledges each eighth of them, *access_ms* later. *jitter_ms* is the standard deviation of
+    input, and the player acknowledges it with its stamp, *access_ms* later. *jitter_ms* is the standard deviation of
     both delays.
     """
     rng, out = random.Random(seed), Game()
@@ -143,6 +144,5 @@ def game(
             out.spikes.append((last, back - last))
         last = back
         out.packets.append(Packet(back, True, stamp + bytes(rng.randrange(60, 200))))
-        if i % 8 == 0:  # an acknowledgement with the stamp of the server's packet
-            out.packets.append(Packet(back + access_ms / 1000 + abs(rng.gauss(0, jitter_ms / 1000)), False, stamp))
+        out.packets.append(Packet(back + access_ms / 1000 + abs(rng.gauss(0, jitter_ms / 1000)), False, stamp))
     return out

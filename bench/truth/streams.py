@@ -76,7 +76,7 @@ class Wire:
             plane, self._signatures, BindingStore(16), Pseudonymiser(_KEY, 1), _Nobody(), idle_s=math.inf
         )
         self._update = self._pipeline.subscribers.update
-        self._pipeline.subscribers.update = self._taken  # type: ignore[method-assign]
+        self._pipeline.subscribers.update = self._taken  # type: ignore[method-assign,assignment]
 
     def _taken(self, batch: FlowBatch, **others: Any) -> Any:
         self._told.append(batch)

@@ -108,7 +108,11 @@ def talk(before: NDArray[np.void], seen: Seen, profile: TalkProfile) -> tuple[ND
     of = seen.rtcp_expected.astype(np.float64)
     after["told"] = losses.follow(before["told"], of, reported, reported, seen.interval_s)
     half, after["half_s"] = held(
-        halves_ms(seen), before["half_ms"], before["half_s"], seen.now_s, profile.delay_longest_s
+        halves_ms(seen),
+        before["half_ms"],
+        freeze.kept_s(before["half_s"], silence, seen.interval_s),
+        seen.now_s,
+        profile.delay_longest_s,
     )
     after["half_ms"] = known_or(half, 0)
     heard = (seen.rtp_received > 0) | (seen.rtcp_reports > 0)

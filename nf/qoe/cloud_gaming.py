@@ -46,15 +46,15 @@ _RATE_S = 3.0  # time constant of the bit rate (own)
 
 
 def follow(
-    before: NDArray[np.void], seen: Seen, edge: NDArray[np.bool_], profile: CloudProfile = PROFILE
+    before: NDArray[np.void], seen: Seen, over: NDArray[np.bool_], profile: CloudProfile = PROFILE
 ) -> tuple[NDArray[np.void], Array, Array]:
     """Return the state, (n,) of CLOUD, the frame rate and the bit rate; NaN for games that send no picture.
 
-    At the *edge* of a game only a part of the interval has frames.
+    Of the last interval, in which a game is *over*, only a part has frames.
     """
     after = before.copy()
     after["choice"] = frames.choose(before["choice"], seen, profile.most_fps)
-    fps = frames.frames(after["choice"], seen, edge).fps
+    fps = frames.frames(after["choice"], seen, before["bps"] == 0, over).fps
     now_bps = 8 * seen.octets[:, DOWNLINK] / seen.interval_s
     weight = np.where(before["bps"] > 0, 1 - np.exp(-seen.interval_s / _RATE_S), 1.0)
     after["bps"] = before["bps"] + weight * (now_bps - before["bps"])

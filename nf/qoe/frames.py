@@ -32,7 +32,7 @@ class Frames:
     """Frames of an interval by the rule of each row, (n,)."""
 
     count: Array
-    fps: Array  # frames a second; NaN of a single frame at an edge
+    fps: Array  # frames a second; NaN of a single first one
     bps: Array
     jitter_ms: Array  # standard deviation of their distances; NaN under two distances
     rule: NDArray[np.uint8]
@@ -63,10 +63,11 @@ def _irregular(sums: NDArray[np.float64], judged_s: Array, most_fps: float) -> A
     return np.sqrt(variance) / np.maximum(mean, 1e-6) + np.where(plausible, 0.0, 100.0)
 
 
-def frames(choice: NDArray[np.void], seen: Seen, edge: NDArray[np.bool_]) -> Frames:
+def frames(choice: NDArray[np.void], seen: Seen, first: NDArray[np.bool_], last: NDArray[np.bool_]) -> Frames:
     """Return the frames of an interval; none where no rule is known.
 
-    At the *edge* of a stream only a part of the interval has frames, and their rate is that of their distances.
+    Only a part of the *first* and of the *last* interval of a stream has frames; their rate is that of their distances,
+    of which the first frame has none.
     """
     rule = np.maximum(choice["rule"], 1) - 1
     of_rule = np.arange(len(seen)), rule
@@ -74,13 +75,14 @@ def frames(choice: NDArray[np.void], seen: Seen, edge: NDArray[np.bool_]) -> Fra
     count = np.where(choice["rule"] > 0, count, 0.0)
     number = np.maximum(count, 1.0)
     mean = seen.frame_gap_ticks[of_rule] / number
-    distances_s = TICK_S * seen.frame_gap_ticks[of_rule]
-    part_s = np.clip(distances_s * number / np.maximum(number - 1, 1), seen.interval_s / number, seen.interval_s)
-    length_s = np.where(edge & (count >= 2), part_s, seen.interval_s)
+    distances = np.maximum(number - first, 1.0)
+    part_s = TICK_S * seen.frame_gap_ticks[of_rule] * number / distances
+    edge = (first | last) & (part_s > 0)
+    length_s = np.where(edge, np.minimum(part_s, seen.interval_s), seen.interval_s)
     deviation = np.sqrt(np.maximum(seen.frame_gap_ticks2[of_rule] / number - mean**2, 0.0))
     return Frames(
         count,
-        np.where(edge & (count == 1), np.nan, count / length_s),
+        np.where(first & (count == 1), np.nan, count / length_s),
         np.where(count > 0, 8 * seen.frame_octets[of_rule], 0.0) / length_s,
         np.where(count >= 2, 1000 * TICK_S * deviation, np.nan),
         choice["rule"],

@@ -15,7 +15,7 @@ from nf.qoe.inputs import Array, known_or
 from nf.qoe.realtime import Seen, ages_s
 from nf.qoe.streaming import STALL_WEIGHT
 
-__all__ = ["SILENCE", "Limits", "Silence", "ended", "factor", "follow", "share", "standing"]
+__all__ = ["SILENCE", "Limits", "Silence", "ended", "factor", "follow", "kept_s", "share", "standing"]
 
 # A frame is frozen when it stays longer than three mean gaps, and than the mean gap and 150 ms
 # (W3C webrtc-stats, freezeCount). Here on packets: their mean gap is shorter, the second bound decides.
@@ -68,6 +68,13 @@ def follow(before: NDArray[np.void], seen: Seen, limits: Limits) -> tuple[NDArra
     ended_s = np.where(told_s > 0, seen.now_s - before["last_s"], 0.0)
     after["told_s"] = np.where(goes_on, before["told_s"], 0.0) + now_s
     return after, Silence(now_s, told_s, ended_s, is_open & ~(goes_on & (before["told_s"] > 0)), is_open)
+
+
+def kept_s(since_s: Array, silence: Silence, interval_s: float) -> Array:
+    """Return since when a delay is known, (n, 2), as if the time of a pause had not passed: in one nothing tells it."""
+    still = silence.open[:, 0] | silence.open[:, 1]
+    kept: Array = np.where(still[:, None] & (since_s > 0), since_s + interval_s, since_s)
+    return kept
 
 
 def standing(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[np.bool_]:

@@ -89,7 +89,13 @@ def advance(state: NDArray[np.void], seen: Seen, profile: GameProfile = PROFILE)
     runs = seen.loss_runs[:, DOWNLINK] * whole
     after["missed"] = losses.follow(state["missed"], expected, missing, runs, seen.interval_s)
     after["cloud"], fps, bps = cloud_gaming.follow(state["cloud"], seen, over, profile.cloud)
-    half, after["half_s"] = held(halves_ms(seen), state["half_ms"], state["half_s"], seen.now_s, profile.lag_longest_s)
+    half, after["half_s"] = held(
+        halves_ms(seen),
+        state["half_ms"],
+        freeze.kept_s(state["half_s"], silence, seen.interval_s),
+        seen.now_s,
+        profile.lag_longest_s,
+    )
     after["half_ms"] = known_or(half, 0)
     lag = half[:, 0] + half[:, 1]
     counted_ms = seen.spike_ms[:, DOWNLINK].astype(np.float64)

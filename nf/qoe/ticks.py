@@ -22,8 +22,8 @@ came, in a short and a long memory."""
 
 LEAST_MS, MOST_MS = 6.0, 130.0  # ticks of 8 to 128 a second, with a margin
 REGULAR = 0.4  # share of the distances near their median, or there is no tick (own)
-# A tick is learned where most distances are one, or where the packets of a second are as many as it says: of two streams
-# that interleave, neither holds (own).
+# A tick is learned where most distances are one, or where the packets of a second are as many as it says: of two
+# streams that interleave, neither holds (own).
 STEADY, WHOLE = 0.75, 0.03
 SAME = 0.1  # relative distance up to which a tick is the same
 CHANGED_S, MULTIPLE_S = 3.0, 15.0  # until another tick is believed; one of twice the length may be loss (own)

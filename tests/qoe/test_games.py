@@ -102,6 +102,21 @@ class TestTicks:
         assert np.isnan(e.tick_ms[0])
         assert np.isnan(e.tick_loss[0])
 
+    def test_two_streams_that_interleave_have_no_tick(self):
+        """20 states and 20 answers a second, 20 and 30 ms apart in turns: the median is no tick of either."""
+        half = dataclasses.replace(game(1000), packets=both(40), tick_n=both(20), tick_sum_us=both(20 * 20_500))
+        e = run(model, [half, dataclasses.replace(half, now_s=1001.0)])[1][-1]
+
+        assert np.isnan(e.tick_ms[0])
+        assert np.isnan(e.tick_loss[0])
+
+    def test_ticks_after_the_end_of_a_game_are_not_lost(self):
+        end = dataclasses.replace(game(1010, came=6, echo=(20, 10)), last_payload_us=both(700_000))
+        e = run(model, [*(game(1000 + i, echo=(20, 10)) for i in range(10)), end])[1][-1]
+
+        assert e.tick_loss[0] == pytest.approx(0, abs=0.01)
+        assert e.spikes[0] == 0
+
 
 class TestSpikes:
     """Pauses are told by number and length, and once."""

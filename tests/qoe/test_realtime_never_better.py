@@ -113,6 +113,15 @@ class TestIntervals:
         assert all(w <= g + 1e-6 for w, g in zip(worse, as_is, strict=True))
         assert worse[-1] < before[-1] - 0.1
 
+    @pytest.mark.parametrize(("model", "second"), [(voice, spoken), (gaming, played)])
+    def test_a_long_pause_keeps_the_delay_that_it_began_with(self, model, second):
+        """Nothing tells a delay in a pause, which is no reason to know none."""
+        state, _, _ = talkers.run(model, [second(1000 + i, {}) for i in range(10)])
+        made = talkers.voice if model is voice else talkers.game
+        still = [made(1010 + i, stop=(talkers.DOWN,)) for i in range(25)]
+
+        assert not np.isnan(talkers.run(model, still, state)[2]).any()
+
     @pytest.mark.parametrize(("model", "second"), [(voice, spoken), (conferencing, filmed), (gaming, played)])
     def test_one_row_does_not_touch_another(self, model, second):
         """Rows of one call each, together and alone, are the same."""

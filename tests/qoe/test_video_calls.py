@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nf.qoe import conferencing as model
-from tests.qoe.talkers import DOWN, UP, run, silence, video
+from tests.qoe.talkers import DOWN, UP, both, run, silence, video
 
 
 def settled(**how) -> float:
@@ -124,3 +124,30 @@ class TestFreeze:
         state, _, _ = run(model, [video(1000 + i) for i in range(10)])
 
         assert not any(model.due(state, now)[0] for now in (1012.0, 1013.0, 1020.0))
+
+    def test_neither_is_a_second_that_holds_its_end(self):
+        """Ten frames, then nothing of either direction: the rate is that of their distances."""
+        end = dataclasses.replace(
+            video(1010, fps=30),
+            frames_rtp=np.array([10.0]),
+            frame_gap_ticks=np.array([[0, 0, 10 * 1e6 / 30 / 64]]),
+            frame_gap_ticks2=np.array([[0, 0, 10 * (1e6 / 30 / 64) ** 2]]),
+            frame_octets=np.array([[0, 0, 1000 * 800 / 8 / 3]]),
+            last_payload_us=both(660_000, 667_000),
+        )
+        _, estimates, mos = run(model, [*(video(1000 + i) for i in range(10)), end])
+
+        assert estimates[-1].fps[0] == pytest.approx(30, abs=0.1)
+        assert estimates[-1].frozen_s[0] == 0
+        assert mos[-1] == pytest.approx(mos[-2], abs=0.05)
+
+    def test_nor_one_with_a_last_word_and_no_frame(self):
+        last_word = dataclasses.replace(video(1010, fps=0, pps=2), last_payload_us=both(900_000))
+
+        assert run(model, [*(video(1000 + i) for i in range(10)), last_word])[1][-1].frozen_s[0] == 0
+
+    def test_the_second_that_holds_the_beginning_has_the_rate_of_its_distances(self):
+        """Ten frames have nine distances."""
+        begin = dataclasses.replace(video(1000, fps=10), frame_gap_ticks=np.array([[0, 0, 9 * 1e6 / 30 / 64]]))
+
+        assert run(model, [begin])[1][0].fps[0] == pytest.approx(30, abs=0.1)
