@@ -130,7 +130,7 @@ _Static_assert(sizeof(struct rtcp_reports) == 40, "rtcp_reports is ABI");
 
 enum detail_flags {
 	DETAIL_LATE = 1, /* it began long after the flow */
-	DETAIL_RTP = 2,	 /* of `more` rtp holds, else echoes */
+	DETAIL_CALL = 2, /* of `more` rtp holds, else echoes */
 };
 
 struct detail {

@@ -77,7 +77,7 @@ static __always_inline void forget_times(struct detail *e)
 	e->equal.end_us = e->filled.end_us = e->equal.open = e->filled.open = e->was_full = 0;
 	e->chunk.request_us = e->chunk.first_us = e->chunk.waiting_us = e->chunk.unanswered_us = 0;
 	e->chunk.bytes = e->chunk.packets = e->chunk.gap_max_us = e->chunk.requests = e->chunk.length = 0;
-	if (!(e->flags & DETAIL_RTP)) {
+	if (!(e->flags & DETAIL_CALL)) {
 		e->more.echo[0].probe_us = e->more.echo[1].probe_us = 0;
 		return;
 	}
@@ -96,17 +96,17 @@ static __always_inline void detail_epoch(struct detail *e, struct control *c)
 		forget_times(e);
 	e->epoch = c->epoch;
 	e->peak = e->busy = 0;
-	if (!(e->flags & DETAIL_RTP))
+	if (!(e->flags & DETAIL_CALL))
 		e->more.echo[0].min_us = e->more.echo[1].min_us = 0;
 }
 
 /* From here on the detail is one of RTP. */
 static __always_inline void speaks_rtp(struct detail *e)
 {
-	if (e->flags & DETAIL_RTP)
+	if (e->flags & DETAIL_CALL)
 		return;
 	__builtin_memset(&e->more, 0, sizeof(e->more));
-	e->flags |= DETAIL_RTP;
+	e->flags |= DETAIL_CALL;
 }
 
 static __always_inline void count_rtp(void *data, void *end, struct scratch *s, struct flow *f, struct detail *e,
@@ -151,7 +151,7 @@ static __always_inline void count_datagram(void *data, void *end, struct scratch
 		count_rtcp(data, end, s, e, down);
 	} else if (f->transport.rtp.valid[s->dir & 1]) {
 		count_rtp(data, end, s, f, e, down);
-	} else if (!(e->flags & DETAIL_RTP)) {
+	} else if (!(e->flags & DETAIL_CALL)) {
 		h = bytes_at(data, end, s->payload_off, ECHO_BYTES);
 		if (!h || s->payload_length < ECHO_BYTES)
 			return;

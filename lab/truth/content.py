@@ -19,7 +19,7 @@ from lab.net import LabError, command
 __all__ = ["LADDERS", "SEGMENTS_S", "Ladder", "Level", "camera", "make"]
 
 SEGMENTS_S = (2, 4, 6, 10)
-LOOP_S, LOOPS, GOP_S = 24, 9, 2
+LOOP_S, ROUNDS, GOP_S = 24, 9, 2
 _PIXELS = {144: 256, 240: 426, 360: 640, 480: 854, 720: 1280, 1080: 1920}  # width by height
 
 
@@ -117,7 +117,7 @@ def make(cache: Path, ladder: Ladder, segment_s: int) -> Path:
     if ladder.audio_bps:
         files.append(_sound(cache, ladder.audio_bps))
     for file in files:
-        inputs += ["-stream_loop", str(LOOPS - 1), "-i", file]
+        inputs += ["-stream_loop", str(ROUNDS - 1), "-i", file]
     maps = [word for i in range(len(files)) for word in ("-map", str(i))]
     sets = "id=0,streams=v" + (" id=1,streams=a" if ladder.audio_bps else "")
     part = folder.with_suffix(".part")
@@ -154,7 +154,7 @@ def _described(folder: Path, ladder: Ladder, segment_s: int) -> list[dict[str, A
         names = sorted(folder.glob(f"s{i}-*.m4s"), key=lambda p: int(p.stem.partition("-")[2]))
         octets = [p.stat().st_size for p in names]
         height = ladder.levels[i].height if i < len(ladder.levels) else 0
-        mean = round(8 * sum(octets) / (LOOP_S * LOOPS))
+        mean = round(8 * sum(octets) / (LOOP_S * ROUNDS))
         found.append({"id": i, "height": height, "bps": mean, "segment_s": segment_s, "octets": octets})
     return found
 

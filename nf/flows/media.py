@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.abi import DETAIL_LATE, DETAIL_RTP, SLOT_UNIT_SHIFT, SLOT_US
+from nf.abi import DETAIL_CALL, DETAIL_LATE, SLOT_UNIT_SHIFT, SLOT_US
 from nf.flows.search import at, values_at
 from nf.kernel.details import Details
 from nf.kernel.rows import joined, opaque, rows_at
@@ -202,7 +202,7 @@ def _counts(states: NDArray[np.void]) -> NDArray[np.void]:
     out["frozen_equal_ms"] = states["frozen_ms"]
     for name, field in (("tick_n", "n"), ("tick_sum_us", "sum_us"), ("spikes", "spikes"), ("spike_ms", "spike_ms")):
         out[name] = states["ticks"][field]
-    rtp = states["flags"] & DETAIL_RTP != 0
+    rtp = states["flags"] & DETAIL_CALL != 0
     out["rtp"] = rtp
     for name, field in (("echo_n", "n"), ("echo_sum_us", "sum_us")):
         out[name] = np.where(rtp[:, None], 0, states["more"]["echo"][field])
@@ -238,7 +238,7 @@ def _known(states: NDArray[np.void], now: NDArray[np.bool_], now_us: int) -> _Co
         "late": states["flags"] & DETAIL_LATE != 0,
         "tick_us": states["ticks"]["us"],
     }
-    rtp = states["flags"] & DETAIL_RTP != 0
+    rtp = states["flags"] & DETAIL_CALL != 0
     columns["echo_min_us"] = np.where((now & ~rtp)[:, None], states["more"]["echo"]["min_us"], np.uint32(0))
     for name in ("rtp_video", "rtp_pt", "rtp_clock", "rtp_jitter_us", "rtcp_jitter_us", "rtcp_rtt_us"):
         columns[name] = _empty(name, n)

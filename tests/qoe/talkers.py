@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from nf.abi import SNF_GAP_TICK_US as TICK_US
 from nf.qoe.realtime import Seen, nothing
 
 UP, DOWN = 0, 1
-TICK_US = 64
 
 
 def both(up: float, down: float | None = None) -> np.ndarray:
