@@ -51,7 +51,8 @@ static __always_inline u32 is_worth_telling(struct chunk_state *k, u32 keep, u32
 		return 1;
 	if (asks_nothing(keep))
 		return k->first_us - (k->unanswered_us ? k->unanswered_us : k->request_us) >= CHUNK_WAITED_US;
-	return now_us - k->request_us >= CHUNK_LIVED_US;
+	return k->length <= REQUEST_LEAST ||
+	       now_us - k->request_us >= CHUNK_LIVED_US; /* so that a reader can join it */
 }
 
 static __always_inline void close_chunk(struct chunk_state *k, struct flow *f, struct port_stats *st, u32 keep,

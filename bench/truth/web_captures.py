@@ -21,8 +21,8 @@ from nf.qoe.pages import SLOT_S, SLOTS, Seen
 __all__ = ["FOLDER", "Load", "intervals", "loads", "packets"]
 
 FOLDER = SHARED.parents[1] / "data/qoe/web5g_sigcomm21"
-_REQUEST_LEAST = 300  # bpf/media.h
 _TCP, _UDP, _DNS = 6, 17, 53
+_CONTROL = {_TCP: 60, _UDP: 100}  # bpf/chunks.h: a shorter uplink payload is no request
 _PORTS = (_DNS, 80, 443, 853)
 _NAN = float("nan")
 
@@ -87,9 +87,9 @@ class _Flow:
     closed: list[tuple[float, float, int]] = field(default_factory=list)
     moved: bool = True
 
-    def packet(self, at_s: float, uplink: bool, payload: int) -> None:
+    def packet(self, at_s: float, uplink: bool, payload: int, asks: bool) -> None:
         self.moved = True
-        if uplink and payload > _REQUEST_LEAST:
+        if uplink and asks:
             if not np.isnan(self.first_s):
                 self.closed.append((self.request_s, self.first_s, self.octets))
                 self.request_s, self.first_s, self.octets = _NAN, _NAN, 0
@@ -124,7 +124,7 @@ def intervals(
             yield _columns(flows, end_s, interval_s)
             end_s += interval_s
         flow = flows.setdefault(key, _Flow(_NAN if goes_on else at_s))  # a connection that began before begins no page
-        flow.packet(at_s, uplink, payload)
+        flow.packet(at_s, uplink, payload, payload > _CONTROL[key[4]] and key[3] != _DNS)
     for _ in range(1 + int(quiet_s / interval_s)):
         yield _columns(flows, end_s, interval_s)
         end_s += interval_s
@@ -152,4 +152,5 @@ def _columns(flows: dict[Key, _Flow], now_s: float, interval_s: float) -> Seen:
         request_s=np.array([chunk[0] for chunks in told for chunk in chunks]),
         first_s=np.array([chunk[1] for chunks in told for chunk in chunks]),
         octets=np.array([float(chunk[2]) for chunks in told for chunk in chunks]),
+        rtt_access_ms=np.full(1, np.nan),  # these captures are of the phone
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lab.impair import Impairment
+from lab.impair import CLEAN, Impairment
 from lab.truth import schedule
 from lab.truth.content import LADDERS, SEGMENTS_S
 from lab.truth.schedule import Step
@@ -57,6 +57,7 @@ def _video(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditio
         "segment_s": int(given.get("segment_s") or pick.choice(SEGMENTS_S)),
         "buffer_s": int(given.get("buffer_s") or pick.choice((12, 20, 30))),
         "service": given.get("service") or pick.choice(("movie", "video")),
+        "live": str(given.get("live", False)).lower() in ("true", "1"),  # a playlist that grows; not of dash.js
         "network": given.get("network") or pick.choice(("steady", "steady", "outage", "slow", "fall", "trace")),
     }
     down, up = _radio(pick)
@@ -165,6 +166,47 @@ def _cloud(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditio
     return Conditions("cloud", seed, seconds, options, down, up, steps)
 
 
+def _page(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditions:
+    """Choose pages: a link of 0.8 to 10 Mbit/s, a delay that is short, long or moves, servers that think or not."""
+    options: dict[str, Any] = {
+        "http": int(given.get("http") or pick.choice((1, 2, 2, 3))),
+        "pages": int(given.get("pages") or 8),
+        "network": given.get("network") or pick.choice(("clean", "far", "jitter", "narrow", "slow servers")),
+        "wait_ms": 40.0,
+    }
+    down, up = _radio(pick)
+    network = options["network"]
+    if network == "far":
+        down, up = replace(down, delay_ms=75), replace(up, delay_ms=75)
+    elif network == "jitter":
+        down = replace(down, jitter_ms=80)
+    elif network == "narrow":
+        down = replace(down, rate_bps=pick.uniform(0.8, 2.0) * 1e6)
+    elif network == "slow servers":
+        options["wait_ms"] = pick.choice((300.0, 800.0))
+    return Conditions("page", seed, 60.0, options, down, up)
+
+
+def _download(pick: random.Random, seed: int, given: Mapping[str, Any]) -> Conditions:
+    """Choose a download and its limit; the network's may be a rate, a rate with a long queue, or loss."""
+    limit = given.get("limit") or pick.choice(("network", "receiver", "server", "application"))
+    options: dict[str, Any] = {"limit": limit, "piece_bytes": 64 << 20}
+    down, up = _radio(pick)
+    if limit == "network":
+        options["network"] = given.get("network") or pick.choice(("rate", "long queue", "loss"))
+        rate = pick.choice((1.5e6, 3e6, 6e6))
+        queue, loss = (900, 0.0) if options["network"] == "long queue" else (120, 0.0)
+        loss = 0.01 if options["network"] == "loss" else loss
+        down = replace(down, rate_bps=rate, queue_ms=queue, loss=loss)
+    elif limit == "receiver":
+        options["reader_bps"] = pick.choice((0.8e6, 1.6e6, 3e6))
+    elif limit == "server":
+        options["server_bps"] = pick.choice((0.8e6, 1.6e6, 3e6))
+    else:
+        options["piece_bytes"], options["pause_s"] = pick.choice((200_000, 600_000)), pick.choice((0.7, 1.5))
+    return Conditions("download", seed, float(given.get("seconds") or 30), options, down, up)
+
+
 def _disturbed(pick: random.Random, network: str, down: Impairment, seconds: float) -> list[Step]:
     """Return the steps of a real-time medium's network: good, disturbed from a third of the set on, and good again."""
     begin, end = seconds * 0.3, seconds * 0.65
@@ -185,9 +227,23 @@ KINDS: dict[str, Callable[[random.Random, int, Mapping[str, Any]], Conditions]] 
     "rtp": _rtp,
     "game": _game,
     "cloud": _cloud,
+    "page": _page,
+    "download": _download,
 }
 
 
 def choose(kind: str, seed: int, given: Mapping[str, Any] | None = None) -> Conditions:
-    """Return the conditions of a set; *given* choices take the place of the seed's."""
-    return KINDS[kind](random.Random(f"{kind}/{seed}"), seed, given or {})
+    """Return the conditions of a set; *given* choices take the place of the seed's.
+
+    ``impair=SEGMENT:NAME:AMOUNT`` impairs one segment in the middle third (``core:delay:80``, ``radio:loss:0.03``);
+    of the radio's two directions a rate is the downlink's. Raises ValueError for one that the lab does not have.
+    """
+    given = given or {}
+    conditions = KINDS[kind](random.Random(f"{kind}/{seed}"), seed, given)
+    if "impair" not in given:
+        return conditions
+    segment, name, amount = str(given["impair"]).split(":")
+    before = conditions.downlink if segment == "radio" else CLEAN
+    third = conditions.seconds / 3
+    steps = schedule.impaired(segment, third, 2 * third, impairment(name, float(amount)), before)
+    return replace(conditions, options={**conditions.options, "impair": given["impair"]}, steps=steps)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lab.truth.choice import Conditions
 from lab.truth.network import Network, subscriber
 from lab.wait import wait_until
 
-__all__ = ["frames", "run"]
+__all__ = ["accounts", "frames", "run"]
 
 _PLACES = {"rtp": ("voice", 4000), "game": ("game", 5100), "cloud": ("game", 5200)}
 _UE_PORT = 40_000
@@ -45,6 +45,18 @@ def frames(sent: list[list[float]], received: list[list[float]], first_sequence:
     return [{"second": s, "sent": out[s], "whole": back[s] if by_packet else None} for s in seconds]
 
 
+def accounts(network: Network, files: Mapping[str, Path], conditions: Conditions) -> dict[str, Any]:
+    """Begin when both peers are ready, follow the conditions, and return what each wrote into its file."""
+    for role, file in files.items():
+        ready = file.with_name(f"{file.name}.ready")
+        network.wait_until(ready.exists, f"peer {role} is ready", part=f"peer-{role}")
+    (network.folder / "go").touch()
+    network.follow(conditions.steps, conditions.seconds)
+    for role, file in files.items():
+        wait_until(lambda file=file: _account(file), f"the account of {role} is there", 30)  # type: ignore[misc]
+    return {role: json.loads(file.read_text("ascii")) for role, file in files.items()}
+
+
 def run(conditions: Conditions, cache: Path, out: Path) -> tuple[dict[str, Any], Network]:
     """Run a stream under *conditions*, capture into *out*; returns truth, and the network that is gone."""
     kind, (use, port) = conditions.kind, _PLACES[conditions.kind]
@@ -62,16 +74,8 @@ def run(conditions: Conditions, cache: Path, out: Path) -> tuple[dict[str, Any],
                 "--seed", str(conditions.seed), "--truth", files[role],
                 *(("--name", service.names[0]) if role == "ue" else ()),
             )  # fmt: skip
-        for role, file in files.items():
-            ready = file.with_name(f"{file.name}.ready")
-            network.wait_until(ready.exists, f"peer {role} is ready", part=f"peer-{role}")
-        begun = time.time()
-        (network.folder / "go").touch()
-        network.follow(conditions.steps, conditions.seconds)
-        for role, file in files.items():
-            wait_until(lambda file=file: _account(file), f"the account of {role} is there", 20)  # type: ignore[misc]
-        said = {role: json.loads(file.read_text("ascii")) for role, file in files.items()}
-    truth: dict[str, Any] = {"begun": begun, **said}
+        said = accounts(network, files, conditions)
+    truth: dict[str, Any] = {**said}
     if kind == "cloud":
         first = None
         if conditions.options["rtp"] and said["ue"]["received"] and not said["far"]["left_out"]:

@@ -106,17 +106,15 @@ class Network(Lab):
             self.radio(name, uplink=step.uplink, downlink=step.downlink)
         elif step.segment == "upf":
             self.core(name, uplink=step.uplink, downlink=step.downlink)
-        elif step.segment == "core":
+        else:
             for direction, how in (("uplink", step.uplink), ("downlink", step.downlink)):
                 if how is not None:
                     ask(self.folder / "wan.sock", "impair", direction=direction, **asdict(how))
-        else:
-            raise LabError(f"the lab cannot impair {step.segment}")
         self.applied.append({"t": round(time.time(), 3), **step.plain()})
 
     def follow(self, steps: Sequence[Step], seconds: float, done: Callable[[], bool] = lambda: False) -> None:
         """Apply *steps* at their times, and return after *seconds* or when *done*; raises LabError if a part ended."""
-        self._begun_s = time.time()
+        self._begun_s = self._begun_s or time.time()
         begun, left = time.monotonic(), sorted(steps, key=lambda s: s.at_s)
         while (now := time.monotonic() - begun) < seconds and not done():
             while left and left[0].at_s <= now:

@@ -1,7 +1,8 @@
 """Conditions over time: a list of steps, each an impairment of one segment from a moment on. Values only.
 
-The segments are those between a user and his content: ``radio`` (behind the gNB), ``n3`` (between gNB and UPF),
-``upf`` (between N3 and N6), ``core`` (behind N6) and ``server`` (the time it thinks before it answers).
+The segments are those between a user and his content: ``radio`` (behind the gNB), ``upf`` (between N3 and N6),
+``core`` (behind N6) and ``server`` (the time it thinks before it answers). N3 itself is not among them: without echoes
+of the gNB a probe cannot tell it from the radio, and the lab's gNB sends none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lab.impair import Impairment
 
 __all__ = ["FLOOR_BPS", "SEGMENTS", "Step", "fall_and_rise", "impaired", "outage", "steady", "trace", "trace_rates"]
 
-SEGMENTS = ("radio", "n3", "upf", "core", "server")
+SEGMENTS = ("radio", "upf", "core", "server")
 FLOOR_BPS = 30_000.0  # an outage: no full packet in a third of a second, and the queue is lost as in radio link failure
 CEILING_BPS = 12e6  # that the endpoints in Python carry beside a browser on two processors
 
@@ -68,8 +69,13 @@ def impaired(segment: str, begin_s: float, end_s: float, how: Impairment, before
     """Return the steps of one segment that is impaired for a while; half of a delay goes to each direction."""
     if segment == "server":
         return [Step(begin_s, segment, wait_ms=how.delay_ms), Step(end_s, segment)]
-    half = replace(how, delay_ms=before.delay_ms + how.delay_ms / 2, jitter_ms=before.jitter_ms + how.jitter_ms / 2)
-    up = replace(half, rate_bps=before.rate_bps)
+    half = replace(
+        before,
+        delay_ms=before.delay_ms + how.delay_ms / 2,
+        jitter_ms=before.jitter_ms + how.jitter_ms / 2,
+        loss=max(before.loss, how.loss),
+    )
+    up, half = half, replace(half, rate_bps=how.rate_bps or before.rate_bps)  # a rate is the downlink's
     return [Step(begin_s, segment, half, up), Step(end_s, segment, before, before)]
 
 

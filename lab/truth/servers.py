@@ -27,6 +27,8 @@ from lab.servers import Dns, udp
 __all__ = ["main"]
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".mpd": "application/dash+xml", ".m4s": "video/iso.segment"}
+# A page sees sizes and times of all its objects, whichever host they are of.
+_OPEN = ((b"cache-control", b"no-store"), (b"timing-allow-origin", b"*"), (b"access-control-allow-origin", b"*"))
 _MOST_BYTES = 64 << 20
 
 
@@ -74,7 +76,7 @@ class Http3(QuicConnectionProtocol):
             (b"content-type", kind.encode()),
             (b"content-length", str(len(body)).encode()),
         ]
-        self._http.send_headers(stream, [*head, (b"cache-control", b"no-store")])
+        self._http.send_headers(stream, [*head, *_OPEN])
         self._http.send_data(stream, body, end_stream=True)
         self.transmit()
 

@@ -83,5 +83,5 @@ def make_all(which: str, out: Path, cache: Path, *, only: str = "") -> None:
 
 def name(wanted: Mapping[str, Any]) -> str:
     """Return the folder of a set: kind, seed and the choices that tell it from others."""
-    words = [str(wanted[k]) for k in ("player", "http", "ladder", "network", "impair") if k in wanted]
-    return "-".join([str(wanted["kind"]), str(wanted["seed"]), *words]).replace(".", "")
+    words = [str(wanted[k]) for k in ("player", "codec", "http", "ladder", "limit", "network", "impair") if k in wanted]
+    return "-".join([str(wanted["kind"]), str(wanted["seed"]), *words]).translate(str.maketrans(" :", "--", "."))

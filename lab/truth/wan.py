@@ -53,7 +53,8 @@ class _Wan:
         """Answer a request of the lab."""
         do = request.pop("do")
         if do == "impair":
-            self.ways[request.pop("direction")].impairment = Impairment(**request)
+            way = self.ways[request.pop("direction")]
+            way.impairment = Impairment(**request)
             return {"ok": True}
         if do == "stats":
             return {"ok": True} | {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nf.abi import DETAIL_LATE, DETAIL_RTP, SLOT_UNIT_SHIFT, SLOT_US
 from nf.flows.search import at, values_at
 from nf.kernel.details import Details
-from nf.kernel.rows import joined, rows_at
+from nf.kernel.rows import joined, opaque, rows_at
 
 __all__ = ["COUNTED", "NEVER", "NO_MEDIA", "Chunks", "Media", "MediaInterval"]
 
@@ -281,7 +281,7 @@ class Media:
 
     def _remember(self, read: Details, counts: NDArray[np.void]) -> None:
         counts["number"] = read.numbers
-        self._before[read.places] = counts
+        opaque(self._before)[read.places] = opaque(counts)
 
     def update(self, flows: NDArray[np.uint64], read: Details, closed: NDArray[np.void], now_us: int) -> MediaInterval:
         """Return what *flows* did: sorted numbers of those that had packets in the interval.

@@ -50,7 +50,7 @@ _INCLUDE = re.compile(r'#include "(\w+\.h)"')
 
 EVENT_RING_BYTES = 4 << 20  # 30,000 flow events, a tenth of a second of new flows at the rate one core can make
 PAYLOAD_RING_BYTES = 8 << 20  # 4,000 payload records
-CHUNK_RING_BYTES = 1 << 20  # 20,000 chunks, each of them some seconds of video
+CHUNK_RING_BYTES = 1 << 20  # 18,000 chunks: seconds of video each, or requests of a page, 20 ms apart if they are long
 NAME_RING_BYTES = 1 << 20  # 10,000 names, half a second of new flows at 20,000 a second
 ENDED_RING_BYTES = 1 << 20  # 4,800 flows whose ends opened another connection
 EVICTED_RING_BYTES = 128 << 10  # 8,000 flows that a full table has no place for, a tenth of a second at 80,000 a second

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES, Columns, RecordBatch
+from nf.abi import TCP_CLIENT
 from nf.apps.signatures import Signatures
 from nf.flows.agree import Agree, alone
 from nf.flows.batch import FlowBatch
@@ -56,6 +57,7 @@ _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = (  # classes of which sizes, frames and chunks are kept
     "video", "live-video", "conferencing", "voice", "gaming", "web", "social", "music", "messaging", "download"
 )  # fmt: skip
+_TCP = 6
 _UNNAMED = 0  # number of the application of flows without a name
 _SPARE_ENTRIES = 4096  # of flows that are gone, before the tables about flows are cleaned
 _ACTION_NUMBER = {action: number for number, action in enumerate(Action)}
@@ -238,6 +240,8 @@ class Pipeline:
                 | self._health(batch, rows_at(keys, rows), subject, np.array(who.session, np.uint32)),
                 seen=seen,
                 teller=self._teller(),
+                begun_s=self._begun_s(batch, active),
+                clock_s=self._clock_offset_s,
             )
             out = self._without_opted_out(out)
             for records in out:
@@ -268,6 +272,16 @@ class Pipeline:
         """
         mine = rows_at(chunks, self.book.at(chunks["number"]) >= 0)
         return replace(batch, media=self.media.update(batch.flow_id, details, mine, now_us))
+
+    def _begun_s(self, batch: FlowBatch, flows: NDArray[np.void]) -> NDArray[np.float64]:
+        """Return when flows began; NaN for a connection that was there before the probe, and where it is not known."""
+        row = self.book.at(batch.flow_id)
+        if not len(self.book):
+            return np.full(len(row), np.nan)
+        tcp = flows["transport"]["tcp"]["seen"]
+        midway = (batch.proto == _TCP) & ((tcp[:, 0] | tcp[:, 1]) & TCP_CLIENT == 0)
+        begun_s = self.book.rows["first_ns"][row] / 1e9 + self._clock_offset_s
+        return np.where((row < 0) | midway, np.nan, begun_s)
 
     def _delays(self) -> DelayInterval:
         return self._delay_sums.update(self.plane.read_delays(), self.plane.read_transits())

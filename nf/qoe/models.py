@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.qoe import codecs, conferencing, gaming, realtime, voice
+from nf.qoe import codecs, conferencing, download, gaming, messaging, navigation, social, voice, web
 from nf.qoe.inputs import Array
 
 __all__ = ["MODELS", "Estimates", "Model"]
@@ -36,37 +36,30 @@ class Estimates(Protocol):
 class Model:
     """The functions of one class, and what they work on.
 
-    *state* is the type of what is remembered of a row between intervals, all zeros at first; *seen* the columns that
-    `advance` asks for, *nothing* makes those of rows without a packet. *due* says which remembered rows need a record
-    without one. *texts* are those of columns that are estimated as a number.
+    *state* is the type of what is remembered of a row between intervals, all zeros at first. *due* says which
+    remembered rows need a record without a packet. *texts* are those of columns that are estimated as a number.
     """
 
     name: str
     state: np.dtype[np.void]
-    seen: type
-    nothing: Callable[[int, float, float], Any]
     advance: Callable[[State, Any], tuple[State, Any]]
     score: Callable[[Any], Array]
     due: Callable[[State, float], NDArray[np.bool_]]
     texts: Mapping[str, tuple[str, ...]]
 
 
-def _model(module: Any, texts: Mapping[str, tuple[str, ...]]) -> Model:
-    return Model(
-        name=module.MODEL,
-        state=module.STATE,
-        seen=realtime.Seen,
-        nothing=realtime.nothing,
-        advance=module.advance,
-        score=module.score,
-        due=module.due,
-        texts=texts,
-    )
+def _model(module: Any, **texts: tuple[str, ...]) -> Model:
+    return Model(module.MODEL, module.STATE, module.advance, module.score, module.due, texts)
 
 
 MODELS: Mapping[str, Model] = {
-    "conferencing": _model(conferencing, {"codec": codecs.NAMES}),
-    "voice": _model(voice, {"codec": codecs.NAMES}),
-    "gaming": _model(gaming, {}),
+    "conferencing": _model(conferencing, codec=codecs.NAMES),
+    "voice": _model(voice, codec=codecs.NAMES),
+    "gaming": _model(gaming),
+    "social": _model(social),
+    "messaging": _model(messaging),
+    "web": _model(web),
+    "download": _model(download, limit=download.LIMITS),
+    "navigation": _model(navigation),
 }
 """By the names of `feed.records.APP_CLASSES`; the other classes have a score of what the network permits (`SCORES`)."""

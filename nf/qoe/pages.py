@@ -11,6 +11,7 @@ ours. A slot is 100 ms and twelve are kept, so intervals are of a second; of lon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ NO_PAGE = REASONS.index("no page yet")
 
 Rows = NDArray[np.void]
 Mask = NDArray[np.bool_]
+Columns = dict[str, NDArray[Any]]  # the fields of a state, each in a row of memory of its own while it is worked on
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ STATE = np.dtype(
         ("octets", "f4"),  # of the page
         ("after", "f4"),  # of the activity after its last gap, which is not the page's yet; 0: none
         ("page_s", "f4"),  # time of the last page
+        ("access_s", "f4"),  # newest round trip between probe and UE
     ]
 )
 """A subscriber: times in s since the epoch."""
@@ -100,6 +103,7 @@ class Seen:
     request_s: Array  # (c,)
     first_s: Array  # (c,) first answer
     octets: Array  # (c,) of the answer so far
+    rtt_access_ms: Array  # (n,) of the subscribers, with what waits in queues; NaN unknown
     zero_s: float = 0.0
 
 
@@ -116,22 +120,26 @@ class Estimates:
 
 def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, Estimates]:
     """Return the state after an interval, and the pages in it; state has a row a subscriber."""
-    state = state.copy()
+    n, rows, work = len(state), state.copy(), {name: state[name].copy() for name in STATE.names or ()}
     newest = int(np.floor((seen.now_s - seen.zero_s) / SLOT_S - 1e-6))
-    octets = _octets(state, seen, newest)
-    asked = _asked(len(state), seen, newest, profile)
-    ended = np.full(len(state), np.nan)
-    _births(state, seen, profile)
-    many = np.bincount(seen.row[seen.chunk], minlength=len(state)) >= profile.requests
+    octets = _octets(work, seen, newest)
+    asked = _asked(n, seen, newest, profile)
+    ended = np.full(n, np.nan)
+    _births(work, seen, profile)
+    told = ~np.isnan(seen.rtt_access_ms)
+    work["access_s"] = np.where(told, seen.rtt_access_ms / 1000, work["access_s"])
+    many = np.bincount(seen.row[seen.chunk], minlength=n) >= profile.requests
     for k in range(SLOTS):
         at_s = (newest - SLOTS + 1 + k) * SLOT_S + seen.zero_s
-        _close(state, at_s, ended, profile)
-        _slot(state, at_s, octets[:, k], asked[:, k], many, profile)
-    _exactly(state, seen)
-    _waiting(state, seen, octets)
-    _close(state, seen.now_s, ended, profile)
-    _give_up(state, seen.now_s, ended, profile)
-    return state, _told(state, seen.now_s, ended, profile)
+        _close(work, at_s, ended, profile)
+        _slot(work, at_s, octets[:, k], asked[:, k], many, profile)
+    _exactly(work, seen)
+    _waiting(work, seen, octets)
+    _close(work, seen.now_s, ended, profile)
+    _give_up(work, seen.now_s, ended, profile)
+    for name, column in work.items():
+        rows[name] = column
+    return rows, _told(work, seen.now_s, ended, profile)
 
 
 def due(state: Rows, now_s: float, profile: Profile = DEFAULT) -> Mask:
@@ -140,9 +148,9 @@ def due(state: Rows, now_s: float, profile: Profile = DEFAULT) -> Mask:
     return waits | (state["begin_s"] > 0)
 
 
-def _octets(state: Rows, seen: Seen, newest: int) -> Array:
+def _octets(state: Columns, seen: Seen, newest: int) -> Array:
     """Return (n, SLOTS) downlink octets up to slot *newest* that were not counted before; the state counts them."""
-    n = len(state)
+    n = len(state["slot"])
     place = seen.slot[:, None] - newest + SLOTS - 1 - np.arange(SLOTS)[None, :]
     flat = seen.row[:, None] * SLOTS + place
     there = (place >= 0) & (place < SLOTS)
@@ -150,7 +158,7 @@ def _octets(state: Rows, seen: Seen, newest: int) -> Array:
     since = (newest - SLOTS + 1 + np.arange(SLOTS))[None, :] - state["slot"][:, None]
     now = octets[:, -1].copy()
     rest = np.maximum(octets - state["counted"][:, None], 0)
-    state["slot"], state["counted"] = newest, now
+    state["slot"], state["counted"] = np.full(n, newest), now
     new: Array = np.where(since < 0, 0.0, np.where(since == 0, rest, octets))
     return new
 
@@ -167,12 +175,12 @@ def _asked(n: int, seen: Seen, newest: int, profile: Profile) -> Array:
     return asked.reshape(n, SLOTS)
 
 
-def _births(state: Rows, seen: Seen, profile: Profile) -> None:
+def _births(state: Columns, seen: Seen, profile: Profile) -> None:
     """Note the first new flow of a chain since the last page; one that is named late may be older.
 
     A chain goes on as long as flows begin, or have no answer at all yet: a name that is asked for again and again.
     """
-    n, begun = len(state), seen.begin_s
+    n, begun = len(state["slot"]), seen.begin_s
     fresh = begun > np.maximum(state["over_s"][seen.row], seen.now_s - seen.interval_s - profile.named_late_s)
     first, newest = np.full(n, np.inf), np.zeros(n)
     np.minimum.at(first, seen.row[fresh], begun[fresh])
@@ -184,7 +192,7 @@ def _births(state: Rows, seen: Seen, profile: Profile) -> None:
     state["chain_s"] = np.where(silent, seen.now_s, np.maximum(state["chain_s"], newest))
 
 
-def _slot(state: Rows, at_s: float, octets: Array, asked_s: Array, many: Mask, profile: Profile) -> None:
+def _slot(state: Columns, at_s: float, octets: Array, asked_s: Array, many: Mask, profile: Profile) -> None:
     """Go on by one slot that begins at *at_s*."""
     least = np.clip(profile.slot_share * state["octets"], profile.slot_least, profile.slot_most)
     active = octets >= least
@@ -206,7 +214,7 @@ def _slot(state: Rows, at_s: float, octets: Array, asked_s: Array, many: Mask, p
     state["end_s"] = np.where(active & (state["after"] == 0), at_s + SLOT_S, state["end_s"])
 
 
-def _close(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
+def _close(state: Columns, now_s: float, ended: Array, profile: Profile) -> None:
     """End the pages that were quiet for long enough at *now_s*; *ended* gets their times."""
     some, asks = state["octets"] >= profile.least, state["asked_s"] > 0
     answering = now_s - state["asked_s"] < profile.answer_s
@@ -223,7 +231,7 @@ def _close(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
         state[name] = np.where(over, 0, state[name])
 
 
-def _give_up(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
+def _give_up(state: Columns, now_s: float, ended: Array, profile: Profile) -> None:
     """End the pages that nobody waits for any more, because nothing came; they took as long as anybody waits."""
     asks = (state["asked_s"] > 0) & (now_s - state["asked_s"] >= profile.longest_wait_s)
     lost = asks & (state["born_s"] > 0) & (state["octets"] < profile.least)
@@ -235,16 +243,19 @@ def _give_up(state: Rows, now_s: float, ended: Array, profile: Profile) -> None:
         state[name] = np.where(lost, 0, state[name])
 
 
-def _page_s(state: Rows, profile: Profile) -> Array:
-    """Return the time to load, of activity that goes on after it for a while."""
-    page_s: Array = (1 - profile.after_load) * (state["end_s"] - state["begin_s"])
+def _page_s(state: Columns, profile: Profile) -> Array:
+    """Return the time to load, of activity that goes on after it for a while.
+
+    It begins at the UE before the probe sees it, and ends there when the last byte has passed the queues.
+    """
+    page_s: Array = (1 - profile.after_load) * (state["end_s"] - state["begin_s"]) + state["access_s"]
     return page_s
 
 
-def _exactly(state: Rows, seen: Seen) -> None:
+def _exactly(state: Columns, seen: Seen) -> None:
     """Put the end of a page that fell into this interval at the last payload of its slot, where that is known."""
     end = state["end_s"]
-    last = np.full(len(state), -np.inf)
+    last = np.full(len(state["slot"]), -np.inf)
     of_end = end[seen.row]
     # Half a microsecond is less than the clock tells, and more than a sum of tenths is off.
     mine = (seen.last_s > of_end - SLOT_S - 5e-7) & (seen.last_s <= of_end + 5e-7)
@@ -252,9 +263,9 @@ def _exactly(state: Rows, seen: Seen) -> None:
     state["end_s"] = np.where((end > seen.now_s - seen.interval_s) & np.isfinite(last), last, end)
 
 
-def _waiting(state: Rows, seen: Seen, octets: Array) -> None:
+def _waiting(state: Columns, seen: Seen, octets: Array) -> None:
     """Note the first request that waits. A flow without a packet was not read: then the one before still waits."""
-    first = np.full(len(state), np.inf)
+    first = np.full(len(state["slot"]), np.inf)
     asks = ~np.isnan(seen.asked_s)
     np.minimum.at(first, seen.row[asks], seen.asked_s[asks])
     silent = (octets.sum(axis=1) == 0) & (state["asked_s"] > 0)
@@ -262,7 +273,7 @@ def _waiting(state: Rows, seen: Seen, octets: Array) -> None:
     state["asked_s"] = np.where(np.isfinite(first), first, 0.0)
 
 
-def _told(state: Rows, now_s: float, ended: Array, profile: Profile) -> Estimates:
+def _told(state: Columns, now_s: float, ended: Array, profile: Profile) -> Estimates:
     """Return the page that ended; else the longer of the one that lasts and of the last one, while it is fresh."""
     some = state["octets"] >= profile.least
     waits = (state["asked_s"] > 0) & (now_s - state["asked_s"] < profile.longest_wait_s) & (state["born_s"] > 0) & ~some

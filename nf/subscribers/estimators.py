@@ -1,9 +1,10 @@
 """Estimates of what happened, by the models of the classes, with what they remember of each row between intervals.
 
-    rows and flows of an interval ── `Seen` ──┐
-    states of the interval before ── KeyTable ┴─ `nf.qoe.models` ── estimates, scores
+    rows and flows of an interval ── `views` ──┐
+    states of the interval before ── KeyTable ─┴─ `nf.qoe.models` ── estimates, scores
 
-A row that stands still has no packet in an interval, and yet a record: `Estimators.silent` says which.
+A row that stands still has no packet in an interval, and yet a record: `Estimators.silent` says which. A page is of a
+subscriber, whichever applications it is made of; it is told in the rows of all that it may be made of.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feed.records import APP_CLASSES
 from nf.flows.batch import DOWNLINK, FlowBatch
-from nf.flows.media import NEVER
-from nf.flows.search import at
-from nf.qoe import Inputs
+from nf.flows.search import at, one_of
+from nf.qoe import pages, realtime
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS, Model
 from nf.qoe.reasons import REASONS
+from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
+from nf.subscribers.lately import APP_BITS
+from nf.subscribers.views import Interval, View
 
-__all__ = ["Estimators", "Judged", "MainFlows", "paused"]
+__all__ = ["HORIZON_S", "Estimators", "Judged", "paused"]
 
 UDP = 17
 HORIZON_S = 60.0  # a row that was not seen for so long is another call, game or session (own; the idle time of Requet)
@@ -37,6 +41,16 @@ PAUSE_FLOWS, PAUSE_SUBSCRIBERS, PAUSE_SHARE = 10, 5, 0.9
 PAUSE_LEAST_US, PAUSE_ALIKE = 100_000, 0.7  # a spike (`nf.qoe.ticks`), and at least this share of the median one
 PAUSE_PACKETS_PER_S = 10.0  # as a media flow (nf/subscribers/sums.py)
 
+_VIEWS: Mapping[str, tuple[View, Callable[[int, float, float], Any]]] = {
+    "conferencing": (views.main_flows, realtime.nothing),
+    "voice": (views.main_flows, realtime.nothing),
+    "gaming": (views.main_flows, realtime.nothing),
+    "messaging": (views.chats, views.chat_nothing),
+    "download": (views.transfers, views.transfers_nothing),
+}
+_PAGED = ("web", "social", "navigation")
+_OF_PAGES = one_of(APP_CLASSES.index(name) for name in (*_PAGED, "unknown"))
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -44,49 +58,6 @@ class Judged:
 
     mos: Array
     columns: Mapping[str, NDArray[Any]]
-
-
-class MainFlows:
-    """The main media flow of each row, of which calls and games are judged: UDP before others, then the largest."""
-
-    def __init__(self, flows: FlowBatch, key: NDArray[np.int64], keys: NDArray[np.int64]) -> None:
-        """*key* (n,) is that of each of *flows*, *keys* are the sorted ones of the rows."""
-        media = flows.media
-        flow, there = at(flows.flow_id, media.number)
-        mine = np.flatnonzero(there)
-        flow = flow[mine]
-        row = np.searchsorted(keys, key[flow])
-        size = flows.octets[flow, DOWNLINK].astype(np.int64) + ((flows.proto[flow] == UDP).astype(np.int64) << 48)
-        order = np.lexsort((size, row))
-        last = np.append(row[order][1:] != row[order][:-1], True)[: len(order)]
-        best = order[last]
-        self._flows, self._media = flows, media
-        self._flow = np.full(len(keys), -1)
-        self._detail = np.full(len(keys), -1)
-        self._flow[row[best]], self._detail[row[best]] = flow[best], mine[best]
-        self._row, self._mine = row, mine
-
-    def column(self, name: str, rows: NDArray[np.intp] | slice) -> NDArray[Any]:
-        """Return column *name* of the main flows of *rows*: 0 without one, NEVER of an age."""
-        if name.startswith("rtcp_"):  # reports may have a port, and so a flow, of their own
-            reports: NDArray[Any] = self._of_all(name)[rows]
-            return reports
-        of_media = hasattr(self._media, name)
-        values: NDArray[Any] = getattr(self._media if of_media else self._flows, name)
-        place = (self._detail if of_media else self._flow)[rows]
-        fill = NEVER if name == "last_payload_us" else 0
-        if not len(values):
-            shape = (len(place), *values.shape[1:])
-            return np.full(shape, fill, values.dtype)
-        found: NDArray[Any] = values[place]
-        found[place < 0] = fill
-        return found
-
-    def _of_all(self, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = getattr(self._media, name)[self._mine]
-        out = np.zeros((len(self._flow), 2), values.dtype)
-        (np.maximum if name.endswith("_us") else np.add).at(out, self._row, values)
-        return out
 
 
 def paused(flows: FlowBatch, who: NDArray[np.int64], interval_s: float) -> bool:
@@ -105,42 +76,43 @@ class Estimators:
     """The states of all rows by class. ``capacity`` bounds each table; what was not seen for longest leaves."""
 
     def __init__(self, capacity: int) -> None:
-        self._tables = {name: KeyTable(np.zeros(0, model.state), HORIZON_S, capacity) for name, model in MODELS.items()}
+        self._tables = {name: KeyTable(np.zeros(0, MODELS[name].state), HORIZON_S, capacity) for name in _VIEWS}
+        self._pages = _Pages(capacity)
 
-    def judge(
-        self,
-        name: str,
-        keys: NDArray[np.int64],
-        column: Callable[[str], NDArray[Any]],
-        span_s: tuple[float, float],
-        *,
-        pause: bool = False,
-    ) -> Judged:
-        """Return estimates and scores of rows of class *name*, by their sorted *keys*.
+    def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, pause: bool = False) -> Judged:
+        """Return estimates and scores of rows *part* of an interval, which are of class *name*.
 
-        *column* returns a column of what was seen of them, *span_s* is the interval. With a *pause* of the probe
-        nothing is judged, and what is remembered stays.
+        With a *pause* of the probe nothing is judged, and what is remembered stays.
         """
         model = MODELS[name]
-        now_s, interval_s = span_s[1], max(span_s[1] - span_s[0], 1e-3)
-        given = {f.name: column(f.name) for f in dataclasses.fields(model.seen)[2:]}
-        return self._judge(name, model, keys, model.seen(now_s, interval_s, **given), pause)
+        if name in _PAGED:
+            estimates = self._pages.of(interval.keys[part])
+        else:
+            estimates = self._advance(name, interval.keys[part], _VIEWS[name][0](interval, part), keep=not pause)
+        if not pause:
+            return _judged(model, estimates, model.score(estimates), estimates.unmeasured)
+        nothing = np.full(len(part), np.nan)
+        return _judged(model, estimates, nothing, np.full(len(part), _PAUSED, np.uint8))
 
-    def _judge(self, name: str, model: Model, keys: NDArray[np.int64], seen: Any, pause: bool = False) -> Judged:
-        table = self._tables[name]
+    def load_pages(self, interval: Interval, class_of_flow: NDArray[np.uint8]) -> None:
+        """Go on by an interval with the pages of the subscribers; *class_of_flow* (n,) is that of its flows."""
+        self._pages.advance(interval, class_of_flow)
+
+    def _advance(self, name: str, keys: NDArray[np.int64], seen: Any, *, keep: bool = True) -> Any:
+        table, model = self._tables[name], MODELS[name]
         known, old, _ = table.get(keys)
         before = np.zeros(len(keys), model.state)
         before[known] = old
         after, estimates = model.advance(before, seen)
-        if not pause:
+        if keep:
             table.put(keys, after, seen.now_s)
-            return _judged(model, estimates, model.score(estimates), estimates.unmeasured)
-        nothing = np.full(len(keys), np.nan)
-        return _judged(model, estimates, nothing, np.full(len(keys), _PAUSED, np.uint8))
+        return estimates
+
+    # -- rows without a packet -------------------------------------------------
 
     def knows(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Say of sorted *keys* whether a model remembers them."""
-        known = np.zeros(len(keys), np.bool_)
+        known = self._pages.knows(keys)
         for table in self._tables.values():
             known |= at(table.keys, keys)[1]
         return known
@@ -149,6 +121,7 @@ class Estimators:
         """Forget all rows."""
         for table in self._tables.values():
             table.clear()
+        self._pages.table.clear()
 
     def silent(self, now_s: float, present: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         """Return by class the keys that need a record though they are not *present* (sorted) in this interval."""
@@ -158,7 +131,7 @@ class Estimators:
             due = absent[MODELS[name].due(table.rows[absent], now_s)] if len(absent) else absent
             if len(due):
                 out[name] = table.keys[due]
-        return out
+        return out | self._pages.silent(now_s, present)
 
     def waits(self, now_s: float) -> bool:
         """Say whether `silent` has keys when nothing is present."""
@@ -166,21 +139,87 @@ class Estimators:
 
     def stand(self, name: str, keys: NDArray[np.int64], span_s: tuple[float, float]) -> Judged:
         """Return estimates and scores of rows of which nothing passed."""
-        model = MODELS[name]
-        nothing = model.nothing(len(keys), span_s[1], max(span_s[1] - span_s[0], 1e-3))
-        return self._judge(name, model, keys, nothing)
+        model, interval_s = MODELS[name], max(span_s[1] - span_s[0], 1e-3)
+        if name in _PAGED:
+            self._pages.stand(keys, span_s[1], interval_s)
+            estimates = self._pages.of(keys)
+        else:
+            estimates = self._advance(name, keys, _VIEWS[name][1](len(keys), span_s[1], interval_s))
+        return _judged(model, estimates, model.score(estimates), estimates.unmeasured)
 
 
-def inputs_or(inputs: Inputs, flows: MainFlows, rows: NDArray[np.intp] | slice) -> Callable[[str], NDArray[Any]]:
-    """Return the columns by name that models ask for: those of *inputs*, else of the main flows."""
+_PAGE = np.dtype([("page", pages.STATE), ("key", "i8"), ("named", "u1")])
+"""State of a subscriber's page; the row with most bytes of it so far, and its class."""
 
-    def column(name: str) -> NDArray[Any]:
-        if name.startswith("rtt_"):
-            value: NDArray[Any] = getattr(inputs, name)[rows]
-            return value
-        return flows.column(name, rows)
 
-    return column
+class _Pages:
+    """The pages of the subscribers, by their numbers."""
+
+    def __init__(self, capacity: int) -> None:
+        self.table = KeyTable(np.zeros(0, _PAGE), HORIZON_S, capacity)
+        self._people: NDArray[np.int64] = np.zeros(0, np.int64)  # of the last call of `advance` or `stand`
+        self._estimates: Any = None
+
+    def advance(self, interval: Interval, class_of_flow: NDArray[np.uint8]) -> None:
+        """Go on by an interval with flows."""
+        flows = interval.flows
+        is_page = _OF_PAGES[class_of_flow] | (flows.dns_queries > 0) | (flows.dns_answers > 0)
+        people = np.unique(interval.key[is_page] >> APP_BITS)
+        seen = views.of_pages(interval, is_page, people)
+        named = np.flatnonzero(is_page & (class_of_flow != APP_CLASSES.index("unknown")))
+        order = named[np.argsort(flows.octets[named, DOWNLINK], kind="stable")]
+        row = np.searchsorted(people, interval.key[order] >> APP_BITS)
+        key, class_of = np.full(len(people), -1, np.int64), np.zeros(len(people), np.uint8)
+        key[row], class_of[row] = interval.key[order], class_of_flow[order]  # of several the last, which is the largest
+        self._go(people, seen, key, class_of)
+
+    def stand(self, keys: NDArray[np.int64], now_s: float, interval_s: float) -> None:
+        """Go on by an interval in which nothing passed, for the subscribers of some rows."""
+        people = np.unique(keys >> APP_BITS)
+        none, nothing = np.zeros(0, np.intp), np.zeros(0)
+        seen = pages.Seen(
+            now_s, interval_s, none, nothing, np.zeros((0, pages.SLOTS), np.uint32), np.zeros(0, np.int64), nothing,
+            nothing, none, nothing, nothing, nothing,
+        )  # fmt: skip
+        self._go(people, seen, np.full(len(people), -1, np.int64), np.zeros(len(people), np.uint8))
+
+    def _go(
+        self, people: NDArray[np.int64], seen: pages.Seen, key: NDArray[np.int64], class_of: NDArray[np.uint8]
+    ) -> None:
+        known, old, _ = self.table.get(people)
+        rows = np.zeros(len(people), _PAGE)
+        rows[known] = old
+        rows["page"], self._estimates = pages.advance(rows["page"], seen)
+        rows["key"], rows["named"] = np.where(key >= 0, (key, class_of), (rows["key"], rows["named"]))
+        self.table.put(people, rows, seen.now_s)
+        self._people = people
+
+    def of(self, keys: NDArray[np.int64]) -> pages.Estimates:
+        """Return the estimates of the subscribers of rows, of the interval that is going on."""
+        at_row = np.searchsorted(self._people, keys >> APP_BITS)
+        columns = {f.name: getattr(self._estimates, f.name)[at_row] for f in dataclasses.fields(pages.Estimates)}
+        return pages.Estimates(**columns)
+
+    def knows(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of keys whether they are the row that is told of a page without a packet."""
+        row, known = at(self.table.keys, keys >> APP_BITS)
+        if len(self.table):
+            known &= self.table.rows["key"][row] == keys
+        return known
+
+    def silent(self, now_s: float, present: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """As `Estimators.silent`, of pages that go on or end without a packet."""
+        table = self.table
+        absent = np.flatnonzero(~np.isin(table.keys, present >> APP_BITS) & (table.rows["key"] > 0))
+        if not len(absent):
+            return {}
+        due = table.rows[absent[pages.due(table.rows["page"][absent], now_s)]]
+        out = {}
+        for name in _PAGED:
+            mine = due["named"] == APP_CLASSES.index(name)
+            if mine.any():
+                out[name] = np.sort(due["key"][mine])
+        return out
 
 
 def _judged(model: Model, estimates: Any, mos: Array, unmeasured: NDArray[np.uint8]) -> Judged:

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from feed.records import SUBSCRIBER_COLUMNS, RecordBatch
 from nf.flows.batch import DOWNLINK, UPLINK, FlowBatch
+from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS
 from nf.settings import Action
-from nf.subscribers.estimators import Estimators, Judged, MainFlows, inputs_or, paused
+from nf.subscribers.estimators import Estimators, Judged, paused
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 from nf.subscribers.lately import APP_BITS, Lately
 from nf.subscribers.records import columns_of_rows, judged_by_inputs, missing_where_unseen, parts_of, records
 from nf.subscribers.silent import Silent
 from nf.subscribers.sums import group
 from nf.subscribers.suspect import suspect
+from nf.subscribers.views import Interval
 
 __all__ = ["Subscribers"]
 
@@ -62,6 +64,8 @@ class Subscribers:
         delays: Mapping[str, NDArray[np.float32]] | None = None,
         seen: Sequence[bool] | NDArray[np.bool_] = (True, True),
         teller: Teller | None = None,
+        begun_s: Array | None = None,
+        clock_s: float = 0.0,
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any, and perhaps another one.
 
@@ -74,7 +78,8 @@ class Subscribers:
         *action* may have a row for each group of subscribers.
         Suppressed applications and flows without a packet make no record; counted ones get their
         volumes and nothing else. What stands still (a call, a game, a player) has a record without a packet, in a batch
-        of its own; *teller* says whose it is now.
+        of its own; *teller* says whose it is now. *begun_s* (n,) says when each flow began, NaN or None unknown, and
+        *clock_s* what the epoch is ahead of the kernel's clock.
         """
         self._silent.use(class_of_app)
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
@@ -95,12 +100,14 @@ class Subscribers:
         columns |= self._whose(names, subject[first], delays)
         columns["app"] = np.array(app_names, object)[of_app]
         self._forget()
-        main, pause = MainFlows(taken, key, keys), paused(taken, who[used], interval_s)
+        interval = Interval(taken, key, keys, rows, inputs, _begun(begun_s, used), clock_s)
+        self._estimators.load_pages(interval, class_of_app[app[used]])
+        pause = paused(taken, who[used], interval_s)
 
         def judge(name: str, part: NDArray[np.intp]) -> Judged:
             if name not in MODELS:
                 return judged_by_inputs(name, inputs, part)
-            return self._estimators.judge(name, keys[part], inputs_or(inputs, main, part), span_s, pause=pause)
+            return self._estimators.judge(name, interval, part, pause=pause)
 
         out = records(
             span_s,
@@ -136,6 +143,10 @@ class Subscribers:
         """Drop the numbers of subscribers without any other memory, when there are many."""
         if self.labels.numbered > 2 * self.capacity:
             self.labels.keep(self._lately.people())
+
+
+def _begun(begun_s: Array | None, used: NDArray[np.intp]) -> Array:
+    return np.full(len(used), np.nan) if begun_s is None else begun_s[used]
 
 
 def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:

@@ -39,7 +39,7 @@ class Requests:
         if self.chunk and self.chunk["packets"]:
             bytes_, asked = self.chunk["octets"], self.chunk["request"]
             waited = self.chunk["first"] - (self.chunk["unanswered"] or asked)
-            lasts = waited >= 500_000 if self.calls else now - asked >= 20_000
+            lasts = waited >= 500_000 if self.calls else now - asked >= 20_000 or self.chunk["length"] <= 300
             if bytes_ >= 8000 or lasts:
                 self.told.append(self.chunk)
             self.chunk = None

@@ -83,14 +83,26 @@ class TestLoad:
 class TestConditions:
     """A seed says all that a set is made of, and a choice that is given goes before it."""
 
-    @pytest.mark.parametrize("kind", ["video", "call", "rtp", "game", "cloud"])
+    @pytest.mark.parametrize("kind", ["video", "call", "rtp", "game", "cloud", "page", "download"])
     def test_a_seed_chooses_the_same_twice(self, kind: str) -> None:
         assert choose(kind, 5, {"network": "clean"}) == choose(kind, 5, {"network": "clean"})
         assert choose(kind, 5, {"network": "clean"}) != choose(kind, 6, {"network": "clean"})
 
     def test_a_given_choice_is_taken(self) -> None:
+        assert choose("rtp", 3, {"codec": "EVS"}).options["codec"] == "EVS"
         options = choose("video", 3, {"player": "shaka", "http": "3", "network": "outage"}).options
         assert (options["player"], options["http"]) == ("shaka", 3)
+
+    def test_an_impairment_is_of_one_segment_for_a_third_of_the_set(self) -> None:
+        made = choose("game", 3, {"network": "clean", "seconds": "30", "impair": "core:delay:80"})
+        assert [(s.at_s, s.segment) for s in made.steps] == [(10, "core"), (20, "core")]
+        assert made.options["impair"] == "core:delay:80"
+
+    def test_a_lossy_radio_keeps_its_rate_and_delay(self) -> None:
+        made = choose("game", 3, {"network": "clean", "impair": "radio:loss:0.03"})
+        lossy = made.steps[0].downlink
+        assert lossy is not None
+        assert (lossy.loss, lossy.rate_bps, lossy.delay_ms) == (0.03, made.downlink.rate_bps, made.downlink.delay_ms)
 
     def test_the_file_of_conditions_is_json_with_seed_load_and_verdict(self) -> None:
         load = {w: judged({"worst_ms_by_second": {"5": 1.0}}, 0, 9) for w in ("path", "clients")}

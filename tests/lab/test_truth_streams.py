@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import groupby, islice
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from scapy.contrib.rtcp import RTCP
 from scapy.layers.rtp import RTP
 
 from lab.truth.datagrams import frames
+from lab.truth.page import html
 from lab.truth.rtcp import Receiver, is_rtcp, report
 from lab.truth.streams import frame_of, game, lost, number_of, picture, voice
 
@@ -87,3 +89,19 @@ class TestRtcp:
         for n, due in enumerate(voice(VOICE, 1, "a")):
             receiver.rtp(due.payload, 100 + n * 0.02)
         assert receiver.jitter < 1
+
+
+class TestPage:
+    """A page is made from its seed, with all that its script needs."""
+
+    def test_a_seed_makes_the_same_page_twice(self) -> None:
+        assert html(random.Random(3), 0, 0) == html(random.Random(3), 0, 0)
+        assert html(random.Random(3), 0, 0) != html(random.Random(4), 0, 0)
+
+    def test_servers_think_only_where_they_are_slow(self) -> None:
+        assert "wait=0" in html(random.Random(3), 0, 0)
+        assert set(re.findall(r"wait=(\d+)", html(random.Random(3), 0, 0))) == {"0"}
+        assert len(set(re.findall(r"wait=(\d+)", html(random.Random(3), 0, 300)))) > 3
+
+    def test_no_placeholder_is_left_in_its_script(self) -> None:
+        assert not re.search(r"CHAINS|LATE|POLL", html(random.Random(3), 0, 0))

@@ -61,6 +61,12 @@ class TestTime:
 
         assert page_s == pytest.approx(last_s, abs=1e-3)
 
+    def test_the_way_between_probe_and_ue_is_part_of_it(self):
+        page, last_s = simple()
+        seen = [replace(interval, rtt_access_ms=np.array([300.0])) for interval in page.seen()]
+
+        assert ended(seen, WHOLE) == pytest.approx([last_s + 0.3], abs=1e-3)
+
     def test_two_pages_are_two(self):
         page, last_s = simple()
         page.dns(9.0)
@@ -188,7 +194,9 @@ def together(several: list[list[pages.Seen]]) -> list[pages.Seen]:
         flows = np.cumsum([0, *(len(r.row) for r in rows)])
         joined = {
             name: np.concatenate([getattr(r, name) for r in rows])
-            for name in ("begin_s", "slots", "slot", "last_s", "asked_s", "request_s", "first_s", "octets")
+            for name in (
+                *("begin_s", "slots", "slot", "last_s", "asked_s", "request_s", "first_s", "octets", "rtt_access_ms"),
+            )
         }
         out.append(
             pages.Seen(

@@ -30,6 +30,7 @@ class Probe:
         self.now_s += 1 + skip_s
         who = sorted({f.get("who", "anna") for f in flows})
         columns = {name: np.zeros((len(flows), 2), np.uint64) for name in FlowBatch.__dataclass_fields__}
+        columns |= {name: column[:, 0] for name, column in columns.items() if name.startswith("dns_")}
         columns["media"] = media_of(flows)
         app, proto = np.zeros(len(flows), np.uint16), np.zeros(len(flows), np.uint8)
         for i, f in enumerate(flows):
@@ -256,45 +257,32 @@ class TestBorrowedDelay:
 class TestRoundTrips:
     """A round trip that waited for an application is not the network's."""
 
+    SLOW = Flow(
+        "site", packets=(9, 9), octets=(900, 900), rtt_n=(0, 1), rtt_sum_us=(0, 3_000_000), rtt_min_us=(0, 3_000_000)
+    )
+
     def test_a_delayed_acknowledgement_among_others_is_not_believed(self):
-        probe = Probe()
-        site = bulk("site", 1.0)
-        probe.second(site)
+        probe, game = Probe(), talk("game", rtp=False, media=echoing(10))
+        probe.second(bulk("site", 1.0), game)
 
-        slow = Flow(
-            "site",
-            packets=(9, 9),
-            octets=(900, 900),
-            rtt_n=(0, 1),
-            rtt_sum_us=(0, 3_000_000),
-            rtt_min_us=(0, 3_000_000),
-        )
-        row = probe.second(slow)["anna", "site"]
+        seen = probe.second(self.SLOW, game)
 
-        assert row["rtt_access_ms"] == 3000
-        assert row["mos"] > 4
+        assert seen["anna", "site"]["rtt_access_ms"] == 3000
+        assert seen[GAME]["lag_ms"] == pytest.approx(35)
 
     def test_one_sample_alone_says_nothing(self):
-        slow = Flow(
-            "site",
-            packets=(9, 9),
-            octets=(900, 900),
-            rtt_n=(0, 1),
-            rtt_sum_us=(0, 3_000_000),
-            rtt_min_us=(0, 3_000_000),
-        )
-
-        assert math.isnan(Probe().second(slow)["anna", "site"]["mos"])
+        assert math.isnan(Probe().second(self.SLOW, talk("game", rtp=False, media=echoing(10)))[GAME]["lag_ms"])
 
     def test_a_radio_that_got_slow_shows_within_eight_seconds(self):
-        probe = Probe()
+        probe, game = Probe(), talk("game", rtp=False, media=echoing(10))
         for _ in range(10):
-            before = probe.second(bulk("chat", 0.1, rtt_ms=(10, 20)))["anna", "chat"]
+            before = probe.second(bulk("chat", 0.1, rtt_ms=(10, 20)), game)[GAME]
         for _ in range(8):
-            after = probe.second(bulk("chat", 0.1, rtt_ms=(10, 600)))["anna", "chat"]
+            after = probe.second(bulk("chat", 0.1, rtt_ms=(10, 600)), game)[GAME]
 
-        assert before["mos"] > 4.5
-        assert after["mos"] < 3.5
+        assert before["lag_ms"] == pytest.approx(30)
+        assert after["lag_ms"] == pytest.approx(610)
+        assert after["mos"] < before["mos"] - 1
 
 
 class TestSuspect:

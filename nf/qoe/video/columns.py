@@ -1,0 +1,108 @@
+"""Columns of the video estimates: what an interval brought, what is remembered, what is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.qoe.inputs import Array
+from nf.qoe.video import levels
+
+__all__ = [
+    "COMPLETE",
+    "NOTHING",
+    "PAUSED",
+    "PLAYING",
+    "STALLED",
+    "STARTING",
+    "STATE",
+    "STATES",
+    "Answers",
+    "Estimates",
+    "Seen",
+]
+
+NOTHING, STARTING, PLAYING, STALLED, PAUSED, COMPLETE, SEEKING = range(7)
+STATES = ("", "starting", "playing", "stalled", "paused", "complete", "seeking")
+
+STATE = np.dtype(
+    [
+        *levels.SIZES,
+        ("phase", "u1"),  # index into STATES
+        ("level", "u1"),  # index into levels.HEIGHTS plus one, 0 not told yet
+        ("switches", "u2"),
+        ("answers", "u4"),  # closed ones that hold media
+        ("now_s", "f8"),  # end of the interval that was judged last
+        ("busy_s", "f8"),  # last byte of any answer
+        ("begun_s", "f8"),  # first picture; 0 before it
+        ("enough_s", "f8"),  # last byte of the answer that was enough to begin; 0 before it
+        ("content_s", "f8"),  # content that has come in closed answers
+        ("played_s", "f8"),
+        ("stalled_s", "f8"),
+        ("stalls", "u2"),
+        ("hungry", "?"),  # the last request came while there was no rest
+        ("anchor_s", "f8"),  # last request after a rest: the buffer was full then; 0 none
+        ("anchor_answers", "u4"),
+        ("anchor_octets", "f8"),
+        ("rest_s", "f8"),  # sums over the time between such requests, fading: seconds,
+        ("rest_answers", "f8"),  # answers,
+        ("rest_octets", "f8"),  # bytes,
+        ("rest_each", "f8"),  # seconds per answer,
+        ("rest_each2", "f8"),  # and their squares
+        ("rest_n", "f8"),
+        ("recent_octets", "f8"),  # of the last answers, fading
+        ("recent_s", "f8"),  # their content
+        ("open_since_s", "f8"),  # request that has no answer yet; 0 none
+        ("open_octets", "f8"),  # of the answer that is under way
+        ("heard_octets", "f8"),  # all that had come at the end of the interval before
+        ("mos_seconds", "f8"),  # sums for the score of the session, see nf.qoe.video.rate
+        ("mos_sum", "f8"),
+        ("mos_late", "f8"),
+        ("mos_weight", "f8"),
+        ("mos_weight_late", "f8"),
+        ("stall_s", "f8"),  # of the stall that lasts
+        ("stall_past", "f8"),  # of those before, as the score reads them
+        ("mos_bins", "f4", (16,)),
+    ]
+)
+"""What is remembered of a (subscriber, application); zeros: nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers to requests, in order of requests; *row* is the place in the columns (n,). Times in s since the epoch."""
+
+    row: NDArray[np.intp]
+    request_s: Array
+    first_s: Array  # NaN: no byte came
+    last_s: Array  # NaN: no byte came
+    octets: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One interval of n rows: *closed* answers, to which another request followed, and those *under_way* at its end."""
+
+    now_s: float
+    closed: Answers
+    under_way: Answers
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Columns (n,), named as they are published; NaN is not known. *state* is an index into STATES."""
+
+    video_height: Array
+    media_bps: Array
+    startup_s: Array
+    stalled_s: Array  # of the time since the row was judged last
+    stalls: Array  # begun in that time
+    stall_ratio: Array  # of the session, of the time since the first picture
+    buffer_s: Array
+    switches: Array
+    mos_session: Array
+    state: NDArray[np.uint8]
+    confidence: Array
+    unmeasured: NDArray[np.uint8]

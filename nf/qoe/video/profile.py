@@ -1,0 +1,34 @@
+"""The constants of the video estimates, each with its source; a service or an operator may have others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BY_BYTES", "DEFAULT", "Profile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Constants of one kind of player; own where no source is named."""
+
+    media_octets: float = 8_000.0  # the least answer that holds media (nf.abi, kernel's least chunk)
+    segment_s: float = 4.0  # content of an answer before the session has told it: middle of usual 2 to 10 s
+    segment_known: bool = False  # the service's answers hold segment_s, so nothing is learned
+    idle_s: float = 0.7  # a player that asks for nothing for so long has a full buffer, or is paused
+    startup_octets: float = 850_000.0  # bytes before the first picture: 29 labelled sessions, left out in turn
+    startup_answers: int = 2  # or so many whole answers that hold media: sound and picture
+    resume_s: float = 1.0  # content that ends a stall
+    resting_s: float = 5.0  # content that a player has at least when it asks again after a rest
+    wait_s: float = 1.0  # a request without an answer for so long is evidence of a stall
+    slower: float = 0.8  # an answer under so many times the media rate does not keep up with the picture
+    irregular: float = 0.35  # deviation of content per answer over its mean, above which bytes are counted, not answers
+    complete_gaps: float = 5.0  # a gap of so many usual gaps with content in the buffer: all was fetched
+    ladder_bps: tuple[float, ...] = (170e3, 330e3, 640e3, 1.4e6, 3.2e6)
+    """Media rate where the next level begins: between usual H.264 rates (Apple's HLS authoring table, YouTube's)."""
+    forest_content_s: float = 8.0  # the forest's data has at least so much content in an answer
+    forest_bps: float = 1.2e6  # and at most this rate (its sessions: up to 0.98 Mbit/s)
+
+
+DEFAULT = Profile()
+BY_BYTES = Profile(startup_answers=1_000_000, resting_s=20.0, wait_s=3.0, slower=0.5)
+"""For services that begin by bytes, whose answers are parts of files and whose buffers are long."""

@@ -1,0 +1,247 @@
+"""An interval as the models see it: columns of rows, of their main flows, of requests and of the flows of pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nf.abi import SLOT_US
+from nf.flows.batch import DOWNLINK, FlowBatch
+from nf.flows.media import NEVER
+from nf.flows.search import at
+from nf.qoe import Inputs, download, messaging, pages, realtime
+from nf.qoe.inputs import Array
+from nf.subscribers.lately import APP_BITS
+from nf.subscribers.sums import Rows
+
+__all__ = ["Interval", "Requests", "chat_nothing", "chats", "main_flows", "of_pages", "transfers", "transfers_nothing"]
+
+UDP = 17
+_LOW_US = 1 << 32  # the kernel keeps the low half of its clock
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests of an interval with their answers so far: columns (c,). Times are s since the epoch, NaN: none."""
+
+    flow: NDArray[np.intp]  # of the interval
+    request_s: Array  # the first one of those that waited together
+    first_s: Array
+    octets: Array
+
+
+class Interval:
+    """Flows of an interval, the rows that they make, and what models ask of both.
+
+    *key* (n,) is that of the row of each of *flows*, *keys* are the sorted ones of *rows*. *begun_s* (n,) is when each
+    flow began, NaN unknown; *clock_s* is what the epoch is ahead of the kernel's clock.
+    """
+
+    def __init__(
+        self,
+        flows: FlowBatch,
+        key: NDArray[np.int64],
+        keys: NDArray[np.int64],
+        rows: Rows,
+        inputs: Inputs,
+        begun_s: Array,
+        clock_s: float,
+    ) -> None:
+        self.flows, self.key, self.keys, self.rows, self.inputs = flows, key, keys, rows, inputs
+        self.begun_s, self._clock_s = begun_s, clock_s
+        self.now_s, self.interval_s = flows.t_end_s, max(flows.t_end_s - flows.t_start_s, 1e-3)
+        flow, there = at(flows.flow_id, flows.media.number)
+        self._detail = np.flatnonzero(there)  # rows of the media columns,
+        self._flow = flow[self._detail]  # and their flows
+        self._detail_of_flow = np.full(len(flows), -1)
+        self._detail_of_flow[self._flow] = self._detail
+        self._row = np.searchsorted(keys, key[self._flow])
+        self._main: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        self._asked: Requests | None = None
+
+    # -- the main flow of a row ------------------------------------------------
+
+    def _main_flows(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the main media flow of each row, and its detail: UDP before others, then the largest; -1: none."""
+        if self._main is None:
+            octets = self.flows.octets[self._flow, DOWNLINK].astype(np.int64)
+            size = octets + ((self.flows.proto[self._flow] == UDP).astype(np.int64) << 48)
+            order = np.lexsort((size, self._row))
+            best = order[np.append(self._row[order][1:] != self._row[order][:-1], True)[: len(order)]]
+            flow, detail = np.full(len(self.keys), -1), np.full(len(self.keys), -1)
+            flow[self._row[best]], detail[self._row[best]] = self._flow[best], self._detail[best]
+            self._main = flow, detail
+        return self._main
+
+    def of_main(self, name: str, part: NDArray[np.intp]) -> NDArray[Any]:
+        """Return column *name* of the main flows of rows: 0 without one, NEVER of an age."""
+        media, (flow, detail) = self.flows.media, self._main_flows()
+        if name.startswith("rtcp_"):  # reports may have a port, and so a flow, of their own
+            found: NDArray[Any] = self._of_all(name)[part]
+            return found
+        of_media = hasattr(media, name)
+        return _taken(
+            getattr(media if of_media else self.flows, name),
+            (detail if of_media else flow)[part],
+            NEVER if name == "last_payload_us" else 0,
+        )
+
+    def _of_all(self, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = getattr(self.flows.media, name)[self._detail]
+        out = np.zeros((len(self.keys), 2), values.dtype)
+        (np.maximum if name.endswith("_us") else np.add).at(out, self._row, values)
+        return out
+
+    # -- requests -----------------------------------------------------------------
+
+    def requests(self) -> Requests:
+        """Return the requests whose answers were closed, and those that are open once their answer began."""
+        if self._asked is not None:
+            return self._asked
+        media = self.flows.media
+        closed, answered = media.closed, np.flatnonzero(media.open_first_us != NEVER)
+        of_media = np.full(len(media), -1)
+        of_media[self._detail] = self._flow
+        flow = np.concatenate([of_media[closed.row], of_media[answered]])
+        request = np.concatenate([_first(closed.request_us, closed.unanswered_us), media.open_request_us[answered]])
+        asked = Requests(
+            flow,
+            self._time_s(request),
+            self._time_s(np.concatenate([closed.first_us, media.open_first_us[answered]])),
+            np.concatenate([closed.octets, media.open_octets[answered]]).astype(np.float64),
+        )
+        mine = flow >= 0
+        self._asked = Requests(asked.flow[mine], asked.request_s[mine], asked.first_s[mine], asked.octets[mine])
+        return self._asked
+
+    def waiting_s(self) -> Array:
+        """Return (n,) by flow when the first request without an answer was sent; NaN: none waits."""
+        return self._time_s(_taken(self.flows.media.open_unanswered_us, self._detail_of_flow, NEVER))
+
+    def _time_s(self, age_us: NDArray[Any]) -> Array:
+        return np.where(age_us == NEVER, np.nan, self.now_s - age_us / 1e6)
+
+    # -- flows of pages -------------------------------------------------------------
+
+    def slots(self, flow: NDArray[np.intp]) -> tuple[NDArray[np.uint32], NDArray[np.int64], float]:
+        """Return slots (m, 12) of flows, the number of the newest of each, and where the slot 0 begins."""
+        media, detail = self.flows.media, self._detail_of_flow[flow]
+        now_us = round((self.now_s - self._clock_s) * 1e6) % _LOW_US
+        newest = now_us // SLOT_US
+        begin_s = self.now_s - (now_us - newest * SLOT_US) / 1e6
+        zero_s = begin_s % (SLOT_US / 1e6)
+        number = round((begin_s - zero_s) * 1e6 / SLOT_US)
+        age = (newest - _taken(media.slot, detail, 0).astype(np.int64)) % (_LOW_US // SLOT_US + 1)
+        return _taken(media.slots, detail, 0), np.where(detail >= 0, number - age, number), zero_s
+
+    def last_payload_s(self, flow: NDArray[np.intp]) -> Array:
+        """Return when the last downlink payload of flows came; NaN: never."""
+        return self._time_s(_taken(self.flows.media.last_payload_us, self._detail_of_flow[flow], NEVER)[:, DOWNLINK])
+
+
+def _first(request_us: NDArray[Any], unanswered_us: NDArray[Any]) -> NDArray[Any]:
+    return np.where(unanswered_us != NEVER, unanswered_us, request_us)
+
+
+def _taken(values: NDArray[Any], place: NDArray[np.intp], fill: int) -> NDArray[Any]:
+    """Return values at places, *fill* where the place is -1."""
+    if not len(values):
+        return np.full((len(place), *values.shape[1:]), fill, values.dtype)
+    found: NDArray[Any] = values[place]
+    found[place < 0] = fill
+    return found
+
+
+# -- what the models of classes see ------------------------------------------------
+
+
+def main_flows(interval: Interval, part: NDArray[np.intp]) -> realtime.Seen:
+    """Return the columns of calls and games."""
+    given = {
+        f.name: getattr(interval.inputs, f.name)[part] if f.name.startswith("rtt_") else interval.of_main(f.name, part)
+        for f in fields(realtime.Seen)[2:]
+    }
+    return realtime.Seen(interval.now_s, interval.interval_s, **given)
+
+
+def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
+    """Return the columns of chats."""
+    place = np.full(len(interval.keys), -1)
+    place[part] = np.arange(len(part))
+    of_flow = place[np.searchsorted(interval.keys, interval.key)]
+    asked, waiting = interval.requests(), interval.waiting_s()
+    first = np.full(len(part), np.inf)
+    waits = np.flatnonzero(~np.isnan(waiting) & (of_flow >= 0))
+    np.minimum.at(first, of_flow[waits], waiting[waits])
+    mine = of_flow[asked.flow] >= 0
+    return messaging.Seen(
+        now_s=interval.now_s,
+        interval_s=interval.interval_s,
+        rtt_access_ms=interval.inputs.rtt_access_ms[part],
+        asked_s=np.where(np.isfinite(first), first, np.nan),
+        moved=np.ones(len(part), np.bool_),
+        row=of_flow[asked.flow[mine]],
+        request_s=asked.request_s[mine],
+        first_s=asked.first_s[mine],
+    )
+
+
+def chat_nothing(n: int, now_s: float, interval_s: float) -> messaging.Seen:
+    """Return *n* chats without a packet."""
+    unknown, none = np.full(n, np.nan), np.zeros(0)
+    moved = np.zeros(n, np.bool_)
+    return messaging.Seen(now_s, interval_s, unknown, unknown, moved, np.zeros(0, np.intp), none, none)
+
+
+def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
+    """Return the columns of downloads and uploads."""
+    inputs, rows = interval.inputs, interval.rows
+    return download.Seen(
+        now_s=interval.now_s,
+        bulk_octets=inputs.bulk_octets[part],
+        busy=inputs.busy[part],
+        goodput_bps=inputs.goodput_bps[part],
+        loss=inputs.loss[part],
+        rtt_access_ms=rows.rtt_min_ms[part, 1],
+        rtt_core_ms=rows.rtt_min_ms[part, 0],
+        closed_windows=np.zeros(len(part)),  # nobody counts them yet
+    )
+
+
+def transfers_nothing(n: int, now_s: float, interval_s: float) -> download.Seen:
+    """Return *n* rows without a packet."""
+    two, unknown = np.full((n, 2), np.nan), np.full(n, np.nan)
+    return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros(n))
+
+
+def of_pages(interval: Interval, is_page: NDArray[np.bool_], people: NDArray[np.int64]) -> pages.Seen:
+    """Return the columns of the flows that make pages, of the sorted numbers of *people*."""
+    flow = np.flatnonzero(is_page)
+    place = np.full(len(is_page), -1)
+    place[flow] = np.arange(len(flow))
+    asked = interval.requests()
+    mine = place[asked.flow] >= 0
+    slots, slot, zero_s = interval.slots(flow)
+    return pages.Seen(
+        now_s=interval.now_s,
+        interval_s=interval.interval_s,
+        row=np.searchsorted(people, interval.key[flow] >> APP_BITS),
+        begin_s=interval.begun_s[flow],
+        slots=slots,
+        slot=slot,
+        last_s=interval.last_payload_s(flow),
+        asked_s=interval.waiting_s()[flow],
+        chunk=place[asked.flow[mine]],
+        request_s=asked.request_s[mine],
+        first_s=asked.first_s[mine],
+        octets=asked.octets[mine],
+        zero_s=zero_s,
+    )
+
+
+View = Callable[[Interval, NDArray[np.intp]], Any]
+"""From an interval and rows of a class to what its model sees."""

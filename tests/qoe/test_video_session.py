@@ -1,0 +1,92 @@
+"""A video session from its requests: start-up, buffer, stalls. Players here are simulated (bench/truth/players.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.truth.stalls import judge
+from bench.truth.stepping import run
+from nf.qoe.video import columns, session
+from nf.qoe.video.profile import Profile
+
+PROFILE = Profile(segment_s=4.0, segment_known=True, startup_answers=1, startup_octets=1e12)
+
+
+def told(chunks: list[tuple[float, float, float, float]], seconds: int) -> list[columns.Estimates]:
+    """Return the estimates of each second of one session."""
+    rows: list[columns.Estimates] = []
+    run([np.array(chunks)], seconds, lambda _, e: rows.append(e), PROFILE)
+    return rows
+
+
+def steady(segments: int, begin: float = 1.0) -> list[tuple[float, float, float, float]]:
+    """Return answers of 500 kB each 4 s, 1 Mbit/s, the first three at once."""
+    at = [begin, begin + 0.5, begin + 1.0, *(begin + 4.0 * k for k in range(1, segments))]
+    return [(t, t + 0.05, t + 0.4, 500_000.0) for t in at]
+
+
+class TestSession:
+    """Content that came less what was played is the buffer; only an empty one can stall."""
+
+    def test_a_rest_with_a_full_buffer_is_no_stall(self):
+        rows = told(steady(20), 80)
+
+        assert sum(np.nan_to_num(r.stalled_s[0]) for r in rows) == 0
+        assert {columns.STATES[r.state[0]] for r in rows[5:70]} == {"playing"}
+
+    def test_media_rate_is_bytes_over_content(self):
+        assert told(steady(20), 60)[-1].media_bps[0] == pytest.approx(1e6, rel=0.01)
+        assert told(steady(20), 60)[-1].video_height[0] == 480
+
+    def test_a_request_without_answer_stalls_once_the_buffer_is_empty(self):
+        # three answers at once and one at 5 s: 16 s of content from 1.4 s on, so the picture stops at 17.4 s
+        chunks = [*steady(2), (9.0, 40.0, 40.4, 500_000.0), (40.5, 40.6, 40.9, 500_000.0), (41, 41.1, 41.4, 500_000.0)]
+
+        rows = told(chunks, 44)
+
+        stalled = np.nan_to_num([r.stalled_s[0] for r in rows])
+        assert np.flatnonzero(stalled)[0] + 2 - stalled[np.flatnonzero(stalled)[0]] == pytest.approx(18.4, abs=1)
+        assert stalled.sum() == pytest.approx(40.4 - 17.4, abs=1.5)
+        assert columns.STATES[rows[30].state[0]] == "stalled"
+        assert columns.STATES[rows[-1].state[0]] == "playing"
+        assert sum(np.nan_to_num(r.stalls[0]) for r in rows) == 1
+
+    def test_all_fetched_is_complete_and_then_paused_but_never_stalled(self):
+        rows = told(steady(10), 150)
+
+        assert columns.STATES[rows[-1].state[0]] == "paused"
+        assert sum(np.nan_to_num(r.stalled_s[0]) for r in rows) == 0
+
+    def test_start_up_is_from_the_first_request_to_the_first_whole_answer(self):
+        assert told(steady(5), 10)[-1].startup_s[0] == pytest.approx(0.4, abs=0.1)
+
+    def test_nothing_seen_is_not_measurable(self):
+        state = np.zeros(2, columns.STATE)
+        none = columns.Answers(np.zeros(0, np.intp), *[np.zeros(0)] * 4)
+
+        after, estimates = session.advance(state, columns.Seen(5.0, none, none), PROFILE)
+
+        assert (estimates.unmeasured > 0).all()
+        assert np.isnan(estimates.video_height).all()
+        assert not state["now_s"].any()
+        assert not session.due(after, 9.0, PROFILE).any()
+
+    def test_a_request_that_waits_is_due_without_packets(self):
+        state = np.zeros(1, columns.STATE)
+        state["phase"], state["open_since_s"] = columns.PLAYING, 100.0
+
+        assert session.due(state, 105.0, PROFILE).all()
+        assert not session.due(state, 100.2, PROFILE).any()
+
+
+class TestSimulatedPlayers:
+    """Stalls, start-up and rate of simulated players agree with what these knew."""
+
+    def test_with_the_service_known_stalls_are_found(self):
+        judged = judge(60, 3, known=True)
+
+        assert judged.stalls >= 20
+        assert judged.f1 >= 0.8
+        assert judged.ratio >= 0.9
+        assert judged.startup_s <= 0.3
