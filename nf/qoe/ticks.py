@@ -15,16 +15,25 @@ from nf.qoe.realtime import Seen
 __all__ = ["TICKS", "follow", "loss", "tick_ms"]
 
 TICKS = np.dtype(
-    [("sum_ms", "f4"), ("n", "f4"), ("other_s", "f4"), ("fast", "f4", (2,)), ("slow", "f4", (2,)), ("begun", "?")]
+    [
+        ("sum_ms", "f4"),
+        ("n", "f4"),
+        ("other_s", "f4"),
+        ("fast", "f4", (2,)),
+        ("slow", "f4", (2,)),
+        ("surplus", "f4"),
+        ("begun", "?"),
+    ]
 )
 """Distances near the median and their number, fading; for how long another tick was seen; ticks that were due and that
-came, in a short and a long memory."""
+came, in a short and a long memory; packets beyond those that were due, fading."""
 
 LEAST_MS, MOST_MS = 6.0, 130.0  # ticks of 8 to 128 a second, with a margin
 REGULAR = 0.4  # share of the distances near their median, or there is no tick (own)
 # A tick is learned where most distances are one, or where the packets of a second are as many as it says: of two
 # streams that interleave, neither holds (own).
-STEADY, WHOLE = 0.75, 0.03
+STEADY, WHOLE = 0.65, 0.03
+MORE = 3.0  # packets beyond the ticks that were due, in the short memory, are others between them (own)
 SAME = 0.1  # relative distance up to which a tick is the same
 CHANGED_S, MULTIPLE_S = 3.0, 15.0  # until another tick is believed; one of twice the length may be loss (own)
 FAST_S, SLOW_S = 4.0, 20.0  # time constants of the memories (own)
@@ -52,7 +61,14 @@ def follow(before: NDArray[np.void], seen: Seen, counted: NDArray[np.bool_]) -> 
     after["other_s"] = np.where(new, 0.0, other_s)
     due = 1000 * seen.interval_s / np.maximum(tick_ms(after), LEAST_MS)
     # The first interval holds the beginning, of which no one knows the time.
-    counts = np.stack([due, came], axis=1) * (counted & before["begun"] & ~np.isnan(due))[:, None]
+    judged = counted & before["begun"] & ~np.isnan(due)
+    surplus = before["surplus"] * np.exp(-seen.interval_s / FAST_S) + np.where(judged, np.nan_to_num(came - due), 0.0)
+    after["surplus"] = np.where(new, 0.0, surplus)
+    # Packets between two ticks (an echo, a message) take one distance near the median each, a lost tick takes two: with
+    # N due, P that came and n near, N - P = L - E and P - n = L + 2 E.
+    lost = np.maximum((2 * due - came - n) / 3, 0.0)
+    ticked = np.where(after["surplus"] > MORE, due - lost, came)
+    counts = np.stack([due, ticked], axis=1) * judged[:, None]
     for name, constant_s in (("fast", FAST_S), ("slow", SLOW_S)):
         fading = before[name] * np.exp(-seen.interval_s / constant_s) + np.nan_to_num(counts)
         after[name] = np.where(new[:, None], 0.0, np.where(counted[:, None], fading, before[name]))

@@ -110,6 +110,22 @@ class TestTicks:
         assert np.isnan(e.tick_ms[0])
         assert np.isnan(e.tick_loss[0])
 
+    @pytest.mark.parametrize("share", [0.0, 0.05])
+    def test_others_between_them_hide_no_loss(self, share):
+        """30 ticks and four echoes a second: a lost tick takes two distances near the median, an echo one."""
+        lost = np.random.default_rng(2).binomial(30, share, 120)
+        seconds = [
+            dataclasses.replace(
+                game(1000 + i, came=34 - n, tick_ms=1000 / 30, echo=(20, 10)),
+                tick_n=both(0, 30 - 2 * n - 4),
+                tick_sum_us=both(0, (30 - 2 * n - 4) * 1e6 / 30),
+            )
+            for i, n in enumerate(lost)
+        ]
+        _, estimates, _ = run(model, seconds)
+
+        assert np.mean([e.tick_loss[0] for e in estimates[20:]]) == pytest.approx(lost.mean() / 30, abs=0.005)
+
     def test_ticks_after_the_end_of_a_game_are_not_lost(self):
         end = dataclasses.replace(game(1010, came=6, echo=(20, 10)), last_payload_us=both(700_000))
         e = run(model, [*(game(1000 + i, echo=(20, 10)) for i in range(10)), end])[1][-1]
