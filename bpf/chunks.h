@@ -14,8 +14,11 @@
 #include "detail_table.h"
 #include "parse.h"
 
-#define CONTROL_TCP	60     /* bytes; WINDOW_UPDATE, PING and SETTINGS have 30 to 50 in TLS (RFC 9113, 6) */
-#define CONTROL_QUIC	100    /* an acknowledgement of many ranges, with a window (RFC 9000, 19.3) */
+/* Bytes of what TCP and QUIC need for themselves, at most. WINDOW_UPDATE, PING and SETTINGS have 30 to 50 in TLS (RFC
+ * 9113, 6), as acknowledgements of QUIC have with their ranges (RFC 9000, 19.3); those of QUIC before it was a standard
+ * are longer. Later requests of a connection begin at 69 bytes in HTTP/2 and at 88 in HTTP/3 (Chromium 156). */
+#define CONTROL		60
+#define CONTROL_OLDER	100
 #define CHUNK_LEAST	8000   /* a smaller answer is a control message; audio segments are larger: it is told only */
 #define CHUNK_LIVED_US	20000  /* where requests matter, when the next one is no part of the same burst, and */
 #define CHUNK_WAITED_US 500000 /* else when somebody waited for it */
@@ -24,6 +27,11 @@
 static __always_inline u32 is_over_quic(struct scratch *s, struct flow *f)
 {
 	return f->flags & FLOW_QUIC || s->sport == bpf_htons(PORT_HTTPS) || s->dport == bpf_htons(PORT_HTTPS);
+}
+
+static __always_inline u32 control_most(struct scratch *s, struct flow *f)
+{
+	return s->inner.proto == PROTO_TCP || f->flags & FLOW_QUIC ? CONTROL : CONTROL_OLDER;
 }
 
 /* Are the packets timed exactly, as those of calls and games are, and the flow known for one? They have no requests. */
@@ -40,9 +48,7 @@ static __always_inline u32 is_request(struct scratch *s, struct flow *f, u32 kee
 		return 1;
 	if (asks_nothing(keep))
 		return 0;
-	if (s->inner.proto == PROTO_TCP)
-		return length > CONTROL_TCP;
-	return length > CONTROL_QUIC && is_over_quic(s, f);
+	return length > control_most(s, f) && (s->inner.proto == PROTO_TCP || is_over_quic(s, f));
 }
 
 static __always_inline u32 is_worth_telling(struct chunk_state *k, u32 keep, u32 now_us)
@@ -86,7 +92,7 @@ static __always_inline void close_chunk(struct chunk_state *k, struct flow *f, s
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void count_answer(struct scratch *s, struct chunk_state *k)
+static __always_inline void count_answer(struct scratch *s, struct chunk_state *k, struct flow *f)
 {
 	u32 now_us = nonzero(s->now_us), gap;
 
@@ -102,7 +108,7 @@ static __always_inline void count_answer(struct scratch *s, struct chunk_state *
 	k->last_us = now_us;
 	k->bytes += s->payload_length;
 	k->packets++;
-	if (!k->waiting_us || s->payload_length <= (s->inner.proto == PROTO_TCP ? CONTROL_TCP : CONTROL_QUIC))
+	if (!k->waiting_us || s->payload_length <= control_most(s, f))
 		return;
 	if (k->waiting_us == k->request_us)
 		k->unanswered_us = 0;

@@ -194,7 +194,7 @@ static __always_inline void count_detail(void *data, void *end, struct scratch *
 	FORGET();
 	count_size(e, down, s->payload_length);
 	if (down)
-		count_answer(s, &e->chunk);
+		count_answer(s, &e->chunk, f);
 	else if (is_request(s, f, s->keep))
 		count_request(s, &e->chunk, f, st, s->keep);
 	FORGET();
