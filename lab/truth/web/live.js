@@ -12,10 +12,10 @@ function live(file, text, now) {
   const target = Number((/#EXT-X-TARGETDURATION:(\d+)/.exec(text) || [0, 4])[1]);
   if (!begun.has(folder)) begun.set(folder, now - 4 * target);
   const segments = [];
-  lines.forEach((line, i) => { if (line.startsWith("#EXTINF")) segments.push([line, lines[i + 1]]); });
+  lines.forEach((line, i) => { if (line.startsWith("#EXTINF")) segments.push([line, lines.slice(i).find((l) => l && !l.startsWith("#"))]); });
   const last = Math.min(segments.length, Math.floor((now - begun.get(folder)) / target));
   const first = Math.max(0, last - WINDOW);
-  const head = lines.filter((line) => line.startsWith("#EXT") && !/^#EXT(INF|-X-ENDLIST|-X-PLAYLIST-TYPE|-X-MEDIA-SEQUENCE)/.test(line));
+  const head = lines.filter((line) => line.startsWith("#EXT") && !/^#EXT(INF|-X-ENDLIST|-X-PROGRAM-DATE-TIME|-X-PLAYLIST-TYPE|-X-MEDIA-SEQUENCE)/.test(line));
   return [...head, `#EXT-X-MEDIA-SEQUENCE:${first + 1}`, ...segments.slice(first, last).flat(), ""].join("\n");
 }
 
