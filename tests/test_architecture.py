@@ -24,7 +24,7 @@ DECIDED = [  # question, file, what in it answers
 ]
 WOULD_BE = [  # question, file beside which or in which it would be
     ("A check of who may change which node (RFC 8341)", "mgmt/netconf/rpc.py", "Dispatcher"),
-    ("An estimator for short videos", "nf/qoe/__init__.py", "SCORES"),
+    ("An estimator for short videos", "nf/qoe/models.py", "MODELS"),
     ("A sink that writes records to a data base", "nf/pipeline/stages.py", "Sink"),
     ("An encapsulation of a cloud's mirror: Geneve", "bpf/outer.h", "through_header"),
     ("Another source of identities: Diameter Gx", "nf/signalling/trackers.py", "Signalling"),

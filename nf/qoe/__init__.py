@@ -1,45 +1,22 @@
 """Scores by application class: pure functions on columns, one module a class.
 
-    Inputs (n rows) -> score -> MOS (n,), 1..5, NaN where there is too little to judge
+    seen in an interval --advance--> estimates of what happened --score--> MOS (n,), 1..5, NaN where not measurable
 
-Nothing here has state or knows a subscriber. Formulas and sources: docs/qoe.md.
+`nf.qoe.models` has the models that remember something between intervals; `SCORES` are those of what the network
+permits, for classes without one. Nothing here knows a subscriber. Formulas and sources: docs/qoe.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from nf.qoe import (
-    conferencing,
-    download,
-    gaming,
-    live_video,
-    messaging,
-    music,
-    navigation,
-    social,
-    unknown,
-    video,
-    voice,
-    vpn,
-    web,
-)
+from nf.qoe import music, unknown, vpn
 from nf.qoe.inputs import Array, Inputs
 
 __all__ = ["SCORES", "Inputs"]
 
 SCORES: Mapping[str, Callable[[Inputs], Array]] = {
-    "video": unknown.score,
-    "live-video": unknown.score,
-    "conferencing": conferencing.score,
-    "voice": voice.score,
-    "gaming": gaming.score,
-    "social": social.score,
-    "messaging": messaging.score,
-    "web": web.score,
-    "download": download.score,
     "music": music.score,
-    "navigation": navigation.score,
     "vpn": vpn.score,
     "unknown": unknown.score,
 }

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe import codecs, emodel, freeze, losses
-from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, known_or, round_trip_ms, worst
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array, known_or
 from nf.qoe.realtime import Seen, halves_ms, held
 
-__all__ = ["TALK", "Estimates", "Talk", "TalkProfile", "late_share", "listen", "of_network", "talk"]
+__all__ = ["TALK", "Estimates", "Talk", "TalkProfile", "late_share", "listen", "talk"]
 
 BUFFER_DEVIATIONS = 2.0  # an adaptive jitter buffer holds about twice the jitter (own; usual planning value)
 BUFFER_MOST_MS = 60.0  # and a packet later than this is lost (own; usual default of VoIP terminals)
@@ -169,14 +169,3 @@ def late_share(jitter_ms: Array, most_ms: float = BUFFER_MOST_MS) -> Array:
     """Return the share of packets later than the jitter buffer holds, for delays with a Laplace distribution."""
     late: Array = 0.5 * np.exp(-np.sqrt(2) * most_ms / np.maximum(jitter_ms, 1e-3))
     return late
-
-
-def of_network(r: Inputs, jitter_ms: Array, late: Array) -> Array:
-    """Return the MOS, 1..4.5, that the network of the worse direction allows; NaN without a media flow."""
-    buffered_ms = np.minimum(BUFFER_DEVIATIONS * jitter_ms, 2 * BUFFER_MOST_MS)
-    delay_ms = known_or(round_trip_ms(r), 0) / 2 + buffered_ms + CODEC_MS
-    lost = np.minimum(worst(r.loss) + late, 1.0)
-    mos = emodel.to_mos(emodel.rating(delay_ms, 100 * lost))
-    frozen = freeze.share(r.gap_mean_ms, r.gap_max_ms, r.interval_s).max(axis=1)
-    silent = np.isnan(r.gap_mean_ms).all(axis=1)
-    return np.where(silent, np.nan, np.maximum(mos * freeze.factor(frozen), 1.0))

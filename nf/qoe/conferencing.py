@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nf.qoe import calls, frames, freeze
 from nf.qoe.calls import Estimates
-from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, known_or, worst
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array, known_or
 from nf.qoe.realtime import Seen
 from nf.qoe.reasons import REASONS
 
@@ -119,13 +119,11 @@ def picture(fps: Array, video_bps: Array, profile: CallProfile = PROFILE) -> Arr
     return 1 + coding * np.exp(-(slower**2) / (2 * profile.frame_width**2))
 
 
-def score(r: Inputs | Estimates, profile: CallProfile = PROFILE) -> Array:
+def score(r: Estimates, profile: CallProfile = PROFILE) -> Array:
     """Return the MOS, 1..4.5; NaN where no media flows.
 
     Video sends a frame as a burst, so its jitter lengthens the buffer here, but no packet counts as late.
     """
-    if isinstance(r, Inputs):
-        return calls.of_network(r, worst(r.jitter_ms), np.zeros(len(r)))
     sound = calls.listen(r, trip_ms=r.least_trip_ms, late=False, profile=profile)
     seen = picture(known_or(r.fps, 0), known_or(r.video_bps, 0), profile)
     mos = np.where(np.isnan(r.fps), sound, 1 + (seen - 1) * (sound - 1) / BEST_SOUND)

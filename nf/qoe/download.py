@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.qoe import transfer
-from nf.qoe.inputs import Array, Inputs, known_or, worst
+from nf.qoe.inputs import Array, known_or, worst
 from nf.qoe.reasons import REASONS
 
 __all__ = ["LIMITS", "MODEL", "PROFILE", "STATE", "Estimates", "Profile", "Seen", "advance", "due", "score"]
@@ -37,8 +36,8 @@ class Profile:
     least_bytes: float = LEAST_BYTES
     worst_bps: float = WORST_BPS
     plan_bps: float = PLAN_BPS
-    busy: float = transfer.BUSY
-    loss: float = transfer.LIMITED_LOSS
+    busy: float = 0.8  # share of the interval in which a transfer that never rests moves data
+    loss: float = 0.01  # more retransmissions than this mean that the network limits (after T-RAT)
     queue_ms: float = 100.0  # more delay than this above the least is a queue
     hold_s: float = 5.0  # the last speed is told for so long
     sure: float = 0.9
@@ -123,13 +122,8 @@ def due(state: NDArray[np.void], now_s: float, profile: Profile = PROFILE) -> ND
     return np.zeros(len(state), np.bool_)
 
 
-def score(r: Inputs | Estimates, profile: Profile = PROFILE) -> Array:
+def score(r: Estimates, profile: Profile = PROFILE) -> Array:
     """Return the MOS, 1..5, of the faster direction; NaN where no bulk transfer runs."""
-    if isinstance(r, Estimates):
-        speed_bps = r.speed_bps
-    else:
-        told = (r.bulk_octets >= LEAST_BYTES) | (r.busy >= transfer.BUSY)
-        speed_bps = np.fmax.reduce(np.where(told, r.goodput_bps, np.nan), axis=1)
     span = np.log(profile.plan_bps / profile.worst_bps)
-    mos: Array = np.clip(1 + 4 * np.log(np.maximum(speed_bps, 1.0) / profile.worst_bps) / span, 1, 5)
+    mos: Array = np.clip(1 + 4 * np.log(np.maximum(r.speed_bps, 1.0) / profile.worst_bps) / span, 1, 5)
     return mos

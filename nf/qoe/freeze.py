@@ -17,11 +17,6 @@ from nf.qoe.streaming import STALL_WEIGHT
 
 __all__ = ["SILENCE", "Limits", "Silence", "ended", "factor", "follow", "kept_s", "share", "standing"]
 
-# A frame is frozen when it stays longer than three mean gaps, and than the mean gap and 150 ms
-# (W3C webrtc-stats, freezeCount). Here on packets: their mean gap is shorter, the second bound decides.
-FROZEN_GAPS = 3.0
-FROZEN_MS = 150.0
-
 SILENCE = np.dtype([("last_s", "f8", (2,)), ("rate", "f4", (2,)), ("told_s", "f4", (2,))])
 """Last payload of each direction (0: none yet), its packets a second while it flows, and what of the pause that is open
 was told already."""
@@ -94,16 +89,6 @@ def ended(state: NDArray[np.void], now_s: float, limits: Limits) -> NDArray[np.b
     both = stream[:, 0] & stream[:, 1] & (np.abs(last[:, 0] - last[:, 1]) <= limits.together_s)
     mask: NDArray[np.bool_] = both & (now_s - np.maximum(last[:, 0], last[:, 1]) > min(limits.least_s))
     return mask
-
-
-def share(gap_mean_ms: Array, gap_max_ms: Array, interval_s: float) -> Array:
-    """Return the share of the interval, 0..1, that the longest pause took beyond the mean gap; 0 if it was short.
-
-    Any shape; NaN gaps count as no pause.
-    """
-    mean, longest = known_or(gap_mean_ms, 0), known_or(gap_max_ms, 0)
-    beyond = longest - np.maximum(FROZEN_GAPS * mean, mean + FROZEN_MS)
-    return np.clip(np.where(beyond > 0, longest - mean, 0) / (1000 * interval_s), 0, 1)
 
 
 def factor(frozen: Array) -> Array:

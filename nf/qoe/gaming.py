@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe import cloud_gaming, freeze, g1072, losses, ticks
-from nf.qoe.inputs import DOWNLINK, Array, Inputs, known_or, round_trip_ms, worst
+from nf.qoe.inputs import DOWNLINK, Array, known_or
 from nf.qoe.realtime import Seen, ages_s, halves_ms, held
 from nf.qoe.reasons import REASONS
 
@@ -25,7 +25,6 @@ MODEL = "G.1072 v2"
 FRAME_RATE = 60.0  # 1/s: what a game shows; G.1072 ends there
 LEAST_MBPS, MOST_MBPS = 0.3, 50.0  # range of G.1072
 LONGEST_MS = 400.0  # range of G.1072
-BUFFER_DEVIATIONS = 2.0  # a client that smooths its input waits for twice the jitter (own; as in `calls`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +127,8 @@ def advance(state: NDArray[np.void], seen: Seen, profile: GameProfile = PROFILE)
     )
 
 
-def score(r: Inputs | Estimates, profile: GameProfile = PROFILE) -> Array:
+def score(r: Estimates, profile: GameProfile = PROFILE) -> Array:
     """Return the MOS, 1..4.64; NaN where it is not measurable."""
-    if isinstance(r, Inputs):
-        return _of_network(r)
     lag = np.minimum(r.lag_ms + known_or(r.lag_jitter_ms, 0), LONGEST_MS)
     loss = np.clip(np.fmax(known_or(r.loss, 0), known_or(r.tick_loss, 0)), 0, 1)
     rendered = g1072.quality(
@@ -150,19 +147,3 @@ def score(r: Inputs | Estimates, profile: GameProfile = PROFILE) -> Array:
 def due(state: NDArray[np.void], now_s: float, profile: GameProfile = PROFILE) -> NDArray[np.bool_]:
     """Return the mask, (n,), of games whose downlink stands still, so that they need a row without packets."""
     return freeze.standing(state["silence"], now_s, profile.silence)[:, DOWNLINK]
-
-
-def _of_network(r: Inputs) -> Array:
-    """Return the MOS, 1..4.64, that the network allows; NaN where no media flows."""
-    n = len(r)
-    jitter_ms = worst(r.jitter_ms)
-    mbps = np.clip(8e-6 * r.octets[:, DOWNLINK] / r.interval_s, LEAST_MBPS, MOST_MBPS)
-    mos = g1072.quality(
-        delay_ms=np.minimum(known_or(round_trip_ms(r), 0) + BUFFER_DEVIATIONS * jitter_ms, LONGEST_MS),
-        loss=worst(r.loss),
-        frame_rate=np.full(n, FRAME_RATE),
-        bitrate_mbps=mbps,
-    )
-    frozen = freeze.share(r.gap_mean_ms[:, DOWNLINK], r.gap_max_ms[:, DOWNLINK], r.interval_s)
-    silent = np.isnan(r.gap_mean_ms).all(axis=1)
-    return np.where(silent, np.nan, np.maximum(mos * freeze.factor(frozen), 1.0))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.qoe import g1030, transfer
-from nf.qoe.inputs import Array, Inputs, known_or
+from nf.qoe import g1030
+from nf.qoe.inputs import Array, known_or
 from nf.qoe.reasons import REASONS
 
 __all__ = ["MODEL", "PROFILE", "STATE", "Estimates", "Profile", "Seen", "advance", "due", "score"]
@@ -23,7 +23,6 @@ __all__ = ["MODEL", "PROFILE", "STATE", "Estimates", "Profile", "Seen", "advance
 MODEL = "G.1030 v2"  # on the time of an answer
 
 ROUND_TRIPS = 2  # the message and its acknowledgement, and the same to the other side (own)
-PACKETS = 10  # of such an exchange on the wire, none of which may be lost (own)
 _NO_MESSAGE, _NO_DELAY = REASONS.index("no message yet"), REASONS.index("delay not known")
 
 
@@ -135,9 +134,6 @@ def due(state: NDArray[np.void], now_s: float, profile: Profile = PROFILE) -> ND
     return waits
 
 
-def score(r: Inputs | Estimates, profile: Profile = PROFILE) -> Array:
-    """Return the MOS, 1..5; NaN without an answer, or with too few packets or no round-trip time."""
-    if isinstance(r, Estimates):
-        return g1030.waiting(profile.sides * r.answer_ms / 1000, longest_s=profile.content_s)
-    time_s = transfer.exchange_s(r, round_trips=ROUND_TRIPS, packets=PACKETS)
-    return np.where(transfer.enough(r), g1030.waiting(time_s, longest_s=g1030.FAST_S), np.nan)
+def score(r: Estimates, profile: Profile = PROFILE) -> Array:
+    """Return the MOS, 1..5; NaN without an answer."""
+    return g1030.waiting(profile.sides * r.answer_ms / 1000, longest_s=profile.content_s)

@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 
 from nf.qoe import calls, freeze
 from nf.qoe.calls import Estimates
-from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, worst
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array
 from nf.qoe.realtime import Seen
 from nf.qoe.reasons import REASONS
 
 __all__ = ["MODEL", "PROFILE", "STATE", "VoiceProfile", "advance", "due", "score"]
 
 MODEL = "G.107 v2"
-
-# A talker sends 25 to 60 packets a second; with longer gaps the codec is silent (DTX) and its gaps are no jitter.
-TALKING_GAP_MS = 40.0
 
 # Comfort noise comes each 160 ms (AMR, TS 26.093, 5.1) to 400 ms (Opus); three missing ones are no silence of a talker.
 SILENT_S = 1.2
@@ -71,12 +68,8 @@ def advance(state: NDArray[np.void], seen: Seen, profile: VoiceProfile = PROFILE
     )
 
 
-def score(r: Inputs | Estimates, profile: VoiceProfile = PROFILE) -> Array:
+def score(r: Estimates, profile: VoiceProfile = PROFILE) -> Array:
     """Return the MOS, 1..4.5, of the worse direction; NaN where it is not measurable."""
-    if isinstance(r, Inputs):
-        talking = r.gap_mean_ms <= TALKING_GAP_MS
-        jitter_ms = worst(np.where(talking, r.jitter_ms, np.nan))
-        return calls.of_network(r, jitter_ms, calls.late_share(jitter_ms))
     mos = calls.listen(r, trip_ms=r.round_trip_ms, late=True, profile=profile)
     mos = np.maximum(mos * freeze.factor(r.frozen_s / r.interval_s), 1.0)
     return np.where((r.unmeasured > 0) | np.isnan(r.loss), np.nan, mos)
