@@ -15,7 +15,7 @@ from nf.qoe.inputs import Array, known_or
 from nf.qoe.realtime import Seen, ages_s
 from nf.qoe.streaming import STALL_WEIGHT
 
-__all__ = ["SILENCE", "Limits", "Silence", "ended", "factor", "follow", "kept_s", "share", "standing"]
+__all__ = ["SILENCE", "Limits", "Silence", "ended", "factor", "follow", "kept_s", "standing"]
 
 SILENCE = np.dtype([("last_s", "f8", (2,)), ("rate", "f4", (2,)), ("told_s", "f4", (2,))])
 """Last payload of each direction (0: none yet), its packets a second while it flows, and what of the pause that is open
