@@ -83,6 +83,7 @@ accuracy: doctor
 	@$(BIN)/python -m bench.behaviour
 	@$(BIN)/python -m bench.crowd
 	@$(BIN)/python -m bench.roundtrips
+	@$(BIN)/python -m bench.truth
 
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)

@@ -1,4 +1,4 @@
-"""What the scores read of each row: the interval, and what is remembered of the seconds before."""
+"""The inputs of the scores: what each row did in the interval, and what is remembered of the seconds before."""
 
 from __future__ import annotations
 

@@ -130,12 +130,7 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     rtt_min = np.where(rtt_n > 0, flows.rtt_min_us, np.inf)
     rtt_high = rtt_n * flows.rtt_high_us
 
-    tcp = (flows.proto == TCP)[:, None]
-    # A segment sent again was first sent in the interval before, or as a SYN or FIN, which carries no payload.
-    resent = np.where(tcp, flows.retrans, 0).astype(np.float64)
-    segments = np.where(tcp, flows.payload_packets, 0).astype(np.float64)
-    segments = np.where(resent > 0, np.maximum(segments, resent + 1), segments)
-    resent = np.where(tcp, resent - flows.spurious, 0)
+    resent, segments = _resent(flows)
     missing = np.maximum(flows.rtp_expected.astype(np.float64) - flows.rtp_received, 0)
     expected = total(flows.rtp_expected.astype(np.float64))
     rtp = expected > 0
@@ -172,6 +167,16 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
         busiest_s=np.minimum(most(busy_s), interval_s),
     )
     return key[rows.first], rows
+
+
+def _resent(flows: FlowBatch) -> tuple[Array, Array]:
+    """Return (n, 2) TCP segments sent again, less those that had arrived, and those sent; 0 for other protocols."""
+    tcp = (flows.proto == TCP)[:, None]
+    # A segment sent again was first sent in the interval before, or as a SYN or FIN, which carries no payload.
+    resent = np.where(tcp, flows.retrans, 0).astype(np.float64)
+    segments = np.where(tcp, flows.payload_packets, 0).astype(np.float64)
+    segments = np.where(resent > 0, np.maximum(segments, resent + 1), segments)
+    return np.where(tcp, resent - flows.spurious, 0), segments
 
 
 def _largest(order: NDArray[np.intp], starts: NDArray[np.intp], octets: NDArray[np.uint64]) -> NDArray[np.intp]:

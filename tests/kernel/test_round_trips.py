@@ -308,7 +308,7 @@ class TestForNothing:
         assert pair(flow["spurious"]) == (1, 0)
 
     def test_a_block_above_the_acknowledgement_is_a_hole(self, rig: Rig, way: Way) -> None:
-        """That is what SACK is for: the segment was lost, and came again."""
+        """SACK is for that: the segment was lost, and came again."""
         flow = way.play(
             rig, *opening(way), (100, way.tcp(100, ack=500)), (101, way.tcp(200, ack=500)),
             (112, way.tcp(500, 0, back=True, ack=100, options=[*STAMPS, *sack(200, 300)])),

@@ -229,7 +229,7 @@ class TestBorrowedDelay:
         assert row["unmeasured"] == "lag not known"
 
     def test_it_lasts_some_seconds_and_no_longer(self):
-        """What was measured then says nothing of now, however often it was measured."""
+        """An old measurement says nothing of now, however often it was made."""
         probe, game = Probe(), talk("game", rtp=False, media=echoing(10))
         for _ in range(60):
             probe.second(bulk("chat", 0.1, rtt_ms=(10, 200)), game)

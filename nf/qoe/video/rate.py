@@ -4,8 +4,9 @@
     base = mean of q, later seconds counting more, mixed with its lowest tenth, less d ln(1 + switches)
     MOS = 1 + (base - 1) exp(-(stalls + wait)), then raised a little for viewers on phones
 
-Fitted on the tests TR04 and TR06 of the open P.1203 data (164 MOS): RMSE 0.42; TR04 by a fit on TR06 0.48, TR06 by
-one on TR04 0.43. Frame rate is no input (all of the data has 24 or 25). It is not P.1203, of which no code was read.
+Fitted on the tests TR04 and TR06 of the open P.1203 data (164 MOS). No command repeats the fit yet: the stalls of
+twelve conditions were read from the public data set, and are not among the data at hand. Frame rate is no input (all of
+the data has 24 or 25). It is not P.1203, of which no code was read.
 """
 
 from __future__ import annotations
