@@ -19,7 +19,7 @@ from nf.fast.memory import Memory
 from nf.flows import deltas
 from nf.flows.batch import FlowBatch
 from nf.flows.deltas import FlowDeltas
-from nf.subscribers import stage, sums
+from nf.subscribers import lately, stage, sums
 from nf.subscribers.fading import Remembered, horizon_s
 
 _MOST = 1 << 40
@@ -169,7 +169,7 @@ class Both:
 
 def a_history(library: Library, rng: np.random.Generator, intervals: int, keys: int) -> int:
     """Take some intervals of a few keys into both memories, which are too small at times; return how many rows."""
-    tau_s = rng.uniform(1, 20, int(rng.integers(0, 9)))
+    tau_s = rng.uniform(1, 20, int(rng.integers(0, 12)))
     memory = Both(library, tau_s, float(rng.uniform(0.5, 8)), int(keys * rng.uniform(0.2, 2)) + 1)
     now_s, rows = float(rng.uniform(0, 1e9)), 0
     for _ in range(intervals):
@@ -246,6 +246,6 @@ def compared(library: Library) -> Iterator[Met]:
         mock.patch.object(deltas, "differences", differences),
         mock.patch.object(compiled, "distinct", distinct),
         mock.patch.object(stage, "group", group),
-        mock.patch.object(stage, "memory", memory),
+        mock.patch.object(lately, "memory", memory),
     ):
         yield met

@@ -49,13 +49,14 @@ class TestEach:
             media.plane.new_epoch()
 
         assert counts == [9, 2, 9, 19, 1]
-        assert sum(counts) == media.plane.details.present().states["frames"][0] == 40
+        assert sum(counts) == media.plane.details.present().states["equal"]["n"][0] == 40
 
     def test_a_flow_whose_packets_came_after_its_table_was_read_is_of_the_next_interval(self, media: Media) -> None:
         """The details are read after the flows, so that a flow may be in the one and not in the other."""
         reader, flow = reader_of(media.plane), media.plane.read_flows()[1]["number"]
         media.play(*self.frames(0, 11))
-        early = reader.update(flow[:0], media.plane.details.moved(), media.plane.read_chunks())
+        now_us = media.plane.now_ns() // 1000
+        early = reader.update(flow[:0], media.plane.details.moved(), media.plane.read_chunks(), now_us)
         media.plane.new_epoch()
 
         assert len(early) == 0
