@@ -71,7 +71,9 @@ class Interval:
         self._flow = flow[self._detail]  # and their flows
         self._detail_of_flow = np.full(len(flows), -1)
         self._detail_of_flow[self._flow] = self._detail
-        self._row = np.searchsorted(keys, key[self._flow])
+        self.row = np.searchsorted(keys, key)  # of each flow
+        self._row = self.row[self._flow]
+        self._reports: dict[str, NDArray[Any]] = {}
         self._main: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
         self._asked: Requests | None = None
 
@@ -103,10 +105,13 @@ class Interval:
         )
 
     def _of_all(self, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = getattr(self.flows.media, name)[self._detail]
-        out = np.zeros((len(self.keys), 2), values.dtype)
-        (np.maximum if name.endswith("_us") else np.add).at(out, self._row, values)
-        return out
+        if name not in self._reports:
+            values: NDArray[Any] = getattr(self.flows.media, name)[self._detail]
+            out = np.zeros((len(self.keys), 2), values.dtype)
+            told = np.flatnonzero(values.any(axis=1))  # few flows have any
+            (np.maximum if name.endswith("_us") else np.add).at(out, self._row[told], values[told])
+            self._reports[name] = out
+        return self._reports[name]
 
     # -- requests -----------------------------------------------------------------
 
@@ -220,7 +225,7 @@ def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
     """Return the columns of chats."""
     place = np.full(len(interval.keys), -1)
     place[part] = np.arange(len(part))
-    of_flow = place[np.searchsorted(interval.keys, interval.key)]
+    of_flow = place[interval.row]
     asked, waiting = interval.requests(), interval.waiting_s()
     first = np.full(len(part), np.inf)
     waits = np.flatnonzero(~np.isnan(waiting) & (of_flow >= 0))
@@ -242,7 +247,7 @@ def players(interval: Interval, part: NDArray[np.intp]) -> video.Seen:
     """Return the answers that players of video got."""
     place = np.full(len(interval.keys), -1)
     place[part] = np.arange(len(part))
-    closed, under_way = interval.answers(place[np.searchsorted(interval.keys, interval.key)])
+    closed, under_way = interval.answers(place[interval.row])
     return video.Seen(interval.now_s, closed, under_way)
 
 
