@@ -212,9 +212,13 @@ async def _datagrams(
 
 async def _voice(ue: Ue, service: Service) -> None:
     address = await ue.resolve(service.names[0])
-    ear = Listener()
-    async with _datagrams(address, RTP_PORT, ear.feed) as transport:
-        talker = Talker(ssrc=ue.random.getrandbits(32))
+    ear, talker = Listener(), Talker(ssrc=ue.random.getrandbits(32))
+
+    def take(packet: bytes, now_s: float) -> None:
+        ear.feed(packet, now_s)
+        talker.hears(packet)
+
+    async with _datagrams(address, RTP_PORT, take) as transport:
         async for packet in talker.packets():
             transport.sendto(packet)
             if talker.sent % 100 == 99:

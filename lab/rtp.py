@@ -1,4 +1,4 @@
-"""Real-time traffic without a library: an RTP talker and listener, and the ports of voice and game."""
+"""Real-time traffic without a library: an RTP talker that reports what it hears, and the ports of voice and game."""
 
 from __future__ import annotations
 
@@ -7,28 +7,42 @@ import struct
 import time
 from collections.abc import AsyncIterator
 
+from lab.rtcp import Receiver, is_rtcp, report
+
 __all__ = ["GAME_PORT", "RTP_PORT", "TICK_S", "Listener", "Talker"]
 
 RTP_PORT = 4000
 GAME_PORT = 5100  # Riot's games use UDP 5000 to 5500
 TICK_S = 1 / 30
 _FRAME_S, _FRAME_SAMPLES, _PCMA = 0.020, 160, 8  # G.711 A-law at 8 kHz (RFC 3551, table 4)
+_CLOCK = 8000
+_FIRST_REPORT_S, _REPORT_S = 1.0, 5.0  # RFC 3550, 6.2: five seconds, and earlier at first
 
 
 class Talker:
-    """One RTP stream of G.711 frames of 20 ms."""
+    """One RTP stream of G.711 frames of 20 ms, and RTCP on its port about what it `hears` (RFC 5761)."""
 
     def __init__(self, ssrc: int) -> None:
         self._ssrc = ssrc
+        self._heard = Receiver(_CLOCK)
         self.sent = 0
 
+    def hears(self, packet: bytes) -> None:
+        """Take a packet of the other side."""
+        (self._heard.rtcp if is_rtcp(packet) else self._heard.rtp)(packet, time.time())
+
     async def packets(self) -> AsyncIterator[bytes]:
-        """Yield a packet each 20 ms, without drift."""
+        """Yield a packet each 20 ms, without drift, and a report now and then."""
         start = time.monotonic()
+        due_s = start + _FIRST_REPORT_S
         payload = bytes([0xD5]) * _FRAME_SAMPLES  # silence in A-law
         while True:
             yield self.packet(payload)
             self.sent += 1
+            if time.monotonic() >= due_s:
+                due_s += _REPORT_S
+                told = self.sent, self.sent * _FRAME_SAMPLES
+                yield report(self._ssrc, self.sent * _FRAME_SAMPLES, told, self._heard, time.time())
             await asyncio.sleep(max(0.0, start + self.sent * _FRAME_S - time.monotonic()))
 
     def packet(self, payload: bytes) -> bytes:
@@ -48,7 +62,7 @@ class Listener:
 
     def feed(self, packet: bytes, now_s: float) -> None:
         """Take a packet (jitter: RFC 3550, 6.4.1)."""
-        if len(packet) < 12 or packet[0] >> 6 != 2:
+        if len(packet) < 12 or packet[0] >> 6 != 2 or is_rtcp(packet):
             return
         _, _, sequence, stamp, _ = struct.unpack_from("!BBHII", packet)
         self.first = sequence if self.first < 0 else self.first

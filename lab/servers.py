@@ -80,6 +80,7 @@ class Voice(asyncio.DatagramProtocol):
         if addr not in self._peers:
             talker = Talker(ssrc=hash(addr) & 0xFFFFFFFF)
             self._peers[addr] = talker, asyncio.get_running_loop().create_task(self._talk(talker, addr))
+        self._peers[addr][0].hears(data)
 
     async def _talk(self, talker: Talker, addr: _Address) -> None:
         async for packet in talker.packets():

@@ -24,7 +24,7 @@ import dns.query
 
 from lab.net import child_of_the_lab
 from lab.plan import DNS
-from lab.truth.rtcp import Receiver, is_rtcp, report
+from lab.rtcp import Receiver, is_rtcp, report
 from lab.truth.streams import CODECS, Due, number_of, stream_of
 from lab.wait import wait_until
 

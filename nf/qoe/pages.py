@@ -36,7 +36,7 @@ class Profile:
     """Constants of a page, fitted or chosen on 37 page loads over 4G and 5G (SIGCOMM21-5G artifact) unless said."""
 
     gap_s: float = 0.3  # activity goes on over a shorter gap
-    quiet_s: float = 2.0  # a page that was quiet for so long is over
+    quiet_s: float = 1.0  # a page that was quiet for so long is over
     longest_wait_s: float = 15.0  # for an answer; nobody is content any more after it (G.1030, annex A: medium)
     answer_s: float = (
         6.0  # and a page with content is over without an answer after this (own): some are never meant to come

@@ -13,7 +13,7 @@ from scapy.layers.rtp import RTP
 
 from lab.truth.datagrams import frames
 from lab.truth.page import html
-from lab.truth.rtcp import Receiver, is_rtcp, report
+from lab.rtcp import Receiver, is_rtcp, report
 from lab.truth.streams import frame_of, game, lost, number_of, picture, voice
 
 VOICE = {"codec": "PCMA"}
