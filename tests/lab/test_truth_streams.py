@@ -11,9 +11,9 @@ import pytest
 from scapy.contrib.rtcp import RTCP
 from scapy.layers.rtp import RTP
 
+from lab.rtcp import Receiver, is_rtcp, report
 from lab.truth.datagrams import frames
 from lab.truth.page import html
-from lab.rtcp import Receiver, is_rtcp, report
 from lab.truth.streams import frame_of, game, lost, number_of, picture, voice
 
 VOICE = {"codec": "PCMA"}
