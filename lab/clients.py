@@ -232,13 +232,13 @@ async def _game(ue: Ue, service: Service) -> None:
     lags: list[float] = []
 
     def take(data: bytes, now_s: float) -> None:
-        if data[:4] == b"WRLD":
-            lags.append((now_s - struct.unpack_from("!d", data, 8)[0]) * 1000)
+        if data[12:16] == b"WRLD":
+            lags.append((now_s - struct.unpack_from("!d", data, 4)[0]) * 1000)
 
     async with _datagrams(address, GAME_PORT, take) as transport:
         start = time.monotonic()
         for n in range(30 * 60):
-            transport.sendto(b"TICK" + struct.pack("!Id", n, time.monotonic()) + bytes(40))
+            transport.sendto(struct.pack("!Id", n, time.monotonic()) + b"TICK" + bytes(40))
             if n % 60 == 59:
                 ue.say(service, ticks=len(lags), lag_ms=round(sum(lags) / len(lags), 1) if lags else None)
                 lags.clear()

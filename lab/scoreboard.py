@@ -127,6 +127,37 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
+# Estimates in their order, each with its form; a zero of the last three is no news.
+_ESTIMATES = (
+    ("video_height", "{:.0f}p"),
+    ("media_bps", "{} Mbit/s"),
+    ("buffer_s", "buffer {:.0f} s"),
+    ("fps", "{:.0f} fps"),
+    ("lag_ms", "lag {:.0f} ms"),
+    ("page_s", "page {:.1f} s"),
+    ("answer_ms", "answer {:.0f} ms"),
+    ("speed_bps", "{} Mbit/s"),
+    ("stalled_s", "stalled {:.1f} s"),
+    ("frozen_s", "frozen {:.1f} s"),
+    ("spikes", "{:.0f} spikes"),
+)
+_NO_NEWS = ("stalled_s", "frozen_s", "spikes")
+
+
+def happened(record: Mapping[str, Any]) -> str:
+    """Return in words what happened to a user, or why nobody can say."""
+    if record.get("unmeasured"):
+        return str(record["unmeasured"])
+    told = [
+        form.format(rate(record[name]) if name.endswith("_bps") else record[name])
+        for name, form in _ESTIMATES
+        if isinstance(record.get(name), int | float)
+        and not math.isnan(record[name])
+        and (record[name] or name not in _NO_NEWS)
+    ]
+    return ", ".join(told)
+
+
 _HEADS = ("subscriber", "app", "class", "down", "up", "access", "core", "loss", "MOS")
 
 
@@ -164,9 +195,12 @@ def rich_table(rows: list[Row], title: str, marked: str = "") -> Table:
 
 def plain_table(rows: list[Row]) -> str:
     """Return the same, in the same units, without control codes: for a pipe or a log."""
-    lines = [(*_HEADS, "suspect"), *((*_cells(r), str(r.last["suspect"])) for r in rows)]
+    heads = (*_HEADS, "suspect", "what happened")
+    lines = [heads, *((*_cells(r), str(r.last["suspect"]), happened(r.last)) for r in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
-        "  ".join(c.rjust(w) if 3 <= i < 9 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            c.rjust(w) if 3 <= i < 9 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
         for line in lines
     )

@@ -103,8 +103,8 @@ class Game(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: _Address) -> None:
         """Take a player's input."""
-        if data[:4] == b"TICK":
-            self._players[addr] = time.monotonic(), data[4:16]
+        if data[12:16] == b"TICK":
+            self._players[addr] = time.monotonic(), data[:12]
 
     async def _tick(self) -> None:
         state = bytes(140)
@@ -115,7 +115,7 @@ class Game(asyncio.DatagramProtocol):
                 if now - heard > 3:
                     del self._players[addr]
                 else:
-                    self._transport.sendto(b"WRLD" + echo + state, addr)
+                    self._transport.sendto(echo + b"WRLD" + state, addr)
 
 
 class Http3(QuicConnectionProtocol):

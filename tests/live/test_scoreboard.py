@@ -7,7 +7,7 @@ import math
 import pytest
 from rich.console import Console
 
-from lab.scoreboard import Scoreboard, plain_table, rate, rich_table, short
+from lab.scoreboard import Scoreboard, happened, plain_table, rate, rich_table, short
 
 ONE, TWO = "0" * 31 + "1", "0" * 31 + "2"
 
@@ -60,8 +60,24 @@ class TestTable:
 
         head, line = plain_table(board.fresh(2)).splitlines()
 
-        assert head.split() == ["subscriber", "app", "class", "down", "up", "access", "core", "loss", "MOS", "suspect"]
+        assert head.split() == ["subscriber", "app", "class", "down", "up", "access", "core", "loss", "MOS", "suspect",
+                                "what", "happened"]  # fmt: skip
         assert line.split() == ["00000000", "youtube", "video", "2.500", "0.001", "21", "-", "2.1%", "4.00", "loss"]
+
+    @pytest.mark.parametrize(
+        ("estimates", "words"),
+        [
+            ({"video_height": 720.0, "media_bps": 2.1e6, "stalled_s": 0.0}, "720p, 2.100 Mbit/s"),
+            ({"video_height": 480.0, "stalled_s": 1.0, "buffer_s": 0.0}, "480p, buffer 0 s, stalled 1.0 s"),
+            ({"fps": 29.6, "frozen_s": 0.0}, "30 fps"),
+            ({"lag_ms": 45.2, "spikes": 2.0}, "lag 45 ms, 2 spikes"),
+            ({"page_s": 1.25, "answer_ms": math.nan}, "page 1.2 s"),
+            ({"unmeasured": "delay not known", "fps": math.nan}, "delay not known"),
+            ({}, ""),
+        ],
+    )
+    def test_it_says_what_happened(self, estimates, words):
+        assert happened(estimates) == words
 
     def test_an_old_row_leaves(self, board):
         board.feed(record(), 1)
