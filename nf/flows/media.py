@@ -112,7 +112,8 @@ class MediaInterval:
     chunks: U32  # requests whose answer was complete
     chunk_octets: NDArray[np.uint64]  # payload bytes of these answers
     open_request_us: U32  # the chunk that is open, as in Chunks; without a request all are NEVER or 0
-    open_unanswered_us: U32  # NEVER: the request was answered by more than acknowledgements
+    open_unanswered_us: U32  # NEVER: the request waited alone, and was answered by more than acknowledgements
+    open_waiting_us: U32  # the first request since which only acknowledgements came; NEVER: none waits
     open_first_us: U32
     open_last_us: U32
     open_octets: U32
@@ -140,7 +141,7 @@ _WIDTHS |= dict.fromkeys(
 )  # fmt: skip
 _TYPES = {"number": "u8", "chunk_octets": "u8", "peak_bps": "f4", "late": "?", "rtp_video": "?", "rtp_pt": "u1"}
 _TYPES |= {"loss_runs": "i4", "rtcp_lost": "i4", "busy_slots": "u2", "open_requests": "u2", "open_request_length": "u2"}
-_OPEN_AGES = ("request_us", "unanswered_us", "first_us", "last_us")
+_OPEN_AGES = ("request_us", "unanswered_us", "waiting_us", "first_us", "last_us")
 _AGES = {"last_payload_us", *(f"open_{name}" for name in _OPEN_AGES)}
 _GROWING = (
     *((name, 1) for name in ("frames_equal", "frames_filled", "frames_rtp", "frames_incomplete", "keyframes",

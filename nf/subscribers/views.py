@@ -173,7 +173,7 @@ class Interval:
 
     def waiting_s(self) -> Array:
         """Return (n,) by flow when the first request without an answer was sent; NaN: none waits."""
-        return self._time_s(_taken(self.flows.media.open_unanswered_us, self._detail_of_flow, NEVER))
+        return self._time_s(_taken(self.flows.media.open_waiting_us, self._detail_of_flow, NEVER))
 
     def _time_s(self, age_us: NDArray[Any]) -> Array:
         return np.where(age_us == NEVER, np.nan, self.now_s - age_us / 1e6)

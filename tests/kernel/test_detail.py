@@ -10,8 +10,8 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
 from nf.abi import SLOT_US
+from nf.flows.media import NEVER, MediaInterval
 from nf.flows.media import Media as MediaReader
-from nf.flows.media import MediaInterval
 from nf.kernel.dataplane import DataPlane
 from tests.kernel.packets import SERVER, UE, ether
 from tests.kernel.rig import Rig
@@ -174,6 +174,18 @@ class TestChunks:
         detail = media.play(*self.chunk(media, 0, 100))
 
         assert [detail["chunk"][name] for name in ("bytes", "packets", "closed")] == [100_000, 100, 0]
+
+    def test_two_requests_that_waited_together_wait_no_more_once_there_is_an_answer(self, media: Media) -> None:
+        """The first one is kept, for how long the answer took; a reader sees none that waits."""
+        reader, asked = MediaReader(len(media.plane.details)), [(0, up(400)), (10, up(500))]
+        media.play(*asked)
+        before = read(reader, media.plane)
+        media.play((60, self.ANSWER))
+        after = read(reader, media.plane)
+
+        assert before.open_waiting_us.tolist() == [10_000]
+        assert after.open_waiting_us.tolist() == [NEVER]
+        assert after.open_unanswered_us.tolist() == [60_000]
 
 
 class TestFrames:
