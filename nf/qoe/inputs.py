@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nf.abi import SNF_DOWNLINK, SNF_UPLINK
 
-__all__ = ["DOWNLINK", "UPLINK", "Array", "Inputs", "known_or", "round_trip_ms", "worst"]
+__all__ = ["DOWNLINK", "UPLINK", "Array", "Inputs", "known_or", "worst"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -48,12 +48,6 @@ class Inputs:
 def known_or(values: Array, fallback: float) -> Array:
     """Return *values* with what was not seen replaced by *fallback*."""
     return np.where(np.isnan(values), fallback, values)
-
-
-def round_trip_ms(r: Inputs) -> Array:
-    """Return the round-trip time UE to server in ms, of the halves that are known; NaN when neither is."""
-    both = known_or(r.rtt_access_ms, 0) + known_or(r.rtt_core_ms, 0)
-    return np.where(np.isnan(r.rtt_access_ms) & np.isnan(r.rtt_core_ms), np.nan, both)
 
 
 def worst(two_ways: Array) -> Array:
