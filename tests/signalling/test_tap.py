@@ -191,6 +191,7 @@ class TestTrouble:
         comes_true(lambda: listener.counters["n4_interface_down"], WAIT_S)
         assert listener.counters["n4_interface_down"] == 1
         ip("link", "set", wire.near, "up")
+        wait_for_carrier(wire.near, wire.far)
         wire.send(*exchange())
         assert len(heard.wait(1)) == 1
 
