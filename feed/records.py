@@ -143,6 +143,8 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "answer_ms": Column("f4", "ms", "message to first answer"),
     "speed_bps": Column("f4", "bit/s", "of the transfer while it moved"),
     "limit": Column("str", "", "of the speed: network, receiver, server, application"),
+    "gnb": Column("str", "", "far end of the tunnel on the access side: gNB, eNB or SGW; empty when not known"),
+    "slice": Column("str", "", "S-NSSAI: SST, or SST-SD with six hexadecimal digits; empty when not said"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -215,6 +217,7 @@ SPARSE_COLUMNS = (
     *SUBSCRIBER_COLUMNS,
     *("rtt_high_access_ms", "rtt_high_core_ms"),
     *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
+    *("gnb", "slice"),
 )
 """A message in which one of these is missing, or empty text, in every row leaves it out."""
 

@@ -77,7 +77,7 @@ class TestFormat:
 
         head, out = by_the_document(wire.encode(TOPIC, HEADER, columns))
 
-        assert set(out) == set(RECORD_COLUMNS) - set(SPARSE_COLUMNS)
+        assert set(out) == set(RECORD_COLUMNS) - set(SPARSE_COLUMNS) | {"gnb", "slice"}
         for name, column in columns.items():
             if name not in out:
                 continue
@@ -92,7 +92,7 @@ class TestFormat:
 
         _, out = by_the_document(wire.encode(TOPIC, HEADER, columns))
 
-        assert set(out) & set(SPARSE_COLUMNS) == {"n3_rtt_ms"}
+        assert set(out) & set(SPARSE_COLUMNS) == {"n3_rtt_ms", "gnb", "slice"}
         assert [i for i, value in enumerate(out["n3_rtt_ms"]) if same(value, 8.25)] == [3]
 
     def test_one_that_was_left_out_reads_as_missing(self) -> None:
@@ -100,6 +100,14 @@ class TestFormat:
 
         assert list(message.columns) == list(RECORD_COLUMNS)
         assert np.isnan(message.columns["n3_rtt_ms"]).all()
+
+    def test_text_that_no_row_has_is_left_out_and_reads_as_empty(self) -> None:
+        columns = records(10, 10) | {"gnb": [""] * 10, "slice": [""] * 10}
+        frames = wire.encode(TOPIC, HEADER, columns)
+
+        _, out = by_the_document(frames)
+        assert not set(out) & {"gnb", "slice"}
+        assert wire.decode(frames).columns["gnb"] == [""] * 10
 
     def test_the_header_has_the_documented_keys(self) -> None:
         _, header, _ = wire.encode(TOPIC, HEADER, records(3, 3))
