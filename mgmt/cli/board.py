@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from feed.happened import happened
-from feed.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
+from feed.wire import CHANGE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
 
 __all__ = ["Board", "Row", "bar", "printable", "rate", "screen", "short"]
 
@@ -46,6 +47,7 @@ class Board:
         self.flows: list[dict[str, Any]] = []
         self._flows_seen_s = 0.0
         self._partial = (0, 0)  # sessions, and those that began before the function
+        self._mark = ""  # of a change, the last one
 
     def feed(self, message: Message, now_s: float) -> None:
         """Take a message."""
@@ -54,17 +56,20 @@ class Board:
         elif message.header.schema == HEALTH_SCHEMA:
             for row in rows_of(message)[:1]:
                 self._partial = int(_count(row, "sessions")), int(_count(row, "partial_sessions"))
+        elif message.header.schema == CHANGE_SCHEMA:
+            for row in rows_of(message):
+                when = datetime.fromtimestamp(_count(row, "t_ms") / 1000).strftime("%H:%M:%S")
+                self._mark = f"{when} {printable(row.get('who') or '?')} marked: {printable(row.get('text') or '-')}"
         elif message.header.schema == QOE_SCHEMA:
             for record in sorted(rows_of(message), key=lambda r: _value(r, "t_ms") or 0):
                 self._put(record, message, now_s)
 
     @property
     def banner(self) -> str:
-        """A sentence about all rows that a reader has to know; empty when there is none."""
+        """News of all rows that a reader has to know; empty when there is none."""
         sessions, partial = self._partial
-        if not partial:
-            return ""
-        return f"{partial} of {sessions} sessions began before the function: nameless until they attach anew"
+        nameless = f"{partial} of {sessions} sessions began before the function: nameless until they attach anew"
+        return "  ".join(filter(None, (nameless if partial else "", self._mark)))
 
     def _put(self, record: dict[str, Any], message: Message, now_s: float) -> None:
         app_class = str(record.get("class") or message.app_class)

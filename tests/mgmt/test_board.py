@@ -216,6 +216,14 @@ class TestScreen:
 
         assert any("(video)" in line for line in drawn(board, width=80))
 
+    def test_a_mark_of_a_change_stands_below(self) -> None:
+        mark = {"t_ms": np.array([1_785_000_000_000], np.uint64), "text": ["new \x1b[2Jrelease"], "who": ["anna"]}
+        board = Board()
+        board.feed(message(mark, "change.v1/nf1/", "snf.change.v1"), 0)
+
+        assert board.banner.endswith("anna marked: new ?[2Jrelease")
+        assert board.fresh(0) == []
+
     @pytest.mark.parametrize("height", [12, 24, 50])
     def test_what_does_not_fit_is_counted(self, height: int) -> None:
         board = Board()
