@@ -40,8 +40,9 @@ static __always_inline u32 tcp_opening(struct tcp_state *t)
 #define OPTION_TIMES  12	 /* bytes: two NOPs and time stamps, before SACK or not (RFC 7323, appendix A) */
 
 /*
- * The place of a loss. What was lost before the probe is seen as a gap, which the segment that is sent again fills; what
- * was lost behind it is seen twice. From a gap on, until it is acknowledged, what is sent again is taken to fill it.
+ * The place of a loss. What was lost before the probe is seen as a gap, which the segment that is sent again fills;
+ * what was lost behind it is seen twice. From a gap on, until it is acknowledged, what is sent again is taken to fill
+ * it.
  */
 #define TURN_GAP 0x40 /* there is one, and hole_seq is where the newest begins */
 

@@ -11,8 +11,8 @@ from nf.flows.deltas import FlowDeltas, from_b
 from tests.flows.records import FIRST_B, TCP, UDP, UNKNOWN, A, B, key
 
 SCTP = 132
-TWO = ("bytes", "packets", "payload_packets", "qfi", "filled", "gap_ticks", "gap_ticks2", "gap_max", "rtt_sum_us", "rtt_n",
-       "rtt_min_us")  # fmt: skip
+TWO = ("bytes", "packets", "payload_packets", "qfi", "filled", "gap_ticks", "gap_ticks2", "gap_max", "rtt_sum_us",
+       "rtt_n", "rtt_min_us")  # fmt: skip
 TYPES = {"bytes": "u8", "qfi": "u1", "filled": "u1", "gap_max": "u2"}
 RTP = [("expected", "u4", 2), ("received", "u4", 2), ("valid", "u1", 2)]
 DNS = [("timed", "u2"), ("queries", "u4"), ("answers", "u4"), ("sum_us", "u4"), ("failed", "u2"), ("again", "u2")]
