@@ -84,7 +84,7 @@ class Blame:
         return _columns(len(mos), bad, verdicts)
 
     def _lately(self, keys: Keys, verdicts: Verdicts, past: NDArray[np.bool_], now_s: float) -> Verdicts:
-        """Replace verdicts without a trace of now by those of a moment ago, where scores are *past*; keep the others."""
+        """Replace verdicts without a trace of now by those of a moment ago where scores are *past*; keep others."""
         known, old, _ = self._known.get(keys)
         rows = np.zeros(len(keys), _KNOWN)
         rows[known] = old
