@@ -130,6 +130,15 @@ struct rtcp_reports {
 };
 _Static_assert(sizeof(struct rtcp_reports) == 40, "rtcp_reports is ABI");
 
+/* Windows of TCP that one direction announces (windows.h). */
+struct window {
+	__u16 most; /* the largest one, as it is in the header */
+	__u8 scale; /* the least shift by which windows hold what is under way */
+	__u8 pad;
+	__u32 closed; /* segments whose window holds up the sender */
+};
+_Static_assert(sizeof(struct window) == 8, "window is ABI");
+
 enum detail_flags {
 	DETAIL_LATE = 1, /* it began long after the flow */
 	DETAIL_CALL = 2, /* of `more` rtp holds, else echoes */
@@ -178,7 +187,7 @@ struct detail {
 			struct rtcp_reports reports[2];
 		} rtp;
 	} more;
-	__u64 pad_more[2];
+	struct window windows[2];
 };
 _Static_assert(sizeof(struct detail) == 512, "detail is eight cache lines");
 

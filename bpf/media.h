@@ -14,6 +14,7 @@
 #include "rtcp.h"
 #include "ticks.h"
 #include "video.h"
+#include "windows.h"
 
 #define SLOTS 12
 #define GROWN                                                                                                          \
@@ -189,6 +190,9 @@ static __always_inline void count_detail(void *data, void *end, struct scratch *
 	detail_epoch(e, c);
 	if (down)
 		count_slot(e, s->now_us, s->inner.total);
+	if (s->inner.proto == PROTO_TCP && s->whole_l4)
+		count_window(data, end, s, f, down ? &e->windows[SNF_DOWNLINK] : &e->windows[SNF_UPLINK]);
+	FORGET();
 	if (!s->payload_length)
 		return;
 	FORGET();

@@ -110,6 +110,7 @@ class MediaInterval:
     rtcp_expected: U32  # (n, 2)
     rtcp_jitter_us: U32  # (n, 2) 0 where the rate of the stream's clock is unknown
     rtcp_rtt_us: U32  # (n, 2) from the probe to the receiver of the stream and back; 0: unknown
+    closed_windows: U32  # (n, 2) segments of TCP by who sends them, whose window holds up the other end
     chunks: U32  # requests whose answer was complete
     chunk_octets: NDArray[np.uint64]  # payload bytes of these answers
     open_request_us: U32  # the chunk that is open, as in Chunks; without a request all are NEVER or 0
@@ -138,7 +139,7 @@ _WIDTHS |= dict.fromkeys(("frame_gap_ticks", "frame_gap_ticks2", "frame_octets")
 _WIDTHS |= dict.fromkeys(
     ("last_payload_us", "rtp_pt", "rtp_clock", "rtp_jitter_us", "rtp_markers", "loss_runs", "tick_us", "tick_n",
      "tick_sum_us", "spikes", "spike_ms", "echo_n", "echo_sum_us", "echo_min_us", "rtcp_reports", "rtcp_lost",
-     "rtcp_expected", "rtcp_jitter_us", "rtcp_rtt_us"), 2
+     "rtcp_expected", "rtcp_jitter_us", "rtcp_rtt_us", "closed_windows"), 2
 )  # fmt: skip
 _TYPES = {"number": "u8", "chunk_octets": "u8", "peak_bps": "f4", "late": "?", "rtp_video": "?", "rtp_pt": "u1"}
 _TYPES |= {"loss_runs": "i4", "rtcp_lost": "i4", "busy_slots": "u2", "open_requests": "u2", "open_request_length": "u2"}
@@ -150,7 +151,7 @@ _GROWING = (
     *((name, _WIDTHS[name]) for name in (
         "sizes_dl", "sizes_ul", "frame_gap_ticks", "frame_gap_ticks2", "frame_octets", "rtp_markers", "loss_runs",
         "tick_n", "tick_sum_us", "spikes", "spike_ms", "echo_n", "echo_sum_us", "rtcp_reports", "rtcp_lost",
-        "rtcp_expected")),
+        "rtcp_expected", "closed_windows")),
 )  # fmt: skip
 
 COUNTED = np.dtype(
@@ -204,6 +205,7 @@ def _counts(states: NDArray[np.void], now_us: int | None = None) -> NDArray[np.v
         if now_us is not None:
             _end_frames(out, states, i, now_us)
     out["frozen_equal_ms"] = states["frozen_ms"]
+    out["closed_windows"] = states["windows"]["closed"]
     for name, field in (("tick_n", "n"), ("tick_sum_us", "sum_us"), ("spikes", "spikes"), ("spike_ms", "spike_ms")):
         out[name] = states["ticks"][field]
     rtp = states["flags"] & DETAIL_CALL != 0
