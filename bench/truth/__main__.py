@@ -1,4 +1,4 @@
-"""Figures of the estimates beside the truth of the data at hand: ``python -m bench.truth``.
+"""Figures of the estimates beside the truth of the data at hand: ``python -m bench.truth [PART ...]``.
 
 They are printed with their goals, and join those that are in bench/accuracy.json.
 """
@@ -33,7 +33,13 @@ def _told(cases: dict[str, float]) -> str:
 def main() -> int:
     """Print the figures and write them down; return 0, or 1 when the data are not there."""
     begun, found = time.monotonic(), list[Figure]()
+    unknown = set(sys.argv[1:]) - set(_PARTS)
+    if unknown:
+        print(f"There is no part {', '.join(sorted(unknown))}. Parts: {', '.join(_PARTS)}.", file=sys.stderr)
+        return 1
     for name, figures in _PARTS.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         rig.progress(f"estimates of {name}")
         try:
             told = figures()
