@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "APP_CLASSES",
+    "CHANGE_COLUMNS",
     "DELAY_COLUMNS",
     "ESTIMATES",
     "FLOW_COLUMNS",
@@ -190,6 +191,17 @@ FLOW_COLUMNS: Mapping[str, Column] = {
     "app_confidence": Column("u1", "percent", ""),
 }
 """The detail of a followed subscriber: one row per flow with traffic, schema "snf.flow.v1"."""
+
+CHANGE_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "time of the change, since the epoch; it may be long ago, or yet to come"),
+    "text": Column("str", "", "what was changed, in the operator's words"),
+    "who": Column("str", "", "user who marked it"),
+    "app": Column("str", "", "application that it was made for; empty, as in the next three: for all"),
+    "gnb": Column("str", "", ""),
+    "dnn": Column("str", "", ""),
+    "slice": Column("str", "", ""),
+}
+"""A mark of a change, schema "snf.change.v1": one row a message."""
 
 DELAY_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
 HEALTH_COLUMNS = ("dns_queries", "dns_ms", "dns_failed", "dns_retried", "vpn_share", "ttls")
