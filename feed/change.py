@@ -111,7 +111,7 @@ def _pairs(records: Columns, mark: Mark) -> _Pairs:
     _, first, at = np.unique(cell, return_index=True, return_inverse=True)
 
     def total(values: NDArray[np.float64], side: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.bincount(at[side], values[side], len(first))
+        return np.bincount(at[side], values[side], len(first)).astype(np.float64)
 
     n_before, n_after = total(scores, ~after), total(scores, after)
     both = (n_before > 0) & (n_after > 0)
