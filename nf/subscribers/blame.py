@@ -20,7 +20,7 @@ from nf.flows.search import one_of
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.lately import APP_BITS, Sides
-from nf.subscribers.suspect import CORE, GOOD_MOS, MEASURES, SUSPECTS, Evidence, Verdicts, suspect
+from nf.subscribers.suspect import ACCESS, CORE, GOOD_MOS, MEASURES, SUSPECTS, Evidence, Verdicts, suspect
 from nf.subscribers.views import Interval
 
 __all__ = ["Blame", "Given", "one_way"]
@@ -40,7 +40,8 @@ _KEPT = np.isin(SUSPECTS, ("access", "core", "loss", "n3", "upf", "server"))
 _WEAK = np.isin(SUSPECTS, ("app", "device", "unknown"))
 _REAL_TIME = one_of(APP_CLASSES.index(name) for name in ("conferencing", "voice", "gaming"))
 _OF_THE_PAST = one_of(  # their scores tell of what took long, after it did
-    APP_CLASSES.index(name) for name in ("video", "live-video", "web", "social", "navigation", "messaging")
+    APP_CLASSES.index(name)
+    for name in ("video", "live-video", "web", "social", "navigation", "messaging", "voice", "conferencing")
 )
 _VOICE, _GAMING = APP_CLASSES.index("voice"), APP_CLASSES.index("gaming")
 _PLAYS = ("playing", "paused", "complete")
@@ -84,7 +85,7 @@ class Blame:
         return _columns(len(mos), bad, verdicts)
 
     def _lately(self, keys: Keys, verdicts: Verdicts, past: NDArray[np.bool_], now_s: float) -> Verdicts:
-        """Replace verdicts without a trace of now by those of a moment ago, where scores are *past*; keep the others."""
+        """Replace verdicts without a trace of now by those of a moment ago where scores are *past*; keep others."""
         known, old, _ = self._known.get(keys)
         rows = np.zeros(len(keys), _KNOWN)
         rows[known] = old
@@ -135,7 +136,7 @@ def _columns(n: int, bad: NDArray[np.intp], verdicts: Verdicts) -> Given:
 
 def _nothing() -> Evidence:
     two, one = np.zeros((0, 2)), np.zeros(0)
-    return Evidence(two, two, two, two, two, two, one, one, two, one, np.zeros(0, np.bool_), one, one)
+    return Evidence(two, two, two, two, two, two, one, one, two, one, *(np.zeros(0, np.bool_),) * 2, one, one)
 
 
 def _evidence(
@@ -149,7 +150,7 @@ def _evidence(
 ) -> Evidence:
     """Return what there is of the rows *bad*."""
     real_time = _REAL_TIME[class_of[bad]]
-    halves = np.where(real_time[:, None], _halves_ms(interval, bad), np.nan)
+    halves, high = _halves_ms(interval, bad, real_time)
     least = np.fmax(sides.least_ms[bad], halves)
 
     place = np.full(len(class_of), -1)
@@ -163,33 +164,43 @@ def _evidence(
                 out[place[part][mine]] = columns[name][mine]
         return out
 
-    beyond = np.stack([np.full(len(bad), np.nan), column("beyond_loss")], axis=1)
+    beyond = np.stack([column("beyond_core"), column("beyond_loss")], axis=1)
     plays = np.isin(column("state", ""), np.array(_PLAYS, object)) & ~(column("stalled_s") > 0)
     goodput, media = interval.inputs.goodput_bps[bad, DOWNLINK], column("media_bps")
-    spikes = np.where(class_of[bad] == _GAMING, interval.of_main("spike_ms", bad)[:, DOWNLINK], np.nan)
+    trip = np.fmax(column("lag_ms"), column("round_trip_ms"))  # of both halves, held by the model
+    least[:, CORE] = np.where(np.isnan(least[:, CORE]), trip - least[:, ACCESS], least[:, CORE])
+    spikes = np.where((class_of[bad] == _GAMING)[:, None], interval.of_main("spike_ms", bad), np.nan)
+    answered = np.minimum(spikes[:, UPLINK], spikes[:, DOWNLINK])  # a server that answers each input has its gaps
     return Evidence(
         least_ms=least,
-        high_ms=np.fmax(sides.high_ms[bad], halves),
+        high_ms=np.fmax(sides.high_ms[bad], high),
         loss=np.fmax(sides.loss[bad], beyond),
         jitter_ms=_jitter_ms(interval, class_of[bad], bad),
         silence_s=_silence_s(interval, real_time, bad) if both_seen else np.full((len(bad), 2), np.nan),
-        spikes_ms=np.stack([spikes, np.full(len(bad), np.nan)], axis=1),
+        spikes_ms=np.stack([spikes[:, DOWNLINK] - answered, answered], axis=1),
         radio_ms=np.fmax(given["ran_ul_ms"][bad], given["ran_dl_ms"][bad]).astype(np.float64),
         n3_ms=given["n3_rtt_ms"][bad].astype(np.float64),
         upf_ms=np.stack([given["upf_ul_ms"][bad], given["upf_dl_ms"][bad]], axis=1).astype(np.float64),
         wait_ms=_wait_ms(interval, bad) - np.nan_to_num(least[:, CORE]),
+        fresh=(interval.rows.rtt_n[bad, CORE] > 0) | ~np.isnan(halves[:, CORE]),
         enough=goodput >= ENOUGH * media,
         level=np.where(plays, column("video_height"), np.nan),
         fps=column("fps"),
     )
 
 
-def _halves_ms(interval: Interval, rows: NDArray[np.intp]) -> Array:
-    """Return the round trips (n, 2) of CORE, ACCESS that a call or a game tells itself: echoes, reports; NaN: none."""
+def _halves_ms(interval: Interval, rows: NDArray[np.intp], real_time: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return the round trips (n, 2) of CORE, ACCESS that a call or a game tells itself: least and mean of the interval.
+
+    They come from echoes, else from reports; NaN: none.
+    """
     echoes, sum_us = interval.of_main("echo_n", rows), interval.of_main("echo_sum_us", rows)
     reports = interval.of_main("rtcp_rtt_us", rows)
     told = np.where(reports > 0, reports / 1000, np.nan)
-    return np.where(echoes > 0, sum_us / np.maximum(echoes, 1) / 1000, told)
+    told = np.where(real_time[:, None], told, np.nan)
+    echoed = (echoes > 0) & real_time[:, None]
+    least = np.where(echoed, interval.of_main("echo_min_us", rows) / 1000, told)
+    return least, np.where(echoed, sum_us / np.maximum(echoes, 1) / 1000, told)
 
 
 def _jitter_ms(interval: Interval, class_of: NDArray[np.uint8], rows: NDArray[np.intp]) -> Array:

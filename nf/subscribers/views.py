@@ -306,7 +306,7 @@ def of_pages(interval: Interval, is_page: NDArray[np.bool_], people: NDArray[np.
         begin_s=interval.begun_s[flow],
         slots=slots,
         slot=slot,
-        last_s=interval.last_payload_s(flow),
+        last_s=_answered_s(interval, flow),
         asked_s=interval.waiting_s()[flow],
         chunk=place[asked.flow[mine]],
         request_s=asked.request_s[mine],
@@ -315,6 +315,16 @@ def of_pages(interval: Interval, is_page: NDArray[np.bool_], people: NDArray[np.
         rtt_access_ms=_of_people(interval, people),
         zero_s=zero_s,
     )
+
+
+def _answered_s(interval: Interval, flow: NDArray[np.intp]) -> Array:
+    """Return when the last downlink payload of flows came; of those without a detail, which DNS has none of, when the
+    name was known, or their begin. NaN: never."""
+    last_s, flows = interval.last_payload_s(flow), interval.flows
+    took_s = np.zeros(len(flow))
+    np.divide(flows.dns_sum_us[flow] / 1e6, flows.dns_timed[flow], out=took_s, where=flows.dns_timed[flow] > 0)
+    answered = np.isnan(last_s) & (flows.payload_packets[flow, DOWNLINK] > 0)
+    return np.where(answered, interval.begun_s[flow] + took_s, last_s)
 
 
 def _of_people(interval: Interval, people: NDArray[np.int64]) -> Array:
