@@ -56,7 +56,8 @@ IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, R
 # Classes scored by jitter: their packets are timed exactly, and so are those of flows without a name yet (number 0).
 _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = (  # classes of which sizes, frames and chunks are kept
-    "video", "live-video", "conferencing", "voice", "gaming", "web", "social", "music", "messaging", "download"
+    "video", "live-video", "conferencing", "voice", "gaming", "web", "social", "navigation", "music", "messaging",
+    "download",
 )  # fmt: skip
 _TCP = 6
 _UNNAMED = 0  # number of the application of flows without a name

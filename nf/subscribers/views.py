@@ -15,7 +15,6 @@ from nf.flows.media import NEVER
 from nf.flows.search import at
 from nf.qoe import Inputs, download, messaging, pages, realtime, video
 from nf.qoe.inputs import Array
-from nf.subscribers.lately import APP_BITS
 from nf.subscribers.sums import Rows
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "chats",
     "main_flows",
     "of_pages",
+    "of_pages_nothing",
     "players",
     "players_nothing",
     "transfers",
@@ -286,8 +286,8 @@ def transfers_nothing(n: int, now_s: float, interval_s: float) -> download.Seen:
     return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros(n))
 
 
-def of_pages(interval: Interval, is_page: NDArray[np.bool_], people: NDArray[np.int64]) -> pages.Seen:
-    """Return the columns of the flows that make pages, of the sorted numbers of *people*."""
+def of_pages(interval: Interval, is_page: NDArray[np.bool_], whose: NDArray[np.int64], shift: int) -> pages.Seen:
+    """Return the columns of the flows that make pages, of the sorted numbers *whose*: keys without *shift* bits."""
     flow = np.flatnonzero(is_page)
     place = np.full(len(is_page), -1)
     place[flow] = np.arange(len(flow))
@@ -297,7 +297,7 @@ def of_pages(interval: Interval, is_page: NDArray[np.bool_], people: NDArray[np.
     return pages.Seen(
         now_s=interval.now_s,
         interval_s=interval.interval_s,
-        row=np.searchsorted(people, interval.key[flow] >> APP_BITS),
+        row=np.searchsorted(whose, interval.key[flow] >> shift),
         begin_s=interval.begun_s[flow],
         slots=slots,
         slot=slot,
@@ -307,7 +307,7 @@ def of_pages(interval: Interval, is_page: NDArray[np.bool_], people: NDArray[np.
         request_s=asked.request_s[mine],
         first_s=asked.first_s[mine],
         octets=asked.octets[mine],
-        rtt_access_ms=_of_people(interval, people),
+        rtt_access_ms=_highest_access_ms(interval, whose, shift),
         zero_s=zero_s,
     )
 
@@ -322,13 +322,21 @@ def _answered_s(interval: Interval, flow: NDArray[np.intp]) -> Array:
     return np.where(answered, interval.begun_s[flow] + took_s, last_s)
 
 
-def _of_people(interval: Interval, people: NDArray[np.int64]) -> Array:
-    """Return the access delay of subscribers with what waits in queues: the largest one of their rows."""
-    access_ms = np.full(len(people), np.nan)
-    person = interval.keys >> APP_BITS
-    place, there = at(people, person)
+def _highest_access_ms(interval: Interval, whose: NDArray[np.int64], shift: int) -> Array:
+    """Return the access delay of subscribers or rows with what waits in queues: the largest one of their rows."""
+    access_ms = np.full(len(whose), np.nan)
+    place, there = at(whose, interval.keys >> shift)
     np.fmax.at(access_ms, place[there], interval.inputs.rtt_high_access_ms[there])
     return access_ms
+
+
+def of_pages_nothing(n: int, now_s: float, interval_s: float) -> pages.Seen:
+    """Return *n* subscribers or rows without a packet."""
+    none, nothing = np.zeros(0, np.intp), np.zeros(0)
+    return pages.Seen(
+        now_s, interval_s, none, nothing, np.zeros((0, pages.SLOTS), np.uint32), np.zeros(0, np.int64), nothing,
+        nothing, none, nothing, nothing, nothing, np.full(n, np.nan),
+    )  # fmt: skip
 
 
 View = Callable[[Interval, NDArray[np.intp]], Any]
