@@ -113,6 +113,11 @@ class Interval:
             self._reports[name] = out
         return self._reports[name]
 
+    def closed_windows(self) -> Array:
+        """Return the share of a receiver's segments whose window holds up the sender, by row and direction of data."""
+        share: Array = self._of_all("closed_windows")[:, ::-1] / np.maximum(self.rows.packets[:, ::-1], 1)
+        return share
+
     # -- requests -----------------------------------------------------------------
 
     def requests(self) -> Requests:
@@ -276,14 +281,14 @@ def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
         loss=inputs.loss[part],
         rtt_access_ms=rows.rtt_min_ms[part, 1],
         rtt_core_ms=rows.rtt_min_ms[part, 0],
-        closed_windows=np.zeros(len(part)),  # nobody counts them yet
+        closed=interval.closed_windows()[part],
     )
 
 
 def transfers_nothing(n: int, now_s: float, interval_s: float) -> download.Seen:
     """Return *n* rows without a packet."""
     two, unknown = np.full((n, 2), np.nan), np.full(n, np.nan)
-    return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros(n))
+    return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros((n, 2)))
 
 
 def of_pages(interval: Interval, is_page: NDArray[np.bool_], whose: NDArray[np.int64], shift: int) -> pages.Seen:
