@@ -226,21 +226,26 @@ def main_flows(interval: Interval, part: NDArray[np.intp]) -> realtime.Seen:
     return realtime.Seen(interval.now_s, interval.interval_s, **given)
 
 
+def _first_waiting_s(interval: Interval, part: NDArray[np.intp]) -> Array:
+    """Return by row when the first request without an answer was sent; NaN: none waits."""
+    first, waiting = np.full(len(interval.keys), np.inf), interval.waiting_s()
+    waits = np.flatnonzero(~np.isnan(waiting))
+    np.minimum.at(first, interval.row[waits], waiting[waits])
+    return np.where(np.isfinite(first), first, np.nan)[part]
+
+
 def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
     """Return the columns of chats."""
     place = np.full(len(interval.keys), -1)
     place[part] = np.arange(len(part))
     of_flow = place[interval.row]
-    asked, waiting = interval.requests(), interval.waiting_s()
-    first = np.full(len(part), np.inf)
-    waits = np.flatnonzero(~np.isnan(waiting) & (of_flow >= 0))
-    np.minimum.at(first, of_flow[waits], waiting[waits])
+    asked = interval.requests()
     mine = of_flow[asked.flow] >= 0
     return messaging.Seen(
         now_s=interval.now_s,
         interval_s=interval.interval_s,
         rtt_access_ms=interval.inputs.rtt_access_ms[part],
-        asked_s=np.where(np.isfinite(first), first, np.nan),
+        asked_s=_first_waiting_s(interval, part),
         moved=np.ones(len(part), np.bool_),
         row=of_flow[asked.flow[mine]],
         request_s=asked.request_s[mine],
@@ -272,7 +277,10 @@ def chat_nothing(n: int, now_s: float, interval_s: float) -> messaging.Seen:
 
 def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
     """Return the columns of downloads and uploads."""
-    inputs, rows = interval.inputs, interval.rows
+    inputs, rows, flows = interval.inputs, interval.rows, interval.flows
+    n, down = len(interval.keys), DOWNLINK
+    resent = np.bincount(interval.row, flows.retrans[:, down], n)[part]
+    payload = np.bincount(interval.row, flows.payload_packets[:, down], n)[part]
     return download.Seen(
         now_s=interval.now_s,
         bulk_octets=inputs.bulk_octets[part],
@@ -281,6 +289,10 @@ def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
         loss=inputs.loss[part],
         rtt_access_ms=rows.rtt_min_ms[part, 1],
         rtt_core_ms=rows.rtt_min_ms[part, 0],
+        moved=np.ones(len(part), np.bool_),
+        asked_s=_first_waiting_s(interval, part),
+        fresh=payload > resent,
+        resent=resent > 0,
         closed=interval.closed_windows()[part],
     )
 
@@ -288,7 +300,9 @@ def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
 def transfers_nothing(n: int, now_s: float, interval_s: float) -> download.Seen:
     """Return *n* rows without a packet."""
     two, unknown = np.full((n, 2), np.nan), np.full(n, np.nan)
-    return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros((n, 2)))
+    no = np.zeros(n, np.bool_)
+    zero = np.zeros((n, 2))
+    return download.Seen(now_s, zero, zero, two, two, unknown, unknown, no, unknown, no, no, zero)
 
 
 def of_pages(interval: Interval, is_page: NDArray[np.bool_], whose: NDArray[np.int64], shift: int) -> pages.Seen:

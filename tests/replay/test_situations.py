@@ -54,7 +54,94 @@ def _screens() -> Capture:
     return capture
 
 
+STEP_S = 15
+
+
+def _voice(trip_s: float = 0.04, **how) -> Capture:
+    return call_of("voice", generated.talkers(STEP_S, seed=3, **how)[0], server=TALK, trip_s=trip_s, seconds=STEP_S)
+
+
+def _video(**how) -> Capture:
+    how = {"fps": 30, "kbps": 900, **how}
+    return call_of("conferencing", generated.video(STEP_S, split="rtp", **how).packets, server=MEET)
+
+
+def _game(**how) -> Capture:
+    how = {"core_ms": 20, "access_ms": 15, **how}
+    return call_of("gaming", generated.game(STEP_S, tick_hz=20, seed=5, **how).packets, server=PLAY)
+
+
+def _load(name: str, wait_s: float = 0.0, bps: float = 20e6) -> Capture:
+    """Return a page or a screen of six objects, and a game beside it, so that intervals go on."""
+    capture = Capture(bps)
+    line = Connection(capture, capture.dns(0.0, name, 0.03), name, access_s=0.02, core_s=0.01)
+    at_s = line.ready_s
+    for _ in range(6):
+        at_s = line.fetch(at_s, 60_000, wait_s=wait_s)
+    capture.frames += _game().frames
+    return capture
+
+
+def _chat(trip_s: float) -> Capture:
+    capture = Capture()
+    name = "chat.signal.org"
+    line = Connection(capture, capture.dns(0.0, name, trip_s), name, access_s=trip_s / 2, core_s=trip_s / 2)
+    for n in range(12):
+        line.fetch(line.ready_s + n, 120, request=180)
+    return capture
+
+
+def _file(bps: float = 8e6, wait_s: float = 0.0) -> Capture:
+    """Return a download in two pieces, of which the second one is waited for."""
+    capture = Capture(bps)
+    name = "dl.delivery.mp.microsoft.com"
+    line = Connection(capture, capture.dns(0.0, name, 0.03), name, access_s=0.02, core_s=0.01)
+    at_s = line.fetch(line.ready_s, round(bps))  # 8 s
+    line.fetch(at_s, round(bps / 4), wait_s=wait_s)
+    capture.frames += _game().frames
+    return capture
+
+
+LADDERS = {
+    "voice": {
+        "loss": [lambda loss=loss: _voice(loss=loss) for loss in (0.0, 0.02, 0.08)],
+        "delay": [lambda trip=trip: _voice(trip) for trip in (0.04, 0.4, 0.9)],
+        "jitter": [lambda ms=ms: _voice(jitter_ms=ms) for ms in (0.0, 20.0, 80.0)],
+    },
+    "conferencing": {
+        "fps": [lambda fps=fps: _video(fps=fps) for fps in (30, 15, 5)],
+        "rate": [lambda kbps=kbps: _video(kbps=kbps) for kbps in (900, 300, 80)],
+        "freeze": [lambda s=s: _video(frozen=(8.0, 8.0 + s)) for s in (0.0, 2.0, 6.0)],
+        "jitter": [lambda ms=ms: _video(jitter_ms=ms) for ms in (0.0, 10.0, 60.0)],
+    },
+    "gaming": {
+        "delay": [lambda ms=ms: _game(core_ms=ms) for ms in (20, 100, 300)],
+        "loss": [lambda loss=loss: _game(loss=loss) for loss in (0.0, 0.05, 0.2)],
+        "spikes": [lambda s=s: _game(spike=(5.0, s)) for s in (0.0, 0.5, 2.0)],
+        "jitter": [lambda ms=ms: _game(jitter_ms=ms) for ms in (0.0, 10.0, 60.0)],
+    },
+    "web": {
+        "wait": [lambda s=s: _load("en.wikipedia.org", s) for s in (0.05, 0.5, 1.4)],
+        "speed": [lambda bps=bps: _load("en.wikipedia.org", bps=bps) for bps in (20e6, 2e6, 0.5e6)],
+    },
+    "social": {"wait": [lambda s=s: _load("i.instagram.com", s) for s in (0.05, 0.3, 0.8)]},
+    "navigation": {"wait": [lambda s=s: _load("www.waze.com", s) for s in (0.05, 0.3, 0.8)]},
+    "messaging": {"delay": [lambda s=s: _chat(s) for s in (0.02, 0.3, 0.98)]},
+    "download": {
+        "speed": [lambda bps=bps: _file(bps) for bps in (8e6, 2e6, 0.5e6)],
+        "stall": [lambda s=s: _file(2e6, s) for s in (0.0, 3.0, 6.0)],
+    },
+}
+BEGUN_S = {"voice": 5, "conferencing": 5, "gaming": 5, "messaging": 4, "download": 4}
+"""Scores are looked at from there on; those of pages where a page is told."""
+
 SITUATIONS = {
+    **{
+        f"{name} {what} {n}": made
+        for name, ladders in LADDERS.items()
+        for what, steps in ladders.items()
+        for n, made in enumerate(steps)
+    },
     **waits.CASES,
     "page-and-game": _page_and_game,
     "screens": _screens,
@@ -88,6 +175,27 @@ def g107(trip_ms: float, lost_percent: float, burst: float = 1.0) -> float:
 def g1030(page_s: float) -> float:
     """Return the MOS of a page by G.1030, annex A: logarithmic from 5 at 165 ms to 1 at 15 s."""
     return 5 - 4 * math.log(page_s / 0.165) / math.log(15 / 0.165)
+
+
+class TestLadders:
+    """A score falls with each step of one impairment, and is not taken away by it."""
+
+    @pytest.mark.parametrize(("name", "what"), [(name, what) for name, ladders in LADDERS.items() for what in ladders])
+    def test_it_falls(self, told, name, what):
+        steps = [self.scores(told[f"{name} {what} {n}"], name) for n in range(3)]
+        dark = [float(np.isnan(scores).mean()) for scores in steps]
+        means = [float(np.nanmean(scores)) for scores in steps]
+
+        assert max(dark) <= dark[0] + 1e-9
+        assert means[1] <= means[0] + 0.01
+        assert means[2] <= means[1] + 0.01
+        assert means[2] < means[0] - 0.1
+
+    @staticmethod
+    def scores(of: situations.Told, name: str) -> np.ndarray:
+        if name in BEGUN_S:
+            return np.array(of.column(name, "mos", BEGUN_S[name], STEP_S - 1))
+        return np.array([row["mos"] for row in of.of(name) if row["pages"] > 0])
 
 
 class TestVideo:
