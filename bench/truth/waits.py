@@ -56,14 +56,15 @@ class Capture:
         self.add(at_s + 3 * trip_s / 4, IP(src=_RESOLVER, dst=self.ue) / UDP(sport=53, dport=self.ports) / tell)
         return at_s + trip_s
 
-    def write(self, path: Path) -> None:
-        """Write a pcap of Ethernet with nanoseconds."""
+    def write(self, path: Path, snap: int = 65_535) -> None:
+        """Write a pcap of Ethernet with nanoseconds, of which packets are cut to *snap* bytes."""
         with path.open("wb") as file:
             file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65_535, 1))
             for at_s, frame in sorted(self.frames):
                 seconds = int(START_S + at_s)
                 rest = round((START_S + at_s - seconds) * 1e9)
-                file.write(struct.pack("<IIII", seconds, min(rest, 999_999_999), len(frame), len(frame)) + frame)
+                kept = frame[:snap]
+                file.write(struct.pack("<IIII", seconds, min(rest, 999_999_999), len(kept), len(frame)) + kept)
 
 
 class Connection:

@@ -241,6 +241,7 @@ class Pipeline:
                 delays=delays.sessions(np.array(who.session, np.uint64))
                 | self._health(batch, rows_at(keys, rows), subject, np.array(who.session, np.uint32)),
                 seen=seen,
+                both=bool(self._came.all()),
                 teller=self._teller(),
                 begun_s=self._begun_s(batch, active),
                 clock_s=self._clock_offset_s,

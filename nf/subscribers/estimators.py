@@ -28,12 +28,12 @@ from nf.subscribers.fading import KeyTable
 from nf.subscribers.paged import Paged, of_screens, of_web
 from nf.subscribers.views import Interval, View
 
-__all__ = ["HORIZON_S", "Estimators", "Judged", "paused"]
+__all__ = ["HALF_SEEN", "HORIZON_S", "PAUSED", "Estimators", "Judged", "paused"]
 
 UDP = 17
 HORIZON_S = 60.0  # a row that was not seen for so long is another call, game or session (own; the idle time of Requet)
 _TEXTS = np.array(REASONS, object)
-_PAUSED = REASONS.index("the probe paused")
+PAUSED, HALF_SEEN = REASONS.index("the probe paused"), REASONS.index("one direction only")
 
 # A pause of the probe or its host is one of all flows at once (own): of so many flows of several subscribers.
 PAUSE_FLOWS, PAUSE_SUBSCRIBERS, PAUSE_SHARE = 10, 5, 0.9
@@ -79,20 +79,21 @@ class Estimators:
         web, screens = of_web(HORIZON_S, capacity), of_screens(HORIZON_S, capacity)
         self._pages = {"web": web, "social": screens, "navigation": screens}
 
-    def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, pause: bool = False) -> Judged:
+    def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, dark: int = 0) -> Judged:
         """Return estimates and scores of rows *part* of an interval, which are of class *name*.
 
-        With a *pause* of the probe nothing is judged, and what is remembered stays.
+        Where the probe saw too little, for the reason with the number *dark*, nothing is judged, and what is remembered
+        stays.
         """
         model = MODELS[name]
         if name in self._pages:
             estimates: Any = self._pages[name].of(interval.keys[part])
         else:
-            estimates = self._advance(name, interval.keys[part], _VIEWS[name][0](interval, part), keep=not pause)
-        if not pause:
+            estimates = self._advance(name, interval.keys[part], _VIEWS[name][0](interval, part), keep=not dark)
+        if not dark:
             return _judged(model, estimates, model.score(estimates), estimates.unmeasured)
         nothing = np.full(len(part), np.nan)
-        return _judged(model, estimates, nothing, np.full(len(part), _PAUSED, np.uint8))
+        return _judged(model, estimates, nothing, np.full(len(part), dark, np.uint8))
 
     def load_pages(self, interval: Interval, class_of_flow: NDArray[np.uint8]) -> None:
         """Go on by an interval with the pages of the subscribers; *class_of_flow* (n,) is that of its flows."""

@@ -14,7 +14,10 @@ from typing import Any
 from bench.truth.streams import Packet
 from bench.truth.waits import START_S, Capture, Connection
 
-__all__ = ["Told", "call_of", "player", "replayed", "with_datagrams"]
+__all__ = ["NOBODY", "Told", "call_of", "player", "replayed", "with_datagrams"]
+
+NOBODY = "nobody"
+"""Name of the records of addresses that are no UE's: of flows of which only the downlink is there."""
 
 _UE = bytes((10, 45, 0, 2))
 _NAMES = {"voice": "sip.linphone.org", "conferencing": "meet.google.com", "gaming": "euw1.prod.riotgames.com"}
@@ -89,7 +92,7 @@ class Told:
 
 
 def replayed(
-    made: Mapping[str, Callable[[], Capture]], folder: Path, run: Callable[..., Any], *, name: str = "situations"
+    made: Mapping[str, Callable[[], Capture]], folder: Path, run: Callable[..., Any], *, snap: int = 65_535
 ) -> dict[str, Told]:
     """Write one capture of all, replay it, and return what was told of each by its name."""
     together, of_ue = Capture(), {}
@@ -99,13 +102,13 @@ def replayed(
         for at_s, frame in make().frames:
             ends = frame[26:34].replace(_UE, ue)
             together.frames.append((at_s, frame[:26] + ends + frame[34:]))
-    path = folder / f"{name}.pcap"
-    together.write(path)
+    path = folder / "situations.pcap"
+    together.write(path, snap)
     done = run(path)
-    out: dict[str, list[dict[str, Any]]] = {which: [] for which in made}
+    out: dict[str, list[dict[str, Any]]] = {which: [] for which in (*made, NOBODY)}
     for batch in done.batches:
         for i, subscriber in enumerate(batch.columns["subscriber"]):
-            which = of_ue[subscriber.rsplit(":", 1)[1]]
+            which = of_ue.get(subscriber.rsplit(":", 1)[1], NOBODY)
             row = {column: values[i] for column, values in batch.columns.items()}
             out[which].append({**row, "class": batch.app_class, "at_s": batch.t_end_s - START_S})
     return {which: Told(sorted(rows, key=lambda row: row["at_s"])) for which, rows in out.items()}
