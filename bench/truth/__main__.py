@@ -13,11 +13,17 @@ from pathlib import Path
 
 from bench import rig
 from bench.figure import Figure
-from bench.truth import mos, realtime, video, web
+from bench.truth import causes, mos, realtime, video, web
 from nf.errors import SnfError
 
 _FILE = Path(__file__).parents[1] / "accuracy.json"
-_PARTS = {"pages": web.figures, "streaming": mos.figures, "video": video.figures, "calls and games": realtime.figures}
+_PARTS = {
+    "pages": web.figures,
+    "streaming": mos.figures,
+    "video": video.figures,
+    "calls and games": realtime.figures,
+    "causes": causes.figures,
+}
 
 
 def _line(figure: Figure) -> str:
