@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import rig
 from bench.figure import Figure
-from bench.truth import lab, marks, mos, realtime, video, web
+from bench.truth import causes, lab, marks, mos, realtime, video, web
 from nf.errors import SnfError
 
 _FILE = Path(__file__).parents[1] / "accuracy.json"
@@ -24,6 +24,7 @@ _PARTS = {
     "video": video.figures,
     "calls and games": realtime.figures,
     "marks": marks.figures,
+    "causes": causes.figures,
     "lab": lab.figures,
 }
 
