@@ -127,7 +127,7 @@ class Lengths:
             gap = now - self.last
             alike = any(abs(length - one) <= 2 for one in self.before)
             cut = 0 < self.before[0] - length <= self.together and gap < 1000
-            if not (alike or cut) or self.equal_is_over(now):
+            if not (alike or cut) or self._equal_is_over(now):
                 octets = min(self.equal.open, 3 * self.octets or 1 << 24)
                 self.octets = (29 * self.octets + octets) // 30 if self.octets else octets
                 self.equal.watch(self.equal.end(self.last))
@@ -136,20 +136,20 @@ class Lengths:
         self.together = min(self.together + 1, 255)
         self.before = [length, *self.before[:1]]
 
-    def equal_is_over(self, now: int) -> bool:
+    def _equal_is_over(self, now: int) -> bool:
         """Say whether the open frame is one by its bytes, and the pause since its last packet one between frames."""
         usual = not self.octets or self.octets <= 2 * self.equal.open <= 3 * self.octets
         pause = max(min(self.equal.mean, 200_000) * 3 // 8, 4000) // 64 * 64
         return usual and self.last is not None and now - self.last >= pause
 
-    def filled_is_over(self, now: int) -> bool:
+    def _filled_is_over(self, now: int) -> bool:
         """Say whether the open frame has all its packets, since none came for long."""
         pause = max(3 * self.run, 4000, min(self.filled.mean, 200_000) // 2) // 64 * 64
         return self.filled.open > 0 and self.last is not None and now - self.last >= pause
 
     def _filled(self, now: int, length: int) -> None:
         gap = now - self.last if self.last is not None else 0
-        if self.last is not None and self.filled_is_over(now):
+        if self.last is not None and self._filled_is_over(now):
             self.filled.watch(self.filled.end(self.last))
         if self.was_full and gap:
             step = self.run // 8
@@ -160,13 +160,12 @@ class Lengths:
         if not self.was_full:
             self.filled.watch(self.filled.end(now))
 
-    def at(self, now: int) -> tuple[Frames, Frames]:
-        """Return the frames by both rules at a time: one that is over by then has ended with its last packet."""
+    def told(self) -> tuple[Frames, Frames]:
+        """Return the frames by both rules: one that is open ends with its last packet so far."""
         ended = copy.deepcopy(self)
-        if self.last is not None and self.equal_is_over(now):
-            ended.equal.end(self.last)
-        if self.last is not None and self.filled_is_over(now):
-            ended.filled.end(self.last)
+        for rule in (ended.equal, ended.filled):
+            if rule.open and self.last is not None:
+                rule.end(self.last)
         return ended.equal, ended.filled
 
 
@@ -298,7 +297,7 @@ class Twin:
 
     def columns(self, end: int) -> dict[str, Any]:
         """Return the columns of an interval that ends at *end* and had all packets in it."""
-        rules = *self.lengths.at(end), self.picture.frames
+        rules = *self.lengths.told(), self.picture.frames
         both, video = (UP, DOWN), self.picture.ssrc is not None
         frozen = self.picture.frozen_us // 1000 if video else sum(g // 1000 for g in self.lengths.equal.frozen)
         echo = [[] if self.rtp else one.times for one in self.echo]
