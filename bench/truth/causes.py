@@ -303,12 +303,12 @@ _GENERATED = "generated: a TCP of arithmetic on links with one impairment at a t
 
 
 _SOON = (
-    "from the begin of the impairment: a player notices once its buffer is played, and the delay of the core is not seen "
-    "in a download without a request"
+    "from the begin of the impairment: a player notices once its buffer is played, "
+    "and the delay of the core is not seen in a download without a request"
 )
 _GONE = (
-    "of calls two receiver reports, five seconds apart, tell that loss is over; a transfer needs its time to be fast "
-    "again; pages are held for three seconds instead of ten, the least round trip for three to six instead of four to eight"
+    "of calls two receiver reports, five seconds apart, tell that loss is over; a transfer needs time to be fast again; "
+    "pages are held for three seconds instead of ten, the least round trip for three to six instead of four to eight"
 )
 
 
