@@ -307,7 +307,7 @@ _SOON = (
     "and the delay of the core is not seen in a download without a request"
 )
 _GONE = (
-    "of calls two receiver reports, five seconds apart, tell that loss is over; a transfer needs time to be fast again; "
+    "of calls two reports, five seconds apart, tell that loss is over; a transfer needs time to be fast again; "
     "pages are held for three seconds instead of ten, the least round trip for three to six instead of four to eight"
 )
 
