@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from feed.records import APP_CLASSES
 from nf.flows.batch import DOWNLINK, FlowBatch
 from nf.flows.search import at, one_of
-from nf.qoe import pages, realtime
+from nf.qoe import pages, realtime, video
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS, Model
 from nf.qoe.reasons import REASONS
 from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.lately import APP_BITS
+from nf.subscribers.services import Segments
 from nf.subscribers.views import Interval, View
 
 __all__ = ["HORIZON_S", "Estimators", "Judged", "paused"]
@@ -80,6 +81,7 @@ class Estimators:
     def __init__(self, capacity: int) -> None:
         self._tables = {name: KeyTable(np.zeros(0, MODELS[name].state), HORIZON_S, capacity) for name in _VIEWS}
         self._pages = _Pages(capacity)
+        self._segments = Segments()
 
     def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, pause: bool = False) -> Judged:
         """Return estimates and scores of rows *part* of an interval, which are of class *name*.
@@ -105,7 +107,11 @@ class Estimators:
         known, old, _ = table.get(keys)
         before = np.zeros(len(keys), model.state)
         before[known] = old
+        if isinstance(seen, video.Seen):
+            seen = dataclasses.replace(seen, segment_s=self._segments.of(keys))
         after, estimates = model.advance(before, seen)
+        if keep and isinstance(seen, video.Seen):
+            self._segments.told(keys, np.where(np.isnan(video.learned_s(before)), video.learned_s(after), np.nan))
         if keep:
             table.put(keys, after, seen.now_s)
         return estimates

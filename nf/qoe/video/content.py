@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
-from nf.qoe.video.profile import Profile
+from nf.qoe.video.profile import DEFAULT, Profile
 
 __all__ = [
     "DIFFERS",
@@ -75,7 +75,7 @@ def each_s(state: _State, told_s: Array, profile: Profile) -> Array:
     return segment_s(state, told_s, profile) / (1.0 if profile.segment_known else parts(state))
 
 
-def learned_s(state: _State, profile: Profile) -> Array:
+def learned_s(state: _State, profile: Profile = DEFAULT) -> Array:
     """Return the length of segments that this session can tell others; NaN where it is not sure of it."""
     sure = (state["rest_n"] >= _AGREED) & counts(state, profile)
     return np.where(sure, _snapped(state), np.nan)
