@@ -64,7 +64,8 @@ class Estimates:
     frame_jitter_ms: Array
     codec: NDArray[np.uint8]  # index in codecs.NAMES
     loss_burst: Array  # BurstR
-    beyond_loss: Array  # ratio lost behind the probe, NaN without reports
+    beyond_loss: Array  # ratio lost between the probe and the UE, NaN without reports
+    beyond_core: Array  # and between the probe and the far side
     confidence: Array
     unmeasured: NDArray[np.uint8]  # index in reasons.REASONS
     interval_s: Array
@@ -83,6 +84,7 @@ class Talk:
     loss: Array
     loss_burst: Array
     beyond_loss: Array
+    beyond_core: Array
     jitter_ms: Array
     codec: NDArray[np.uint8]
     confidence: Array
@@ -138,13 +140,13 @@ def _worse(state: NDArray[np.void], half: Array, silence: freeze.Silence, now_s:
     since = np.where(state["half_s"].min(axis=1) > 0, state["half_s"].min(axis=1), now_s)
     sure = codecs.sure(state["codec"])[at] * np.where(losses.known(state["told"])[:, DOWNLINK], 1.0, profile.one_half)
     beyond = np.clip(behind - known_or(before, 0), 0, 1)
-    none = np.isnan(beyond).all(axis=1)
     return Talk(
         round_trip_ms=trip,
         least_trip_ms=known_or(half, 0).sum(axis=1),
         loss=loss[at],
         loss_burst=burst[at],
-        beyond_loss=np.where(none, np.nan, known_or(beyond, 0).max(axis=1)),
+        beyond_loss=beyond[:, DOWNLINK],
+        beyond_core=beyond[:, UPLINK],
         jitter_ms=state["jitter_ms"][at].astype(np.float64),
         codec=state["codec"][at],
         confidence=sure * 0.5 ** (np.maximum(now_s - since, 0) / profile.delay_fresh_s),

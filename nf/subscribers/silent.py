@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from feed.records import RecordBatch
 from nf.flows.search import distinct
+from nf.subscribers.blame import Blame, one_way
 from nf.subscribers.estimators import HORIZON_S, Estimators
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.labels import Labels, Teller
@@ -18,15 +19,15 @@ from nf.subscribers.records import Span, records, silent_columns
 
 __all__ = ["Silent"]
 
-_TOLD = ("subscriber", "identity_source", "dnn", "app_basis", "app_confidence")
-_WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8")])
+_TOLD = ("subscriber", "identity_source", "dnn", "gnb", "slice", "app_basis", "app_confidence")
+_WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8"), ("way", "u1")])
 
 
 class Silent:
     """The memory of whose the rows are that models remember (`Estimators`), and the records of those that are due."""
 
-    def __init__(self, estimators: Estimators, capacity: int) -> None:
-        self._estimators = estimators
+    def __init__(self, estimators: Estimators, blame: Blame, capacity: int) -> None:
+        self._estimators, self._blame = estimators, blame
         self._who = KeyTable(np.zeros(0, _WHO), HORIZON_S, capacity)
         self._class_of_app: NDArray[np.uint8] | None = None
 
@@ -42,6 +43,7 @@ class Silent:
         rows = np.zeros(len(mine), _WHO)
         for name in _TOLD:
             rows[name] = columns[name][mine]
+        rows["way"] = one_way(np.stack([columns["ul_packets"][mine], columns["dl_packets"][mine]], axis=1))
         rows["session"] = 0 if session is None else session[mine]
         self._who.put(keys[mine], rows, float(columns["t_ms"][0]) / 1000)
 
@@ -72,7 +74,9 @@ class Silent:
                 columns,
                 lambda _name, _part, judged=judged: judged,  # type: ignore[misc]
                 np.ones(len(keys), np.bool_),
-                lambda mos: np.zeros(len(mos), np.intp),
+                lambda mos, _, keys=keys, way=who["way"][here]: self._blame.standing(  # type: ignore[misc]
+                    keys, way, present, mos, span_s[1]
+                ),
             )
         return out
 
@@ -92,4 +96,7 @@ def _whose(
     names = labels.of(sessions, teller)
     for name in ("subscriber", "identity_source", "dnn"):
         columns[name] = np.where(bound, np.asarray(getattr(names, name), object)[place], columns[name])
+    for name in ("gnb", "slice"):  # which signalling may never have told: packets said where the row was last
+        told = np.asarray(getattr(names, name), object)[place]
+        columns[name] = np.where(bound & (told != ""), told, columns[name])
     return columns, ~bound | (columns["identity_source"] != "none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,17 +14,18 @@ from nf.flows.batch import DOWNLINK, UPLINK, FlowBatch
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS
 from nf.settings import Action
+from nf.subscribers.blame import Blame
 from nf.subscribers.estimators import Estimators, Judged, paused
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 from nf.subscribers.lately import APP_BITS, Lately
 from nf.subscribers.records import columns_of_rows, judged_by_inputs, missing_where_unseen, parts_of, records
 from nf.subscribers.silent import Silent
 from nf.subscribers.sums import group
-from nf.subscribers.suspect import suspect
 from nf.subscribers.views import Interval
 
 __all__ = ["Subscribers"]
 
+Peers = Callable[[NDArray[np.intp]], NDArray[np.object_]]
 _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
 
@@ -40,7 +41,8 @@ class Subscribers:
         self.capacity = capacity
         self._lately = Lately(capacity)
         self._estimators = Estimators(capacity)
-        self._silent = Silent(self._estimators, capacity)
+        self._blame = Blame(capacity)
+        self._silent = Silent(self._estimators, self._blame, capacity)
         self.labels = Labels()
 
     @property
@@ -66,6 +68,7 @@ class Subscribers:
         teller: Teller | None = None,
         begun_s: Array | None = None,
         clock_s: float = 0.0,
+        peers: Peers | None = None,
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any, and perhaps another one.
 
@@ -79,7 +82,8 @@ class Subscribers:
         Suppressed applications and flows without a packet make no record; counted ones get their
         volumes and nothing else. What stands still (a call, a game, a player) has a record without a packet, in a batch
         of its own; *teller* says whose it is now. *begun_s* (n,) says when each flow began, NaN or None unknown, and
-        *clock_s* what the epoch is ahead of the kernel's clock.
+        *clock_s* what the epoch is ahead of the kernel's clock. *peers* says of rows of *flows* where their tunnels go
+        to on the access side, for subscribers of whom *names* does not.
         """
         self._silent.use(class_of_app)
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
@@ -95,9 +99,10 @@ class Subscribers:
         taken, key = _take(flows, used), (who[used] << APP_BITS) | app[used]
         keys, rows = group(taken, key, interval_s)
         of_app, first = keys & ((1 << APP_BITS) - 1), used[rows.first]
-        inputs = self._lately.inputs(keys, rows, taken, who[used], interval_s)
+        inputs, sides = self._lately.inputs(keys, rows, taken, who[used], interval_s)
         columns = missing_where_unseen(columns_of_rows(span_s, rows), seen)
         columns |= self._whose(names, subject[first], delays)
+        columns["gnb"] = _far_ends(names, subject[first], used[rows.largest], peers)
         columns["app"] = np.array(app_names, object)[of_app]
         self._forget()
         interval = Interval(taken, key, keys, rows, inputs, _begun(begun_s, used), clock_s)
@@ -115,7 +120,7 @@ class Subscribers:
             columns,
             judge,
             due[first] != _COUNT,
-            lambda mos: suspect(inputs, mos, rows.rtp),
+            lambda mos, parts: self._blame.of(interval, sides, columns, class_of_app[of_app], seen, mos, parts),
         )
         self._silent.note(keys, columns, np.asarray(names.session)[subject[first]] if len(names.session) else None)
         return out + self._silent.records(span_s, keys, class_of_app, app_names, self.labels, teller)
@@ -129,6 +134,7 @@ class Subscribers:
             "subscriber": np.asarray(names.subscriber, object)[subject],
             "identity_source": np.asarray(names.identity_source, object)[subject],
             "dnn": np.asarray(names.dnn, object)[subject],
+            "slice": _words(names.slice, len(names.subscriber))[subject],
         }
         for name in SUBSCRIBER_COLUMNS:
             told = delays.get(name) if delays else None
@@ -143,6 +149,23 @@ class Subscribers:
         """Drop the numbers of subscribers without any other memory, when there are many."""
         if self.labels.numbered > 2 * self.capacity:
             self.labels.keep(self._lately.people())
+
+
+def _words(given: Sequence[str] | NDArray[np.object_], n: int) -> NDArray[np.object_]:
+    """Return a column of *n* words; one that is too short has none."""
+    return np.asarray(given, object) if len(given) == n else np.full(n, "", object)
+
+
+def _far_ends(
+    names: SubscriberNames, subject: NDArray[np.int64], largest: NDArray[np.intp], peers: Peers | None
+) -> NDArray[np.object_]:
+    """Return the far end of each row on the access side: as signalling says, else of the row's *largest* flow."""
+    told = _words(names.gnb, len(names.subscriber))
+    out: NDArray[np.object_] = told[subject]
+    asked = np.flatnonzero((told == "")[subject]) if peers is not None else ()
+    if peers is not None and len(asked):
+        out[asked] = peers(largest[asked])
+    return out
 
 
 def _begun(begun_s: Array | None, used: NDArray[np.intp]) -> Array:

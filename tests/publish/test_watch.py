@@ -70,10 +70,48 @@ class TestJsonLines:
 
         assert json.loads(line, parse_constant=pytest.fail)["mos"] is None
 
+    def test_a_mark_of_a_change_is_a_line_of_its_own(self) -> None:
+        mark = {"t_ms": np.array([1_785_000_000_000], np.uint64), "text": ["new release"], "who": ["anna"],
+                "app": [""], "gnb": [""], "dnn": ["ims"], "slice": [""]}  # fmt: skip
+        frames = encode(b"change.v1/nf1/", Header("snf.change.v1", "nf1", "b", 0, 0, 0), mark)
+
+        (line,) = view.json_lines(decode(frames))
+
+        assert json.loads(line) == {"t_ms": 1_785_000_000_000, "text": "new release", "who": "anna", "app": "",
+                                    "gnb": "", "dnn": "ims", "slice": "", "nf": "nf1"}  # fmt: skip
+
     def test_a_heartbeat_is_no_line(self) -> None:
         frames = encode(b"health.v1/nf1/", Header("snf.health.v1", "nf1", "b", 0, 0, 1), {"topic": ["a"]})
 
         assert list(view.json_lines(decode(frames))) == []
+
+
+class TestChosen:
+    """Records can be asked for by application, gNB and slice; everything else is shown as it is."""
+
+    def message(self) -> Any:
+        columns = records(3, 3) | {
+            "app": ["youtube", "netflix", "youtube"],
+            "gnb": ["192.0.2.1", "192.0.2.1", "192.0.2.2"],
+        }
+        return decode(encode(b"qoe.v1/nf1/video/", Header("snf.qoe.v1", "nf1", "b", 0, 0, 1), columns))
+
+    def test_all_words_have_to_be_there(self) -> None:
+        told = view.chosen(self.message(), {"app": "YouTube", "gnb": "192.0.2.1", "slice": None})
+
+        assert [json.loads(line)["subscriber"] for line in view.json_lines(told)] == self.message().columns[
+            "subscriber"
+        ][:1]
+        assert told.header.rows == 1
+
+    def test_of_none_nothing_is_left(self) -> None:
+        assert list(view.json_lines(view.chosen(self.message(), {"slice": "7"}))) == []
+
+    def test_without_words_and_of_other_messages_all_is(self) -> None:
+        flow = decode(encode(b"sub.v1/nf1/a/", Header("snf.flow.v1", "nf1", "b", 0, 0, 1), flows(2)))
+
+        assert view.chosen(self.message(), {"app": None}).header.rows == 3
+        assert view.chosen(flow, {"app": "netflix"}) is flow
 
 
 class TestWatch:
@@ -157,7 +195,7 @@ class TestWatch:
         with subprocess.Popen(
             [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
-            assert eventually(lambda: publisher.subscriptions == 2)
+            assert eventually(lambda: publisher.subscriptions == 3)
             os.kill(process.pid, signal.SIGINT)
             _, err = process.communicate()
 
