@@ -116,8 +116,8 @@ def simulated() -> list[Figure]:
         note = (
             "a simulation of players over the 4G and 5G traces, no lab truth. A player that never rests does not tell"
             " how much content an answer holds, so without a profile of its service stalls are placed badly."
-            " These players never break an answer off, real ones do: what is small and slow is taken for broken off, which"
-            " costs them stalls when segments are learned (F1 0.26 before, 0.15 with it on 60 sessions)"
+            " These players never break an answer off, real ones do: what is small and slow is taken for broken off,"
+            " which costs them stalls when segments are learned (F1 0.26 before, 0.15 with it on 60 sessions)"
         )
         found += [
             Figure(f"video stalls, F1, {name}", judged.f1, "", 0.92, cases, note, True),
