@@ -100,7 +100,7 @@ def false_stalls() -> list[Figure]:
             " the same. The constants for"
             " services of long buffers were chosen on these sessions. Tried: any open answer as evidence (28 of 29);"
             " requests counted as segments, as the product does before a session shows that its answers are parts of"
-            " files (2 of 29, 22 of 132)"
+            " files (2 of 29, 14 of 132)"
         )
         found.append(Figure(f"video false stalls, {name}", float((stalled > 0).mean()), "share", goal, cases, note))
     return found

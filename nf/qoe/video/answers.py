@@ -46,6 +46,7 @@ _SOUND_LEAST_BPS = 50e3  # sound has at least so much, and a picture twice as mu
 _WHOLE = 0.7  # of the usual size: an answer that has come to rest there is whole
 _SMALL = 0.5  # of the usual size: an answer under it and slower than the picture broke off, unless one did before,
 _LOWEST_BPS = 350e3  # and it has no more than a lowest level, for which a player asks then
+_KNOWN, _UNSURE = 2.0, 3.0  # rests that make content known; before it an answer has to be so many times later or slower
 _LONG = 0.25  # of a segment: an answer that took less did not break off
 
 
@@ -239,6 +240,9 @@ def _wait(
     heard.whole[rows] += whole & (content > 0)
     heard.octets[rows] += octets
     heard.count[rows] += np.where(media, times, 0)
-    heard.waits[rows] |= (octets == 0) & (now_s - request >= profile.wait_s)
+    sure = ~np.isnan(told_s) | (row["rest_n"] >= _KNOWN) | profile.segment_known
+    wait_s = np.where(sure, profile.wait_s, _UNSURE * profile.wait_s)
+    heard.waits[rows] |= (octets == 0) & (now_s - request >= wait_s)
     comes = (quiet < profile.idle_s) | (media & counted)
-    heard.broken[rows] |= (octets > 0) & comes & ~whole & (~fast | profile.segment_known)
+    slow = np.where(sure, ~fast, 8 * octets / took * _UNSURE < profile.slower * bps) | profile.segment_known
+    heard.broken[rows] |= (octets > 0) & comes & ~whole & slow
