@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from nf.flows.batch import DOWNLINK, FlowBatch
 from nf.flows.search import at
-from nf.qoe import realtime
+from nf.qoe import realtime, video
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS, Model
 from nf.qoe.reasons import REASONS
 from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.paged import Paged, of_screens, of_web
+from nf.subscribers.services import Segments
 from nf.subscribers.views import Interval, View
 
 __all__ = ["HALF_SEEN", "HORIZON_S", "PAUSED", "Estimators", "Judged", "paused"]
@@ -78,6 +79,7 @@ class Estimators:
         self._tables = {name: KeyTable(np.zeros(0, MODELS[name].state), HORIZON_S, capacity) for name in _VIEWS}
         web, screens = of_web(HORIZON_S, capacity), of_screens(HORIZON_S, capacity)
         self._pages = {"web": web, "social": screens, "navigation": screens}
+        self._segments = Segments()
 
     def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, dark: int = 0) -> Judged:
         """Return estimates and scores of rows *part* of an interval, which are of class *name*.
@@ -108,7 +110,11 @@ class Estimators:
         known, old, _ = table.get(keys)
         before = np.zeros(len(keys), model.state)
         before[known] = old
+        if isinstance(seen, video.Seen):
+            seen = dataclasses.replace(seen, segment_s=self._segments.of(keys))
         after, estimates = model.advance(before, seen)
+        if keep and isinstance(seen, video.Seen):
+            self._segments.told(keys, np.where(np.isnan(video.learned_s(before)), video.learned_s(after), np.nan))
         if keep:
             table.put(keys, after, seen.now_s)
         return estimates

@@ -154,6 +154,8 @@ class Interval:
                 closed.first_us,
                 closed.last_us,
                 closed.octets,
+                closed.requests,
+                closed.request_length,
             ),
             self._answers(
                 row[asked],
@@ -161,11 +163,13 @@ class Interval:
                 media.open_first_us[asked],
                 media.open_last_us[asked],
                 media.open_octets[asked],
+                media.open_requests[asked],
+                media.open_request_length[asked],
             ),
         )
 
     def _answers(self, row: NDArray[np.intp], *columns: NDArray[Any]) -> video.Answers:
-        request, first, last, octets = columns
+        request, first, last, octets, requests, length = columns
         order = np.argsort(request, kind="stable")[::-1]  # ages: the oldest first
         mine = order[row[order] >= 0]
         return video.Answers(
@@ -174,6 +178,8 @@ class Interval:
             first_s=self._time_s(first[mine]),
             last_s=self._time_s(last[mine]),
             octets=octets[mine].astype(np.float64),
+            requests=requests[mine].astype(np.float64),
+            length=length[mine].astype(np.float64),
         )
 
     def waiting_s(self) -> Array:
@@ -258,14 +264,14 @@ def players(interval: Interval, part: NDArray[np.intp]) -> video.Seen:
     place = np.full(len(interval.keys), -1)
     place[part] = np.arange(len(part))
     closed, under_way = interval.answers(place[interval.row])
-    return video.Seen(interval.now_s, closed, under_way)
+    return video.Seen(interval.now_s, closed, under_way, np.full(len(part), np.nan))
 
 
 def players_nothing(n: int, now_s: float, interval_s: float) -> video.Seen:
     """Return *n* players without a packet."""
     none = np.zeros(0)
-    nothing = video.Answers(np.zeros(0, np.intp), none, none, none, none)
-    return video.Seen(now_s, nothing, nothing)
+    nothing = video.Answers(np.zeros(0, np.intp), none, none, none, none, none, none)
+    return video.Seen(now_s, nothing, nothing, np.full(n, np.nan))
 
 
 def chat_nothing(n: int, now_s: float, interval_s: float) -> messaging.Seen:
