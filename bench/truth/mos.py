@@ -100,7 +100,8 @@ def _from_packets(some: Sequences) -> Figure:
     }
     note = (
         "a simulated player shows the sequences of both tests in segments of 5 s and stands still as they did; all"
-        " that the product has is requests and answers. Without a service's ladder the level is that of usual rates. The score itself is right"
+        " that the product has is requests and answers. Without a service's ladder the level is that of usual"
+        " rates. The score itself is right"
         " within 0.4 on true inputs: what is missed is false stalls, while no rest has told the content of an answer"
     )
     return Figure("streaming MOS, inputs from packets", _rmse(off[known]), "RMSE", _PACKETS, cases, note)
