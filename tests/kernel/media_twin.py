@@ -198,24 +198,44 @@ class Tick:
 class Echo:
     """Packets of one direction of which one is awaited from the other side."""
 
-    last: bytes = bytes(8)
-    probe: bytes = bytes(8)
+    last: int = 0
+    probe: int = 0
     since: int | None = None
+    probe_length: int = 0
+    echo_length: int = 0
     times: list[int] = field(default_factory=list)
 
-    def sent(self, now: int, begin: bytes) -> None:
-        if begin == self.last:
-            if self.probe == begin:
-                self.since = None
-        elif self.since is None or now - self.since > 1_000_000:
-            self.probe, self.since = begin, now
-        self.last = begin
+    @staticmethod
+    def mark(begin: bytes) -> int:
+        return int.from_bytes(begin, "big") * 0x9E3779B97F4A7C15 % (1 << 64) >> 32
 
-    def back(self, now: int, begin: bytes) -> None:
-        if self.since is not None and begin == self.probe:
+    def _takes_over(self, now: int, length: int) -> bool:
+        if self.since is None or now - self.since > (400_000 if self.probe & 3 else 1_000_000):
+            return True
+        if self.echo_length:
+            return length == self.echo_length != self.probe_length
+        return length < self.probe_length
+
+    def sent(self, now: int, begin: bytes, length: int) -> None:
+        mark = self.mark(begin)
+        if mark == self.last:
+            if self.probe == mark:
+                self.since = None
+        elif self._takes_over(now, length):
+            self.probe, self.since, self.probe_length = mark, now, length
+        self.last = mark
+
+    def back(self, now: int, begin: bytes, other: Echo) -> bool:
+        """Say if the packet, of the direction of *other*, is the echo of the one that is awaited."""
+        mark = self.mark(begin)
+        found = self.since is not None and mark == self.probe
+        if found and self.since is not None:
             if now - self.since <= 1_000_000:
                 self.times.append(now - self.since)
-            self.since = None
+                self.echo_length = self.probe_length
+                other.echo_length = other.echo_length or self.probe_length
+            self.since, other.last = None, mark
+        return found
 
 
 class Twin:
@@ -259,8 +279,8 @@ class Twin:
                 if way:
                     self.picture.packet(now, head, length)
         elif not self.rtp and length >= 8:
-            self.echo[1 - way].back(now, payload[:8])
-            self.echo[way].sent(now, payload[:8])
+            if not self.echo[1 - way].back(now, payload[:8], self.echo[way]):
+                self.echo[way].sent(now, payload[:8], length)
 
     def _rtcp(self, now: int, way: int, payload: bytes) -> None:
         at, about = 8, 1 - way
