@@ -36,6 +36,7 @@ _STRONGEST_FIRST = RANK.argsort()  # numbers of grounds
 class Rows:
     """One row per key, shape (n,) or (n, 2); second axis UPLINK, DOWNLINK, of RTTs CORE, ACCESS. NaN: not seen."""
 
+    of_flow: NDArray[np.intp]  # (flows,) the row of each flow: the one column that is not of rows
     first: NDArray[np.intp]  # a flow of the row: the one that came first in the batch
     largest: NDArray[np.intp]  # the one with most bytes, of equals the first
     flows: NDArray[np.int64]
@@ -142,7 +143,10 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     strongest = _STRONGEST_FIRST[least(RANK[told])]
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
+    of_flow = np.empty(len(order), np.intp)
+    of_flow[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
     rows = Rows(
+        of_flow=of_flow,
         first=order[starts],
         largest=_largest(order, starts, flows.octets.sum(axis=1)),
         flows=np.diff(np.append(starts, len(order))),

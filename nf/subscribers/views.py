@@ -71,7 +71,7 @@ class Interval:
         self._flow = flow[self._detail]  # and their flows
         self._detail_of_flow = np.full(len(flows), -1)
         self._detail_of_flow[self._flow] = self._detail
-        self.row = np.searchsorted(keys, key)  # of each flow
+        self.row = rows.of_flow
         self._row = self.row[self._flow]
         self._reports: dict[str, NDArray[Any]] = {}
         self._main: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
