@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nf.qoe import g1030
 from nf.qoe.inputs import Array, known_or
 from nf.qoe.reasons import REASONS
+from nf.qoe.states import copied
 
 __all__ = ["MODEL", "PROFILE", "STATE", "Estimates", "Profile", "Seen", "advance", "due", "score"]
 
@@ -82,7 +83,7 @@ class Estimates:
 
 def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> tuple[NDArray[np.void], Estimates]:
     """Return the state after an interval, and the answers in it."""
-    after, now_s = state.copy(), seen.now_s
+    after, now_s = copied(state), seen.now_s
     told = ~np.isnan(seen.rtt_access_ms)
     after["access_ms"] = np.where(told, seen.rtt_access_ms, state["access_ms"])
     after["access_s"] = np.where(told, now_s, state["access_s"])

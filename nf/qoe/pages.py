@@ -120,7 +120,7 @@ class Estimates:
 
 def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, Estimates]:
     """Return the state after an interval, and the pages in it; state has a row a subscriber."""
-    n, rows, work = len(state), state.copy(), {name: state[name].copy() for name in STATE.names or ()}
+    n, rows, work = len(state), np.empty_like(state), {name: state[name].copy() for name in STATE.names or ()}
     newest = int(np.floor((seen.now_s - seen.zero_s) / SLOT_S - 1e-6))
     octets = _octets(work, seen, newest)
     asked = _asked(n, seen, newest, profile)

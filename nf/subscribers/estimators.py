@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES
 from nf.flows.batch import DOWNLINK, FlowBatch
-from nf.flows.search import at, one_of
+from nf.flows.search import at, distinct, one_of
 from nf.qoe import pages, realtime
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS, Model
@@ -101,11 +101,8 @@ class Estimators:
         self._pages.advance(interval, class_of_flow)
 
     def _advance(self, name: str, keys: NDArray[np.int64], seen: Any, *, keep: bool = True) -> Any:
-        table, model = self._tables[name], MODELS[name]
-        known, old, _ = table.get(keys)
-        before = np.zeros(len(keys), model.state)
-        before[known] = old
-        after, estimates = model.advance(before, seen)
+        table = self._tables[name]
+        after, estimates = MODELS[name].advance(table.recall(keys), seen)
         if keep:
             table.put(keys, after, seen.now_s)
         return estimates
@@ -130,7 +127,7 @@ class Estimators:
         out = {}
         for name, table in self._tables.items():
             absent = np.flatnonzero(~at(present, table.keys)[1])
-            due = absent[MODELS[name].due(table.rows[absent], now_s)] if len(absent) else absent
+            due = absent[MODELS[name].due(table.rows_of(absent), now_s)] if len(absent) else absent
             if len(due):
                 out[name] = table.keys[due]
         return out | self._pages.silent(now_s, present)
@@ -166,13 +163,16 @@ class _Pages:
         """Go on by an interval with flows."""
         flows = interval.flows
         is_page = _OF_PAGES[class_of_flow] | (flows.dns_queries > 0) | (flows.dns_answers > 0)
-        people = np.unique(interval.key[is_page] >> APP_BITS)
-        seen = views.of_pages(interval, is_page, people)
-        named = np.flatnonzero(is_page & (class_of_flow != APP_CLASSES.index("unknown")))
-        order = named[np.argsort(flows.octets[named, DOWNLINK], kind="stable")]
-        row = np.searchsorted(people, interval.key[order] >> APP_BITS)
+        flow = np.flatnonzero(is_page)
+        people, row = distinct(interval.key[flow] >> APP_BITS)
+        seen = views.of_pages(interval, flow, people, row)
+        named = class_of_flow[flow] != APP_CLASSES.index("unknown")
+        flow, row = flow[named], row[named]
+        octets, largest = flows.octets[flow, DOWNLINK], np.zeros(len(people), np.uint64)
+        np.maximum.at(largest, row, octets)
+        most = octets == largest[row]  # of several that are alike the last
         key, class_of = np.full(len(people), -1, np.int64), np.zeros(len(people), np.uint8)
-        key[row], class_of[row] = interval.key[order], class_of_flow[order]  # of several the last, which is the largest
+        key[row[most]], class_of[row[most]] = interval.key[flow[most]], class_of_flow[flow[most]]
         self._go(people, seen, key, class_of)
 
     def stand(self, keys: NDArray[np.int64], now_s: float, interval_s: float) -> None:
@@ -188,9 +188,7 @@ class _Pages:
     def _go(
         self, people: NDArray[np.int64], seen: pages.Seen, key: NDArray[np.int64], class_of: NDArray[np.uint8]
     ) -> None:
-        known, old, _ = self.table.get(people)
-        rows = np.zeros(len(people), _PAGE)
-        rows[known] = old
+        rows = self.table.recall(people)
         rows["page"], self._estimates = pages.advance(rows["page"], seen)
         rows["key"], rows["named"] = np.where(key >= 0, (key, class_of), (rows["key"], rows["named"]))
         self.table.put(people, rows, seen.now_s)
@@ -206,16 +204,18 @@ class _Pages:
         """Say of keys whether they are the row that is told of a page without a packet."""
         row, known = at(self.table.keys, keys >> APP_BITS)
         if len(self.table):
-            known &= self.table.rows["key"][row] == keys
+            known &= self.table.rows_of(row, "key") == keys
         return known
 
     def silent(self, now_s: float, present: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         """As `Estimators.silent`, of pages that go on or end without a packet."""
         table = self.table
-        absent = np.flatnonzero(~np.isin(table.keys, present >> APP_BITS) & (table.rows["key"] > 0))
+        absent = np.flatnonzero(~at(present >> APP_BITS, table.keys)[1])
+        absent = absent[table.rows_of(absent, "key") > 0]
         if not len(absent):
             return {}
-        due = table.rows[absent[pages.due(table.rows["page"][absent], now_s)]]
+        due = table.rows_of(absent)
+        due = due[pages.due(due["page"], now_s)]
         out = {}
         for name in _PAGED:
             mine = due["named"] == APP_CLASSES.index(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flows.batch import ACCESS, CORE, FlowBatch
+from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
 from nf.flows.search import distinct
 from nf.qoe import Inputs
 from nf.qoe.inputs import Array
@@ -105,7 +105,7 @@ class Lately:
 
         They share one bearer; another QoS flow has a queue of its own. A row is of the QoS flow of its largest flow.
         """
-        qfi = flows.qfi.max(axis=1).astype(np.int64)
+        qfi = np.maximum(flows.qfi[:, UPLINK], flows.qfi[:, DOWNLINK]).astype(np.int64)
         bearers, of_flow = distinct(who << _QFI_BITS | qfi)
         timed = np.flatnonzero(flows.rtt_n[:, ACCESS])
         n_now = flows.rtt_n[timed, ACCESS].astype(np.float64)

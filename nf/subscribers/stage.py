@@ -153,5 +153,7 @@ def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:
     if len(used) == len(flows):
         return flows
     values = {name: getattr(flows, name) for name in flows.__slots__}
-    taken: dict[str, Any] = {name: value[used] for name, value in values.items() if isinstance(value, np.ndarray)}
+    taken: dict[str, Any] = {
+        name: np.take(value, used, axis=0) for name, value in values.items() if isinstance(value, np.ndarray)
+    }
     return replace(flows, **taken)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
+from nf.qoe.states import copied, put, rows_of
 from nf.qoe.video import levels, rate
 from nf.qoe.video.columns import (
     COMPLETE,
@@ -44,7 +45,7 @@ _NO_MEDIA = 1  # nf.qoe.reasons
 
 def advance(state: _State, seen: Seen, profile: Profile = DEFAULT) -> tuple[_State, Estimates]:
     """Return the state after an interval and its estimates; *state* (n,) of STATE stays as it is."""
-    state = state.copy()
+    state = copied(state)
     fresh = state["now_s"] == 0
     state["now_s"][fresh] = seen.now_s
     for rows, answers in _ranks(seen.closed):
@@ -95,7 +96,7 @@ def _close(state: _State, rows: NDArray[np.intp], answers: Array, profile: Profi
     """Take one closed answer of each of *rows* into *state*."""
     request, _, last, octets = answers.T
     octets, last = np.nan_to_num(octets), np.where(np.isnan(last), request, last)
-    row = state[rows]
+    row = rows_of(state, rows)
     new = row["first_s"] == 0
     row["first_s"][new] = request[new]
     rested = ~new & (row["busy_s"] > 0) & (request - row["busy_s"] >= profile.idle_s)
@@ -111,7 +112,7 @@ def _close(state: _State, rows: NDArray[np.intp], answers: Array, profile: Profi
     row["busy_s"] = np.maximum(row["busy_s"], last)
     row["last_s"] = np.maximum(row["last_s"], last)
     levels.observe(row, np.arange(len(row)), octets)
-    state[rows] = row
+    put(state, rows, row)
 
 
 def _learn(row: _State, rested: NDArray[np.bool_], request: Array, profile: Profile) -> None:
@@ -164,11 +165,11 @@ def _under_way(state: _State, seen: Seen, profile: Profile) -> tuple[Array, Arra
     for rows, answers in _ranks(seen.under_way):
         request, _, last, octets = answers.T
         octets = np.nan_to_num(octets)
-        row = state[rows]
+        row = rows_of(state, rows)
         new = row["first_s"] == 0
         row["first_s"][new] = request[new]
         rested = (row["busy_s"] > 0) & (request - row["busy_s"] >= profile.idle_s)
-        state[rows] = row
+        put(state, rows, row)
         usual = row["recent_octets"] / _weight(row["answers"])
         quiet = now_s - np.where(np.isnan(last), request, last)
         share = np.clip(octets / np.maximum(usual, profile.media_octets), 0, 1)
