@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path
 
 from publicsuffixlist import PublicSuffixList
@@ -80,11 +80,17 @@ def _is_country(suffix: str) -> bool:
     return len(top) == 2 and (second in _COMMERCIAL if second else top not in _NO_COUNTRY)
 
 
+@functools.cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)))
+
+
 def is_one_of(name: str, patterns: Iterable[str]) -> bool:
     """Say whether an application matches one of *patterns* (`*`: any text)."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return _any_of(tuple(patterns)).fullmatch(name) is not None
 
 
+@functools.lru_cache(maxsize=4_096)
 def owner_of(name: str) -> str:
     """Return the owner of an application in `OWNERS`, "" if it has none there."""
     return next((owner for owner, apps in OWNERS.items() if is_one_of(name, apps)), "")

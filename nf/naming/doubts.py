@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES
-from nf.apps.owned import OWNERS, is_one_of
+from nf.apps.owned import OWNERS, is_one_of, owner_of
 from nf.apps.signatures import Signatures
 from nf.flows.search import at
 from nf.naming.servers import Ends, Learned
@@ -96,10 +96,12 @@ def looks_like_a_tunnel(
     return tunnel
 
 
+_NUMBERS = {owner: -1 - i for i, owner in enumerate(OWNERS)}
+
+
 def _owner(name: str, number: int) -> int:
     """Return a number of the owner of an application: negative for `OWNERS`, else the application's own."""
-    found = next((i for i, apps in enumerate(OWNERS.values()) if is_one_of(name, apps)), None)
-    return number if found is None else -1 - found
+    return _NUMBERS.get(owner_of(name), number)
 
 
 class Doubts:

@@ -61,6 +61,29 @@ class Requests:
 
 
 @dataclass
+class Slots:
+    """Downlink bytes of IP of each 100 ms of the low half of the clock, a packet at a time to the nearest 128."""
+
+    units: dict[int, int] = field(default_factory=dict)
+
+    def packet(self, now: int, octets: int) -> None:
+        slot = now % (1 << 32) // 100_000
+        self.units[slot] = min(self.units.get(slot, 0) + (octets + 64) // 128, 65_535)
+
+    @property
+    def newest(self) -> int:
+        return max(self.units, default=0)
+
+    @property
+    def peak_bps(self) -> int:
+        """Return the rate of the fullest one that ended: of all but the newest, which still fills."""
+        return max((n for slot, n in self.units.items() if slot != self.newest), default=0) * 128 * 8 * 10
+
+    def last(self) -> list[int]:
+        return [self.units.get(self.newest - back, 0) * 128 for back in range(12)]
+
+
+@dataclass
 class Lengths:
     """Frames by the lengths of packets alone, by both rules."""
 
@@ -149,7 +172,7 @@ class Twin:
     """One flow. ``udp``: it is timed exactly, as a call or a game is; else one of requests over TCP."""
 
     def __init__(self, *, udp: bool) -> None:
-        self.udp = udp
+        self.udp, self.slots = udp, Slots()
         self.requests = Requests(calls=udp, control=100 if udp else 60)
         self.lengths, self.ticks, self.echo = Lengths(), [Tick(), Tick()], [Echo(), Echo()]
         self.sources, self.streams, self.picture = [Source(), Source()], [Stream(), Stream()], Picture()
@@ -160,6 +183,8 @@ class Twin:
     def packet(self, now: int, way: int, payload: bytes) -> None:
         """Take a packet at *now* microseconds, up or down."""
         length = len(payload)
+        if way:
+            self.slots.packet(now, length + (28 if self.udp else 40))
         if not length:
             return
         edges = (128, 306, 700, 1100, 1350) if way else (100, 300, 700)
@@ -207,6 +232,10 @@ class Twin:
         frozen = self.picture.frozen_us // 1000 if video else sum(g // 1000 for g in rules[0].frozen)
         echo = [[] if self.rtp else one.times for one in self.echo]
         return {
+            "peak_bps": self.slots.peak_bps,
+            "busy_slots": len(self.slots.units),
+            "slot": self.slots.newest,
+            "slots": self.slots.last(),
             "sizes_ul": self.sizes[UP],
             "sizes_dl": self.sizes[DOWN],
             "last_payload_us": [NEVER if at is None else end - at for at in self.last],

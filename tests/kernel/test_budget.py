@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -33,6 +34,23 @@ SHORT_HEADER = b"\x40" + bytes(range(1, 250))  # QUIC 1-RTT (RFC 9000, 17.3.1)
 ACK = b"\xc3\0\0\0\1" + bytes(n % 251 for n in range(1195))  # as a server's Initial: nobody here has its keys
 
 
+@functools.lru_cache(maxsize=4096)
+def head_of(tunnel: bool, ipv6: bool, from_ue: bool, port: int, flags: str | None, length: int) -> bytes:
+    """Return all before *length* bytes of payload, of a datagram or, with *flags*, a segment.
+
+    Nobody reads its check sum.
+    """
+    ue, server = (UE6, SERVER6) if ipv6 else (UE, SERVER)
+    src, dst = (ue, server) if from_ue else (server, ue)
+    sport, dport = (40001, port) if from_ue else (port, 40001)
+    l4 = UDP(sport=sport, dport=dport) if flags is None else TCP(sport=sport, dport=dport, flags=flags)
+    packet = (IPv6 if ipv6 else IP)(src=src, dst=dst) / l4 / Raw(bytes(length))
+    if tunnel:
+        packet = uplink(packet) if from_ue else downlink(packet)
+    frame = ether(packet)
+    return frame[: len(frame) - length]
+
+
 @dataclass
 class Wire:
     """A UE and a server that talk over one kind of path, by one transport."""
@@ -44,31 +62,24 @@ class Wire:
     handed: int = 0
     seqs: dict[tuple[bool, int], int] = field(default_factory=dict)
 
-    def _run(self, from_ue: bool, l4: TCP | UDP, data: bytes) -> None:
-        ue, server = (UE6, SERVER6) if self.ipv6 else (UE, SERVER)
-        src, dst = (ue, server) if from_ue else (server, ue)
-        packet = (IPv6 if self.ipv6 else IP)(src=src, dst=dst) / l4 / Raw(data)
-        if self.tunnel:
-            packet = uplink(packet) if from_ue else downlink(packet)
+    def _run(self, head: bytes, data: bytes) -> None:
         self.rig.now_ns += 1000
-        self.rig.plane.run(
-            ether(packet), self.rig.now_ns, ROLES["n3" if self.tunnel else "n6"]
-        )  # rings stay as they are
+        role = ROLES["n3" if self.tunnel else "n6"]
+        self.rig.plane.run(head + data, self.rig.now_ns, role)  # rings stay as they are
         self.handed += self.rig._moved().get("handed_off", 0)
 
     def udp(self, data: bytes, *, from_ue: bool = True, port: int = 443) -> None:
         """Send a datagram."""
-        sport, dport = (40001, port) if from_ue else (port, 40001)
-        self._run(from_ue, UDP(sport=sport, dport=dport), data)
+        self._run(head_of(self.tunnel, self.ipv6, from_ue, port, None, len(data)), data)
 
     def tcp(
         self, data: bytes, *, from_ue: bool = True, port: int = 8443, seq: int | None = None, flags: str = "PA"
     ) -> None:
         """Send a segment, behind the ones before unless *seq* says otherwise."""
-        sport, dport = (40001, port) if from_ue else (port, 40001)
         at = self.seqs.get((from_ue, port), 1000) if seq is None else seq
         self.seqs[from_ue, port] = max(self.seqs.get((from_ue, port), 1000), at + len(data))
-        self._run(from_ue, TCP(sport=sport, dport=dport, flags=flags, seq=at), data)
+        head = head_of(self.tunnel, self.ipv6, from_ue, port, flags, len(data))
+        self._run(head[:-16] + at.to_bytes(4, "big") + head[-12:], data)  # RFC 9293, 3.1
 
     def latest(self) -> tuple[str, Basis, str]:
         """Return (application, ground, host name) of the flow that began last."""
