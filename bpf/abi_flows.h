@@ -180,8 +180,10 @@ struct flow {
 		struct tcp_rare tcp; /* QUIC has its largest round trips here */
 		struct rtp_rare rtp;
 	} rare;
-	__u32 check; /* IPv6: a second hash of both addresses */
-	__u32 frags;
+	__u32 check;	/* IPv6: a second hash of both addresses */
+	__u16 frags;	/* 65535 at most */
+	__u8 filled[2]; /* segments of TCP sent again that filled a gap: lost before the probe; differences wrap with it
+			 */
 };
 _Static_assert(sizeof(struct flow) == 192, "flow is ABI");
 

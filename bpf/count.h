@@ -35,7 +35,8 @@ static __always_inline void count_fragment(struct scratch *s, struct flow *f, u3
 	struct early none = {}, *e;
 	u64 number = f->number;
 
-	f->frags++;
+	if (f->frags < 0xffff)
+		f->frags++;
 	if (!s->inner.more)
 		return;
 	e = earlies.lookup_or_try_init(&number, &none);

@@ -35,9 +35,16 @@ static __always_inline u32 tcp_opening(struct tcp_state *t)
  */
 #define TURN_COPY     0x10 /* probe and probe_us are those of a copy */
 #define TURN_FORGIVEN 0x20 /* the last copy was told to be for nothing */
-#define TURN_STAYS    (TURN_LATER | TURN_FORGIVEN)
+#define TURN_STAYS    (TURN_LATER | TURN_FORGIVEN | TURN_GAP)
 #define SACK_OPTION   0x01010500 /* two NOPs, kind 5; the length behind it */
 #define OPTION_TIMES  12	 /* bytes: two NOPs and time stamps, before SACK or not (RFC 7323, appendix A) */
+
+/*
+ * The place of a loss. What was lost before the probe is seen as a gap, which the segment that is sent again fills;
+ * what was lost behind it is seen twice. From a gap on, until it is acknowledged, what is sent again is taken to fill
+ * it.
+ */
+#define TURN_GAP 0x40 /* there is one, and hole_seq is where the newest begins */
 
 /* SYN to SYN-ACK and SYN-ACK to ACK are round trips as others are; the whole of the handshake, SYN to ACK, is known to
  * a probe that sees one direction only as well. */
@@ -180,11 +187,13 @@ static __always_inline void tcp_old(struct scratch *s, struct control *c, struct
 	if (beyond <= 0 && tcp_overtaken(s, c, f, d)) /* delay that varies, told from loss */
 		return;
 	r->retrans[d]++;
+	if (t->turn[d] & TURN_GAP)
+		f->filled[d]++;
 	if (!s->payload_length)
 		return;
 	t->probe[d] = next;
 	t->probe_us[d] = nonzero(fine_clock(s, c));
-	t->turn[d] = (t->turn[d] & TURN_LATER) | TURN_COPY;
+	t->turn[d] = (t->turn[d] & (TURN_LATER | TURN_GAP)) | TURN_COPY;
 }
 
 static __always_inline void tcp_segment(void *data, void *end, struct scratch *s, struct control *c, struct flow *f,
@@ -196,6 +205,8 @@ static __always_inline void tcp_segment(void *data, void *end, struct scratch *s
 
 	tcp_duplicate(data, end, s, f, d ^ 1);
 	tcp_answer(s, c, f, d);
+	if (t->turn[d ^ 1] & TURN_GAP && (s32)(s->ack - f->rare.tcp.hole_seq) > 0)
+		t->turn[d ^ 1] &= ~TURN_GAP;
 	tcp_handshake(s, c, f, d);
 	if (s->tcp_flags & (TCP_FIN | TCP_RST))
 		t->seen[d] |= s->tcp_flags & TCP_RST ? TCP_RST_SENT : TCP_FIN_SENT;
@@ -208,6 +219,8 @@ static __always_inline void tcp_segment(void *data, void *end, struct scratch *s
 	if (t->seen[d] & TCP_SEQ && beyond > 0 && !tcp_opening(t)) {
 		f->rare.tcp.at.hole_us = (fine_clock(s, c) & ~1u) | d;
 		f->rare.tcp.hole_seq = t->max_seq[d];
+		t->turn[d] |= TURN_GAP;
+		t->turn[d ^ 1] &= ~TURN_GAP;
 	}
 	t->seen[d] |= TCP_SEQ;
 	t->max_seq[d] = s->seq + length;

@@ -97,7 +97,12 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "upf_ul_ms": Column("f4", "ms", "from N3 to N6 through the UPF"),
     "upf_dl_ms": Column("f4", "ms", "from N6 to N3"),
     "mos": Column("f4", "1..5", "score by class; formula and source in docs/qoe.md"),
-    "suspect": Column("str", "", "what limits the score: access, core, loss, app, or empty when the score is good"),
+    "suspect": Column(
+        "str",
+        "",
+        "where a bad score was lost: access, n3, upf, core, loss (on both sides), server, device, app, unknown; "
+        "empty when it is good",
+    ),
     "app_confidence": Column("u1", "percent", "how sure the application is, mean over the bytes; 0 when not named"),
     "dns_queries": Column("f4", "", "DNS queries over UDP; of the whole subscriber, as the next five"),
     "dns_ms": Column("f4", "ms", "time to the answer, mean over queries that were sent once"),
@@ -143,6 +148,12 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "answer_ms": Column("f4", "ms", "message to first answer"),
     "speed_bps": Column("f4", "bit/s", "of the transfer while it moved"),
     "limit": Column("str", "", "of the speed: network, receiver, server, application"),
+    "suspect_by": Column(
+        "str",
+        "",
+        "measure that convicted: delay, variation, loss, jitter, silence, spikes, radio delay, wait, level ...",
+    ),
+    "suspect_value": Column("f4", "", "its value: ms, s of silence, ratio of loss, pixel of a level, frames a second"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -213,7 +224,7 @@ ESTIMATES: Mapping[str, tuple[str, ...]] = {
 
 SPARSE_COLUMNS = (
     *SUBSCRIBER_COLUMNS,
-    *("rtt_high_access_ms", "rtt_high_core_ms"),
+    *("rtt_high_access_ms", "rtt_high_core_ms", "suspect_by", "suspect_value"),
     *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
 )
 """A message in which one of these is missing, or empty text, in every row leaves it out."""

@@ -20,6 +20,7 @@
 	X(uint64_t, payload_packets, 2)                                                                                \
 	X(uint32_t, retrans, 2)                                                                                        \
 	X(uint32_t, spurious, 2)                                                                                       \
+	X(uint32_t, filled, 2)                                                                                         \
 	X(uint32_t, rtt_n, 2)                                                                                          \
 	X(uint64_t, rtt_sum_us, 2)                                                                                     \
 	X(uint32_t, rtt_min_us, 2)                                                                                     \
@@ -93,6 +94,7 @@ static inline void differ_by_transport(const struct differences *out, uint64_t o
 	rtp = rtp && r->valid[d];
 	out->retrans[o] = tcp ? rare->retrans[d] - rare_before->retrans[d] : 0;
 	out->spurious[o] = tcp ? (uint8_t)(rare->spurious[d] - rare_before->spurious[d]) : 0;
+	out->filled[o] = tcp ? (uint8_t)(now->filled[d] - old->filled[d]) : 0;
 	out->rtt_high_us[o] = tcp || now->flags & FLOW_QUIC ? rtt_of_code(rare->rtt_high[d]) : 0;
 	out->rtp_expected[o] = rtp ? r->expected[d] - before->expected[d] : 0;
 	out->rtp_received[o] = rtp ? r->received[d] - before->received[d] : 0;

@@ -23,6 +23,7 @@
 	X(uint64_t, payload_packets, 2)                                                                                \
 	X(uint32_t, retrans, 2)                                                                                        \
 	X(uint32_t, spurious, 2)                                                                                       \
+	X(uint32_t, filled, 2)                                                                                         \
 	X(uint32_t, rtt_n, 2)                                                                                          \
 	X(uint64_t, rtt_sum_us, 2)                                                                                     \
 	X(uint32_t, rtt_min_us, 2)                                                                                     \
@@ -49,6 +50,7 @@
 	X(double, rtt_high_ms, 2)                                                                                      \
 	X(double, lost, 2)                                                                                             \
 	X(double, sent, 2)                                                                                             \
+	X(double, before, 2)                                                                                           \
 	X(uint8_t, rtp, 2)                                                                                             \
 	X(double, jitter_ms, 2)                                                                                        \
 	X(double, gap_mean_ms, 2)                                                                                      \
@@ -72,7 +74,8 @@
 	X(double, fastest_bps, 1)                                                                                      \
 	X(double, tcp, 1)                                                                                              \
 	X(double, udp, 1)                                                                                              \
-	X(double, contradicted, 1)
+	X(double, contradicted, 1)                                                                                     \
+	X(double, most_filled, 1)
 
 struct flows {
 	FLOW_COLUMNS(AS_POINTER)
@@ -96,7 +99,7 @@ struct sum {
 	uint64_t largest_octets;
 	double trust, weight; /* bytes times confidence; bytes */
 	double rtt_sum_us[2], rtt_min_us[2], rtt_high_us[2];
-	double missing[2], expected[2], resent[2], segments[2];
+	double missing[2], expected[2], resent[2], segments[2], before[2];
 	double media_n[2], media_variance[2], media_gap[2], media_gap_max[2];
 	double any_n[2], any_gap_max[2];
 	double bulk_octets[2], bulk_packets[2], busy_s[2], busiest_s[2];
@@ -171,6 +174,7 @@ static void add_transport(struct sum *s, const struct flows *f, uint64_t i, int 
 		double resent = f->retrans[at], segments = (double)f->payload_packets[at];
 
 		s->resent[d] += resent - f->spurious[at];
+		s->before[d] += resent > r->most_filled ? resent / 2 : f->filled[at];
 		s->segments[d] += resent > 0 ? larger(segments, resent + 1) : segments;
 	}
 	s->rtt_n[d] += f->rtt_n[at];
@@ -272,6 +276,7 @@ static void row_of_direction(const struct rows *out, uint64_t k, int d, const st
 	out->rtp[at] = (uint8_t)rtp;
 	out->lost[at] = rtp ? s->missing[d] : s->resent[d];
 	out->sent[at] = rtp ? s->expected[d] : s->segments[d];
+	out->before[at] = rtp ? s->missing[d] : s->before[d];
 	out->jitter_ms[at] = sqrt(over(s->media_variance[d], s->media_n[d], NAN)) / 1000;
 	out->gap_mean_ms[at] = over(s->media_gap[d], s->media_n[d], NAN) / 1000;
 	out->gap_max_ms[at] = media ? s->media_gap_max[d] / 1000 : NAN;

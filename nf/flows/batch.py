@@ -44,6 +44,7 @@ class FlowBatch:
     payload_packets: U64  # (n, 2) packets with a transport payload
     retrans: U32  # (n, 2) TCP segments seen before
     spurious: U32  # (n, 2) of those, of this interval or one before: the original had arrived
+    filled: U32  # (n, 2) of retrans, modulo 256: they filled a gap, so their originals were lost before the probe
     rtt_n: U32  # (n, 2) CORE, ACCESS
     rtt_sum_us: U64  # (n, 2)
     rtt_min_us: U32  # (n, 2)

@@ -179,6 +179,7 @@ def _columns(
         "payload_packets": grown("payload_packets").astype(np.uint64),
         "retrans": of_tcp("retrans"),
         "spurious": of_tcp("spurious"),
+        "filled": ordered(np.where(is_tcp, now["filled"] - old["filled"], 0)).astype(np.uint32),
         "rtt_n": grown("rtt_n"),
         "rtt_sum_us": grown("rtt_sum_us").astype(np.uint64),
         "rtt_min_us": ordered(np.where(now["rtt_min_us"] == NO_RTT, 0, now["rtt_min_us"])),

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK, FlowBatch
+from nf.flows.batch import ACCESS, CORE, FlowBatch
 from nf.flows.search import distinct
 from nf.qoe import Inputs
-from nf.qoe.inputs import Array
+from nf.qoe.inputs import DOWNLINK, UPLINK, Array
 from nf.subscribers.fading import memory
 from nf.subscribers.sums import Rows
 
-__all__ = ["APP_BITS", "Lately"]
+__all__ = ["APP_BITS", "Lately", "Sides"]
 
 APP_BITS = 16  # of a key: subscriber, then application
 _QFI_BITS = 6  # TS 38.415, 5.5.3.3
@@ -38,11 +38,27 @@ MOVING_PACKETS, MOVING_SHARE = 10.0, 0.5  # bulk packets, or busy share, of an i
 
 
 @dataclass(frozen=True, slots=True)
+class Sides:
+    """Delay and loss of the last seconds on either side, (n, 2) of CORE, ACCESS by row; NaN: not seen.
+
+    Those of the access are of all flows of the subscriber in the row's QoS flow. One sample is enough: they are not
+    what a score reads, but tell where it was lost.
+    """
+
+    least_ms: Array
+    high_ms: Array
+    loss: Array
+
+
+@dataclass(frozen=True, slots=True)
 class _Bearer:
     """Delays of the access side by row: of all flows of the subscriber in the row's QoS flow."""
 
     least_ms: Array
     high_ms: Array
+    some_ms: Array  # from one sample on, as what follows
+    some_high_ms: Array
+    loss: Array
 
 
 class Lately:
@@ -53,9 +69,9 @@ class Lately:
 
     def __init__(self, capacity: int) -> None:
         # Loss and goodput with the round trip of the core; the round trip of the access; its last estimates.
-        taus = np.append(np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4), [HIGH_TAU_S, HIGH_TAU_S])
+        taus = np.append(np.repeat([LOSS_TAU_S, GOODPUT_TAU_S], 4), [HIGH_TAU_S] * 2 + [LOSS_TAU_S] * 2)
         self._recent = memory(taus, RTT_WINDOW_S, capacity)
-        self._access = memory(np.full(2, HIGH_TAU_S), RTT_WINDOW_S, capacity)
+        self._access = memory(np.repeat([HIGH_TAU_S, LOSS_TAU_S], [2, 4]), RTT_WINDOW_S, capacity)
         self._estimates = memory(np.full(2, RTT_TAU_S), RTT_WINDOW_S, capacity)
 
     @property
@@ -70,19 +86,29 @@ class Lately:
 
     def inputs(
         self, keys: NDArray[np.int64], rows: Rows, flows: FlowBatch, who: NDArray[np.int64], interval_s: float
-    ) -> Inputs:
-        """Return the inputs of *rows*, whose sorted *keys* are theirs, made of *flows* of subscribers *who* (n,)."""
+    ) -> tuple[Inputs, Sides]:
+        """Return the inputs of *rows*, and what is known of both sides.
+
+        Their sorted keys are *keys*; they are made of *flows* of subscribers *who* (n,).
+        """
         now_s = flows.t_end_s
         n = rows.rtt_n[:, CORE].astype(np.float64)
         high = np.stack([np.where(n > 0, n * rows.rtt_high_ms[:, CORE], 0), n], axis=1)
-        now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s, high])
+        now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s, high, rows.before])
         recent, core_ms, samples = self._recent.add(keys, now_s, now, rows.rtt_min_ms[:, CORE], n)
-        lost, sent, bulk, busy_s, high = (recent[:, column : column + 2] for column in (0, 2, 4, 6, 8))
+        lost, sent, bulk, busy_s, high, before = (recent[:, column : column + 2] for column in range(0, 12, 2))
         moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
         moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
         bearer = self._bearer(keys >> APP_BITS, rows, flows, who)
         core_known = samples >= RTT_LEAST_SAMPLES
-        return Inputs(
+        some = samples > 0
+        far = np.stack([lost[:, UPLINK] - before[:, UPLINK], before[:, DOWNLINK]], axis=1)
+        sides = Sides(
+            np.stack([np.where(some, core_ms, np.nan), bearer.some_ms], axis=1),
+            np.stack([_ratio(high[:, 0], high[:, 1], some), bearer.some_high_ms], axis=1),
+            np.stack([_worst(far, sent), bearer.loss], axis=1),
+        )
+        inputs = Inputs(
             interval_s=interval_s,
             packets=rows.packets.astype(np.float64),
             octets=rows.octets.astype(np.float64),
@@ -99,6 +125,7 @@ class Lately:
             goodput_bps=8 * _ratio(bulk, busy_s, moving),
             goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
         )
+        return inputs, sides
 
     def _bearer(self, person: NDArray[np.int64], rows: Rows, flows: FlowBatch, who: NDArray[np.int64]) -> _Bearer:
         """Return the delays to the UE for each row, from all flows of the subscriber in the same QoS flow.
@@ -114,7 +141,11 @@ class Lately:
         high = np.bincount(of_timed, n_now * flows.rtt_high_us[timed, ACCESS] / 1000, count)
         now_ms = np.full(count, np.inf)
         np.minimum.at(now_ms, of_timed, flows.rtt_min_us[timed, ACCESS] / 1000)
-        sums, least_ms, samples = self._access.add(bearers, flows.t_end_s, np.stack([high, n], axis=1), now_ms, n)
+        row = np.searchsorted(bearers, person << _QFI_BITS | qfi[rows.largest])
+        lost = np.stack([rows.before[:, UPLINK], rows.lost[:, DOWNLINK] - rows.before[:, DOWNLINK]], axis=1)
+        ways = [np.bincount(row, column, count) for column in (*lost.T, *rows.sent.T)]
+        now = np.stack([high, n, *ways], axis=1)
+        sums, least_ms, samples = self._access.add(bearers, flows.t_end_s, now, now_ms, n)
         told = samples >= RTT_LEAST_SAMPLES
         fresh = told & (n > 0)
         estimate = np.stack([np.where(fresh, least_ms, 0), fresh.astype(np.float64)], axis=1)
@@ -122,9 +153,18 @@ class Lately:
         lately, _, _ = self._estimates.add(bearers, flows.t_end_s, estimate, none, none)
         fallback = _ratio(lately[:, 0], lately[:, 1], lately[:, 1] >= RTT_FADED)
         known_ms = np.where(fresh, least_ms, fallback)
-        high_ms = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(known_ms))
-        row = np.searchsorted(bearers, person << _QFI_BITS | qfi[rows.largest])
-        return _Bearer(known_ms[row], high_ms[row])
+        high_ms, some = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(known_ms)), samples > 0
+        some_ms = np.where(some, least_ms, known_ms)
+        some_high_ms = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(some_ms))
+        return _Bearer(
+            *(column[row] for column in (known_ms, high_ms, some_ms, some_high_ms, _worst(sums[:, 2:4], sums[:, 4:6])))
+        )
+
+
+def _worst(lost: Array, sent: Array) -> Array:
+    """Return the larger ratio of lost to sent of the two directions (n, 2); NaN where neither has enough packets."""
+    ratio = _ratio(lost, sent, sent >= LOSS_LEAST_SENT)
+    return np.maximum(np.fmax(ratio[:, UPLINK], ratio[:, DOWNLINK]), 0)
 
 
 def _ratio(values: Array, counts: Array, valid: NDArray[np.bool_]) -> Array:

@@ -14,9 +14,9 @@ from nf.apps.basis import Basis
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK
 from nf.flows.search import one_of
 from nf.qoe import SCORES, Inputs, unknown
+from nf.subscribers.blame import Given, Parts
 from nf.subscribers.estimators import Judged
 from nf.subscribers.sums import Rows
-from nf.subscribers.suspect import SUSPECTS
 
 __all__ = [
     "Span",
@@ -124,11 +124,11 @@ def records(
     columns: Mapping[str, NDArray[Any]],
     judge: Callable[[str, Part], Judged],
     inspected: NDArray[np.bool_],
-    suspects: Callable[[NDArray[np.float64]], NDArray[np.intp]],
+    suspects: Callable[[NDArray[np.float64], Parts], Given],
 ) -> list[RecordBatch]:
     """Return a batch for each class. *columns* are of all rows, *judge* makes scores and estimates of those of a class.
 
-    Rows that are not *inspected* get their volumes and nothing else. *suspects* says what limits scores of all rows.
+    Rows that are not *inspected* get their volumes and nothing else. *suspects* says of all rows what limits them.
     """
     if not inspected.all():
         columns = {**columns, **{name: np.where(inspected, columns[name], np.nan) for name in _QUALITIES}}
@@ -138,7 +138,8 @@ def records(
         judged = judge(name, part)
         mos[part] = np.where(inspected[part], judged.mos, np.nan)
         estimates[name] = judged.columns
-    of_all = _in_order({**columns, "mos": mos, "suspect": SUSPECTS[suspects(mos)]}, list(parts.values()))
+    blamed = suspects(mos, {name: (part, estimates[name]) for name, part in parts.items()})
+    of_all = _in_order({**columns, "mos": mos, **blamed}, list(parts.values()))
     out, begin = [], 0
     for name, part in parts.items():
         mine = slice(begin, begin + len(part))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from feed.records import RecordBatch
 from nf.flows.search import at, distinct
+from nf.subscribers.blame import Blame, one_way
 from nf.subscribers.estimators import HORIZON_S, Estimators
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.labels import Labels, Teller
@@ -20,7 +21,8 @@ from nf.subscribers.records import Span, records, silent_columns
 __all__ = ["Silent"]
 
 _TOLD = ("subscriber", "identity_source", "dnn", "app_basis", "app_confidence")
-_WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8")])
+_SENT = ("ul_packets", "dl_packets")
+_WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8"), ("way", "u1")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class _Noted:
 class Silent:
     """The memory of whose the rows are that models remember (`Estimators`), and the records of those that are due."""
 
-    def __init__(self, estimators: Estimators, capacity: int) -> None:
-        self._estimators = estimators
+    def __init__(self, estimators: Estimators, blame: Blame, capacity: int) -> None:
+        self._estimators, self._blame = estimators, blame
         self._who = KeyTable(np.zeros(0, _WHO), HORIZON_S, capacity)
         self._last: _Noted | None = None
         self._class_of_app: NDArray[np.uint8] | None = None
@@ -50,7 +52,7 @@ class Silent:
 
     def note(self, keys: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], session: NDArray[Any] | None) -> None:
         """Remember whose rows are, by their sorted *keys*: of those that models know."""
-        told: dict[str, NDArray[Any]] = {name: columns[name] for name in _TOLD}
+        told: dict[str, NDArray[Any]] = {name: columns[name] for name in (*_TOLD, *_SENT)}
         told["session"] = np.zeros(len(keys), np.int64) if session is None else session
         before, self._last = self._last, _Noted(keys, told, float(columns["t_ms"][0]) / 1000)
         if before is not None:
@@ -61,8 +63,9 @@ class Silent:
         left = np.flatnonzero(~at(present, noted.keys)[1])
         left = left[self._estimators.knows(noted.keys[left])]
         rows = np.zeros(len(left), _WHO)
-        for name in _WHO.names or ():
+        for name in (*_TOLD, "session"):
             rows[name] = noted.columns[name][left]
+        rows["way"] = one_way(np.stack([noted.columns[name][left] for name in _SENT], axis=1))
         self._who.put(noted.keys[left], rows, noted.at_s)
 
     def records(
@@ -95,7 +98,9 @@ class Silent:
                 columns,
                 lambda _name, _part, judged=judged: judged,  # type: ignore[misc]
                 np.ones(len(keys), np.bool_),
-                lambda mos: np.zeros(len(mos), np.intp),
+                lambda mos, _, keys=keys, way=who["way"][here]: self._blame.standing(  # type: ignore[misc]
+                    keys, way, present, mos, span_s[1]
+                ),
             )
         return out
 

@@ -14,13 +14,13 @@ from nf.flows.batch import DOWNLINK, UPLINK, FlowBatch
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS
 from nf.settings import Action
+from nf.subscribers.blame import Blame
 from nf.subscribers.estimators import Estimators, Judged, paused
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 from nf.subscribers.lately import APP_BITS, Lately
 from nf.subscribers.records import columns_of_rows, judged_by_inputs, missing_where_unseen, parts_of, records
 from nf.subscribers.silent import Silent
 from nf.subscribers.sums import group
-from nf.subscribers.suspect import suspect
 from nf.subscribers.views import Interval
 
 __all__ = ["Subscribers"]
@@ -40,7 +40,8 @@ class Subscribers:
         self.capacity = capacity
         self._lately = Lately(capacity)
         self._estimators = Estimators(capacity)
-        self._silent = Silent(self._estimators, capacity)
+        self._blame = Blame(capacity)
+        self._silent = Silent(self._estimators, self._blame, capacity)
         self.labels = Labels()
 
     @property
@@ -95,7 +96,7 @@ class Subscribers:
         taken, key = _take(flows, used), (who[used] << APP_BITS) | app[used]
         keys, rows = group(taken, key, interval_s)
         of_app, first = keys & ((1 << APP_BITS) - 1), used[rows.first]
-        inputs = self._lately.inputs(keys, rows, taken, who[used], interval_s)
+        inputs, sides = self._lately.inputs(keys, rows, taken, who[used], interval_s)
         columns = missing_where_unseen(columns_of_rows(span_s, rows), seen)
         columns |= self._whose(names, subject[first], delays)
         columns["app"] = np.array(app_names, object)[of_app]
@@ -115,7 +116,7 @@ class Subscribers:
             columns,
             judge,
             due[first] != _COUNT,
-            lambda mos: suspect(inputs, mos, rows.rtp),
+            lambda mos, parts: self._blame.of(interval, sides, columns, class_of_app[of_app], seen, mos, parts),
         )
         self._silent.note(keys, columns, np.asarray(names.session)[subject[first]] if len(names.session) else None)
         return out + self._silent.records(span_s, keys, class_of_app, app_names, self.labels, teller)

@@ -27,6 +27,7 @@ BULK_PACKET_BYTES = 500.0  # a flow of longer packets carries data: acknowledgem
 PAUSE_ROUND_TRIPS = 2.0
 PAUSE_LEAST_US, PAUSE_UNKNOWN_US, PAUSE_MOST_US = 200_000.0, 500_000.0, 900_000.0
 GAP_CUT_US = 1_000_000.0  # the kernel cuts longer gaps in its sums
+MOST_FILLED = 255.0  # the kernel counts modulo 256; of more segments sent again half were lost before it, or not
 FASTEST_BPS = 1e9  # no radio is faster: bounds the busy time of a burst from below
 
 _STRONGEST_FIRST = RANK.argsort()  # numbers of grounds
@@ -52,6 +53,7 @@ class Rows:
     # to have been sent for nothing.
     lost: Array
     sent: Array  # RTP packets expected; without RTP, TCP packets with payload
+    before: Array  # of lost: before the probe; the others were lost behind it
     rtp: NDArray[np.bool_]  # lost and sent are those of RTP
     jitter_ms: Array  # media flows, as the next two
     gap_mean_ms: Array
@@ -97,6 +99,7 @@ def rules(interval_s: float) -> dict[str, float]:
         "tcp": TCP,
         "udp": UDP,
         "contradicted": int(Basis.CONTRADICTED),
+        "most_filled": MOST_FILLED,
     }
 
 
@@ -104,12 +107,14 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     """Do what `group` says in numpy."""
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
+    row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
+    of_flow = np.empty(len(order), np.intp)
+    of_flow[order] = row
 
     def total(values: NDArray[Any]) -> Any:
         if values.dtype.kind != "f":
             return np.add.reduceat(values[order], starts, axis=0)
         # Floats are added one after another, as the compiled pass does: reduceat adds in pairs.
-        row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
         columns = values[order].reshape(len(order), -1).T
         return np.stack([np.bincount(row, column) for column in columns], axis=1).reshape(-1, *values.shape[1:])
 
@@ -131,7 +136,7 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     rtt_min = np.where(rtt_n > 0, flows.rtt_min_us, np.inf)
     rtt_high = rtt_n * flows.rtt_high_us
 
-    resent, segments = _resent(flows)
+    resent, segments, before = _resent(flows)
     missing = np.maximum(flows.rtp_expected.astype(np.float64) - flows.rtp_received, 0)
     expected = total(flows.rtp_expected.astype(np.float64))
     rtp = expected > 0
@@ -143,8 +148,6 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     strongest = _STRONGEST_FIRST[least(RANK[told])]
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
-    of_flow = np.empty(len(order), np.intp)
-    of_flow[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
     rows = Rows(
         of_flow=of_flow,
         first=order[starts],
@@ -160,6 +163,7 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
         rtt_high_ms=_over(total(rtt_high) / 1000, samples, np.nan),
         lost=np.where(rtp, total(missing), total(resent)),
         sent=np.where(rtp, expected, total(segments)),
+        before=np.where(rtp, total(missing), total(before)),
         rtp=rtp,
         jitter_ms=np.sqrt(_over(total(np.where(media, n * variance, 0)), media_n, np.nan)) / 1000,
         gap_mean_ms=_over(total(np.where(media, gap_sum, 0)), media_n, np.nan) / 1000,
@@ -173,14 +177,18 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     return key[rows.first], rows
 
 
-def _resent(flows: FlowBatch) -> tuple[Array, Array]:
-    """Return (n, 2) TCP segments sent again, less those that had arrived, and those sent; 0 for other protocols."""
+def _resent(flows: FlowBatch) -> tuple[Array, Array, Array]:
+    """Return (n, 2) TCP segments sent again, less those that had arrived, and those sent; 0 for other protocols.
+
+    The third are those sent again that were lost before the probe.
+    """
     tcp = (flows.proto == TCP)[:, None]
     # A segment sent again was first sent in the interval before, or as a SYN or FIN, which carries no payload.
     resent = np.where(tcp, flows.retrans, 0).astype(np.float64)
     segments = np.where(tcp, flows.payload_packets, 0).astype(np.float64)
     segments = np.where(resent > 0, np.maximum(segments, resent + 1), segments)
-    return np.where(tcp, resent - flows.spurious, 0), segments
+    before = np.where(tcp, np.where(resent > MOST_FILLED, resent / 2, flows.filled), 0)
+    return np.where(tcp, resent - flows.spurious, 0), segments, before
 
 
 def _largest(order: NDArray[np.intp], starts: NDArray[np.intp], octets: NDArray[np.uint64]) -> NDArray[np.intp]:

@@ -1,39 +1,145 @@
-"""Suspect of each row, one word: access, core, application, or loss whose place is not known."""
+"""Suspect of each row with a bad score: where the quality was lost, by which measure, and its value.
+
+evidence of both sides of the probe, of N3 and UPF, of server and player ── `suspect` ── word, measure, value
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.qoe.inputs import DOWNLINK, UPLINK, Array, Inputs, known_or, worst
+from nf.qoe.inputs import Array
 
-__all__ = ["GOOD_MOS", "SUSPECTS", "suspect"]
+__all__ = ["ACCESS", "CORE", "GOOD_MOS", "MEASURES", "NOBODY", "SUSPECTS", "Evidence", "Verdicts", "suspect"]
 
 GOOD_MOS = 4.0  # "good" on the scale of P.800
-LONG_RTT_MS = 100.0  # of one side: players of fast games call such a lag bad (own; docs/qoe.md, "Suspect")
+
+CORE, ACCESS = 0, 1  # second axis of evidence: the side behind the probe as seen from the UE, and the UE's
+
+LONG_MS = 100.0  # round trip of one side: players of fast games call such a lag bad (own; docs/qoe.md, "Suspect"),
+LONG_WAY_MS = 120.0  # or of both, then the longer side is meant (own; G.1072 falls below good there)
+VARIED_MS = 60.0  # high samples above the least of a side (own: a delayed acknowledgement takes 40 ms, RFC 9293)
 MUCH_LOSS = 0.01  # (own, after T-RAT's limit between loss that the network causes and none)
 MUCH_JITTER_MS = 30.0  # (own; the limit of bad jitter for games)
+LONG_RADIO_MS = 50.0  # one way, as the gNB reports it (own: half of LONG_MS)
+LONG_TRANSIT_MS = 30.0  # N3 and back, or through the UPF: both take a millisecond where nothing is amiss (own)
+SILENCE_S = 0.5  # one direction stands still while the other goes on
+SPIKES_MS = 100.0  # in an interval: the least spike of a game (nf.qoe.ticks)
+WAITED_MS = 300.0  # an answer beyond the round trip (own: three times what users notice, G.1030)
 
-SUSPECTS = np.array(["", "access", "core", "loss", "app"], object)
-_NONE, _ACCESS, _CORE, _LOSS, _APP = range(5)
+SUSPECTS = np.array(["", "access", "core", "loss", "app", "n3", "upf", "server", "device", "unknown"], object)
+_NONE, _ACCESS, _CORE, _LOSS, _APP, _N3, _UPF, _SERVER, _DEVICE, _UNKNOWN = range(10)
+_OF_SIDE = np.array([_CORE, _ACCESS])
+
+MEASURES = np.array(
+    ["", "delay", "variation", "loss", "jitter", "silence", "spikes", "radio delay", "wait", "level", "frames"], object
+)
+"""By which measure a suspect was convicted: ms, but ratio of loss, s of silence, height of level, frames a second."""
+_DELAY, _VARIATION, _LOST, _JITTER, _SILENCE, _SPIKES, _RADIO, _WAIT, _LEVEL, _FRAMES = range(1, 11)
 
 
-def suspect(r: Inputs, mos: Array, rtp: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return for each row an index into `SUSPECTS`: 0 where the score is good or not known.
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Columns of n rows, (n,) or (n, 2) of CORE, ACCESS; NaN: not seen."""
 
-    Each cause is measured in multiples of its limit; the largest one from 1 on is named. The probe
-    sits between the radio and the core: a packet of the uplink that is missing or late came so from
-    the access, one of the downlink from the core. A TCP segment that is sent again does not tell
-    the place; where only one side's round trip is long, that side is named.
+    least_ms: Array  # (n, 2) round trip, least of the last seconds
+    high_ms: Array  # (n, 2) largest samples, mean of the last seconds
+    loss: Array  # (n, 2) ratio of what was lost on that side, of the last seconds
+    jitter_ms: Array  # (n, 2) of media as they came from that side
+    silence_s: Array  # (n, 2) nothing came from that side while something came from the other
+    spikes_ms: Array  # (n, 2) gaps in media that came from that side, in the interval
+    radio_ms: Array  # (n,) one way, the longer one
+    n3_ms: Array  # (n,) probe to gNB and back
+    upf_ms: Array  # (n, 2) through the UPF: of what goes to that side
+    wait_ms: Array  # (n,) longest answer of the interval beyond the round trip, or one that waits so far
+    enough: NDArray[np.bool_]  # (n,) throughput that was seen was more than the media need
+    level: Array  # (n,) height of the picture that a player took, while it played
+    fps: Array  # (n,) frames a second that came
+
+    def __len__(self) -> int:
+        return len(self.wait_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Columns (n,): indices of SUSPECTS and MEASURES, and the value of the measure, NaN where there is none."""
+
+    word: NDArray[np.intp]
+    by: NDArray[np.intp]
+    value: Array
+
+    def __len__(self) -> int:
+        return len(self.word)
+
+
+NOBODY = Verdicts(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
+
+
+def suspect(seen: Evidence) -> Verdicts:
+    """Return the suspect of each row, all of which have a bad score.
+
+    Each cause is measured in multiples of its limit; the largest one from 1 on is named. Without any it is the server
+    whose answers wait, the player or its user, or the application; but only with evidence that the network had room:
+    delay that was seen on both sides, or throughput. Without that it is not known.
     """
-    loss, jitter_ms = known_or(r.loss, 0), known_or(r.jitter_ms, 0)
-    placed = np.where(rtp, loss, 0)  # RTP numbers tell on which side of the probe packets are missing
-    access_rtt, core_rtt = known_or(r.rtt_access_ms, 0) / LONG_RTT_MS, known_or(r.rtt_core_ms, 0) / LONG_RTT_MS
-    access = np.maximum(access_rtt, np.maximum(placed[:, UPLINK] / MUCH_LOSS, jitter_ms[:, UPLINK] / MUCH_JITTER_MS))
-    core = np.maximum(core_rtt, np.maximum(placed[:, DOWNLINK] / MUCH_LOSS, jitter_ms[:, DOWNLINK] / MUCH_JITTER_MS))
-    unplaced = worst(np.where(rtp, 0, loss)) / MUCH_LOSS
-    causes = np.stack([access, core, unplaced], axis=1)
-    word = np.where(causes.max(axis=1) >= 1, causes.argmax(axis=1) + _ACCESS, _APP)
-    word = np.where((word == _LOSS) & (access_rtt >= 1) & (core_rtt < 1), _ACCESS, word)
-    word = np.where((word == _LOSS) & (core_rtt >= 1) & (access_rtt < 1), _CORE, word)
-    return np.where(mos < GOOD_MOS, word, _NONE)
+    words, measures, values, multiples = _causes(seen)
+    multiples = np.nan_to_num(multiples, nan=0.0)
+    place, rows = multiples.argmax(axis=1), np.arange(len(seen))
+    convicted = multiples[rows, place] >= 1
+    word = np.where(convicted, words[place], _beyond(seen))
+    framed = (word == _APP) & ~np.isnan(seen.fps)
+    by = np.where(convicted, measures[place], np.where(framed, _FRAMES, _MEASURE_OF[word]))
+    of_beyond = np.select([by == _WAIT, by == _LEVEL, by == _FRAMES], [seen.wait_ms, seen.level, seen.fps], np.nan)
+    value = np.where(convicted, values[rows, place], of_beyond)
+    lost = seen.loss / MUCH_LOSS
+    both = convicted & (by == _LOST) & (np.nan_to_num(lost).min(axis=1) >= np.maximum(1, multiples[rows, place] / 2))
+    return Verdicts(np.where(both, _LOSS, word), by, value)
+
+
+_MEASURE_OF = np.zeros(len(SUSPECTS), np.intp)  # of the words that no limit of the network convicts
+_MEASURE_OF[_SERVER], _MEASURE_OF[_DEVICE] = _WAIT, _LEVEL
+
+
+def _causes(seen: Evidence) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, Array]:
+    """Return words (k,) and measures (k,) of the causes, their values (n, k), and these over their limits (n, k)."""
+    transit = np.stack([seen.upf_ms[:, CORE], _sum(seen.n3_ms, seen.upf_ms[:, ACCESS])], axis=1)
+    own_ms = np.maximum(seen.least_ms - np.nan_to_num(transit), 0)  # without what N3 and the UPF have of it
+    way_ms = np.nan_to_num(own_ms)
+    longer = way_ms >= way_ms[:, ::-1]
+    delays = np.maximum(own_ms / LONG_MS, np.where(longer, way_ms.sum(axis=1)[:, None] / LONG_WAY_MS, 0))
+    varied_ms = seen.high_ms - seen.least_ms
+    sides = (
+        (_DELAY, seen.least_ms, delays),
+        (_VARIATION, varied_ms, varied_ms / VARIED_MS),
+        (_LOST, seen.loss, seen.loss / MUCH_LOSS),
+        (_JITTER, seen.jitter_ms, seen.jitter_ms / MUCH_JITTER_MS),
+        (_SILENCE, seen.silence_s, 10 * seen.silence_s / SILENCE_S),  # it outweighs what there is of the rest
+        (_SPIKES, seen.spikes_ms, seen.spikes_ms / SPIKES_MS),
+    )
+    upf_ms = np.nanmax(np.column_stack([seen.upf_ms, np.zeros(len(seen))]), axis=1)
+    single = (
+        (_ACCESS, _RADIO, seen.radio_ms, seen.radio_ms / LONG_RADIO_MS),
+        (_N3, _DELAY, seen.n3_ms, seen.n3_ms / LONG_TRANSIT_MS),
+        (_UPF, _DELAY, upf_ms, upf_ms / LONG_TRANSIT_MS),
+    )
+    words = np.r_[np.tile(_OF_SIDE, len(sides)), [word for word, *_ in single]]
+    measures = np.r_[np.repeat([by for by, *_ in sides], 2), [by for _, by, *_ in single]]
+    values = np.column_stack([value for _, value, _ in sides] + [value for *_, value, _ in single])
+    multiples = np.column_stack([times for *_, times in sides] + [times for *_, times in single])
+    return words, measures, values, multiples
+
+
+def _sum(a: Array, b: Array) -> Array:
+    """Return the sum of what is known of both."""
+    return np.nan_to_num(a) + np.nan_to_num(b)
+
+
+def _beyond(seen: Evidence) -> NDArray[np.intp]:
+    """Return the word for rows whose network is without fault: as far as that is known."""
+    near = ~np.isnan(seen.least_ms[:, ACCESS])
+    far = ~np.isnan(seen.least_ms[:, CORE]) | ~np.isnan(seen.jitter_ms[:, CORE])
+    room = (near & far) | seen.enough
+    words = [room & (seen.wait_ms >= WAITED_MS), room & ~np.isnan(seen.level), room]
+    return np.select(words, [_SERVER, _DEVICE, _APP], _UNKNOWN)

@@ -20,6 +20,7 @@ from nf.subscribers.sums import Rows
 
 __all__ = [
     "Interval",
+    "Main",
     "Requests",
     "View",
     "chat_nothing",
@@ -31,6 +32,9 @@ __all__ = [
     "transfers",
     "transfers_nothing",
 ]
+
+Main = Callable[[str], NDArray[Any]]
+"""The columns of the main flows of rows, by name."""
 
 UDP = 17
 _LOW_US = 1 << 32  # the kernel keeps the low half of its clock
@@ -77,7 +81,7 @@ class Interval:
 
     # -- the main flow of a row ------------------------------------------------
 
-    def main(self, part: NDArray[np.intp]) -> Callable[[str], NDArray[Any]]:
+    def main(self, part: NDArray[np.intp]) -> Main:
         """Return the columns of the main media flow of rows *part*, by name: 0 without a flow, NEVER of an age.
 
         It is one over UDP before others, then the largest. Reports of RTCP may have a port, and so a flow, of their
@@ -238,9 +242,9 @@ def main_flows(interval: Interval, part: NDArray[np.intp]) -> realtime.Seen:
 def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
     """Return the columns of chats."""
     of_flow, asked = interval.of_flow(part), interval.requests()
-    mine = np.flatnonzero(of_flow >= 0)
+    some = np.flatnonzero(of_flow >= 0)
     first = np.full(len(part), np.inf)
-    np.fmin.at(first, of_flow[mine], interval.waiting_s(mine))
+    np.fmin.at(first, of_flow[some], interval.waiting_s(some))
     mine = of_flow[asked.flow] >= 0
     return messaging.Seen(
         now_s=interval.now_s,

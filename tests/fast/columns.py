@@ -46,7 +46,7 @@ def any_flows(rng: np.random.Generator, n: int, length_s: float) -> FlowBatch:
         **dict.fromkeys(("packets", "payload_packets"), (np.uint64, 1 << 31)),
         "gap_sq_us2": (np.uint64, 1 << 62),
         **dict.fromkeys(
-            ("retrans", "spurious", "rtt_n", "gap_n", "rtp_expected", "rtp_received"), (np.uint32, 1 << 31)
+            ("retrans", "spurious", "filled", "rtt_n", "gap_n", "rtp_expected", "rtp_received"), (np.uint32, 1 << 31)
         ),
         **dict.fromkeys(("rtt_min_us", "rtt_high_us", "gap_max_us"), (np.uint32, 1 << 32)),
         "qfi": (np.uint8, 64),

@@ -49,7 +49,7 @@ class TestBuild:
         for path, copy in zip(build.sources(), changed, strict=True):
             copy.write_bytes(path.read_bytes())
         header = next(path for path in changed if path.name == "abi_flows.h")
-        header.write_text(header.read_text().replace("__u32 frags;", "__u32 fragments;"))
+        header.write_text(header.read_text().replace("__u16 frags;", "__u16 fragments;"))
         monkeypatch.setattr(build, "sources", lambda: changed)
         build.build(tmp_path / "other.so")
         monkeypatch.undo()

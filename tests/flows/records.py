@@ -30,7 +30,7 @@ FLOW = np.dtype([("packets", "u4", 2), ("ue_end", "u1"), ("flags", "u1")])
 _DNS = ("queries", "answers", "failed", "again", "timed", "sum_us")
 _ONE = ("flow_id", "session", "app", "basis", "confidence", "proto", *(f"dns_{n}" for n in _DNS))
 _TYPES = {"session": "u4", "app": "u2", "basis": "u1", "confidence": "u1", "proto": "u1", "qfi": "u1",
-          **dict.fromkeys(("retrans", "spurious", "rtt_n", "rtt_min_us", "rtt_high_us"), "u4"),
+          **dict.fromkeys(("retrans", "spurious", "filled", "rtt_n", "rtt_min_us", "rtt_high_us"), "u4"),
           "gap_max_us": "u4"}  # fmt: skip
 
 

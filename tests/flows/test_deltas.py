@@ -11,9 +11,9 @@ from nf.flows.deltas import FlowDeltas, from_b
 from tests.flows.records import FIRST_B, TCP, UDP, UNKNOWN, A, B, key
 
 SCTP = 132
-TWO = ("bytes", "packets", "payload_packets", "qfi", "gap_ticks", "gap_ticks2", "gap_max", "rtt_sum_us", "rtt_n",
-       "rtt_min_us")  # fmt: skip
-TYPES = {"bytes": "u8", "qfi": "u1", "gap_max": "u2"}
+TWO = ("bytes", "packets", "payload_packets", "qfi", "filled", "gap_ticks", "gap_ticks2", "gap_max", "rtt_sum_us",
+       "rtt_n", "rtt_min_us")  # fmt: skip
+TYPES = {"bytes": "u8", "qfi": "u1", "filled": "u1", "gap_max": "u2"}
 RTP = [("expected", "u4", 2), ("received", "u4", 2), ("valid", "u1", 2)]
 DNS = [("timed", "u2"), ("queries", "u4"), ("answers", "u4"), ("sum_us", "u4"), ("failed", "u2"), ("again", "u2")]
 FLOW = np.dtype(
@@ -26,7 +26,7 @@ FLOW = np.dtype(
 )
 # One state with a value in each member of the unions; an array of the test may hold what no flow has at once.
 ALL = {
-    **{"packets": (1, 1), "tcp_retrans": (2, 3), "tcp_spurious": (1, 0)},
+    **{"packets": (1, 1), "filled": (1, 2), "tcp_retrans": (2, 3), "tcp_spurious": (1, 0)},
     **{"rtp_expected": (50, 60), "rtp_received": (49, 58), "rtp_valid": (1, 0)},
     **{"dns_queries": 6, "dns_answers": 5, "dns_failed": 1, "dns_again": 2, "dns_timed": 4, "dns_sum_us": 90_000},
 }
@@ -232,6 +232,7 @@ class TestProtocols:
         found = Table(TCP).read(flow(4, **ALL))
 
         assert (found.retrans.tolist(), found.spurious.tolist()) == ([[2, 3]], [[1, 0]])
+        assert found.filled.tolist() == [[1, 2]]
         assert not found.rtp_expected.any()
         assert not found.dns_queries.any()
 

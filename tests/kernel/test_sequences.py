@@ -171,6 +171,22 @@ class TestRetransmission:
 
         assert pair(flow["retrans"]) == (1, 0)
 
+    @pytest.mark.parametrize(
+        ("packets", "filled"),
+        [
+            ([(0, segment(1)), (1, segment(101)), (90, segment(1))], 0),  # seen twice
+            ([(0, segment(1)), (1, segment(201)), (90, segment(101))], 1),
+            ([(0, segment(1)), (1, segment(201)), (2, segment(401)), (90, segment(101)), (91, segment(301))], 2),
+            # The gap is filled and acknowledged; what is lost afterwards was lost behind.
+            ([(0, segment(1)), (1, segment(201)), (90, segment(101)), (99, segment(1, 0, back=True, ack=301)),
+              (200, segment(301)), (290, segment(301))], 1),
+            ([(0, segment(1, back=True)), (1, segment(201)), (90, segment(1, back=True))], 0),  # a gap of the other way
+        ],
+        ids=["behind", "before", "two before", "before, then behind", "the other direction"],
+    )  # fmt: skip
+    def test_what_fills_a_gap_was_lost_before_the_probe(self, rig: Rig, packets: list, filled: int) -> None:
+        assert sum(pair(play(rig, *packets)["filled"])) == filled
+
     def test_bytes_of_a_hole_that_come_at_once_were_overtaken(self, rig: Rig) -> None:
         flow = play(rig, (0, segment(1)), (1, segment(201)), (2, segment(101)))
 

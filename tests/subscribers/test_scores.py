@@ -115,11 +115,14 @@ class TestSuspect:
         [
             (bulk("file", 1.0, rtt_ms=(10, 300)), "access"),
             (bulk("file", 1.0, rtt_ms=(300, 10)), "core"),
-            (bulk("file", 1.0, rtt_ms=(10, 20), loss=0.2), "loss"),
-            (bulk("file", 1.0, rtt_ms=(10, 150), loss=0.2), "access"),
-            (bulk("file", 1.0, rtt_ms=(150, 20), loss=0.2), "core"),
-            (bulk("file", 1.0, rtt_ms=(150, 150), loss=0.2), "loss"),  # both sides are long: neither is named
-            (bulk("file", 1.0, rtt_ms=(120, 150), loss=0.2), "loss"),
+            (bulk("file", 1.0, rtt_ms=(10, 20), loss=0.2), "access"),  # 18 segments of 89 passed the probe twice,
+            (bulk("file", 1.0, rtt_ms=(10, 20), loss=0.2, filled=(0, 18)), "core"),  # or filled gaps,
+            (bulk("file", 1.0, rtt_ms=(10, 20), loss=0.2, filled=(0, 9)), "loss"),  # or half of them did
+            (bulk("file", 1.0, rtt_ms=(10, 150), loss=0.2, filled=(0, 18)), "core"),
+            (
+                bulk("file", 1.0, rtt_ms=(300, 20), loss=0.02),
+                "core",
+            ),  # a delay of three times its limit, and a loss of two
             (bulk("file", 1.0, rtt_ms=(10, 20)), "app"),
             (bulk("file", 20.0, rtt_ms=(300, 300), loss=0.1), ""),
             (call((10, 0)), "access"),

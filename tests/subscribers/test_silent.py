@@ -64,6 +64,32 @@ class TestStandingCall:
         assert probe.second() == {}
 
 
+class TestSuspectOfWhoStands:
+    """A row that stands still names who did not answer: what was convicted a moment ago, else who fell silent."""
+
+    def stood(self, half: dict, seconds: int = 2) -> dict:
+        probe = Probe()
+        for _ in range(10):
+            probe.second(call())
+        for _ in range(3):
+            probe.second(half)
+        return [probe.second() for _ in range(seconds)][-1][TALK]
+
+    def test_a_far_side_that_fell_silent(self):
+        row = self.stood(half_a_call())
+
+        assert (row["suspect"], row["suspect_by"]) == ("core", "silence")
+        assert row["mos"] < 2.5
+
+    def test_a_ue_that_fell_silent(self):
+        flow = call()
+        flow.update({name: (0, values[0]) for name, values in UPLINK_ALONE.items()})
+        flow.update({"rtp_expected": (0, 50), "gap_n": (0, 50)})
+        flow.meta["media"]["last_payload_us"] = (0xFFFF_FFFF, 0)
+
+        assert self.stood(flow)["suspect"] == "access"
+
+
 class TestPauseOfTheProbe:
     """All timed flows of several subscribers that stand still at once: it was the probe, or its host."""
 
@@ -116,9 +142,9 @@ class TestSpuriousLoss:
 
         assert lost["loss_dl"] == pytest.approx(0.1, abs=0.01)
         assert back["loss_dl"] == 0
-        assert back["suspect"] != "loss"
+        assert back["suspect_by"] != "loss"
 
     def test_a_real_loss_stays(self):
         row = Probe().second(bulk("file", 1.0, loss=0.1))["anna", "file"]
 
-        assert row["suspect"] == "loss"
+        assert (row["suspect"], row["suspect_by"]) == ("access", "loss")

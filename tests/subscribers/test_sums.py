@@ -55,6 +55,7 @@ def random_batch(seed: int, n: int, length_s: float = 1.0) -> FlowBatch:
         payload_packets=packets // np.uint64(2),
         retrans=two(0, 5, np.uint32),
         spurious=np.zeros((n, 2), np.uint32),
+        filled=two(0, 5, np.uint32),
         rtt_n=rtt_n,
         rtt_sum_us=rtt_n * (rtt_min + two(0, 50_000, np.uint64)),
         rtt_min_us=rtt_min.astype(np.uint32),
