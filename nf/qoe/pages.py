@@ -151,10 +151,12 @@ def due(state: Rows, now_s: float, profile: Profile = DEFAULT) -> Mask:
 def _octets(state: Columns, seen: Seen, newest: int) -> Array:
     """Return (n, SLOTS) downlink octets up to slot *newest* that were not counted before; the state counts them."""
     n = len(state["slot"])
-    place = seen.slot[:, None] - newest + SLOTS - 1 - np.arange(SLOTS)[None, :]
-    flat = seen.row[:, None] * SLOTS + place
+    flow, k = np.nonzero(seen.slots)
+    place = (seen.slot - newest + SLOTS - 1)[flow] - k
     there = (place >= 0) & (place < SLOTS)
-    octets = np.bincount(flat[there], seen.slots[there], n * SLOTS).astype(np.float64).reshape(n, SLOTS)
+    flow, k, place = flow[there], k[there], place[there]
+    octets = np.bincount(seen.row[flow] * SLOTS + place, seen.slots[flow, k], n * SLOTS).astype(np.float64)
+    octets = octets.reshape(n, SLOTS)
     since = (newest - SLOTS + 1 + np.arange(SLOTS))[None, :] - state["slot"][:, None]
     now = octets[:, -1].copy()
     rest = np.maximum(octets - state["counted"][:, None], 0)

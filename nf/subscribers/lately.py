@@ -168,6 +168,6 @@ def _worst(lost: Array, sent: Array) -> Array:
 
 
 def _ratio(values: Array, counts: Array, valid: NDArray[np.bool_]) -> Array:
-    out = np.full(np.shape(values), np.nan)
-    np.divide(values, counts, out=out, where=valid & (counts > 0))
-    return out
+    """Return the quotients that are *valid* and of a count, NaN for the others."""
+    ratio: Array = values / np.where(valid & (counts > 0), counts, np.nan)
+    return ratio

@@ -105,11 +105,7 @@ def rules(interval_s: float) -> dict[str, float]:
 
 def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[NDArray[np.int64], Rows]:
     """Do what `group` says in numpy."""
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
-    row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
-    of_flow = np.empty(len(order), np.intp)
-    of_flow[order] = row
+    order, starts, row = _in_rows(key)
 
     def total(values: NDArray[Any]) -> Any:
         if values.dtype.kind != "f":
@@ -149,7 +145,7 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
     rows = Rows(
-        of_flow=of_flow,
+        of_flow=row[np.argsort(order)],
         first=order[starts],
         largest=_largest(order, starts, flows.octets.sum(axis=1)),
         flows=np.diff(np.append(starts, len(order))),
@@ -175,6 +171,13 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
         busiest_s=np.minimum(most(busy_s), interval_s),
     )
     return key[rows.first], rows
+
+
+def _in_rows(key: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the flows row by row, where in that order each row begins, and the row of each there."""
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
+    return order, starts, np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
 
 
 def _resent(flows: FlowBatch) -> tuple[Array, Array, Array]:

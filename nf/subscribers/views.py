@@ -91,10 +91,11 @@ class Interval:
         mine = np.flatnonzero(place >= 0)
         of, octets = place[mine], self.flows.octets[self._flow[mine], DOWNLINK].astype(np.int64)
         size = octets + ((self.flows.proto[self._flow[mine]] == UDP).astype(np.int64) << 48)
-        order = np.lexsort((size, of))
-        last = order[np.append(of[order][1:] != of[order][:-1], True)[: len(order)]]
+        largest = np.full(len(part), -1)
+        np.maximum.at(largest, of, size)
+        best = size == largest[of]  # of several that are alike the last
         flow, detail = np.full(len(part), -1), np.full(len(part), -1)
-        flow[of[last]], detail[of[last]] = self._flow[mine[last]], self._detail[mine[last]]
+        flow[of[best]], detail[of[best]] = self._flow[mine[best]], self._detail[mine[best]]
         details = self._detail[mine]
 
         def column(name: str) -> NDArray[Any]:
