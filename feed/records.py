@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "APP_CLASSES",
+    "CHANGE_COLUMNS",
     "DELAY_COLUMNS",
     "ESTIMATES",
     "FLOW_COLUMNS",
@@ -154,6 +155,8 @@ RECORD_COLUMNS: Mapping[str, Column] = {
         "measure that convicted: delay, variation, loss, jitter, silence, spikes, radio delay, wait, level ...",
     ),
     "suspect_value": Column("f4", "", "its value: ms, s of silence, ratio of loss, pixel of a level, frames a second"),
+    "gnb": Column("str", "", "far end of the tunnel on the access side: gNB, eNB or SGW; empty when not known"),
+    "slice": Column("str", "", "S-NSSAI: SST, or SST-SD with six hexadecimal digits; empty when not said"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -188,6 +191,17 @@ FLOW_COLUMNS: Mapping[str, Column] = {
     "app_confidence": Column("u1", "percent", ""),
 }
 """The detail of a followed subscriber: one row per flow with traffic, schema "snf.flow.v1"."""
+
+CHANGE_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "time of the change, since the epoch; it may be long ago, or yet to come"),
+    "text": Column("str", "", "what was changed, in the operator's words"),
+    "who": Column("str", "", "user who marked it"),
+    "app": Column("str", "", "application that it was made for; empty, as in the next three: for all"),
+    "gnb": Column("str", "", ""),
+    "dnn": Column("str", "", ""),
+    "slice": Column("str", "", ""),
+}
+"""A mark of a change, schema "snf.change.v1": one row a message."""
 
 DELAY_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
 HEALTH_COLUMNS = ("dns_queries", "dns_ms", "dns_failed", "dns_retried", "vpn_share", "ttls")
@@ -226,6 +240,7 @@ SPARSE_COLUMNS = (
     *SUBSCRIBER_COLUMNS,
     *("rtt_high_access_ms", "rtt_high_core_ms", "suspect_by", "suspect_value"),
     *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
+    *("gnb", "slice"),
 )
 """A message in which one of these is missing, or empty text, in every row leaves it out."""
 

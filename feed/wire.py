@@ -18,9 +18,10 @@ import zstandard
 from numpy.typing import NDArray
 
 from feed.columns import WireError, pack_columns, unpack_columns
-from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
+from feed.records import CHANGE_COLUMNS, FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
 
 __all__ = [
+    "CHANGE_SCHEMA",
     "ENCODING",
     "FLOW_SCHEMA",
     "HEALTH_SCHEMA",
@@ -40,7 +41,8 @@ QOE_SCHEMA = "snf.qoe.v1"  # columns: feed.records.RECORD_COLUMNS
 FLOW_SCHEMA = "snf.flow.v1"  # columns: feed.records.FLOW_COLUMNS
 HEALTH_SCHEMA = "snf.health.v1"  # columns: nf.publish.publisher.HEALTH_COLUMNS
 IMSI_SCHEMA = "snf.imsi.v1"  # columns: subscriber, imsi
-SCHEMAS = frozenset({QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA})
+CHANGE_SCHEMA = "snf.change.v1"  # columns: feed.records.CHANGE_COLUMNS
+SCHEMAS = frozenset({QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA, CHANGE_SCHEMA})
 MAX_BODY_BYTES = 64 << 20  # a decoder refuses what would become larger
 MAX_HEADER_BYTES = 4096
 _LEVEL = 6  # zstd: a third of the time of 13 and 5 % larger; a few messages a second are made
@@ -145,7 +147,8 @@ def _body(raw: bytes) -> dict[str, Any]:
 
 def _with_sparse(header: Header, columns: dict[str, Any]) -> dict[str, Any]:
     """Return the columns with those that were left out because they are missing in every row."""
-    known = {QOE_SCHEMA: RECORD_COLUMNS, FLOW_SCHEMA: FLOW_COLUMNS}.get(header.schema, {})
+    tables = {QOE_SCHEMA: RECORD_COLUMNS, FLOW_SCHEMA: FLOW_COLUMNS, CHANGE_SCHEMA: CHANGE_COLUMNS}
+    known = tables.get(header.schema, {})
     left_out = {
         name: [""] * header.rows if known[name].dtype == "str" else np.full(header.rows, np.nan)
         for name in SPARSE_COLUMNS

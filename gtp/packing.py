@@ -16,7 +16,10 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["ODD", "Constant", "Packer", "Shape", "ipv4_number", "ipv4_text"]
+__all__ = [
+    "DIGITS", "FIELDS", "IPV4", "IPV6", "ODD",
+    "Constant", "Packer", "Shape", "ipv4_number", "ipv4_text", "reader",
+]  # fmt: skip
 
 _MOST_SHAPES = 16_384  # a sender of ever new constants gets records that hold theirs
 _MOST_VALUES = 96  # of a shape, which takes a hundred bytes a value: a session with thirty tunnels of before
@@ -51,8 +54,8 @@ _ipv4 = lru_cache(_KEPT_TEXTS)(ipv4_number)
 
 # The first letter of a kind says how its field is written (`struct`); a key and a prefix have their words behind it.
 NOTHING, EMPTY, REAL, BYTE, WORD, LONG, IPV4, DIGITS, IPV6, PREFIX, KEY, LONG_KEY = "nefbiqadxpkK"
-_FIELDS = {REAL: "d", BYTE: "B", WORD: "I", LONG: "Q", IPV4: "I", DIGITS: "Q", IPV6: "16s", PREFIX: "16s"}
-_FIELDS |= {KEY: "I", LONG_KEY: "Q"}
+FIELDS = {REAL: "d", BYTE: "B", WORD: "I", LONG: "Q", IPV4: "I", DIGITS: "Q", IPV6: "16s", PREFIX: "16s"}
+FIELDS |= {KEY: "I", LONG_KEY: "Q"}
 
 
 def _split_text(text: str) -> tuple[str, Any] | None:
@@ -121,7 +124,7 @@ def _ipv6(field: bytes) -> str:
     return str(ipaddress.IPv6Address(field))
 
 
-def _reader(kind: str) -> Callable[[Any], Any] | None:
+def reader(kind: str) -> Callable[[Any], Any] | None:
     """Return the function that makes a value of its field; None where the field is the value."""
     match kind[0]:
         case "a":
@@ -148,13 +151,13 @@ class Shape:
     def __init__(self, number: int, constant: Constant, kinds: tuple[str, ...]) -> None:
         self.number, self.constant, self.kinds = number, constant, kinds
         self.prefix = _NUMBER.pack(number)
-        places = [place for place, kind in enumerate(kinds) if kind[0] in _FIELDS]
-        codes = [_FIELDS[kinds[place][0]] for place in places]
+        places = [place for place, kind in enumerate(kinds) if kind[0] in FIELDS]
+        codes = [FIELDS[kinds[place][0]] for place in places]
         self.fields = struct.Struct("<" + "".join(codes))
         self.size = self.fields.size
         self.offsets = {p: struct.calcsize("<" + "".join(codes[:n])) for n, p in enumerate(places)}
         self._values = [None if kind == NOTHING else "" for kind in kinds]
-        self._readers = [(place, _reader(kinds[place])) for place in places]
+        self._readers = [(place, reader(kinds[place])) for place in places]
 
     def read(self, rows: bytes | bytearray, at: int) -> list[Any]:
         """Return the values of the row at *at*."""

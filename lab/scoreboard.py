@@ -16,7 +16,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Row", "Scoreboard", "plain_table", "rate", "rich_table", "short"]
+from feed.happened import happened, rate
+
+__all__ = ["Row", "Scoreboard", "plain_table", "rich_table", "short"]
 
 _FRESH_S = 12.0  # a row without news for so long leaves the table: two batches of the demonstration, and a bit
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -97,12 +99,6 @@ def short(subscriber: str) -> str:
     return subscriber[:8] if len(subscriber) == 32 else subscriber
 
 
-def rate(bps: float) -> str:
-    """Return a bit rate as Mbit/s, with three significant digits where they fit five characters."""
-    mbps = bps / 1e6
-    return f"{mbps:.0f}" if mbps >= 100 else f"{mbps:.1f}" if mbps >= 10 else f"{mbps:.3f}"
-
-
 def _number(value: Any, form: str) -> str:
     return "-" if value is None or math.isnan(value) else format(value, form)
 
@@ -127,37 +123,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-# Estimates in their order, each with its form; a zero of the last three is no news.
-_ESTIMATES = (
-    ("video_height", "{:.0f}p"),
-    ("media_bps", "{} Mbit/s"),
-    ("buffer_s", "buffer {:.0f} s"),
-    ("fps", "{:.0f} fps"),
-    ("lag_ms", "lag {:.0f} ms"),
-    ("page_s", "page {:.1f} s"),
-    ("answer_ms", "answer {:.0f} ms"),
-    ("speed_bps", "{} Mbit/s"),
-    ("stalled_s", "stalled {:.1f} s"),
-    ("frozen_s", "frozen {:.1f} s"),
-    ("spikes", "{:.0f} spikes"),
-)
-_NO_NEWS = ("stalled_s", "frozen_s", "spikes")
-
-
-def happened(record: Mapping[str, Any]) -> str:
-    """Return in words what happened to a user, or why nobody can say."""
-    if record.get("unmeasured"):
-        return str(record["unmeasured"])
-    told = [
-        form.format(rate(record[name]) if name.endswith("_bps") else record[name])
-        for name, form in _ESTIMATES
-        if isinstance(record.get(name), int | float)
-        and not math.isnan(record[name])
-        and (record[name] or name not in _NO_NEWS)
-    ]
-    return ", ".join(told)
-
-
 _HEADS = ("subscriber", "app", "class", "down", "up", "access", "core", "loss", "MOS")
 
 
@@ -176,6 +141,7 @@ def rich_table(rows: list[Row], title: str, marked: str = "") -> Table:
         table.add_column(head, justify="right" if n >= 3 else "left", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("suspect", no_wrap=True)
+    table.add_column(Text("what happened", no_wrap=True))  # the one that a narrow terminal cuts
     before = ""
     for row in rows:
         *cells, mos = _cells(row)
@@ -189,6 +155,7 @@ def rich_table(rows: list[Row], title: str, marked: str = "") -> Table:
             Text(mos, style=colour),
             Text(bars, style=colour),
             str(row.last["suspect"]),
+            Text(happened(row.last), no_wrap=True, overflow="ellipsis"),
         )
     return table
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from feed.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
+from feed.happened import happened
+from feed.wire import CHANGE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
 
-__all__ = ["Board", "Row", "bar", "rate", "screen", "short"]
+__all__ = ["Board", "Row", "bar", "printable", "rate", "screen", "short"]
 
 SATISFIED, DISSATISFIED = 4.03, 3.10  # MOS at R = 80 and R = 60 (ITU-T G.107, table B.1)
 _BARS = "▁▂▃▄▅▆▇█"
@@ -44,6 +47,7 @@ class Board:
         self.flows: list[dict[str, Any]] = []
         self._flows_seen_s = 0.0
         self._partial = (0, 0)  # sessions, and those that began before the function
+        self._mark = ""  # of a change, the last one
 
     def feed(self, message: Message, now_s: float) -> None:
         """Take a message."""
@@ -52,17 +56,20 @@ class Board:
         elif message.header.schema == HEALTH_SCHEMA:
             for row in rows_of(message)[:1]:
                 self._partial = int(_count(row, "sessions")), int(_count(row, "partial_sessions"))
+        elif message.header.schema == CHANGE_SCHEMA:
+            for row in rows_of(message):
+                when = datetime.fromtimestamp(_count(row, "t_ms") / 1000).strftime("%H:%M:%S")
+                self._mark = f"{when} {printable(row.get('who') or '?')} marked: {printable(row.get('text') or '-')}"
         elif message.header.schema == QOE_SCHEMA:
             for record in sorted(rows_of(message), key=lambda r: _value(r, "t_ms") or 0):
                 self._put(record, message, now_s)
 
     @property
     def banner(self) -> str:
-        """A sentence about all rows that a reader has to know; empty when there is none."""
+        """News of all rows that a reader has to know; empty when there is none."""
         sessions, partial = self._partial
-        if not partial:
-            return ""
-        return f"{partial} of {sessions} sessions began before the function: nameless until they attach anew"
+        nameless = f"{partial} of {sessions} sessions began before the function: nameless until they attach anew"
+        return "  ".join(filter(None, (nameless if partial else "", self._mark)))
 
     def _put(self, record: dict[str, Any], message: Message, now_s: float) -> None:
         app_class = str(record.get("class") or message.app_class)
@@ -99,7 +106,7 @@ def _count(record: dict[str, Any], name: str) -> float:
 
 def short(subscriber: str) -> str:
     """Return eight digits of a pseudonym; an address or a TEID stays, cut at its beginning to 14 characters."""
-    text = _printable(subscriber)
+    text = printable(subscriber)
     if ":" not in text:
         return text[:8]
     return text if len(text) <= 14 else "…" + text[-13:]
@@ -132,7 +139,7 @@ def _colour(score: float) -> str:
     return "green" if score >= SATISFIED else "yellow" if score >= DISSATISFIED else "bold red"
 
 
-def _printable(text: object) -> str:
+def printable(text: object) -> str:
     """Return a text without control characters: names come from the network, and may hold escape sequences."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
@@ -154,46 +161,78 @@ def _score(score: float | None) -> Text:
 
 # -- tables ------------------------------------------------------------------
 
+# Name, side, least and most characters, and rank: a narrow terminal goes without those of the highest ranks; the last
+# column, which says what happened, has what is left.
 _COLUMNS = (
-    ("subscriber", "left", 10, 14),
-    ("application", "left", 11, 15),
-    ("class", "left", 5, 12),
-    ("up", "right", 6, 6),
-    ("down", "right", 6, 6),
-    ("access", "right", 6, 6),
-    ("core", "right", 5, 5),
-    ("loss", "right", 6, 6),
-    ("MOS", "right", 4, 4),
-    ("", "left", _HISTORY, _HISTORY),
-    ("suspect", "left", 7, 7),
+    ("subscriber", "left", 10, 14, 0),
+    ("application", "left", 11, 15, 0),
+    ("class", "left", 5, 12, 4),
+    ("up", "right", 6, 6, 6),
+    ("down", "right", 6, 6, 0),
+    ("access", "right", 6, 6, 2),
+    ("core", "right", 5, 5, 5),
+    ("loss", "right", 6, 6, 3),
+    ("MOS", "right", 4, 4, 0),
+    ("", "left", _HISTORY, _HISTORY, 1),
+    ("suspect", "left", 7, 7, 0),
 )
-_LEGEND = " up, down: bit/s   access, core: RTT in ms on either side of the probe   loss: the worse direction"
+_WORDS_LEAST = 36  # characters of what happened for which other columns make room
+_EDGES = 2
+_LEGEND = " up, down: bit/s   access, core: ms and back on that side   loss: the worse way"
 
 
-def records_table(rows: Sequence[Row]) -> Table:
-    """Return the records as a table of at most 100 columns."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for name, justify, low, high in _COLUMNS:
-        table.add_column(name, justify=justify, min_width=low, max_width=high, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-    previous = None
-    for row in rows:
-        r = row.record
-        same = r.get("subscriber") == previous
-        previous = r.get("subscriber")
-        table.add_row(
-            Text(short(str(previous)), "dim" if same else "bold cyan"),
-            Text(_printable(r.get("app") or "-")),
-            Text(_printable(row.app_class)),
-            rate(_value(r, "ul_bps")),
-            rate(_value(r, "dl_bps")),
-            _number(_value(r, "rtt_access_ms")),
-            _number(_value(r, "rtt_core_ms")),
-            _loss(r),
-            _score(_value(r, "mos")),
-            bar(list(row.scores)),
-            Text(_printable(r.get("suspect") or ""), "yellow"),
-        )
-    return table
+class RecordsTable:
+    """The records as a table that is as wide as there is room, with the columns that fit."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._cells = [_cells(row) for row in rows]
+        self._words = [printable(happened(row.record)) for row in rows]
+        before = ""
+        for subscriber, *_ in self._cells:
+            subscriber.stylize("dim" if subscriber.plain == before else "bold cyan")
+            before = subscriber.plain
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [self._width(n, low, high) for n, (_, _, low, high, _) in enumerate(_COLUMNS)]
+        longest = max((cell_len(text) for text in self._words), default=0)
+        taken, least = list(range(len(_COLUMNS))), min(longest, _WORDS_LEAST)
+        ranked = sorted((n for n, column in enumerate(_COLUMNS) if column[4]), key=lambda n: _COLUMNS[n][4])
+
+        def left() -> int:
+            return options.max_width - _EDGES - sum(widths[n] + 1 for n in taken)
+
+        while ranked and left() < least:
+            taken.remove(ranked.pop())
+        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        for n in taken:
+            name, side, low, high, _ = _COLUMNS[n]
+            table.add_column(name, justify=side, min_width=low, max_width=high, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+        if longest:
+            room = max(1, min(left(), longest))
+            table.add_column("what happened", width=room, no_wrap=True, overflow="ellipsis")
+        for cells, words in zip(self._cells, self._words, strict=True):
+            table.add_row(*(cells[n] for n in taken), *([Text(words)] if longest else ()))
+        yield table
+
+    def _width(self, column: int, low: int, high: int) -> int:
+        return min(high, max([low, *(cell_len(cells[column].plain) for cells in self._cells)]))
+
+
+def _cells(row: Row) -> list[Text]:
+    r, app_class = row.record, printable(row.app_class)
+    return [
+        Text(short(str(r.get("subscriber")))),
+        Text(printable(r.get("app") or f"({app_class})")),
+        Text(app_class),
+        Text(rate(_value(r, "ul_bps"))),
+        Text(rate(_value(r, "dl_bps"))),
+        Text(_number(_value(r, "rtt_access_ms"))),
+        Text(_number(_value(r, "rtt_core_ms"))),
+        _loss(r),
+        _score(_value(r, "mos")),
+        bar(list(row.scores)),
+        Text(printable(r.get("suspect") or ""), "yellow"),
+    ]
 
 
 def flows_table(flows: Sequence[dict[str, Any]]) -> Table:
@@ -208,9 +247,9 @@ def flows_table(flows: Sequence[dict[str, Any]]) -> Table:
         proto = int(_count(f, "proto"))
         table.add_row(
             _IP_PROTOCOLS.get(proto, str(proto)),
-            Text(_printable(f.get("remote") or "-")),
-            Text(_printable(f.get("name") or "-")),
-            Text(_printable(f.get("app") or "-")),
+            Text(printable(f.get("remote") or "-")),
+            Text(printable(f.get("name") or "-")),
+            Text(printable(f.get("app") or "-")),
             _number(_value(f, "qfi") or None),
             rate(_count(f, "ul_bytes") * per_s),
             rate(_count(f, "dl_bytes") * per_s),
@@ -227,7 +266,7 @@ def screen(board: Board, now_s: float, worst_first: bool, height: int, note: str
     room = max(1, height - 9)
     flows = board.flows[: room // 2] if board.flows else []
     shown = rows[: max(1, room - len(flows) - (4 if flows else 0))]
-    parts: list[RenderableType] = [records_table(shown)]
+    parts: list[RenderableType] = [RecordsTable(shown)]
     if len(shown) < len(rows):
         parts.append(Text(f" and {len(rows) - len(shown)} more rows", "dim"))
     if flows:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ __all__ = [
     "curve_keys",
     "endpoint",
     "ip_address",
+    "moment",
     "outputs",
     "private_key",
     "pseudonym_key",
@@ -51,6 +53,14 @@ def endpoint(text: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise SnfError(f"{text} is not ADDRESS:PORT.", "Write it as 127.0.0.1:830.")
     return address.strip("[]") or "0.0.0.0", int(port)
+
+
+def moment(text: str, option: str) -> float:
+    """Return the seconds since the epoch of a time as in 2026-11-29T12:30:00; without a zone it is one of this host."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise SnfError(f"{option} {text} is no time.", "Write it as 2026-11-29T12:30:00.") from None
 
 
 def ip_address(text: str, option: str) -> str:

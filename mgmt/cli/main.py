@@ -13,8 +13,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -196,13 +198,27 @@ def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _netconf_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = (
+        click.option(
+            "--netconf", default="127.0.0.1:830", show_default=True, help="ADDRESS:PORT of the function's NETCONF."
+        ),
+        click.option("--user", default=getpass.getuser, show_default="who calls", help="Name in the users file."),
+        click.option(
+            "--key",
+            type=_EXISTING,
+            default=Path("~/.ssh/id_ed25519").expanduser(),
+            help="Private key; ~/.ssh/id_ed25519.",
+        ),
+        click.option("--host-key", type=_EXISTING, help="Public host key of the function; without, it is not checked."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @snf.command()
-@click.option("--netconf", default="127.0.0.1:830", show_default=True, help="ADDRESS:PORT of the function's NETCONF.")
-@click.option("--user", default=getpass.getuser, show_default="who calls", help="Name in the users file.")
-@click.option(
-    "--key", type=_EXISTING, default=Path("~/.ssh/id_ed25519").expanduser(), help="Private key; ~/.ssh/id_ed25519."
-)
-@click.option("--host-key", type=_EXISTING, help="Public host key of the function; without, it is not checked.")
+@_netconf_options
 @click.option("--imsi", help="Sessions of a subscriber; - reads the IMSI from standard input.")
 @click.option("--subscriber", help="Published name, or the first digits of one.")
 @click.option("--address", help="Address of the UE.")
@@ -244,6 +260,51 @@ def _find_parameters(filters: Mapping[str, str | None]) -> dict[str, str]:
         if name in given:
             inputs.ip_address(given[name], option)
     return given
+
+
+@snf.command()
+@click.argument("text")
+@click.option("--at", "time", help="When it was changed, as in 2026-11-29T12:30:00; now, when it is not given.")
+@click.option("--application", help="Application that it was made for.")
+@click.option("--gnb", help="Address of the gNB that it was made at.")
+@click.option("--dnn", help="Data network name that it was made for.")
+@click.option("--slice", help="Slice that it was made for: SST or SST-SD.")
+@_netconf_options
+def mark(
+    text: str,
+    time: str | None,
+    netconf: str,
+    user: str,
+    key: Path,
+    host_key: Path | None,
+    **scope: str | None,
+) -> None:
+    """Mark a change of the network: TEXT says what was changed."""
+    parameters = {"text": text} | {name: value for name, value in scope.items() if value}
+    if time is not None:
+        parameters["time"] = datetime.fromtimestamp(inputs.moment(time, "--at"), UTC).isoformat()
+    (address, port), private, trusted = inputs.endpoint(netconf), inputs.private_key(key), inputs.public_key(host_key)
+    from mgmt.cli.netconf_client import connect
+
+    with connect(address, port, user, private, trusted) as client:
+        client.mark(parameters)
+
+
+@snf.command()
+@click.argument("files", nargs=-1, type=click.File(encoding="utf-8"))
+@click.option("--at", "time", help="Time of a change, as in 2026-11-29T12:30:00; beside the marks in the files.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def change(files: tuple[TextIO, ...], time: str | None, output: str) -> None:
+    """Compare scores before and after changes.
+
+    FILES (standard input when there are none) are JSON lines that snf watch --output json or snf replay --qoe wrote.
+    """
+    at_s = inputs.moment(time, "--at") if time is not None else None
+    from feed.change import Mark
+    from mgmt.cli import change as view
+
+    records, marks = view.read(chain.from_iterable(files or (sys.stdin,)))
+    view.show(records, [*marks, *([] if at_s is None else [Mark(at_s)])], output)
 
 
 @snf.command()

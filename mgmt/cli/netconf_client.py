@@ -18,6 +18,7 @@ from ncclient.operations import OperationError, RPCError
 from ncclient.transport import TransportError
 
 from mgmt.netconf import explain as explaining
+from mgmt.netconf import marks as marking
 from mgmt.netconf.xml_names import BASE
 from nf.errors import SnfError
 from nf.naming.explain import Ground
@@ -124,6 +125,10 @@ class Client:
         """Return the grounds of the flows between two ends; *flow* is of `mgmt.cli.explain.flow_of`."""
         reply = self._ask(lambda: self.session.dispatch(explaining.request(flow)))
         return explaining.read_reply(etree.fromstring(reply.xml.encode()))
+
+    def mark(self, parameters: Mapping[str, str]) -> None:
+        """Mark a change; *parameters* are those of the operation ``mark-change``."""
+        self._ask(lambda: self.session.dispatch(marking.request(parameters)))
 
     @staticmethod
     def _ask(request: Any) -> Any:

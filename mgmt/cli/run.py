@@ -66,6 +66,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             host_key_file=options.host_key,
             users_file=options.users,
             explain=service.explain,
+            mark_change=service.publisher.publish_mark,
         )
         server.start()
         stack.callback(server.stop)

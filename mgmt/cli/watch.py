@@ -10,6 +10,7 @@ Tables are made by `mgmt.cli.board` from values alone; here are the bus, the ter
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,8 @@ from rich.console import Console
 from rich.live import Live
 
 from feed.consumer import CurveKeys, Liveness, Subscriber
-from feed.records import FLOW_COLUMNS, RECORD_COLUMNS
-from feed.wire import FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
+from feed.records import CHANGE_COLUMNS, FLOW_COLUMNS, RECORD_COLUMNS
+from feed.wire import CHANGE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
 from mgmt.cli.board import Board, screen
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = ["json_lines", "top", "watch"]
 _SILENT_S = 5.0  # of nothing at all, until the user is told
 _QUIET_S = 15.0  # of heartbeats alone: longer than a batch waits by default
 _FRAME_S = 0.5  # between two pictures
+_PIPED_COLUMNS = 160  # a file or a pager cuts nothing off
 _PSEUDONYM_DIGITS = 32  # nf.privacy.Pseudonymiser.name
 
 
@@ -44,7 +46,7 @@ def watch(
     curve: CurveKeys | None = None,
 ) -> int:
     """Show what is published; *subscriber* is followed in detail, and may be the beginning of a pseudonym."""
-    with Subscriber(endpoint, ["health.v1/"], curve) as bus:
+    with Subscriber(endpoint, ["health.v1/", "change.v1/"], curve) as bus:
         follower = Follower(bus, subscriber) if subscriber else None
         if follower is None:
             bus.subscribe("qoe.v1/")
@@ -53,7 +55,7 @@ def watch(
 
 def top(endpoint: str, *, output: str = "table", seconds: float | None = None, curve: CurveKeys | None = None) -> int:
     """Show what is published, the worst score first."""
-    with Subscriber(endpoint, ["health.v1/", "qoe.v1/"], curve) as bus:
+    with Subscriber(endpoint, ["health.v1/", "change.v1/", "qoe.v1/"], curve) as bus:
         return _show(_Session(bus, endpoint, output, seconds, worst_first=True))
 
 
@@ -64,12 +66,14 @@ def json_lines(message: Message) -> Iterator[str]:
     """Yield one JSON object per row: the columns of its schema in their order, ``class`` and ``nf``; missing is null.
 
     The detail of a followed subscriber has two schemas: its flows are the rows with ``remote``, and
-    carry ``subscriber`` instead of ``class``. A heartbeat yields nothing.
+    carry ``subscriber`` instead of ``class``. A mark of a change has a row with ``text``. A heartbeat yields nothing.
     """
     schema, nf = message.header.schema, message.header.nf
     for row in rows_of(message):
         if schema == QOE_SCHEMA:
             names, more = RECORD_COLUMNS, {"class": row.get("class", message.app_class), "nf": nf}
+        elif schema == CHANGE_SCHEMA:
+            names, more = CHANGE_COLUMNS, {"nf": nf}
         elif schema == FLOW_SCHEMA:
             names, more = FLOW_COLUMNS, {"subscriber": message.topic.split("/", 2)[2].rstrip("/"), "nf": nf}
         else:
@@ -153,6 +157,8 @@ def _print_json(session: _Session) -> None:
 
 def _draw(session: _Session) -> None:
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=_PIPED_COLUMNS)
     board = Board()
     note = ""
 
@@ -186,7 +192,8 @@ def _draw(session: _Session) -> None:
 
 def _wanted(session: _Session) -> Iterator[Message | None]:
     for message in session.bus.messages(session.seconds, quiet_s=_FRAME_S):
-        if message is not None and session.follower is not None and not session.follower.takes(message):
+        marked = message is not None and message.header.schema == CHANGE_SCHEMA
+        if message is not None and not marked and session.follower and not session.follower.takes(message):
             yield None
         else:
             yield message

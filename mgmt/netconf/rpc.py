@@ -7,12 +7,15 @@ an element, attribute or namespace that is not there is refused with its name.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lxml import etree
 
+from feed.change import Mark
 from mgmt.netconf import explain as explaining
+from mgmt.netconf import marks as marking
 from mgmt.netconf.datastore import TARGETS, Datastore
 from mgmt.netconf.edit import DEFAULT_OPERATIONS
 from mgmt.netconf.filters import filter_subtree, filter_xpath
@@ -24,7 +27,7 @@ from mgmt.netconf.xml_names import BASE, NC, Doctype, elements, local, parse
 from nf.naming.explain import Ground, Question
 from nf.sessions import Query
 
-__all__ = ["Dispatcher", "Explain", "Reply"]
+__all__ = ["Dispatcher", "Explain", "MarkChange", "Reply"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ _NM = f"{{{MONITORING}}}"
 
 Explain = Callable[[Question], Sequence[Sequence[Ground]]]
 """Says why the flows between two ends have their application; called from a thread of the server."""
+
+MarkChange = Callable[[int, Mark], None]
+"""Publishes the mark of a session, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +117,10 @@ class Dispatcher:
         kill: Callable[[int], bool],
         capabilities: Iterable[str] = (),
         explain: Explain | None = None,
+        mark_change: MarkChange | None = None,
     ) -> None:
         self._datastore, self._state, self._find_sessions, self._kill = datastore, state, find_sessions, kill
-        self._explain = explain
+        self._explain, self._mark_change = explain, mark_change
         self._capabilities = tuple(capabilities)
         none: tuple[str, ...] = ()
         base: dict[str, tuple[tuple[str, ...], Callable[[int, _Params], list[etree._Element] | None]]] = {
@@ -136,6 +143,7 @@ class Dispatcher:
         find = f"{{{datastore.model.namespace('snf-subscribers')}}}find-sessions"
         self._operations[find] = (tuple(datastore.model.inputs[find]), self._find)
         self._operations[f"{{{explaining.NAMESPACE}}}explain-flow"] = (explaining.PARAMETERS, self._explain_flow)
+        self._operations[marking.OPERATION] = (tuple(datastore.model.inputs[marking.OPERATION]), self._mark)
         self._operations[f"{_NM}get-schema"] = (("identifier", "version", "format"), self._get_schema)
 
     def handle(self, session: int, message: bytes, *, chunked: bool = True) -> Reply:
@@ -227,6 +235,13 @@ class Dispatcher:
         if self._explain is None:
             raise RpcError("operation-failed", "The function sees no flows.")
         return explaining.reply_of(self._explain(question))
+
+    def _mark(self, session: int, params: _Params) -> None:
+        params.need("text")
+        mark = marking.mark_of(self._datastore.model, params.all(), time.time())
+        if self._mark_change is None:
+            raise RpcError("operation-failed", "The function publishes nothing.")
+        self._mark_change(session, mark)
 
     # -- changing ----------------------------------------------------------
 

@@ -13,12 +13,14 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import paramiko
 from netconf.error import SessionError
 
+from feed.change import Mark
 from mgmt.netconf.access import listening_socket
 from mgmt.netconf.datastore import Datastore
 from mgmt.netconf.framing import FramingError
@@ -74,6 +76,7 @@ class NetconfServer:
         users_file: Path,
         limits: ServerLimits | None = None,
         explain: Explain | None = None,
+        mark_change: Callable[[Mark], None] | None = None,
     ) -> None:
         self._datastore = datastore
         self._address, self._port = address, port
@@ -81,7 +84,11 @@ class NetconfServer:
         self._users = Users(users_file)
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = capabilities(datastore.model)
-        self._dispatcher = Dispatcher(datastore, state_provider, find_sessions, self._kill, self._capabilities, explain)
+        self._mark_change = mark_change
+        mark = self._mark if mark_change is not None else None
+        self._dispatcher = Dispatcher(
+            datastore, state_provider, find_sessions, self._kill, self._capabilities, explain, mark
+        )
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None
@@ -220,9 +227,19 @@ class NetconfServer:
             self._connections.discard(connection)
         connection.done.set()
 
-    def _kill(self, number: int) -> bool:
+    def _of(self, number: int) -> list[_Connection]:
         with self._lock:
-            found = [c for c in self._connections if c.session is not None and c.session.number == number]
+            return [c for c in self._connections if c.session is not None and c.session.number == number]
+
+    def _mark(self, number: int, mark: Mark) -> None:
+        """Publish a mark with the name of its session's user."""
+        names = [c.transport.get_username() for c in self._of(number) if c.transport is not None]
+        log.info("session %d marked a change", number)
+        assert self._mark_change is not None
+        self._mark_change(replace(mark, who=next(filter(None, names), "")))
+
+    def _kill(self, number: int) -> bool:
+        found = self._of(number)
         if not found or not self._datastore.has_session(number):
             return False
         # Locks go first: when the caller has its reply, they are free. Further requests of the victim are refused.

@@ -38,6 +38,7 @@ IMPLEMENTED = (
     "snf-export",
     "snf-privacy",
     "snf-explain",
+    "snf-marks",
 )
 """Modules whose data nodes exist; what they import is loaded with them."""
 

@@ -380,9 +380,9 @@ class FlowBook:
         outer, teid = self._rows["outer"][rows], self._rows["teid"][rows]
         return np.where(known, outer, 0).astype(np.uint32), np.where(known, teid, 0).astype(np.uint32)
 
-    def receiver(self, outer: int) -> str:
-        """Return the receiving address of endpoints by their number, "" for 0."""
-        return address_text(self._outers.values[outer][16:]) if outer else ""
+    def endpoint(self, outer: int, end: int) -> str:
+        """Return one address of endpoints by their number, the sender's (0) or the receiver's (1); "" for 0."""
+        return address_text(self._outers.values[outer][16 * end : 16 * end + 16]) if outer else ""
 
     def addresses(self, numbers: NDArray[np.uint64], end: NDArray[np.integer[Any]]) -> NDArray[np.void]:
         """Return the 16 bytes of one end's address (0: a, 1: b) of each flow; zeros where it is not known."""

@@ -26,7 +26,7 @@ from nf.flows.batch import FlowBatch
 from nf.flows.book import FlowBook, age_us
 from nf.flows.copies import in_several_tunnels, without_copies
 from nf.flows.delays import DelayInterval, Delays
-from nf.flows.deltas import FlowDeltas
+from nf.flows.deltas import FlowDeltas, from_b
 from nf.flows.media import Media
 from nf.flows.outside import Outside
 from nf.flows.over import SILENT_S, are_over
@@ -46,7 +46,7 @@ from nf.subscribers.followed import flow_columns
 from nf.subscribers.labels import StoreTeller, Teller
 from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
-from nf.subscribers.who import subjects
+from nf.subscribers.who import far_ends, subjects
 
 __all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink", "Table", "put_policies"]
 
@@ -242,6 +242,7 @@ class Pipeline:
                 teller=self._teller(),
                 begun_s=self._begun_s(batch, active),
                 clock_s=self._clock_offset_s,
+                peers=lambda rows: far_ends(batch.flow_id[rows], from_b(rows_at(active, rows)), self.book),
             )
             out = self._without_opted_out(out)
             for records in out:

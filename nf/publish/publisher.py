@@ -24,8 +24,9 @@ from types import MappingProxyType
 import numpy as np
 
 from feed import wire
+from feed.change import Mark
 from feed.columns import MAX_ROWS
-from feed.records import SCHEMA, Column, Columns, RecordBatch
+from feed.records import CHANGE_COLUMNS, SCHEMA, Column, Columns, RecordBatch
 from nf.errors import SnfError
 from nf.publish.batches import Batches, split
 from nf.publish.bus import Bus
@@ -208,6 +209,15 @@ class Publisher:
             columns: Columns = {"subscriber": list(names.values()), "imsi": list(names)}
             with self._lock:
                 self._hand_over(wire.topic("imsi.v1", self.nf_id), wire.IMSI_SCHEMA, (at_s, at_s), columns)
+
+    def publish_mark(self, mark: Mark) -> None:
+        """Publish a mark of a change."""
+        columns: Columns = {
+            "t_ms": np.array([round(mark.at_s * 1e3)], np.uint64),
+            **{name: [getattr(mark, name)] for name in CHANGE_COLUMNS if name != "t_ms"},
+        }
+        with self._lock:
+            self._hand_over(wire.topic("change.v1", self.nf_id), wire.CHANGE_SCHEMA, (mark.at_s, mark.at_s), columns)
 
     def inspected(self, total_bytes: int, left_out: Mapping[str, int] = MappingProxyType({}), lost: int = 0) -> None:
         """Record that an interval ended, and the number of bytes inspected so far, for the heartbeat.

@@ -52,7 +52,7 @@ class Profile:
     requests: int = 4  # of an interval, by which a page begins that needs no new flow (own)
     after_load: float = 0.06  # share of the activity that comes after load: beacons, icons
     patience_s: float = 2.0  # a page in progress for longer is told (own)
-    hold_s: float = 10.0  # the last page is told for so long, ever less sure (own)
+    hold_s: float = 4.0  # the last page is told for so long, ever less sure (own)
     sure: float = 0.9  # confidence in a page that ended
     sure_of_bound: float = 0.5  # and in one that lasts
     content_s: float = 15.0  # the time after which nobody is content any more (G.1030, annex A: medium)

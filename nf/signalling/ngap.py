@@ -1,4 +1,4 @@
-"""NGAP from a mirrored N2 interface: the tunnels of each PDU session, and the MSIN where the UE sent it in clear.
+"""NGAP from a mirrored N2 interface: tunnels and slice of each PDU session, and the MSIN where the UE sent it in clear.
 
 It is for sites whose PFCP has no User ID. A UE is known by its ids at AMF and gNB; it names itself by the SUCI in
 Registration Request or Identity Response. Only the null scheme shows the MSIN (TS 33.501, C.2); it is kept
@@ -22,6 +22,7 @@ from typing import Any
 
 from gtp.codec import BadValue, untbcd
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
+from gtp.pfcp.ie import read_snssai
 from gtp.sctp import SctpMessage
 
 __all__ = ["PORT", "NgapTracker", "msin_of"]
@@ -35,6 +36,8 @@ _NAS_CARRIERS = (_INITIAL_UE, 46)  # InitialUEMessage, UplinkNASTransport
 _AMF_ID, _NAS_PDU, _RAN_ID, _SOURCE_AMF_ID, _UE_IDS = 10, 38, 85, 100, 114  # protocol IE ids (9.4.7)
 _PLAIN, _INTEGRITY = 0, (1, 3)  # security header types whose content is not ciphered (TS 24.501, 9.3.1)
 _REGISTRATION, _IDENTITY_RESPONSE = 0x41, 0x5C  # TS 24.501, table 9.7.1
+
+_NO_SD = b"\xff\xff\xff"  # TS 23.003, 28.4.2
 
 _lock = threading.Lock()  # pycrate decodes into one object that all threads share
 
@@ -53,6 +56,7 @@ class _Pdu:
     uplink: tuple[Tunnel, ...] = ()
     downlink: tuple[Tunnel, ...] = ()
     offered: tuple[Tunnel, ...] = ()  # by the gNB that a handover goes to
+    snssai: str = ""
     session: Session | None = None
 
 
@@ -174,12 +178,14 @@ class NgapTracker:
 
     def _take(self, ue: _Ue, e: dict[int, Any], asks: bool, handover: bool) -> None:
         """Take the tunnels of a message: the UPF's end from the AMF, the gNB's from the gNB."""
+        slices = _slices(e) if asks else {}
         for number, transfer in _transfers(e):
             side = Side.UPLINK if asks else Side.DOWNLINK
             tunnels = tuple(_tunnels(transfer, side))
             if not tunnels:
                 continue
             pdu = ue.pdus.setdefault(number, _Pdu())
+            pdu.snssai = slices.get(number) or pdu.snssai
             if asks:
                 pdu.uplink = tunnels
             elif handover:
@@ -196,7 +202,8 @@ class NgapTracker:
             if before is None:
                 self._number += 1
             key = before.key if before else f"ngap-{self._number}"
-            now = Session(key, "ngap", Identity(msin=ue.msin), tunnels=(*pdu.uplink, *pdu.downlink))
+            tunnels = *pdu.uplink, *pdu.downlink
+            now = Session(key, "ngap", Identity(msin=ue.msin), snssai=pdu.snssai, tunnels=tunnels)
             if now == before:
                 continue
             pdu.session = now
@@ -215,10 +222,22 @@ class NgapTracker:
 
 def _transfers(e: dict[int, Any]) -> Iterator[tuple[int, Any]]:
     """Yield (PDU session id, transfer) of each list of PDU sessions in a message."""
+    for item in _items(e):
+        yield item["pDUSessionID"], next((v for k, v in item.items() if k.endswith("Transfer")), None)
+
+
+def _items(e: dict[int, Any]) -> Iterator[dict[str, Any]]:
     for _, value in e.values():
         for item in value if isinstance(value, list) else ():
             if isinstance(item, dict) and "pDUSessionID" in item:
-                yield item["pDUSessionID"], next((v for k, v in item.items() if k.endswith("Transfer")), None)
+                yield item
+
+
+def _slices(e: dict[int, Any]) -> dict[int, str]:
+    """Return the S-NSSAI (TS 38.413, 9.3.1.24) of each PDU session of which a message says it."""
+    said = {item["pDUSessionID"]: item["s-NSSAI"] for item in _items(e) if "s-NSSAI" in item}
+    raw = {number: s["sST"] + s.get("sD", _NO_SD) for number, s in said.items()}
+    return {number: read_snssai(value, 0, len(value)) for number, value in raw.items()}
 
 
 def _numbers(e: dict[int, Any]) -> list[int]:

@@ -20,8 +20,8 @@ from nf.flows.search import one_of
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.lately import APP_BITS, Sides
-from nf.subscribers.suspect import CORE, GOOD_MOS, MEASURES, SUSPECTS, Evidence, Verdicts, suspect
-from nf.subscribers.views import Interval, Main
+from nf.subscribers.suspect import ACCESS, CORE, GOOD_MOS, MEASURES, SUSPECTS, Evidence, Verdicts, suspect
+from nf.subscribers.views import Interval
 
 __all__ = ["Blame", "Given", "one_way"]
 
@@ -40,7 +40,8 @@ _KEPT = np.isin(SUSPECTS, ("access", "core", "loss", "n3", "upf", "server"))
 _WEAK = np.isin(SUSPECTS, ("app", "device", "unknown"))
 _REAL_TIME = one_of(APP_CLASSES.index(name) for name in ("conferencing", "voice", "gaming"))
 _OF_THE_PAST = one_of(  # their scores tell of what took long, after it did
-    APP_CLASSES.index(name) for name in ("video", "live-video", "web", "social", "navigation", "messaging")
+    APP_CLASSES.index(name)
+    for name in ("video", "live-video", "web", "social", "navigation", "messaging", "voice", "conferencing")
 )
 _VOICE, _GAMING = APP_CLASSES.index("voice"), APP_CLASSES.index("gaming")
 _PLAYS = ("playing", "paused", "complete")
@@ -84,8 +85,10 @@ class Blame:
         return _columns(len(mos), bad, verdicts)
 
     def _lately(self, keys: Keys, verdicts: Verdicts, past: NDArray[np.bool_], now_s: float) -> Verdicts:
-        """Replace verdicts without a trace of now by those of a moment ago, where scores are *past*."""
-        rows = self._known.recall(keys)
+        """Replace verdicts without a trace of now by those of a moment ago where scores are *past*; keep others."""
+        known, old, _ = self._known.get(keys)
+        rows = np.zeros(len(keys), _KNOWN)
+        rows[known] = old
         held = past & (rows["word"] > 0) & (now_s - rows["at_s"] <= HOLD_S) & _WEAK[verdicts.word]
         out = Verdicts(
             np.where(held, rows["word"], verdicts.word).astype(np.intp),
@@ -107,7 +110,9 @@ class Blame:
         again had his request acknowledged, so the server waits; where others of the subscriber are *present* (sorted
         keys), so that this is not for want of a network.
         """
-        rows = self._known.recall(keys)
+        known, old, _ = self._known.get(keys)
+        rows = np.zeros(len(keys), _KNOWN)
+        rows[known] = old
         word = rows["word"].astype(np.intp)
         people = np.unique(present >> APP_BITS)
         alive = np.isin(keys >> APP_BITS, people)
@@ -131,7 +136,7 @@ def _columns(n: int, bad: NDArray[np.intp], verdicts: Verdicts) -> Given:
 
 def _nothing() -> Evidence:
     two, one = np.zeros((0, 2)), np.zeros(0)
-    return Evidence(two, two, two, two, two, two, one, one, two, one, np.zeros(0, np.bool_), one, one)
+    return Evidence(two, two, two, two, two, two, one, one, two, one, *(np.zeros(0, np.bool_),) * 2, one, one)
 
 
 def _evidence(
@@ -145,8 +150,7 @@ def _evidence(
 ) -> Evidence:
     """Return what there is of the rows *bad*."""
     real_time = _REAL_TIME[class_of[bad]]
-    of_main = interval.main(bad)
-    halves = np.where(real_time[:, None], _halves_ms(of_main), np.nan)
+    halves, high = _halves_ms(interval, bad, real_time)
     least = np.fmax(sides.least_ms[bad], halves)
 
     place = np.full(len(class_of), -1)
@@ -163,51 +167,61 @@ def _evidence(
     beyond = np.stack([np.full(len(bad), np.nan), column("beyond_loss")], axis=1)
     plays = np.isin(column("state", ""), np.array(_PLAYS, object)) & ~(column("stalled_s") > 0)
     goodput, media = interval.inputs.goodput_bps[bad, DOWNLINK], column("media_bps")
-    spikes = np.where(class_of[bad] == _GAMING, of_main("spike_ms")[:, DOWNLINK], np.nan)
+    trip = np.fmax(column("lag_ms"), column("round_trip_ms"))  # of both halves, held by the model
+    least[:, CORE] = np.where(np.isnan(least[:, CORE]), trip - least[:, ACCESS], least[:, CORE])
+    spikes = np.where((class_of[bad] == _GAMING)[:, None], interval.of_main("spike_ms", bad), np.nan)
+    answered = np.minimum(spikes[:, UPLINK], spikes[:, DOWNLINK])  # a server that answers each input has its gaps
     return Evidence(
         least_ms=least,
-        high_ms=np.fmax(sides.high_ms[bad], halves),
+        high_ms=np.fmax(sides.high_ms[bad], high),
         loss=np.fmax(sides.loss[bad], beyond),
-        jitter_ms=_jitter_ms(of_main, class_of[bad], interval.inputs.jitter_ms[bad]),
-        silence_s=_silence_s(interval, of_main, real_time, bad) if both_seen else np.full((len(bad), 2), np.nan),
-        spikes_ms=np.stack([spikes, np.full(len(bad), np.nan)], axis=1),
+        jitter_ms=_jitter_ms(interval, class_of[bad], bad),
+        silence_s=_silence_s(interval, real_time, bad) if both_seen else np.full((len(bad), 2), np.nan),
+        spikes_ms=np.stack([spikes[:, DOWNLINK] - answered, answered], axis=1),
         radio_ms=np.fmax(given["ran_ul_ms"][bad], given["ran_dl_ms"][bad]).astype(np.float64),
         n3_ms=given["n3_rtt_ms"][bad].astype(np.float64),
         upf_ms=np.stack([given["upf_ul_ms"][bad], given["upf_dl_ms"][bad]], axis=1).astype(np.float64),
         wait_ms=_wait_ms(interval, bad) - np.nan_to_num(least[:, CORE]),
+        fresh=(interval.rows.rtt_n[bad, CORE] > 0) | ~np.isnan(halves[:, CORE]),
         enough=goodput >= ENOUGH * media,
         level=np.where(plays, column("video_height"), np.nan),
         fps=column("fps"),
     )
 
 
-def _halves_ms(of_main: Main) -> Array:
-    """Return the round trips (n, 2) of CORE, ACCESS that a call or a game tells itself: echoes, reports; NaN: none."""
-    echoes, sum_us = of_main("echo_n"), of_main("echo_sum_us")
-    reports = of_main("rtcp_rtt_us")
+def _halves_ms(interval: Interval, rows: NDArray[np.intp], real_time: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return the round trips (n, 2) of CORE, ACCESS that a call or a game tells itself: least and mean of the interval.
+
+    They come from echoes, else from reports; NaN: none.
+    """
+    echoes, sum_us = interval.of_main("echo_n", rows), interval.of_main("echo_sum_us", rows)
+    reports = interval.of_main("rtcp_rtt_us", rows)
     told = np.where(reports > 0, reports / 1000, np.nan)
-    return np.where(echoes > 0, sum_us / np.maximum(echoes, 1) / 1000, told)
+    told = np.where(real_time[:, None], told, np.nan)
+    echoed = (echoes > 0) & real_time[:, None]
+    least = np.where(echoed, interval.of_main("echo_min_us", rows) / 1000, told)
+    return least, np.where(echoed, sum_us / np.maximum(echoes, 1) / 1000, told)
 
 
-def _jitter_ms(of_main: Main, class_of: NDArray[np.uint8], of_gaps_ms: Array) -> Array:
+def _jitter_ms(interval: Interval, class_of: NDArray[np.uint8], rows: NDArray[np.intp]) -> Array:
     """Return the jitter (n, 2) of what comes from CORE and ACCESS: of RFC 3550, else of the gaps of steady senders.
 
     A player's inputs are not steady, and a picture is a burst.
     """
-    clock = of_main("rtp_clock")
-    told = np.where(clock > 0, of_main("rtp_jitter_us") / 1000, np.nan)
+    clock = interval.of_main("rtp_clock", rows)
+    told = np.where(clock > 0, interval.of_main("rtp_jitter_us", rows) / 1000, np.nan)
     steady = np.stack([class_of == _VOICE, (class_of == _VOICE) | (class_of == _GAMING)], axis=1)
-    gaps = np.where(steady, of_gaps_ms, np.nan)
+    gaps = np.where(steady, interval.inputs.jitter_ms[rows], np.nan)
     both: Array = np.where(clock > 0, told, gaps)[:, [DOWNLINK, UPLINK]]
     return both
 
 
-def _silence_s(interval: Interval, of_main: Main, real_time: NDArray[np.bool_], rows: NDArray[np.intp]) -> Array:
+def _silence_s(interval: Interval, real_time: NDArray[np.bool_], rows: NDArray[np.intp]) -> Array:
     """Return how long (n, 2) CORE and ACCESS have sent nothing, while something came from the other side."""
     packets = interval.inputs.packets[rows]
     none = (packets == 0) & (packets[:, ::-1] >= ALONE)
     silent = np.where(none, interval.interval_s, 0.0)
-    age_s = np.minimum(of_main("last_payload_us") / 1e6, interval.interval_s)
+    age_s = np.minimum(interval.of_main("last_payload_us", rows) / 1e6, interval.interval_s)
     longer = np.where(real_time[:, None] & (packets[:, ::-1] > 0), age_s - age_s[:, ::-1], 0.0)
     both: Array = np.maximum(silent, longer)[:, [DOWNLINK, UPLINK]]
     return both
@@ -216,7 +230,7 @@ def _silence_s(interval: Interval, of_main: Main, real_time: NDArray[np.bool_], 
 def _wait_ms(interval: Interval, rows: NDArray[np.intp]) -> Array:
     """Return the longest wait for an answer: of those that came in the interval, and of those that did not."""
     longest = np.full(len(interval.keys), np.nan)
-    asked, waiting_s = interval.requests(), interval.waiting_s(np.arange(len(interval.flows)))
+    asked, waiting_s = interval.requests(), interval.waiting_s()
     came = asked.first_s > interval.now_s - interval.interval_s
     np.fmax.at(longest, interval.row[asked.flow[came]], (asked.first_s - asked.request_s)[came])
     np.fmax.at(longest, interval.row, interval.now_s - waiting_s)

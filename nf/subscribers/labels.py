@@ -31,8 +31,9 @@ _MOST = 524_288  # labels that are kept: twice the names that `nf.privacy` keeps
 _MOST_CHANGED = 65_536  # sessions that changed while no interval had a flow; of more, all are asked for again
 _GONE = 0xFFFF_FFFF  # kind of a label that is asked for again
 
-Told = tuple[str, str, str, int]  # published name, identity source, data network, number of the group
-_NOBODY: Told = ("unknown", "none", "", 0)
+# Published name, identity source, data network, slice, far end on the access side, number of the group.
+Told = tuple[str, str, str, str, str, int]
+_NOBODY: Told = ("unknown", "none", "", "", "", 0)
 _Words = list[str] | NDArray[np.object_]
 
 
@@ -47,6 +48,10 @@ class SubscriberNames:
     group: list[int] | NDArray[np.int64] = field(default_factory=list)
     session: list[int] | NDArray[np.int64] = field(default_factory=list)  # number in the kernel; 0: unknown
     number: NDArray[np.int64] | None = None  # of (subscriber, data network), as `Labels.numbers`; None: to be asked for
+    # S-NSSAI, and far end of the tunnels on the access side; empty where signalling does not say it, as are all of a
+    # column that is too short.
+    slice: _Words = field(default_factory=list)
+    gnb: _Words = field(default_factory=list)
 
 
 class Teller(Protocol):
@@ -81,7 +86,7 @@ class StoreTeller:
         if label is None:
             return None
         group = group_of(label.dnn, label.imsi, self.groups) if self.groups else 0
-        return label.published(self.pseudonymiser), label.identity_source, label.dnn, group
+        return label.published(self.pseudonymiser), label.identity_source, label.dnn, label.slice, label.gnb, group
 
 
 class Labels:
@@ -103,10 +108,9 @@ class Labels:
         self._session: NDArray[np.int64] = np.zeros(0, np.int64)  # sorted
         self._subscriber: NDArray[np.object_] = np.zeros(0, object)
         self._number: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._kind: NDArray[np.uint32] = np.zeros(0, np.uint32)  # index of the three below
-        self._kinds: dict[tuple[str, str, int], int] = {}
-        self._sources: NDArray[np.object_] = np.zeros(0, object)
-        self._dnns: NDArray[np.object_] = np.zeros(0, object)
+        self._kind: NDArray[np.uint32] = np.zeros(0, np.uint32)  # index of the two below
+        self._kinds: dict[tuple[str, str, str, str, int], int] = {}
+        self._words: NDArray[np.object_] = np.zeros((4, 0), object)  # source, data network, slice, far end
         self._groups: NDArray[np.int64] = np.zeros(0, np.int64)
 
     # -- changes -------------------------------------------------------------
@@ -150,21 +154,25 @@ class Labels:
             row, kept = self._rows(sessions)
         if kept.all():
             kind, number = self._kind[row], self._number[row]
-            words = self._subscriber[row], self._sources[kind], self._dnns[kind]
-            return SubscriberNames(*words, self._groups[kind], sessions, number)
+            source, dnn, slice_, gnb = self._words[:, kind]
+            group = self._groups[kind]
+            return SubscriberNames(self._subscriber[row], source, dnn, group, sessions, number, slice_, gnb)
         return self._with_nobody(sessions, row[kept], kept)
 
     def _with_nobody(
         self, sessions: NDArray[np.int64], row: NDArray[np.intp], kept: NDArray[np.bool_]
     ) -> SubscriberNames:
         """Return the names of sessions of which *kept* (n,) ones have a *row*."""
-        subscriber, source, dnn = (np.full(len(sessions), word, object) for word in _NOBODY[:3])
-        group = np.full(len(sessions), _NOBODY[3], np.int64)
+        subscriber = np.full(len(sessions), _NOBODY[0], object)
+        words = np.full((4, len(sessions)), "", object)
+        words[0] = _NOBODY[1]
+        group = np.full(len(sessions), _NOBODY[-1], np.int64)
         number = np.repeat(self.numbers([_NOBODY[0]], [_NOBODY[2]]), len(sessions))
         kind = self._kind[row]
-        subscriber[kept], source[kept], dnn[kept] = self._subscriber[row], self._sources[kind], self._dnns[kind]
+        subscriber[kept], words[:, kept] = self._subscriber[row], self._words[:, kind]
         group[kept], number[kept] = self._groups[kind], self._number[row]
-        return SubscriberNames(subscriber, source, dnn, group, sessions, number)
+        source, dnn, slice_, gnb = words
+        return SubscriberNames(subscriber, source, dnn, group, sessions, number, slice_, gnb)
 
     def _rows(self, sessions: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         row, kept = at(self._session, sessions)
@@ -182,12 +190,11 @@ class Labels:
         self._put(sessions[known], subscriber, number[known], self._kinds_of(found))
 
     def _kinds_of(self, told: Sequence[Told]) -> NDArray[np.uint32]:
-        """Return the kind of each label: a number for (source, data network, group)."""
+        """Return the kind of each label: a number for all of it but the name."""
         kinds = np.array([self._kinds.setdefault(one[1:], len(self._kinds)) for one in told], np.uint32)
         if len(self._kinds) > len(self._groups):
-            sources, dnns, groups = zip(*self._kinds, strict=True)
-            self._sources, self._dnns = np.array(sources, object), np.array(dnns, object)
-            self._groups = np.array(groups, np.int64)
+            *words, groups = zip(*self._kinds, strict=True)
+            self._words, self._groups = np.array(words, object), np.array(groups, np.int64)
         return kinds
 
     def _put(

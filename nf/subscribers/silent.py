@@ -20,7 +20,7 @@ from nf.subscribers.records import Span, records, silent_columns
 
 __all__ = ["Silent"]
 
-_TOLD = ("subscriber", "identity_source", "dnn", "app_basis", "app_confidence")
+_TOLD = ("subscriber", "identity_source", "dnn", "gnb", "slice", "app_basis", "app_confidence")
 _SENT = ("ul_packets", "dl_packets")
 _WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8"), ("way", "u1")])
 
@@ -120,4 +120,7 @@ def _whose(
     names = labels.of(sessions, teller)
     for name in ("subscriber", "identity_source", "dnn"):
         columns[name] = np.where(bound, np.asarray(getattr(names, name), object)[place], columns[name])
+    for name in ("gnb", "slice"):  # which signalling may never have told: packets said where the row was last
+        told = np.asarray(getattr(names, name), object)[place]
+        columns[name] = np.where(bound & (told != ""), told, columns[name])
     return columns, ~bound | (columns["identity_source"] != "none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from nf.subscribers.views import Interval
 
 __all__ = ["Subscribers"]
 
+Peers = Callable[[NDArray[np.intp]], NDArray[np.object_]]
 _ACTIONS = tuple(Action)
 _COUNT, _SUPPRESS = _ACTIONS.index(Action.COUNT), _ACTIONS.index(Action.SUPPRESS)
 
@@ -67,6 +68,7 @@ class Subscribers:
         teller: Teller | None = None,
         begun_s: Array | None = None,
         clock_s: float = 0.0,
+        peers: Peers | None = None,
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any, and perhaps another one.
 
@@ -80,7 +82,8 @@ class Subscribers:
         Suppressed applications and flows without a packet make no record; counted ones get their
         volumes and nothing else. What stands still (a call, a game, a player) has a record without a packet, in a batch
         of its own; *teller* says whose it is now. *begun_s* (n,) says when each flow began, NaN or None unknown, and
-        *clock_s* what the epoch is ahead of the kernel's clock.
+        *clock_s* what the epoch is ahead of the kernel's clock. *peers* says of rows of *flows* where their tunnels go
+        to on the access side, for subscribers of whom *names* does not.
         """
         self._silent.use(class_of_app)
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
@@ -99,6 +102,7 @@ class Subscribers:
         inputs, sides = self._lately.inputs(keys, rows, taken, who[used], interval_s)
         columns = missing_where_unseen(columns_of_rows(span_s, rows), seen)
         columns |= self._whose(names, subject[first], delays)
+        columns["gnb"] = _far_ends(names, subject[first], used[rows.largest], peers)
         columns["app"] = np.array(app_names, object)[of_app]
         self._forget()
         interval = Interval(taken, key, keys, rows, inputs, _begun(begun_s, used), clock_s)
@@ -130,6 +134,7 @@ class Subscribers:
             "subscriber": np.asarray(names.subscriber, object)[subject],
             "identity_source": np.asarray(names.identity_source, object)[subject],
             "dnn": np.asarray(names.dnn, object)[subject],
+            "slice": _words(names.slice, len(names.subscriber))[subject],
         }
         for name in SUBSCRIBER_COLUMNS:
             told = delays.get(name) if delays else None
@@ -144,6 +149,23 @@ class Subscribers:
         """Drop the numbers of subscribers without any other memory, when there are many."""
         if self.labels.numbered > 2 * self.capacity:
             self.labels.keep(self._lately.people())
+
+
+def _words(given: Sequence[str] | NDArray[np.object_], n: int) -> NDArray[np.object_]:
+    """Return a column of *n* words; one that is too short has none."""
+    return np.asarray(given, object) if len(given) == n else np.full(n, "", object)
+
+
+def _far_ends(
+    names: SubscriberNames, subject: NDArray[np.int64], largest: NDArray[np.intp], peers: Peers | None
+) -> NDArray[np.object_]:
+    """Return the far end of each row on the access side: as signalling says, else of the row's *largest* flow."""
+    told = _words(names.gnb, len(names.subscriber))
+    out: NDArray[np.object_] = told[subject]
+    asked = np.flatnonzero((told == "")[subject]) if peers is not None else ()
+    if peers is not None and len(asked):
+        out[asked] = peers(largest[asked])
+    return out
 
 
 def _begun(begun_s: Array | None, used: NDArray[np.intp]) -> Array:

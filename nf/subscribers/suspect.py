@@ -54,6 +54,7 @@ class Evidence:
     n3_ms: Array  # (n,) probe to gNB and back
     upf_ms: Array  # (n, 2) through the UPF: of what goes to that side
     wait_ms: Array  # (n,) longest answer of the interval beyond the round trip, or one that waits so far
+    fresh: NDArray[np.bool_]  # (n,) the core was seen in this very interval
     enough: NDArray[np.bool_]  # (n,) throughput that was seen was more than the media need
     level: Array  # (n,) height of the picture that a player took, while it played
     fps: Array  # (n,) frames a second that came
@@ -82,7 +83,7 @@ def suspect(seen: Evidence) -> Verdicts:
 
     Each cause is measured in multiples of its limit; the largest one from 1 on is named. Without any it is the server
     whose answers wait, the player or its user, or the application; but only with evidence that the network had room:
-    delay that was seen on both sides, or throughput. Without that it is not known.
+    delay that was seen on both sides, that of the core just now, or throughput. Without that it is not known.
     """
     words, measures, values, multiples = _causes(seen)
     multiples = np.nan_to_num(multiples, nan=0.0)
@@ -115,7 +116,7 @@ def _causes(seen: Evidence) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, 
         (_VARIATION, varied_ms, varied_ms / VARIED_MS),
         (_LOST, seen.loss, seen.loss / MUCH_LOSS),
         (_JITTER, seen.jitter_ms, seen.jitter_ms / MUCH_JITTER_MS),
-        (_SILENCE, seen.silence_s, 10 * seen.silence_s / SILENCE_S),  # it outweighs what there is of the rest
+        (_SILENCE, seen.silence_s, seen.silence_s / SILENCE_S),
         (_SPIKES, seen.spikes_ms, seen.spikes_ms / SPIKES_MS),
     )
     upf_ms = np.nanmax(np.column_stack([seen.upf_ms, np.zeros(len(seen))]), axis=1)
@@ -139,7 +140,7 @@ def _sum(a: Array, b: Array) -> Array:
 def _beyond(seen: Evidence) -> NDArray[np.intp]:
     """Return the word for rows whose network is without fault: as far as that is known."""
     near = ~np.isnan(seen.least_ms[:, ACCESS])
-    far = ~np.isnan(seen.least_ms[:, CORE]) | ~np.isnan(seen.jitter_ms[:, CORE])
+    far = (seen.fresh & ~np.isnan(seen.least_ms[:, CORE])) | ~np.isnan(seen.jitter_ms[:, CORE])
     room = (near & far) | seen.enough
     words = [room & (seen.wait_ms >= WAITED_MS), room & ~np.isnan(seen.level), room]
     return np.select(words, [_SERVER, _DEVICE, _APP], _UNKNOWN)

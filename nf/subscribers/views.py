@@ -20,7 +20,6 @@ from nf.subscribers.sums import Rows
 
 __all__ = [
     "Interval",
-    "Main",
     "Requests",
     "View",
     "chat_nothing",
@@ -33,8 +32,7 @@ __all__ = [
     "transfers_nothing",
 ]
 
-Main = Callable[[str], NDArray[Any]]
-"""The columns of the main flows of rows, by name."""
+_Main = Callable[[str], NDArray[Any]]
 
 UDP = 17
 _LOW_US = 1 << 32  # the kernel keeps the low half of its clock
@@ -77,16 +75,23 @@ class Interval:
         self._detail_of_flow[self._flow] = self._detail
         self.row = rows.of_flow
         self._row = self.row[self._flow]
+        self._main: tuple[NDArray[np.intp], _Main] | None = None
         self._asked: Requests | None = None
 
     # -- the main flow of a row ------------------------------------------------
 
-    def main(self, part: NDArray[np.intp]) -> Main:
-        """Return the columns of the main media flow of rows *part*, by name: 0 without a flow, NEVER of an age.
+    def of_main(self, name: str, part: NDArray[np.intp]) -> NDArray[Any]:
+        """Return column *name* of the main media flow of rows *part*: 0 without a flow, NEVER of an age.
 
         It is one over UDP before others, then the largest. Reports of RTCP may have a port, and so a flow, of their
         own: they are those of all flows of a row.
         """
+        if self._main is None or self._main[0] is not part:
+            self._main = part, self._main_flows(part)
+        return self._main[1](name)
+
+    def _main_flows(self, part: NDArray[np.intp]) -> _Main:
+        """Return the columns of the main flows of rows *part*, by name."""
         media, place = self.flows.media, self._place(part)[self._row]
         mine = np.flatnonzero(place >= 0)
         of, octets = place[mine], self.flows.octets[self._flow[mine], DOWNLINK].astype(np.int64)
@@ -179,9 +184,10 @@ class Interval:
             octets=octets[order].astype(np.float64),
         )
 
-    def waiting_s(self, flow: NDArray[np.intp]) -> Array:
-        """Return when the first request without an answer of flows was sent; NaN: none waits."""
-        return self._time_s(_taken(self.flows.media.open_waiting_us, self._detail_of_flow[flow], NEVER))
+    def waiting_s(self, flow: NDArray[np.intp] | None = None) -> Array:
+        """Return when the first request without an answer of flows, or of all, was sent; NaN: none waits."""
+        detail = self._detail_of_flow if flow is None else self._detail_of_flow[flow]
+        return self._time_s(_taken(self.flows.media.open_waiting_us, detail, NEVER))
 
     def _time_s(self, age_us: NDArray[Any]) -> Array:
         return np.where(age_us == NEVER, np.nan, self.now_s - age_us / 1e6)
@@ -232,9 +238,8 @@ def _joined(values: NDArray[Any], row: NDArray[np.intp], n: int, *, most: bool) 
 
 def main_flows(interval: Interval, part: NDArray[np.intp]) -> realtime.Seen:
     """Return the columns of calls and games."""
-    of_main = interval.main(part)
     given = {
-        f.name: getattr(interval.inputs, f.name)[part] if f.name.startswith("rtt_") else of_main(f.name)
+        f.name: getattr(interval.inputs, f.name)[part] if f.name.startswith("rtt_") else interval.of_main(f.name, part)
         for f in fields(realtime.Seen)[2:]
     }
     return realtime.Seen(interval.now_s, interval.interval_s, **given)

@@ -17,7 +17,7 @@ from nf.kernel.rows import rows_at
 from nf.sessions import BindingStore, is_of_ue
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 
-__all__ = ["late_sessions", "subjects"]
+__all__ = ["far_ends", "late_sessions", "subjects"]
 
 
 def subjects(
@@ -59,12 +59,26 @@ def _and_unknown(names: SubscriberNames, unknown: list[str], labels: Labels) -> 
         np.concatenate([names.group, np.zeros(n, np.int64)]),
         np.concatenate([names.session, np.zeros(n, np.int64)]),
         number if names.number is None else np.concatenate([names.number, number]),
+        np.concatenate([names.slice, np.full(n, "", object)]),
+        np.concatenate([names.gnb, np.full(n, "", object)]),
     )
 
 
 def late_sessions(numbers: NDArray[np.uint64], book: FlowBook, store: BindingStore, now_s: float) -> NDArray[np.uint32]:
     """Return the session of each flow without one whose tunnel is bound by now, else 0."""
     return _Tunnels(book, numbers).late_sessions(store, now_s)
+
+
+def far_ends(numbers: NDArray[np.uint64], uplink_from_b: NDArray[np.bool_], book: FlowBook) -> NDArray[np.object_]:
+    """Return where the tunnel of each flow leads to on the access side, "" where none was seen.
+
+    That is who receives the downlink; where only the uplink was seen, who sends it.
+    """
+    outer, _ = book.tunnels(numbers)
+    rows, uplink = np.arange(len(numbers)), uplink_from_b.astype(np.intp)
+    down, up = outer[rows, 1 - uplink].astype(np.int64), outer[rows, uplink].astype(np.int64)
+    ends, at = np.unique(np.where(down > 0, 2 * down + 1, 2 * up), return_inverse=True)  # odd: the receiver
+    return np.array([book.endpoint(end >> 1, end & 1) for end in ends.tolist()], object)[at]
 
 
 class _Tunnels:
@@ -78,7 +92,8 @@ class _Tunnels:
         self._of_flow = at.reshape(which.shape)  # (n, 2)
         self._exists = outer > 0
         self._receivers = [
-            (book.receiver(int(tunnel >> np.uint64(32))), int(tunnel & np.uint64(0xFFFF_FFFF))) for tunnel in distinct
+            (book.endpoint(int(tunnel >> np.uint64(32)), 1), int(tunnel & np.uint64(0xFFFF_FFFF)))
+            for tunnel in distinct
         ]
 
     def late_sessions(self, store: BindingStore, now_s: float) -> NDArray[np.uint32]:

@@ -11,6 +11,7 @@ import zmq
 from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBatch
 from lab.wait import comes_true
 
+SITES = 300  # gNBs behind a probe
 APPS = ("youtube", "netflix", "tiktok", "disney", "primevideo")
 
 
@@ -54,6 +55,8 @@ def records(rows: int, subscribers: int, seed: int = 1) -> dict[str, Any]:
         "jitter_dl_ms": np.full(rows, np.nan),
         "gap_max_dl_ms": r.lognormal(np.log(80), 0.8, rows),
         **{name: np.full(rows, np.nan) for name in SPARSE_COLUMNS},
+        "gnb": [f"172.16.{site >> 4}.{site & 15}" for site in r.integers(0, SITES, subscribers)[who].tolist()],
+        "slice": ["1"] * rows,
         "mos": mos,
         "suspect": np.where(~(mos <= 4), "", r.choice(["access", "core", "loss"], rows)).tolist(),
     }

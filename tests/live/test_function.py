@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from feed.consumer import Subscriber
 from lab import plan
 from lab.lab import Lab
 from lab.net import inside
-from lab.operator import ENDPOINT, PART, Operator, exporter, interfaces, policy, privacy
+from lab.operator import ENDPOINT, PART, USER, Operator, exporter, interfaces, policy, privacy
 from lab.wait import slowness
 from mgmt.cli.netconf_client import Refused
 from nf.abi import SNF_SUPPRESS
@@ -117,6 +118,30 @@ def suppressed(lab: Lab) -> int:
     return sum(int(entry["value"][0], 16) == SNF_SUPPRESS for entry in json.loads(done.stdout))
 
 
+class TestMark:
+    """Who reads the feed hears of a change that an operator marks."""
+
+    def test_it_comes_with_the_name_of_who_marked_it(self, operator, rows):
+        heard = threading.Event()
+
+        def again_and_again() -> None:  # a mark is not kept for who listens later
+            while not heard.wait(0.2):
+                operator.client.mark({"text": "gNB 1 has new software", "gnb": plan.GNB_SITES[0]})
+
+        marking = threading.Thread(target=again_and_again)
+        marking.start()
+        try:
+            told = rows(operator, ["change.v1/snf/"], 20, lambda _: True)
+        finally:
+            heard.set()
+            marking.join()
+
+        mark = told[-1]
+        assert (mark["schema"], mark["who"], mark["gnb"]) == ("snf.change.v1", USER, plan.GNB_SITES[0])
+        assert mark["text"] == "gNB 1 has new software"
+        assert time.time() - mark["t_ms"] / 1000 < 60 * slowness()
+
+
 class TestIdentity:
     """A subscriber announced by PFCP is named by its pseudonym, and by nothing else."""
 
@@ -131,6 +156,7 @@ class TestIdentity:
         record = heard[-1]
         assert (record["subscriber"], record["identity_source"], record["dnn"]) == (who, "pfcp", "internet")
         assert record["app"] == "WhatsApp"
+        assert (record["gnb"], record["slice"]) == (plan.GNB_SITES[0], f"{plan.SST}-{plan.SD}")
 
     def test_no_imsi_is_in_a_log_a_file_or_a_map_name(self, lab):
         written = (lab.folder / f"{PART}.log").read_bytes()

@@ -7,7 +7,8 @@ import math
 import pytest
 from rich.console import Console
 
-from lab.scoreboard import Scoreboard, happened, plain_table, rate, rich_table, short
+from feed.happened import happened, rate
+from lab.scoreboard import Scoreboard, plain_table, rich_table, short
 
 ONE, TWO = "0" * 31 + "1", "0" * 31 + "2"
 
@@ -68,9 +69,9 @@ class TestTable:
         ("estimates", "words"),
         [
             ({"video_height": 720.0, "media_bps": 2.1e6, "stalled_s": 0.0}, "720p, 2.100 Mbit/s"),
-            ({"video_height": 480.0, "stalled_s": 1.0, "buffer_s": 0.0}, "480p, buffer 0 s, stalled 1.0 s"),
+            ({"video_height": 480.0, "stalled_s": 1.0, "buffer_s": 0.0}, "stalled 1.0 s, 480p, buffer 0 s"),
             ({"fps": 29.6, "frozen_s": 0.0}, "30 fps"),
-            ({"lag_ms": 45.2, "spikes": 2.0}, "lag 45 ms, 2 spikes"),
+            ({"lag_ms": 45.2, "spikes": 2.0}, "2 spikes, lag 45 ms"),
             ({"page_s": 1.25, "answer_ms": math.nan}, "page 1.2 s"),
             ({"unmeasured": "delay not known", "fps": math.nan}, "delay not known"),
             ({}, ""),
@@ -92,13 +93,16 @@ class TestTable:
     def test_the_live_table_fits_a_hundred_columns(self, board):
         console = Console(width=100, record=True, force_terminal=True, file=open("/dev/null", "w"))  # noqa: SIM115
         for n in range(12):
-            board.feed(record(app="microsoft-teams", mos=3.4, **{"class": "conferencing"}), n)
+            estimates = {"fps": 29.6, "frozen_s": 0.7, "lag_ms": 61.0}
+            board.feed(record(app="microsoft-teams", mos=3.4, **{"class": "conferencing"}, **estimates), n)
 
         console.print(rich_table(board.fresh(11), "title"))
 
         text = console.export_text()
         assert "3.40" in text
         assert "loss" in text
+        assert "frozen" in text
+        assert len(text.splitlines()) == 3  # title, head and a row
         assert max(map(len, text.splitlines())) <= 100
 
 

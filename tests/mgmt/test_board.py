@@ -188,6 +188,42 @@ class TestScreen:
         assert max(map(len, lines)) <= 100
         assert sum("teid" in line or "0x0000000c" in line for line in lines) == 3
 
+    @pytest.mark.parametrize(
+        ("width", "heads"),
+        [
+            (80, "subscriber application down MOS suspect what happened"),
+            (100, "subscriber application down access MOS suspect what happened"),
+            (120, "subscriber application class down access loss MOS suspect what happened"),
+            (160, "subscriber application class up down access core loss MOS suspect what happened"),
+        ],
+    )
+    def test_a_narrow_terminal_shows_what_happened_before_other_columns(self, width: int, heads: str) -> None:
+        board = Board()
+        happened = {"stalled_s": 1.0, "video_height": 1080.0, "media_bps": 4.2e6, "buffer_s": 0.0}
+        board.feed(message(one("aa", 1.0, app="youtube", suspect="access", **happened)), 0)
+        board.feed(message(one("ab", 4.0, **{"class": "conferencing"}, fps=30.0), "qoe.v1/nf1/conferencing/"), 0)
+
+        lines = drawn(board, width=width)
+
+        assert [line.split() for line in lines if "MOS" in line] == [heads.split()]
+        assert any("stalled 1.0 s, 1080p, 4.200 Mbit/s" in line for line in lines)
+        assert any(line.endswith("30 fps") for line in lines)
+        assert max(map(len, lines)) <= width
+
+    def test_a_row_without_a_name_is_told_by_its_class(self) -> None:
+        board = Board()
+        board.feed(message(one("aa", 4.0, app="", video_height=720.0)), 0)
+
+        assert any("(video)" in line for line in drawn(board, width=80))
+
+    def test_a_mark_of_a_change_stands_below(self) -> None:
+        mark = {"t_ms": np.array([1_785_000_000_000], np.uint64), "text": ["new \x1b[2Jrelease"], "who": ["anna"]}
+        board = Board()
+        board.feed(message(mark, "change.v1/nf1/", "snf.change.v1"), 0)
+
+        assert board.banner.endswith("anna marked: new ?[2Jrelease")
+        assert board.fresh(0) == []
+
     @pytest.mark.parametrize("height", [12, 24, 50])
     def test_what_does_not_fit_is_counted(self, height: int) -> None:
         board = Board()

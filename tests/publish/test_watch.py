@@ -70,6 +70,16 @@ class TestJsonLines:
 
         assert json.loads(line, parse_constant=pytest.fail)["mos"] is None
 
+    def test_a_mark_of_a_change_is_a_line_of_its_own(self) -> None:
+        mark = {"t_ms": np.array([1_785_000_000_000], np.uint64), "text": ["new release"], "who": ["anna"],
+                "app": [""], "gnb": [""], "dnn": ["ims"], "slice": [""]}  # fmt: skip
+        frames = encode(b"change.v1/nf1/", Header("snf.change.v1", "nf1", "b", 0, 0, 0), mark)
+
+        (line,) = view.json_lines(decode(frames))
+
+        assert json.loads(line) == {"t_ms": 1_785_000_000_000, "text": "new release", "who": "anna", "app": "",
+                                    "gnb": "", "dnn": "ims", "slice": "", "nf": "nf1"}  # fmt: skip
+
     def test_a_heartbeat_is_no_line(self) -> None:
         frames = encode(b"health.v1/nf1/", Header("snf.health.v1", "nf1", "b", 0, 0, 1), {"topic": ["a"]})
 
@@ -157,7 +167,7 @@ class TestWatch:
         with subprocess.Popen(
             [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
-            assert eventually(lambda: publisher.subscriptions == 2)
+            assert eventually(lambda: publisher.subscriptions == 3)
             os.kill(process.pid, signal.SIGINT)
             _, err = process.communicate()
 

@@ -53,6 +53,13 @@ def film(tmp_path):
     return film
 
 
+def far_ends(replayed):
+    """Return gNB and slice of the records with traffic, in their order, each once."""
+    names = "t_ms", "gnb", "slice", "flows"
+    rows = sorted(row for b in replayed.batches for row in zip(*(b.columns[n] for n in names), strict=True))
+    return list(dict.fromkeys((gnb, slice_) for _, gnb, slice_, flows in rows if flows))
+
+
 class TestHandover:
     """The flow and the name go on; no packet is anybody else's."""
 
@@ -77,6 +84,21 @@ class TestHandover:
         assert sum(f["pkts_fwd"] + f["pkts_rev"] for f in flows) == 200
         assert len({f["subscriber"] for f in flows}) == 1
         assert replayed.result.counters["tunnel_unknown"] == 0
+
+    def test_records_say_the_gnb_and_after_the_handover_the_new_one(self, film, replay):
+        film.n4(build.handover_request(2, 22, (NEW_GNB, 0xC3)), build.modification_response(2, 11))
+        film.now_s += 1
+        film.traffic(50, NEW_GNB, 0xC3)
+
+        assert far_ends(replay(film.path)) == [(GNB, "1"), (NEW_GNB, "1")]
+
+    def test_without_signalling_packets_say_it(self, tmp_path, replay):
+        film = Film(tmp_path / "alone.pcap")
+        film.traffic(20, GNB, 0xB2)
+        film.now_s += 1
+        film.traffic(20, NEW_GNB, 0xC3)
+
+        assert far_ends(replay(film.path)) == [(GNB, ""), (NEW_GNB, "")]
 
     def test_late_packets_of_the_old_tunnel_are_still_the_subscribers(self, film, replay):
         film.n4(build.handover_request(2, 22, (GNB, 0xC3)), build.modification_response(2, 11))

@@ -276,3 +276,39 @@ class TestLabel:
 
         store.apply(SessionDown(3.0, session(), EndReason.DELETED))
         assert store.label(index).imsi == ALICE, "of the last packets"
+
+    def test_it_says_the_slice_and_follows_a_handover(self, store):
+        up = replace(session(), snssai="1-00000a")
+        index = store.apply(SessionUp(1.0, up))[0].session
+        assert (store.label(index).slice, store.label(index).gnb) == ("1-00000a", "192.0.2.20")
+
+        moved = Tunnel("192.0.2.21", 0xC3, Side.DOWNLINK, local=False)
+        store.apply(SessionMoved(2.0, replace(up, tunnels=(UPLINK, moved)), (DOWNLINK,)))
+        assert store.label(index).gnb == "192.0.2.21"
+
+    @pytest.mark.parametrize(
+        ("imsi", "tunnels", "gnb"),
+        [
+            (ALICE, [("2001:db8::20", 1)], "2001:db8::20"),
+            (ALICE, [("192.0.2.20", 1), ("192.0.2.20", 2)], "192.0.2.20"),  # two bearers
+            (ALICE, [("192.0.2.20", 1), ("192.0.2.21", 2)], ""),  # two gNBs: only packets say which is theirs
+            (ALICE, [("192.0.2.20", 1), ("2001:db8::20", 2)], ""),
+            (ALICE, [], ""),  # idle
+            ("", [("192.0.2.20", 1)], "192.0.2.20"),
+            ("", [("192.0.2.20", 1), ("192.0.2.21", 2)], ""),
+        ],
+    )
+    def test_the_far_end_is_where_the_downlink_goes_to(self, store, imsi, tunnels, gnb):
+        far = tuple(Tunnel(a, teid, Side.DOWNLINK, local=False) for a, teid in tunnels)
+        between_upfs = Tunnel("192.0.2.10", 0xA9, Side.DOWNLINK, local=True)
+        index = store.apply(SessionUp(1.0, session(imsi=imsi, tunnels=(UPLINK, between_upfs, *far))))[0].session
+
+        assert store.label(index).gnb == gnb
+        store._bindings._warm.clear()
+        assert store.label(index).gnb == gnb
+
+    def test_a_configured_session_says_it_as_well(self, store):
+        one = StaticSession("a", ALICE, uplink=(("192.0.2.10", 1),), downlink=(("192.0.2.20", 2),), ue_ipv4="10.45.0.2")
+        index = store.configure((), (one,), 1.0)[0].session
+
+        assert store.label(index).gnb == "192.0.2.20"

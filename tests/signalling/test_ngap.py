@@ -97,6 +97,12 @@ class TestCapture:
         assert want <= known.keys()
         assert {known[w].side for w in want} == {Side.DOWNLINK}
 
+    def test_each_session_says_its_slice(self, followed):
+        """Tshark shows SST 1 without SD in each item of the capture's requests (ngap.sST); two have an answer alone."""
+        _, events = followed
+        asked = {(any(t.side is Side.UPLINK for t in e.session.tunnels), e.session.snssai) for _, e in events}
+        assert asked == {(True, "1"), (False, "")}
+
     def test_no_imsi_is_made_of_an_msin(self, followed):
         _, events = followed
         assert {e.session.identity.imsi for _, e in events} == {""}

@@ -153,6 +153,19 @@ class TestForgotten:
         world.store.apply(SessionMoved(3.0, session(ALICE, "s1", 1, "10.45.0.1")))
         assert [each[0] for each in world.of(into, apart)] == [world.names.name(ALICE)] * 2
 
+    def test_it_went_to_another_gnb(self, world: World) -> None:
+        old, new = (Tunnel(f"192.0.2.{n}", n, Side.DOWNLINK, local=False) for n in (20, 21))
+        up = replace(session(), snssai="1-00000a", tunnels=(Tunnel(UPF, 1), old))
+        number = world.store.apply(SessionUp(1.0, up))[0].session
+        before = world.columns(number, 99)
+        world.store.apply(SessionMoved(2.0, replace(up, tunnels=(Tunnel(UPF, 1), new)), (old,)))
+        after = world.columns(number, 99)
+
+        assert [(list(n.gnb), list(n.slice)) for n in (before, after)] == [
+            (["192.0.2.20", ""], ["1-00000a", ""]),
+            (["192.0.2.21", ""], ["1-00000a", ""]),
+        ]
+
     def test_it_ended_long_ago(self, world: World) -> None:
         number = world.up()
         world.store.apply(SessionDown(2.0, session(), EndReason.DELETED))

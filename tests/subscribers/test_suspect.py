@@ -1,4 +1,4 @@
-"""Where a bad score was lost: access, N3, UPF, core, server, device or application; by which measure, and its value."""
+"""The place at which a bad score was lost: access, N3, UPF, core, server, device or application; measure and value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TWO = ("least_ms", "high_ms", "loss", "jitter_ms", "silence_s", "spikes_ms", "up
 def verdict(**columns: object) -> tuple[str, str, float]:
     """Return word, measure and value for one row; what is not given was not seen."""
     values = {f.name: np.full((1, 2) if f.name in TWO else 1, NAN) for f in fields(Evidence)}
-    values["enough"] = np.zeros(1, np.bool_)
+    values |= {"enough": np.zeros(1, np.bool_), "fresh": np.ones(1, np.bool_)}
     values |= {name: np.array([value]) for name, value in columns.items()}
     told = suspect(Evidence(**values))
     return str(SUSPECTS[told.word[0]]), str(MEASURES[told.by[0]]), float(told.value[0])
@@ -82,7 +82,7 @@ class TestLossAndMedia:
         assert verdict(spikes_ms=(300, NAN)) == ("core", "spikes", 300)
 
     def test_who_answers_nothing_outweighs_what_there_is_of_delay(self) -> None:
-        assert verdict(least_ms=(20, 400), silence_s=(1.0, 0.0)) == ("core", "silence", 1)
+        assert verdict(least_ms=(20, 150), silence_s=(1.0, 0.0)) == ("core", "silence", 1)
 
     def test_the_largest_multiple_of_what_is_fine_is_named(self) -> None:
         assert verdict(loss=(0.0, 0.02), jitter_ms=(90, 0))[0] == "core"  # two times 1 %, three times 30 ms
@@ -98,6 +98,9 @@ class TestBeyondTheNetwork:
     def test_one_side_alone_is_not_enough(self) -> None:
         assert verdict(least_ms=(NAN, SHORT))[0] == "unknown"
         assert verdict(least_ms=(SHORT, NAN), wait_ms=3000.0)[0] == "unknown"
+
+    def test_what_was_seen_of_the_core_before_says_nothing_of_now(self) -> None:
+        assert verdict(**FINE, fresh=False, wait_ms=3000.0)[0] == "unknown"
 
     def test_answers_that_wait_though_the_way_is_short(self) -> None:
         assert verdict(**FINE, wait_ms=780.0) == ("server", "wait", 780)

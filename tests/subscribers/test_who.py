@@ -14,7 +14,7 @@ from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.settings import SubscriberGroup
 from nf.subscribers.labels import Labels, StoreTeller
-from nf.subscribers.who import subjects
+from nf.subscribers.who import far_ends, subjects
 from tests.flows.records import FIRST_B, GNB, OTHER_SERVER, SERVER, TUNNEL, UNKNOWN, UPF, A, B, batch, event, flows
 
 IMSI, KEY, TEID, NOW_S = "001010000000001", bytes(range(32)), 0xA1, 100.0
@@ -155,3 +155,27 @@ class TestUnknown:
         one = (f"teid:{UPF}:0x00000001", "none", "")
         found = world.whose(0, 0, 0, ue_end=[A, UNKNOWN, A], flags=flags)
         assert found == [one, one, ("ue::10.45.0.9", "none", "")]
+
+
+class TestFarEnd:
+    """The tunnel of a flow leads to a gNB: who receives its downlink, else who sends its uplink."""
+
+    NEW_GNB = "172.16.0.9"
+
+    def of(self, world: World, *uplink_from_b: bool) -> list[str]:
+        numbers = np.arange(1, len(uplink_from_b) + 1, dtype=np.uint64)
+        return far_ends(numbers, np.array(uplink_from_b, np.bool_), world.book).tolist()
+
+    def test_by_either_direction(self, world: World) -> None:
+        world.book.add(np.concatenate([
+            event(1, outer=(GNB, UPF), teid=1), event(2, outer=(UPF, GNB), teid=2, dir=1, first_dir=1),
+            event(3, outer=(GNB, UPF), teid=3, dir=1), event(4)]))  # fmt: skip
+
+        assert self.of(world, False, False, True, False) == [GNB, GNB, GNB, ""]
+
+    def test_after_a_handover_it_is_the_new_one_although_the_uplink_was_not_told_anew(self, world: World) -> None:
+        world.book.add(event(1, outer=(GNB, UPF), teid=1))
+        world.book.add(event(1, outer=(UPF, GNB), teid=2, dir=1, kind=TUNNEL))
+        world.book.add(event(1, outer=(UPF, self.NEW_GNB), teid=3, dir=1, kind=TUNNEL))
+
+        assert self.of(world, False) == [self.NEW_GNB]

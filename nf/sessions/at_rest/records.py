@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from gtp.events import Identity, Session, Side, Tunnel
-from gtp.packing import DIGITS, Packer, Shape
+from gtp.packing import DIGITS, FIELDS, IPV4, IPV6, Packer, Shape, reader
 from nf.privacy import Pseudonymiser
 from nf.sessions.at_rest.held import Held
-from nf.sessions.binding import LEARNED, Binding, addresses_of, together
+from nf.sessions.binding import CONFIGURED, LEARNED, Binding, addresses_of, together
 
 __all__ = [
     "FIRST_S",
@@ -115,11 +116,13 @@ class Freezer:
             except KeyError:
                 quick = self._quick[shape.number] = _of_digits(shape)
             if quick is not None:
-                read, source, dnn = quick
                 with contextlib.suppress(struct.error):  # the rows became fewer since the place was asked for
-                    found, imsi = read(rows, at)
+                    found, imsi, *peers = quick.read(rows, at)
                     if found == number:
-                        return Label(str(imsi)[1:], "", source, dnn)
+                        gnb = (
+                            quick.text(peers[0]) if quick.text and peers and peers.count(peers[0]) == len(peers) else ""
+                        )
+                        return Label(str(imsi)[1:], "", *quick.words, gnb)
         record = held.get(number)
         return None if record is None else self.label(number, record)
 
@@ -128,16 +131,41 @@ class Freezer:
         (parts, said, _, _, held, _), values = self.packer.unpack(record)
         if not _is_plain(parts, said, held):
             return label_of(self.thaw(index, record))
-        source, dnn, _, instance, tunnels = parts[0][:5]
+        source, dnn, snssai, instance, codes = parts[0][:5]
         imsi, ue = values[IMSI], values[UE_IPV4] or values[UE_IPV6]
+        gnb = _only({values[place] for place in _peers(source, codes)})
         if imsi:
-            return Label(imsi, "", source, dnn)
-        if ue or not tunnels:
-            return Label("", f"ue:{instance}:{ue}" if ue else "unknown", source, dnn)
-        return Label("", f"teid:{values[TUNNELS]}:0x{values[TUNNELS + 1]:08x}", source, dnn)
+            return Label(imsi, "", source, dnn, snssai, gnb)
+        if ue or not codes:
+            return Label("", f"ue:{instance}:{ue}" if ue else "unknown", source, dnn, snssai, gnb)
+        return Label("", f"teid:{values[TUNNELS]}:0x{values[TUNNELS + 1]:08x}", source, dnn, snssai, gnb)
 
 
-_Quick = tuple[Callable[[bytearray, int], tuple[Any, ...]], str, str]  # reads number and IMSI of a row; source and DNN
+@dataclass(frozen=True, slots=True)
+class _Quick:
+    """The way to the label of a row: ``read`` gives number, IMSI and the far ends on the access side as they are kept,
+    ``text`` the address of one of these, and ``words`` are what all rows of the shape have: source, DNN, slice.
+    """
+
+    read: Callable[[bytearray, int], tuple[Any, ...]]
+    text: Callable[[Any], str] | None
+    words: tuple[str, str, str]
+
+
+def _peers(source: str, codes: bytes) -> list[int]:
+    """Return the places of the addresses that receive the downlink on the access side, among the values of a record."""
+    far = _far(source)
+    return [TUNNELS + TUNNEL_VALUES * n for n, code in enumerate(codes) if code in far]
+
+
+def _far(source: str) -> tuple[int, ...]:
+    """Return the codes of tunnels on which the access side receives; a configuration says no more than "down"."""
+    return (2, 3) if source == CONFIGURED else (2,)
+
+
+def _only(of: Collection[str]) -> str:
+    """Return the one that there is, "" of none or several: only packets say which of several addresses is theirs."""
+    return next(iter(of)) if len(of) == 1 else ""
 
 
 def _is_plain(parts: tuple[Any, ...], said: tuple[Any, ...], held: tuple[int, ...]) -> bool:
@@ -150,8 +178,16 @@ def _of_digits(shape: Shape) -> _Quick | None:
     parts, said, _, _, held, _ = shape.constant
     if not _is_plain(parts, said, held) or shape.kinds[IMSI] != DIGITS:
         return None
-    between = shape.offsets[IMSI] - NUMBER_BYTES
-    return struct.Struct(f"<I{between}xQ").unpack_from, parts[0][0], parts[0][1]
+    source, dnn, snssai, _, codes = parts[0][:5]
+    places = _peers(source, codes)
+    kinds = {shape.kinds[place] for place in places}
+    kind = _only(kinds)  # of IPv4 beside IPv6, only packets say which is theirs
+    form, end = "<I", NUMBER_BYTES
+    for place in (IMSI, *(places if kind in (IPV4, IPV6) else ())):
+        field = FIELDS[shape.kinds[place]]
+        form += f"{shape.offsets[place] - end}x{field}"
+        end = shape.offsets[place] + struct.calcsize(f"<{field}")
+    return _Quick(struct.Struct(form).unpack_from, reader(kind or IPV4), (source, dnn, snssai))
 
 
 def _split(s: Session, values: list[Any]) -> tuple[Any, ...]:
@@ -215,10 +251,11 @@ def _joined_held(
 class Label:
     """The part of a session that is published with each of its records. No repr: it holds the IMSI."""
 
-    __slots__ = ("dnn", "imsi", "name", "source")
+    __slots__ = ("dnn", "gnb", "imsi", "name", "slice", "source")
 
-    def __init__(self, imsi: str, name: str, source: str, dnn: str) -> None:
-        self.imsi, self.name, self.source, self.dnn = imsi, name, source, dnn
+    def __init__(self, imsi: str, name: str, source: str, dnn: str, slice_: str = "", gnb: str = "") -> None:
+        self.imsi, self.name, self.source, self.dnn, self.slice = imsi, name, source, dnn, slice_
+        self.gnb = gnb  # address of the far end on the access side, where signalling tells of one
 
     @property
     def identity_source(self) -> str:
@@ -240,4 +277,6 @@ def label_of(binding: Binding) -> Label:
         name = f"teid:{first.address}:0x{first.teid:08x}" if first else "unknown"
     told = {p.source for p in binding.said.values() if p.ue_ipv4 or p.ue_ipv6}
     source = LEARNED if not whole.identity.imsi and told == {LEARNED} else whole.source
-    return Label(whole.identity.imsi, name, source, whole.dnn)
+    now = binding.parts.values() or (binding.session,)
+    peers = {t.address for p in now for t in p.tunnels if _code(t) in _far(p.source)}
+    return Label(whole.identity.imsi, name, source, whole.dnn, whole.snssai, _only(peers))
