@@ -36,7 +36,7 @@ class Profile:
     hold_s: float = 10.0  # the last answer is told for so long, ever less sure
     delay_hold_s: float = 60.0  # and the way between probe and UE is known for so long
     bad_ms: float = 1000.0  # an answer that takes this long without the way to the UE is bad whatever that is
-    sides: float = ROUND_TRIPS
+    sides: float = float(ROUND_TRIPS)
     content_s: float = g1030.FAST_S  # users expect fast (G.1030, annex A)
     sure: float = 0.9
     sure_of_bound: float = 0.5

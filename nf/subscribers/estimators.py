@@ -10,7 +10,7 @@ subscriber, whichever applications it is made of; it is told in the rows of all 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ from nf.flows.batch import DOWNLINK, FlowBatch
 from nf.flows.search import at, distinct, one_of
 from nf.qoe import pages, realtime
 from nf.qoe.inputs import Array
-from nf.qoe.models import MODELS, Model
+from nf.qoe.models import MODELS, Model, adjusted
 from nf.qoe.reasons import REASONS
+from nf.settings import QoeProfile
 from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.lately import APP_BITS
@@ -80,13 +81,19 @@ class Estimators:
     def __init__(self, capacity: int) -> None:
         self._tables = {name: KeyTable(np.zeros(0, MODELS[name].state), HORIZON_S, capacity) for name in _VIEWS}
         self._pages = _Pages(capacity)
+        self._models = MODELS
+
+    def use(self, profiles: Iterable[QoeProfile]) -> None:
+        """Judge under other constants from now on; what is remembered stays."""
+        self._models = adjusted(profiles)
+        self._pages.profile = self._models["web"].profile
 
     def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, pause: bool = False) -> Judged:
         """Return estimates and scores of rows *part* of an interval, which are of class *name*.
 
         With a *pause* of the probe nothing is judged, and what is remembered stays.
         """
-        model = MODELS[name]
+        model = self._models[name]
         if name in _PAGED:
             estimates = self._pages.of(interval.keys[part])
         else:
@@ -102,7 +109,7 @@ class Estimators:
 
     def _advance(self, name: str, keys: NDArray[np.int64], seen: Any, *, keep: bool = True) -> Any:
         table = self._tables[name]
-        after, estimates = MODELS[name].advance(table.recall(keys), seen)
+        after, estimates = self._models[name].advance(table.recall(keys), seen)
         if keep:
             table.put(keys, after, seen.now_s)
         return estimates
@@ -127,7 +134,7 @@ class Estimators:
         out = {}
         for name, table in self._tables.items():
             absent = np.flatnonzero(~at(present, table.keys)[1])
-            due = absent[MODELS[name].due(table.rows_of(absent), now_s)] if len(absent) else absent
+            due = absent[self._models[name].due(table.rows_of(absent), now_s)] if len(absent) else absent
             if len(due):
                 out[name] = table.keys[due]
         return out | self._pages.silent(now_s, present)
@@ -138,7 +145,7 @@ class Estimators:
 
     def stand(self, name: str, keys: NDArray[np.int64], span_s: tuple[float, float]) -> Judged:
         """Return estimates and scores of rows of which nothing passed."""
-        model, interval_s = MODELS[name], max(span_s[1] - span_s[0], 1e-3)
+        model, interval_s = self._models[name], max(span_s[1] - span_s[0], 1e-3)
         if name in _PAGED:
             self._pages.stand(keys, span_s[1], interval_s)
             estimates = self._pages.of(keys)
@@ -155,6 +162,7 @@ class _Pages:
     """The pages of the subscribers, by their numbers."""
 
     def __init__(self, capacity: int) -> None:
+        self.profile = MODELS["web"].profile
         self.table = KeyTable(np.zeros(0, _PAGE), HORIZON_S, capacity)
         self._people: NDArray[np.int64] = np.zeros(0, np.int64)  # of the last call of `advance` or `stand`
         self._estimates: Any = None
@@ -189,7 +197,7 @@ class _Pages:
         self, people: NDArray[np.int64], seen: pages.Seen, key: NDArray[np.int64], class_of: NDArray[np.uint8]
     ) -> None:
         rows = self.table.recall(people)
-        rows["page"], self._estimates = pages.advance(rows["page"], seen)
+        rows["page"], self._estimates = pages.advance(rows["page"], seen, self.profile)
         rows["key"], rows["named"] = np.where(key >= 0, (key, class_of), (rows["key"], rows["named"]))
         self.table.put(people, rows, seen.now_s)
         self._people = people
@@ -215,7 +223,7 @@ class _Pages:
         if not len(absent):
             return {}
         due = table.rows_of(absent)
-        due = due[pages.due(due["page"], now_s)]
+        due = due[pages.due(due["page"], now_s, self.profile)]
         out = {}
         for name in _PAGED:
             mine = due["named"] == APP_CLASSES.index(name)
