@@ -83,7 +83,7 @@ accuracy: doctor
 	@$(BIN)/python -m bench.behaviour
 	@$(BIN)/python -m bench.crowd
 	@$(BIN)/python -m bench.roundtrips
-	@$(BIN)/python -m bench.truth
+	@SNF_TRUTH_SETS=$(or $(SNF_TRUTH_SETS),$(TRUTH)) $(BIN)/python -m bench.truth
 
 check: setup
 	@scripts/setup --apt-only $(APT_CHECK)

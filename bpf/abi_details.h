@@ -9,6 +9,8 @@
 #define SLOT_US		100000 /* of struct detail: length of a slot, */
 #define SLOT_UNIT_SHIFT 7      /* and the unit of its bytes, 128 */
 
+#define FRAME_GAP_CUT_US 1000000 /* a longer distance of frames is silence and no jitter */
+
 #define REQUEST_LEAST 300 /* bytes; an uplink payload of more is a request (Requet, 3.2), one of fewer may be */
 
 /* Places of details, one line; the detail of a flow is in the map `details`, at SNF_DETAILS times the set and its place
@@ -43,7 +45,7 @@ struct frames {
 	__u32 end_us; /* of the last one */
 	__u32 open;   /* bytes of the one that is open */
 	__u32 octets;
-	__u32 gap_ticks; /* distances of their ends, each cut at one second, in SNF_GAP_TICK_US */
+	__u32 gap_ticks; /* distances of their ends, each cut at FRAME_GAP_CUT_US, in SNF_GAP_TICK_US */
 	__u32 gap_ticks2;
 };
 _Static_assert(sizeof(struct frames) == 24, "frames is ABI");
@@ -128,6 +130,15 @@ struct rtcp_reports {
 };
 _Static_assert(sizeof(struct rtcp_reports) == 40, "rtcp_reports is ABI");
 
+/* Windows of TCP that one direction announces (windows.h). */
+struct window {
+	__u16 most; /* the largest one, as it is in the header */
+	__u8 scale; /* the least shift by which windows hold what is under way */
+	__u8 pad;
+	__u32 closed; /* segments whose window holds up the sender */
+};
+_Static_assert(sizeof(struct window) == 8, "window is ABI");
+
 enum detail_flags {
 	DETAIL_LATE = 1, /* it began long after the flow */
 	DETAIL_CALL = 2, /* of `more` rtp holds, else echoes */
@@ -158,8 +169,15 @@ struct detail {
 	__u32 run_us;	      /* median distance of packets of one filled frame */
 	__u16 last_length[2]; /* of the last packets of video */
 	__u16 full;	      /* length of a packet that is full */
-	__u16 was_full;	      /* 1: the last one was */
-	__u32 pad_timed[4];
+	__u8 was_full;	      /* 1: the last one was */
+	__u8 usual_sure;      /* how many full packets more than others were of the usual length, 15 at most */
+	__u32 equal_octets;   /* mean bytes of equal frames */
+	__u32 filled_gap_us;  /* mean distance of filled frames */
+	__u16 equal_pause;  /* in SNF_GAP_TICK_US: the open frame is over when so long nothing came; 0: never by that */
+	__u16 filled_pause; /* likewise */
+	__u16 usual;	    /* length of most full packets */
+	__u8 together;	    /* packets of the equal frame that is open, 255 at most */
+	__u8 sound;	    /* running median of the lengths of small packets; 0: none came yet */
 	/* the last lines */
 	union {
 		struct echoes echo[2];
@@ -169,7 +187,7 @@ struct detail {
 			struct rtcp_reports reports[2];
 		} rtp;
 	} more;
-	__u64 pad_more[2];
+	struct window windows[2];
 };
 _Static_assert(sizeof(struct detail) == 512, "detail is eight cache lines");
 

@@ -14,6 +14,7 @@
 #include "rtcp.h"
 #include "ticks.h"
 #include "video.h"
+#include "windows.h"
 
 #define SLOTS 12
 #define GROWN                                                                                                          \
@@ -74,7 +75,7 @@ static __always_inline void count_slot(struct detail *e, u32 now_us, u32 octets)
 static __always_inline void forget_times(struct detail *e)
 {
 	e->payload_us[0] = e->payload_us[1] = e->packet_us = 0;
-	e->equal.end_us = e->filled.end_us = e->equal.open = e->filled.open = e->was_full = 0;
+	e->equal.end_us = e->filled.end_us = e->equal.open = e->filled.open = e->was_full = e->together = 0;
 	e->chunk.request_us = e->chunk.first_us = e->chunk.waiting_us = e->chunk.unanswered_us = 0;
 	e->chunk.bytes = e->chunk.packets = e->chunk.gap_max_us = e->chunk.requests = e->chunk.length = 0;
 	if (!(e->flags & DETAIL_CALL)) {
@@ -171,7 +172,7 @@ static __always_inline void count_timed(void *data, void *end, struct scratch *s
 	if (before)
 		count_tick(down ? &e->ticks[SNF_DOWNLINK] : &e->ticks[SNF_UPLINK], s->now_us - before);
 	FORGET();
-	if (down && s->payload_length > FRAME_VIDEO)
+	if (down && !is_sound(e, s->payload_length))
 		count_frames(e, s->now_us, s->payload_length);
 	FORGET();
 	count_datagram(data, end, s, f, e, down);
@@ -189,6 +190,9 @@ static __always_inline void count_detail(void *data, void *end, struct scratch *
 	detail_epoch(e, c);
 	if (down)
 		count_slot(e, s->now_us, s->inner.total);
+	if (s->inner.proto == PROTO_TCP && s->whole_l4)
+		count_window(data, end, s, f, down ? &e->windows[SNF_DOWNLINK] : &e->windows[SNF_UPLINK]);
+	FORGET();
 	if (!s->payload_length)
 		return;
 	FORGET();

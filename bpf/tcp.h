@@ -168,6 +168,19 @@ static __always_inline u32 tcp_overtaken(struct scratch *s, struct control *c, s
 	return (s32)(fine_clock(s, c) - r->at.hole_us) < (s32)limit;
 }
 
+/* There is a gap in direction o: is it filled? The receiver acknowledges beyond its begin, and has nothing to SACK. */
+static __always_inline void tcp_gap(void *data, void *end, struct scratch *s, struct flow *f, u32 o)
+{
+	u32 off = s->off + 20, options = s->payload_off - off;
+	u8 *h = data + (off & MAX_OFFSET);
+
+	if (!(s->tcp_flags & TCP_ACK) || (s32)(s->ack - f->rare.tcp.hole_seq) <= 0 || options > OPTION_TIMES)
+		return;
+	if (options == OPTION_TIMES && ((void *)h + 4 > end || (load32(h) & 0xffffff00) == SACK_OPTION))
+		return;
+	f->transport.tcp.turn[o] &= ~TURN_GAP;
+}
+
 /* A packet that begins before the end of what was seen. */
 static __always_inline void tcp_old(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 length)
 {
@@ -205,8 +218,8 @@ static __always_inline void tcp_segment(void *data, void *end, struct scratch *s
 
 	tcp_duplicate(data, end, s, f, d ^ 1);
 	tcp_answer(s, c, f, d);
-	if (t->turn[d ^ 1] & TURN_GAP && (s32)(s->ack - f->rare.tcp.hole_seq) > 0)
-		t->turn[d ^ 1] &= ~TURN_GAP;
+	if (t->turn[d ^ 1] & TURN_GAP)
+		tcp_gap(data, end, s, f, d ^ 1);
 	tcp_handshake(s, c, f, d);
 	if (s->tcp_flags & (TCP_FIN | TCP_RST))
 		t->seen[d] |= s->tcp_flags & TCP_RST ? TCP_RST_SENT : TCP_FIN_SENT;

@@ -81,7 +81,8 @@ def before_and_after(records: Columns, mark: Mark, confidence: float = CONFIDENC
     """Return the effect of a mark on each group, those that were found first, the largest effect first.
 
     *records* has ``t_ms``, ``interval_ms``, ``subscriber``, ``mos`` and DIMENSIONS, one row a record; rows without a
-    score, and those whose interval holds the mark, count on neither side.
+    score, and those whose interval holds the mark, count on neither side. A column ``scores`` says of rows that were
+    rolled up how many scores ``mos`` is the mean of.
     """
     pairs = _pairs(records, mark)
     groups = [(name, *row) for name in DIMENSIONS for row in _sums(pairs, name)]
@@ -101,6 +102,7 @@ def _pairs(records: Columns, mark: Mark) -> _Pairs:
             rows &= np.asarray(records[name]) == wanted
     chosen = np.flatnonzero(rows)
     mos, after = mos[chosen], after[chosen]
+    scores = np.asarray(records["scores"], np.float64)[chosen] if "scores" in records else np.ones(len(chosen))
     _, subscriber = np.unique(np.asarray(records["subscriber"])[chosen], return_inverse=True)
     coded = {name: np.unique(np.asarray(records[name])[chosen], return_inverse=True) for name in DIMENSIONS}
     cell = subscriber.astype(np.int64)
@@ -108,19 +110,18 @@ def _pairs(records: Columns, mark: Mark) -> _Pairs:
         cell = cell * max(len(values), 1) + code
     _, first, at = np.unique(cell, return_index=True, return_inverse=True)
 
-    def count(side: NDArray[np.bool_], weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        given = None if weights is None else weights[side]
-        return np.bincount(at[side], given, len(first)).astype(np.float64)
+    def total(values: NDArray[np.float64], side: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.bincount(at[side], values[side], len(first)).astype(np.float64)
 
-    n_before, n_after = count(~after), count(after)
+    n_before, n_after = total(scores, ~after), total(scores, after)
     both = (n_before > 0) & (n_after > 0)
     one, two = n_before[both], n_after[both]
     return _Pairs(
         subscriber[first][both],
         {name: (code[first][both], values) for name, (values, code) in coded.items()},
         one * two / (one + two),
-        count(~after, mos)[both] / one,
-        count(after, mos)[both] / two,
+        total(scores * mos, ~after)[both] / one,
+        total(scores * mos, after)[both] / two,
     )
 
 

@@ -135,7 +135,7 @@ class Outcome:
         )
 
 
-HEAD = f"{'harm':10}{'side':8}{'class':13}{'MOS':>5}{'least':>7}{'found':>10}{'right':>8}{'back':>9}{'session':>8}{'void':>6}"
+HEAD = "harm      side    class          MOS  least     found   right     back session  void"
 
 
 def outcome(seen: Seen, harm: Harm, app_class: str, span: tuple[float, float], late: dict[int, float]) -> Outcome:

@@ -25,7 +25,7 @@ from nf.apply.unread import not_read
 from nf.kernel.clock import Clock, interval_end_s
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Ground, Question
-from nf.pipeline import Pipeline, Shards
+from nf.pipeline import DRAIN_S, Pipeline, Shards
 from nf.publish import Publisher
 from nf.sessions import BindingStore, Page, Query, find
 from nf.sessions.restart.keeper import Keeper, Kept
@@ -39,7 +39,6 @@ __all__ = ["Service"]
 
 log = logging.getLogger(__name__)
 
-_DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 _LOOK_S = 1.0  # between two looks at inline pairs: how long one may lose what its far end no longer takes
 _ALL_NAMED_S = 60.0  # between two publications of all IMSIs, beside those of the subscribers that an interval names
 
@@ -167,7 +166,7 @@ class Service:
         keeping = self._stop, self._kept
         threading.Thread(target=self._keeper.remember_often, args=keeping, name="remember", daemon=True).start()
         threading.Thread(target=self._look_after_pairs, name="pairs", daemon=True).start()
-        while not self._stop.wait(min(_DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):
+        while not self._stop.wait(min(DRAIN_S, max(0.0, self._due_s(swept_s) - self.clock.now_s()))):
             self._look_at_the_clock()
             try:
                 with self._engine.sweeping:

@@ -1,6 +1,7 @@
-"""Figures of the estimates beside the truth of the data at hand: ``python -m bench.truth``.
+"""Figures of the estimates beside the truth of the data at hand: ``python -m bench.truth [PART ...]``.
 
-They are printed with their goals, and join those that are in bench/accuracy.json.
+They are printed with their goals, and join those that are in bench/accuracy.json. The lab's truth is judged where there
+are labelled sets (SNF_TRUTH_SETS, or where `make truth` puts them); elsewhere its stored figures stay, and are named.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from pathlib import Path
 
 from bench import rig
 from bench.figure import Figure
-from bench.truth import mos, realtime, video, web
+from bench.truth import lab, mos, realtime, video, web
 from nf.errors import SnfError
 
 _FILE = Path(__file__).parents[1] / "accuracy.json"
-_PARTS = {"pages": web.figures, "streaming": mos.figures, "video": video.figures, "calls and games": realtime.figures}
+_PARTS = {
+    "pages": web.figures,
+    "streaming": mos.figures,
+    "video": video.figures,
+    "calls and games": realtime.figures,
+    "lab": lab.figures,
+}
 
 
 def _line(figure: Figure) -> str:
@@ -33,7 +40,13 @@ def _told(cases: dict[str, float]) -> str:
 def main() -> int:
     """Print the figures and write them down; return 0, or 1 when the data are not there."""
     begun, found = time.monotonic(), list[Figure]()
+    unknown = set(sys.argv[1:]) - set(_PARTS)
+    if unknown:
+        print(f"There is no part {', '.join(sorted(unknown))}. Parts: {', '.join(_PARTS)}.", file=sys.stderr)
+        return 1
     for name, figures in _PARTS.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         rig.progress(f"estimates of {name}")
         try:
             told = figures()
@@ -45,6 +58,8 @@ def main() -> int:
             print(_line(figure))
             print(f"    {_told(figure.cases)}{'; ' if figure.cases and figure.note else ''}{figure.note}")
         found += told
+        if not told:
+            print(f"{name}: no data here; the figures of bench/accuracy.json stay as they are")
     names = {figure.name for figure in found}
     kept = [row for row in json.loads(_FILE.read_text()) if row["name"] not in names] if _FILE.is_file() else []
     rows = kept + [dataclasses.asdict(f) | {"met": f.met} for f in found]

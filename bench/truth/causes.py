@@ -189,9 +189,9 @@ def _voice(ue: Ue) -> None:
         ue.datagram(down, _SERVERS[name], (20_000, 20_000), packet, came)
 
     def talk(number: int) -> None:
-        for down in (False, True):
+        for down in (False, True)[: 1 + (number > 5)]:  # who speaks first is the UE
             send(down, rtp(100 + number, 160 * number, pt=0, ssrc=7 + down, size=160))
-            if number % 250 == 50:
+            if number % 250 == (150 if down else 50):  # each five seconds (RFC 3550, 6.2), not both at once
                 told, now_s = (number, 160 * number), START_S + ue.net.now_s
                 send(down, report(7 + down, 160 * number, told, ears[not down], now_s))
         ue.net.after(0.02, lambda: talk(number + 1))
@@ -324,6 +324,10 @@ def _figures(told: list[Told]) -> list[Figure]:
     ]
 
 
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
 def main() -> int:
     """Print the figures and the cases; return 0."""
     chosen = [case for case in CASES if len(sys.argv) < 2 or sys.argv[1] in str(case)]
@@ -332,10 +336,10 @@ def main() -> int:
         words: dict[str, int] = {}
         for _, word, by, _ in t.bad:
             words[f"{word} {by}"] = words.get(f"{word} {by}", 0) + 1
-        before = [row[0] for row in t.of(SETTLED_S, BEGIN_S)]
-        during = [row[0] for row in t.of(BEGIN_S, END_S)]
+        before = [row[0] for row in t.of(SETTLED_S, BEGIN_S) if row[0] == row[0]]
+        during = [row[0] for row in t.of(BEGIN_S, END_S) if row[0] == row[0]]
         print(
-            f"{t.case!s:28} {np.nanmean(before or [np.nan]):5.2f} to {np.nanmin(during or [np.nan]):5.2f}  "
+            f"{t.case!s:28} {_mean(before):5.2f} to {min(during, default=np.nan):5.2f}  "
             f"right {t.right:2}/{len(t.bad):2}  found {t.found_s:4.0f} s, back {t.back_s:3.0f} s  {words}"
         )
     for f in _figures(told):

@@ -247,9 +247,10 @@ class Connection:
         half.tries = min(half.tries + 1, 6)
         half.out_s, half.undo = self.net.now_s, (half.window, half.threshold)
         half.threshold, half.window = max(half.window / 2, 2), 1
-        half.again, half.recover = [half.una], half.next
-        half.was_again.discard(half.una)
-        self._push(half)
+        half.again, half.recover = [], half.next
+        half.was_again.add(half.una)
+        self._segment(half, half.una)
+        self._arm(half)
 
     def _acknowledged(self, half: _Half, whole: int, sacked: frozenset[int], stamp_s: float) -> None:
         sample_s = self.net.now_s - stamp_s  # by time stamps (RFC 7323)
@@ -306,8 +307,9 @@ class Connection:
     def _answer(self, half: _Half, twice: int | None = None) -> None:
         """Acknowledge; *twice* is a segment that came twice, which a duplicate SACK tells (RFC 2883, 4)."""
         half.unanswered, stamp_s, options = 0, half.due_s, b""
-        if twice is not None:
-            begin, _, length = half.segments[twice]
+        some = twice if twice is not None else max(half.got, default=None)
+        if some is not None:
+            begin, _, length = half.segments[some]
             options = struct.pack("!BBBBII", 1, 1, 5, 10, begin, begin + length)
         whole, sacked = half.whole, frozenset(half.got)
         back = self.halves[not half.down]

@@ -192,6 +192,9 @@ def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
             type=_EXISTING,
             help="File with server_key, public_key, secret_key (Z85), one NAME=VALUE a line.",
         ),
+        click.option("--app", help="Only records of this application."),
+        click.option("--gnb", help="Only records of this gNB, by its address."),
+        click.option("--slice", help="Only records of this slice: SST or SST-SD."),
     )
     for option in reversed(options):
         command = option(command)
@@ -310,22 +313,29 @@ def change(files: tuple[TextIO, ...], time: str | None, output: str) -> None:
 @snf.command()
 @_bus_options
 @click.option("--subscriber", help="Follow one subscriber (pseudonym) in detail.")
-def watch(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, subscriber: str | None) -> None:
+def watch(
+    endpoint: str,
+    output: str,
+    seconds: float | None,
+    curve_file: Path | None,
+    subscriber: str | None,
+    **only: str | None,
+) -> None:
     """Show what a running function publishes."""
     curve = inputs.curve_keys(curve_file)
     from mgmt.cli import watch as view
 
-    sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=curve))
+    sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=curve, only=only))
 
 
 @snf.command()
 @_bus_options
-def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None) -> None:
+def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, **only: str | None) -> None:
     """Show the subscribers with the worst experience first."""
     curve = inputs.curve_keys(curve_file)
     from mgmt.cli import watch as view
 
-    sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=curve))
+    sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=curve, only=only))
 
 
 @snf.command()

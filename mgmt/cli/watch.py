@@ -13,10 +13,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.live import Live
 
@@ -28,11 +31,13 @@ from mgmt.cli.board import Board, screen
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["json_lines", "top", "watch"]
+__all__ = ["chosen", "json_lines", "top", "watch"]
 
 _SILENT_S = 5.0  # of nothing at all, until the user is told
 _QUIET_S = 15.0  # of heartbeats alone: longer than a batch waits by default
 _FRAME_S = 0.5  # between two pictures
+Only = Mapping[str, str | None]  # words that records have to have, by column
+_ALL: Only = MappingProxyType({})  # no word: all of them
 _PIPED_COLUMNS = 160  # a file or a pager cuts nothing off
 _PSEUDONYM_DIGITS = 32  # nf.privacy.Pseudonymiser.name
 
@@ -44,19 +49,27 @@ def watch(
     subscriber: str | None = None,
     seconds: float | None = None,
     curve: CurveKeys | None = None,
+    only: Only = _ALL,
 ) -> int:
     """Show what is published; *subscriber* is followed in detail, and may be the beginning of a pseudonym."""
     with Subscriber(endpoint, ["health.v1/", "change.v1/"], curve) as bus:
         follower = Follower(bus, subscriber) if subscriber else None
         if follower is None:
             bus.subscribe("qoe.v1/")
-        return _show(_Session(bus, endpoint, output, seconds, follower))
+        return _show(_Session(bus, endpoint, output, seconds, follower, only=only))
 
 
-def top(endpoint: str, *, output: str = "table", seconds: float | None = None, curve: CurveKeys | None = None) -> int:
+def top(
+    endpoint: str,
+    *,
+    output: str = "table",
+    seconds: float | None = None,
+    curve: CurveKeys | None = None,
+    only: Only = _ALL,
+) -> int:
     """Show what is published, the worst score first."""
     with Subscriber(endpoint, ["health.v1/", "change.v1/", "qoe.v1/"], curve) as bus:
-        return _show(_Session(bus, endpoint, output, seconds, worst_first=True))
+        return _show(_Session(bus, endpoint, output, seconds, worst_first=True, only=only))
 
 
 # -- JSON --------------------------------------------------------------------
@@ -126,6 +139,7 @@ class _Session:
     seconds: float | None
     follower: Follower | None = None
     worst_first: bool = False
+    only: Only = field(default_factory=dict)
 
 
 def _show(session: _Session) -> int:
@@ -196,7 +210,25 @@ def _wanted(session: _Session) -> Iterator[Message | None]:
         if message is not None and not marked and session.follower and not session.follower.takes(message):
             yield None
         else:
-            yield message
+            yield None if message is None else chosen(message, session.only)
+
+
+def chosen(message: Message, only: Only) -> Message:
+    """Return a message with the records alone that have the words of *only*, by column; upper and lower case are one.
+
+    Other messages (flows, marks, heartbeats) stay as they are.
+    """
+    wanted = {name: word.casefold() for name, word in only.items() if word}
+    if not wanted or message.header.schema != QOE_SCHEMA:
+        return message
+    rows = np.ones(message.header.rows, np.bool_)
+    for name, word in wanted.items():
+        rows &= [str(value).casefold() == word for value in message.columns.get(name, [""] * message.header.rows)]
+    columns = {
+        name: list(compress(column, rows)) if isinstance(column, list) else column[rows]
+        for name, column in message.columns.items()
+    }
+    return replace(message, header=replace(message.header, rows=int(rows.sum())), columns=columns)
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.abi import DETAIL_CALL, DETAIL_LATE, SLOT_UNIT_SHIFT, SLOT_US
+from nf.abi import DETAIL_CALL, DETAIL_LATE, FRAME_GAP_CUT_US, SLOT_UNIT_SHIFT, SLOT_US, SNF_GAP_TICK_US
 from nf.flows.search import at, values_at
 from nf.kernel.details import Details
 from nf.kernel.rows import joined, opaque, rows_at
@@ -29,6 +29,7 @@ NEVER = 0xFFFF_FFFF
 """An age in microseconds of what has not been yet."""
 
 _PEAK_BPS = np.float32((8 << SLOT_UNIT_SHIFT) * 1_000_000 // SLOT_US)  # unit of struct detail's peak
+_RULES = ("equal", "filled")
 _AHEAD_US = 60_000_000  # so far a time may be later than the end of the interval: it was read behind that
 
 
@@ -109,6 +110,7 @@ class MediaInterval:
     rtcp_expected: U32  # (n, 2)
     rtcp_jitter_us: U32  # (n, 2) 0 where the rate of the stream's clock is unknown
     rtcp_rtt_us: U32  # (n, 2) from the probe to the receiver of the stream and back; 0: unknown
+    closed_windows: U32  # (n, 2) segments of TCP by who sends them, whose window holds up the other end
     chunks: U32  # requests whose answer was complete
     chunk_octets: NDArray[np.uint64]  # payload bytes of these answers
     open_request_us: U32  # the chunk that is open, as in Chunks; without a request all are NEVER or 0
@@ -137,7 +139,7 @@ _WIDTHS |= dict.fromkeys(("frame_gap_ticks", "frame_gap_ticks2", "frame_octets")
 _WIDTHS |= dict.fromkeys(
     ("last_payload_us", "rtp_pt", "rtp_clock", "rtp_jitter_us", "rtp_markers", "loss_runs", "tick_us", "tick_n",
      "tick_sum_us", "spikes", "spike_ms", "echo_n", "echo_sum_us", "echo_min_us", "rtcp_reports", "rtcp_lost",
-     "rtcp_expected", "rtcp_jitter_us", "rtcp_rtt_us"), 2
+     "rtcp_expected", "rtcp_jitter_us", "rtcp_rtt_us", "closed_windows"), 2
 )  # fmt: skip
 _TYPES = {"number": "u8", "chunk_octets": "u8", "peak_bps": "f4", "late": "?", "rtp_video": "?", "rtp_pt": "u1"}
 _TYPES |= {"loss_runs": "i4", "rtcp_lost": "i4", "busy_slots": "u2", "open_requests": "u2", "open_request_length": "u2"}
@@ -149,7 +151,7 @@ _GROWING = (
     *((name, _WIDTHS[name]) for name in (
         "sizes_dl", "sizes_ul", "frame_gap_ticks", "frame_gap_ticks2", "frame_octets", "rtp_markers", "loss_runs",
         "tick_n", "tick_sum_us", "spikes", "spike_ms", "echo_n", "echo_sum_us", "rtcp_reports", "rtcp_lost",
-        "rtcp_expected")),
+        "rtcp_expected", "closed_windows")),
 )  # fmt: skip
 
 COUNTED = np.dtype(
@@ -190,17 +192,20 @@ def _chunks(row: NDArray[np.intp], told: NDArray[np.void], now_us: int) -> Chunk
     )
 
 
-def _counts(states: NDArray[np.void]) -> NDArray[np.void]:
-    """Return rows of COUNTED for ``struct detail``, but for the numbers."""
+def _counts(states: NDArray[np.void], now_us: int | None = None) -> NDArray[np.void]:
+    """Return rows of COUNTED for ``struct detail``, but for the numbers, as they are at *now_us*."""
     out = np.zeros(len(states), COUNTED)
     out["begun_us"] = states["begun_us"]
     for name in ("sizes_dl", "sizes_ul"):
         out[name] = states["down_sizes" if name == "sizes_dl" else "up_sizes"]
-    for i, rule in enumerate(("equal", "filled")):
+    for i, rule in enumerate(_RULES):
         out[f"frames_{rule}"] = states[rule]["n"]
         for name in ("gap_ticks", "gap_ticks2", "octets"):
             out[f"frame_{name}"][:, i] = states[rule][name]
+        if now_us is not None:
+            _end_frames(out, states, i, now_us)
     out["frozen_equal_ms"] = states["frozen_ms"]
+    out["closed_windows"] = states["windows"]["closed"]
     for name, field in (("tick_n", "n"), ("tick_sum_us", "sum_us"), ("spikes", "spikes"), ("spike_ms", "spike_ms")):
         out[name] = states["ticks"][field]
     rtp = states["flags"] & DETAIL_CALL != 0
@@ -211,6 +216,28 @@ def _counts(states: NDArray[np.void]) -> NDArray[np.void]:
     if len(spoken):
         _rtp_counts(out, spoken, states["more"]["rtp"][spoken])
     return out
+
+
+def _end_frames(out: NDArray[np.void], states: NDArray[np.void], rule: int, now_us: int) -> None:
+    """Count the open frames that are over at *now_us*: the kernel does so when the next packet comes, as here."""
+    frames, pause = states[_RULES[rule]], states[f"{_RULES[rule]}_pause"].astype(np.int64) * SNF_GAP_TICK_US
+    age = _ages(states["packet_us"], now_us)
+    over = (frames["open"] > 0) & (pause > 0) & (age != NEVER) & (age >= pause)
+    gap = np.where(over & (frames["end_us"] != 0), states["packet_us"] - frames["end_us"], np.uint32(0))
+    ticks = np.minimum(gap, np.uint32(FRAME_GAP_CUT_US)) // np.uint32(SNF_GAP_TICK_US)
+    out[f"frames_{_RULES[rule]}"] += over
+    out["frame_gap_ticks"][:, rule] += ticks
+    out["frame_gap_ticks2"][:, rule] += ticks * ticks
+    out["frame_octets"][:, rule] += np.where(over, frames["open"], np.uint32(0))
+
+
+def _forget_frames(grown: _Columns) -> None:
+    """Tell no frames of a rule whose open one was counted as over, and then dropped by the kernel for its age."""
+    for i, rule in enumerate(_RULES):
+        undone = grown[f"frames_{rule}"].view(np.int32) < 0
+        grown[f"frames_{rule}"][undone] = 0
+        for name in ("gap_ticks", "gap_ticks2", "octets"):
+            grown[f"frame_{name}"][undone, i] = 0
 
 
 def _rtp_counts(out: NDArray[np.void], rows: NDArray[np.intp], rtp: NDArray[np.void]) -> None:
@@ -310,7 +337,7 @@ class Media:
 
     def _columns(self, read: Details, now_us: int) -> _Columns:
         """Return the columns of the flows that were read, and remember their counts."""
-        counts, before = _counts(read.states), rows_at(self._before, read.places)
+        counts, before = _counts(read.states, now_us), rows_at(self._before, read.places)
         same = (before["number"] == read.numbers) & (before["begun_us"] == read.states["begun_us"])
         grown: _Columns = {}
         for name, width in _GROWING:
@@ -319,6 +346,7 @@ class Media:
             then = np.where(known[:, None] if width > 1 else known, before[name], np.uint32(0))
             grown[name] = counts[name] - then
         self._remember(read, counts)
+        _forget_frames(grown)
         columns = _known(read.states, read.states["epoch"] == read.epoch & 0xFFFF, now_us)
         frozen = grown.pop("frozen_rtp_ms"), grown.pop("frozen_equal_ms")
         columns["frozen_ms"] = np.where(columns["rtp_video"], *frozen)

@@ -1,6 +1,6 @@
 """The way from the kernel's tables and rings to published records, in one process or spread over shards."""
 
 from nf.pipeline.shards import Shards
-from nf.pipeline.stages import IDLE_S, Pipeline, PolicyTable, Sink
+from nf.pipeline.stages import DRAIN_S, IDLE_S, Pipeline, PolicyTable, Sink
 
-__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Shards", "Sink"]
+__all__ = ["DRAIN_S", "IDLE_S", "Pipeline", "PolicyTable", "Shards", "Sink"]

@@ -48,8 +48,9 @@ from nf.subscribers.signs import Ttls, dns_columns, is_tunnel, vpn_share
 from nf.subscribers.ue_addresses import seen_in_tunnels
 from nf.subscribers.who import far_ends, subjects
 
-__all__ = ["IDLE_S", "Pipeline", "PolicyTable", "Sink", "Table", "put_policies"]
+__all__ = ["DRAIN_S", "IDLE_S", "Pipeline", "PolicyTable", "Sink", "Table", "put_policies"]
 
+DRAIN_S = 0.05  # between two looks at the rings: a name is in force this much after its packet
 IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, REQ-5: five minutes or more for UDP)
 
 # Classes scored by jitter: their packets are timed exactly, and so are those of flows without a name yet (number 0).

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nf.qoe import codecs, emodel, freeze, losses
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array, known_or
 from nf.qoe.realtime import Seen, halves_ms, held
-from nf.qoe.states import both, copied, larger, smaller
+from nf.qoe.states import both, copied, smaller
 
 __all__ = ["TALK", "Estimates", "Talk", "TalkProfile", "late_share", "listen", "talk"]
 
@@ -65,7 +65,8 @@ class Estimates:
     frame_jitter_ms: Array
     codec: NDArray[np.uint8]  # index in codecs.NAMES
     loss_burst: Array  # BurstR
-    beyond_loss: Array  # ratio lost behind the probe, NaN without reports
+    beyond_loss: Array  # ratio lost between the probe and the UE, NaN without reports
+    beyond_core: Array  # and between the probe and the far side
     confidence: Array
     unmeasured: NDArray[np.uint8]  # index in reasons.REASONS
     interval_s: Array
@@ -84,6 +85,7 @@ class Talk:
     loss: Array
     loss_burst: Array
     beyond_loss: Array
+    beyond_core: Array
     jitter_ms: Array
     codec: NDArray[np.uint8]
     confidence: Array
@@ -140,13 +142,13 @@ def _worse(state: NDArray[np.void], half: Array, silence: freeze.Silence, now_s:
     since = np.where(since > 0, since, now_s)
     sure = codecs.sure(state["codec"])[at] * np.where(losses.known(state["told"])[:, DOWNLINK], 1.0, profile.one_half)
     beyond = np.clip(behind - known_or(before, 0), 0, 1)
-    none = both(np.isnan(beyond))
     return Talk(
         round_trip_ms=trip,
         least_trip_ms=known_or(half[:, 0], 0) + known_or(half[:, 1], 0),
         loss=loss[at],
         loss_burst=burst[at],
-        beyond_loss=np.where(none, np.nan, larger(known_or(beyond, 0))),
+        beyond_loss=beyond[:, DOWNLINK],
+        beyond_core=beyond[:, UPLINK],
         jitter_ms=state["jitter_ms"][at].astype(np.float64),
         codec=state["codec"][at],
         confidence=sure * 0.5 ** (np.maximum(now_s - since, 0) / profile.delay_fresh_s),

@@ -39,7 +39,10 @@ class Profile:
     plan_bps: float = PLAN_BPS
     busy: float = 0.8  # share of the interval in which a transfer that never rests moves data
     loss: float = 0.01  # more retransmissions than this mean that the network limits (after T-RAT)
-    queue_ms: float = 100.0  # more delay than this above the least is a queue
+    closed: float = 0.1  # share of windows that hold up the sender, from which on the receiver limits
+    queue_ms: float = 100.0  # more delay than this above the least is a queue, or
+    standing: float = 1.0  # so many times the least round trip: as much waits as is under way,
+    standing_ms: float = 25.0  # unless it is a delay that radio has without a queue (own)
     hold_s: float = 5.0  # the last speed is told for so long
     sure: float = 0.9
 
@@ -67,7 +70,7 @@ class Seen:
     loss: Array  # (n, 2)
     rtt_access_ms: Array  # (n,) least of the interval
     rtt_core_ms: Array  # (n,)
-    closed_windows: Array  # (n,) segments of the receiver with a window of 0; 0 where nobody counts them
+    closed: Array  # (n, 2) share of the receiver's segments whose window holds up the sender, by direction of the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> 
     after["least_ms"] = least
     above = trips - least
     queue_ms = np.where(both(np.isnan(above)), np.nan, larger(known_or(above, 0)))
+    full_ms = np.clip(profile.standing * (least[:, 0] + least[:, 1]), profile.standing_ms, profile.queue_ms)
     told = (seen.bulk_octets >= profile.least_bytes) | (seen.busy >= profile.busy)
     goodput = np.where(told & ~np.isnan(seen.goodput_bps), seen.goodput_bps, -1)
     way = goodput.argmax(axis=1)[:, None]
@@ -97,8 +101,8 @@ def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> 
     busy = np.take_along_axis(seen.busy, way, 1)[:, 0]
     limit = np.select(
         [
-            seen.closed_windows > 0,
-            (known_or(queue_ms, 0) >= profile.queue_ms) | (worst(seen.loss) >= profile.loss),
+            np.take_along_axis(seen.closed, way, 1)[:, 0] >= profile.closed,
+            (known_or(queue_ms, 0) >= full_ms) | (worst(seen.loss) >= profile.loss),
             busy < profile.busy,
         ],
         [_RECEIVER, _NETWORK, _APPLICATION],

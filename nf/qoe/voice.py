@@ -59,6 +59,7 @@ def advance(state: NDArray[np.void], seen: Seen, profile: VoiceProfile = PROFILE
         codec=t.codec,
         loss_burst=t.loss_burst,
         beyond_loss=t.beyond_loss,
+        beyond_core=t.beyond_core,
         confidence=np.where(unmeasured > 0, 0.0, t.confidence),
         unmeasured=unmeasured,
         interval_s=np.full(len(seen), seen.interval_s),

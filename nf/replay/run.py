@@ -21,7 +21,7 @@ from nf.apply import policies, sessions
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
-from nf.pipeline import IDLE_S, Pipeline, Sink
+from nf.pipeline import DRAIN_S, IDLE_S, Pipeline, Sink
 from nf.privacy import Pseudonymiser
 from nf.replay.rows import Ended, flow_rows
 from nf.sessions import BindingStore
@@ -31,6 +31,7 @@ from nf.signalling.trackers import Signalling, may_signal
 __all__ = ["Replay", "Result"]
 
 _DRAIN_PACKETS = 4096  # packets between two reads of the rings, which hold more than these can fill
+_DRAIN_NS = round(DRAIN_S * 1e9)
 _MIN_FRAME = 14
 _WHOLE = 65_536  # signalling is read here, not in the kernel, and may be larger than a test run takes
 
@@ -103,7 +104,7 @@ class Replay:
 
         *progress* is told (bytes read, bytes of all captures, packets run) now and then.
         """
-        result, boundary = self.result, 0
+        result, boundary, looked_ns = self.result, 0, 0
         self.plane.follow = {Role.N3, Role.N6} <= set(roles)
         captures = merged(paths)
         for index, at_ns, frame, link, wire in captures:
@@ -120,8 +121,10 @@ class Replay:
                 result.skipped["link type not read, or shorter than its header"] += 1
                 continue
             self._packet(index, at_ns, ethernet, roles[index], wire + len(ethernet) - len(frame))
-            if not result.packets % _DRAIN_PACKETS:
+            if at_ns - looked_ns >= _DRAIN_NS or not result.packets % _DRAIN_PACKETS:
                 self._drain()
+                looked_ns = at_ns
+            if not result.packets % _DRAIN_PACKETS:
                 progress(captures.bytes_read, captures.size, result.packets)
             result.first_s = result.first_s or at_ns / 1e9
             result.last_s = max(result.last_s, at_ns / 1e9)

@@ -164,7 +164,7 @@ def _evidence(
                 out[place[part][mine]] = columns[name][mine]
         return out
 
-    beyond = np.stack([np.full(len(bad), np.nan), column("beyond_loss")], axis=1)
+    beyond = np.stack([column("beyond_core"), column("beyond_loss")], axis=1)
     plays = np.isin(column("state", ""), np.array(_PLAYS, object)) & ~(column("stalled_s") > 0)
     goodput, media = interval.inputs.goodput_bps[bad, DOWNLINK], column("media_bps")
     trip = np.fmax(column("lag_ms"), column("round_trip_ms"))  # of both halves, held by the model

@@ -125,6 +125,15 @@ class Interval:
         """Return the place in *part* of the row of each flow, -1 for flows of other rows."""
         return self._place(part)[self.row]
 
+    def closed_windows(self, part: NDArray[np.intp]) -> Array:
+        """Return the share of a receiver's segments whose window holds up the sender, by row and direction of data."""
+        of = self._place(part)[self._row]
+        mine = np.flatnonzero(of >= 0)
+        closed = np.take(self.flows.media.closed_windows, self._detail[mine], axis=0)
+        segments = np.maximum(np.take(self.rows.packets, part, axis=0)[:, ::-1], 1)
+        share: Array = _joined(closed, of[mine], len(part), most=False)[:, ::-1] / segments
+        return share
+
     # -- requests -----------------------------------------------------------------
 
     def requests(self) -> Requests:
@@ -295,14 +304,14 @@ def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
         loss=np.take(inputs.loss, part, axis=0),
         rtt_access_ms=rows.rtt_min_ms[part, 1],
         rtt_core_ms=rows.rtt_min_ms[part, 0],
-        closed_windows=np.zeros(len(part)),  # nobody counts them yet
+        closed=interval.closed_windows(part),
     )
 
 
 def transfers_nothing(n: int, now_s: float, interval_s: float) -> download.Seen:
     """Return *n* rows without a packet."""
     two, unknown = np.full((n, 2), np.nan), np.full(n, np.nan)
-    return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros(n))
+    return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros((n, 2)))
 
 
 def of_pages(
@@ -321,7 +330,7 @@ def of_pages(
         begin_s=interval.begun_s[flow],
         slots=slots,
         slot=slot,
-        last_s=interval.last_payload_s(flow),
+        last_s=_answered_s(interval, flow),
         asked_s=interval.waiting_s(flow),
         chunk=place[asked.flow[mine]],
         request_s=asked.request_s[mine],
@@ -330,6 +339,16 @@ def of_pages(
         rtt_access_ms=_of_people(interval, people),
         zero_s=zero_s,
     )
+
+
+def _answered_s(interval: Interval, flow: NDArray[np.intp]) -> Array:
+    """Return when the last downlink payload of flows came; of those without a detail, which DNS has none of, when the
+    name was known, or their begin. NaN: never."""
+    last_s, flows = interval.last_payload_s(flow), interval.flows
+    took_s = np.zeros(len(flow))
+    np.divide(flows.dns_sum_us[flow] / 1e6, flows.dns_timed[flow], out=took_s, where=flows.dns_timed[flow] > 0)
+    answered = np.isnan(last_s) & (flows.payload_packets[flow, DOWNLINK] > 0)
+    return np.where(answered, interval.begun_s[flow] + took_s, last_s)
 
 
 def _of_people(interval: Interval, people: NDArray[np.int64]) -> Array:

@@ -131,6 +131,23 @@ class TestRows:
         assert before_and_after({n: c.tolist() for n, c in rows.items()}, MARK) == before_and_after(rows, MARK)
         assert before_and_after({n: c[:0] for n, c in rows.items()}, MARK) == []
 
+    def test_rows_that_were_rolled_up_say_the_same(self, runs: np.ndarray) -> None:
+        """Means of a half each, the second of which has one score less."""
+        rows = records(runs[0], {GNBS[1]: -0.3})
+        rows["mos"][INTERVALS - 1 :: INTERVALS] = math.nan
+        half = INTERVALS // 2
+        rolled = {name: column[half - 1 :: half] for name, column in rows.items()}
+        with_mean = rows["mos"].reshape(-1, half)
+        rolled |= {
+            "interval_ms": np.full(2 * PEOPLE, half * 1000),
+            "mos": np.nanmean(with_mean, axis=1),
+            "scores": (~np.isnan(with_mean)).sum(axis=1),
+        }
+
+        for one, two in zip(before_and_after(rows, MARK), before_and_after(rolled, MARK), strict=True):
+            assert (one.value, one.found) == (two.value, two.found)
+            assert (one.effect, one.low) == pytest.approx((two.effect, two.low))
+
     def test_who_has_no_place_is_no_group(self) -> None:
         rows = records(np.full((PEOPLE, INTERVALS), 4.0)) | {"gnb": [""] * PEOPLE * INTERVALS}
 

@@ -7,6 +7,7 @@ packets and can be read. Numbers are integers, as large as they get: only where 
 
 from __future__ import annotations
 
+import copy
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,24 +92,65 @@ class Lengths:
     filled: Frames = field(default_factory=Frames)
     before: list[int] = field(default_factory=list)  # lengths, the last one first
     last: int | None = None
+    octets: int = 0  # of a frame of equal packets, in the mean
+    together: int = 0  # packets of the one that is open
     run: int = 1000
     full: int = 0
     was_full: bool = False
+    sound: int = 153
+    usual: int = 0
+    sure: int = 0
 
     def packet(self, now: int, length: int) -> None:
         if length <= 306:
-            return
-        if self.last is not None and all(abs(length - one) > 2 for one in self.before[:2]):
-            self.equal.watch(self.equal.end(self.last))
+            self.sound = min(self.sound + (length > self.sound) - (length < self.sound), 153)
+            if length <= max(2 * self.sound, 128):
+                return
+        if not self._is_copy(length):
+            self._equal(now, length)
+            self._filled(now, length)
+            self.last = now
+
+    def _is_copy(self, length: int) -> bool:
+        before = self.sure
+        if length == self.usual:
+            self.sure = min(before + 1, 15)
+        elif length >= self.full - 16 and before:
+            self.sure -= 1
+            return before > 1 and length == self.usual + 2
+        elif length >= self.full - 16:
+            self.usual, self.sure = length, 1
+        return False
+
+    def _equal(self, now: int, length: int) -> None:
+        if self.last is not None:
+            gap = now - self.last
+            alike = any(abs(length - one) <= 2 for one in self.before)
+            cut = 0 < self.before[0] - length <= self.together and gap < 1000
+            if not (alike or cut) or self.equal_is_over(now):
+                octets = min(self.equal.open, 3 * self.octets or 1 << 24)
+                self.octets = (29 * self.octets + octets) // 30 if self.octets else octets
+                self.equal.watch(self.equal.end(self.last))
+                self.together = 0
         self.equal.open += length
+        self.together = min(self.together + 1, 255)
         self.before = [length, *self.before[:1]]
-        self._filled(now, length)
-        self.last = now
+
+    def equal_is_over(self, now: int) -> bool:
+        """Say whether the open frame is one by its bytes, and the pause since its last packet one between frames."""
+        usual = not self.octets or self.octets <= 2 * self.equal.open <= 3 * self.octets
+        pause = max(min(self.equal.mean, 200_000) * 3 // 8, 4000) // 64 * 64
+        return usual and self.last is not None and now - self.last >= pause
+
+    def filled_is_over(self, now: int) -> bool:
+        """Say whether the open frame has all its packets, since none came for long."""
+        pause = max(3 * self.run, 4000, min(self.filled.mean, 200_000) // 2) // 64 * 64
+        return self.filled.open > 0 and self.last is not None and now - self.last >= pause
 
     def _filled(self, now: int, length: int) -> None:
         gap = now - self.last if self.last is not None else 0
-        if self.filled.open and self.last is not None and gap >= max(3 * self.run, 4000):
-            self.filled.end(self.last)
+        if self.last is not None and self.filled_is_over(now):
+            self.filled.watch(self.filled.end(self.last))
         if self.was_full and gap:
             step = self.run // 8
             self.run = min(self.run + (step + 1 if gap > self.run else -step if gap < self.run else 0), 100_000)
@@ -116,7 +158,16 @@ class Lengths:
         self.was_full = length >= self.full - 16
         self.filled.open += length
         if not self.was_full:
-            self.filled.end(now)
+            self.filled.watch(self.filled.end(now))
+
+    def at(self, now: int) -> tuple[Frames, Frames]:
+        """Return the frames by both rules at a time: one that is over by then has ended with its last packet."""
+        ended = copy.deepcopy(self)
+        if self.last is not None and self.equal_is_over(now):
+            ended.equal.end(self.last)
+        if self.last is not None and self.filled_is_over(now):
+            ended.filled.end(self.last)
+        return ended.equal, ended.filled
 
 
 @dataclass
@@ -227,9 +278,9 @@ class Twin:
 
     def columns(self, end: int) -> dict[str, Any]:
         """Return the columns of an interval that ends at *end* and had all packets in it."""
-        rules = self.lengths.equal, self.lengths.filled, self.picture.frames
+        rules = *self.lengths.at(end), self.picture.frames
         both, video = (UP, DOWN), self.picture.ssrc is not None
-        frozen = self.picture.frozen_us // 1000 if video else sum(g // 1000 for g in rules[0].frozen)
+        frozen = self.picture.frozen_us // 1000 if video else sum(g // 1000 for g in self.lengths.equal.frozen)
         echo = [[] if self.rtp else one.times for one in self.echo]
         return {
             "peak_bps": self.slots.peak_bps,

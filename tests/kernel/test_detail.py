@@ -220,11 +220,75 @@ class TestFrames:
         assert detail["frozen_ms"] == 500
         assert detail["frame_gap_us"] == 33_000
 
+    def test_two_of_one_length_are_parted_by_a_pause(self, media: Media) -> None:
+        """Each third frame is as long as the one before, and 31 of 33 ms behind it."""
+        frames = [self.frame(33 * n, 700 + 20 * (n // 3 % 5) + 100 * (n % 3 > 1)) for n in range(30)]
+        detail = media.play(*(packet for frame in frames for packet in frame))
 
-def read(reader: MediaReader, plane: DataPlane) -> MediaInterval:
+        assert detail["equal"]["n"] == 29
+
+    def test_a_large_one_is_held_back_and_stays_one(self, media: Media) -> None:
+        """A sender who may not send faster lets packets of a frame of twelve wait for 40 ms."""
+        usual = [self.frame(33 * n, 700 + 20 * (n % 7)) for n in range(20)]
+        large = [(660 + n + 40 * (n // 6), down(1100)) for n in range(12)]
+        after = [self.frame(730 + 33 * n, 700 + 20 * (n % 7)) for n in range(5)]
+        detail = media.play(*(packet for frame in [*usual, large, *after] for packet in frame))
+
+        assert detail["equal"]["n"] == 25
+
+    def test_the_last_packet_is_shorter_by_a_byte_for_each_before_it(self, media: Media) -> None:
+        """5,996 bytes are five times 1,000 and 996 when they are cut into six of 1,000 at most."""
+        frames = [[(16 * n + i / 5, down(1000 + 7 * (n % 5) - 4 * (i == 5))) for i in range(6)] for n in range(20)]
+        detail = media.play(*(packet for frame in frames for packet in frame))
+
+        assert detail["equal"]["n"] == 19
+
+    def test_a_frame_of_one_small_packet_is_told_from_sound(self, media: Media) -> None:
+        """Sound has 60 to 111 bytes here, and small frames 230 to 290."""
+        sound = [(20 * n + 5.5, down(60 + 17 * (n % 4))) for n in range(200)]
+        frames = [(33 * n, down(230 + 20 * (n % 4))) for n in range(91, 121)]
+        detail = media.play(*sorted(sound + frames, key=lambda packet: packet[0]))
+
+        assert detail["equal"]["n"] == 29
+
+    @pytest.mark.parametrize("tail", [150, 290])
+    def test_the_last_of_filled_packets_is_small(self, media: Media, tail: int) -> None:
+        """Sound of 60 bytes beside it; packets of a frame are 10 ms apart, so that the last one alone tells its end."""
+        sound = [(20 * n + 0.3, down(60)) for n in range(150)]
+        frames = [(33 * n + 10 * i, down(1200 if i < 3 else tail)) for n in range(60, 100) for i in range(4)]
+        before = media.play(*sorted(sound + frames[:120], key=lambda packet: packet[0]))["filled"]["n"]
+        detail = media.play(*frames[120:])
+
+        assert detail["filled"]["n"] - before == 10
+
+    def test_a_copy_of_a_full_packet_is_of_none(self, media: Media) -> None:
+        """RFC 4588 puts the sequence number of the lost packet in front: two bytes more. It comes between frames."""
+        frames = [[(33 * n, down(1200)), (33 * n + 0.1, down(1200)), (33 * n + 0.2, down(500))] for n in range(20)]
+        copies = [[(33 * n + 15, down(1202))] for n in range(3, 20, 4)]
+        detail = media.play(*sorted((packet for frame in frames + copies for packet in frame), key=lambda one: one[0]))
+
+        assert detail["filled"]["n"] == 20
+
+    @pytest.mark.parametrize("rule", ["equal", "filled"])
+    def test_one_that_is_over_counts_before_the_next_packet(self, media: Media, rule: str) -> None:
+        """Twenty frames, the last one 31 ms ago: the next packet would end it as well."""
+        reader, flow = MediaReader(len(media.plane.details)), media.plane.read_flows()[1]["number"]
+        lengths = [1200 if rule == "filled" else 700 + 20 * (n % 7) for n in range(25)]
+        frames = [[(33 * n + i, down(lengths[n])) for i in range(3)] for n in range(25)]
+        media.play(*(packet for frame in frames[:20] for packet in frame))
+        first = read(reader, media.plane, media.start_ns // 1000 + 20 * 33_000)
+        media.play(*(packet for frame in frames[20:] for packet in frame))
+        second = read(reader, media.plane, media.start_ns // 1000 + 24 * 33_000 + 3_000)
+
+        counts = [one.column(f"frames_{rule}", flow).tolist() for one in (first, second)]
+        assert counts == [[20], [4]]
+        assert first.column("frame_gap_ticks", flow)[0, ["equal", "filled"].index(rule)] == 19 * (33_000 // 64)
+
+
+def read(reader: MediaReader, plane: DataPlane, now_us: int | None = None) -> MediaInterval:
     """Read an interval as the pipeline does; all flows of the table had packets in it."""
     flows = np.sort(plane.read_flows()[1]["number"])
-    now_us = plane.now_ns() // 1000
+    now_us = plane.now_ns() // 1000 if now_us is None else now_us
     return reader.update(flows, plane.details.moved(), plane.read_chunks(), now_us)
 
 

@@ -25,10 +25,12 @@ def segment(
     ack: int = 1,
     flags: str = "A",
     ts: tuple[int, int] | None = None,
+    sack: tuple[int, int] | None = None,
 ) -> bytes:
     """Return a TCP segment from the UE, or *back* from the server."""
     src, dst, sport, dport = (SERVER, UE, 443, 40000) if back else (UE, SERVER, 40000, 443)
     options = [("NOP", None), ("NOP", None), ("Timestamp", ts)] if ts else []
+    options += [("NOP", None), ("NOP", None), ("SAck", sack)] if sack else []
     head = TCP(sport=sport, dport=dport, seq=seq % (1 << 32), ack=ack % (1 << 32), flags=flags, options=options)
     return ether(IP(src=src, dst=dst) / head / Raw(b"\x55" * size))
 
@@ -180,9 +182,13 @@ class TestRetransmission:
             # The gap is filled and acknowledged; what is lost afterwards was lost behind.
             ([(0, segment(1)), (1, segment(201)), (90, segment(101)), (99, segment(1, 0, back=True, ack=301)),
               (200, segment(301)), (290, segment(301))], 1),
+            # A receiver that still has something to SACK has a gap yet, whatever it acknowledges.
+            *(([(0, segment(1)), (1, segment(401)), (90, segment(101)),
+                (99, segment(1, 0, back=True, ack=201, sack=(401, 501), ts=ts)),
+                (190, segment(201)), (191, segment(301))], 3) for ts in (None, (7, 8))),
             ([(0, segment(1, back=True)), (1, segment(201)), (90, segment(1, back=True))], 0),  # a gap of the other way
         ],
-        ids=["behind", "before", "two before", "before, then behind", "the other direction"],
+        ids=["behind", "before", "two before", "before, then behind", "SACK", "SACK and stamps", "other direction"],
     )  # fmt: skip
     def test_what_fills_a_gap_was_lost_before_the_probe(self, rig: Rig, packets: list, filled: int) -> None:
         assert sum(pair(play(rig, *packets)["filled"])) == filled

@@ -86,6 +86,34 @@ class TestJsonLines:
         assert list(view.json_lines(decode(frames))) == []
 
 
+class TestChosen:
+    """Records can be asked for by application, gNB and slice; everything else is shown as it is."""
+
+    def message(self) -> Any:
+        columns = records(3, 3) | {
+            "app": ["youtube", "netflix", "youtube"],
+            "gnb": ["192.0.2.1", "192.0.2.1", "192.0.2.2"],
+        }
+        return decode(encode(b"qoe.v1/nf1/video/", Header("snf.qoe.v1", "nf1", "b", 0, 0, 1), columns))
+
+    def test_all_words_have_to_be_there(self) -> None:
+        told = view.chosen(self.message(), {"app": "YouTube", "gnb": "192.0.2.1", "slice": None})
+
+        assert [json.loads(line)["subscriber"] for line in view.json_lines(told)] == self.message().columns[
+            "subscriber"
+        ][:1]
+        assert told.header.rows == 1
+
+    def test_of_none_nothing_is_left(self) -> None:
+        assert list(view.json_lines(view.chosen(self.message(), {"slice": "7"}))) == []
+
+    def test_without_words_and_of_other_messages_all_is(self) -> None:
+        flow = decode(encode(b"sub.v1/nf1/a/", Header("snf.flow.v1", "nf1", "b", 0, 0, 1), flows(2)))
+
+        assert view.chosen(self.message(), {"app": None}).header.rows == 3
+        assert view.chosen(flow, {"app": "netflix"}) is flow
+
+
 class TestWatch:
     """It shows the feed, or one subscriber of it."""
 

@@ -53,6 +53,43 @@ class TestTime:
 
         assert page_s == pytest.approx(last_s + 3.5, abs=1e-3)
 
+    @pytest.mark.parametrize("earlier_s", [0.5, 0.8])
+    def test_a_name_that_was_asked_for_and_told_before_is_no_part_of_it(self, earlier_s):
+        page, last_s = simple()
+        page.dns(-earlier_s)
+
+        (page_s,) = ended(page.seen(), WHOLE)
+
+        assert page_s == pytest.approx(last_s, abs=1e-3)
+
+    def test_it_begins_with_its_request_on_a_connection_that_was_there(self):
+        """A poll of its flow just before it is no part of it, nor is the name of another flow."""
+        page, _ = simple()
+        flow = page.connect(0.1)
+        page.fetch(flow, 9.4, 3000)
+        page.dns(9.2)
+        at_s = 10.0
+        for _ in range(5):
+            at_s = page.fetch(flow, at_s, 60_000, wait_s=0.05)
+
+        _, second = ended(page.seen(), WHOLE)
+
+        assert second == pytest.approx(at_s - 10.0, abs=1e-3)
+
+    def test_a_queue_behind_the_probe_is_no_gap(self):
+        """The next object is asked for when the one before is through a queue of 600 ms."""
+        page = Page()
+        page.dns(0.0)
+        flow, at_s = page.connect(0.05), 0.1
+        for _ in range(5):
+            last_s = page.fetch(flow, at_s, 40_000, bps=10e6)
+            at_s = last_s + 0.6
+        seen = [replace(interval, rtt_access_ms=np.array([600.0])) for interval in page.seen()]
+
+        (page_s,) = ended(seen, WHOLE)
+
+        assert page_s == pytest.approx(last_s + 0.6, abs=1e-3)
+
     def test_a_connection_that_was_there_before_begins_no_page(self):
         page, last_s = simple()
         page.packets.append((-0.2, (b"ue__", 39_999, b"push", 443, 6), False, 300, True))
@@ -102,6 +139,28 @@ class TestAfterLoad:
         (page_s,) = ended(page.seen(), WHOLE)
 
         assert page_s == pytest.approx(last_s, abs=0.01)
+
+    @pytest.mark.parametrize("later_s", [0.6, 1.2, 2.5])
+    def test_large_late_objects_while_it_polls(self, later_s):
+        """A fifth of the page's bytes, as advertisements have."""
+        page, last_s = simple()
+        late, poll = page.connect(0.1), page.connect(0.1)
+        page.fetch(late, last_s + later_s, 100_000)
+        for n in range(10):
+            page.fetch(poll, last_s + 0.5 * (n + 1), 3000)
+
+        assert ended(page.seen(), WHOLE)[0] == pytest.approx(last_s, abs=0.01)
+
+    def test_an_answer_that_goes_on_after_a_silence_of_its_server_is_part_of_the_page(self):
+        page = Page()
+        page.dns(0.0)
+        flow = page.connect(0.05)
+        at_s = page.fetch(flow, 0.1, 200_000)
+        page.packets += [(at_s + 0.8 + 0.001 * n, flow, False, 1400, False) for n in range(10)]
+
+        (page_s,) = ended(page.seen(), WHOLE)
+
+        assert page_s == pytest.approx(at_s + 0.809, abs=1e-3)
 
     def test_a_request_that_is_never_answered_ends_with_it(self):
         page, last_s = simple()

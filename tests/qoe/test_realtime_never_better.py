@@ -23,7 +23,8 @@ CLOUD_FALLS = {"fps": 130, "video_bps": 50e6}
 
 
 def call(**columns) -> Call:
-    rest = {"freezes": 0.0, "frame_jitter_ms": 0.0, "beyond_loss": 0.0, "confidence": 1.0, "interval_s": 1.0}
+    rest = {"freezes": 0.0, "frame_jitter_ms": 0.0, "beyond_loss": 0.0, "beyond_core": 0.0, "confidence": 1.0}
+    rest |= {"interval_s": 1.0}
     whole = {"unmeasured": np.zeros(1, np.uint8), "codec": np.array([columns.pop("codec")])}
     return Call(**{name: np.array([float(value)]) for name, value in (rest | columns).items()}, **whole)
 

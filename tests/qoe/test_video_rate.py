@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nf.qoe.video import columns, rate
+from nf.qoe.video.viewers import Viewers
 
 LEVELS = (144, 240, 360, 480, 720, 1080)
 
@@ -31,6 +32,15 @@ def session(height: float, bps: float, stalled_s: int = 0, wait_s: float = 0.0, 
         state["stalls"] += s == seconds // 2 and still
         rate.remember(state, quality, np.array([float(still)]))
     return float(rate.of_session(state, np.array([wait_s]))[0])
+
+
+def played(seconds: list[tuple[float, float]]) -> float:
+    """Return the score of a session of one level and rate a second, without a stall."""
+    state = np.zeros(1, columns.STATE)
+    for height, bps in seconds:
+        state["played_s"] += 1
+        rate.remember(state, rate.picture(np.array([height]), np.array([bps])), np.zeros(1))
+    return float(rate.of_session(state, np.zeros(1))[0])
 
 
 class TestTable:
@@ -55,8 +65,35 @@ class TestTable:
         assert np.isnan(moment(np.nan, np.nan))
 
 
+class TestFelt:
+    """Changes of level, and small screens."""
+
+    def test_a_level_that_goes_up_and_down_is_felt_near_its_lower_end(self):
+        low, high = session(480, 1e6), session(1080, 4.5e6)
+
+        changing = played([(480, 1e6), (1080, 4.5e6)] * 60)
+
+        assert low < changing < (low + high) / 2
+
+    def test_the_last_level_counts_more_than_the_first(self):
+        worse, better = [(240, 250e3)] * 60, [(1080, 4.5e6)] * 60
+
+        assert played(better + worse) < played(worse + better)
+
+    @given(st.sampled_from(LEVELS), st.floats(1e4, 2e7))
+    def test_a_phone_hides_what_a_large_screen_shows(self, height, bps):
+        large = rate.picture(np.array([height]), np.array([bps]))
+        phone = rate.picture(np.array([height]), np.array([bps]), Viewers(phones=1.0))
+
+        assert large[0] <= phone[0] <= 5
+
+
 class TestMonotone:
     """Nothing worse ever raises a score."""
+
+    @given(st.tuples(st.sampled_from(LEVELS), st.sampled_from(LEVELS)), st.floats(1e4, 2e7))
+    def test_of_the_level_alone(self, heights, bps):
+        assert moment(min(heights), bps) <= moment(max(heights), bps) + 1e-9
 
     @given(
         st.tuples(st.sampled_from(LEVELS), st.sampled_from(LEVELS)),

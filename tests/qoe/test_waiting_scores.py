@@ -178,7 +178,7 @@ def moving(at_s: float, bps: float, **more: object) -> download.Seen:
         "loss": np.array([[np.nan, 0.0]]),
         "rtt_access_ms": np.array([30.0]),
         "rtt_core_ms": np.array([10.0]),
-        "closed_windows": np.zeros(1),
+        "closed": np.zeros((1, 2)),
     }
     return download.Seen(
         **(values | {name: np.asarray(value) if name != "now_s" else value for name, value in more.items()})
@@ -212,13 +212,23 @@ class TestTransfers:
         assert limit(last) == "network"
         assert last.queue_ms[0] == pytest.approx(800)
 
+    @pytest.mark.parametrize(("access_ms", "said"), [(80.0, "network"), (60.0, "server")])
+    def test_a_queue_as_long_as_the_way_is_the_networks(self, access_ms: float, said: str) -> None:
+        """The least round trips are 30 and 10 ms, so that 40 ms more double them."""
+        _, last = moved(moving(1, 2e6), moving(2, 2e6, rtt_access_ms=[access_ms]))
+        assert limit(last) == said
+
     def test_loss_is_the_networks(self):
         (last,) = moved(moving(1, 2e6, loss=[[np.nan, 0.02]]))
         assert limit(last) == "network"
 
-    def test_closed_windows_are_the_receivers(self):
-        (last,) = moved(moving(1, 2e6, closed_windows=[3.0], loss=[[np.nan, 0.02]]))
-        assert limit(last) == "receiver"
+    @pytest.mark.parametrize(
+        ("up", "down", "said"), [(0.0, 0.3, "receiver"), (0.3, 0.0, "network"), (0.0, 0.02, "network")]
+    )
+    def test_closed_windows_for_what_moves_are_the_receivers(self, up: float, down: float, said: str) -> None:
+        """A tenth of its windows and more; what moves comes down here, and some of it is lost."""
+        (last,) = moved(moving(1, 2e6, closed=[[up, down]], loss=[[np.nan, 0.02]]))
+        assert limit(last) == said
 
     def test_pauses_are_the_applications(self):
         (last,) = moved(moving(1, 20e6, busy=[[0.0, 0.4]]))

@@ -58,13 +58,13 @@ STATE = np.dtype(
         ("open_octets", "f8"),  # of the answer that is under way
         ("heard_octets", "f8"),  # all that had come at the end of the interval before
         ("mos_seconds", "f8"),  # sums for the score of the session, see nf.qoe.video.rate
+        ("mos_felt", "f8"),  # quality as it is felt
         ("mos_sum", "f8"),
         ("mos_late", "f8"),
         ("mos_weight", "f8"),
         ("mos_weight_late", "f8"),
         ("stall_s", "f8"),  # of the stall that lasts
         ("stall_past", "f8"),  # of those before, as the score reads them
-        ("mos_bins", "f4", (16,)),
     ]
 )
 """What is remembered of a (subscriber, application); zeros: nothing is known."""
