@@ -64,8 +64,8 @@ class Model:
         profile = changed(self.profile, constants)
         if profile == self.profile:
             return self
-        functions = {name: _bound(getattr(self, name), profile) for name in ("advance", "score", "due")}
-        return replace(self, name=self.name + CHANGED, profile=profile, **functions)
+        advance, score, due = (_bound(function, profile) for function in (self.advance, self.score, self.due))
+        return replace(self, name=self.name + CHANGED, profile=profile, advance=advance, score=score, due=due)
 
 
 def _bound(function: Callable[..., Any], profile: Any) -> Callable[..., Any]:
