@@ -5,6 +5,7 @@
 # make truth   labelled sets of real players, calls, pages and games (lab/truth), by Chromium, ffmpeg and players of npm; LIST=judge, TRUTH=folder
 # make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, and a run of the lab; SEED= others
 # make soak    minutes of full load, an hour with a full flow table, ten minutes of signalling with loss and restarts; each is judged
+# make degraded one subscriber of ten with each impairment in turn, and what the bus says of all ten; ONLY=delay for some (7 minutes)
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make fresh   both of the first two inside a minimal Debian made for the purpose
@@ -30,7 +31,7 @@ APT_TRUTH := chromium ffmpeg tcpdump $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
 
-.PHONY: help demo test coverage check bench accuracy fuzz soak truth kernels setup doctor fresh loaded pins clean
+.PHONY: help demo test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -74,6 +75,9 @@ soak: doctor
 	@$(BIN)/python -m pytest -s tests/soak
 	@$(BIN)/python -m lab.soak $(ARGS)
 	@$(BIN)/python -m lab.soak --fourth $(ARGS)
+
+degraded: doctor
+	@$(BIN)/python -m lab.degraded $(if $(ONLY),--only "$(ONLY)")
 
 bench: doctor
 	@$(BIN)/python -m bench $(if $(DOCS),--docs)

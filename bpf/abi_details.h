@@ -62,9 +62,12 @@ _Static_assert(sizeof(struct ticks) == 20, "ticks is ABI");
 
 /* Packets that came back, by the direction of what is sent (ticks.h). */
 struct echoes {
-	__u64 last;  /* first bytes of the packet before, */
-	__u64 probe; /* and of the one whose echo is awaited, */
+	__u32 last;  /* mark of the first bytes of the packet before, */
+	__u32 probe; /* and of the one whose echo is awaited, */
 	__u32 probe_us;
+	__u16 probe_length; /* of its payload, */
+	__u16 echo_length;  /* and of the one whose echo came last, of either direction; 0: none came */
+	__u32 spare;
 	__u32 n;
 	__u32 sum_us;
 	__u32 min_us; /* of this epoch; 0: none */

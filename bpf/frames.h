@@ -122,7 +122,7 @@ static __always_inline u32 equal_pause(struct detail *e)
 	return (pause > PAUSE_LEAST ? pause : PAUSE_LEAST) / SNF_GAP_TICK_US;
 }
 
-/* Is the open frame over when *gap* has passed since its last packet? User space asks the same (nf/flows/media.py). */
+/* Is the open frame over when *gap* has passed since its last packet? */
 static __always_inline u32 is_over(u32 pause, u32 gap)
 {
 	return pause && gap >= pause * SNF_GAP_TICK_US;

@@ -157,9 +157,11 @@ static __always_inline void count_datagram(void *data, void *end, struct scratch
 		if (!h || s->payload_length < ECHO_BYTES)
 			return;
 		if (down)
-			count_echo(&e->more.echo[SNF_DOWNLINK], &e->more.echo[SNF_UPLINK], load64(h), s->now_us);
+			count_echo(&e->more.echo[SNF_DOWNLINK], &e->more.echo[SNF_UPLINK], load64(h), s->payload_length,
+				   s->now_us);
 		else
-			count_echo(&e->more.echo[SNF_UPLINK], &e->more.echo[SNF_DOWNLINK], load64(h), s->now_us);
+			count_echo(&e->more.echo[SNF_UPLINK], &e->more.echo[SNF_DOWNLINK], load64(h), s->payload_length,
+				   s->now_us);
 	}
 }
 

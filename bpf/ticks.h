@@ -4,7 +4,9 @@
  * so many milliseconds, so the median of its gaps is its tick, and a far longer gap is a spike.
  *
  * A request and its echo begin alike (a sequence number, a time stamp): one packet of a direction is awaited at a time,
- * and one whose first bytes are those of the packet before is none, because they tell nothing of which it is.
+ * and one whose first bytes are those of the packet before is none, because they tell nothing of which it is. Few of a
+ * game's packets are requests, and these are short and of one length: packets of a length that an echo had are awaited
+ * before others, and until one had, the shortest of a while.
  */
 #ifndef SNF_TICKS_H
 #define SNF_TICKS_H
@@ -19,7 +21,9 @@
 #define SPIKE_TIMES  3
 #define SPIKE_US     100000 /* a gap of three ticks, and of this, is a spike that a player notices */
 #define ECHO_BYTES   8
-#define ECHO_MOST_US 1000000 /* a later one is of another packet: G.1072 ends at 400 ms */
+#define ECHO_MOST_US 1000000 /* a later one is of another packet */
+#define ECHO_HELD_US 400000  /* so long one is awaited while others could be: G.1072 ends there. Each fourth, longer */
+#define ECHO_MARK    0x9E3779B97F4A7C15ULL /* 2^64 over the golden ratio (Knuth, multiplicative hashing) */
 
 static __always_inline void count_tick(struct ticks *t, u32 gap)
 {
@@ -48,28 +52,43 @@ static __always_inline void count_tick(struct ticks *t, u32 gap)
 		t->us = 1;
 }
 
-/* A packet of direction `way` with these first bytes: the echo of what the other direction sent, and a probe itself. */
-static __always_inline void count_echo(struct echoes *mine, struct echoes *other, u64 begin, u32 now_us)
+/* Say if a packet of this length is awaited now, in place of the one that is. */
+static __always_inline u32 takes_over(const struct echoes *mine, u32 length, u32 now_us)
 {
-	u32 us = now_us - other->probe_us;
+	u32 most = mine->probe & 3 ? ECHO_HELD_US : ECHO_MOST_US;
 
-	if (other->probe_us && other->probe == begin) {
+	if (!mine->probe_us || now_us - mine->probe_us > most)
+		return 1;
+	if (mine->echo_length)
+		return length == mine->echo_length && mine->probe_length != mine->echo_length;
+	return length < mine->probe_length;
+}
+
+/* A packet of direction `way` with these first bytes: the echo of what the other direction sent, and a probe itself. */
+static __always_inline void count_echo(struct echoes *mine, struct echoes *other, u64 begin, u32 length, u32 now_us)
+{
+	u32 us = now_us - other->probe_us, mark = begin * ECHO_MARK >> 32;
+
+	if (other->probe_us && other->probe == mark) {
 		if (us <= ECHO_MOST_US) {
 			other->n++;
 			other->sum_us += us;
 			if (!other->min_us || us < other->min_us)
 				other->min_us = nonzero(us);
+			other->echo_length = other->probe_length;
+			if (!mine->echo_length)
+				mine->echo_length = other->probe_length;
 		}
 		other->probe_us = 0;
-	}
-	if (mine->last == begin) {
-		if (mine->probe == begin)
+	} else if (mine->last == mark) {
+		if (mine->probe == mark)
 			mine->probe_us = 0;
-	} else if (!mine->probe_us || now_us - mine->probe_us > ECHO_MOST_US) {
-		mine->probe = begin;
+	} else if (takes_over(mine, length, now_us)) {
+		mine->probe = mark;
 		mine->probe_us = nonzero(now_us);
+		mine->probe_length = length;
 	}
-	mine->last = begin;
+	mine->last = mark;
 }
 
 #endif

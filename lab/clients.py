@@ -66,10 +66,19 @@ class Ue:
     def __init__(self, name: str, address: str, ca: str, truth: IO[str], readings: Readings, seed: int) -> None:
         self.name, self.address, self.ca, self.readings = name, address, ca, readings
         self.random = random.Random(f"{seed}/{name}")
+        self.steady = False  # all pages and messages alike, for comparisons of one moment with another
         self._truth = truth
         self._tls = ssl.create_default_context(cafile=ca)
         self._tls.set_alpn_protocols(["http/1.1"])
         self._cache: dict[str, tuple[float, str]] = {}
+
+    def size(self, least: int, beyond: int) -> int:
+        """Return a number of bytes of what is loaded next."""
+        return least if self.steady else self.random.randrange(least, beyond)
+
+    def pause(self, least_s: float, most_s: float) -> float:
+        """Return a time until the user does the next thing."""
+        return most_s if self.steady else self.random.uniform(least_s, most_s)
 
     def say(self, service: Service, **what: Any) -> None:
         """Write one line of truth."""
@@ -119,16 +128,16 @@ async def _web(ue: Ue, service: Service) -> None:
     site, media = service.names
     start = time.monotonic()
     async with ue.https(site) as page:
-        await page.get(f"/bytes/{ue.random.randrange(40_000, 90_000)}")
+        await page.get(f"/bytes/{ue.size(40_000, 90_000)}")
 
         async def part() -> None:
             async with ue.https(media) as connection:
                 for _ in range(2):
-                    await connection.get(f"/bytes/{ue.random.randrange(20_000, 120_000)}")
+                    await connection.get(f"/bytes/{ue.size(20_000, 120_000)}")
 
         await asyncio.gather(*(part() for _ in range(3)))
     ue.say(service, page_load_ms=round((time.monotonic() - start) * 1000, 1))
-    await asyncio.sleep(ue.random.uniform(1.5, 3.0))
+    await asyncio.sleep(ue.pause(1.5, 3.0))
 
 
 async def _web3(ue: Ue, service: Service) -> None:
@@ -136,10 +145,10 @@ async def _web3(ue: Ue, service: Service) -> None:
 
     address = await ue.resolve(service.names[0])
     start = time.monotonic()
-    sizes = [ue.random.randrange(20_000, 120_000) for _ in range(5)]
+    sizes = [ue.size(20_000, 120_000) for _ in range(5)]
     await fetch(address, service.names[0], [f"/bytes/{n}" for n in sizes], ue.ca, partial(ue.readings.add, "quic"))
     ue.say(service, page_load_ms=round((time.monotonic() - start) * 1000, 1), bytes=sum(sizes))
-    await asyncio.sleep(ue.random.uniform(1.5, 3.0))
+    await asyncio.sleep(ue.pause(1.5, 3.0))
 
 
 async def _social(ue: Ue, service: Service) -> None:
@@ -148,18 +157,18 @@ async def _social(ue: Ue, service: Service) -> None:
         for _ in range(20):
             start = time.monotonic()
             await api.get("/bytes/12000")
-            await pictures.get(f"/bytes/{ue.random.randrange(60_000, 200_000)}")
+            await pictures.get(f"/bytes/{ue.size(60_000, 200_000)}")
             ue.say(service, post_ms=round((time.monotonic() - start) * 1000, 1))
-            await asyncio.sleep(ue.random.uniform(0.8, 2.0))
+            await asyncio.sleep(ue.pause(0.8, 2.0))
 
 
 async def _chat(ue: Ue, service: Service) -> None:
     async with ue.https(service.names[0]) as connection:
         while True:
             start = time.monotonic()
-            await connection.post(f"/bytes/{ue.random.randrange(60, 400)}", bytes(ue.random.randrange(80, 600)))
+            await connection.post(f"/bytes/{ue.size(60, 400)}", bytes(ue.size(80, 600)))
             ue.say(service, answer_ms=round((time.monotonic() - start) * 1000, 1))
-            await asyncio.sleep(ue.random.uniform(0.3, 1.0))
+            await asyncio.sleep(ue.pause(0.3, 1.0))
 
 
 async def _download(ue: Ue, service: Service) -> None:
@@ -299,10 +308,12 @@ def main() -> None:
     for option in ("--netns", "--name", "--address", "--uses", "--ca", "--truth", "--measured"):
         parser.add_argument(option, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steady", action="store_true", help="load pages of one size, and pause for one time")
     args = parser.parse_args()
     child_of_the_lab(args.netns)
     with open(args.truth, "w", encoding="utf-8") as truth, Readings(Path(args.measured)) as readings:
         ue = Ue(args.name, args.address, args.ca, truth, readings, args.seed)
+        ue.steady = args.steady
         asyncio.run(_use(ue, args.uses.split(",")))
 
 

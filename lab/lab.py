@@ -47,11 +47,12 @@ class Lab:
         *,
         n6_port: bool = False,
         seed: int = 1,
+        steady: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.subscribers = {s.name: s for s in subscribers}
         self.net = Net()
-        self.seed = seed
+        self.seed, self.steady = seed, steady
         self.progress = progress
         self._n6_port = n6_port
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -280,6 +281,7 @@ class Lab:
                     "--address", ue.address, "--uses", ",".join(ue.uses), "--ca", self.folder / "lab.pem",
                     "--truth", self.folder / f"{name}.truth.jsonl",
                     "--measured", self.folder / f"{name}.tcp.jsonl", "--seed", str(self.seed),
+                    *(("--steady",) if self.steady else ()),
                 )  # fmt: skip
 
     def truth(self, name: str) -> Iterator[dict[str, Any]]:

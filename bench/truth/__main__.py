@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import rig
 from bench.figure import Figure
-from bench.truth import lab, mos, realtime, video, web
+from bench.truth import causes, lab, marks, mos, realtime, video, web
 from nf.errors import SnfError
 
 _FILE = Path(__file__).parents[1] / "accuracy.json"
@@ -23,6 +23,8 @@ _PARTS = {
     "streaming": mos.figures,
     "video": video.figures,
     "calls and games": realtime.figures,
+    "marks": marks.figures,
+    "causes": causes.figures,
     "lab": lab.figures,
 }
 

@@ -101,7 +101,8 @@ CASES = tuple(_cases())
 
 def _resolved(ue: Ue, name: str, then: Callable[[], None]) -> None:
     ue.ports += 1
-    port, known = ue.ports, []
+    port = ue.ports
+    known: list[bool] = []
     ask = bytes(DNS(id=port, qd=DNSQR(qname=name)))
     tell = bytes(DNS(id=port, qr=1, qd=DNSQR(qname=name), an=DNSRR(rrname=name, rdata=_SERVERS[name], ttl=60)))
 
@@ -124,8 +125,8 @@ def _connected(ue: Ue, name: str, then: Callable[[Connection], None]) -> None:
 
 
 def _page(ue: Ue) -> None:
-    """Load a page of ten objects on two connections; three seconds later the next one."""
-    left = [10]
+    """Load a page of eight objects on two connections; three seconds later the next one."""
+    left = [8]
 
     def more(connection: Connection) -> None:
         if not left[0]:
@@ -133,7 +134,7 @@ def _page(ue: Ue) -> None:
         left[0] -= 1
         if left[0] == 1:
             ue.net.after(3.5, lambda: _page(ue))
-        connection.fetch(40_000, lambda: more(connection))
+        connection.fetch(25_000, lambda: more(connection))
 
     for _ in range(2):
         _connected(ue, _NAMES["web"], more)

@@ -44,7 +44,10 @@ def pages(sets: list[LabSet], replayed: Replayed) -> list[Figure]:
         "not told": round(missed / (len(true) + missed), 3),
         "p90 %": round(float(np.percentile(errors, 90)), 1),
     }
-    note = f"{said(sets)}; pages with late objects and polls after load"
+    note = (
+        f"{said(sets)}; pages with late objects and polls after load, which are told as part of the page where they"
+        " follow soon"
+    )
     return [
         Figure("lab: page time with traffic after load, median error", float(np.median(errors)), "%", 12, cases, note),
         Figure(

@@ -141,7 +141,10 @@ def figures(sets: list[LabSet], replayed: Callable[[LabSet], list[Row]]) -> list
     f1 = 2 * judged.hits / max(judged.true + judged.told, 1)
     cases = {"sessions": float(len(sets)), "not measurable": judged.unmeasured / max(len(sets), 1)}
     stalls = cases | {"stalls": float(judged.true), "told": float(judged.told), "right": float(judged.hits)}
-    note = f"{said(sets)}; tolerances are far over that"
+    note = (
+        f"{said(sets)}; tolerances are far over that. What is missed hangs on the content of an answer"
+        " where the player never rests, and on sound beside the picture"
+    )
     right = [a == b for a, b in judged.live]
     live = {f"recall {name}": _share([b == a for a, b in judged.live if a is want]) for name, want in _KINDS}
     found = [

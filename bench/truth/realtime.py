@@ -1,7 +1,7 @@
 """Figures of calls and games: generated streams through the kernel program and the estimators, and WebRTC by aiortc.
 
 The truth of a generated stream is by construction; expected scores are those of G.107 and G.1072 by hand. Figures of
-browsers come from the lab.
+browsers come from sets of `make truth`, where there are any.
 
 python -m bench.truth.realtime prints them.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.figure import Figure
-from bench.truth import generated, webrtc
+from bench.truth import browsers, generated, webrtc
 from bench.truth.streams import Packet, Wire, wire
 from nf.qoe import conferencing, gaming, voice
 from nf.qoe.inputs import DOWNLINK
@@ -220,15 +220,19 @@ def _webrtc(line: Wire) -> list[Figure]:
             near = 100 * float(np.mean(np.array(off) <= 2))
             cases = {"seconds": float(len(off)), "within 2 fps %": near, "host late ms": call.late_ms}
             note = "lab truth: frames at the probe; aiortc, VP8, 30 fps; void if the host was late by more than a frame"
-            if rule == "lengths":
-                note += "; packets of 306 bytes and less are taken for sound, so that small frames and ends are missed"
             out.append(Figure(f"fps of aiortc by {rule}, {name}", float(np.mean(off)), "1/s", goal, cases, note))
+            if rule == "lengths":
+                out.append(Figure(f"aiortc by {rule} within 2 fps, {name}", near, "%", 90, cases, note, more=True))
     return out
+
+
+def _browsers(line: Wire) -> list[Figure]:
+    return browsers.figures(line, _CALL, _advance)
 
 
 def figures() -> list[Figure]:
     """Return the figures of calls and games; takes about two minutes, one of which is a call in real time."""
-    parts: tuple[Callable[[Wire], list[Figure]], ...] = (_speech, _games, _pictures, _webrtc)
+    parts: tuple[Callable[[Wire], list[Figure]], ...] = (_speech, _games, _pictures, _webrtc, _browsers)
     with wire() as line:
         return [figure for part in parts for figure in part(line)]
 

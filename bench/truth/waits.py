@@ -40,6 +40,8 @@ class Capture:
     frames: list[tuple[float, bytes]] = field(default_factory=list)
     free_s: float = 0.0  # when the link has sent all that waits for it
     ports: int = 40_000
+    ue: str = _UE
+    server: str = _SERVER
 
     def add(self, at_s: float, packet: bytes | Packet) -> None:
         """Note an IPv4 packet that passes at *at_s* after START_S."""
@@ -49,19 +51,20 @@ class Capture:
         """Ask for a name at *at_s*; return when the UE knows it."""
         self.ports += 1
         ask = DNS(id=self.ports, qd=DNSQR(qname=name))
-        tell = DNS(id=self.ports, qr=1, qd=DNSQR(qname=name), an=DNSRR(rrname=name, rdata=_SERVER, ttl=60))
-        self.add(at_s + trip_s / 4, IP(src=_UE, dst=_RESOLVER) / UDP(sport=self.ports, dport=53) / ask)
-        self.add(at_s + 3 * trip_s / 4, IP(src=_RESOLVER, dst=_UE) / UDP(sport=53, dport=self.ports) / tell)
+        tell = DNS(id=self.ports, qr=1, qd=DNSQR(qname=name), an=DNSRR(rrname=name, rdata=self.server, ttl=60))
+        self.add(at_s + trip_s / 4, IP(src=self.ue, dst=_RESOLVER) / UDP(sport=self.ports, dport=53) / ask)
+        self.add(at_s + 3 * trip_s / 4, IP(src=_RESOLVER, dst=self.ue) / UDP(sport=53, dport=self.ports) / tell)
         return at_s + trip_s
 
-    def write(self, path: Path) -> None:
-        """Write a pcap of Ethernet with nanoseconds."""
+    def write(self, path: Path, snap: int = 65_535) -> None:
+        """Write a pcap of Ethernet with nanoseconds, of which packets are cut to *snap* bytes."""
         with path.open("wb") as file:
             file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65_535, 1))
             for at_s, frame in sorted(self.frames):
                 seconds = int(START_S + at_s)
                 rest = round((START_S + at_s - seconds) * 1e9)
-                file.write(struct.pack("<IIII", seconds, min(rest, 999_999_999), len(frame), len(frame)) + frame)
+                kept = frame[:snap]
+                file.write(struct.pack("<IIII", seconds, min(rest, 999_999_999), len(kept), len(frame)) + kept)
 
 
 class Connection:
@@ -85,12 +88,14 @@ class Connection:
     def _up(self, at_s: float, flags: int, payload: int | bytes, **more: int) -> None:
         data = payload if isinstance(payload, bytes) else _record(payload)
         numbers = more.get("seq", self._sent), more.get("ack", self._got)
-        self.capture.add(at_s, _tcp(_UE, _SERVER, (self._port, 443), numbers, flags, data))
+        self.capture.add(at_s, _tcp(self.capture.ue, self.capture.server, (self._port, 443), numbers, flags, data))
         self._sent += len(data)
 
     def _down(self, at_s: float, flags: int, payload: int, **more: int) -> None:
         numbers = more.get("seq", self._got), self._sent
-        self.capture.add(at_s, _tcp(_SERVER, _UE, (443, self._port), numbers, flags, _record(payload)))
+        self.capture.add(
+            at_s, _tcp(self.capture.server, self.capture.ue, (443, self._port), numbers, flags, _record(payload))
+        )
 
     def ask(self, at_s: float, request: int | bytes = 400) -> float:
         """Send a request at *at_s*, which the server acknowledges; return when it is there."""

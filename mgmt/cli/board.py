@@ -178,7 +178,7 @@ _COLUMNS = (
 )
 _WORDS_LEAST = 36  # characters of what happened for which other columns make room
 _EDGES = 2
-_LEGEND = " up, down: bit/s   access, core: ms and back on that side   loss: the worse way"
+_LEGEND = " up, down: bit/s   access, core: round trip in ms   loss: the worse direction"
 
 
 class RecordsTable:

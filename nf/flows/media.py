@@ -80,8 +80,8 @@ class MediaInterval:
     last_payload_us: U32  # (n, 2) age of the last packet with a payload
     late: NDArray[np.bool_]  # the detail began long after the flow
     frames: U32  # downlink video frames that ended: by RTP where a video source is known, else by equal lengths
-    frames_equal: U32  # packets of a frame have one length
-    frames_filled: U32  # they are full but for the last one
+    frames_equal: U32  # packets of a frame have one length; with the one that is open
+    frames_filled: U32  # they are full but for the last one; with the one that is open
     frames_rtp: U32  # time stamps and markers
     frame_gap_ticks: U32  # (n, 3) equal, filled, RTP: distances of frame ends, cut at 1 s, in 64 us
     frame_gap_ticks2: U32  # (n, 3) their squares
@@ -192,8 +192,8 @@ def _chunks(row: NDArray[np.intp], told: NDArray[np.void], now_us: int) -> Chunk
     )
 
 
-def _counts(states: NDArray[np.void], now_us: int | None = None) -> NDArray[np.void]:
-    """Return rows of COUNTED for ``struct detail``, but for the numbers, as they are at *now_us*."""
+def _counts(states: NDArray[np.void]) -> NDArray[np.void]:
+    """Return rows of COUNTED for ``struct detail``, but for the numbers."""
     out = np.zeros(len(states), COUNTED)
     out["begun_us"] = states["begun_us"]
     for name in ("sizes_dl", "sizes_ul"):
@@ -202,8 +202,7 @@ def _counts(states: NDArray[np.void], now_us: int | None = None) -> NDArray[np.v
         out[f"frames_{rule}"] = states[rule]["n"]
         for name in ("gap_ticks", "gap_ticks2", "octets"):
             out[f"frame_{name}"][:, i] = states[rule][name]
-        if now_us is not None:
-            _end_frames(out, states, i, now_us)
+        _end_frames(out, states, i)
     out["frozen_equal_ms"] = states["frozen_ms"]
     out["closed_windows"] = states["windows"]["closed"]
     for name, field in (("tick_n", "n"), ("tick_sum_us", "sum_us"), ("spikes", "spikes"), ("spike_ms", "spike_ms")):
@@ -218,21 +217,20 @@ def _counts(states: NDArray[np.void], now_us: int | None = None) -> NDArray[np.v
     return out
 
 
-def _end_frames(out: NDArray[np.void], states: NDArray[np.void], rule: int, now_us: int) -> None:
-    """Count the open frames that are over at *now_us*: the kernel does so when the next packet comes, as here."""
-    frames, pause = states[_RULES[rule]], states[f"{_RULES[rule]}_pause"].astype(np.int64) * SNF_GAP_TICK_US
-    age = _ages(states["packet_us"], now_us)
-    over = (frames["open"] > 0) & (pause > 0) & (age != NEVER) & (age >= pause)
-    gap = np.where(over & (frames["end_us"] != 0), states["packet_us"] - frames["end_us"], np.uint32(0))
+def _end_frames(out: NDArray[np.void], states: NDArray[np.void], rule: int) -> None:
+    """Count the frame that is open as one that ends with its last packet so far: so it is of the second it came in."""
+    frames = states[_RULES[rule]]
+    is_open = frames["open"] > 0
+    gap = np.where(is_open & (frames["end_us"] != 0), states["packet_us"] - frames["end_us"], np.uint32(0))
     ticks = np.minimum(gap, np.uint32(FRAME_GAP_CUT_US)) // np.uint32(SNF_GAP_TICK_US)
-    out[f"frames_{_RULES[rule]}"] += over
+    out[f"frames_{_RULES[rule]}"] += is_open
     out["frame_gap_ticks"][:, rule] += ticks
     out["frame_gap_ticks2"][:, rule] += ticks * ticks
-    out["frame_octets"][:, rule] += np.where(over, frames["open"], np.uint32(0))
+    out["frame_octets"][:, rule] += frames["open"]
 
 
 def _forget_frames(grown: _Columns) -> None:
-    """Tell no frames of a rule whose open one was counted as over, and then dropped by the kernel for its age."""
+    """Tell no frames of a rule whose open one was counted, and then dropped by the kernel for its age."""
     for i, rule in enumerate(_RULES):
         undone = grown[f"frames_{rule}"].view(np.int32) < 0
         grown[f"frames_{rule}"][undone] = 0
@@ -337,7 +335,7 @@ class Media:
 
     def _columns(self, read: Details, now_us: int) -> _Columns:
         """Return the columns of the flows that were read, and remember their counts."""
-        counts, before = _counts(read.states, now_us), rows_at(self._before, read.places)
+        counts, before = _counts(read.states), rows_at(self._before, read.places)
         same = (before["number"] == read.numbers) & (before["begun_us"] == read.states["begun_us"])
         grown: _Columns = {}
         for name, width in _GROWING:

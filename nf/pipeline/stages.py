@@ -56,7 +56,8 @@ IDLE_S = 300  # a flow without packets for so long leaves the table (RFC 4787, R
 # Classes scored by jitter: their packets are timed exactly, and so are those of flows without a name yet (number 0).
 _TIMED = ("conferencing", "voice", "gaming")
 _DETAILED = (  # classes of which sizes, frames and chunks are kept
-    "video", "live-video", "conferencing", "voice", "gaming", "web", "social", "music", "messaging", "download"
+    "video", "live-video", "conferencing", "voice", "gaming", "web", "social", "navigation", "music", "messaging",
+    "download",
 )  # fmt: skip
 _TCP = 6
 _UNNAMED = 0  # number of the application of flows without a name
@@ -244,6 +245,7 @@ class Pipeline:
                 delays=delays.sessions(np.array(who.session, np.uint64))
                 | self._health(batch, rows_at(keys, rows), subject, np.array(who.session, np.uint32)),
                 seen=seen,
+                both=bool(self._came.all()),
                 teller=self._teller(),
                 begun_s=self._begun_s(batch, active),
                 clock_s=self._clock_offset_s,

@@ -160,7 +160,8 @@ def listen(t: Estimates, *, trip_ms: Array, late: bool, profile: TalkProfile) ->
     """Return the MOS, 1..4.5, of the sound of calls with a round trip of *trip_ms*; *late* packets count as lost."""
     buffered_ms = np.minimum(profile.buffer_deviations * t.jitter_ms, 2 * profile.buffer_most_ms)
     delay_ms = trip_ms / 2 + buffered_ms + FRAME_MS + codecs.look_ahead_ms(t.codec)
-    loss = _lost(known_or(t.loss, 0), t.jitter_ms, profile) if late else known_or(t.loss, 0)
+    loss = np.clip(known_or(t.loss, 0), 0, 1)  # copies of packets are more than were sent
+    loss = _lost(loss, t.jitter_ms, profile) if late else loss
     return codecs.listening(t.codec, delay_ms, loss, t.loss_burst)
 
 

@@ -129,7 +129,7 @@ def score(r: Estimates, profile: CallProfile = PROFILE) -> Array:
     sound = calls.listen(r, trip_ms=r.least_trip_ms, late=False, profile=profile)
     seen = picture(known_or(r.fps, 0), known_or(r.video_bps, 0), profile)
     mos = np.where(np.isnan(r.fps), sound, 1 + (seen - 1) * (sound - 1) / BEST_SOUND)
-    mos = np.maximum(mos * freeze.factor(r.frozen_s / r.interval_s), 1.0)
+    mos = np.clip(mos * freeze.factor(r.frozen_s / r.interval_s), 1.0, 5.0)
     return np.where(r.unmeasured > 0, np.nan, mos)
 
 

@@ -2,7 +2,8 @@
 
 The limit is told by signs, in the order in which they prove something (after T-RAT, Zhang et al., SIGCOMM 2002):
 closed windows: the receiver; a queue or loss: the network; pauses: the application's pace; none of them: the server,
-whose rate or window it is. A queue is the delay above the least one that was seen.
+whose rate or window it is. A queue is the delay above the least one that was seen. A transfer whose next request waits,
+or whose segments only come again, stands still: its speed is 0 until payload comes that is new.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class Profile:
     standing: float = 1.0  # so many times the least round trip: as much waits as is under way,
     standing_ms: float = 25.0  # unless it is a delay that radio has without a queue (own)
     hold_s: float = 5.0  # the last speed is told for so long
+    wait_s: float = 1.0  # a request without an answer for so long stands still (own)
+    patience_s: float = 60.0  # nobody waits longer for a transfer that stands still
     sure: float = 0.9
+    sure_of_stall: float = 0.5
 
 
 PROFILE = Profile()
@@ -55,6 +59,8 @@ STATE = np.dtype(
         ("speed_bps", "f4"),  # of the last interval with a transfer
         ("limit", "u1"),
         ("moved_s", "f8"),  # its end; 0: never
+        ("asked_s", "f8"),  # first request without an answer; 0: none
+        ("stalled_s", "f8"),  # when it was seen last that it stands still; 0: it does not
     ]
 )
 
@@ -70,6 +76,10 @@ class Seen:
     loss: Array  # (n, 2)
     rtt_access_ms: Array  # (n,) least of the interval
     rtt_core_ms: Array  # (n,)
+    moved: NDArray[np.bool_]  # (n,) had packets in the interval, so that asked_s was read
+    asked_s: Array  # (n,) first request without an answer, in s since the epoch; NaN: none waits
+    fresh: NDArray[np.bool_]  # (n,) payload came that had not come before
+    resent: NDArray[np.bool_]  # (n,) payload came again
     closed: Array  # (n, 2) share of the receiver's segments whose window holds up the sender, by direction of the data
 
 
@@ -111,20 +121,50 @@ def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> 
     after["speed_bps"] = np.where(moves, speed, state["speed_bps"])
     after["limit"] = np.where(moves, limit, state["limit"])
     after["moved_s"] = np.where(moves, seen.now_s, state["moved_s"])
+    stands = _stands(after, seen, profile)
     age = (seen.now_s - after["moved_s"]) / profile.hold_s
     known = (after["moved_s"] > 0) & (age < 1)
+    told = known | stands
+    after["limit"] = np.where(stands & ~known, np.where(seen.resent, _NETWORK, after["limit"]), after["limit"])
     return after, Estimates(
-        speed_bps=np.where(known, after["speed_bps"], np.nan).astype(np.float64),
-        limit=np.where(known, after["limit"], 0).astype(np.uint8),
+        speed_bps=np.where(stands, 0.0, np.where(known, after["speed_bps"], np.nan)),
+        limit=np.where(told, after["limit"], 0).astype(np.uint8),
         queue_ms=queue_ms,
-        confidence=np.where(known, profile.sure * (1 - age), 0.0),
-        unmeasured=np.where(known, 0, _NO_TRANSFER).astype(np.uint8),
+        confidence=np.where(stands, profile.sure_of_stall, np.where(known, profile.sure * (1 - age), 0.0)),
+        unmeasured=np.where(told, 0, _NO_TRANSFER).astype(np.uint8),
     )
 
 
+def _stands(after: NDArray[np.void], seen: Seen, profile: Profile) -> NDArray[np.bool_]:
+    """Say which transfers stand still: the next request of one waits, or its segments only come again.
+
+    Without either nothing tells a transfer that stands still from one that is complete. It goes on with new payload.
+    """
+    ran = _ran(after, seen.now_s, profile)
+    after["asked_s"] = np.where(seen.moved, known_or(seen.asked_s, 0), after["asked_s"])
+    waits = _waits(after, profile) & (seen.now_s - after["asked_s"] > profile.wait_s)
+    again = ran & ~seen.fresh & (waits | seen.resent)
+    goes_on = seen.fresh | ~ran
+    after["stalled_s"] = np.where(again, seen.now_s, np.where(goes_on, 0, after["stalled_s"]))
+    stands: NDArray[np.bool_] = after["stalled_s"] > 0
+    return stands
+
+
+def _ran(state: NDArray[np.void], now_s: float, profile: Profile) -> NDArray[np.bool_]:
+    ran: NDArray[np.bool_] = (state["moved_s"] > 0) & (now_s - state["moved_s"] < profile.patience_s)
+    return ran
+
+
+def _waits(state: NDArray[np.void], profile: Profile) -> NDArray[np.bool_]:
+    """Say which transfers have a request that waits, sent while they ran or soon after."""
+    waits: NDArray[np.bool_] = (state["asked_s"] > 0) & (state["asked_s"] - state["moved_s"] < profile.hold_s)
+    return waits
+
+
 def due(state: NDArray[np.void], now_s: float, profile: Profile = PROFILE) -> NDArray[np.bool_]:
-    """Return the mask of rows that need an interval without packets: none does."""
-    return np.zeros(len(state), np.bool_)
+    """Return the mask of rows that need an interval without packets: transfers that stand still, or wait."""
+    stands: NDArray[np.bool_] = _ran(state, now_s, profile) & ((state["stalled_s"] > 0) | _waits(state, profile))
+    return stands
 
 
 def score(r: Estimates, profile: Profile = PROFILE) -> Array:

@@ -3,9 +3,9 @@
 A page begins with the first new flow of a chain of them (its DNS question or connection), or with its request where it
 comes by a connection that was there. Slots of 100 ms with enough downlink bytes are activity. Activity after a gap
 belongs to the page when it answers a request that was sent before the gap, or when it brings a fair share of the bytes
-that the page has already; polling, beacons and most late objects do not. The page is over when it was quiet for a
-while and no request of it waits for its answer. A page that lasts is told before it ends: the time so far is a lower
-bound. The generic method is that of bursts with idle gaps; the rules are ours. A slot is 100 ms and twelve are kept, so
+that the page has already; polling, beacons and most late objects do not. The page is over when it was quiet for a while
+and no request of it waits for its answer. A page that lasts is told before it ends: the time so far is a lower bound.
+The generic method is that of bursts with idle gaps; the rules are ours. A slot is 100 ms and twelve are kept, so
 intervals are of a second; of longer ones the first part is not seen.
 """
 
@@ -57,7 +57,7 @@ class Profile:
     requests: int = 4  # of an interval, by which a page begins that needs no new flow (own)
     after_load: float = 0.06  # share of the activity that comes after load: beacons, icons
     patience_s: float = 2.0  # a page in progress for longer is told (own)
-    hold_s: float = 4.0  # the last page is told for so long, ever less sure (own)
+    hold_s: float = 3.0  # the last page is told for so long, ever less sure (own)
     sure: float = 0.9  # confidence in a page that ended
     sure_of_bound: float = 0.5  # and in one that lasts
     content_s: float = 15.0  # the time after which nobody is content any more (G.1030, annex A: medium)

@@ -14,5 +14,6 @@ REASONS = (
     "no page yet",
     "no message yet",
     "no transfer",
+    "one direction only",
 )
 """By the numbers in `Estimates.unmeasured`; the first one is a score that was measured."""

@@ -73,7 +73,7 @@ def advance(state: NDArray[np.void], seen: Seen, profile: VoiceProfile = PROFILE
 def score(r: Estimates, profile: VoiceProfile = PROFILE) -> Array:
     """Return the MOS, 1..4.5, of the worse direction; NaN where it is not measurable."""
     mos = calls.listen(r, trip_ms=r.round_trip_ms, late=True, profile=profile)
-    mos = np.maximum(mos * freeze.factor(r.frozen_s / r.interval_s), 1.0)
+    mos = np.clip(mos * freeze.factor(r.frozen_s / r.interval_s), 1.0, 5.0)
     return np.where((r.unmeasured > 0) | np.isnan(r.loss), np.nan, mos)
 
 

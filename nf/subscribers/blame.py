@@ -20,7 +20,19 @@ from nf.flows.search import one_of
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.lately import APP_BITS, Sides
-from nf.subscribers.suspect import ACCESS, CORE, GOOD_MOS, MEASURES, SUSPECTS, Evidence, Verdicts, suspect
+from nf.subscribers.suspect import (
+    ACCESS,
+    CORE,
+    GOOD_MOS,
+    LONG_MS,
+    MEASURES,
+    MUCH_LOSS,
+    SUSPECTS,
+    VARIED_MS,
+    Evidence,
+    Verdicts,
+    suspect,
+)
 from nf.subscribers.views import Interval
 
 __all__ = ["Blame", "Given", "one_way"]
@@ -31,7 +43,7 @@ Parts = Mapping[str, tuple[NDArray[np.intp], Given]]  # by class: its rows, and 
 
 HOLD_S = 10.0  # the longest that a score tells of what has passed (nf.qoe.pages, nf.qoe.messaging: hold_s)
 ENOUGH = 1.5  # times the rate of the media: a player that gets so much fills its buffer (own; T-RAT has no such limit)
-ALONE = 2  # packets of one direction, that nothing answered
+ALONE, MANY = 2, 10  # packets of one direction that nothing answered: one of them sent again, or of any kind (own)
 _KNOWN = np.dtype([("word", "u1"), ("by", "u1"), ("value", "f8"), ("at_s", "f8")])
 
 _NUMBER = {word: i for i, word in enumerate(SUSPECTS.tolist())}
@@ -76,13 +88,13 @@ class Blame:
         *given* has the columns of the delays of its rows, *class_of* (n,) their classes; *seen* says whether uplink
         and downlink can be seen.
         """
-        bad = np.flatnonzero(mos < GOOD_MOS)
+        past = _OF_THE_PAST[class_of]
+        bad = np.flatnonzero((mos < GOOD_MOS) | (past & _troubled(sides)))  # or will be
         if not len(bad):
-            return _columns(len(mos), bad, suspect(_nothing()))
+            return _columns(mos, bad, suspect(_nothing()))
         evidence = _evidence(interval, sides, given, class_of, bool(np.all(seen)), bad, parts)
-        past = _OF_THE_PAST[class_of[bad]]
-        verdicts = self._lately(interval.keys[bad], suspect(evidence), past, interval.now_s)
-        return _columns(len(mos), bad, verdicts)
+        verdicts = self._lately(interval.keys[bad], suspect(evidence), past[bad], interval.now_s)
+        return _columns(mos, bad, verdicts)
 
     def _lately(self, keys: Keys, verdicts: Verdicts, past: NDArray[np.bool_], now_s: float) -> Verdicts:
         """Replace verdicts without a trace of now by those of a moment ago where scores are *past*; keep others."""
@@ -124,13 +136,21 @@ class Blame:
         )
         verdicts = Verdicts(np.where(word > 0, word, guess), by, np.where(word > 0, rows["value"], np.nan))
         self._known.put(keys[word > 0], rows[word > 0], now_s)
-        bad = np.flatnonzero(mos < GOOD_MOS)
-        return _columns(len(mos), bad, Verdicts(verdicts.word[bad], verdicts.by[bad], verdicts.value[bad]))
+        return _columns(mos, np.arange(len(mos)), verdicts)
 
 
-def _columns(n: int, bad: NDArray[np.intp], verdicts: Verdicts) -> Given:
+def _troubled(sides: Sides) -> NDArray[np.bool_]:
+    """Say of rows whether one of their sides is beyond its limits, which a score may tell later."""
+    beyond = (sides.loss >= MUCH_LOSS) | (sides.least_ms >= LONG_MS) | (sides.high_ms - sides.least_ms >= VARIED_MS)
+    return np.asarray(beyond.any(axis=1), np.bool_)
+
+
+def _columns(mos: Array, rows: NDArray[np.intp], verdicts: Verdicts) -> Given:
+    """Return the columns of all rows by the verdicts of some; those with a good score, or none, have no suspect."""
+    n, bad = len(mos), mos[rows] < GOOD_MOS
     word, by, value = np.zeros(n, np.intp), np.zeros(n, np.intp), np.full(n, np.nan)
-    word[bad], by[bad], value[bad] = verdicts.word, verdicts.by, verdicts.value
+    told = rows[bad]
+    word[told], by[told], value[told] = verdicts.word[bad], verdicts.by[bad], verdicts.value[bad]
     return {"suspect": SUSPECTS[word], "suspect_by": MEASURES[by], "suspect_value": value}
 
 
@@ -164,7 +184,8 @@ def _evidence(
                 out[place[part][mine]] = columns[name][mine]
         return out
 
-    beyond = np.stack([column("beyond_core"), column("beyond_loss")], axis=1)
+    ticks = column("tick_loss") - np.nan_to_num(sides.loss[bad, ACCESS])  # what a game asked for may be lost there
+    beyond = np.stack([np.fmax(column("beyond_core"), ticks), column("beyond_loss")], axis=1)
     plays = np.isin(column("state", ""), np.array(_PLAYS, object)) & ~(column("stalled_s") > 0)
     goodput, media = interval.inputs.goodput_bps[bad, DOWNLINK], column("media_bps")
     trip = np.fmax(column("lag_ms"), column("round_trip_ms"))  # of both halves, held by the model
@@ -219,7 +240,8 @@ def _jitter_ms(interval: Interval, class_of: NDArray[np.uint8], rows: NDArray[np
 def _silence_s(interval: Interval, real_time: NDArray[np.bool_], rows: NDArray[np.intp]) -> Array:
     """Return how long (n, 2) CORE and ACCESS have sent nothing, while something came from the other side."""
     packets = interval.inputs.packets[rows]
-    none = (packets == 0) & (packets[:, ::-1] >= ALONE)
+    again = (packets >= ALONE) & ((interval.rows.lost[rows] > 0) | (packets >= MANY))  # who has no answer sends again
+    none = (packets == 0) & again[:, ::-1]
     silent = np.where(none, interval.interval_s, 0.0)
     age_s = np.minimum(interval.of_main("last_payload_us", rows) / 1e6, interval.interval_s)
     longer = np.where(real_time[:, None] & (packets[:, ::-1] > 0), age_s - age_s[:, ::-1], 0.0)

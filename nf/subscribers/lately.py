@@ -22,8 +22,8 @@ _QFI_BITS = 6  # TS 38.415, 5.5.3.3
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
 GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
 # A sample of the round trip may hold a delayed acknowledgement or a peer's thinking time, of seconds in real
-# captures. The least of a few samples is the network's; it follows a radio that gets worse within 4 to 8 s.
-RTT_WINDOW_S = 4.0
+# captures. The least of a few samples is the network's; it follows a radio that gets worse within 3 to 6 s.
+RTT_WINDOW_S = 3.0
 RTT_LEAST_SAMPLES = 3.0
 # The last estimates stand in when there are no samples. They fade from the last one on, and are forgotten within four
 # seconds: what was measured before says nothing of now (own; a queue of a radio empties or fills within one).
@@ -106,7 +106,7 @@ class Lately:
         sides = Sides(
             np.stack([np.where(some, core_ms, np.nan), bearer.some_ms], axis=1),
             np.stack([_ratio(high[:, 0], high[:, 1], some), bearer.some_high_ms], axis=1),
-            np.stack([_worst(far, sent), bearer.loss], axis=1),
+            np.stack([_lost(far, sent), bearer.loss], axis=1),
         )
         inputs = Inputs(
             interval_s=interval_s,
@@ -157,14 +157,17 @@ class Lately:
         some_ms = np.where(some, least_ms, known_ms)
         some_high_ms = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(some_ms))
         return _Bearer(
-            *(column[row] for column in (known_ms, high_ms, some_ms, some_high_ms, _worst(sums[:, 2:4], sums[:, 4:6])))
+            *(column[row] for column in (known_ms, high_ms, some_ms, some_high_ms, _lost(sums[:, 2:4], sums[:, 4:6])))
         )
 
 
-def _worst(lost: Array, sent: Array) -> Array:
-    """Return the larger ratio of lost to sent of the two directions (n, 2); NaN where neither has enough packets."""
-    ratio = _ratio(lost, sent, sent >= LOSS_LEAST_SENT)
-    return np.maximum(np.fmax(ratio[:, UPLINK], ratio[:, DOWNLINK]), 0)
+def _lost(lost: Array, sent: Array) -> Array:
+    """Return the ratio of what both directions (n, 2) lost to what the one that sends more sent; NaN of few packets.
+
+    A single request of ten that was sent again says little beside an answer of a hundred segments.
+    """
+    most = sent.max(axis=1)
+    return np.maximum(_ratio(lost.sum(axis=1), most, most >= LOSS_LEAST_SENT), 0)
 
 
 def _ratio(values: Array, counts: Array, valid: NDArray[np.bool_]) -> Array:

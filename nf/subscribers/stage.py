@@ -15,7 +15,7 @@ from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS
 from nf.settings import Action, QoeProfile
 from nf.subscribers.blame import Blame
-from nf.subscribers.estimators import Estimators, Judged, paused
+from nf.subscribers.estimators import HALF_SEEN, PAUSED, Estimators, Judged, paused
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 from nf.subscribers.lately import APP_BITS, Lately
 from nf.subscribers.records import columns_of_rows, judged_by_inputs, missing_where_unseen, parts_of, records
@@ -69,6 +69,7 @@ class Subscribers:
         action: NDArray[np.uint8],
         delays: Mapping[str, NDArray[np.float32]] | None = None,
         seen: Sequence[bool] | NDArray[np.bool_] = (True, True),
+        both: bool = True,
         teller: Teller | None = None,
         begun_s: Array | None = None,
         clock_s: float = 0.0,
@@ -76,7 +77,8 @@ class Subscribers:
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any, and perhaps another one.
 
-        *seen* says whether uplink and downlink can be seen; the volume of a direction that cannot is missing.
+        *seen* says whether uplink and downlink can be seen; the volume of a direction that cannot is missing. Without
+        both, or while one of them never came (not *both*), nothing is judged.
 
         *delays* are further columns by subject: of the radio network, of N3 and of the UPF, and DNS, VPN and tethering.
 
@@ -96,7 +98,10 @@ class Subscribers:
         due = np.atleast_2d(action)[of_group[subject] if of_group.any() else 0, app]
         used = np.flatnonzero((flows.packets[:, UPLINK] | flows.packets[:, DOWNLINK] > 0) & (due != _SUPPRESS))
         span_s = flows.t_start_s, flows.t_end_s
+        whole = both and all(seen)
         if not len(used):
+            if not whole:
+                return []
             return self._silent.records(span_s, np.zeros(0, np.int64), class_of_app, app_names, self.labels, teller)
         interval_s = max(flows.t_end_s - flows.t_start_s, 1e-3)
         who = self._numbers(names)[subject]
@@ -111,12 +116,13 @@ class Subscribers:
         self._forget()
         interval = Interval(taken, key, keys, rows, inputs, _begun(begun_s, used), clock_s)
         self._estimators.load_pages(interval, class_of_app[app[used]])
-        pause = paused(taken, who[used], interval_s)
+        dark = PAUSED * paused(taken, who[used], interval_s) if whole else HALF_SEEN
 
         def judge(name: str, part: NDArray[np.intp]) -> Judged:
             if name not in MODELS:
-                return judged_by_inputs(name, inputs, part)
-            return self._estimators.judge(name, interval, part, pause=pause)
+                permitted = judged_by_inputs(name, inputs, part)
+                return permitted if whole else replace(permitted, mos=np.full(len(part), np.nan))
+            return self._estimators.judge(name, interval, part, dark=dark)
 
         out = records(
             span_s,
@@ -127,6 +133,8 @@ class Subscribers:
             lambda mos, parts: self._blame.of(interval, sides, columns, class_of_app[of_app], seen, mos, parts),
         )
         self._silent.note(keys, columns, np.asarray(names.session)[subject[first]] if len(names.session) else None)
+        if not whole:
+            return out
         return out + self._silent.records(span_s, keys, class_of_app, app_names, self.labels, teller)
 
     @staticmethod

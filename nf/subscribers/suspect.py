@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
 
-__all__ = ["ACCESS", "CORE", "GOOD_MOS", "MEASURES", "NOBODY", "SUSPECTS", "Evidence", "Verdicts", "suspect"]
+__all__ = [
+    "ACCESS",
+    "CORE",
+    "GOOD_MOS",
+    "LONG_MS",
+    "MEASURES",
+    "MUCH_LOSS",
+    "SUSPECTS",
+    "VARIED_MS",
+    "Evidence",
+    "Verdicts",
+    "suspect",
+]
 
 GOOD_MOS = 4.0  # "good" on the scale of P.800
 
@@ -73,9 +85,6 @@ class Verdicts:
 
     def __len__(self) -> int:
         return len(self.word)
-
-
-NOBODY = Verdicts(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
 
 
 def suspect(seen: Evidence) -> Verdicts:

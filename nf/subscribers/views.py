@@ -15,7 +15,6 @@ from nf.flows.media import NEVER
 from nf.flows.search import at
 from nf.qoe import Inputs, download, messaging, pages, realtime, video
 from nf.qoe.inputs import Array
-from nf.subscribers.lately import APP_BITS
 from nf.subscribers.sums import Rows
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "chats",
     "main_flows",
     "of_pages",
+    "of_pages_nothing",
     "players",
     "players_nothing",
     "transfers",
@@ -254,18 +254,23 @@ def main_flows(interval: Interval, part: NDArray[np.intp]) -> realtime.Seen:
     return realtime.Seen(interval.now_s, interval.interval_s, **given)
 
 
+def _first_waiting_s(interval: Interval, part: NDArray[np.intp]) -> Array:
+    """Return by row when the first request without an answer was sent; NaN: none waits."""
+    of_flow, first = interval.of_flow(part), np.full(len(part), np.inf)
+    some = np.flatnonzero(of_flow >= 0)
+    np.fmin.at(first, of_flow[some], interval.waiting_s(some))
+    return np.where(np.isfinite(first), first, np.nan)
+
+
 def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
     """Return the columns of chats."""
     of_flow, asked = interval.of_flow(part), interval.requests()
-    some = np.flatnonzero(of_flow >= 0)
-    first = np.full(len(part), np.inf)
-    np.fmin.at(first, of_flow[some], interval.waiting_s(some))
     mine = of_flow[asked.flow] >= 0
     return messaging.Seen(
         now_s=interval.now_s,
         interval_s=interval.interval_s,
         rtt_access_ms=interval.inputs.rtt_access_ms[part],
-        asked_s=np.where(np.isfinite(first), first, np.nan),
+        asked_s=_first_waiting_s(interval, part),
         moved=np.ones(len(part), np.bool_),
         row=of_flow[asked.flow[mine]],
         request_s=asked.request_s[mine],
@@ -295,7 +300,10 @@ def chat_nothing(n: int, now_s: float, interval_s: float) -> messaging.Seen:
 
 def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
     """Return the columns of downloads and uploads."""
-    inputs, rows = interval.inputs, interval.rows
+    inputs, rows, flows = interval.inputs, interval.rows, interval.flows
+    n, down = len(interval.keys), DOWNLINK
+    resent = np.bincount(interval.row, flows.retrans[:, down], n)[part]
+    payload = np.bincount(interval.row, flows.payload_packets[:, down], n)[part]
     return download.Seen(
         now_s=interval.now_s,
         bulk_octets=np.take(inputs.bulk_octets, part, axis=0),
@@ -305,19 +313,25 @@ def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
         rtt_access_ms=rows.rtt_min_ms[part, 1],
         rtt_core_ms=rows.rtt_min_ms[part, 0],
         closed=interval.closed_windows(part),
+        moved=np.ones(len(part), np.bool_),
+        asked_s=_first_waiting_s(interval, part),
+        fresh=payload > resent,
+        resent=resent > 0,
     )
 
 
 def transfers_nothing(n: int, now_s: float, interval_s: float) -> download.Seen:
     """Return *n* rows without a packet."""
     two, unknown = np.full((n, 2), np.nan), np.full(n, np.nan)
-    return download.Seen(now_s, np.zeros((n, 2)), np.zeros((n, 2)), two, two, unknown, unknown, np.zeros((n, 2)))
+    no = np.zeros(n, np.bool_)
+    zero = np.zeros((n, 2))
+    return download.Seen(now_s, zero, zero, two, two, unknown, unknown, no, unknown, no, no, zero)
 
 
 def of_pages(
-    interval: Interval, flow: NDArray[np.intp], people: NDArray[np.int64], row: NDArray[np.intp]
+    interval: Interval, flow: NDArray[np.intp], whose: NDArray[np.int64], row: NDArray[np.intp], shift: int
 ) -> pages.Seen:
-    """Return the columns of the flows that make pages, each at *row* of the sorted numbers of *people*."""
+    """Return the columns of the flows that make pages, each at *row* of *whose*: sorted keys without *shift* bits."""
     place = np.full(len(interval.flows), -1)
     place[flow] = np.arange(len(flow))
     asked = interval.requests()
@@ -336,7 +350,7 @@ def of_pages(
         request_s=asked.request_s[mine],
         first_s=asked.first_s[mine],
         octets=asked.octets[mine],
-        rtt_access_ms=_of_people(interval, people),
+        rtt_access_ms=_highest_access_ms(interval, whose, shift),
         zero_s=zero_s,
     )
 
@@ -351,13 +365,21 @@ def _answered_s(interval: Interval, flow: NDArray[np.intp]) -> Array:
     return np.where(answered, interval.begun_s[flow] + took_s, last_s)
 
 
-def _of_people(interval: Interval, people: NDArray[np.int64]) -> Array:
-    """Return the access delay of subscribers with what waits in queues: the largest one of their rows."""
-    access_ms = np.full(len(people), np.nan)
-    person = interval.keys >> APP_BITS
-    place, there = at(people, person)
+def _highest_access_ms(interval: Interval, whose: NDArray[np.int64], shift: int) -> Array:
+    """Return the access delay of subscribers or rows with what waits in queues: the largest one of their rows."""
+    access_ms = np.full(len(whose), np.nan)
+    place, there = at(whose, interval.keys >> shift)
     np.fmax.at(access_ms, place[there], interval.inputs.rtt_high_access_ms[there])
     return access_ms
+
+
+def of_pages_nothing(n: int, now_s: float, interval_s: float) -> pages.Seen:
+    """Return *n* subscribers or rows without a packet."""
+    none, nothing = np.zeros(0, np.intp), np.zeros(0)
+    return pages.Seen(
+        now_s, interval_s, none, nothing, np.zeros((0, pages.SLOTS), np.uint32), np.zeros(0, np.int64), nothing,
+        nothing, none, nothing, nothing, nothing, np.full(n, np.nan),
+    )  # fmt: skip
 
 
 View = Callable[[Interval, NDArray[np.intp]], Any]

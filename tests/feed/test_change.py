@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 
-from feed.change import DIMENSIONS, Effect, Mark, before_and_after, quantile
+from bench.truth.marks import AT_S, GNBS, INTERVALS, PEOPLE, found, records, scores
+from feed.change import DIMENSIONS, Mark, before_and_after, quantile
 
-GNBS = ("172.16.0.1", "172.16.0.2", "172.16.0.3")
-APPS = ("meet", "tube", "shop")
-PEOPLE, INTERVALS, RUNS = 150, 16, 100
-AT_S = 1_785_000_000.0
+RUNS = 100
 MARK = Mark(AT_S, "new release")
-
-
-def scores(seed: int, runs: int = RUNS) -> np.ndarray:
-    """Return (runs, PEOPLE, INTERVALS) scores: people differ, and what is bad now is so in the next interval (0.9)."""
-    r = np.random.default_rng(seed)
-    person = r.normal(3.9, 0.5, (runs, PEOPLE, 1))
-    noise = r.normal(0, 0.3, (runs, PEOPLE, INTERVALS))
-    for i in range(1, INTERVALS):
-        noise[..., i] = 0.9 * noise[..., i - 1] + math.sqrt(1 - 0.9**2) * noise[..., i]
-    return np.clip(person + noise, 1, 5)
-
-
-def records(mos: np.ndarray, effect: dict[str, float] | None = None) -> dict[str, Any]:
-    """Return the records of one run, half of them after the mark; *effect* by gNB."""
-    who, when = np.divmod(np.arange(PEOPLE * INTERVALS), INTERVALS)
-    gnb = np.array(GNBS)[who % 3]
-    moved = np.select([gnb == name for name in effect or ()], list((effect or {}).values()), 0.0) if effect else 0.0
-    after = when >= INTERVALS // 2
-    return {
-        "t_ms": (AT_S * 1000 + (when + 1 - INTERVALS // 2) * 1000).astype(np.uint64),
-        "interval_ms": np.full(len(who), 1000),
-        "subscriber": np.char.add("p", who.astype("U4")),
-        "app": np.array(APPS)[who // 3 % 3],
-        "gnb": gnb,
-        "dnn": np.full(len(who), "internet"),
-        "slice": np.full(len(who), "1"),
-        "mos": mos.ravel() + moved * after,
-    }
-
-
-def found(effects: list[Effect], dimension: str | None = None) -> set[str]:
-    return {e.value for e in effects if e.found and dimension in (None, e.dimension)}
 
 
 @pytest.fixture(scope="module")
 def runs() -> np.ndarray:
-    return scores(2026)
+    return scores(2026, RUNS)
 
 
 class TestPower:
     """An effect of 0.3 MOS on one of three gNBs is found there and not on the others."""
 
     def test_it_is_found_there_alone(self, runs: np.ndarray) -> None:
-        told = [found(before_and_after(records(mos, {GNBS[1]: -0.3}), MARK), "gnb") for mos in runs]
+        told = [found(records(mos, {GNBS[1]: -0.3}), "gnb") for mos in runs]
 
         assert sum(GNBS[1] in gnbs for gnbs in told) == RUNS
         assert sum(gnbs == {GNBS[1]} for gnbs in told) >= 95
@@ -75,7 +40,7 @@ class TestNothingHappened:
     """With no effect nothing is found, over all groups together, in 95 of 100 runs."""
 
     def test_nothing_is_found(self, runs: np.ndarray) -> None:
-        assert sum(not found(before_and_after(records(mos), MARK)) for mos in runs) >= 95
+        assert sum(not found(records(mos)) for mos in runs) >= 95
 
     def test_intervals_of_one_subscriber_are_one_observation(self, runs: np.ndarray) -> None:
         """Ten times the records of the same people say no more of them."""

@@ -127,7 +127,7 @@ class Lengths:
             gap = now - self.last
             alike = any(abs(length - one) <= 2 for one in self.before)
             cut = 0 < self.before[0] - length <= self.together and gap < 1000
-            if not (alike or cut) or self.equal_is_over(now):
+            if not (alike or cut) or self._equal_is_over(now):
                 octets = min(self.equal.open, 3 * self.octets or 1 << 24)
                 self.octets = (29 * self.octets + octets) // 30 if self.octets else octets
                 self.equal.watch(self.equal.end(self.last))
@@ -136,20 +136,20 @@ class Lengths:
         self.together = min(self.together + 1, 255)
         self.before = [length, *self.before[:1]]
 
-    def equal_is_over(self, now: int) -> bool:
+    def _equal_is_over(self, now: int) -> bool:
         """Say whether the open frame is one by its bytes, and the pause since its last packet one between frames."""
         usual = not self.octets or self.octets <= 2 * self.equal.open <= 3 * self.octets
         pause = max(min(self.equal.mean, 200_000) * 3 // 8, 4000) // 64 * 64
         return usual and self.last is not None and now - self.last >= pause
 
-    def filled_is_over(self, now: int) -> bool:
+    def _filled_is_over(self, now: int) -> bool:
         """Say whether the open frame has all its packets, since none came for long."""
         pause = max(3 * self.run, 4000, min(self.filled.mean, 200_000) // 2) // 64 * 64
         return self.filled.open > 0 and self.last is not None and now - self.last >= pause
 
     def _filled(self, now: int, length: int) -> None:
         gap = now - self.last if self.last is not None else 0
-        if self.last is not None and self.filled_is_over(now):
+        if self.last is not None and self._filled_is_over(now):
             self.filled.watch(self.filled.end(self.last))
         if self.was_full and gap:
             step = self.run // 8
@@ -160,13 +160,12 @@ class Lengths:
         if not self.was_full:
             self.filled.watch(self.filled.end(now))
 
-    def at(self, now: int) -> tuple[Frames, Frames]:
-        """Return the frames by both rules at a time: one that is over by then has ended with its last packet."""
+    def told(self) -> tuple[Frames, Frames]:
+        """Return the frames by both rules: one that is open ends with its last packet so far."""
         ended = copy.deepcopy(self)
-        if self.last is not None and self.equal_is_over(now):
-            ended.equal.end(self.last)
-        if self.last is not None and self.filled_is_over(now):
-            ended.filled.end(self.last)
+        for rule in (ended.equal, ended.filled):
+            if rule.open and self.last is not None:
+                rule.end(self.last)
         return ended.equal, ended.filled
 
 
@@ -199,24 +198,44 @@ class Tick:
 class Echo:
     """Packets of one direction of which one is awaited from the other side."""
 
-    last: bytes = bytes(8)
-    probe: bytes = bytes(8)
+    last: int = 0
+    probe: int = 0
     since: int | None = None
+    probe_length: int = 0
+    echo_length: int = 0
     times: list[int] = field(default_factory=list)
 
-    def sent(self, now: int, begin: bytes) -> None:
-        if begin == self.last:
-            if self.probe == begin:
-                self.since = None
-        elif self.since is None or now - self.since > 1_000_000:
-            self.probe, self.since = begin, now
-        self.last = begin
+    @staticmethod
+    def mark(begin: bytes) -> int:
+        return int.from_bytes(begin, "big") * 0x9E3779B97F4A7C15 % (1 << 64) >> 32
 
-    def back(self, now: int, begin: bytes) -> None:
-        if self.since is not None and begin == self.probe:
+    def _takes_over(self, now: int, length: int) -> bool:
+        if self.since is None or now - self.since > (400_000 if self.probe & 3 else 1_000_000):
+            return True
+        if self.echo_length:
+            return length == self.echo_length != self.probe_length
+        return length < self.probe_length
+
+    def sent(self, now: int, begin: bytes, length: int) -> None:
+        mark = self.mark(begin)
+        if mark == self.last:
+            if self.probe == mark:
+                self.since = None
+        elif self._takes_over(now, length):
+            self.probe, self.since, self.probe_length = mark, now, length
+        self.last = mark
+
+    def back(self, now: int, begin: bytes, other: Echo) -> bool:
+        """Say if the packet, of the direction of *other*, is the echo of the one that is awaited."""
+        mark = self.mark(begin)
+        found = self.since is not None and mark == self.probe
+        if found and self.since is not None:
             if now - self.since <= 1_000_000:
                 self.times.append(now - self.since)
-            self.since = None
+                self.echo_length = self.probe_length
+                other.echo_length = other.echo_length or self.probe_length
+            self.since, other.last = None, mark
+        return found
 
 
 class Twin:
@@ -260,8 +279,8 @@ class Twin:
                 if way:
                     self.picture.packet(now, head, length)
         elif not self.rtp and length >= 8:
-            self.echo[1 - way].back(now, payload[:8])
-            self.echo[way].sent(now, payload[:8])
+            if not self.echo[1 - way].back(now, payload[:8], self.echo[way]):
+                self.echo[way].sent(now, payload[:8], length)
 
     def _rtcp(self, now: int, way: int, payload: bytes) -> None:
         at, about = 8, 1 - way
@@ -278,7 +297,7 @@ class Twin:
 
     def columns(self, end: int) -> dict[str, Any]:
         """Return the columns of an interval that ends at *end* and had all packets in it."""
-        rules = *self.lengths.at(end), self.picture.frames
+        rules = *self.lengths.told(), self.picture.frames
         both, video = (UP, DOWN), self.picture.ssrc is not None
         frozen = self.picture.frozen_us // 1000 if video else sum(g // 1000 for g in self.lengths.equal.frozen)
         echo = [[] if self.rtp else one.times for one in self.echo]

@@ -230,7 +230,7 @@ class TestFrames:
     def test_a_large_one_is_held_back_and_stays_one(self, media: Media) -> None:
         """A sender who may not send faster lets packets of a frame of twelve wait for 40 ms."""
         usual = [self.frame(33 * n, 700 + 20 * (n % 7)) for n in range(20)]
-        large = [(660 + n + 40 * (n // 6), down(1100)) for n in range(12)]
+        large = [(660.0 + n + 40 * (n // 6), down(1100)) for n in range(12)]
         after = [self.frame(730 + 33 * n, 700 + 20 * (n % 7)) for n in range(5)]
         detail = media.play(*(packet for frame in [*usual, large, *after] for packet in frame))
 
@@ -247,7 +247,7 @@ class TestFrames:
         """Sound has 60 to 111 bytes here, and small frames 230 to 290."""
         sound = [(20 * n + 5.5, down(60 + 17 * (n % 4))) for n in range(200)]
         frames = [(33 * n, down(230 + 20 * (n % 4))) for n in range(91, 121)]
-        detail = media.play(*sorted(sound + frames, key=lambda packet: packet[0]))
+        detail = media.play(*sorted([*sound, *frames], key=lambda packet: packet[0]))
 
         assert detail["equal"]["n"] == 29
 
@@ -256,7 +256,7 @@ class TestFrames:
         """Sound of 60 bytes beside it; packets of a frame are 10 ms apart, so that the last one alone tells its end."""
         sound = [(20 * n + 0.3, down(60)) for n in range(150)]
         frames = [(33 * n + 10 * i, down(1200 if i < 3 else tail)) for n in range(60, 100) for i in range(4)]
-        before = media.play(*sorted(sound + frames[:120], key=lambda packet: packet[0]))["filled"]["n"]
+        before = media.play(*sorted([*sound, *frames[:120]], key=lambda packet: packet[0]))["filled"]["n"]
         detail = media.play(*frames[120:])
 
         assert detail["filled"]["n"] - before == 10
@@ -270,25 +270,25 @@ class TestFrames:
         assert detail["filled"]["n"] == 20
 
     @pytest.mark.parametrize("rule", ["equal", "filled"])
-    def test_one_that_is_over_counts_before_the_next_packet(self, media: Media, rule: str) -> None:
-        """Twenty frames, the last one 31 ms ago: the next packet would end it as well."""
+    def test_the_open_one_counts_in_the_interval_in_which_it_came(self, media: Media, rule: str) -> None:
+        """Twenty frames, then one more of which two packets of three are there yet, then the rest and four."""
         reader, flow = MediaReader(len(media.plane.details)), media.plane.read_flows()[1]["number"]
         lengths = [1200 if rule == "filled" else 700 + 20 * (n % 7) for n in range(25)]
-        frames = [[(33 * n + i, down(lengths[n])) for i in range(3)] for n in range(25)]
-        media.play(*(packet for frame in frames[:20] for packet in frame))
-        first = read(reader, media.plane, media.start_ns // 1000 + 20 * 33_000)
-        media.play(*(packet for frame in frames[20:] for packet in frame))
-        second = read(reader, media.plane, media.start_ns // 1000 + 24 * 33_000 + 3_000)
+        packets = [(33 * n + i, down(lengths[n])) for n in range(25) for i in range(3)]
+        told = []
+        for some in (packets[:60], packets[60:62], packets[62:]):
+            media.play(*some)
+            told.append(read(reader, media.plane))
 
-        counts = [one.column(f"frames_{rule}", flow).tolist() for one in (first, second)]
-        assert counts == [[20], [4]]
-        assert first.column("frame_gap_ticks", flow)[0, ["equal", "filled"].index(rule)] == 19 * (33_000 // 64)
+        assert [one.column(f"frames_{rule}", flow).tolist() for one in told] == [[20], [1], [4]]
+        gaps = [one.column("frame_gap_ticks", flow)[0, ["equal", "filled"].index(rule)] for one in told]
+        assert gaps == [19 * (33_000 // 64), 32_000 // 64, 4 * (33_000 // 64) + 33_000 // 64 - 32_000 // 64]
 
 
-def read(reader: MediaReader, plane: DataPlane, now_us: int | None = None) -> MediaInterval:
+def read(reader: MediaReader, plane: DataPlane) -> MediaInterval:
     """Read an interval as the pipeline does; all flows of the table had packets in it."""
     flows = np.sort(plane.read_flows()[1]["number"])
-    now_us = plane.now_ns() // 1000 if now_us is None else now_us
+    now_us = plane.now_ns() // 1000
     return reader.update(flows, plane.details.moved(), plane.read_chunks(), now_us)
 
 
@@ -306,8 +306,8 @@ class TestIntervals:
         media.play((1_000, up(400)), *((1_050 + n, down(1000)) for n in range(100)), (3_000, up(400)))
         second = read(reader, media.plane)
 
-        # The last frame before the request ends with the first packet of the answer, which is of another length.
-        assert (first.column("frames", flow).tolist(), second.column("frames", flow).tolist()) == ([9], [6])
+        # The packets of the answer are of one length and follow each other: one frame.
+        assert (first.column("frames", flow).tolist(), second.column("frames", flow).tolist()) == ([10], [6])
         assert second.column("chunks", flow).tolist() == [1]
         assert second.column("chunk_octets", flow).tolist() == [100_000]
 

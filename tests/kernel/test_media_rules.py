@@ -110,3 +110,23 @@ class TestEarly:
 
         (detail,) = rig.plane.details.present().states
         assert bool(detail["flags"] & DETAIL_LATE) == late
+
+
+class TestEchoes:
+    """Of a game's packets few come back, and these time the way: they are found among sixty others a second."""
+
+    def test_four_requests_a_second_among_inputs(self, rig: Rig) -> None:
+        rig.plane.set_policies({}, detailed=[0])
+        sent = [(at, False, struct.pack("!2sIH", b"IN", n, 0) + bytes(40)) for n, at in enumerate(range(0, 10_000, 16))]
+        for n, at in enumerate(range(3, 10_000, 250)):
+            sent += [(at, False, struct.pack("!II", n, 7) + bytes(8)), (at + 40, True, struct.pack("!II", n, 7))]
+        start_ns = rig.now_ns + MS
+        for at_ms, down, payload in sorted(sent):
+            ends = {"src": SERVER, "dst": UE} if down else {"src": UE, "dst": SERVER}
+            ports = {"sport": 5100, "dport": 40_000} if down else {"sport": 40_000, "dport": 5100}
+            rig.run(ether(IP(**ends) / UDP(**ports) / Raw(payload)), "n6", start_ns + at_ms * MS - rig.now_ns)
+
+        (detail,) = rig.plane.details.present().states
+        echo = detail["more"]["echo"][0]
+        assert echo["n"] >= 30  # of forty
+        assert echo["sum_us"] == 40_000 * echo["n"]

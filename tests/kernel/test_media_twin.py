@@ -139,7 +139,7 @@ def play(rig: Rig, request: pytest.FixtureRequest) -> Callable[[Packets, bool], 
         for at_us, way, payload in packets:
             plane.run(frame(way, payload, udp), (start_us + S + at_us) * 1000, ROLES[role])
         rig.now_ns = plane.now_ns()
-        end_us = start_us + S + packets[-1][0] + 20_077
+        end_us = start_us + S + packets[-1][0] + 77
         flows = plane.read_flows()[1]["number"]
         return Media(len(plane.details)).update(flows, plane.details.moved(), plane.read_chunks(), end_us), start_us + S
 
@@ -166,4 +166,4 @@ class TestTwin:
         for at, way, payload in packets:
             twin.packet(start + at, way, payload)
 
-        assert not differences(found, twin, start + packets[-1][0] + 20_077)
+        assert not differences(found, twin, start + packets[-1][0] + 77)

@@ -119,7 +119,7 @@ def suppressed(lab: Lab) -> int:
 
 
 class TestMark:
-    """Who reads the feed hears of a change that an operator marks."""
+    """Readers of the feed hear of a change that an operator marks."""
 
     def test_it_comes_with_the_name_of_who_marked_it(self, operator, rows):
         heard = threading.Event()

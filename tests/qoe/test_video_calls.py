@@ -53,6 +53,25 @@ class TestFrames:
         assert estimates[-1].fps[0] == 24
         assert estimates[-1].frame_jitter_ms[0] == pytest.approx(0, abs=0.1)
 
+    @pytest.mark.parametrize("rule", ["equal", "filled"])
+    def test_copies_among_them_do_not_raise_the_rate_of_a_camera(self, rule):
+        """Twelve seconds of 30 at regular distances, then 45 at irregular ones, then 20 regular ones."""
+        steady = [video(1000 + i, fps=30, rule=rule) for i in range(12)]
+        wild = video(1012, fps=45, rule=rule)
+        wild = dataclasses.replace(wild, frame_gap_ticks2=2 * wild.frame_gap_ticks2)
+        slower = [video(1013 + i, fps=20, rule=rule) for i in range(2)]
+        _, estimates, _ = run(model, [*steady, wild, *slower])
+
+        assert [round(float(e.fps[0])) for e in estimates[-4:]] == [30, 30, 20, 20]
+
+    def test_headers_tell_a_rate_that_rises_without_rule(self):
+        steady = [video(1000 + i, fps=30) for i in range(12)]
+        wild = video(1012, fps=45)
+        wild = dataclasses.replace(wild, frame_gap_ticks2=2 * wild.frame_gap_ticks2)
+        _, estimates, _ = run(model, [*steady, wild])
+
+        assert estimates[-1].fps[0] == 45
+
     @pytest.mark.parametrize(("right", "wrong"), [("equal", "filled"), ("filled", "equal")])
     def test_the_more_regular_rule_is_taken_and_remembered(self, right, wrong):
         def second(now, fps):

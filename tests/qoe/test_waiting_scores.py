@@ -178,6 +178,10 @@ def moving(at_s: float, bps: float, **more: object) -> download.Seen:
         "loss": np.array([[np.nan, 0.0]]),
         "rtt_access_ms": np.array([30.0]),
         "rtt_core_ms": np.array([10.0]),
+        "moved": np.array([True]),
+        "asked_s": np.array([np.nan]),
+        "fresh": np.array([bps > 0]),
+        "resent": np.array([False]),
         "closed": np.zeros((1, 2)),
     }
     return download.Seen(
@@ -195,6 +199,36 @@ def moved(*seen: download.Seen) -> list[download.Estimates]:
 
 def limit(estimates: download.Estimates) -> str:
     return download.LIMITS[estimates.limit[0]]
+
+
+class TestTransfersThatStand:
+    """A transfer that stands still keeps a number, the worst one; a complete one is not said to stand still."""
+
+    def begun(self) -> list[download.Seen]:
+        return [moving(at, 8e6) for at in range(10)]
+
+    @pytest.mark.parametrize("sign", [{"resent": [True]}, {"asked_s": [NOW_S + 9.5]}])
+    def test_with_a_sign_it_is_bad_until_it_goes_on(self, sign):
+        silent = [moving(at, 0, moved=[False]) for at in range(12, 40)]
+        seen = moved(*self.begun(), moving(10, 0, **sign), moving(11, 0, **sign), *silent, moving(40, 8e6))
+        scores = [download.score(e)[0] for e in seen]
+
+        assert scores[11:-1] == [1.0] * 29
+        assert scores[-1] == scores[9]
+
+    def test_without_a_sign_it_is_complete(self):
+        seen = moved(*self.begun(), *(moving(at, 0, moved=[False]) for at in range(10, 20)))
+
+        assert np.isnan(download.score(seen[-1])[0])
+        assert min(e.speed_bps[0] for e in seen if not np.isnan(e.speed_bps[0])) == 8e6
+
+    def test_it_needs_rows_without_packets_for_a_minute(self):
+        state = np.zeros(1, download.STATE)
+        for seen in (*self.begun(), moving(10, 0, asked_s=[NOW_S + 9.5])):
+            state, _ = download.advance(state, seen)
+
+        assert download.due(state, NOW_S + 20)[0]
+        assert not download.due(state, NOW_S + 80)[0]
 
 
 class TestTransfers:

@@ -307,6 +307,13 @@ class TestLabel:
         store._bindings._warm.clear()
         assert store.label(index).gnb == gnb
 
+    def test_a_upf_on_the_way_is_none(self, store):
+        """Home-routed roaming, or an SGW and a PGW that are both mirrored: it receives the uplink as well."""
+        between = Tunnel("192.0.2.11", 5), Tunnel("192.0.2.11", 6, Side.DOWNLINK, local=False)
+        index = store.apply(SessionUp(1.0, session(tunnels=(UPLINK, *between, DOWNLINK))))[0].session
+
+        assert store.label(index).gnb == "192.0.2.20"
+
     def test_a_configured_session_says_it_as_well(self, store):
         one = StaticSession("a", ALICE, uplink=(("192.0.2.10", 1),), downlink=(("192.0.2.20", 2),), ue_ipv4="10.45.0.2")
         index = store.configure((), (one,), 1.0)[0].session

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from feed.columns import pack_columns, unpack_columns
+from nf.qoe.models import MODELS
 from nf.subscribers import SubscriberNames, Subscribers
 from tests.subscribers.test_sums import ACTIONS, APPS, CLASS_OF, random_batch
 
@@ -37,6 +38,14 @@ class TestUnseen:
             for name in VOLUMES:
                 can = seen[0] if name.startswith("ul") else seen[1]
                 assert np.isnan(batch.columns[name].astype(float)).all() == (not can), name
+
+    @pytest.mark.parametrize("seen", [(True, False), (False, True)])
+    def test_without_one_of_them_nothing_is_judged(self, seen):
+        batches = records(seen)
+        reasons = {reason for b in batches if b.app_class in MODELS for reason in b.columns["unmeasured"]}
+
+        assert reasons == {"one direction only", ""}  # of those that are counted only
+        assert all(np.isnan(batch.columns["mos"]).all() for batch in batches)
 
     def test_it_is_missing_on_the_wire_as_well(self):
         for batch in records((True, False)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -118,10 +118,8 @@ class Freezer:
             if quick is not None:
                 with contextlib.suppress(struct.error):  # the rows became fewer since the place was asked for
                     found, imsi, *peers = quick.read(rows, at)
-                    if found == number:
-                        gnb = (
-                            quick.text(peers[0]) if quick.text and peers and peers.count(peers[0]) == len(peers) else ""
-                        )
+                    if found == number and len(set(peers)) <= 1:
+                        gnb = quick.text(peers[0]) if quick.text else ""
                         return Label(str(imsi)[1:], "", *quick.words, gnb)
         record = held.get(number)
         return None if record is None else self.label(number, record)
@@ -133,7 +131,8 @@ class Freezer:
             return label_of(self.thaw(index, record))
         source, dnn, snssai, instance, codes = parts[0][:5]
         imsi, ue = values[IMSI], values[UE_IPV4] or values[UE_IPV6]
-        gnb = _only({values[place] for place in _peers(source, codes)})
+        far, near = ({values[place] for place in _places(codes, which)} for which in (_far(source), _NEAR))
+        gnb = _far_end(far, near)
         if imsi:
             return Label(imsi, "", source, dnn, snssai, gnb)
         if ue or not codes:
@@ -152,10 +151,12 @@ class _Quick:
     words: tuple[str, str, str]
 
 
-def _peers(source: str, codes: bytes) -> list[int]:
-    """Return the places of the addresses that receive the downlink on the access side, among the values of a record."""
-    far = _far(source)
-    return [TUNNELS + TUNNEL_VALUES * n for n, code in enumerate(codes) if code in far]
+_NEAR = (0, 1)  # codes of tunnels of the uplink
+
+
+def _places(codes: bytes, which: tuple[int, ...]) -> list[int]:
+    """Return the places of the addresses of tunnels of some codes, among the values of a record."""
+    return [TUNNELS + TUNNEL_VALUES * n for n, code in enumerate(codes) if code in which]
 
 
 def _far(source: str) -> tuple[int, ...]:
@@ -163,9 +164,14 @@ def _far(source: str) -> tuple[int, ...]:
     return (2, 3) if source == CONFIGURED else (2,)
 
 
-def _only(of: Collection[str]) -> str:
-    """Return the one that there is, "" of none or several: only packets say which of several addresses is theirs."""
-    return next(iter(of)) if len(of) == 1 else ""
+def _far_end(far: set[str], near: set[str]) -> str:
+    """Return the one address on the access side that receives the downlink, "" of none or several.
+
+    Of several ones those that receive the uplink as well are UPFs, or an SGW, on the way. Which of the others a flow
+    goes to, only its packets say.
+    """
+    ends = far - near if len(far) > 1 else far
+    return next(iter(ends)) if len(ends) == 1 else ""
 
 
 def _is_plain(parts: tuple[Any, ...], said: tuple[Any, ...], held: tuple[int, ...]) -> bool:
@@ -179,15 +185,17 @@ def _of_digits(shape: Shape) -> _Quick | None:
     if not _is_plain(parts, said, held) or shape.kinds[IMSI] != DIGITS:
         return None
     source, dnn, snssai, _, codes = parts[0][:5]
-    places = _peers(source, codes)
+    places = _places(codes, _far(source))
     kinds = {shape.kinds[place] for place in places}
-    kind = _only(kinds)  # of IPv4 beside IPv6, only packets say which is theirs
+    if len(kinds) > 1 or kinds - {IPV4, IPV6}:
+        return None
     form, end = "<I", NUMBER_BYTES
-    for place in (IMSI, *(places if kind in (IPV4, IPV6) else ())):
+    for place in (IMSI, *places):
         field = FIELDS[shape.kinds[place]]
         form += f"{shape.offsets[place] - end}x{field}"
         end = shape.offsets[place] + struct.calcsize(f"<{field}")
-    return _Quick(struct.Struct(form).unpack_from, reader(kind or IPV4), (source, dnn, snssai))
+    text = reader(kinds.pop()) if kinds else None
+    return _Quick(struct.Struct(form).unpack_from, text, (source, dnn, snssai))
 
 
 def _split(s: Session, values: list[Any]) -> tuple[Any, ...]:
@@ -278,5 +286,6 @@ def label_of(binding: Binding) -> Label:
     told = {p.source for p in binding.said.values() if p.ue_ipv4 or p.ue_ipv6}
     source = LEARNED if not whole.identity.imsi and told == {LEARNED} else whole.source
     now = binding.parts.values() or (binding.session,)
-    peers = {t.address for p in now for t in p.tunnels if _code(t) in _far(p.source)}
-    return Label(whole.identity.imsi, name, source, whole.dnn, whole.snssai, _only(peers))
+    far = {t.address for p in now for t in p.tunnels if _code(t) in _far(p.source)}
+    near = {t.address for p in now for t in p.tunnels if _code(t) in _NEAR}
+    return Label(whole.identity.imsi, name, source, whole.dnn, whole.snssai, _far_end(far, near))
