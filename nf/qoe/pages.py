@@ -206,13 +206,14 @@ def _asked(n: int, seen: Seen, newest: int, profile: Profile) -> tuple[Array, Ar
     bytes_in = np.zeros((len(flows), SLOTS), np.bool_)
     bytes_in[np.nonzero(there)[0], place[there]] = True
     asked, fresh, answers = (np.full((n, SLOTS), np.inf) for _ in range(3))
-    lasts, born = of_flow[:, 0], seen.begin_s[flows]
+    lasts, born, row = of_flow[:, 0], seen.begin_s[flows], seen.row[flows]
     for k in range(SLOTS):
         begins = of_flow[:, k + 1]
         lasts = np.where(np.isfinite(begins), begins, lasts)
-        np.minimum.at(asked[:, k], seen.row[flows], begins)
-        np.minimum.at(fresh[:, k], seen.row[flows], np.where(begins == born, begins, np.inf))
-        np.minimum.at(answers[:, k], seen.row[flows], np.where(bytes_in[:, k], lasts, begins))
+        answering = np.where(bytes_in[:, k], lasts, begins)
+        for column, times in ((asked, begins), (fresh, np.where(begins == born, begins, np.inf)), (answers, answering)):
+            some = np.flatnonzero(times < np.inf)  # few flows have an answer in a slot
+            np.minimum.at(column[:, k], row[some], times[some])
     return asked, fresh, answers
 
 
