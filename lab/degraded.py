@@ -4,9 +4,10 @@
 
 Builds the lab, whose users load pages of one size, starts ``snf run`` with a batch interval of a second, and reads
 ``qoe.v1``. Delay, delay that varies, loss and a low rate come and go, on the radio and behind the UPF. For each, and
-for each application whose user would notice, a line: how deep the score fell, after how long it was bad with the right side, how much of the bad intervals
-named it, and after how long it was over. A process of the packet path's priority measures how late the host is
-(`lab.truth.meter`); seconds in which it was short of time are void and say nothing.
+for each application whose user would notice, a line: how deep the score fell, after how long it was bad with the
+right side, how much of the bad intervals named it, and after how long it was over. A process of the packet path's
+priority measures how late the host is (`lab.truth.meter`); seconds in which it was short of time are void and say
+nothing.
 """
 
 from __future__ import annotations

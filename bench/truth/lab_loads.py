@@ -14,7 +14,6 @@ from bench.truth.web import rank_correlation
 
 __all__ = ["downloads", "pages"]
 
-_PAGE_CLASSES = ("web", "social", "navigation")
 _TOLD_S = 4.0  # a page is told some seconds after its load
 _NEAR, _NEAR_MS = 0.1, 5.0
 Replayed = Callable[[LabSet], list[Row]]
@@ -24,15 +23,15 @@ def pages(sets: list[LabSet], replayed: Replayed) -> list[Figure]:
     """Return the error of page times and their rank correlation."""
     true, told, missed = list[float](), list[float](), 0
     for some in sets:
-        rows = [r for r in replayed(some) if r["class"] in _PAGE_CLASSES and r.get("pages", 0) > 0]
-        ended = {r["end_s"]: r["page_s"] for r in rows}
+        rows = [r for r in replayed(some) if r["class"] == "web" and r.get("pages", 0) > 0]
+        ended = {r["end_s"]: r["page_s"] for r in rows}  # of the subscriber: one in all rows of the web
         loads = sorted(some.truth["pages"], key=lambda page: page["begin"])
         for i, page in enumerate(loads):
             until = loads[i + 1]["begin"] + _TOLD_S if i + 1 < len(loads) else np.inf
             mine = [t for t, s in ended.items() if page["begin"] < t - s / 2 and t <= until and t >= page["load"]]
             if mine:
                 true.append(page["page_s"])
-                told.append(ended.pop(min(mine)))
+                told.append(ended.pop(max(mine, key=lambda t: ended[t])))  # polls after it are told as small ones
             else:
                 missed += 1
     if len(true) < 2:

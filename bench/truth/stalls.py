@@ -40,6 +40,8 @@ def judge(n: int, seed: int, known: bool) -> Judged:
             segment_known=known,
             startup_answers=1,
             startup_octets=1e12,
+            show_s=0.0,  # a simulated player shows what it has at once,
+            left_s=0.0,  # and plays all of it
         )
         rows: list[Estimates] = []
         run([p.chunks for p in group], _SECONDS, lambda _, e, rows=rows: rows.append(e), own)  # type: ignore[misc]

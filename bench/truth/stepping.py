@@ -19,7 +19,8 @@ _EPOCH = 1e6  # sessions begin at so many seconds
 def _answers(parts: list[tuple[int, NDArray[np.float64]]]) -> Answers:
     rows = np.concatenate([np.full(len(c), i, np.intp) for i, c in parts] or [np.zeros(0, np.intp)])
     columns = np.vstack([c for _, c in parts] or [np.zeros((0, 4))])
-    return Answers(rows, columns[:, 0] + _EPOCH, columns[:, 1] + _EPOCH, columns[:, 2] + _EPOCH, columns[:, 3])
+    request, first, last = (columns[:, k] + _EPOCH for k in range(3))
+    return Answers(rows, request, first, last, columns[:, 3], np.ones(len(rows)), np.full(len(rows), 500.0))
 
 
 def at(chunks: NDArray[np.float64], before_s: float, now_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -45,10 +46,10 @@ def run(
     profile: Profile = DEFAULT,
 ) -> NDArray[np.void]:
     """Step through sessions of chunks (n, 4) side by side, a row each, and hand each second to *told*."""
-    state = np.zeros(len(some), STATE)
+    state, unknown = np.zeros(len(some), STATE), np.full(len(some), np.nan)
     for now in np.arange(1.0, seconds + 1):  # every row begins with its own first request after 0
         parts = [at(chunks, now - 1, now) for chunks in some]
         closed, under_way = (_answers([(i, p[k]) for i, p in enumerate(parts) if len(p[k])]) for k in (0, 1))
-        state, estimates = session.advance(state, Seen(now + _EPOCH, closed, under_way), profile)
+        state, estimates = session.advance(state, Seen(now + _EPOCH, closed, under_way, unknown), profile)
         told(float(now), estimates)
     return state

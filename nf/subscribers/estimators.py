@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nf.flows.batch import DOWNLINK, FlowBatch
 from nf.flows.search import at
-from nf.qoe import realtime
+from nf.qoe import realtime, video
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS, Model, adjusted
 from nf.qoe.reasons import REASONS
@@ -27,6 +27,7 @@ from nf.settings import QoeProfile
 from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.paged import Paged, of_screens, of_web
+from nf.subscribers.services import Segments
 from nf.subscribers.views import Interval, View
 
 __all__ = ["HALF_SEEN", "HORIZON_S", "PAUSED", "Estimators", "Judged", "paused"]
@@ -80,6 +81,7 @@ class Estimators:
         web, screens = of_web(HORIZON_S, capacity), of_screens(HORIZON_S, capacity)
         self._pages = {"web": web, "social": screens, "navigation": screens}
         self._models = MODELS
+        self._segments = Segments()
 
     def use(self, profiles: Iterable[QoeProfile]) -> None:
         """Judge under other constants from now on; what is remembered stays."""
@@ -112,8 +114,12 @@ class Estimators:
         return self._pages["web"], self._pages["social"]
 
     def _advance(self, name: str, keys: NDArray[np.int64], seen: Any, *, keep: bool = True) -> Any:
-        table = self._tables[name]
-        after, estimates = self._models[name].advance(table.recall(keys), seen)
+        table, before = self._tables[name], self._tables[name].recall(keys)
+        if isinstance(seen, video.Seen):
+            seen = dataclasses.replace(seen, segment_s=self._segments.of(keys))
+        after, estimates = self._models[name].advance(before, seen)
+        if keep and isinstance(seen, video.Seen):
+            self._segments.told(keys, np.where(np.isnan(video.learned_s(before)), video.learned_s(after), np.nan))
         if keep:
             table.put(keys, after, seen.now_s)
         return estimates

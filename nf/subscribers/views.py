@@ -172,6 +172,8 @@ class Interval:
                 closed.first_us[done],
                 closed.last_us[done],
                 closed.octets[done],
+                closed.requests[done],
+                closed.request_length[done],
             ),
             self._answers(
                 row[under_way],
@@ -179,11 +181,13 @@ class Interval:
                 media.open_first_us[under_way],
                 media.open_last_us[under_way],
                 media.open_octets[under_way],
+                media.open_requests[under_way],
+                media.open_request_length[under_way],
             ),
         )
 
     def _answers(self, row: NDArray[np.intp], *columns: NDArray[Any]) -> video.Answers:
-        request, first, last, octets = columns
+        request, first, last, octets, requests, length = columns
         order = np.argsort(request, kind="stable")[::-1]  # ages: the oldest first
         return video.Answers(
             row=row[order],
@@ -191,6 +195,8 @@ class Interval:
             first_s=self._time_s(first[order]),
             last_s=self._time_s(last[order]),
             octets=octets[order].astype(np.float64),
+            requests=requests[order].astype(np.float64),
+            length=length[order].astype(np.float64),
         )
 
     def waiting_s(self, flow: NDArray[np.intp] | None = None) -> Array:
@@ -281,14 +287,14 @@ def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
 def players(interval: Interval, part: NDArray[np.intp]) -> video.Seen:
     """Return the answers that players of video got."""
     closed, under_way = interval.answers(interval.of_flow(part))
-    return video.Seen(interval.now_s, closed, under_way)
+    return video.Seen(interval.now_s, closed, under_way, np.full(len(part), np.nan))
 
 
 def players_nothing(n: int, now_s: float, interval_s: float) -> video.Seen:
     """Return *n* players without a packet."""
     none = np.zeros(0)
-    nothing = video.Answers(np.zeros(0, np.intp), none, none, none, none)
-    return video.Seen(now_s, nothing, nothing)
+    nothing = video.Answers(np.zeros(0, np.intp), none, none, none, none, none, none)
+    return video.Seen(now_s, nothing, nothing, np.full(n, np.nan))
 
 
 def chat_nothing(n: int, now_s: float, interval_s: float) -> messaging.Seen:

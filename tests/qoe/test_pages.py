@@ -204,7 +204,7 @@ class TestMeanwhile:
     def test_the_last_page_is_held_with_falling_confidence_and_then_there_is_none(self):
         page, last_s = simple()
 
-        after = [(at_s, e) for at_s, e in told(page.seen(quiet_s=20), WHOLE) if at_s > last_s + 3]
+        after = [(at_s, e) for at_s, e in told(page.seen(quiet_s=20), WHOLE) if at_s > last_s + 1.5]
 
         sure = [float(e.confidence[0]) for _, e in after]
         assert sure == sorted(sure, reverse=True)

@@ -10,7 +10,7 @@ from bench.truth.stepping import run
 from nf.qoe.video import columns, session
 from nf.qoe.video.profile import Profile
 
-PROFILE = Profile(segment_s=4.0, segment_known=True, startup_answers=1, startup_octets=1e12)
+PROFILE = Profile(segment_s=4.0, segment_known=True, startup_answers=1, startup_octets=1e12, show_s=0.0, left_s=0.0)
 
 
 def told(chunks: list[tuple[float, float, float, float]], seconds: int) -> list[columns.Estimates]:
@@ -63,9 +63,9 @@ class TestSession:
 
     def test_nothing_seen_is_not_measurable(self):
         state = np.zeros(2, columns.STATE)
-        none = columns.Answers(np.zeros(0, np.intp), *[np.zeros(0)] * 4)
+        none = columns.Answers(np.zeros(0, np.intp), *[np.zeros(0)] * 6)
 
-        after, estimates = session.advance(state, columns.Seen(5.0, none, none), PROFILE)
+        after, estimates = session.advance(state, columns.Seen(5.0, none, none, np.full(2, np.nan)), PROFILE)
 
         assert (estimates.unmeasured > 0).all()
         assert np.isnan(estimates.video_height).all()

@@ -34,6 +34,20 @@ STATE = np.dtype(
         ("level", "u1"),  # index into levels.HEIGHTS plus one, 0 not told yet
         ("switches", "u2"),
         ("answers", "u4"),  # closed ones that hold media
+        ("count", "f8"),  # requests for media that they answered
+        ("asked", "f8"),  # requests so far,
+        ("beside", "f8"),  # and those that were sent while another answer was under way: sound beside the picture
+        ("asked_s", "f8"),  # the last of them
+        ("sound_octets", "f8"),  # an answer of this size comes again and again: sound, whose levels are one,
+        ("sound_n", "f8"),  # so much more often than other small ones
+        ("picture_s", "f8"),  # last byte of the last whole answer that is no sound
+        ("stall_from_s", "f8"),  # begin of the last stall
+        ("slow", "?"),  # the last answer broke off
+        ("closed_s", "f8"),  # last byte of the answer that was closed last,
+        ("closed_content_s", "f8"),  # its content,
+        ("fragment_s", "f8"),  # what it holds if the rest of it stands behind a further request
+        ("pending_s", "f8"),  # and that content while acknowledgements cut the answer into pieces
+        ("length", "f8"),  # bytes of a usual request for media
         ("now_s", "f8"),  # end of the interval that was judged last
         ("busy_s", "f8"),  # last byte of any answer
         ("begun_s", "f8"),  # first picture; 0 before it
@@ -42,19 +56,25 @@ STATE = np.dtype(
         ("played_s", "f8"),
         ("stalled_s", "f8"),
         ("stalls", "u2"),
-        ("hungry", "?"),  # the last request came while there was no rest
         ("anchor_s", "f8"),  # last request after a rest: the buffer was full then; 0 none
-        ("anchor_answers", "u4"),
+        ("anchor_count", "f8"),
         ("anchor_octets", "f8"),
+        ("full_s", "f8"),  # content that a rest left in the buffer,
+        ("full_n", "f8"),  # and how many rests agreed on it
         ("rest_s", "f8"),  # sums over the time between such requests, fading: seconds,
-        ("rest_answers", "f8"),  # answers,
-        ("rest_octets", "f8"),  # bytes,
-        ("rest_each", "f8"),  # seconds per answer,
-        ("rest_each2", "f8"),  # and their squares
-        ("rest_n", "f8"),
+        ("rest_answers", "f8"),  # requests for media,
+        ("paced_s", "f8"),  # the same over all such times, also those in which a buffer filled: seconds,
+        ("paced_octets", "f8"),  # bytes
+        ("even", "f8"),  # rests that said the same as the ones before, fading,
+        ("odd", "f8"),  # and that said something else
+        ("rest_n", "f8"),  # and how many they were
         ("recent_octets", "f8"),  # of the last answers, fading
         ("recent_s", "f8"),  # their content
+        ("rate_octets", "f8"),  # the same, fading by time
+        ("rate_s", "f8"),
+        ("rate_at_s", "f8"),  # when they were counted last
         ("open_since_s", "f8"),  # request that has no answer yet; 0 none
+        ("came_s", "f8"),  # content of answers that have come to rest and are not closed
         ("open_octets", "f8"),  # of the answer that is under way
         ("heard_octets", "f8"),  # all that had come at the end of the interval before
         ("mos_seconds", "f8"),  # sums for the score of the session, see nf.qoe.video.rate
@@ -79,6 +99,8 @@ class Answers:
     first_s: Array  # NaN: no byte came
     last_s: Array  # NaN: no byte came
     octets: Array
+    requests: Array  # that were sent before the answer: HTTP/2 and 3 ask for picture and sound at once
+    length: Array  # bytes of the longest of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +110,7 @@ class Seen:
     now_s: float
     closed: Answers
     under_way: Answers
+    segment_s: Array  # of the service, as its sessions before have told it; NaN not known
 
 
 @dataclass(frozen=True, slots=True)
