@@ -38,7 +38,7 @@ PULL = 4.0  # of one round number against one MOS that is off by a third, where 
 _MOS_OFF = 0.32
 _FOLDER = DATA / "p1203_open"
 _Stalls = tuple[tuple[float, float], ...]
-# Where the inputs of the data set are not at hand: its conditions with stalls, by position in the content and length
+# Stands in for inputs of the data set that are not at hand: its conditions with stalls, by position in the content and length
 # in s (position 0: before the first picture), as the inputs of the mode 0 of itu-p1203/open-dataset have them.
 _STALLS: Mapping[str, _Stalls] = {
     "TR04_02": ((10, 12), (20, 12)),

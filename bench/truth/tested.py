@@ -36,7 +36,7 @@ _HEIGHTS = (240, 480, 1080)
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
-    """What was estimated of each sequence, and what was true."""
+    """Estimates of each sequence, and what was true."""
 
     mos: Array
     stalled_s: Array

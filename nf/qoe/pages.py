@@ -319,7 +319,7 @@ def _close(state: Columns, now_s: float, ended: Array, profile: Profile) -> None
     answering = now_s - state["asked_s"] < profile.answer_s
     answering &= state["asked_s"] <= state["end_s"] + _gap_s(state, profile)
     held = asks & (answering | ~some)  # without content until `_give_up`
-    # What came after a gap may still turn out to be of the page.
+    # Bytes that came after a gap may still turn out to be of the page.
     quiet_s = profile.quiet_s - profile.gap_s + _gap_s(state, profile)
     goes_on = _is_no_poll(state, profile) & (now_s - state["active_s"] <= quiet_s)
     goes_on &= (state["after_s"] - state["end_s"] <= quiet_s) & (now_s - state["after_s"] <= profile.decided_s)

@@ -278,9 +278,8 @@ class Twin:
                     self.streams[way].packet(now, head)
                 if way:
                     self.picture.packet(now, head, length)
-        elif not self.rtp and length >= 8:
-            if not self.echo[1 - way].back(now, payload[:8], self.echo[way]):
-                self.echo[way].sent(now, payload[:8], length)
+        elif not self.rtp and length >= 8 and not self.echo[1 - way].back(now, payload[:8], self.echo[way]):
+            self.echo[way].sent(now, payload[:8], length)
 
     def _rtcp(self, now: int, way: int, payload: bytes) -> None:
         at, about = 8, 1 - way

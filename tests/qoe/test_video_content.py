@@ -1,4 +1,4 @@
-"""What requests tell of content: rests, sound beside the picture, answers in pieces, answers that break off."""
+"""Content by requests: rests, sound beside the picture, answers in pieces, answers that break off."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestRests:
 
 
 class TestPieces:
-    """What divides an answer is a request; an acknowledgement that looks like one is none."""
+    """A request divides an answer; an acknowledgement that looks like one does not."""
 
     def test_long_acknowledgements_cut_no_answer(self):
         whole = [(t, last, octets, 1.0, HTTP3) for t, last, octets, _, _ in muxed(4.0, 10)]

@@ -112,7 +112,7 @@ class TestWhatIsNotThere:
 
     @pytest.mark.parametrize("name", ["voice", "gaming"])
     def test_of_one_direction_what_needs_both_is_not_measurable(self, told, name):
-        """Who speaks in a downlink alone is taken for the UE."""
+        """In a downlink alone the one that speaks is taken for the UE."""
         both = [*told[f"{name} up"].of(name), *told[f"{name} down"].of(name), *told[situations.NOBODY].of(name)]
 
         assert len(both) > 5

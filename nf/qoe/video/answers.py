@@ -52,7 +52,7 @@ _LONG = 0.25  # of a segment: an answer that took less did not break off
 
 
 class Heard:
-    """What is under way at the end of an interval, (n,) each."""
+    """Answer that is under way at the end of an interval, (n,) each."""
 
     def __init__(self, n: int) -> None:
         self.some = np.zeros(n, bool)  # an answer was seen at all

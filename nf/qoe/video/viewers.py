@@ -1,4 +1,4 @@
-"""What viewers say of a video: the coefficients of the streaming score, as bench/truth/fit_mos.py fits them."""
+"""Opinion of viewers of a video: the coefficients of the streaming score, as bench/truth/fit_mos.py fits them."""
 
 from __future__ import annotations
 
