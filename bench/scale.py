@@ -1,7 +1,8 @@
 """An interval at the promised scale: a full book and a full table, of which some flows had packets.
 
 A million flows of 131,072 subscribers with a session are in the table and in the book. Between two sweeps as many of
-them as a case says get one packet each, by the walk of `bench.rig`.
+them as a case says get one packet each, by the walk of `bench.rig`. What estimates cost where all flows have much to
+tell is a row of its own: `bench.estimators`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import rig
+from bench import estimators, rig
 from bench.figure import Figure
 from feed.records import Columns, RecordBatch
 from gtp.events import Identity, Session, SessionUp, Tunnel
@@ -142,4 +143,5 @@ def measure() -> list[Figure]:
         Figure("sweep, 262 k active of 1 M present", s[_case(ACTIVE[2])], "s", 0.35, s, note),
         Figure("1 M present and idle, a second", s["sweep, 1 M present and idle, s"] * 1000, "ms", 10, s, note),
         Figure("new flow in a book of 1 M / of 10 k", grows, "ratio", 1.2, s, note),
+        *estimators.measure(),
     ]

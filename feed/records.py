@@ -119,7 +119,7 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "rtt_high_core_ms": Column("f4", "ms", "the same of the core side"),
     "confidence": Column("f4", "0..1", "how sure the estimates behind the score are"),
     "unmeasured": Column("str", "", "why there is no score, where there is none"),
-    "model": Column("str", "", "model of the score, and its version"),
+    "model": Column("str", "", "model of the score, and its version; * behind it: under other constants (profiles)"),
     "video_height": Column("f4", "pixel", "level of the picture: 144, 240, 360, 480, 720, 1080 and more"),
     "media_bps": Column("f4", "bit/s", "of the content, over a second of playing"),
     "startup_s": Column("f4", "s", "first request to first picture"),

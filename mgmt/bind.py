@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nf.errors import BadSettings
+from nf.qoe.models import MODELS
+from nf.qoe.profiles import constants
 from nf.settings import (
     Action,
     Application,
@@ -24,6 +26,7 @@ from nf.settings import (
     Monitor,
     Policy,
     Privacy,
+    QoeProfile,
     Role,
     Settings,
     StaticSession,
@@ -58,6 +61,7 @@ def bind(tree: Node) -> Settings:
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
         export=_export(tree.get("snf-export:exporter", {})),
         privacy=_privacy(tree.get("snf-privacy:privacy", {})),
+        profiles=_profiles(tree.get("snf-qoe:qoe", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
             **_given(
@@ -185,6 +189,26 @@ def _export(node: Node) -> Export:
             batch_ms="batch-interval",
         ),
     )
+
+
+def _profiles(node: Node) -> tuple[QoeProfile, ...]:
+    """Return the classes of which a constant is not that of the published model, and these constants."""
+    found = []
+    for app_class, leaves in sorted(node.items()):
+        published = constants(MODELS[app_class].profile)
+        given = sorted(_constants(leaves))
+        found.append(QoeProfile(app_class, tuple((path, value) for path, value in given if value != published[path])))
+    return tuple(profile for profile in found if profile.constants)
+
+
+def _constants(node: Node) -> Iterator[tuple[str, float]]:
+    """Return the constants that are given, by their paths in the profile; a decimal is a text (RFC 7951, 6.1)."""
+    for leaf, value in node.items():
+        name = leaf.replace("-", "_")
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{path}", constant) for path, constant in _constants(value))
+        else:
+            yield name, float(value) if isinstance(value, str) else value
 
 
 def _privacy(node: Node) -> Privacy:

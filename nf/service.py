@@ -17,7 +17,7 @@ import numpy as np
 
 from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
-from nf.apply import export, limits, monitor, naming, policies, privacy, sessions
+from nf.apply import export, limits, monitor, naming, policies, privacy, profiles, sessions
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
 from nf.apply.transaction import Part, Undo, change
@@ -118,6 +118,7 @@ class Service:
             ("applications", partial(naming.apply_applications, engine)),
             ("privacy", partial(privacy.apply, engine, self._keeper)),
             ("applications policies groups", partial(policies.apply, engine)),
+            ("profiles", partial(profiles.apply, engine)),
             ("sessions", partial(sessions.apply, engine, self.clock.now_s)),
             ("pfcp_peers", self.interfaces.use_peers),
             ("export", partial(export.apply, publisher)),

@@ -22,6 +22,7 @@ __all__ = [
     "Monitor",
     "Policy",
     "Privacy",
+    "QoeProfile",
     "Role",
     "Settings",
     "StaticSession",
@@ -223,6 +224,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class QoeProfile:
+    """Constants of the estimates and the score of a class of applications that are not those of its model."""
+
+    app_class: str
+    constants: tuple[tuple[str, float], ...] = ()  # by their paths (`nf.qoe.profiles`)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Lists are tuples ordered by key, so that equal means equal."""
 
@@ -237,6 +246,7 @@ class Settings:
     export: Export = Export()
     privacy: Privacy = Privacy()
     limits: Limits = Limits()
+    profiles: tuple[QoeProfile, ...] = ()
     naming_workers: int = 0  # processes that read payloads; 0: the function itself
 
 

@@ -35,6 +35,7 @@ IMPLEMENTED = (
     "snf-subscribers",
     "snf-applications",
     "snf-policies",
+    "snf-qoe",
     "snf-export",
     "snf-privacy",
     "snf-explain",

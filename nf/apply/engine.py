@@ -63,6 +63,7 @@ class Engine:
         self.plane.economy = True
         self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
         self.pipeline = self._pipeline(settings)
+        self.pipeline.set_profiles(settings.profiles)
 
     def _pipeline(self, settings: Settings) -> Pipeline | Shards:
         parts = self.plane, Signatures.load(settings.applications), self.store, self.pseudonymiser, self._sink

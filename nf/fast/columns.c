@@ -10,6 +10,7 @@
 #include "differences.h"
 #include "group.h"
 #include "memory.h"
+#include "search.h"
 
 /* Of which text this is a build: nf/fast/build.py says it, nf/fast/library.py asks. */
 EXPORTED const char *const snf_fast_build = SNF_FAST_BUILD;

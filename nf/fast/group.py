@@ -36,7 +36,7 @@ def group(
     rules: Mapping[str, float],
     rank: NDArray[np.uint8],
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Return the sorted distinct keys of n flows, and the columns of their rows.
+    """Return the sorted distinct keys of n flows, and the columns of their rows; ``of_flow`` is the row of each flow.
 
     *flows* has the columns of `nf.flows.batch.FlowBatch` as attributes, *key* (n,) says whose each is; *rules* are the
     constants that ``RULES`` names, *rank* the place of each ground by its number. Raises ValueError when a column has
@@ -58,7 +58,7 @@ def group(
     rows, _ = library.columns("snf_row_columns").pointers(out, count)
     library.function("snf_group_rows")(_at(sums), _u64(count), _at(numbers), ctypes.byref(rows))
     del kept
-    return keys, out
+    return keys, out | {"of_flow": row_of.astype(np.intp)}
 
 
 def _at(array: NDArray[Any]) -> ctypes.c_void_p:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.fast import group as compiled
+from nf.fast import search
 from nf.fast.library import loaded
 
-__all__ = ["at", "distinct", "one_of", "values_at"]
+__all__ = ["at", "distinct", "one_of", "reference", "values_at"]
 
 _Value = TypeVar("_Value", bound=np.generic)
+_MANY = 64  # keys, from which on the compiled pass is faster than numpy in spite of what its call costs
 
 
 def one_of(values: Iterable[int], most: int = 0xFF) -> NDArray[np.bool_]:
@@ -44,6 +46,12 @@ def at(sorted_keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.intp
     """
     if not len(sorted_keys):
         return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), np.bool_)
+    library = loaded() if len(wanted) >= _MANY and search.takes(sorted_keys, wanted) else None
+    return reference(sorted_keys, wanted) if library is None else search.places(library, sorted_keys, wanted)
+
+
+def reference(sorted_keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Do what `at` says in numpy; there are keys."""
     rows = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
     known: NDArray[np.bool_] = sorted_keys[rows] == wanted
     return rows, known

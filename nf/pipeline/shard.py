@@ -358,6 +358,8 @@ class _Shard(Pipeline):
                 case talk.Use(signatures):
                     self.use(signatures)
                     self._say(None)
+                case talk.Profiles(profiles):
+                    self.set_profiles(profiles)
                 case talk.Ask(_, question):
                     self._say(self.explain(question))
                 case (tables, groups):

@@ -45,7 +45,7 @@ from nf.pipeline.stages import IDLE_S, PolicyTable, Sink, put_policies
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.sessions.binding import Binding
-from nf.settings import SubscriberGroup
+from nf.settings import QoeProfile, SubscriberGroup
 from nf.subscribers.estimators import HORIZON_S
 from nf.subscribers.labels import StoreTeller
 
@@ -87,6 +87,7 @@ class Shards:
         self.learned: list[tuple[int, str]] = []
         self.groups: tuple[SubscriberGroup, ...] = ()
         self._tables: Sequence[PolicyTable] = [{}]
+        self._profiles: tuple[QoeProfile, ...] = ()
         self._pseudonymiser, self._turn = pseudonymiser, 0  # another turn: all labels may be others
         self._relabelled = Relabelled()
         store.on_relabelled(self._relabelled.note)
@@ -137,6 +138,7 @@ class Shards:
             )
         )
         shard.say((self._tables, self.groups))
+        shard.say(talk.Profiles(self._profiles))
         shard.say(talk.Begin(self._homes.places_of(number)))
         return shard
 
@@ -193,6 +195,12 @@ class Shards:
         self._turn += 1
         for shard in self._shards:
             shard.say((tables, self.groups))
+
+    def set_profiles(self, profiles: Sequence[QoeProfile]) -> None:
+        """As `Pipeline.set_profiles`."""
+        self._profiles = tuple(profiles)
+        for shard in self._shards:
+            shard.say(talk.Profiles(self._profiles))
 
     def use(self, signatures: Signatures) -> None:
         """As `Pipeline.use`."""

@@ -40,7 +40,7 @@ from nf.naming.workers import Workers
 from nf.pipeline.plane import Plane
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.sessions import BindingStore
-from nf.settings import Action, Interface, SubscriberGroup
+from nf.settings import Action, Interface, QoeProfile, SubscriberGroup
 from nf.subscribers import Subscribers, missing_where_unseen
 from nf.subscribers.followed import flow_columns
 from nf.subscribers.labels import StoreTeller, Teller
@@ -148,6 +148,10 @@ class Pipeline:
         for group, table in enumerate(tables):
             for app, (action, _) in table.items():
                 self.action[group, app] = _ACTION_NUMBER[action]
+
+    def set_profiles(self, profiles: Sequence[QoeProfile]) -> None:
+        """Judge under other constants from the next interval on; nothing is forgotten."""
+        self.subscribers.use_profiles(profiles)
 
     def use(self, signatures: Signatures) -> None:
         """Name by other signatures from now on; the policies are to be set again."""

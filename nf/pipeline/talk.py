@@ -20,10 +20,10 @@ from feed.records import Columns, RecordBatch
 from nf.apps.signatures import Signatures
 from nf.flows.book import Moved
 from nf.flows.delays import DelayInterval
-from nf.settings import Action, Interface, SubscriberGroup
+from nf.settings import Action, Interface, QoeProfile, SubscriberGroup
 
 __all__ = [
-    "Agree", "Ask", "Astray", "Begin", "Done", "Given", "Go", "Policies", "Port", "Read", "Site", "States",
+    "Agree", "Ask", "Astray", "Begin", "Done", "Given", "Go", "Policies", "Port", "Profiles", "Read", "Site", "States",
     "Taken", "Use",
 ]  # fmt: skip
 
@@ -120,6 +120,13 @@ class Use:
     """Name by other signatures."""
 
     signatures: Signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Judge under other constants."""
+
+    profiles: tuple[QoeProfile, ...]
 
 
 @dataclass(frozen=True, slots=True)

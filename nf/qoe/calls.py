@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nf.qoe import codecs, emodel, freeze, losses
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array, known_or
 from nf.qoe.realtime import Seen, halves_ms, held
+from nf.qoe.states import both, copied, smaller
 
 __all__ = ["TALK", "Estimates", "Talk", "TalkProfile", "late_share", "listen", "talk"]
 
@@ -93,7 +94,7 @@ class Talk:
 
 def talk(before: NDArray[np.void], seen: Seen, profile: TalkProfile) -> tuple[NDArray[np.void], Talk]:
     """Return the state, (n,) of TALK, and the sound of an interval."""
-    after = before.copy()
+    after = copied(before)
     after["silence"], silence = freeze.follow(before["silence"], seen, profile.silence)
     expected = seen.rtp_expected.astype(np.float64)
     missing = expected - seen.rtp_received.astype(np.float64)
@@ -134,15 +135,16 @@ def _worse(state: NDArray[np.void], half: Array, silence: freeze.Silence, now_s:
     zero = np.zeros_like(loss)
     heard = codecs.listening(state["codec"], zero, _lost(known_or(loss, 0), state["jitter_ms"], profile), burst)
     known = ~np.isnan(loss)
-    way = np.where(known.all(axis=1), np.argmin(heard, axis=1), np.where(known[:, UPLINK], UPLINK, DOWNLINK))
+    way = np.where(both(known), heard[:, DOWNLINK] < heard[:, UPLINK], np.where(known[:, UPLINK], UPLINK, DOWNLINK))
     at = np.arange(len(state)), way
-    trip = half.sum(axis=1)
-    since = np.where(state["half_s"].min(axis=1) > 0, state["half_s"].min(axis=1), now_s)
+    trip = half[:, 0] + half[:, 1]
+    since = smaller(state["half_s"])
+    since = np.where(since > 0, since, now_s)
     sure = codecs.sure(state["codec"])[at] * np.where(losses.known(state["told"])[:, DOWNLINK], 1.0, profile.one_half)
     beyond = np.clip(behind - known_or(before, 0), 0, 1)
     return Talk(
         round_trip_ms=trip,
-        least_trip_ms=known_or(half, 0).sum(axis=1),
+        least_trip_ms=known_or(half[:, 0], 0) + known_or(half[:, 1], 0),
         loss=loss[at],
         loss_burst=burst[at],
         beyond_loss=beyond[:, DOWNLINK],

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nf.qoe import frames, g1072
 from nf.qoe.inputs import DOWNLINK, Array, known_or
 from nf.qoe.realtime import Seen
+from nf.qoe.states import copied
 
 __all__ = ["CLOUD", "PROFILE", "CloudProfile", "follow", "height", "rating"]
 
@@ -52,7 +53,7 @@ def follow(
 
     Of the last interval, in which a game is *over*, only a part has frames.
     """
-    after = before.copy()
+    after = copied(before)
     after["choice"] = frames.choose(before["choice"], seen, profile.most_fps)
     fps = frames.frames(after["choice"], seen, before["bps"] == 0, over).fps
     now_bps = 8 * seen.octets[:, DOWNLINK] / seen.interval_s

@@ -20,6 +20,7 @@ from nf.qoe.calls import Estimates
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array, known_or
 from nf.qoe.realtime import Seen
 from nf.qoe.reasons import REASONS
+from nf.qoe.states import copied, either, larger
 
 __all__ = ["MODEL", "PROFILE", "STATE", "CallProfile", "advance", "due", "picture", "score"]
 
@@ -56,7 +57,7 @@ _NO_MEDIA = REASONS.index("no media")
 
 def advance(state: NDArray[np.void], seen: Seen, profile: CallProfile = PROFILE) -> tuple[NDArray[np.void], Estimates]:
     """Return the state, (n,) of STATE, and what happened in an interval."""
-    after = state.copy()
+    after = copied(state)
     after["talk"], t = calls.talk(state["talk"], seen, profile)
     after["choice"] = frames.choose(state["choice"], seen, profile.most_fps)
     hung_up = freeze.ended(after["talk"]["silence"], seen.now_s, profile.silence)
@@ -72,7 +73,7 @@ def advance(state: NDArray[np.void], seen: Seen, profile: CallProfile = PROFILE)
     bps = state["bps"] + weight * (shown.bps - state["bps"])
     after["bps"] = np.where(came, bps, np.where(off, 0.0, state["bps"]))
     frozen, begun, after["told_s"] = _frozen(state, seen, video & ~came & ~hung_up & (state["fps"] > 0), t.silence)
-    unmeasured = np.where((after["talk"]["silence"]["last_s"] > 0).any(axis=1), 0, _NO_MEDIA).astype(np.uint8)
+    unmeasured = np.where(either(after["talk"]["silence"]["last_s"] > 0), 0, _NO_MEDIA).astype(np.uint8)
     half_seen = np.where(np.isnan(t.round_trip_ms), profile.no_delay, 1.0) * np.where(np.isnan(t.loss), 0.7, 1.0)
     return after, Estimates(
         fps=np.where(video, fps, np.nan),
@@ -107,7 +108,7 @@ def _frozen(
     picture_s = np.minimum(ended_s + open_s, seen.interval_s)
     goes_on = standing | (silence.open[:, DOWNLINK] & (seen.packets[:, DOWNLINK] == 0))
     told_s = np.where(goes_on, state["told_s"], np.maximum(state["told_s"] - counted_s, 0) * (counted_s > 0)) + open_s
-    frozen = np.maximum(picture_s, silence.now_s.max(axis=1))
+    frozen = np.maximum(picture_s, larger(silence.now_s))
     begun = (frozen > 0) & (state["told_s"] == 0)
     return frozen, begun, told_s
 

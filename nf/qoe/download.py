@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array, known_or, worst
 from nf.qoe.reasons import REASONS
+from nf.qoe.states import both, copied, larger
 
 __all__ = ["LIMITS", "MODEL", "PROFILE", "STATE", "Estimates", "Profile", "Seen", "advance", "due", "score"]
 
@@ -95,13 +96,13 @@ class Estimates:
 
 def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> tuple[NDArray[np.void], Estimates]:
     """Return the state after an interval, and the transfers in it."""
-    after = state.copy()
+    after = copied(state)
     trips = np.stack([seen.rtt_core_ms, seen.rtt_access_ms], axis=1)
     least = np.where(state["least_ms"] > 0, np.fmin(state["least_ms"], trips), known_or(trips, 0))
     after["least_ms"] = least
     above = trips - least
-    queue_ms = np.where(np.isnan(above).all(axis=1), np.nan, known_or(above, 0).max(axis=1))
-    full_ms = np.clip(profile.standing * least.sum(axis=1), profile.standing_ms, profile.queue_ms)
+    queue_ms = np.where(both(np.isnan(above)), np.nan, larger(known_or(above, 0)))
+    full_ms = np.clip(profile.standing * (least[:, 0] + least[:, 1]), profile.standing_ms, profile.queue_ms)
     told = (seen.bulk_octets >= profile.least_bytes) | (seen.busy >= profile.busy)
     goodput = np.where(told & ~np.isnan(seen.goodput_bps), seen.goodput_bps, -1)
     way = goodput.argmax(axis=1)[:, None]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nf.qoe.inputs import DOWNLINK, Array
 from nf.qoe.realtime import RTP, Seen
+from nf.qoe.states import copied, larger
 
 __all__ = ["CHOICE", "Frames", "choose", "frames"]
 
@@ -59,10 +60,10 @@ class Frames:
 
 def choose(before: NDArray[np.void], seen: Seen, most_fps: float = MOST_FPS) -> NDArray[np.void]:
     """Return the choices, (n,) of CHOICE, after an interval."""
-    after = before.copy()
+    after = copied(before)
     by_rule = np.stack([seen.frames_equal, seen.frames_filled], axis=1).astype(np.float64)
     counts = np.stack([by_rule, seen.frame_gap_ticks[:, :RTP], seen.frame_gap_ticks2[:, :RTP]], axis=2)
-    judging = (by_rule.max(axis=1) >= 1) & (before["judged_s"] < JUDGED_S)
+    judging = (larger(by_rule) >= 1) & (before["judged_s"] < JUDGED_S)
     after["judged_s"] += np.where(judging, seen.interval_s, 0.0)
     after["sums"] += np.where(judging[:, None, None], counts, 0.0)
     fits = np.argmin(_irregular(after["sums"], after["judged_s"], most_fps), axis=1) + 1

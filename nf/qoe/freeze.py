@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array, known_or
 from nf.qoe.realtime import Seen, ages_s
+from nf.qoe.states import copied
 from nf.qoe.streaming import STALL_WEIGHT
 
 __all__ = ["SILENCE", "Limits", "Silence", "ended", "factor", "follow", "kept_s", "standing"]
@@ -47,7 +48,7 @@ class Silence:
 
 def follow(before: NDArray[np.void], seen: Seen, limits: Limits) -> tuple[NDArray[np.void], Silence]:
     """Return the state, (n,) of SILENCE, and the pauses of an interval."""
-    after = before.copy()
+    after = copied(before)
     age = ages_s(seen)
     passed = ~np.isnan(age)
     after["last_s"] = np.where(passed, seen.now_s - known_or(age, 0), before["last_s"])

@@ -17,6 +17,7 @@ from nf.qoe import cloud_gaming, freeze, g1072, losses, ticks
 from nf.qoe.inputs import DOWNLINK, Array, known_or
 from nf.qoe.realtime import Seen, ages_s, halves_ms, held
 from nf.qoe.reasons import REASONS
+from nf.qoe.states import copied
 
 __all__ = ["MODEL", "PROFILE", "STATE", "Estimates", "GameProfile", "advance", "due", "score"]
 
@@ -77,7 +78,7 @@ class Estimates:
 
 def advance(state: NDArray[np.void], seen: Seen, profile: GameProfile = PROFILE) -> tuple[NDArray[np.void], Estimates]:
     """Return the state, (n,) of STATE, and what happened in an interval."""
-    after = state.copy()
+    after = copied(state)
     after["silence"], silence = freeze.follow(state["silence"], seen, profile.silence)
     told_s, now_s = silence.told_s[:, DOWNLINK], silence.now_s[:, DOWNLINK]
     over = freeze.ended(after["silence"], seen.now_s, profile.silence)

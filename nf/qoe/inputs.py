@@ -52,5 +52,6 @@ def known_or(values: Array, fallback: float) -> Array:
 
 def worst(two_ways: Array) -> Array:
     """Return the larger of both directions, 0 where neither is known."""
-    larger: Array = known_or(two_ways, 0).max(axis=1)
+    known = known_or(two_ways, 0)
+    larger: Array = np.maximum(known[:, 0], known[:, 1])
     return larger

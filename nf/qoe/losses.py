@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
+from nf.qoe.states import copied
 
 __all__ = ["WINDOW", "follow", "known", "loss", "run"]
 
@@ -31,7 +32,7 @@ def follow(before: NDArray[np.void], expected: Array, lost: Array, runs: Array, 
     A number of runs that is not known may be the number of lost packets: loss at random.
     """
     counts = np.stack([expected, lost, runs], axis=-1)
-    after = before.copy()
+    after = copied(before)
     for name, constant_s in (("fast", FAST_S), ("slow", SLOW_S)):
         after[name] = before[name] * np.exp(-interval_s / constant_s) + counts
     after["clean"] = np.where(lost > 0, 0.0, before["clean"] + expected)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nf.qoe import g1030
 from nf.qoe.inputs import Array, known_or
 from nf.qoe.reasons import REASONS
+from nf.qoe.states import copied
 
 __all__ = ["MODEL", "PROFILE", "STATE", "Estimates", "Profile", "Seen", "advance", "due", "score"]
 
@@ -35,7 +36,7 @@ class Profile:
     hold_s: float = 10.0  # the last answer is told for so long, ever less sure
     delay_hold_s: float = 60.0  # and the way between probe and UE is known for so long
     bad_ms: float = 1000.0  # an answer that takes this long without the way to the UE is bad whatever that is
-    sides: float = ROUND_TRIPS
+    sides: float = float(ROUND_TRIPS)
     content_s: float = g1030.FAST_S  # users expect fast (G.1030, annex A)
     sure: float = 0.9
     sure_of_bound: float = 0.5
@@ -82,7 +83,7 @@ class Estimates:
 
 def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> tuple[NDArray[np.void], Estimates]:
     """Return the state after an interval, and the answers in it."""
-    after, now_s = state.copy(), seen.now_s
+    after, now_s = copied(state), seen.now_s
     told = ~np.isnan(seen.rtt_access_ms)
     after["access_ms"] = np.where(told, seen.rtt_access_ms, state["access_ms"])
     after["access_s"] = np.where(told, now_s, state["access_s"])

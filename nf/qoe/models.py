@@ -1,12 +1,17 @@
 """Models by application class: from what was seen of an interval to what happened, and from that to a score.
 
 state, seen --advance--> state, estimates --score--> MOS, NaN where it is not measurable
+
+Each has a profile of constants (`nf.qoe.profiles`). A model under another profile than its own has a name that ends in
+`CHANGED`, so that its scores are told apart from those of the published model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,8 +19,13 @@ from numpy.typing import NDArray
 
 from nf.qoe import codecs, conferencing, download, gaming, messaging, navigation, social, video, voice, web
 from nf.qoe.inputs import Array
+from nf.qoe.profiles import changed
+from nf.settings import QoeProfile
 
-__all__ = ["MODELS", "Estimates", "Model"]
+__all__ = ["CHANGED", "MODELS", "Estimates", "Model", "adjusted"]
+
+CHANGED = "*"
+"""What the name of a model ends in when its constants are not those of its version."""
 
 State = NDArray[np.void]
 
@@ -38,6 +48,7 @@ class Model:
 
     *state* is the type of what is remembered of a row between intervals, all zeros at first. *due* says which
     remembered rows need a record without a packet. *texts* are those of columns that are estimated as a number.
+    *profile* has the constants that the functions use.
     """
 
     name: str
@@ -46,10 +57,25 @@ class Model:
     score: Callable[[Any], Array]
     due: Callable[[State, float], NDArray[np.bool_]]
     texts: Mapping[str, tuple[str, ...]]
+    profile: Any
+
+    def under(self, constants: Mapping[str, float]) -> Model:
+        """Return the model with other values of some constants, itself where none is another."""
+        profile = changed(self.profile, constants)
+        if profile == self.profile:
+            return self
+        advance, score, due = (_bound(function, profile) for function in (self.advance, self.score, self.due))
+        return replace(self, name=self.name + CHANGED, profile=profile, advance=advance, score=score, due=due)
+
+
+def _bound(function: Callable[..., Any], profile: Any) -> Callable[..., Any]:
+    """Return a function of a class under a profile; the score of a fitted model has none."""
+    return partial(function, profile=profile) if "profile" in inspect.signature(function).parameters else function
 
 
 def _model(module: Any, **texts: tuple[str, ...]) -> Model:
-    return Model(module.MODEL, module.STATE, module.advance, module.score, module.due, texts)
+    functions = module.advance, module.score, module.due
+    return Model(module.MODEL, module.STATE, *functions, texts, module.PROFILE)
 
 
 MODELS: Mapping[str, Model] = {
@@ -65,3 +91,8 @@ MODELS: Mapping[str, Model] = {
     "navigation": _model(navigation),
 }
 """By the names of `feed.records.APP_CLASSES`; the other classes have a score of what the network permits (`SCORES`)."""
+
+
+def adjusted(profiles: Iterable[QoeProfile]) -> Mapping[str, Model]:
+    """Return the models under the constants that were changed."""
+    return {**MODELS, **{p.app_class: MODELS[p.app_class].under(dict(p.constants)) for p in profiles}}

@@ -129,7 +129,7 @@ class Estimates:
 
 def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, Estimates]:
     """Return the state after an interval, and the pages in it; state has a row a subscriber."""
-    n, rows, work = len(state), state.copy(), {name: state[name].copy() for name in STATE.names or ()}
+    n, rows, work = len(state), np.empty_like(state), {name: state[name].copy() for name in STATE.names or ()}
     newest = int(np.floor((seen.now_s - seen.zero_s) / SLOT_S - 1e-6))
     octets = _octets(work, seen, newest)
     asked, fresh, answers = _asked(n, seen, newest, profile)
@@ -167,10 +167,12 @@ def due(state: Rows, now_s: float, profile: Profile = DEFAULT) -> Mask:
 def _octets(state: Columns, seen: Seen, newest: int) -> Array:
     """Return (n, SLOTS) downlink octets up to slot *newest* that were not counted before; the state counts them."""
     n = len(state["slot"])
-    place = seen.slot[:, None] - newest + SLOTS - 1 - np.arange(SLOTS)[None, :]
-    flat = seen.row[:, None] * SLOTS + place
+    flow, k = np.nonzero(seen.slots)
+    place = (seen.slot - newest + SLOTS - 1)[flow] - k
     there = (place >= 0) & (place < SLOTS)
-    octets = np.bincount(flat[there], seen.slots[there], n * SLOTS).astype(np.float64).reshape(n, SLOTS)
+    flow, k, place = flow[there], k[there], place[there]
+    octets = np.bincount(seen.row[flow] * SLOTS + place, seen.slots[flow, k], n * SLOTS).astype(np.float64)
+    octets = octets.reshape(n, SLOTS)
     since = (newest - SLOTS + 1 + np.arange(SLOTS))[None, :] - state["slot"][:, None]
     now = octets[:, -1].copy()
     rest = np.maximum(octets - state["counted"][:, None], 0)
@@ -204,13 +206,14 @@ def _asked(n: int, seen: Seen, newest: int, profile: Profile) -> tuple[Array, Ar
     bytes_in = np.zeros((len(flows), SLOTS), np.bool_)
     bytes_in[np.nonzero(there)[0], place[there]] = True
     asked, fresh, answers = (np.full((n, SLOTS), np.inf) for _ in range(3))
-    lasts, born = of_flow[:, 0], seen.begin_s[flows]
+    lasts, born, row = of_flow[:, 0], seen.begin_s[flows], seen.row[flows]
     for k in range(SLOTS):
         begins = of_flow[:, k + 1]
         lasts = np.where(np.isfinite(begins), begins, lasts)
-        np.minimum.at(asked[:, k], seen.row[flows], begins)
-        np.minimum.at(fresh[:, k], seen.row[flows], np.where(begins == born, begins, np.inf))
-        np.minimum.at(answers[:, k], seen.row[flows], np.where(bytes_in[:, k], lasts, begins))
+        answering = np.where(bytes_in[:, k], lasts, begins)
+        for column, times in ((asked, begins), (fresh, np.where(begins == born, begins, np.inf)), (answers, answering)):
+            some = np.flatnonzero(times < np.inf)  # few flows have an answer in a slot
+            np.minimum.at(column[:, k], row[some], times[some])
     return asked, fresh, answers
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nf.qoe.inputs import DOWNLINK, Array
 from nf.qoe.realtime import Seen
+from nf.qoe.states import copied
 
 __all__ = ["TICKS", "follow", "loss", "tick_ms"]
 
@@ -42,7 +43,7 @@ CHANGE_TICKS = 1.5  # both memories may differ by a tick at each end of the inte
 
 def follow(before: NDArray[np.void], seen: Seen, counted: NDArray[np.bool_]) -> NDArray[np.void]:
     """Return the state, (n,) of TICKS; intervals that are not *counted* are those of a pause that is told otherwise."""
-    after = before.copy()
+    after = copied(before)
     n, sum_ms = (seen.tick_n[:, DOWNLINK].astype(np.float64), seen.tick_sum_us[:, DOWNLINK] / 1000)
     now_ms = sum_ms / np.maximum(n, 1)
     came = seen.packets[:, DOWNLINK].astype(np.float64)

@@ -17,6 +17,7 @@ from nf.qoe.calls import Estimates
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array
 from nf.qoe.realtime import Seen
 from nf.qoe.reasons import REASONS
+from nf.qoe.states import either, larger
 
 __all__ = ["MODEL", "PROFILE", "STATE", "VoiceProfile", "advance", "due", "score"]
 
@@ -44,7 +45,7 @@ def advance(state: NDArray[np.void], seen: Seen, profile: VoiceProfile = PROFILE
     # A pause that ended in this interval stood until the stream came back: distances far above the median tell of it.
     rest = np.where(told.told_s > 0, np.clip(seen.spike_ms / 1000 - told.told_s, 0, seen.interval_s), 0)
     frozen = np.minimum(told.now_s + rest, seen.interval_s)
-    media = (after["silence"]["last_s"] > 0).any(axis=1)
+    media = either(after["silence"]["last_s"] > 0)
     unmeasured = np.select(
         [~media, np.isnan(t.round_trip_ms), np.isnan(t.loss)], [_NO_MEDIA, _NO_DELAY, _NO_LOSS], 0
     ).astype(np.uint8)
@@ -52,7 +53,7 @@ def advance(state: NDArray[np.void], seen: Seen, profile: VoiceProfile = PROFILE
     return after, Estimates(
         fps=nowhere,
         freezes=(told.begun[:, UPLINK] | told.begun[:, DOWNLINK]).astype(np.float64),
-        frozen_s=frozen.max(axis=1),
+        frozen_s=larger(frozen),
         video_bps=nowhere,
         frame_jitter_ms=nowhere,
         codec=t.codec,

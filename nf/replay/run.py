@@ -82,6 +82,7 @@ class Replay:
             self.plane, signatures, self.store, pseudonymiser, sink, idle_s=math.inf, on_ended=self.ended.add
         )
         self._settings = settings or Settings()
+        self.pipeline.set_profiles(self._settings.profiles)
         if self._settings.policies:
             policies.put(self.pipeline, self._settings.policies, self._settings.groups)
         self.signalling = Signalling()

@@ -10,7 +10,7 @@ tables of their own (`nf.subscribers.paged`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,9 @@ from nf.flows.batch import DOWNLINK, FlowBatch
 from nf.flows.search import at
 from nf.qoe import realtime, video
 from nf.qoe.inputs import Array
-from nf.qoe.models import MODELS, Model
+from nf.qoe.models import MODELS, Model, adjusted
 from nf.qoe.reasons import REASONS
+from nf.settings import QoeProfile
 from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.paged import Paged, of_screens, of_web
@@ -79,7 +80,14 @@ class Estimators:
         self._tables = {name: KeyTable(np.zeros(0, MODELS[name].state), HORIZON_S, capacity) for name in _VIEWS}
         web, screens = of_web(HORIZON_S, capacity), of_screens(HORIZON_S, capacity)
         self._pages = {"web": web, "social": screens, "navigation": screens}
+        self._models = MODELS
         self._segments = Segments()
+
+    def use(self, profiles: Iterable[QoeProfile]) -> None:
+        """Judge under other constants from now on; what is remembered stays."""
+        self._models = adjusted(profiles)
+        for name in ("web", "social"):
+            self._pages[name].profile = self._models[name].profile
 
     def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, dark: int = 0) -> Judged:
         """Return estimates and scores of rows *part* of an interval, which are of class *name*.
@@ -87,7 +95,7 @@ class Estimators:
         Where the probe saw too little, for the reason with the number *dark*, nothing is judged, and what is remembered
         stays.
         """
-        model = MODELS[name]
+        model = self._models[name]
         if name in self._pages:
             estimates: Any = self._pages[name].of(interval.keys[part])
         else:
@@ -106,13 +114,10 @@ class Estimators:
         return self._pages["web"], self._pages["social"]
 
     def _advance(self, name: str, keys: NDArray[np.int64], seen: Any, *, keep: bool = True) -> Any:
-        table, model = self._tables[name], MODELS[name]
-        known, old, _ = table.get(keys)
-        before = np.zeros(len(keys), model.state)
-        before[known] = old
+        table, before = self._tables[name], self._tables[name].recall(keys)
         if isinstance(seen, video.Seen):
             seen = dataclasses.replace(seen, segment_s=self._segments.of(keys))
-        after, estimates = model.advance(before, seen)
+        after, estimates = self._models[name].advance(before, seen)
         if keep and isinstance(seen, video.Seen):
             self._segments.told(keys, np.where(np.isnan(video.learned_s(before)), video.learned_s(after), np.nan))
         if keep:
@@ -142,7 +147,7 @@ class Estimators:
         out = {}
         for name, table in self._tables.items():
             absent = np.flatnonzero(~at(present, table.keys)[1])
-            due = absent[MODELS[name].due(table.rows[absent], now_s)] if len(absent) else absent
+            due = absent[self._models[name].due(table.rows_of(absent), now_s)] if len(absent) else absent
             if len(due):
                 out[name] = table.keys[due]
         for paged in self._paged():
@@ -155,7 +160,7 @@ class Estimators:
 
     def stand(self, name: str, keys: NDArray[np.int64], span_s: tuple[float, float]) -> Judged:
         """Return estimates and scores of rows of which nothing passed."""
-        model, interval_s = MODELS[name], max(span_s[1] - span_s[0], 1e-3)
+        model, interval_s = self._models[name], max(span_s[1] - span_s[0], 1e-3)
         if name in self._pages:
             estimates: Any = self._pages[name].stand(keys, span_s[1], interval_s)
         else:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nf.fast.library import loaded
 from nf.fast.memory import Memory
 from nf.flows.search import at
+from nf.kernel.rows import opaque, rows_at
 from nf.qoe.inputs import Array
 
 __all__ = ["KeyTable", "Remembered", "memory"]
@@ -23,14 +24,17 @@ Keys = NDArray[np.int64]
 class KeyTable:
     """Rows by key, of the kind of *empty*. A row that was not seen for *horizon_s* leaves.
 
-    Full: the keys that were not seen for the longest time leave; of equals, the larger ones.
+    Full: the keys that were not seen for the longest time leave; of equals, the larger ones. Rows stay where they were
+    written first, so that keys that come and go move no others.
     """
 
     def __init__(self, empty: NDArray[Any], horizon_s: float, capacity: int) -> None:
         self.horizon_s, self.capacity = horizon_s, capacity
         self.evicted = 0  # keys that left because the table was full
+        self._rows = empty[:0]
+        self._free: NDArray[np.intp] = np.zeros(0, np.intp)  # places of rows that no key has
         self.keys: Keys = np.zeros(0, np.int64)  # sorted
-        self.rows = empty[:0]
+        self._place: NDArray[np.intp] = np.zeros(0, np.intp)  # of the row of each key
         self._seen_s = np.zeros(0)
 
     def __len__(self) -> int:
@@ -38,29 +42,81 @@ class KeyTable:
 
     def clear(self) -> None:
         """Forget all keys."""
-        self.keys, self.rows, self._seen_s = self.keys[:0], self.rows[:0], self._seen_s[:0]
+        self.keys, self._place, self._free = self.keys[:0], self._place[:0], self._free[:0]
+        self._seen_s, self._rows = self._seen_s[:0], np.zeros((0, *self._rows.shape[1:]), self._rows.dtype)
 
     def get(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[Any], Array]:
         """Return which of the sorted distinct *keys* are known, and of those the rows and when they were seen."""
-        rows, known = at(self.keys, keys)
-        return known, self.rows[rows[known]], self._seen_s[rows[known]]
+        at_key, known = at(self.keys, keys)
+        at_key = at_key[known]
+        return known, self.rows_of(at_key), self._seen_s[at_key]
+
+    def recall(self, keys: Keys) -> NDArray[Any]:
+        """Return the rows of the sorted distinct *keys*, zeros of those that are not known."""
+        known, rows, _ = self.get(keys)
+        if len(rows) == len(keys):
+            return rows
+        out = np.zeros((len(keys), *rows.shape[1:]), rows.dtype)
+        _bytes(out)[known] = _bytes(rows)
+        return out
+
+    def rows_of(self, at_key: NDArray[np.intp], field: str | None = None) -> NDArray[Any]:
+        """Return the rows of the keys that are at indices of `keys`, or one *field* of them."""
+        place = self._place[at_key]
+        return _taken(self._rows, place) if field is None else self._rows[field][place]
 
     def put(self, keys: Keys, rows: NDArray[Any], now_s: float) -> None:
         """Write the rows of sorted distinct *keys*, and drop what is old or too much."""
-        place, known = at(self.keys, keys)
-        self.rows[place[known]], self._seen_s[place[known]] = rows[known], now_s
+        at_key, known = at(self.keys, keys)
+        if known.all():
+            self._write(self._place[at_key], rows)
+            self._seen_s[at_key] = now_s
+        else:
+            self._seen_s[at_key[known]] = now_s
+            self._add(keys, rows, known, now_s)
         keep = now_s - self._seen_s <= self.horizon_s
-        if known.all() and keep.all():
-            return
-        all_keys = np.concatenate([self.keys[keep], keys[~known]])
-        all_rows = np.concatenate([self.rows[keep], rows[~known]])
-        seen_s = np.concatenate([self._seen_s[keep], np.full(np.count_nonzero(~known), now_s)])
-        order = np.argsort(all_keys)
-        if len(order) > self.capacity:
-            self.evicted += len(order) - self.capacity
-            youngest = np.lexsort((all_keys, -seen_s))[: self.capacity]
-            order = youngest[np.argsort(all_keys[youngest])]
-        self.keys, self.rows, self._seen_s = all_keys[order], all_rows[order], seen_s[order]
+        if not keep.all():
+            self._keep(keep)
+        if len(self.keys) > self.capacity:
+            self._evict()
+
+    def _write(self, place: NDArray[np.intp], rows: NDArray[Any]) -> None:
+        _bytes(self._rows)[place] = _bytes(np.ascontiguousarray(rows, self._rows.dtype))
+
+    def _add(self, keys: Keys, rows: NDArray[Any], known: NDArray[np.bool_], now_s: float) -> None:
+        """Write rows, of which some have a key that is not there yet."""
+        new = np.flatnonzero(~known)
+        missing = len(new) - len(self._free)
+        if missing > 0:
+            had, more = len(self._rows), max(missing, len(self._rows) // 2)
+            grown = np.zeros((had + more, *self._rows.shape[1:]), self._rows.dtype)
+            _bytes(grown)[:had] = _bytes(self._rows)
+            self._rows, self._free = grown, np.concatenate([self._free, np.arange(had, had + more)])
+        before = np.searchsorted(self.keys, keys[new])
+        self.keys = np.insert(self.keys, before, keys[new])
+        self._seen_s = np.insert(self._seen_s, before, now_s)
+        self._place = np.insert(self._place, before, self._free[: len(new)])
+        self._free = self._free[len(new) :]
+        self._write(self._place[at(self.keys, keys)[0]], rows)
+
+    def _keep(self, keep: NDArray[np.bool_]) -> None:
+        self._free = np.concatenate([self._free, self._place[~keep]])
+        self.keys, self._place, self._seen_s = self.keys[keep], self._place[keep], self._seen_s[keep]
+
+    def _evict(self) -> None:
+        self.evicted += len(self.keys) - self.capacity
+        keep = np.zeros(len(self.keys), np.bool_)
+        keep[np.lexsort((self.keys, -self._seen_s))[: self.capacity]] = True
+        self._keep(keep)
+
+
+def _bytes(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the same rows without fields, where they have any: they are copied as bytes then, which is far faster."""
+    return opaque(rows) if rows.dtype.names and not rows.dtype.hasobject else rows
+
+
+def _taken(rows: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
+    return rows_at(rows, place) if rows.dtype.names and not rows.dtype.hasobject else rows[place]
 
 
 class Remembered(KeyTable):

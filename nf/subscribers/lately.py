@@ -132,7 +132,7 @@ class Lately:
 
         They share one bearer; another QoS flow has a queue of its own. A row is of the QoS flow of its largest flow.
         """
-        qfi = flows.qfi.max(axis=1).astype(np.int64)
+        qfi = np.maximum(flows.qfi[:, UPLINK], flows.qfi[:, DOWNLINK]).astype(np.int64)
         bearers, of_flow = distinct(who << _QFI_BITS | qfi)
         timed = np.flatnonzero(flows.rtt_n[:, ACCESS])
         n_now = flows.rtt_n[timed, ACCESS].astype(np.float64)
@@ -171,6 +171,6 @@ def _lost(lost: Array, sent: Array) -> Array:
 
 
 def _ratio(values: Array, counts: Array, valid: NDArray[np.bool_]) -> Array:
-    out = np.full(np.shape(values), np.nan)
-    np.divide(values, counts, out=out, where=valid & (counts > 0))
-    return out
+    """Return the quotients that are *valid* and of a count, NaN for the others."""
+    ratio: Array = values / np.where(valid & (counts > 0), counts, np.nan)
+    return ratio

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from feed.records import APP_CLASSES
 from nf.flows.batch import DOWNLINK
-from nf.flows.search import at, one_of
+from nf.flows.search import at, distinct, one_of
 from nf.qoe import pages, social
 from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
@@ -38,7 +38,7 @@ class Paged:
     def __init__(
         self, names: Sequence[str], shift: int, profile: pages.Profile, horizon_s: float, capacity: int
     ) -> None:
-        self.names, self._shift, self._profile = tuple(names), shift, profile
+        self.names, self._shift, self.profile = tuple(names), shift, profile
         self._mine = one_of(APP_CLASSES.index(name) for name in names)
         self.table = KeyTable(np.zeros(0, _PAGE), horizon_s, capacity)
         self._now_s = np.nan  # of what follows
@@ -52,13 +52,16 @@ class Paged:
         is_page = mine
         if self._shift:
             is_page = _OF_WEB[class_of_flow] | (flows.dns_queries > 0) | (flows.dns_answers > 0)
-        whose = np.unique(interval.key[is_page] >> self._shift)
-        seen = views.of_pages(interval, is_page, whose, self._shift)
-        named = np.flatnonzero(mine)
-        order = named[np.argsort(flows.octets[named, DOWNLINK], kind="stable")]
-        row = np.searchsorted(whose, interval.key[order] >> self._shift)
+        flow = np.flatnonzero(is_page)
+        whose, row = distinct(interval.key[flow] >> self._shift)
+        seen = views.of_pages(interval, flow, whose, row, self._shift)
+        named = mine[flow]
+        flow, row = flow[named], row[named]
+        octets, largest = flows.octets[flow, DOWNLINK], np.zeros(len(whose), np.uint64)
+        np.maximum.at(largest, row, octets)
+        most = octets == largest[row]  # of several that are alike the last
         key, class_of = np.full(len(whose), -1, np.int64), np.zeros(len(whose), np.uint8)
-        key[row], class_of[row] = interval.key[order], class_of_flow[order]  # of several the last, which is the largest
+        key[row[most]], class_of[row[most]] = interval.key[flow[most]], class_of_flow[flow[most]]
         self._now_s = np.nan
         self._go(whose, seen, key, class_of)
 
@@ -81,12 +84,13 @@ class Paged:
         table = self.table
         if not len(table):
             return {}
-        due = pages.due(table.rows["page"], now_s, self._profile)
+        rows = table.rows_of(np.arange(len(table)))
+        due = pages.due(rows["page"], now_s, self.profile)
         if now_s == self._now_s and len(self._whose):
             place, there = at(self._whose, table.keys)
             due |= there & (self._estimates.pages[place] > 0)
             due &= ~at(self._told, table.keys)[1]
-        rows = table.rows[due & (table.rows["key"] > 0)]
+        rows = rows[due & (rows["key"] > 0)]
         found = {name: np.sort(rows["key"][rows["named"] == APP_CLASSES.index(name)]) for name in self.names}
         return {name: keys for name, keys in found.items() if len(keys)}
 
@@ -94,14 +98,12 @@ class Paged:
         """Say of keys whether they are the row in which a page is told without a packet."""
         row, known = at(self.table.keys, keys >> self._shift)
         if len(self.table):
-            known &= self.table.rows["key"][row] == keys
+            known &= self.table.rows_of(row, "key") == keys
         return known
 
     def _go(self, whose: Keys, seen: pages.Seen, key: Keys, class_of: NDArray[np.uint8]) -> None:
-        known, old, _ = self.table.get(whose)
-        rows = np.zeros(len(whose), _PAGE)
-        rows[known] = old
-        rows["page"], estimates = pages.advance(rows["page"], seen, self._profile)
+        rows = self.table.recall(whose)
+        rows["page"], estimates = pages.advance(rows["page"], seen, self.profile)
         rows["key"], rows["named"] = np.where(key >= 0, (key, class_of), (rows["key"], rows["named"]))
         self.table.put(whose, rows, seen.now_s)
         if seen.now_s != self._now_s:

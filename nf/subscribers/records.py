@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feed.records import APP_CLASSES, SUBSCRIBER_COLUMNS, RecordBatch, columns_of
+from feed.records import APP_CLASSES, RECORD_COLUMNS, SUBSCRIBER_COLUMNS, RecordBatch, columns_of
 from nf.apps.basis import Basis
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK
 from nf.flows.search import one_of
-from nf.qoe import SCORES, Inputs
+from nf.qoe import SCORES, Inputs, unknown
 from nf.subscribers.blame import Given, Parts
 from nf.subscribers.estimators import Judged
 from nf.subscribers.sums import Rows
@@ -64,7 +64,7 @@ def columns_of_rows(span_s: Span, rows: Rows) -> dict[str, NDArray[Any]]:
         "rtt_min_core_ms": rows.rtt_min_ms[:, CORE],
         "rtt_high_access_ms": rows.rtt_high_ms[:, ACCESS],
         "rtt_high_core_ms": rows.rtt_high_ms[:, CORE],
-        "rtt_samples": rows.rtt_n.sum(axis=1),
+        "rtt_samples": rows.rtt_n[:, ACCESS] + rows.rtt_n[:, CORE],
         "loss_ul": loss[:, UPLINK],
         "loss_dl": loss[:, DOWNLINK],
         "jitter_dl_ms": rows.jitter_ms[:, DOWNLINK],
@@ -109,8 +109,12 @@ def parts_of(class_of: NDArray[np.uint8]) -> dict[str, Part]:
 
 def judged_by_inputs(name: str, inputs: Inputs, part: Part) -> Judged:
     """Return the scores of a class that has no model of estimates: what the network permits."""
+    if SCORES[name] is unknown.score:  # which asks for nothing
+        return Judged(np.full(len(part), np.nan), {})
     columns = {column: getattr(inputs, column) for column in inputs.__slots__}
-    chosen: dict[str, Any] = {c: value[part] for c, value in columns.items() if isinstance(value, np.ndarray)}
+    chosen: dict[str, Any] = {
+        c: np.take(value, part, axis=0) for c, value in columns.items() if isinstance(value, np.ndarray)
+    }
     return Judged(SCORES[name](replace(inputs, **chosen)), {})
 
 
@@ -135,32 +139,62 @@ def records(
         mos[part] = np.where(inspected[part], judged.mos, np.nan)
         estimates[name] = judged.columns
     blamed = suspects(mos, {name: (part, estimates[name]) for name, part in parts.items()})
-    of_all = {**columns, "mos": mos, **blamed}
-    return [
-        RecordBatch(name, *span_s, _of_class(name, part, of_all, estimates[name], inspected[part]))
-        for name, part in parts.items()
-    ]
+    of_all = _in_order({**columns, "mos": mos, **blamed}, list(parts.values()))
+    out, begin = [], 0
+    for name, part in parts.items():
+        mine = slice(begin, begin + len(part))
+        estimated = estimates[name] if inspected[part].all() else _where(inspected[part], estimates[name])
+        out.append(RecordBatch(name, *span_s, _of_class(name, of_all, mine, estimated)))
+        begin = mine.stop
+    return out
+
+
+def _in_order(columns: Mapping[str, NDArray[Any]], parts: Sequence[Part]) -> dict[str, NDArray[Any] | list[str]]:
+    """Return the columns with the rows of *parts* one after another, as they are published but for missing values.
+
+    One look into each column for all classes costs less than one for each.
+    """
+    order = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    out: dict[str, NDArray[Any] | list[str]] = {}
+    for name, values in columns.items():
+        dtype = RECORD_COLUMNS[name].dtype
+        if dtype == "str":
+            out[name] = values[order].tolist()
+        elif values.dtype.kind == "f" and dtype != "f4":  # it may be missing
+            out[name] = values[order]
+        else:
+            out[name] = values.astype(dtype, copy=False)[order]
+    return out
+
+
+def _where(inspected: NDArray[np.bool_], estimates: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the estimates of rows that are inspected; those of others are missing."""
+    return {
+        name: np.where(inspected, values, "" if values.dtype.kind == "O" else np.nan)
+        for name, values in estimates.items()
+    }
 
 
 def _of_class(
     name: str,
-    part: Part,
-    of_all: Mapping[str, NDArray[Any]],
+    of_all: Mapping[str, NDArray[Any] | list[str]],
+    mine: slice,
     estimates: Mapping[str, NDArray[Any]],
-    inspected: NDArray[np.bool_],
 ) -> dict[str, Any]:
     """Return the columns of the records of a class, in their order; an estimate that there is none of is missing."""
     out: dict[str, Any] = {}
-    real_time = _REAL_TIME[APP_CLASSES.index(name)]
+    real_time, n = _REAL_TIME[APP_CLASSES.index(name)], mine.stop - mine.start
     for column, kind in columns_of(name).items():
-        text = kind.dtype == "str"
         if column in of_all and (column != "jitter_dl_ms" or real_time):
-            values = of_all[column][part]
+            found = of_all[column][mine]
         elif column in estimates:
-            values = np.where(inspected, estimates[column], "" if text else np.nan)
+            found = estimates[column]
         else:
-            values = np.full(len(part), "" if text else np.nan, object if text else np.float32)
-        out[column] = values.tolist() if text else _typed(values, kind.dtype)
+            found = [""] * n if kind.dtype == "str" else np.full(n, np.nan, np.float32)
+        if kind.dtype == "str":
+            out[column] = found if isinstance(found, list) else found.tolist()
+        else:
+            out[column] = _typed(np.asarray(found), kind.dtype)
     return out
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import RecordBatch
-from nf.flows.search import distinct
+from nf.flows.search import at, distinct
 from nf.subscribers.blame import Blame, one_way
 from nf.subscribers.estimators import HORIZON_S, Estimators
 from nf.subscribers.fading import KeyTable
@@ -20,7 +21,17 @@ from nf.subscribers.records import Span, records, silent_columns
 __all__ = ["Silent"]
 
 _TOLD = ("subscriber", "identity_source", "dnn", "gnb", "slice", "app_basis", "app_confidence")
+_SENT = ("ul_packets", "dl_packets")
 _WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8"), ("way", "u1")])
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """Rows of an interval: their sorted keys, whose they are, and when it ended. Most are there in the next one too."""
+
+    keys: NDArray[np.int64]
+    columns: Mapping[str, NDArray[Any]]
+    at_s: float
 
 
 class Silent:
@@ -29,6 +40,7 @@ class Silent:
     def __init__(self, estimators: Estimators, blame: Blame, capacity: int) -> None:
         self._estimators, self._blame = estimators, blame
         self._who = KeyTable(np.zeros(0, _WHO), HORIZON_S, capacity)
+        self._last: _Noted | None = None
         self._class_of_app: NDArray[np.uint8] | None = None
 
     def use(self, class_of_app: NDArray[np.uint8]) -> None:
@@ -36,16 +48,25 @@ class Silent:
         before, self._class_of_app = self._class_of_app, class_of_app
         if before is not None and before is not class_of_app and not np.array_equal(before, class_of_app):
             self._estimators.forget()
+            self._last = None
 
     def note(self, keys: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], session: NDArray[Any] | None) -> None:
         """Remember whose rows are, by their sorted *keys*: of those that models know."""
-        mine = np.flatnonzero(self._estimators.knows(keys))
-        rows = np.zeros(len(mine), _WHO)
-        for name in _TOLD:
-            rows[name] = columns[name][mine]
-        rows["way"] = one_way(np.stack([columns["ul_packets"][mine], columns["dl_packets"][mine]], axis=1))
-        rows["session"] = 0 if session is None else session[mine]
-        self._who.put(keys[mine], rows, float(columns["t_ms"][0]) / 1000)
+        told: dict[str, NDArray[Any]] = {name: columns[name] for name in (*_TOLD, *_SENT)}
+        told["session"] = np.zeros(len(keys), np.int64) if session is None else session
+        before, self._last = self._last, _Noted(keys, told, float(columns["t_ms"][0]) / 1000)
+        if before is not None:
+            self._leave(before, keys)
+
+    def _leave(self, noted: _Noted, present: NDArray[np.int64]) -> None:
+        """Write down whose the rows of an interval were that are not *present* in the next one."""
+        left = np.flatnonzero(~at(present, noted.keys)[1])
+        left = left[self._estimators.knows(noted.keys[left])]
+        rows = np.zeros(len(left), _WHO)
+        for name in (*_TOLD, "session"):
+            rows[name] = noted.columns[name][left]
+        rows["way"] = one_way(np.stack([noted.columns[name][left] for name in _SENT], axis=1))
+        self._who.put(noted.keys[left], rows, noted.at_s)
 
     def records(
         self,
@@ -58,6 +79,9 @@ class Silent:
     ) -> list[RecordBatch]:
         """Return the records of rows that are due and not *present* in an interval."""
         due = self._estimators.silent(span_s[1], present)
+        if due and self._last is not None and not len(present):
+            self._leave(self._last, present)
+            self._last = None
         out = []
         for name, wanted in due.items():
             known, who, _ = self._who.get(wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from feed.records import SUBSCRIBER_COLUMNS, RecordBatch
 from nf.flows.batch import DOWNLINK, UPLINK, FlowBatch
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS
-from nf.settings import Action
+from nf.settings import Action, QoeProfile
 from nf.subscribers.blame import Blame
 from nf.subscribers.estimators import HALF_SEEN, PAUSED, Estimators, Judged, paused
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
@@ -49,6 +49,10 @@ class Subscribers:
     def forgotten(self) -> int:
         """Keys that lost their history because the memory was full."""
         return self._lately.evicted
+
+    def use_profiles(self, profiles: Iterable[QoeProfile]) -> None:
+        """Judge under other constants from the next interval on; nothing is forgotten."""
+        self._estimators.use(profiles)
 
     def waits(self, now_s: float) -> bool:
         """Say whether there are records to tell although no flow has a packet."""
@@ -184,5 +188,7 @@ def _take(flows: FlowBatch, used: NDArray[np.intp]) -> FlowBatch:
     if len(used) == len(flows):
         return flows
     values = {name: getattr(flows, name) for name in flows.__slots__}
-    taken: dict[str, Any] = {name: value[used] for name, value in values.items() if isinstance(value, np.ndarray)}
+    taken: dict[str, Any] = {
+        name: np.take(value, used, axis=0) for name, value in values.items() if isinstance(value, np.ndarray)
+    }
     return replace(flows, **taken)

@@ -37,6 +37,7 @@ _STRONGEST_FIRST = RANK.argsort()  # numbers of grounds
 class Rows:
     """One row per key, shape (n,) or (n, 2); second axis UPLINK, DOWNLINK, of RTTs CORE, ACCESS. NaN: not seen."""
 
+    of_flow: NDArray[np.intp]  # (flows,) the row of each flow: the one column that is not of rows
     first: NDArray[np.intp]  # a flow of the row: the one that came first in the batch
     largest: NDArray[np.intp]  # the one with most bytes, of equals the first
     flows: NDArray[np.int64]
@@ -104,14 +105,12 @@ def rules(interval_s: float) -> dict[str, float]:
 
 def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tuple[NDArray[np.int64], Rows]:
     """Do what `group` says in numpy."""
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
+    order, starts, row = _in_rows(key)
 
     def total(values: NDArray[Any]) -> Any:
         if values.dtype.kind != "f":
             return np.add.reduceat(values[order], starts, axis=0)
         # Floats are added one after another, as the compiled pass does: reduceat adds in pairs.
-        row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
         columns = values[order].reshape(len(order), -1).T
         return np.stack([np.bincount(row, column) for column in columns], axis=1).reshape(-1, *values.shape[1:])
 
@@ -146,6 +145,7 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
     bulk = octets >= BULK_PACKET_BYTES * np.maximum(flows.packets, 1)
     busy_s = np.where(bulk, _busy_us(octets, gap_sum, gap_sq, gap_max, _pause_us(rtt_min)), 0) / 1e6
     rows = Rows(
+        of_flow=row[np.argsort(order)],
         first=order[starts],
         largest=_largest(order, starts, flows.octets.sum(axis=1)),
         flows=np.diff(np.append(starts, len(order))),
@@ -171,6 +171,13 @@ def reference(flows: FlowBatch, key: NDArray[np.int64], interval_s: float) -> tu
         busiest_s=np.minimum(most(busy_s), interval_s),
     )
     return key[rows.first], rows
+
+
+def _in_rows(key: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the flows row by row, where in that order each row begins, and the row of each there."""
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(key[order]) != 0]))
+    return order, starts, np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
 
 
 def _resent(flows: FlowBatch) -> tuple[Array, Array, Array]:

@@ -32,6 +32,8 @@ __all__ = [
     "transfers_nothing",
 ]
 
+_Main = Callable[[str], NDArray[Any]]
+
 UDP = 17
 _LOW_US = 1 << 32  # the kernel keeps the low half of its clock
 
@@ -71,51 +73,65 @@ class Interval:
         self._flow = flow[self._detail]  # and their flows
         self._detail_of_flow = np.full(len(flows), -1)
         self._detail_of_flow[self._flow] = self._detail
-        self.row = np.searchsorted(keys, key)  # of each flow
+        self.row = rows.of_flow
         self._row = self.row[self._flow]
-        self._reports: dict[str, NDArray[Any]] = {}
-        self._main: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        self._main: tuple[NDArray[np.intp], _Main] | None = None
         self._asked: Requests | None = None
 
     # -- the main flow of a row ------------------------------------------------
 
-    def _main_flows(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the main media flow of each row, and its detail: UDP before others, then the largest; -1: none."""
-        if self._main is None:
-            octets = self.flows.octets[self._flow, DOWNLINK].astype(np.int64)
-            size = octets + ((self.flows.proto[self._flow] == UDP).astype(np.int64) << 48)
-            order = np.lexsort((size, self._row))
-            best = order[np.append(self._row[order][1:] != self._row[order][:-1], True)[: len(order)]]
-            flow, detail = np.full(len(self.keys), -1), np.full(len(self.keys), -1)
-            flow[self._row[best]], detail[self._row[best]] = self._flow[best], self._detail[best]
-            self._main = flow, detail
-        return self._main
-
     def of_main(self, name: str, part: NDArray[np.intp]) -> NDArray[Any]:
-        """Return column *name* of the main flows of rows: 0 without one, NEVER of an age."""
-        media, (flow, detail) = self.flows.media, self._main_flows()
-        if name.startswith("rtcp_"):  # reports may have a port, and so a flow, of their own
-            found: NDArray[Any] = self._of_all(name)[part]
-            return found
-        of_media = hasattr(media, name)
-        return _taken(
-            getattr(media if of_media else self.flows, name),
-            (detail if of_media else flow)[part],
-            NEVER if name == "last_payload_us" else 0,
-        )
+        """Return column *name* of the main media flow of rows *part*: 0 without a flow, NEVER of an age.
 
-    def _of_all(self, name: str) -> NDArray[Any]:
-        if name not in self._reports:
-            values: NDArray[Any] = getattr(self.flows.media, name)[self._detail]
-            out = np.zeros((len(self.keys), 2), values.dtype)
-            told = np.flatnonzero(values.any(axis=1))  # few flows have any
-            (np.maximum if name.endswith("_us") else np.add).at(out, self._row[told], values[told])
-            self._reports[name] = out
-        return self._reports[name]
+        It is one over UDP before others, then the largest. Reports of RTCP may have a port, and so a flow, of their
+        own: they are those of all flows of a row.
+        """
+        if self._main is None or self._main[0] is not part:
+            self._main = part, self._main_flows(part)
+        return self._main[1](name)
 
-    def closed_windows(self) -> Array:
+    def _main_flows(self, part: NDArray[np.intp]) -> _Main:
+        """Return the columns of the main flows of rows *part*, by name."""
+        media, place = self.flows.media, self._place(part)[self._row]
+        mine = np.flatnonzero(place >= 0)
+        of, octets = place[mine], self.flows.octets[self._flow[mine], DOWNLINK].astype(np.int64)
+        size = octets + ((self.flows.proto[self._flow[mine]] == UDP).astype(np.int64) << 48)
+        largest = np.full(len(part), -1)
+        np.maximum.at(largest, of, size)
+        best = size == largest[of]  # of several that are alike the last
+        flow, detail = np.full(len(part), -1), np.full(len(part), -1)
+        flow[of[best]], detail[of[best]] = self._flow[mine[best]], self._detail[mine[best]]
+        details = self._detail[mine]
+
+        def column(name: str) -> NDArray[Any]:
+            if name.startswith("rtcp_"):
+                return _joined(np.take(getattr(media, name), details, axis=0), of, len(part), most=name.endswith("_us"))
+            of_media = hasattr(media, name)
+            return _taken(
+                getattr(media if of_media else self.flows, name),
+                detail if of_media else flow,
+                NEVER if name == "last_payload_us" else 0,
+            )
+
+        return column
+
+    def _place(self, part: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the place of each row in *part*, -1 for the others."""
+        place = np.full(len(self.keys), -1)
+        place[part] = np.arange(len(part))
+        return place
+
+    def of_flow(self, part: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the place in *part* of the row of each flow, -1 for flows of other rows."""
+        return self._place(part)[self.row]
+
+    def closed_windows(self, part: NDArray[np.intp]) -> Array:
         """Return the share of a receiver's segments whose window holds up the sender, by row and direction of data."""
-        share: Array = self._of_all("closed_windows")[:, ::-1] / np.maximum(self.rows.packets[:, ::-1], 1)
+        of = self._place(part)[self._row]
+        mine = np.flatnonzero(of >= 0)
+        closed = np.take(self.flows.media.closed_windows, self._detail[mine], axis=0)
+        segments = np.maximum(np.take(self.rows.packets, part, axis=0)[:, ::-1], 1)
+        share: Array = _joined(closed, of[mine], len(part), most=False)[:, ::-1] / segments
         return share
 
     # -- requests -----------------------------------------------------------------
@@ -145,46 +161,48 @@ class Interval:
         media = self.flows.media
         row = np.full(len(media), -1)
         row[self._detail] = of_flow[self._flow]
-        closed = media.closed
-        asked = np.flatnonzero(_first(media.open_request_us, media.open_unanswered_us) != NEVER)
+        closed, under_way = media.closed, np.flatnonzero(row >= 0)
+        done = np.flatnonzero(row[closed.row] >= 0)
+        asked = _first(media.open_request_us[under_way], media.open_unanswered_us[under_way])
+        under_way, asked = under_way[asked != NEVER], asked[asked != NEVER]
         return (
             self._answers(
-                row[closed.row],
-                _first(closed.request_us, closed.unanswered_us),
-                closed.first_us,
-                closed.last_us,
-                closed.octets,
-                closed.requests,
-                closed.request_length,
+                row[closed.row[done]],
+                _first(closed.request_us[done], closed.unanswered_us[done]),
+                closed.first_us[done],
+                closed.last_us[done],
+                closed.octets[done],
+                closed.requests[done],
+                closed.request_length[done],
             ),
             self._answers(
-                row[asked],
-                _first(media.open_request_us, media.open_unanswered_us)[asked],
-                media.open_first_us[asked],
-                media.open_last_us[asked],
-                media.open_octets[asked],
-                media.open_requests[asked],
-                media.open_request_length[asked],
+                row[under_way],
+                asked,
+                media.open_first_us[under_way],
+                media.open_last_us[under_way],
+                media.open_octets[under_way],
+                media.open_requests[under_way],
+                media.open_request_length[under_way],
             ),
         )
 
     def _answers(self, row: NDArray[np.intp], *columns: NDArray[Any]) -> video.Answers:
         request, first, last, octets, requests, length = columns
         order = np.argsort(request, kind="stable")[::-1]  # ages: the oldest first
-        mine = order[row[order] >= 0]
         return video.Answers(
-            row=row[mine],
-            request_s=self._time_s(request[mine]),
-            first_s=self._time_s(first[mine]),
-            last_s=self._time_s(last[mine]),
-            octets=octets[mine].astype(np.float64),
-            requests=requests[mine].astype(np.float64),
-            length=length[mine].astype(np.float64),
+            row=row[order],
+            request_s=self._time_s(request[order]),
+            first_s=self._time_s(first[order]),
+            last_s=self._time_s(last[order]),
+            octets=octets[order].astype(np.float64),
+            requests=requests[order].astype(np.float64),
+            length=length[order].astype(np.float64),
         )
 
-    def waiting_s(self) -> Array:
-        """Return (n,) by flow when the first request without an answer was sent; NaN: none waits."""
-        return self._time_s(_taken(self.flows.media.open_waiting_us, self._detail_of_flow, NEVER))
+    def waiting_s(self, flow: NDArray[np.intp] | None = None) -> Array:
+        """Return when the first request without an answer of flows, or of all, was sent; NaN: none waits."""
+        detail = self._detail_of_flow if flow is None else self._detail_of_flow[flow]
+        return self._time_s(_taken(self.flows.media.open_waiting_us, detail, NEVER))
 
     def _time_s(self, age_us: NDArray[Any]) -> Array:
         return np.where(age_us == NEVER, np.nan, self.now_s - age_us / 1e6)
@@ -215,9 +233,19 @@ def _taken(values: NDArray[Any], place: NDArray[np.intp], fill: int) -> NDArray[
     """Return values at places, *fill* where the place is -1."""
     if not len(values):
         return np.full((len(place), *values.shape[1:]), fill, values.dtype)
-    found: NDArray[Any] = values[place]
-    found[place < 0] = fill
+    found: NDArray[Any] = np.take(values, place, axis=0)
+    none = place < 0
+    if none.any():
+        found[none] = fill
     return found
+
+
+def _joined(values: NDArray[Any], row: NDArray[np.intp], n: int, *, most: bool) -> NDArray[Any]:
+    """Return (n, 2) sums, or the *most*, of *values* (m, 2) by the row of each."""
+    out = np.zeros((n, 2), values.dtype)
+    told = np.flatnonzero((values[:, 0] != 0) | (values[:, 1] != 0))  # few flows have any
+    (np.maximum if most else np.add).at(out, row[told], values[told])
+    return out
 
 
 # -- what the models of classes see ------------------------------------------------
@@ -234,18 +262,15 @@ def main_flows(interval: Interval, part: NDArray[np.intp]) -> realtime.Seen:
 
 def _first_waiting_s(interval: Interval, part: NDArray[np.intp]) -> Array:
     """Return by row when the first request without an answer was sent; NaN: none waits."""
-    first, waiting = np.full(len(interval.keys), np.inf), interval.waiting_s()
-    waits = np.flatnonzero(~np.isnan(waiting))
-    np.minimum.at(first, interval.row[waits], waiting[waits])
-    return np.where(np.isfinite(first), first, np.nan)[part]
+    of_flow, first = interval.of_flow(part), np.full(len(part), np.inf)
+    some = np.flatnonzero(of_flow >= 0)
+    np.fmin.at(first, of_flow[some], interval.waiting_s(some))
+    return np.where(np.isfinite(first), first, np.nan)
 
 
 def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
     """Return the columns of chats."""
-    place = np.full(len(interval.keys), -1)
-    place[part] = np.arange(len(part))
-    of_flow = place[interval.row]
-    asked = interval.requests()
+    of_flow, asked = interval.of_flow(part), interval.requests()
     mine = of_flow[asked.flow] >= 0
     return messaging.Seen(
         now_s=interval.now_s,
@@ -261,9 +286,7 @@ def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
 
 def players(interval: Interval, part: NDArray[np.intp]) -> video.Seen:
     """Return the answers that players of video got."""
-    place = np.full(len(interval.keys), -1)
-    place[part] = np.arange(len(part))
-    closed, under_way = interval.answers(place[interval.row])
+    closed, under_way = interval.answers(interval.of_flow(part))
     return video.Seen(interval.now_s, closed, under_way, np.full(len(part), np.nan))
 
 
@@ -289,17 +312,17 @@ def transfers(interval: Interval, part: NDArray[np.intp]) -> download.Seen:
     payload = np.bincount(interval.row, flows.payload_packets[:, down], n)[part]
     return download.Seen(
         now_s=interval.now_s,
-        bulk_octets=inputs.bulk_octets[part],
-        busy=inputs.busy[part],
-        goodput_bps=inputs.goodput_bps[part],
-        loss=inputs.loss[part],
+        bulk_octets=np.take(inputs.bulk_octets, part, axis=0),
+        busy=np.take(inputs.busy, part, axis=0),
+        goodput_bps=np.take(inputs.goodput_bps, part, axis=0),
+        loss=np.take(inputs.loss, part, axis=0),
         rtt_access_ms=rows.rtt_min_ms[part, 1],
         rtt_core_ms=rows.rtt_min_ms[part, 0],
+        closed=interval.closed_windows(part),
         moved=np.ones(len(part), np.bool_),
         asked_s=_first_waiting_s(interval, part),
         fresh=payload > resent,
         resent=resent > 0,
-        closed=interval.closed_windows()[part],
     )
 
 
@@ -311,10 +334,11 @@ def transfers_nothing(n: int, now_s: float, interval_s: float) -> download.Seen:
     return download.Seen(now_s, zero, zero, two, two, unknown, unknown, no, unknown, no, no, zero)
 
 
-def of_pages(interval: Interval, is_page: NDArray[np.bool_], whose: NDArray[np.int64], shift: int) -> pages.Seen:
-    """Return the columns of the flows that make pages, of the sorted numbers *whose*: keys without *shift* bits."""
-    flow = np.flatnonzero(is_page)
-    place = np.full(len(is_page), -1)
+def of_pages(
+    interval: Interval, flow: NDArray[np.intp], whose: NDArray[np.int64], row: NDArray[np.intp], shift: int
+) -> pages.Seen:
+    """Return the columns of the flows that make pages, each at *row* of *whose*: sorted keys without *shift* bits."""
+    place = np.full(len(interval.flows), -1)
     place[flow] = np.arange(len(flow))
     asked = interval.requests()
     mine = place[asked.flow] >= 0
@@ -322,12 +346,12 @@ def of_pages(interval: Interval, is_page: NDArray[np.bool_], whose: NDArray[np.i
     return pages.Seen(
         now_s=interval.now_s,
         interval_s=interval.interval_s,
-        row=np.searchsorted(whose, interval.key[flow] >> shift),
+        row=row,
         begin_s=interval.begun_s[flow],
         slots=slots,
         slot=slot,
         last_s=_answered_s(interval, flow),
-        asked_s=interval.waiting_s()[flow],
+        asked_s=interval.waiting_s(flow),
         chunk=place[asked.flow[mine]],
         request_s=asked.request_s[mine],
         first_s=asked.first_s[mine],

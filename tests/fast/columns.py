@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nf.apps.basis import Basis
 from nf.fast import group as compiled
+from nf.fast import search as compiled_search
 from nf.fast.library import Library
 from nf.fast.memory import Memory
 from nf.flows import deltas
@@ -137,6 +138,13 @@ def numbers_differ(library: Library, key: NDArray[np.int64]) -> bool:
     """Say whether the compiled numbers of distinct keys are not those of numpy."""
     expected, got = np.unique(key, return_inverse=True), compiled.distinct(library, key)
     return not all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def places_differ(library: Library, keys: NDArray[Any], wanted: NDArray[Any]) -> bool:
+    """Say whether the compiled search finds other places of *wanted* among sorted *keys* than numpy does."""
+    expected = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    place, there = compiled_search.places(library, keys, wanted)
+    return not (np.array_equal(place, expected) and np.array_equal(there, keys[expected] == wanted))
 
 
 class Both:

@@ -20,7 +20,7 @@ from nf.fast import build
 from nf.fast.library import ENVIRONMENT, Library, load
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits
-from tests.fast.columns import States, a_history, any_flows, any_keys, numbers_differ, rows_differ
+from tests.fast.columns import States, a_history, any_flows, any_keys, numbers_differ, places_differ, rows_differ
 
 SEED = 29_281
 MOST = 50_000  # flows of an interval
@@ -36,6 +36,8 @@ def run(library: Library, rows: int, seed: int) -> str:
         wrong = rows_differ(library, any_flows(rng, n, length_s), key, length_s)
         if numbers_differ(library, key):
             wrong.append("numbers of keys")
+        if places_differ(library, np.sort(key), any_keys(rng, n)):
+            wrong.append("places of keys")
         if wrong:
             return f"rows of {n} flows after {done} of seed {seed} differ in {', '.join(wrong)}"
         done += n

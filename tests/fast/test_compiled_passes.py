@@ -12,11 +12,11 @@ from nf.fast import group as compiled
 from nf.fast.differences import takes
 from nf.fast.library import Library, load
 from nf.fast.memory import Memory
-from nf.flows.search import distinct
+from nf.flows.search import at, distinct
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Limits
 from nf.subscribers import sums
-from tests.fast.columns import Both, States, a_history, any_flows, any_keys, numbers_differ, rows_differ
+from tests.fast.columns import Both, States, a_history, any_flows, any_keys, numbers_differ, places_differ, rows_differ
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,38 @@ class TestNumbers:
         values, place = distinct(np.array([7, 0, 7, 9], np.uint32))
 
         assert (values.tolist(), place.tolist(), place.dtype) == ([0, 7, 9], [1, 0, 1, 2], np.intp)
+
+
+class TestPlaces:
+    """Keys are found in a sorted column, whether they rise as well or not."""
+
+    @pytest.mark.parametrize("kind", [np.int64, np.uint64])
+    @pytest.mark.parametrize("seed", range(12))
+    def test_of_random_keys(self, library, seed, kind):
+        rng = np.random.default_rng(seed)
+        n, most = [1, 2, 3, 200, 5000, 20_000][seed % 6], np.iinfo(kind).max
+        keys = np.sort(rng.integers(0, 3 * n, n).astype(kind))  # some are equal
+        risen = np.sort(rng.integers(0, 4 * n, 3000).astype(kind))
+
+        assert not places_differ(library, keys, risen)
+        assert not places_differ(library, keys, rng.permutation(risen))
+        assert not places_differ(library, np.append(keys, most), np.array([most, 0, most - 1], kind))
+
+    @pytest.mark.parametrize("kind", ["", "numpy"])
+    def test_both_kinds_have_one_face(self, monkeypatch, kind):
+        monkeypatch.setenv("SNF_FAST", kind)
+        wanted = np.arange(100)
+
+        place, there = at(np.array([10, 20, 20, 90]), wanted)
+
+        assert [place[k] for k in (0, 10, 11, 20, 21, 99)] == [0, 0, 1, 1, 3, 3]
+        assert (np.flatnonzero(there).tolist(), place.dtype) == ([10, 20, 90], np.intp)
+
+    @pytest.mark.parametrize("kind", [np.uint32, np.float64])
+    def test_keys_of_other_types_are_found_as_well(self, kind):
+        place, there = at(np.array([1, 5], kind), np.arange(80, dtype=kind))
+
+        assert (place[5], there[5], there[6]) == (1, True, False)
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,12 @@ from feed.records import APP_CLASSES
 from mgmt.bind import bind
 from mgmt.netconf.edit import apply_edit, empty_tree
 from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.schema import Kind
 from mgmt.netconf.state import add_state
 from mgmt.netconf.yang_model import yang_dir
-from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, Role, Settings, XdpMode
+from nf.qoe.models import MODELS
+from nf.qoe.profiles import constants
+from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, QoeProfile, Role, Settings, XdpMode
 
 OWN = sorted(yang_dir().glob("snf-*.yang"))
 EXAMPLES = sorted((yang_dir() / "examples").glob("*.xml"))
@@ -52,6 +55,23 @@ def session(name="s", more="<ue-ipv4>10.0.0.1</ue-ipv4>"):
 
 def subscribers(*entries):
     return f'<subscribers xmlns="urn:supernetflow:yang:snf-subscribers">{"".join(entries)}</subscribers>'
+
+
+def qoe(inner):
+    return f'<qoe xmlns="urn:supernetflow:yang:snf-qoe">{inner}</qoe>'
+
+
+def flat(leaves, above=""):
+    """Return the leaves of a container of constants by their paths in the profile."""
+    for name, value in leaves.items():
+        path = above + name.replace("-", "_")
+        yield from flat(value, f"{path}.") if isinstance(value, dict) else [(path, value)]
+
+
+def every(node):
+    yield node
+    for child in node.children.values():
+        yield from every(child)
 
 
 def exporter(inner):
@@ -133,6 +153,13 @@ class TestAgreement:
         assert bind(values) == Settings()
         assert bind({}) == Settings()
 
+    def test_each_constant_of_a_profile_is_a_leaf_with_its_default(self, model):
+        values = model.validate(tree_of(model, privacy("<epoch>0</epoch>")))["snf-qoe:qoe"]
+        assert values.keys() == MODELS.keys()
+        for app_class, leaves in values.items():
+            told = {path: float(value) for path, value in flat(leaves)}
+            assert told == constants(MODELS[app_class].profile), app_class
+
     def test_defaults_of_an_interface_are_the_same(self, model):
         values = model.validate(tree_of(model, interfaces(interface("a", "<role>n3</role>"))))
         (entry,) = bind(values).interfaces
@@ -186,6 +213,18 @@ class TestAgreement:
     def test_limits_of_the_kernel_tables_hold_the_defaults(self, model):
         both = f"<flows>{Limits().flows}</flows><sessions>{Limits().sessions}</sessions>"
         assert bind(model.validate(tree_of(model, limits(both)))).limits == Limits()
+
+    def test_constants_that_are_not_the_default_ones_make_a_profile(self, model):
+        xml = "<web><requests>4</requests></web><voice><silence><alone-s>9.5</alone-s></silence></voice>"
+        (profile,) = bind(model.validate(tree_of(model, qoe(xml)))).profiles
+        assert profile == QoeProfile("voice", (("silence.alone_s", 9.5),))
+
+    def test_units_are_in_the_names_of_constants(self, model):
+        (top,) = (node for node in model.top.values() if node.name == "qoe")
+        ends = {"seconds": "-s", "milliseconds": "-ms", "bit/s": "-bps", "kbit/s": "-kbps", "Mbit/s": "-mbps"}
+        for node in every(top):
+            if node.kind is Kind.LEAF and (end := next((u for u, e in ends.items() if node.name.endswith(e)), None)):
+                assert (node.handle.units() or node.handle.type().name()) == end, node.name
 
     def test_lists_are_ordered_by_name_so_that_equal_means_equal(self, model):
         one = "<name>b</name><application>x</application><action>count</action>"
@@ -379,6 +418,16 @@ RULES = [
         interfaces(interface("a", "<role>n3</role>")) + MONITOR_A,
         ("operation-failed", "monitor-is-captured", "/snf-policies:policies/monitor/interface"),
         id="a monitor port is not captured from",
+    ),
+    pytest.param(
+        qoe("<download><plan-bps>100</plan-bps></download>"),
+        ("operation-failed", "plan-bps-order", "/snf-qoe:qoe/download/plan-bps"),
+        id="the best speed is above the worst",
+    ),
+    pytest.param(
+        qoe("<web><sure>1.5</sure></web>"),
+        ("invalid-value", "", "/snf-qoe:qoe/web/sure"),
+        id="a confidence is 1 at most",
     ),
     pytest.param(
         limits("<flows>1023</flows>"),

@@ -109,6 +109,20 @@ class TestTheRest:
 
         assert [flow["identity_source"] for flow in flows] == ["netconf"]
 
+    def test_a_profile_is_what_its_class_is_judged_by(self, told, tmp_path):
+        packets = [Ether() / IP(src="10.45.0.2", dst="192.0.2.1") / UDP(sport=40_000, dport=5000) / Raw(b"x" * 40)] * 3
+        wrpcap(str(tmp_path / "n6.pcap"), packets)
+        files = """<applications xmlns="urn:supernetflow:yang:snf-applications"><application><name>Files</name>
+            <class>download</class><port>udp/5000</port></application></applications>
+            <qoe xmlns="urn:supernetflow:yang:snf-qoe"><download><plan-bps>PLAN</plan-bps></download></qoe>"""
+
+        models = []
+        for plan in ("20000000", "50000000"):
+            _, batches = told(tmp_path / "n6.pcap", files.replace("PLAN", plan))
+            models.append({text for batch in batches for text in batch.columns["model"]})
+
+        assert models == [{"snf-speed v1"}, {"snf-speed v1*"}]
+
 
 class TestWhatAReplayIgnores:
     """Ports and exporter mean nothing to a file: ``snf replay --config`` says so in one line."""

@@ -27,6 +27,7 @@ from nf.pipeline.talk import Done
 from nf.privacy import Pseudonymiser
 from nf.replay.records import Collector
 from nf.replay.run import Replay, Result
+from nf.settings import QoeProfile
 from tests.replay.conftest import KEY, empty
 from tests.replay.test_handover import GNB, PLAN, UPF, Film
 
@@ -37,6 +38,7 @@ CAPTURES = (
     "ndpi__wechat.pcap",
     "ndpi__http_ipv6.pcap",
 )
+PROFILES = (QoeProfile("web", (("content_s", 30.0),)),)
 NOBODYS = Question(6, "192.0.2.1", 1, "192.0.2.2", 2)
 Row = tuple[Any, ...]
 
@@ -49,6 +51,7 @@ class Spread(Replay):
         super().__init__(signatures, names, sink, plane=plane)
         self.shards = Shards(count, plane, signatures, self.store, names, sink, idle_s=math.inf)
         self.pipeline: Any = self.shards
+        self.shards.set_profiles(PROFILES)
 
     def _drain(self) -> None:
         super()._drain()
@@ -73,6 +76,7 @@ class Alone(Replay):
 
     def __init__(self, plane: DataPlane, sink: Collector) -> None:
         super().__init__(Signatures.load(), Pseudonymiser(KEY, 1), sink, plane=plane)
+        self.pipeline.set_profiles(PROFILES)
 
 
 def rows(batches: Sequence[RecordBatch]) -> list[Row]:
@@ -109,7 +113,11 @@ class TestSameRows:
     def test_of_a_capture(self, run: Run, shared: Path, name: str) -> None:
         path = shared / "captures" / "pcap" / name
 
-        assert run(Spread, path) == run(Alone, path)
+        spread = run(Spread, path)
+        assert spread == run(Alone, path)
+        web = [row for row in spread if row[2] == "web"]
+        assert web or "http" not in name
+        assert all("model=G.1030 v2*" in row for row in web)  # a shard judges by the profiles that it was told
 
 
 class TestIdentity:

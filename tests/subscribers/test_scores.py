@@ -7,6 +7,7 @@ import math
 import pytest
 
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK
+from nf.settings import QoeProfile
 from tests.subscribers.probe import FILE, GAME, TALK, TUBE, Flow, Probe, bulk, call, talk
 
 
@@ -21,6 +22,23 @@ class TestDownload:
         row = Probe().second(acks)[FILE]
 
         assert row["mos"] == pytest.approx(1 + 4 * math.log(8.96 / 0.1) / math.log(20 / 0.1), abs=1e-4)
+
+
+class TestProfiles:
+    """Constants that an operator changes hold from the next interval on, and nothing is forgotten."""
+
+    def test_a_transfer_that_paused_is_told_by_another_plan(self):
+        probe = Probe()
+        for _ in range(5):
+            before = probe.second(bulk("file", 2))[FILE]
+        probe.subscribers.use_profiles([QoeProfile("download", (("plan_bps", 200e6),))])
+        pause = Flow("file", packets=(1, 1), octets=(52, 52))
+
+        row = probe.second(pause)[FILE]  # the speed is that of the seconds before
+
+        assert row["speed_bps"] == pytest.approx(before["speed_bps"], rel=0.05)
+        assert row["mos"] == pytest.approx(1 + 4 * math.log(row["speed_bps"] / 1e5) / math.log(200e6 / 1e5), abs=1e-3)
+        assert (before["model"], row["model"]) == ("snf-speed v1", "snf-speed v1*")
 
 
 def echoing(core_ms: float) -> dict[str, tuple[int, int]]:

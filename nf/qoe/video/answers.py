@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
+from nf.qoe.states import put, rows_of
 from nf.qoe.video import levels
 from nf.qoe.video.columns import Answers, Seen
 from nf.qoe.video.content import (
@@ -67,7 +68,7 @@ def hear(state: _State, seen: Seen, profile: Profile) -> Heard:
     """Take the answers of an interval into *state*, in place; return what is under way."""
     heard = Heard(len(state))
     for rows, answers in _ranks(seen.closed, seen.under_way):
-        row, told_s = state[rows], seen.segment_s[rows]
+        row, told_s = rows_of(state, rows), seen.segment_s[rows]
         request, last, octets, requests, length, is_open = answers.T
         noise = (length <= _ACK) & (length < _SHORTER * row["length"])
         new = (request > row["asked_s"]) & ~noise
@@ -83,7 +84,7 @@ def hear(state: _State, seen: Seen, profile: Profile) -> Heard:
         row["octets"] += np.where(noise & ~o, octets, 0)
         row["busy_s"] = np.fmax(row["busy_s"], np.fmax(last, 0))
         row["last_s"] = np.fmax(row["last_s"], np.fmax(last, 0))
-        state[rows] = row
+        put(state, rows, row)
         heard.some[rows] = True
     return heard
 

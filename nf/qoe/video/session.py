@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
+from nf.qoe.states import copied
 from nf.qoe.video import levels, rate
 from nf.qoe.video.answers import hear
 from nf.qoe.video.columns import COMPLETE, NOTHING, PAUSED, PLAYING, STALLED, STARTING, Estimates, Seen
@@ -29,7 +30,7 @@ _NO_MEDIA = 1  # nf.qoe.reasons
 
 def advance(state: _State, seen: Seen, profile: Profile = DEFAULT) -> tuple[_State, Estimates]:
     """Return the state after an interval and its estimates; *state* (n,) of STATE stays as it is."""
-    state = state.copy()
+    state = copied(state)
     fresh = state["now_s"] == 0
     state["now_s"][fresh] = seen.now_s
     heard = hear(state, seen, profile)
