@@ -100,9 +100,8 @@ class Subscribers:
         span_s = flows.t_start_s, flows.t_end_s
         whole = both and all(seen)
         if not len(used):
-            if not whole:
-                return []
-            return self._silent.records(span_s, np.zeros(0, np.int64), class_of_app, app_names, self.labels, teller)
+            none = np.zeros(0, np.int64)
+            return self._silent.records(span_s, none, class_of_app, app_names, self.labels, teller) if whole else []
         interval_s = max(flows.t_end_s - flows.t_start_s, 1e-3)
         who = self._numbers(names)[subject]
         taken, key = _take(flows, used), (who[used] << APP_BITS) | app[used]
@@ -118,24 +117,23 @@ class Subscribers:
         self._estimators.load_pages(interval, class_of_app[app[used]])
         dark = PAUSED * paused(taken, who[used], interval_s) if whole else HALF_SEEN
 
-        def judge(name: str, part: NDArray[np.intp]) -> Judged:
-            if name not in MODELS:
-                permitted = judged_by_inputs(name, inputs, part)
-                return permitted if whole else replace(permitted, mos=np.full(len(part), np.nan))
-            return self._estimators.judge(name, interval, part, dark=dark)
-
         out = records(
             span_s,
             parts_of(class_of_app[of_app]),
             columns,
-            judge,
+            lambda name, part: self._judge(name, interval, part, dark, whole),
             due[first] != _COUNT,
             lambda mos, parts: self._blame.of(interval, sides, columns, class_of_app[of_app], seen, mos, parts),
         )
         self._silent.note(keys, columns, np.asarray(names.session)[subject[first]] if len(names.session) else None)
-        if not whole:
-            return out
-        return out + self._silent.records(span_s, keys, class_of_app, app_names, self.labels, teller)
+        return out + (self._silent.records(span_s, keys, class_of_app, app_names, self.labels, teller) if whole else [])
+
+    def _judge(self, name: str, interval: Interval, part: NDArray[np.intp], dark: int, whole: bool) -> Judged:
+        """Return estimates and scores of rows of a class; *dark* says why there are none, and *whole* if there may."""
+        if name in MODELS:
+            return self._estimators.judge(name, interval, part, dark=dark)
+        permitted = judged_by_inputs(name, interval.inputs, part)
+        return permitted if whole else replace(permitted, mos=np.full(len(part), np.nan))
 
     @staticmethod
     def _whose(
