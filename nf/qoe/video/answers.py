@@ -47,7 +47,7 @@ _SOUND_LEAST_BPS = 50e3  # sound has at least so much, and a picture twice as mu
 _WHOLE = 0.7  # of the usual size: an answer that has come to rest there is whole
 _SMALL = 0.5  # of the usual size: an answer under it and slower than the picture broke off, unless one did before,
 _LOWEST_BPS = 350e3  # and it has no more than a lowest level, for which a player asks then
-_KNOWN, _UNSURE = 2.0, 3.0  # rests that make content known; before it an answer has to be so many times later or slower
+_KNOWN, _UNSURE = 2.0, 6.0  # rests that make content known; before it an answer has to be so many times later or slower
 _LONG = 0.25  # of a segment: an answer that took less did not break off
 
 

@@ -34,7 +34,7 @@ _State = NDArray[Any]
 
 def picture(height: Array, media_bps: Array, viewers: Viewers = VIEWERS) -> Array:
     """Return the quality, 1..5, of a picture that plays; NaN where its height is not known."""
-    pixels = np.minimum(_WIDTH * height**2, DISPLAY_PIXELS)
+    pixels = np.clip(_WIDTH * height**2, 1.0, DISPLAY_PIXELS)
     bits = np.where(np.isnan(media_bps), _LEAN_BITS, media_bps / (pixels * FRAME_RATE))
     coded = viewers.coding * np.exp(-viewers.coding_slope * np.sqrt(10 * np.maximum(bits, 0)))
     quality: Array = np.clip(5 - coded - viewers.upscaling * np.log(DISPLAY_PIXELS / pixels), 1, 5)
