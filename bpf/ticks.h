@@ -6,7 +6,8 @@
  * A request and its echo begin alike (a sequence number, a time stamp): one packet of a direction is awaited at a time,
  * and one whose first bytes are those of the packet before is none, because they tell nothing of which it is. Few of a
  * game's packets are requests, and these are short and of one length: packets of a length that an echo had are awaited
- * before others, and until one had, the shortest of a while.
+ * before others, and until one had, the shortest of a while. An answer may be answered in turn, with the same first
+ * bytes: it is awaited as long as nothing else is.
  */
 #ifndef SNF_TICKS_H
 #define SNF_TICKS_H
@@ -23,6 +24,7 @@
 #define ECHO_BYTES   8
 #define ECHO_MOST_US 1000000 /* a later one is of another packet */
 #define ECHO_HELD_US 400000  /* so long one is awaited while others could be: G.1072 ends there. Each fourth, longer */
+#define ECHO_ANSWER  0xffff  /* in place of a length: what is awaited is an answer to an answer */
 #define ECHO_MARK    0x9E3779B97F4A7C15ULL /* 2^64 over the golden ratio (Knuth, multiplicative hashing) */
 
 static __always_inline void count_tick(struct ticks *t, u32 gap)
@@ -67,7 +69,7 @@ static __always_inline u32 takes_over(const struct echoes *mine, u32 length, u32
 /* A packet of direction `way` with these first bytes: the echo of what the other direction sent, and a probe itself. */
 static __always_inline void count_echo(struct echoes *mine, struct echoes *other, u64 begin, u32 length, u32 now_us)
 {
-	u32 us = now_us - other->probe_us, mark = begin * ECHO_MARK >> 32;
+	u32 us = now_us - other->probe_us, mark = begin * ECHO_MARK >> 32, length_of = other->probe_length;
 
 	if (other->probe_us && other->probe == mark) {
 		if (us <= ECHO_MOST_US) {
@@ -75,11 +77,18 @@ static __always_inline void count_echo(struct echoes *mine, struct echoes *other
 			other->sum_us += us;
 			if (!other->min_us || us < other->min_us)
 				other->min_us = nonzero(us);
-			other->echo_length = other->probe_length;
+		}
+		if (us <= ECHO_MOST_US && length_of != ECHO_ANSWER) {
+			other->echo_length = length_of;
 			if (!mine->echo_length)
-				mine->echo_length = other->probe_length;
+				mine->echo_length = length_of;
 		}
 		other->probe_us = 0;
+		if (length_of != ECHO_ANSWER && (!mine->probe_us || now_us - mine->probe_us > ECHO_HELD_US)) {
+			mine->probe = mark;
+			mine->probe_us = nonzero(now_us);
+			mine->probe_length = ECHO_ANSWER;
+		}
 	} else if (mine->last == mark) {
 		if (mine->probe == mark)
 			mine->probe_us = 0;

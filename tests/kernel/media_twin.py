@@ -194,6 +194,9 @@ class Tick:
         self.us = max(self.us + (step + 1 if gap > self.us else -step if gap < self.us else 0), 1)
 
 
+ANSWER = 0xFFFF  # in place of a length: an answer to an answer is awaited
+
+
 @dataclass
 class Echo:
     """Packets of one direction of which one is awaited from the other side."""
@@ -230,11 +233,15 @@ class Echo:
         mark = self.mark(begin)
         found = self.since is not None and mark == self.probe
         if found and self.since is not None:
+            first = self.probe_length != ANSWER
             if now - self.since <= 1_000_000:
                 self.times.append(now - self.since)
-                self.echo_length = self.probe_length
-                other.echo_length = other.echo_length or self.probe_length
+                if first:
+                    self.echo_length = self.probe_length
+                    other.echo_length = other.echo_length or self.probe_length
             self.since, other.last = None, mark
+            if first and (other.since is None or now - other.since > 400_000):
+                other.probe, other.since, other.probe_length = mark, now, ANSWER
         return found
 
 

@@ -31,7 +31,7 @@ from nf.qoe.video.content import (
 from nf.qoe.video.profile import Profile
 from nf.qoe.video.rests import rest
 
-__all__ = ["Heard", "hear"]
+__all__ = ["Heard", "hear", "longest_wait_s"]
 
 _State = NDArray[Any]
 _Bools = NDArray[np.bool_]
@@ -60,7 +60,8 @@ class Heard:
         self.whole = np.zeros(n)  # their number
         self.octets = np.zeros(n)
         self.count = np.zeros(n)  # requests for media whose answers are not closed
-        self.waits = np.zeros(n, bool)  # a request has no answer
+        self.asked_s = np.full(n, np.inf)  # the first request that has no answer, however young
+        self.waits = np.zeros(n, bool)  # a request has had no answer for so long that it tells
         self.broken = np.zeros(n, bool)  # an answer is slower than the picture, or broke off
 
 
@@ -215,6 +216,17 @@ def _sound(row: _State, media: _Bools, octets: Array, profile: Profile) -> tuple
     return media & alike, (row["sound_n"] >= SOUND_SURE) & counts(row, profile)
 
 
+def _sure(row: _State, told_s: Array, profile: Profile) -> _Bools:
+    """Say where the content of an answer is known."""
+    sure: _Bools = ~np.isnan(told_s) | (row["rest_n"] >= _KNOWN) | profile.segment_known
+    return sure
+
+
+def longest_wait_s(row: _State, told_s: Array, profile: Profile) -> Array:
+    """Return how long a request may wait before that is evidence of a stall."""
+    return np.where(_sure(row, told_s, profile), profile.wait_s, _UNSURE * profile.wait_s)
+
+
 def _wait(
     heard: Heard,
     rows: NDArray[np.intp],
@@ -241,9 +253,10 @@ def _wait(
     heard.whole[rows] += whole & (content > 0)
     heard.octets[rows] += octets
     heard.count[rows] += np.where(media, times, 0)
-    sure = ~np.isnan(told_s) | (row["rest_n"] >= _KNOWN) | profile.segment_known
-    wait_s = np.where(sure, profile.wait_s, _UNSURE * profile.wait_s)
-    heard.waits[rows] |= (octets == 0) & (now_s - request >= wait_s)
+    sure = _sure(row, told_s, profile)
+    unanswered = octets == 0
+    heard.asked_s[rows] = np.where(unanswered, np.minimum(heard.asked_s[rows], request), heard.asked_s[rows])
+    heard.waits[rows] |= unanswered & (now_s - request >= longest_wait_s(row, told_s, profile))
     comes = (quiet < profile.idle_s) | (media & counted)
     slow = np.where(sure, ~fast, 8 * octets / took * _UNSURE < profile.slower * bps) | profile.segment_known
     heard.broken[rows] |= (octets > 0) & comes & ~whole & slow

@@ -12,7 +12,9 @@ class Profile:
     """Constants of one kind of player; own where no source is named."""
 
     media_octets: float = 10_000.0  # the least answer that holds media: 2 s of sound at 40 kbit/s; playlists have less
-    segment_s: float = 6.0  # content of an answer before the session has told it (target of the HLS authoring specification)
+    segment_s: float = (
+        6.0  # content of an answer before the session has told it: the target of Apple's HLS authoring rules
+    )
     sound_bps: float = 100e3  # of stereo sound: 96 to 128 kbit/s in Apple's HLS authoring table, 64 at the least
     segment_known: bool = False  # the service's answers hold segment_s, so nothing is learned
     idle_s: float = 0.7  # a player that asks for nothing for so long has a full buffer, or is paused

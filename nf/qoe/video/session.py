@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nf.qoe.inputs import Array
 from nf.qoe.states import copied
 from nf.qoe.video import levels, rate
-from nf.qoe.video.answers import hear
+from nf.qoe.video.answers import hear, longest_wait_s
 from nf.qoe.video.columns import COMPLETE, NOTHING, PAUSED, PLAYING, STALLED, STARTING, Estimates, Seen
 from nf.qoe.video.content import counts, each_s, is_regular, media_bps, paced_bps, parts, segment_s
 from nf.qoe.video.profile import DEFAULT, Profile
@@ -35,12 +35,13 @@ def advance(state: _State, seen: Seen, profile: Profile = DEFAULT) -> tuple[_Sta
     state["now_s"][fresh] = seen.now_s
     heard = hear(state, seen, profile)
     for name, value in (
-        ("open_since_s", np.where(heard.waits, state["asked_s"], 0)),
+        ("open_since_s", np.where(np.isfinite(heard.asked_s), heard.asked_s, 0)),
         ("open_octets", heard.octets),
         ("came_s", heard.content_s),
     ):  # where nothing passed all is as it was
         state[name] = np.where(heard.some, value, state[name])
-    waits = heard.waits | (~heard.some & (state["open_since_s"] > 0))
+    since = np.where(state["open_since_s"] > 0, state["open_since_s"], np.inf)
+    waits = heard.waits | (seen.now_s - since >= longest_wait_s(state, seen.segment_s, profile))
     _start(state, seen.now_s, heard.whole, profile)
     stalled, begun, buffer = _play(state, seen, state["came_s"], waits | heard.broken, profile)
     return state, _told(state, seen, buffer, stalled, begun, profile)
@@ -93,8 +94,8 @@ def _play(
     rest = now_s - np.maximum(state["busy_s"], state["last_s"])
     gap = np.maximum(each_s(state, seen.segment_s, profile), 2.0)
     others = [np.full(len(state), phase) for phase in (STALLED, PAUSED, COMPLETE)]
-    before = state["phase"].astype(int)
-    state["phase"] = np.select([~on, stall, empty, rest > profile.complete_gaps * gap], [before, *others], PLAYING)
+    before, done = state["phase"].astype(int), (rest > profile.complete_gaps * gap) & ~evidence
+    state["phase"] = np.select([~on, stall, empty, done], [before, *others], PLAYING)
     state["now_s"] = np.maximum(state["now_s"], now_s)
     state["heard_octets"] = state["octets"] + state["open_octets"]
     return stalled, begun.astype(float), buffer
