@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 __all__ = ["LIVE", "ON_DEMAND", "Shape", "play"]
 
-LADDER_BPS = (400_000, 800_000, 1_500_000, 2_500_000)
+LADDER_BPS = (400_000, 800_000, 1_500_000, 3_500_000)  # 240 to 720 lines, and 1080 at a low rate
 _SHARE = 0.7  # of the measured throughput
 _SMOOTH = 0.4  # weight of the last segment
 
