@@ -113,7 +113,8 @@ def _ask(row: _State, new: _Bools, answers: Array, open_n: Array, profile: Profi
     request, _, octets, requests, length, _ = answers.T
     nothing = (row["count"] + open_n == 0) & (octets < profile.media_octets)
     apart = request - np.maximum(row["busy_s"], row["asked_s"]) >= _APART_S
-    first = new & ((row["first_s"] == 0) | (nothing & (row["begun_s"] == 0) & apart))
+    page = nothing & (row["begun_s"] == 0) & apart & profile.counted
+    first = new & ((row["first_s"] == 0) | page)
     row["first_s"] = np.where(first, request, row["first_s"])
     beside = (row["busy_s"] > 0) & (request - row["busy_s"] < _BESIDE_S)
     beside |= (requests >= 2) & (length <= _SHORT)
@@ -167,7 +168,6 @@ def _close(row: _State, done: _Bools, answers: Array, times: Array, told_s: Arra
     enough &= row["count"] >= np.minimum(parts(row), profile.startup_answers)
     row["enough_s"] = np.where(enough, at, row["enough_s"])
     _fetched(row, content, octets, times, at, profile)
-    row["octets"] += np.where(done, octets, 0)
     levels.observe(row, np.flatnonzero(done), octets[done])
 
 
