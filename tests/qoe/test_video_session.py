@@ -8,7 +8,7 @@ import pytest
 from bench.truth.stalls import judge
 from bench.truth.stepping import run
 from nf.qoe.video import columns, session
-from nf.qoe.video.profile import Profile
+from nf.qoe.video.profile import BY_BYTES, Profile
 
 PROFILE = Profile(segment_s=4.0, segment_known=True, startup_answers=1, startup_octets=1e12, show_s=0.0, left_s=0.0)
 
@@ -60,6 +60,14 @@ class TestSession:
 
     def test_start_up_is_from_the_first_request_to_the_first_whole_answer(self):
         assert told(steady(5), 10)[-1].startup_s[0] == pytest.approx(0.4, abs=0.1)
+
+    def test_start_up_by_bytes_is_when_they_have_come(self):
+        # 100 kB each second from 1 s on: 850 kB have come with half of the ninth answer, between 9 and 10 s
+        chunks = [(1.0 + k, 1.05 + k, 1.9 + k, 100_000.0) for k in range(12)]
+        rows: list[columns.Estimates] = []
+        run([np.array(chunks)], 12, lambda _, e: rows.append(e), BY_BYTES)
+
+        assert rows[-1].startup_s[0] == pytest.approx(8.5, abs=0.5)
 
     def test_nothing_seen_is_not_measurable(self):
         state = np.zeros(2, columns.STATE)
