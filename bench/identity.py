@@ -31,8 +31,9 @@ from gtp.pfcp.tracker import PfcpTracker
 from lab.signalling import Plan
 from lab.soak import soak
 from lab.wait import slowness
-from mgmt.netconf.datastore import Datastore
-from mgmt.netconf.ssh_listener import NetconfServer
+from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer
+from mgmt.netconf.store.datastore import Datastore
 from nf.kernel.dataplane import DataPlane
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, find
@@ -136,8 +137,7 @@ def _netconf(store: BindingStore) -> Figure:
         users.write_text(f"bench {public.decode()}\n")
         server = NetconfServer(
             Datastore(folder / "state", _Nothing()),
-            lambda: {},
-            find_sessions=lambda query: find(store, query, names),
+            Function(lambda: {}, lambda query: find(store, query, names)),
             port=0,
             users_file=users,
         )

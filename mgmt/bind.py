@@ -41,7 +41,7 @@ _ALL = "all"  # default of the leaf subscriber-group
 
 
 def bind(tree: Node) -> Settings:
-    """Return the settings of a tree as `mgmt.netconf.yang_model.Model.validate` gives it (JSON of RFC 7951).
+    """Return the settings of a tree as `mgmt.netconf.model.yang_model.Model.validate` gives it (JSON of RFC 7951).
 
     Raises BadSettings with the path of what is valid alone but not with the rest.
     """

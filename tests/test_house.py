@@ -214,7 +214,7 @@ class TestWheel:
         zipfile.ZipFile(wheel).extractall(place)
         program = (
             "import nf.doctor; from nf.kernel import probe, source; "
-            "from mgmt.netconf.yang_model import default_model, yang_dir\n"
+            "from mgmt.netconf.model.yang_model import default_model, yang_dir\n"
             "from nf.apps.signatures import Signatures; default_model(); Signatures.load(); source.text()\n"
             "assert probe.programs() == '', probe.programs()\n"
             "print(nf.doctor.__file__, source.BPF_DIR, yang_dir(), sep='\\n')"

@@ -98,7 +98,7 @@ def configuration(path: Path | None) -> Settings | None:
     if path is None:
         return None
     document = _text(path, "Give a configuration in XML.").encode()
-    from mgmt.netconf.datastore import settings_of
+    from mgmt.netconf.store.datastore import settings_of
 
     return settings_of(document, str(path))
 
@@ -166,8 +166,8 @@ def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
     """Check all inputs of ``snf run``; return the startup configuration. The state directory is made."""
-    from mgmt.netconf.access import check_host_key, listening_socket, read_users
-    from mgmt.netconf.datastore import check_start
+    from mgmt.netconf.ssh.access import check_host_key, listening_socket, read_users
+    from mgmt.netconf.store.datastore import check_start
     from nf.sessions.restart import statedir
 
     statedir.check(state_dir)

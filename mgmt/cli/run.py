@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from mgmt.netconf.datastore import Datastore
+from mgmt.netconf.served import Function
 from mgmt.netconf.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
+from mgmt.netconf.store.datastore import Datastore
 from nf.apply.unread import not_read
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import Path
@@ -53,20 +54,22 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             service.interfaces.patient = (options.state_dir / "running.xml").exists()
             datastore = Datastore(options.state_dir, service, options.startup)
             service.interfaces.patient = False
-        from mgmt.netconf.ssh_listener import (
+        from mgmt.netconf.ssh.listener import (
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )
 
         server = NetconfServer(
             datastore,
-            lambda: state_of(service),
-            find_sessions=service.find_sessions,
+            Function(
+                state=lambda: state_of(service),
+                find_sessions=service.find_sessions,
+                explain=service.explain,
+                mark_change=service.publisher.publish_mark,
+            ),
             address=options.address,
             port=options.port,
             host_key_file=options.host_key,
             users_file=options.users,
-            explain=service.explain,
-            mark_change=service.publisher.publish_mark,
         )
         server.start()
         stack.callback(server.stop)

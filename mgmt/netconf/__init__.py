@@ -1,1 +1,1 @@
-"""The NETCONF server: datastores, operations and transport; `rpc` answers, `ssh_listener` lets connections in."""
+"""The NETCONF server: `rpc` answers by the table of `operations`, on `store` and `model`; `ssh` lets connections in."""

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 
 from lxml import etree
 
+from mgmt.netconf.model.schema import Kind, SchemaNode
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.schema import Kind, SchemaNode
 from mgmt.netconf.xml_names import BASE, elements
 
 __all__ = ["filter_subtree", "filter_xpath"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from lxml import etree
 
+from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.xml_names import elements, local
-from mgmt.netconf.yang_model import Model
 from nf.sessions import Query
 
 __all__ = ["session_numbers", "session_query"]

@@ -8,8 +8,8 @@ from datetime import datetime
 from lxml import etree
 
 from feed.change import Mark
+from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.yang_model import Model
 
 __all__ = ["NAMESPACE", "OPERATION", "mark_of", "request"]
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from lxml import etree
 
-from mgmt.netconf.datastore import TARGETS, Datastore
-from mgmt.netconf.yang_model import Model
+from mgmt.netconf.model.yang_model import Model
+from mgmt.netconf.store.datastore import TARGETS, Datastore
 
 __all__ = ["CAPABILITIES", "MONITORING", "add_monitoring", "capabilities"]
 

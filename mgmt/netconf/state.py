@@ -12,7 +12,7 @@ from typing import TypedDict
 from lxml import etree
 
 from gtp.events import Notice, PeersRefused, Side
-from mgmt.netconf.yang_model import Model
+from mgmt.netconf.model.yang_model import Model
 from nf.naming.readers import Status
 from nf.sessions import Page, Query
 from nf.sessions.find import Found

@@ -19,10 +19,11 @@ from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
 
 from lab.wait import comes_true, slowness
-from mgmt.netconf.datastore import Datastore
-from mgmt.netconf.ssh_listener import NetconfServer, ServerLimits
+from mgmt.netconf.model.yang_model import IMPLEMENTED, Model, default_model, yang_dir
+from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer, ServerLimits
 from mgmt.netconf.state import StateTree
-from mgmt.netconf.yang_model import IMPLEMENTED, Model, default_model, yang_dir
+from mgmt.netconf.store.datastore import Datastore
 from nf.settings import Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
@@ -203,5 +204,5 @@ def bench(
     key = key_pair("alice")
     users = tmp_path / "users"
     users.write_text(f"# operators\nalice {key.with_suffix('.pub').read_text()}")
-    with NetconfServer(datastore, lambda: STATE, port=0, users_file=users, limits=limits) as server:
+    with NetconfServer(datastore, Function(lambda: STATE), port=0, users_file=users, limits=limits) as server:
         yield Bench(server, datastore, recorder, users, key)

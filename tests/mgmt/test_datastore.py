@@ -13,9 +13,9 @@ import pytest
 from lxml import etree
 
 from lab.wait import slowness
-from mgmt.netconf.config_file import Damaged, Store
-from mgmt.netconf.datastore import Datastore
 from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.store.config_file import Damaged, Store
+from mgmt.netconf.store.datastore import Datastore
 from nf.errors import BadSettings, SnfError
 from nf.settings import Action, Settings
 
@@ -216,7 +216,7 @@ class TestDamage:
 WRITER = """
 import sys
 from pathlib import Path
-from mgmt.netconf.config_file import Store
+from mgmt.netconf.store.config_file import Store
 store, number = Store(Path(sys.argv[1])), 0
 print("ready", flush=True)
 while True:

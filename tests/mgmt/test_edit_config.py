@@ -3,9 +3,9 @@
 import pytest
 from lxml import etree
 
-from mgmt.netconf.edit import apply_edit, empty_tree
+from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.yang_model import Model
+from mgmt.netconf.store.edit import apply_edit, empty_tree
 
 P = "urn:supernetflow:yang:snf-policies"
 A = "urn:supernetflow:yang:snf-applications"

@@ -13,10 +13,11 @@ from lxml import etree
 
 from mgmt.cli import explain
 from mgmt.cli.netconf_client import Client, Refused, connect
-from mgmt.netconf.datastore import Datastore
 from mgmt.netconf.explain import PARAMETERS, reply_of
-from mgmt.netconf.ssh_listener import NetconfServer
-from mgmt.netconf.yang_model import Model
+from mgmt.netconf.model.yang_model import Model
+from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer
+from mgmt.netconf.store.datastore import Datastore
 from nf.errors import SnfError
 from nf.naming.explain import Ground, Question
 
@@ -51,7 +52,7 @@ def client(datastore: Datastore, key_pair: Callable[..., Path], tmp_path: Path, 
     users = tmp_path / "users"
     users.write_text(f"alice {key.with_suffix('.pub').read_text()}")
     with (
-        NetconfServer(datastore, dict, port=0, users_file=users, explain=asked) as server,
+        NetconfServer(datastore, Function(dict, explain=asked), port=0, users_file=users) as server,
         connect("127.0.0.1", server.port, "alice", key) as client,
     ):
         yield client

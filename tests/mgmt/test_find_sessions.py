@@ -19,7 +19,8 @@ from netconf_client.ncclient import Manager
 
 from gtp.events import Identity, Session, SessionUp, Side, Tunnel
 from lab.wait import slowness
-from mgmt.netconf.ssh_listener import NetconfServer
+from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, find
 
@@ -66,8 +67,10 @@ def server(store, datastore, key_pair, tmp_path):
     bindings, names = store
     with NetconfServer(
         datastore,
-        lambda: {"sessions": bindings.count_by_source(), "session_counters": {"joined": 3}},
-        find_sessions=lambda query: find(bindings, query, names),
+        Function(
+            lambda: {"sessions": bindings.count_by_source(), "session_counters": {"joined": 3}},
+            lambda query: find(bindings, query, names),
+        ),
         port=0,
         users_file=users,
     ) as server:

@@ -165,7 +165,7 @@ class TestRun:
         assert loaded == []
 
     def test_a_low_port_without_the_right_to_it(self):
-        program = "from mgmt.netconf.access import listening_socket; listening_socket('127.0.0.1', 830, 1)"
+        program = "from mgmt.netconf.ssh.access import listening_socket; listening_socket('127.0.0.1', 830, 1)"
         words = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
         done = subprocess.run(
             [*words, sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False

@@ -19,8 +19,9 @@ from lab.wait import comes_true
 from mgmt.cli import change
 from mgmt.cli.main import snf
 from mgmt.cli.netconf_client import Client, Refused, connect
-from mgmt.netconf.datastore import Datastore
-from mgmt.netconf.ssh_listener import NetconfServer
+from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer
+from mgmt.netconf.store.datastore import Datastore
 from nf.errors import SnfError
 from nf.publish import Publisher
 from nf.settings import Export
@@ -38,7 +39,7 @@ def marks() -> list[Mark]:
 def server(datastore: Datastore, key_pair: Callable[..., Path], tmp_path: Path, marks: list[Mark]) -> Iterator[Any]:
     users = tmp_path / "users"
     users.write_text("".join(f"{n} {key_pair(n).with_suffix('.pub').read_text()}" for n in ("alice", "bob")))
-    with NetconfServer(datastore, dict, port=0, users_file=users, mark_change=marks.append) as server:
+    with NetconfServer(datastore, Function(dict, mark_change=marks.append), port=0, users_file=users) as server:
         yield server
 
 
@@ -104,7 +105,9 @@ class TestOverNetconf:
         try:
             with (
                 Subscriber(publisher.endpoint, ["change.v1/"]) as bus,
-                NetconfServer(datastore, dict, port=0, users_file=users, mark_change=publisher.publish_mark) as server,
+                NetconfServer(
+                    datastore, Function(dict, mark_change=publisher.publish_mark), port=0, users_file=users
+                ) as server,
                 connect("127.0.0.1", server.port, "alice", key_pair("alice")) as client,
             ):
                 assert comes_true(lambda: publisher.subscriptions == 2, 10)  # and the heartbeat

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgmt.netconf.framing import CutShort, Decoder, FramingError, MessageTooBig, encode
+from mgmt.netconf.ssh.framing import CutShort, Decoder, FramingError, MessageTooBig, encode
 
 # RFC 6242, 4.2: the example of a chunked message.
 RFC_CHUNKS = (

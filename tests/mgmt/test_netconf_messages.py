@@ -8,7 +8,7 @@ from lxml import etree
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
-from mgmt.netconf.ssh_listener import ServerLimits
+from mgmt.netconf.ssh.listener import ServerLimits
 from nf.settings import Settings
 from tests.mgmt.raw import BASE, HELLO_11, ask, names, read, tag_of, wrapped
 

@@ -17,8 +17,9 @@ import paramiko
 import pytest
 
 from lab.wait import slowness
-from mgmt.netconf.datastore import Datastore
-from mgmt.netconf.ssh_listener import NetconfServer, ServerLimits
+from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer, ServerLimits
+from mgmt.netconf.store.datastore import Datastore
 from nf.errors import SnfError
 from tests.mgmt.conftest import Bench
 
@@ -108,20 +109,20 @@ class TestUsersFile:
         users = tmp_path / "users"
         users.write_text(text)
         with pytest.raises(SnfError, match=said):
-            NetconfServer(datastore, dict, port=0, users_file=users)
+            NetconfServer(datastore, Function(dict), port=0, users_file=users)
 
     def test_a_short_rsa_key_is_refused_at_start(self, datastore, tmp_path, key_pair):
         users = tmp_path / "users"
         users.write_text("alice " + key_pair("short", "rsa", "1024").with_suffix(".pub").read_text())
         with pytest.raises(SnfError, match="2048"):
-            NetconfServer(datastore, dict, port=0, users_file=users)
+            NetconfServer(datastore, Function(dict), port=0, users_file=users)
 
     def test_a_file_that_others_can_write_is_refused_at_start(self, datastore, tmp_path):
         users = tmp_path / "users"
         users.write_text("")
         users.chmod(0o666)
         with pytest.raises(SnfError, match="chmod go-w"):
-            NetconfServer(datastore, dict, port=0, users_file=users)
+            NetconfServer(datastore, Function(dict), port=0, users_file=users)
 
     def test_there_are_no_passwords(self, bench):
         transport = paramiko.Transport(("127.0.0.1", bench.server.port))
@@ -280,7 +281,7 @@ class TestAddress:
 
     def test_an_address_in_use_is_a_sentence(self, bench, tmp_path, recorder):
         other = NetconfServer(
-            Datastore(tmp_path / "other", recorder), dict, port=bench.server.port, users_file=bench.users
+            Datastore(tmp_path / "other", recorder), Function(dict), port=bench.server.port, users_file=bench.users
         )
         with pytest.raises(SnfError, match=f"port {bench.server.port}: Address already in use"):
             other.start()
@@ -297,14 +298,14 @@ class TestHostKey:
         return path
 
     def test_it_is_made_once_and_for_the_owner_only(self, datastore, users):
-        first, second = (NetconfServer(datastore, dict, port=0, users_file=users) for _ in range(2))
+        first, second = (NetconfServer(datastore, Function(dict), port=0, users_file=users) for _ in range(2))
         assert first.host_key_fingerprint == second.host_key_fingerprint
         assert (datastore.state_dir / "ssh_host_key").stat().st_mode & 0o777 == 0o600
 
     @pytest.mark.parametrize(("kind", "bits"), [("ed25519", ""), ("ecdsa", "256"), ("rsa", "2048")])
     def test_one_of_ones_own(self, datastore, users, key_pair, kind, bits):
         key = key_pair(f"{kind}{bits}", kind, bits)
-        server = NetconfServer(datastore, dict, port=0, users_file=users, host_key_file=key)
+        server = NetconfServer(datastore, Function(dict), port=0, users_file=users, host_key_file=key)
         assert server.host_key_fingerprint == paramiko.PKey.from_path(key).fingerprint
 
     @pytest.mark.parametrize(
@@ -327,7 +328,7 @@ class TestHostKey:
             path.write_bytes(content)
             os.chmod(path, mode)
         with pytest.raises(SnfError, match=said):
-            NetconfServer(datastore, dict, port=0, users_file=users, host_key_file=path)
+            NetconfServer(datastore, Function(dict), port=0, users_file=users, host_key_file=path)
 
 
 class TestStop:
@@ -336,7 +337,7 @@ class TestStop:
     def test_with_open_sessions(self, datastore, key_pair, tmp_path):
         users = tmp_path / "users"
         users.write_text("alice " + key_pair("alice").with_suffix(".pub").read_text())
-        server = NetconfServer(datastore, dict, port=0, users_file=users)
+        server = NetconfServer(datastore, Function(dict), port=0, users_file=users)
         bench = Bench(server, datastore, None, users, key_pair("alice"))
         server.start()
         with bench.channel() as channel, bench.manager() as client:

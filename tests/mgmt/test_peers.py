@@ -21,10 +21,10 @@ from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from mgmt.bind import bind
 from mgmt.cli.run import state_of
-from mgmt.netconf.edit import apply_edit, empty_tree
+from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.state import add_state
-from mgmt.netconf.yang_model import Model
+from mgmt.netconf.store.edit import apply_edit, empty_tree
 from nf.service import Service
 from nf.settings import Export, Interface, Role, Settings
 

@@ -11,11 +11,11 @@ from lxml import etree
 
 from feed.records import APP_CLASSES
 from mgmt.bind import bind
-from mgmt.netconf.edit import apply_edit, empty_tree
+from mgmt.netconf.model.schema import Kind
+from mgmt.netconf.model.yang_model import yang_dir
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.schema import Kind
 from mgmt.netconf.state import add_state
-from mgmt.netconf.yang_model import yang_dir
+from mgmt.netconf.store.edit import apply_edit, empty_tree
 from nf.qoe.models import MODELS
 from nf.qoe.profiles import constants
 from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, QoeProfile, Role, Settings, XdpMode

@@ -13,7 +13,7 @@ from scapy.packet import Raw
 from scapy.utils import wrpcap
 
 from mgmt.cli import main as cli
-from mgmt.netconf.datastore import settings_of
+from mgmt.netconf.store.datastore import settings_of
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.privacy import Pseudonymiser

@@ -1,6 +1,6 @@
 """The schema of each node, taken from the YANG modules as plain values: for the edit walker and the filters.
 
-Made once from a libyang context by `mgmt.netconf.yang_model`; nothing here touches libyang again.
+Made once from a libyang context by `mgmt.netconf.model.yang_model`; nothing here touches libyang again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SchemaNode:
     identity: bool = False  # a value that carries a prefix
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
-    handle: Any = None  # libyang's own node, for mgmt.netconf.yang_model only
+    handle: Any = None  # libyang's own node, for mgmt.netconf.model.yang_model only
 
     @property
     def tag(self) -> str:

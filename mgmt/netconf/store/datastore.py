@@ -1,6 +1,6 @@
 """The datastores running and candidate, their locks, and the right to change them (RFC 6241, 5 and 8.3).
 
-Trees are elements as `mgmt.netconf.edit` makes them and are never changed in place, so a reader can keep
+Trees are elements as `mgmt.netconf.store.edit` makes them and are never changed in place, so a reader can keep
 the one it got. Every method can be called from any thread.
 """
 
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from lxml import etree
 
-from mgmt.netconf.config_file import Store, Stored
-from mgmt.netconf.edit import apply_edit, empty_tree
+from mgmt.netconf.model.yang_model import Model, default_model
 from mgmt.netconf.rpcerror import RpcError, RpcErrors
-from mgmt.netconf.transaction import Applier, change, check
+from mgmt.netconf.store.config_file import Store, Stored
+from mgmt.netconf.store.edit import apply_edit, empty_tree
+from mgmt.netconf.store.transaction import Applier, change, check
 from mgmt.netconf.xml_names import Doctype, local, parse
-from mgmt.netconf.yang_model import Model, default_model
 from nf.errors import BadSettings, SnfError
 from nf.settings import Settings
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from lxml import etree
 
+from mgmt.netconf.model.schema import Kind, SchemaNode, list_keys
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
-from mgmt.netconf.schema import Kind, SchemaNode, list_keys
 from mgmt.netconf.xml_names import elements, step
 
 __all__ = ["constraint_error", "instances"]

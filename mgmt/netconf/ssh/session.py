@@ -1,7 +1,7 @@
 """One NETCONF session: the session of the package `netconf`, with everything that touches the wire replaced.
 
 The package keeps the hello and the thread that reads. Its framing spins when a peer goes away, its
-dispatcher does not look at namespaces and kills the wrong session, so `mgmt.netconf.framing` and `mgmt.netconf.rpc`
+dispatcher does not look at namespaces and kills the wrong session, so `mgmt.netconf.ssh.framing` and `mgmt.netconf.rpc`
 stand in for them.
 """
 
@@ -20,9 +20,10 @@ from lxml import etree
 from netconf.base import NetconfSession
 from netconf.error import SessionError
 
-from mgmt.netconf.framing import Decoder, FramingError, MessageTooBig, encode
 from mgmt.netconf.rpc import Dispatcher, Reply
 from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.served import Caller
+from mgmt.netconf.ssh.framing import Decoder, FramingError, MessageTooBig, encode
 from mgmt.netconf.xml_names import BASE, NC, Doctype, parse
 
 __all__ = ["ServerSession"]
@@ -114,19 +115,19 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
     def __init__(
         self,
         channel: Any,
-        number: int,
+        caller: Caller,
         dispatcher: Dispatcher,
         capabilities: Iterable[str],
         ended: Callable[[], None],
         *,
         idle_s: float,
     ) -> None:
-        super().__init__(channel, debug=False, session_id=number)
+        super().__init__(channel, debug=False, session_id=caller.session)
         package_framing: Any = self.pkt_stream
         package_framing.stream = None  # or the package closes the channel when that is collected
         self._wire = _Wire(channel, idle_s)
         self.pkt_stream: _Wire | None = self._wire
-        self.number = number
+        self.number, self._caller = caller.session, caller
         self._dispatcher, self._capabilities, self._ended = dispatcher, tuple(capabilities), ended
 
     def open(self, hello_s: float) -> None:
@@ -164,7 +165,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
 
     def _reader_handle_message(self, message: bytes) -> None:
         if self.session_open:
-            self._answer(self._dispatcher.handle(self.number, message, chunked=self.new_framing))
+            self._answer(self._dispatcher.handle(self._caller, message, chunked=self.new_framing))
 
     def _answer(self, reply: Reply) -> None:
         self.send_message(reply.message.decode())

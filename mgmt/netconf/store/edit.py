@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
+from mgmt.netconf.model.schema import Kind, SchemaNode, list_keys
+from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
-from mgmt.netconf.schema import Kind, SchemaNode, list_keys
 from mgmt.netconf.xml_names import NC, elements, local, step
-from mgmt.netconf.yang_model import Model
 
 __all__ = ["DEFAULT_OPERATIONS", "apply_edit", "empty_tree"]
 

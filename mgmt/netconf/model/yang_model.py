@@ -18,10 +18,10 @@ import libyang
 from _libyang import ffi, lib  # type: ignore[import-not-found]
 from lxml import etree
 
+from mgmt.netconf.model.schema import Kind, Module, SchemaNode
+from mgmt.netconf.model.yang_errors import constraint_error
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.schema import Kind, Module, SchemaNode
 from mgmt.netconf.xml_names import elements
-from mgmt.netconf.yang_errors import constraint_error
 from nf.errors import SnfError
 
 __all__ = ["IMPLEMENTED", "Model", "default_model", "yang_dir"]

@@ -23,7 +23,7 @@ import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mgmt.netconf.access import Keys, check_host_key, no_host_key, read_users
+from mgmt.netconf.ssh.access import Keys, check_host_key, no_host_key, read_users
 from nf.errors import SnfError
 
 __all__ = ["Login", "Users", "host_key"]

@@ -13,29 +13,26 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import paramiko
 from netconf.error import SessionError
 
-from feed.change import Mark
-from mgmt.netconf.access import listening_socket
-from mgmt.netconf.datastore import Datastore
-from mgmt.netconf.framing import FramingError
 from mgmt.netconf.monitoring import capabilities
-from mgmt.netconf.rpc import Dispatcher, Explain
-from mgmt.netconf.ssh_auth import Login, Users, host_key
-from mgmt.netconf.ssh_session import ServerSession
-from mgmt.netconf.state import SessionFinder, StateProvider
-from nf.sessions import Page
+from mgmt.netconf.rpc import Dispatcher
+from mgmt.netconf.served import Caller, Function, Served
+from mgmt.netconf.ssh.access import listening_socket
+from mgmt.netconf.ssh.auth import Login, Users, host_key
+from mgmt.netconf.ssh.framing import FramingError
+from mgmt.netconf.ssh.session import ServerSession
+from mgmt.netconf.store.datastore import Datastore
 
 __all__ = ["NetconfServer", "ServerLimits"]
 
 log = logging.getLogger(__name__)
 
-_SSH_LOG = "mgmt.netconf.ssh"
+_SSH_LOG = "mgmt.netconf.paramiko"
 _POLL_S = 0.1  # paramiko wakes no thread that waits for a channel when the peer goes
 _GRACE_S = 1.0  # time that a peer has to close after close-session
 
@@ -67,28 +64,21 @@ class NetconfServer:
     def __init__(
         self,
         datastore: Datastore,
-        state_provider: StateProvider,
+        function: Function,
         *,
-        find_sessions: SessionFinder = lambda _: Page(0, (), None),
         address: str = "127.0.0.1",
         port: int = 830,
         host_key_file: Path | None = None,
         users_file: Path,
         limits: ServerLimits | None = None,
-        explain: Explain | None = None,
-        mark_change: Callable[[Mark], None] | None = None,
     ) -> None:
         self._datastore = datastore
         self._address, self._port = address, port
         self._limits = limits or ServerLimits()
         self._users = Users(users_file)
         self._host_key = host_key(host_key_file, datastore.state_dir)
-        self._capabilities = capabilities(datastore.model)
-        self._mark_change = mark_change
-        mark = self._mark if mark_change is not None else None
-        self._dispatcher = Dispatcher(
-            datastore, state_provider, find_sessions, self._kill, self._capabilities, explain, mark
-        )
+        self._capabilities = tuple(capabilities(datastore.model))
+        self._dispatcher = Dispatcher(Served(datastore, function, self._kill, self._capabilities))
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None
@@ -201,10 +191,10 @@ class NetconfServer:
                 channel = transport.accept(timeout=_POLL_S)
             else:
                 login.subsystem.wait(_POLL_S)
-        number = self._datastore.open_session()
+        caller = Caller(self._datastore.open_session(), transport.get_username() or "")
         session = ServerSession(
             channel,
-            number,
+            caller,
             self._dispatcher,
             self._capabilities,
             lambda: self._end(connection),
@@ -212,7 +202,7 @@ class NetconfServer:
         )
         connection.session = session
         session.open(max(0.01, until - time.monotonic()))
-        log.info("session %d of %s is open", number, transport.get_username())
+        log.info("session %d of %s is open", caller.session, caller.user)
 
     def _end(self, connection: _Connection) -> None:
         """Free everything of a connection; the last act of its thread."""
@@ -230,13 +220,6 @@ class NetconfServer:
     def _of(self, number: int) -> list[_Connection]:
         with self._lock:
             return [c for c in self._connections if c.session is not None and c.session.number == number]
-
-    def _mark(self, number: int, mark: Mark) -> None:
-        """Publish a mark with the name of its session's user."""
-        names = [c.transport.get_username() for c in self._of(number) if c.transport is not None]
-        log.info("session %d marked a change", number)
-        assert self._mark_change is not None
-        self._mark_change(replace(mark, who=next(filter(None, names), "")))
 
     def _kill(self, number: int) -> bool:
         found = self._of(number)

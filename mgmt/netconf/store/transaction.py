@@ -14,8 +14,8 @@ from typing import Protocol
 from lxml import etree
 
 from mgmt.bind import bind
+from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.yang_model import Model
 from nf.errors import BadSettings, SnfError
 from nf.settings import Settings
 

@@ -1,0 +1,77 @@
+"""The parameters of an operation: each at most once, none that the operation does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lxml import etree
+
+from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
+from mgmt.netconf.store.datastore import TARGETS
+from mgmt.netconf.xml_names import BASE, elements, local
+
+__all__ = ["Params"]
+
+
+class Params:
+    """The parameters of *operation*. Raises RpcError (unknown-element, bad-element) when one is not *allowed*."""
+
+    def __init__(self, operation: etree._Element, allowed: Iterable[str]) -> None:
+        self.name, self._space = local(operation), str(etree.QName(operation).namespace)
+        self._found: dict[str, etree._Element] = {}
+        for child in elements(operation):
+            name = local(child)
+            if name not in allowed or etree.QName(child).namespace != self._space:
+                raise unknown_element(name, f"{self.name} has no parameter {name}.", kind="protocol")
+            if name in self._found:
+                raise bad_element(name, f"{name} is there twice.", kind="protocol")
+            self._found[name] = child
+
+    def all(self) -> dict[str, etree._Element]:
+        """Return all that are given, by name."""
+        return self._found
+
+    def get(self, name: str) -> etree._Element | None:
+        """Return one, None when it is not given."""
+        return self._found.get(name)
+
+    def need(self, name: str) -> etree._Element:
+        """Return one. Raises RpcError (missing-element) when it is not given."""
+        found = self._found.get(name)
+        if found is None:
+            raise missing_element(name, f"{self.name} needs the parameter {name}.", kind="protocol")
+        return found
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the text of one."""
+        found = self._found.get(name)
+        return default if found is None else (found.text or "").strip()
+
+    def one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        """Return the text of one. Raises RpcError (invalid-value) when it is not *allowed*."""
+        value = self.text(name, default)
+        if value not in allowed:
+            raise RpcError(
+                "invalid-value",
+                f"{name} is one of {', '.join(allowed)}.",
+                kind="protocol",
+                info=[("bad-element", name)],
+            )
+        return value
+
+    def datastore(self, name: str) -> str | etree._Element:
+        """Return running or candidate by name, or the element of a configuration that stands inline."""
+        inner = list(elements(self.need(name)))
+        if len(inner) != 1:
+            raise missing_element(name, f"{name} needs one element inside: a datastore.", kind="protocol")
+        store = local(inner[0])
+        if etree.QName(inner[0]).namespace != BASE or store not in (*TARGETS, "config"):
+            raise bad_element(store, f"{store} is not a datastore of this function.", kind="protocol")
+        return inner[0] if store == "config" else store
+
+    def named_datastore(self, name: str) -> str:
+        """Return running or candidate by name. Raises RpcError (bad-element) for a configuration inline."""
+        store = self.datastore(name)
+        if not isinstance(store, str):
+            raise bad_element("config", f"{name} of {self.name} is a datastore.", kind="protocol")
+        return store

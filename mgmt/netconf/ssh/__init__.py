@@ -1,0 +1,1 @@
+"""The wire: who may come in, and how messages come and go."""
