@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.operations.changing import changing
 from mgmt.netconf.operations.function import of_the_function
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, unknown_element
-from mgmt.netconf.served import Caller, Operations, Served
+from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.xml_names import BASE, NC, Doctype, elements, local, parse
 
 __all__ = ["Dispatcher", "Reply"]

@@ -1,4 +1,4 @@
-"""The parties of a request: the session that asks, and the function that answers."""
+"""The function that answers, and what operations are made of."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ from dataclasses import dataclass
 from lxml import etree
 
 from feed.change import Mark
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.params import Params
 from mgmt.netconf.state import SessionFinder, StateProvider
 from mgmt.netconf.store.datastore import Datastore
 from nf.naming.explain import Ground, Question
 from nf.sessions import Page
 
-__all__ = ["Caller", "Function", "Operation", "Operations", "Served"]
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The session that asks, and its user as he logged in."""
-
-    session: int
-    user: str = ""
+__all__ = ["Function", "Operation", "Operations", "Served"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +34,11 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The things that operations act on. ``kill`` ends a session by number and says if there was one."""
+    """The things that operations act on. ``kill``: for a session, end another one; says if there was one."""
 
     datastore: Datastore
     function: Function
-    kill: Callable[[int], bool]
+    kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
 
 

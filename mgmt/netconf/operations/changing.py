@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.served import Caller, Operations, Served
+from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.netconf.store.edit import DEFAULT_OPERATIONS
 from mgmt.netconf.xml_names import NC

@@ -10,10 +10,11 @@ from lxml import etree
 
 from mgmt.netconf import explain as explaining
 from mgmt.netconf import marks as marking
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.find_sessions import session_query
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.served import Caller, Operations, Served
+from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.state import found_elements
 
 __all__ = ["of_the_function"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.served import Caller, Operations, Served
+from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.xml_names import NC
 
 __all__ = ["sessions"]
@@ -29,6 +30,6 @@ def _kill_session(served: Served, caller: Caller, params: Params) -> None:
     victim = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
     if victim == caller.session:
         raise RpcError("invalid-value", "A session cannot kill itself: use close-session.", kind="protocol")
-    if not victim or not served.kill(victim):
+    if not victim or not served.kill(caller.session, victim):
         info = [("bad-element", "session-id")]
         raise RpcError("invalid-value", "There is no session of this number.", kind="protocol", info=info)

@@ -19,9 +19,12 @@ from pathlib import Path
 import paramiko
 from netconf.error import SessionError
 
+from mgmt.netconf.audit import audit
+from mgmt.netconf.caller import Caller
+from mgmt.netconf.events import SessionEnd, SessionStart
 from mgmt.netconf.monitoring import capabilities
 from mgmt.netconf.rpc import Dispatcher
-from mgmt.netconf.served import Caller, Function, Served
+from mgmt.netconf.served import Function, Served
 from mgmt.netconf.ssh.access import listening_socket
 from mgmt.netconf.ssh.auth import Login, Users, host_key
 from mgmt.netconf.ssh.framing import FramingError
@@ -52,6 +55,8 @@ class _Connection:
     sock: socket.socket
     transport: paramiko.Transport | None = None
     session: ServerSession | None = None
+    caller: Caller | None = None
+    killed_by: int | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -79,6 +84,7 @@ class NetconfServer:
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
         self._dispatcher = Dispatcher(Served(datastore, function, self._kill, self._capabilities))
+        datastore.events.listen(audit(self._caller))
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None
@@ -192,6 +198,7 @@ class NetconfServer:
             else:
                 login.subsystem.wait(_POLL_S)
         caller = Caller(self._datastore.open_session(), transport.get_username() or "")
+        connection.caller = caller
         session = ServerSession(
             channel,
             caller,
@@ -202,13 +209,15 @@ class NetconfServer:
         )
         connection.session = session
         session.open(max(0.01, until - time.monotonic()))
-        log.info("session %d of %s is open", caller.session, caller.user)
+        self._datastore.events.tell(SessionStart(caller.session))
 
     def _end(self, connection: _Connection) -> None:
         """Free everything of a connection; the last act of its thread."""
         if connection.session is not None:
             self._datastore.close_session(connection.session.number)
-            log.info("session %d has ended", connection.session.number)
+            killed = connection.killed_by is not None
+            reason = "killed" if killed else connection.session.reason
+            self._datastore.events.tell(SessionEnd(connection.session.number, reason, connection.killed_by))
         if connection.transport is not None and connection.session is not None:
             # Closing at once could cut off the last reply.
             connection.transport.join(_GRACE_S)
@@ -221,12 +230,17 @@ class NetconfServer:
         with self._lock:
             return [c for c in self._connections if c.session is not None and c.session.number == number]
 
-    def _kill(self, number: int) -> bool:
+    def _caller(self, number: int) -> Caller:
+        found = self._of(number)
+        return found[0].caller if found and found[0].caller is not None else Caller(number)
+
+    def _kill(self, killer: int, number: int) -> bool:
         found = self._of(number)
         if not found or not self._datastore.has_session(number):
             return False
         # Locks go first: when the caller has its reply, they are free. Further requests of the victim are refused.
         self._datastore.close_session(number)
+        found[0].killed_by = killer
         _shut(found[0])
         return True
 

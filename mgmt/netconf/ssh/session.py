@@ -20,9 +20,9 @@ from lxml import etree
 from netconf.base import NetconfSession
 from netconf.error import SessionError
 
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.rpc import Dispatcher, Reply
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.served import Caller
 from mgmt.netconf.ssh.framing import Decoder, FramingError, MessageTooBig, encode
 from mgmt.netconf.xml_names import BASE, NC, Doctype, parse
 
@@ -41,6 +41,7 @@ class _Wire:
         self._channel, self._idle_s = channel, idle_s
         self._decoder = Decoder()
         self._sending = threading.Lock()
+        self.timed_out = False
         self.hello_by = float("inf")  # time.monotonic() until which a hello has to come
 
     def is_active(self) -> bool:
@@ -81,6 +82,7 @@ class _Wire:
             now = time.monotonic()
             deadline = self.hello_by if waits_for_hello else last + self._idle_s
             if now > deadline:
+                self.timed_out = True
                 return None
             self._channel.settimeout(min(_POLL_S, max(0.01, deadline - now)))
             try:
@@ -129,11 +131,22 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         self.pkt_stream: _Wire | None = self._wire
         self.number, self._caller = caller.session, caller
         self._dispatcher, self._capabilities, self._ended = dispatcher, tuple(capabilities), ended
+        self._greeted = self._closed = False
+
+    @property
+    def reason(self) -> str:
+        """The reason of its end, as RFC 6470 names it; without an order of another session."""
+        if self._closed:
+            return "closed"
+        if not self._greeted:
+            return "bad-hello"
+        return "timeout" if self._wire.timed_out else "dropped"
 
     def open(self, hello_s: float) -> None:
         """Exchange hellos and start to read. Raises SessionError, FramingError or OSError."""
         self._wire.hello_by = time.monotonic() + hello_s
         self._open_session(is_server=True)
+        self._greeted = True
 
     def send_hello(self, _caplist: object, session_id: int | None = None) -> None:
         """Send the hello (RFC 6241, 8.1), in place of the package's list."""
@@ -170,6 +183,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
     def _answer(self, reply: Reply) -> None:
         self.send_message(reply.message.decode())
         if reply.close:
+            self._closed = True
             self._wire.say_goodbye()
             self.close()
 

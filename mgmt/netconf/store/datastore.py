@@ -15,8 +15,10 @@ from pathlib import Path
 
 from lxml import etree
 
+from mgmt.netconf.events import ConfigChange, Events
 from mgmt.netconf.model.yang_model import Model, default_model
 from mgmt.netconf.rpcerror import RpcError, RpcErrors
+from mgmt.netconf.store.changes import changes
 from mgmt.netconf.store.config_file import Store, Stored
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 from mgmt.netconf.store.transaction import Applier, change, check
@@ -86,6 +88,7 @@ class Datastore:
         self._applier = applier
         self._store = Store(state_dir)
         self._mutex = threading.RLock()
+        self.events = Events()
         self._sessions: set[int] = set()
         self._last_session = 0
         self._locks: dict[str, int] = {}
@@ -220,11 +223,12 @@ class Datastore:
     def commit(self, session: int) -> None:
         """Make candidate the running configuration. Raises RpcError; then nothing has changed."""
         with self._by(session, "running", "candidate"):
-            tree, revision = self._candidate, self.revision + 1
-            if tree is self._running:
+            old, tree, revision = self._running, self._candidate, self.revision + 1
+            if tree is old:
                 return
             self._settings = change(self.model, self._applier, self._settings, tree, lambda: self._save(tree, revision))
             self._running, self.revision = tree, revision
+            self.events.tell(ConfigChange(session, revision, changes(self.model, old, tree)))
 
     def discard(self, session: int) -> None:
         """Replace candidate by running."""

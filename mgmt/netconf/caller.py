@@ -1,0 +1,15 @@
+"""The session that asks, as an operation sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Caller"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The session that asks, and its user as he logged in."""
+
+    session: int
+    user: str = ""

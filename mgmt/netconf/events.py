@@ -1,0 +1,60 @@
+"""Events of the server, told to whoever asked: the log of who did what, notifications, statistics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mgmt.netconf.store.changes import Changed
+
+__all__ = ["ConfigChange", "Event", "Events", "SessionEnd", "SessionStart"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStart:
+    """A session has exchanged hellos."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """A session has ended: ``closed``, ``killed``, ``dropped``, ``timeout``, ``bad-hello`` or ``other`` (RFC 6470)."""
+
+    session: int
+    reason: str
+    killed_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """Running has another revision; *session* is None when the function itself changed it."""
+
+    session: int | None
+    revision: int
+    changes: tuple[Changed, ...]
+
+
+Event = SessionStart | SessionEnd | ConfigChange
+
+
+class Events:
+    """Tells events to listeners in the order in which they came; a listener that fails is logged and hurts nobody."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Tell *listener* every event from now on, in the thread in which it happens: it must not wait."""
+        self._listeners.append(listener)
+
+    def tell(self, event: Event) -> None:
+        """Tell all listeners."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:
+                log.error("a listener to events failed with %s", type(error).__name__)
