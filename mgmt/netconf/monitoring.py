@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import lru_cache
 
 from lxml import etree
 
 from mgmt.netconf.model.library import content_id, yang_library
 from mgmt.netconf.model.yang_model import Model
+from mgmt.netconf.roster import Counts, Roster
 from mgmt.netconf.store.datastore import TARGETS, Datastore
+from mgmt.netconf.xml_names import date_and_time
 
 __all__ = ["CAPABILITIES", "MONITORING", "add_monitoring", "capabilities"]
 
@@ -52,7 +55,7 @@ def _library(model: Model) -> tuple[etree._Element, ...]:
     return tuple(yang_library(model.told))
 
 
-def add_monitoring(datastore: Datastore, tree: etree._Element, told: Iterable[str]) -> None:
+def add_monitoring(datastore: Datastore, tree: etree._Element, told: Iterable[str], roster: Roster) -> None:
     """Add netconf-state, yang-library and modules-state to *tree*; *told* are the capabilities of the hello."""
     model = datastore.model
     state = _add(tree, "netconf-state")
@@ -79,7 +82,33 @@ def add_monitoring(datastore: Datastore, tree: etree._Element, told: Iterable[st
             ("location", "NETCONF"),
         ):
             _add(schema, name, value)
+    _add_sessions(state, roster)
     tree.extend([copy.deepcopy(element) for element in _library(model)])
+
+
+def _add_sessions(state: etree._Element, roster: Roster) -> None:
+    sessions = _add(state, "sessions")
+    for each in roster.sessions():
+        session = _add(sessions, "session")
+        _add(session, "session-id", str(each.caller.session))
+        _add(session, "transport", "netconf-ssh")
+        _add(session, "username", each.caller.user)
+        if each.caller.peer:
+            _add(session, "source-host", each.caller.peer)
+        _add(session, "login-time", date_and_time(each.since))
+        _add_counts(session, each.counts)
+    found = roster.statistics()
+    statistics = _add(state, "statistics")
+    _add(statistics, "netconf-start-time", date_and_time(found.start))
+    _add(statistics, "in-bad-hellos", str(found.in_bad_hellos))
+    _add(statistics, "in-sessions", str(found.in_sessions))
+    _add(statistics, "dropped-sessions", str(found.dropped_sessions))
+    _add_counts(statistics, found.counts)
+
+
+def _add_counts(parent: etree._Element, counts: Counts) -> None:
+    for name, value in asdict(counts).items():
+        _add(parent, name.replace("_", "-"), str(value % 2**32))  # they are of 32 bits, and wrap
 
 
 def _add(parent: etree._Element, name: str, text: str | None = None) -> etree._Element:
