@@ -18,7 +18,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import inputs
+from mgmt.cli import configure, inputs
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
 from nf.errors import SnfError
 
@@ -31,6 +31,10 @@ _SOURCES = ("pfcp", "gtp-c", "radius", "ngap", "netconf")
 @click.version_option(package_name="supernetflow", prog_name="snf")
 def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
+
+
+for _command in configure.COMMANDS:
+    snf.add_command(_command)
 
 
 @snf.command()
