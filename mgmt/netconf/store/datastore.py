@@ -247,7 +247,7 @@ class Datastore:
             self._locked_since[target] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def unlock(self, session: int, target: str) -> None:
-        """Release a lock; changes in candidate are discarded with its own. Raises RpcError when the session lacks it."""
+        """Release a lock; with its own, changes in candidate are discarded. Raises RpcError when another one has it."""
         with self._by(session):
             owner = self._locks.get(target)
             if owner is None:
