@@ -184,6 +184,8 @@ class Model:
         (invalid-value) with a sentence that does not repeat the value.
         """
         text = element.text or ""
+        if len(element):  # comments stand in it
+            text = "".join(element.xpath("text()"))
         base = node.handle.type().base()
         if base == libyang.Type.BINARY:
             text = "".join(text.split())
