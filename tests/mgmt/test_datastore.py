@@ -74,7 +74,7 @@ class TestCommit:
 
 
 class TestReaders:
-    """Who reads waits for no commit."""
+    """A reader waits for no commit."""
 
     def test_reading_while_a_commit_is_applied(self, datastore, session, recorder, config, policy):
         applying, go_on = threading.Event(), threading.Event()

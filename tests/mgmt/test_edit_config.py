@@ -243,7 +243,7 @@ BELOW_TWICE = f'<policies xmlns="{P}"><policy><name>a</name></policy></policies>
 
 
 class TestStrict:
-    """What could be meant in two ways, or has no effect, is refused and not guessed at."""
+    """An edit that could be meant in two ways, or in part has no effect, is refused."""
 
     @pytest.mark.parametrize(
         ("xml", "tag", "info"),
@@ -260,7 +260,7 @@ class TestStrict:
             (policy('<name nc:operation="remove">a</name>'), "bad-attribute", "operation"),
             (policy('<name nc:operation="move">a</name>'), "bad-attribute", "operation"),
             (policy('<name nc:operation="create">a</name>'), "data-exists", None),
-            # What is removed is read as well.
+            # Content of a removed element is read as well.
             (policy("<name>a</name><nothing/>", 'nc:operation="delete"'), "unknown-element", "nothing"),
             (policy("<name>a</name>text", 'nc:operation="remove"'), "bad-element", "policy"),
             (policy('<name>a</name><action colour="red"/>', 'nc:operation="remove"'), "unknown-attribute", "colour"),

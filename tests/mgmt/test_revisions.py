@@ -13,6 +13,8 @@ from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.store.config_file import KEPT, Revision, Store
 from mgmt.netconf.store.datastore import Datastore
 from tests.mgmt import killed
+from tests.mgmt.raw import ask, tag_of, wrapped
+from tests.mgmt.raw import names as words
 
 
 @pytest.fixture
@@ -107,6 +109,35 @@ class TestRollBack:
         datastore.roll_back(session, 1)
         datastore.commit(session)
         assert names(datastore) == ["b", "c"]
+
+
+class TestOverSsh:
+    """The module snf-revisions."""
+
+    SPACE = "urn:supernetflow:yang:snf-revisions"
+
+    def rollback(self, channel, number: object) -> str:
+        return tag_of(ask(channel, f'<rollback xmlns="{self.SPACE}"><revision>{number}</revision></rollback>'))
+
+    def test_the_revisions_and_the_way_back(self, bench, policy, libyang_reads):
+        with bench.manager() as client:
+            for name in "ab":
+                client.edit_config(wrapped(policy(name)), target="candidate", default_operation="replace")
+                client.commit()
+            data = client.get(filter=f'<filter><revisions xmlns="{self.SPACE}"/></filter>').data_ele
+            libyang_reads(data)
+        assert (words(data, "current"), words(data, "number")) == (["2"], ["2", "1"])
+        assert words(data, "user") == ["alice", "alice"]
+        assert words(data, "changed") == ["/snf-policies:policies/policy"] * 2
+        with bench.channel() as channel:
+            assert self.rollback(channel, 1) == "ok"
+        assert names(bench.datastore) == ["a"]
+
+    @pytest.mark.parametrize("number", ["7", "-1", "x", "", str(1 << 64)])
+    def test_what_is_no_revision(self, bench, number):
+        with bench.channel() as channel:
+            assert self.rollback(channel, number) == "invalid-value"
+            assert tag_of(ask(channel, f'<rollback xmlns="{self.SPACE}"/>')) == "missing-element"
 
 
 class TestUpgrade:

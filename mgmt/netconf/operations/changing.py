@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.params import Params
+from mgmt.netconf.revisions import ROLLBACK, number_of
 from mgmt.netconf.rpcerror import RpcError, missing_element
 from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.store.confirmed import CONFIRM_S, Confirm
@@ -17,7 +18,7 @@ _NONE: tuple[str, ...] = ()
 
 
 def changing(served: Served) -> Operations:
-    """Return edit-config, copy-config, validate, commit, cancel-commit and discard-changes."""
+    """Return edit-config, copy-config, validate, commit, cancel-commit, rollback and discard-changes."""
     store = served.datastore
     return {
         f"{NC}edit-config": (
@@ -33,6 +34,10 @@ def changing(served: Served) -> Operations:
         f"{NC}cancel-commit": (
             ("persist-id",),
             lambda caller, params: store.cancel(caller.session, _given(params, "persist-id")),
+        ),
+        ROLLBACK: (
+            ("revision",),
+            lambda caller, params: store.roll_back(caller.session, number_of(params.need("revision"))),
         ),
         f"{NC}discard-changes": (_NONE, lambda caller, _params: store.discard(caller.session)),
     }
