@@ -26,13 +26,18 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used."""
+    """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used.
+
+    ``features`` are those that hold here, ``imports`` names of modules.
+    """
 
     name: str
     revision: str
     namespace: str
     prefix: str
     implemented: bool
+    features: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
