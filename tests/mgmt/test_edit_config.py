@@ -7,6 +7,7 @@ from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.store.changes import Touched, changes
 from mgmt.netconf.store.edit import apply_edit, empty_tree
+from tests.mgmt import fuzz_edits
 
 P = "urn:supernetflow:yang:snf-policies"
 A = "urn:supernetflow:yang:snf-applications"
@@ -328,6 +329,20 @@ class TestTouched:
         found = changes(model, two.tree, new, touched)
         assert sorted(map(repr, found)) == sorted(map(repr, changes(model, two.tree, new)))
         assert found
+
+
+class TestRandomEdits:
+    """Random edits do what a straight reading of RFC 6241, 7.2, on dicts does; `make fuzz` has 100,000."""
+
+    def test_five_hundred(self):
+        wrong, outcomes = fuzz_edits.run(500, seed=7950)
+        assert wrong == ""
+        assert outcomes["ok"] > 100
+        assert {"data-exists", "data-missing", "bad-element"} <= outcomes.keys()
+
+    def test_a_fault_in_the_code_is_found(self, monkeypatch):
+        monkeypatch.setattr("mgmt.netconf.store.edit._other_cases", lambda *_: None)
+        assert "by the model" in fuzz_edits.run(500, seed=7950)[0]
 
 
 class TestCanonical:
