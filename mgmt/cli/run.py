@@ -50,10 +50,8 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         with _phase("making the kernel programs"):
             service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
         with _phase("putting the configuration in force"):
-            # A device that was configured before is waited for; a new one must be there.
-            service.interfaces.patient = (options.state_dir / "running.xml").exists()
             datastore = Datastore(options.state_dir, service, options.startup)
-            service.interfaces.patient = False
+            stack.callback(datastore.close)
         from mgmt.netconf.ssh.listener import (
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )

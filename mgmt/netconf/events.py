@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mgmt.netconf.store.changes import Changed
 
-__all__ = ["ConfigChange", "Event", "Events", "SessionEnd", "SessionStart"]
+__all__ = ["ConfigChange", "ConfirmedCommit", "Event", "Events", "SessionEnd", "SessionStart"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,17 @@ class ConfigChange:
     changes: tuple[Changed, ...]
 
 
-Event = SessionStart | SessionEnd | ConfigChange
+@dataclass(frozen=True, slots=True)
+class ConfirmedCommit:
+    """A confirmed commit came to ``start``, ``extend``, ``complete``, ``cancel`` or ``timeout`` (RFC 6470); of the
+    first two *timeout_s* is the time until it is undone. *session* is None at a time-out."""
+
+    session: int | None
+    event: str
+    timeout_s: int | None = None
+
+
+Event = SessionStart | SessionEnd | ConfigChange | ConfirmedCommit
 
 
 class Events:

@@ -32,11 +32,23 @@ POLICIES = "urn:supernetflow:yang:snf-policies"
 
 @dataclass
 class Recorder:
-    """An applier: keeps what it was asked to apply, and fails when told to."""
+    """An applier: keeps what it was asked to apply, and refuses, fails or differs when told to."""
 
     calls: list[tuple[Settings, Settings]] = field(default_factory=list)
     fail_with: Exception | None = None
+    refuse_with: Exception | None = None
     delay_s: float = 0.0
+    differs: tuple[str, ...] = ()
+
+    def prepare(self, old: Settings, new: Settings) -> None:
+        if self.refuse_with is not None:
+            raise self.refuse_with
+
+    def restore(self, old: Settings, new: Settings) -> None:
+        self.apply(old, new)
+
+    def verify(self, old: Settings, new: Settings) -> tuple[str, ...]:
+        return self.differs
 
     def apply(self, old: Settings, new: Settings) -> None:
         self.calls.append((old, new))

@@ -23,6 +23,8 @@ class TestHello:
             f"{prefix}:base:1.0",
             f"{prefix}:base:1.1",
             f"{prefix}:capability:candidate:1.0",
+            f"{prefix}:capability:confirmed-commit:1.0",
+            f"{prefix}:capability:confirmed-commit:1.1",
             f"{prefix}:capability:rollback-on-error:1.0",
             f"{prefix}:capability:validate:1.0",
             f"{prefix}:capability:validate:1.1",
@@ -30,7 +32,9 @@ class TestHello:
         } <= told
         assert any(c.startswith(f"{prefix}:capability:yang-library:1.1?revision=2019-01-04&content-id=") for c in told)
         # A capability that is absent must not be promised.
-        assert not any(":writable-running:" in c or ":startup:" in c or ":confirmed-commit:" in c for c in told)
+        assert not any(
+            f":{name}:" in c for c in told for name in ("writable-running", "startup", "url", "partial-lock")
+        )
 
 
 class TestChange:

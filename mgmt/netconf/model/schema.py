@@ -82,8 +82,10 @@ def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str
 
 
 def identity(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
-    """Return what tells an element apart from those of the same node: keys, the value of a leaf-list, or nothing."""
-    return list_keys(node, element) if node.kind in (Kind.LIST, Kind.LEAF_LIST) else ()
+    """Return what tells an element of a canonical tree apart: its keys, the value of a leaf-list, or nothing."""
+    if node.kind is Kind.LIST:
+        return tuple([(key, leaf.text or "") for key, leaf in zip(node.keys, element, strict=False)])
+    return ((".", element.text or ""),) if node.kind is Kind.LEAF_LIST else ()
 
 
 @cache

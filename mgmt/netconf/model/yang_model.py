@@ -42,6 +42,7 @@ IMPLEMENTED = (
     "snf-privacy",
     "snf-explain",
     "snf-marks",
+    "snf-revisions",
 )
 """Modules whose data nodes exist; what they import is loaded with them."""
 

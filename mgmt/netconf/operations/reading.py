@@ -8,6 +8,7 @@ from mgmt.netconf.filters import filter_subtree, filter_xpath
 from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
 from mgmt.netconf.params import Params
+from mgmt.netconf.revisions import add_revisions
 from mgmt.netconf.rpcerror import RpcError, missing_attribute
 from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.state import add_sessions, add_state
@@ -33,6 +34,7 @@ def _get(served: Served, params: Params) -> list[etree._Element]:
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
+    add_revisions(datastore, tree)
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))

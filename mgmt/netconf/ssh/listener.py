@@ -199,7 +199,8 @@ class NetconfServer:
                 channel = transport.accept(timeout=_POLL_S)
             else:
                 login.subsystem.wait(_POLL_S)
-        caller = Caller(self._datastore.open_session(), transport.get_username() or "", sock.getpeername()[0])
+        user = transport.get_username() or ""
+        caller = Caller(self._datastore.open_session(user), user, sock.getpeername()[0])
         session = ServerSession(
             channel,
             caller,
