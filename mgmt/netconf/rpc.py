@@ -41,6 +41,7 @@ class Dispatcher:
 
     def __init__(self, served: Served) -> None:
         self._namespace = served.datastore.model.namespace
+        self._access = served.access
         self._operations: Operations = {tag: row for family in _FAMILIES for tag, row in family(served).items()}
 
     def handle(self, caller: Caller, message: bytes, *, chunked: bool = True) -> Reply:
@@ -52,7 +53,8 @@ class Dispatcher:
             close = _operation(rpc).tag == f"{NC}close-session"
             body = [etree.Element(f"{NC}ok")] if content is None else content
         except RpcError as error:
-            body = error.elements(self._namespace)
+            asked = next(elements(rpc), None) if rpc is not None else None
+            body = self._access.veil(caller, error, asked).elements(self._namespace)
         except Exception as error:
             # The exception's text may hold a value of the configuration, so only its type is logged.
             log.error("session %d: a request failed with %s", caller.session, type(error).__name__)
@@ -68,6 +70,7 @@ class Dispatcher:
         if found is None:
             said = f"The operation {local(operation)} in this namespace is not supported."
             raise RpcError("operation-not-supported", said, kind="protocol")
+        self._access.execute(caller, operation)
         allowed, run = found
         return run(caller, Params(operation, allowed))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.nacm.access import AccessControl
 from mgmt.netconf.params import Params
 from mgmt.netconf.state import SessionFinder, StateProvider
 from mgmt.netconf.store.datastore import Datastore
@@ -34,12 +35,19 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The things that operations act on. ``kill``: for a session, end another one; says if there was one."""
+    """The things that operations act on. ``kill``: for a session, end another one; says if there was one.
+
+    ``access`` says what a session may do of it.
+    """
 
     datastore: Datastore
     function: Function
     kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
+    access: AccessControl = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "access", AccessControl(self.datastore.model, self.datastore.tree))
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

@@ -6,7 +6,6 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.served import Operations, Served
-from mgmt.netconf.store.datastore import Datastore
 from mgmt.netconf.store.edit import DEFAULT_OPERATIONS
 from mgmt.netconf.xml_names import NC
 
@@ -21,36 +20,37 @@ def changing(served: Served) -> Operations:
     return {
         f"{NC}edit-config": (
             ("target", "default-operation", "test-option", "error-option", "config"),
-            lambda caller, params: _edit_config(store, caller, params),
+            lambda caller, params: _edit_config(served, caller, params),
         ),
-        f"{NC}copy-config": (("target", "source"), lambda caller, params: _copy_config(store, caller, params)),
+        f"{NC}copy-config": (("target", "source"), lambda caller, params: _copy_config(served, caller, params)),
         f"{NC}validate": (("source",), lambda _caller, params: store.validate(params.datastore("source"))),
-        f"{NC}commit": (_NONE, lambda caller, _params: store.commit(caller.session)),
+        f"{NC}commit": (_NONE, lambda caller, _params: store.commit(caller.session, served.access.guard(caller))),
         f"{NC}discard-changes": (_NONE, lambda caller, _params: store.discard(caller.session)),
     }
 
 
-def _edit_config(store: Datastore, caller: Caller, params: Params) -> None:
+def _edit_config(served: Served, caller: Caller, params: Params) -> None:
     _only_candidate(params)
     config = params.need("config")
     error_option = params.one_of(
         "error-option", ("stop-on-error", "continue-on-error", "rollback-on-error"), "stop-on-error"
     )
-    store.edit(
+    served.datastore.edit(
         caller.session,
         config,
         params.one_of("default-operation", DEFAULT_OPERATIONS, "merge"),
         test_option=params.one_of("test-option", ("test-then-set", "set", "test-only"), "set"),
         continue_on_error=error_option == "continue-on-error",
+        guard=served.access.guard(caller),
     )
 
 
-def _copy_config(store: Datastore, caller: Caller, params: Params) -> None:
+def _copy_config(served: Served, caller: Caller, params: Params) -> None:
     _only_candidate(params)
     source = params.datastore("source")
     if source == "candidate":
         raise RpcError("invalid-value", "Source and target are the same.", kind="protocol")
-    store.copy_to_candidate(caller.session, source)
+    served.datastore.copy_to_candidate(caller.session, source, served.access.guard(caller))
 
 
 def _only_candidate(params: Params) -> None:

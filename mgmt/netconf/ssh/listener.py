@@ -197,7 +197,8 @@ class NetconfServer:
                 channel = transport.accept(timeout=_POLL_S)
             else:
                 login.subsystem.wait(_POLL_S)
-        caller = Caller(self._datastore.open_session(), transport.get_username() or "")
+        user = transport.get_username() or ""
+        caller = Caller(self._datastore.open_session(), user, groups=self._users.groups(user))
         connection.caller = caller
         session = ServerSession(
             channel,

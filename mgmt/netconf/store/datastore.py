@@ -17,6 +17,8 @@ from lxml import etree
 
 from mgmt.netconf.events import ConfigChange, Events
 from mgmt.netconf.model.yang_model import Model, default_model
+from mgmt.netconf.nacm.guard import UNGUARDED, Guard
+from mgmt.netconf.nacm.order import moved
 from mgmt.netconf.rpcerror import RpcError, RpcErrors
 from mgmt.netconf.store.changes import changes
 from mgmt.netconf.store.config_file import Store, Stored
@@ -167,14 +169,11 @@ class Datastore:
     # -- reading -----------------------------------------------------------
 
     def read(self, source: str) -> etree._Element:
-        """Return a copy of a datastore for a reply, without secrets."""
-        tree = copy.deepcopy(self._tree(source))
-        for tag in self.model.secret_tags:
-            for element in list(tree.iter(tag)):
-                element.getparent().remove(element)
-        return tree
+        """Return a copy of a datastore, with its secrets: who shows it to a session prunes it by the rights of that."""
+        return copy.deepcopy(self.tree(source))
 
-    def _tree(self, name: str) -> etree._Element:
+    def tree(self, name: str) -> etree._Element:
+        """Return a datastore itself, which is not to be changed."""
         with self._mutex:
             return self._candidate if name == "candidate" else self._running
 
@@ -188,6 +187,7 @@ class Datastore:
         *,
         test_option: str = "set",
         continue_on_error: bool = False,
+        guard: Guard = UNGUARDED,
     ) -> None:
         """Edit candidate. Raises RpcError; then it is as it was, but for continue-on-error.
 
@@ -195,9 +195,11 @@ class Datastore:
         ``set`` only the edit itself is checked: constraints between nodes wait for the commit.
         """
         with self._by(session, "candidate"):
+            guard.asks(config, default_operation)
             tree, errors = apply_edit(
                 self.model, self._candidate, config, default_operation, continue_on_error=continue_on_error
             )
+            guard.edited(self._candidate, tree, config, default_operation)
             if test_option != "set":
                 check(self.model, tree)
             if test_option != "test-only":
@@ -205,30 +207,38 @@ class Datastore:
             if errors:
                 raise RpcErrors(errors)
 
-    def copy_to_candidate(self, session: int, source: str | etree._Element) -> None:
+    def copy_to_candidate(self, session: int, source: str | etree._Element, guard: Guard = UNGUARDED) -> None:
         """Replace candidate by running, or by the configuration in an element."""
         with self._by(session, "candidate"):
             if isinstance(source, str):
-                self._candidate = self._tree(source)
+                self._candidate = guard.copied(self._candidate, self.tree(source))
             else:
-                self._candidate = apply_edit(self.model, empty_tree(), source)[0]
+                guard.asks(source, "replace")
+                tree = apply_edit(self.model, empty_tree(), source)[0]
+                guard.edited(self._candidate, tree, empty_tree(), "replace")
+                self._candidate = tree
 
     def validate(self, source: str | etree._Element) -> None:
         """Validate a datastore, or the configuration in an element. Raises RpcError with the path."""
         if isinstance(source, str):
-            check(self.model, self._tree(source))
+            check(self.model, self.tree(source))
         else:
             check(self.model, apply_edit(self.model, empty_tree(), source)[0])
 
-    def commit(self, session: int) -> None:
+    def commit(self, session: int, guard: Guard = UNGUARDED) -> None:
         """Make candidate the running configuration. Raises RpcError; then nothing has changed."""
         with self._by(session, "running", "candidate"):
             old, tree, revision = self._running, self._candidate, self.revision + 1
             if tree is old:
                 return
+            found = changes(self.model, old, tree)
+            if not found and next(moved(self.model.top, old, tree), None) is None:
+                self._candidate = old
+                return
+            guard.commits(old, tree, found)
             self._settings = change(self.model, self._applier, self._settings, tree, lambda: self._save(tree, revision))
             self._running, self.revision = tree, revision
-            self.events.tell(ConfigChange(session, revision, changes(self.model, old, tree)))
+            self.events.tell(ConfigChange(session, revision, found))
 
     def discard(self, session: int) -> None:
         """Replace candidate by running."""

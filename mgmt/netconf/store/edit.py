@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from functools import cache
 
 from lxml import etree
 
 from mgmt.netconf.model.schema import Kind, SchemaNode, list_keys
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
-from mgmt.netconf.xml_names import NC, elements, local, step
+from mgmt.netconf.xml_names import NC, elements, local, path_steps, step
 
 __all__ = ["DEFAULT_OPERATIONS", "apply_edit", "empty_tree"]
 
@@ -234,7 +235,7 @@ def _forget(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[t
 
 
 def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tuple[str, str], ...]) -> etree._Element:
-    element = etree.SubElement(target, node.tag, nsmap={None: node.module.namespace})
+    element = etree.SubElement(target, node.tag, nsmap=_namespaces(node))
     if keys:
         walk.index[target, node.tag][tuple(v for _, v in keys)] = element
     if node.kind is Kind.LIST:
@@ -244,11 +245,34 @@ def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tupl
     return element
 
 
+def _namespaces(node: SchemaNode) -> dict[str | None, str]:
+    """Return the declarations of a new element.
+
+    A top-level node with paths below it declares its own prefix too: lxml takes a declaration off an element when one
+    above it, the default one, has the same namespace.
+    """
+    spaces: dict[str | None, str] = {None: node.module.namespace}
+    if node.parent is None and _has_paths(node):
+        spaces[node.module.name] = node.module.namespace
+    return spaces
+
+
+@cache
+def _has_paths(node: SchemaNode) -> bool:
+    return node.path_value or any(map(_has_paths, node.children.values()))
+
+
 def _set(element: etree._Element, node: SchemaNode, value: str, model: Model) -> None:
     if node.identity:
         # The prefix of the value has to be declared at this very element.
         prefix = value.partition(":")[0]
         fresh = etree.Element(node.tag, nsmap={None: node.module.namespace, prefix: model.namespace(prefix)})
+        element.getparent().replace(element, fresh)
+        element = fresh
+    elif node.path_value:
+        # So have the names of modules in a path.
+        spaces: dict[str | None, str | None] = {e.module: model.namespace(e.module) for e in path_steps(value) or ()}
+        fresh = etree.Element(node.tag, nsmap={None: node.module.namespace, **spaces})
         element.getparent().replace(element, fresh)
         element = fresh
     element.text = value
