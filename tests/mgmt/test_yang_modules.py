@@ -468,7 +468,7 @@ class TestSecrets:
 
     def test_keys_and_who_opted_out(self, model):
         denied = {node.name for top in model.top.values() for node in every(top) if node.deny_all}
-        assert {"key", "previous-key", "opt-out", "secret-key"} <= denied
+        assert {"key", "previous-key", "opt-out", "opt-outs", "subscriber", "secret-key"} <= denied
 
 
 SENTENCES = [

@@ -39,6 +39,7 @@ IMPLEMENTED = (
     "snf-qoe",
     "snf-export",
     "snf-privacy",
+    "snf-opt-out",
     "snf-explain",
     "snf-marks",
 )
