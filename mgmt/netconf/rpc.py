@@ -40,26 +40,28 @@ class Dispatcher:
     """Answers messages, by one table of all operations."""
 
     def __init__(self, served: Served) -> None:
+        self._roster = served.roster
         self._namespace = served.datastore.model.namespace
         self._access = served.access
         self._operations: Operations = {tag: row for family in _FAMILIES for tag, row in family(served).items()}
 
     def handle(self, caller: Caller, message: bytes, *, chunked: bool = True) -> Reply:
         """Return the reply to one message; every failure is an rpc-error in it."""
-        rpc, close = None, False
+        rpc, close, failed = None, False, None
         try:
             rpc = _read(message, chunked)
             content = self._run(caller, rpc)
             close = _operation(rpc).tag == f"{NC}close-session"
             body = [etree.Element(f"{NC}ok")] if content is None else content
         except RpcError as error:
-            asked = next(elements(rpc), None) if rpc is not None else None
-            body = self._access.veil(caller, error, asked).elements(self._namespace)
+            failed = error
         except Exception as error:
             # The exception's text may hold a value of the configuration, so only its type is logged.
             log.error("session %d: a request failed with %s", caller.session, type(error).__name__)
             failed = RpcError("operation-failed", "The function failed on this request. See its log.")
+        if failed is not None:
             body = failed.elements(self._namespace)
+        self._roster.answered(caller.session, bad=failed is not None and failed.kind == "rpc", error=failed is not None)
         return Reply(_reply(rpc, body), close)
 
     def _run(self, caller: Caller, rpc: etree._Element) -> list[etree._Element] | None:
@@ -72,7 +74,10 @@ class Dispatcher:
             raise RpcError("operation-not-supported", said, kind="protocol")
         self._access.execute(caller, operation)
         allowed, run = found
-        return run(caller, Params(operation, allowed))
+        try:
+            return run(caller, Params(operation, allowed))
+        except RpcError as error:
+            raise self._access.veil(caller, error, operation) from None
 
 
 def _read(message: bytes, chunked: bool) -> etree._Element:

@@ -11,6 +11,7 @@ from feed.change import Mark
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.nacm.access import AccessControl
 from mgmt.netconf.params import Params
+from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
 from mgmt.netconf.store.datastore import Datastore
 from nf.naming.explain import Ground, Question
@@ -44,6 +45,7 @@ class Served:
     function: Function
     kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
+    roster: Roster = field(default_factory=Roster)
     access: AccessControl = field(init=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from lxml import etree
@@ -18,6 +19,7 @@ __all__ = [
     "NC",
     "Doctype",
     "PathStep",
+    "date_and_time",
     "elements",
     "local",
     "parse",
@@ -96,6 +98,11 @@ def qualified_path(path: str, namespace: Callable[[str], str | None]) -> tuple[s
         keys = _KEY.sub(partial(_with_prefix, module), found["keys"])
         out += f"/{module}:{found['name']}{keys}"
     return (out, prefixes) if at == len(path) and out else (path, {})
+
+
+def date_and_time(moment: datetime) -> str:
+    """Return a time as YANG writes it (RFC 6991, date-and-time), to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

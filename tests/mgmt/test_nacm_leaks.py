@@ -1,6 +1,7 @@
 """Nothing that a user may not read comes to him, by no way around (RFC 8341, 3.2.4 and 3.2.5)."""
 
 import logging
+import re
 
 import pytest
 from lxml import etree
@@ -39,6 +40,7 @@ FULL = (
     + f'<opt-outs xmlns="{OPT_OUTS}"><subscriber><imsi>001010000000098</imsi></subscriber></opt-outs>'
 )
 BARE = policies(SEEN) + private("")
+TIME = re.compile(r"20\d\d-\d\d-\d\dT[0-9:.]+Z")
 MARKS = ("whisper-app", "veiled-group", "veiled-dnn", KEY, IMSI, "001010000000098", "hidden-phone", "001010000000001")
 HIDDEN = {  # a fragment that names a hidden node, and how it is written with an operation
     "policy": lambda op: policies(HUSH.replace("<policy>", f"<policy {op}>")),
@@ -100,7 +102,7 @@ class TestTwoFunctions:
     """Replies of two functions that differ only in what is hidden are the same, byte by byte."""
 
     def same(self, desks, request):
-        full, bare = (told(desk.ask(request)) for desk in desks)
+        full, bare = (TIME.sub("", told(desk.ask(request))) for desk in desks)
         assert full == bare
         return full
 

@@ -111,7 +111,7 @@ class AccessControl:
 
     # -- errors ------------------------------------------------------------
 
-    def veil(self, caller: Caller, error: RpcError, operation: etree._Element | None) -> RpcError:
+    def veil(self, caller: Caller, error: RpcError, operation: etree._Element) -> RpcError:
         """Return an error as the session may hear it: nothing in it tells what it may not read.
 
         What the request itself named is told back to it, but not if it is there.
@@ -134,9 +134,9 @@ class AccessControl:
             return _veiled(error.path if named else place.path(shown))
         return error
 
-    def _named(self, place: Place, operation: etree._Element | None) -> bool:
+    def _named(self, place: Place, operation: etree._Element) -> bool:
         """Say if a request names the node of a place."""
-        config = operation.find(f"{NC}config") if operation is not None else None
+        config = next(operation.iter(f"{NC}config"), None)
         if config is None or not place.nodes:
             return False
         return any(each.place == place.above(len(place.nodes)) for each in asked(self._model.top, elements(config), ""))
