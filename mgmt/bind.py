@@ -215,14 +215,19 @@ def _privacy(tree: Node) -> Privacy:
     node = tree.get("snf-privacy:privacy", {})
     listed = (entry["imsi"] for entry in tree.get("snf-opt-out:opt-outs", {}).get("subscriber", []))
     return Privacy(
-        key=_key(node, "key"),
-        previous_key=_key(node, "previous-key"),
+        key=_key(tree, "key"),
+        previous_key=_key(tree, "previous-key"),
         opted_out=tuple(sorted({*node.get("opt-out", []), *listed})),
         **_given(node, epoch="epoch", export_imsi="export-imsi"),
     )
 
 
-def _key(node: Node, leaf: str) -> bytes:
+def _key(tree: Node, leaf: str) -> bytes:
+    """Return a key of the pseudonyms: as it is, or from the keys by its name."""
+    node = tree.get("snf-privacy:privacy", {})
+    if (name := node.get(f"{leaf}-name")) is not None:
+        named = {entry["name"]: entry["value"] for entry in tree["snf-keys:keys"]["symmetric-key"]}
+        return base64.b64decode(named[name])
     try:
         return base64.b64decode(node.get(leaf, ""), validate=True)
     except binascii.Error:

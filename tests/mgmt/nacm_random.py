@@ -26,6 +26,8 @@ STATEMENTS = {
     "/nacm": "all",
     "/subscribers": "all",
     "/exporter/curve/secret-key": "all",
+    "/keys": "all",
+    "/opt-outs": "all",
     "/privacy": "write",
     "/privacy/key": "all",
     "/privacy/previous-key": "all",
@@ -60,6 +62,9 @@ CONFIG = """<config>
  <exporter xmlns="urn:supernetflow:yang:snf-export"><interval>2000</interval></exporter>
  <privacy xmlns="urn:supernetflow:yang:snf-privacy"><key>AAECAwQFBgcICQoLDA0ODw==</key><epoch>3</epoch>
   <opt-out>001010000000099</opt-out></privacy>
+ <keys xmlns="urn:supernetflow:yang:snf-keys">
+  <symmetric-key><name>carol</name><value>AAECAwQFBgcICQoLDA0ODw==</value></symmetric-key></keys>
+ <opt-outs xmlns="urn:supernetflow:yang:snf-opt-out"><subscriber><imsi>001010000000098</imsi></subscriber></opt-outs>
 </config>"""
 
 Instance = tuple[tuple[Step, ...], SchemaNode, etree._Element]

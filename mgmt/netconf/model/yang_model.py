@@ -40,6 +40,7 @@ IMPLEMENTED = (
     "snf-policies",
     "snf-qoe",
     "snf-export",
+    "snf-keys",
     "snf-privacy",
     "snf-opt-out",
     "snf-explain",
