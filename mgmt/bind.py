@@ -60,7 +60,7 @@ def bind(tree: Node) -> Settings:
         monitor=_monitor(policies.get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
         export=_export(tree.get("snf-export:exporter", {})),
-        privacy=_privacy(tree.get("snf-privacy:privacy", {})),
+        privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
@@ -211,16 +211,23 @@ def _constants(node: Node) -> Iterator[tuple[str, float]]:
             yield name, float(value) if isinstance(value, str) else value
 
 
-def _privacy(node: Node) -> Privacy:
+def _privacy(tree: Node) -> Privacy:
+    node = tree.get("snf-privacy:privacy", {})
+    listed = (entry["imsi"] for entry in tree.get("snf-opt-out:opt-outs", {}).get("subscriber", []))
     return Privacy(
-        key=_key(node, "key"),
-        previous_key=_key(node, "previous-key"),
-        opted_out=tuple(sorted(node.get("opt-out", []))),
+        key=_key(tree, "key"),
+        previous_key=_key(tree, "previous-key"),
+        opted_out=tuple(sorted({*node.get("opt-out", []), *listed})),
         **_given(node, epoch="epoch", export_imsi="export-imsi"),
     )
 
 
-def _key(node: Node, leaf: str) -> bytes:
+def _key(tree: Node, leaf: str) -> bytes:
+    """Return a key of the pseudonyms: as it is, or from the keys by its name."""
+    node = tree.get("snf-privacy:privacy", {})
+    if (name := node.get(f"{leaf}-name")) is not None:
+        named = {entry["name"]: entry["value"] for entry in tree["snf-keys:keys"]["symmetric-key"]}
+        return base64.b64decode(named[name])
     try:
         return base64.b64decode(node.get(leaf, ""), validate=True)
     except binascii.Error:

@@ -42,6 +42,7 @@ class Dispatcher:
     def __init__(self, served: Served) -> None:
         self._roster = served.roster
         self._namespace = served.datastore.model.namespace
+        self._access = served.access
         self._operations: Operations = {tag: row for family in _FAMILIES for tag, row in family(served).items()}
 
     def handle(self, caller: Caller, message: bytes, *, chunked: bool = True) -> Reply:
@@ -71,8 +72,12 @@ class Dispatcher:
         if found is None:
             said = f"The operation {local(operation)} in this namespace is not supported."
             raise RpcError("operation-not-supported", said, kind="protocol")
+        self._access.execute(caller, operation)
         allowed, run = found
-        return run(caller, Params(operation, allowed))
+        try:
+            return run(caller, Params(operation, allowed))
+        except RpcError as error:
+            raise self._access.veil(caller, error, operation) from None
 
 
 def _read(message: bytes, chunked: bool) -> etree._Element:

@@ -9,6 +9,7 @@ from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.nacm.access import AccessControl
 from mgmt.netconf.params import Params
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
@@ -35,13 +36,20 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The things that operations act on. ``kill``: for a session, end another one; says if there was one."""
+    """The things that operations act on. ``kill``: for a session, end another one; says if there was one.
+
+    ``access`` says what a session may do of it.
+    """
 
     datastore: Datastore
     function: Function
     kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
     roster: Roster = field(default_factory=Roster)
+    access: AccessControl = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "access", AccessControl(self.datastore.model, self.datastore.tree))
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

@@ -464,11 +464,11 @@ class TestRules:
 
 
 class TestSecrets:
-    """No reply of the server holds a secret."""
+    """A secret is read and written by nobody without an explicit rule (RFC 8341, default-deny-all)."""
 
-    def test_keys_and_who_opted_out_can_only_be_written(self, model):
-        names = {tag.rpartition("}")[2] for tag in model.secret_tags}
-        assert {"key", "previous-key", "opt-out", "secret-key"} <= names
+    def test_keys_and_who_opted_out(self, model):
+        denied = {node.name for top in model.top.values() for node in every(top) if node.deny_all}
+        assert {"key", "previous-key", "opt-out", "opt-outs", "subscriber", "secret-key"} <= denied
 
 
 SENTENCES = [

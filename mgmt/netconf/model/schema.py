@@ -51,8 +51,11 @@ class SchemaNode:
     keys: tuple[str, ...] = ()  # of a list
     presence: bool = False  # of a container: it means something by being there
     case: tuple[str, str] | None = None  # (choice, case) that it is part of
-    write_only: bool = False  # a secret, see snf-types
+    user_ordered: bool = False  # of a list: the order of its entries means something
+    deny_all: bool = False  # nacm:default-deny-all stands in its statement or in one around it (RFC 8341, 3.2)
+    deny_write: bool = False  # the same of nacm:default-deny-write
     identity: bool = False  # a value that carries a prefix
+    path_value: bool = False  # a value that is an expression over paths, with a prefix at its names
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
     handle: Any = None  # libyang's own node, for mgmt.netconf.model.yang_model only

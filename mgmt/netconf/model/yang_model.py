@@ -22,7 +22,7 @@ from mgmt.netconf.model.library import told
 from mgmt.netconf.model.schema import Kind, Module, SchemaNode
 from mgmt.netconf.model.yang_errors import constraint_error
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.xml_names import elements
+from mgmt.netconf.xml_names import elements, with_modules, with_prefixes, without_predicates
 from nf.errors import SnfError
 
 __all__ = ["IMPLEMENTED", "Model", "default_model", "yang_dir"]
@@ -30,6 +30,7 @@ __all__ = ["IMPLEMENTED", "Model", "default_model", "yang_dir"]
 IMPLEMENTED = (
     "ietf-netconf",
     "ietf-netconf-monitoring",
+    "ietf-netconf-acm",
     "ietf-yang-library",
     "iana-if-type",
     "snf-function",
@@ -39,7 +40,9 @@ IMPLEMENTED = (
     "snf-policies",
     "snf-qoe",
     "snf-export",
+    "snf-keys",
     "snf-privacy",
+    "snf-opt-out",
     "snf-explain",
     "snf-marks",
     "snf-revisions",
@@ -107,7 +110,7 @@ class Model:
     """A compiled set of modules. Safe to use from several threads.
 
     ``top`` has the top-level data nodes by tag; ``modules`` all modules by name; ``told`` those that clients
-    are told of; ``secret_tags`` the leaves that a reply never has.
+    are told of; ``guarded`` the operations and notifications that need an explicit rule.
     Raises SnfError when a module cannot be compiled.
     """
 
@@ -128,7 +131,7 @@ class Model:
         self._by_namespace = {m.namespace: m.name for m in self.modules.values()}
         self.top: dict[str, SchemaNode] = {}
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
-        self.secret_tags: list[str] = []  # of leaves that are left out of every reply
+        self.guarded: set[str] = set()  # with nacm:default-deny-all, by tag
         for module in self._all:
             if module.implemented():
                 self._add_children(self.top, module.children(), None)
@@ -141,6 +144,9 @@ class Model:
             if rpc.input() is not None:
                 self._add_children(parameters, rpc.input().children(), None)
             self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = {n.name: n for n in parameters.values()}
+        for each in module.children(types=(libyang.SNode.RPC, libyang.SNode.NOTIF)):
+            if _has(each, "default-deny-all"):
+                self.guarded.add(f"{{{own.namespace}}}{each.name()}")
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
@@ -152,20 +158,21 @@ class Model:
                 module=self.modules[snode.module().name()],
                 kind=kind,
                 config=not snode.config_false(),
+                deny_all=_has(snode, "default-deny-all") or (parent is not None and parent.deny_all),
+                deny_write=_has(snode, "default-deny-write") or (parent is not None and parent.deny_write),
                 case=_case(snode),
                 parent=parent,
                 handle=snode,
             )
             if kind is Kind.LIST:
                 node.keys = tuple(key.name() for key in list(snode.keys()))
+                node.user_ordered = snode.ordered()
             elif kind is Kind.CONTAINER:
                 node.presence = snode.presence() is not None
             else:
-                node.write_only = any(e.name() == "write-only" for e in snode.extensions())
                 node.identity = snode.type().base() in _IDENTITY
+                node.path_value = snode.type().name() == "node-instance-identifier"
             into[node.tag] = node
-            if node.write_only:
-                self.secret_tags.append(node.tag)
             if kind in (Kind.CONTAINER, Kind.LIST):
                 self._add_children(node.children, snode.children(), node)
 
@@ -194,19 +201,36 @@ class Model:
             text = text.strip()
         if node.identity:
             text = self._with_module_prefix(text, element)
+        path = self._path(text, element) if node.path_value else ""
+        if path:
+            text = with_modules(path)
         raw, found = text.encode(), ffi.new("const char **")
         with self._lock:
             code = lib.lyd_value_validate(self._ctx.cdata, node.handle.cdata, raw, len(raw), ffi.NULL, ffi.NULL, found)
             errors = self._ctx.take_errors()
             value = ffi.string(found[0]).decode() if found[0] else text
         if code in (lib.LY_SUCCESS, lib.LY_EINCOMPLETE):
-            return str(value)
+            # So have the values of keys in a path their canonical form.
+            return (with_prefixes(value, lambda module: module) or value) if path else str(value)
         raise RpcError("invalid-value", _value_sentence(node, text, errors))
 
     def _with_module_prefix(self, text: str, element: etree._Element) -> str:
         prefix, colon, name = text.rpartition(":")
         module = self.module_of(element.nsmap.get(prefix or None))
         return f"{module}:{name}" if module and name else (name if not colon else text)
+
+    def _path(self, text: str, element: etree._Element) -> str:
+        """Return an instance-identifier with modules as prefixes. Raises RpcError when it names no node."""
+        path = with_prefixes(text, lambda prefix: self.module_of(element.nsmap.get(prefix or None)))
+        if path is None:
+            raise RpcError("invalid-value", "A path has steps like /prefix:name[prefix:key='value'], or is / alone.")
+        if path != "/":
+            with self._lock:
+                try:
+                    next(iter(self._ctx.find_path(without_predicates(path))))
+                except libyang.LibyangError:
+                    raise RpcError("invalid-value", "The path names no node of the modules.") from None
+        return path
 
     def validate(self, tree: etree._Element) -> Mapping[str, Any]:
         """Validate a whole configuration and return it with all defaults, as JSON (RFC 7951) reads.
@@ -272,6 +296,10 @@ def _module(module: Any) -> Module:
         features=tuple(f.name() for f in module.features() if f.state()),
         imports=tuple(i.name() for i in module.imports() if not i.cdata.flags & _INTERNAL),
     )
+
+
+def _has(snode: Any, extension: str) -> bool:
+    return any(e.name() == extension for e in snode.extensions())
 
 
 def _enable(module: Any, features: tuple[str, ...]) -> None:

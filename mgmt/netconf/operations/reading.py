@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lxml import etree
 
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.filters import filter_subtree, filter_xpath
 from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
@@ -23,27 +24,28 @@ _NM = f"{{{MONITORING}}}"
 def reading(served: Served) -> Operations:
     """Return get, get-config and get-schema."""
     return {
-        f"{NC}get": (("filter",), lambda _caller, params: _get(served, params)),
-        f"{NC}get-config": (("source", "filter"), lambda _caller, params: _get_config(served, params)),
+        f"{NC}get": (("filter",), lambda caller, params: _get(served, caller, params)),
+        f"{NC}get-config": (("source", "filter"), lambda caller, params: _get_config(served, caller, params)),
         f"{_NM}get-schema": (("identifier", "version", "format"), lambda _caller, params: _get_schema(served, params)),
     }
 
 
-def _get(served: Served, params: Params) -> list[etree._Element]:
+def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
     add_revisions(datastore, tree)
+    served.access.add_counters(tree)
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return [_data(served, tree, wanted)]
+    return [_data(served, served.access.prune(caller, tree), wanted)]
 
 
-def _get_config(served: Served, params: Params) -> list[etree._Element]:
+def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    return [_data(served, tree, params.get("filter"))]
+    return [_data(served, served.access.prune(caller, tree), params.get("filter"))]
 
 
 def _data(served: Served, tree: etree._Element, wanted: etree._Element | None) -> etree._Element:

@@ -200,7 +200,8 @@ class NetconfServer:
             else:
                 login.subsystem.wait(_POLL_S)
         user = transport.get_username() or ""
-        caller = Caller(self._datastore.open_session(user), user, sock.getpeername()[0])
+        number, peer = self._datastore.open_session(user), sock.getpeername()[0]
+        caller = Caller(number, user, peer, groups=self._users.groups(user))
         session = ServerSession(
             channel,
             caller,
