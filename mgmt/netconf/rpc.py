@@ -14,6 +14,7 @@ from lxml import etree
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.operations.changing import changing
 from mgmt.netconf.operations.function import of_the_function
+from mgmt.netconf.operations.notifying import notifying
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
 from mgmt.netconf.params import Params
@@ -25,7 +26,7 @@ __all__ = ["Dispatcher", "Reply"]
 
 log = logging.getLogger(__name__)
 
-_FAMILIES = (reading, changing, sessions, of_the_function)
+_FAMILIES = (reading, changing, sessions, notifying, of_the_function)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.notify.notifications import Notifications
 from mgmt.netconf.params import Params
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
@@ -40,8 +41,9 @@ class Served:
     datastore: Datastore
     function: Function
     kill: Callable[[int, int], bool]
-    capabilities: tuple[str, ...] = ()
-    roster: Roster = field(default_factory=Roster)
+    capabilities: tuple[str, ...]
+    roster: Roster
+    notifications: Notifications
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

@@ -1,4 +1,4 @@
-"""What the function says of its modules: yang-library in both its forms, and get-schema."""
+"""Modules as the function tells of them: yang-library in both its forms, and get-schema."""
 
 import os
 import subprocess

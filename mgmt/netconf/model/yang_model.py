@@ -31,6 +31,9 @@ IMPLEMENTED = (
     "ietf-netconf",
     "ietf-netconf-monitoring",
     "ietf-yang-library",
+    "notifications",
+    "nc-notifications",
+    "ietf-netconf-notifications",
     "iana-if-type",
     "snf-function",
     "snf-interfaces",
@@ -105,8 +108,8 @@ def _text(value: Any) -> str:
 class Model:
     """A compiled set of modules. Safe to use from several threads.
 
-    ``top`` has the top-level data nodes by tag; ``modules`` all modules by name; ``told`` those that clients
-    are told of; ``secret_tags`` the leaves that a reply never has.
+    ``top`` has the top-level data nodes by tag, ``notifications`` the notifications; ``modules`` all modules by name;
+    ``told`` those that clients are told of; ``secret_tags`` the leaves that a reply never has.
     Raises SnfError when a module cannot be compiled.
     """
 
@@ -126,12 +129,21 @@ class Model:
         self.told = told(self.modules)
         self._by_namespace = {m.namespace: m.name for m in self.modules.values()}
         self.top: dict[str, SchemaNode] = {}
+        self.notifications: dict[str, SchemaNode] = {}
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
         self.secret_tags: list[str] = []  # of leaves that are left out of every reply
         for module in self._all:
             if module.implemented():
                 self._add_children(self.top, module.children(), None)
                 self._add_rpcs(module)
+                self._add_notifications(module)
+
+    def _add_notifications(self, module: Any) -> None:
+        own = self.modules[module.name()]
+        for each in module.children(types=(libyang.SNode.NOTIF,)):
+            node = SchemaNode(each.name(), own, Kind.CONTAINER, config=False, handle=each)
+            self.notifications[node.tag] = node
+            self._add_children(node.children, each.children(), node)
 
     def _add_rpcs(self, module: Any) -> None:
         own = self.modules[module.name()]

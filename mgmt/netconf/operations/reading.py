@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from lxml import etree
 
-from mgmt.netconf.filters import filter_subtree, filter_xpath
 from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
+from mgmt.netconf.operations.notifying import add_streams
 from mgmt.netconf.params import Params
-from mgmt.netconf.rpcerror import RpcError, missing_attribute
+from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.selecting import selected
 from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.state import add_sessions, add_state
 from mgmt.netconf.xml_names import BASE, NC
@@ -33,6 +34,7 @@ def _get(served: Served, params: Params) -> list[etree._Element]:
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
+    add_streams(tree, served.notifications.log)
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
@@ -45,21 +47,8 @@ def _get_config(served: Served, params: Params) -> list[etree._Element]:
 
 
 def _data(served: Served, tree: etree._Element, wanted: etree._Element | None) -> etree._Element:
-    top = served.datastore.model.top
-    if wanted is not None:
-        kind = wanted.get("type") or wanted.get(f"{NC}type") or "subtree"
-        select = wanted.get("select") or wanted.get(f"{NC}select")
-        if kind == "subtree":
-            tree = filter_subtree(tree, wanted, top)
-        elif kind != "xpath":
-            info = [("bad-attribute", "type"), ("bad-element", "filter")]
-            raise RpcError("bad-attribute", "A filter is of type subtree or xpath.", kind="protocol", info=info)
-        elif select is None:
-            raise missing_attribute("select", "filter", "An XPath filter needs the attribute select.", "protocol")
-        else:
-            tree = filter_xpath(tree, select, wanted.nsmap, top)
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
-    data.extend(list(tree))
+    data.extend(list(selected(tree, wanted, served.datastore.model.top)))
     return data
 
 
