@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -196,6 +196,8 @@ class Model:
         (invalid-value) with a sentence that does not repeat the value.
         """
         text = element.text or ""
+        if len(element):  # comments stand in it
+            text = "".join(element.xpath("text()"))
         base = node.handle.type().base()
         if base == libyang.Type.BINARY:
             text = "".join(text.split())
@@ -239,6 +241,20 @@ class Model:
                     root.free(with_siblings=True)
         values: Mapping[str, Any] = json.loads(text)
         return values
+
+    def as_json(self, trees: Iterable[etree._Element]) -> str:
+        """Return top-level nodes, configuration and state, as JSON (RFC 7951). Raises RpcError."""
+        data = b"".join(etree.tostring(tree) for tree in trees).decode()
+        with self._lock:
+            root = None
+            try:
+                root = self._ctx.parse_data_mem(data, "xml", parse_only=True, strict=True)
+                return "{}" if root is None else str(root.first_sibling().print_mem("json", with_siblings=True))
+            except libyang.LibyangError as error:
+                raise constraint_error(getattr(error, "found", []), etree.Element("data"), self.top) from None
+            finally:
+                if root is not None:
+                    root.free(with_siblings=True)
 
     def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
         """Return the source of a module that clients are told of, None when there is none of this name and revision."""
