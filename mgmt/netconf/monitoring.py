@@ -21,7 +21,13 @@ MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 
 _CAPABILITY = "urn:ietf:params:netconf:capability"
 _RFC_7895 = "2016-06-21"  # revision of ietf-yang-library there
-_IN_HELLO = ("ietf-netconf-monitoring", "notifications", "nc-notifications", "ietf-netconf-notifications")
+_IN_HELLO = (
+    "ietf-netconf-monitoring",
+    "notifications",
+    "nc-notifications",
+    "ietf-netconf-notifications",
+    "ietf-netconf-with-defaults",
+)
 
 CAPABILITIES = (
     "urn:ietf:params:netconf:base:1.0",
@@ -33,6 +39,8 @@ CAPABILITIES = (
     "urn:ietf:params:netconf:capability:xpath:1.0",
     "urn:ietf:params:netconf:capability:notification:1.0",
     "urn:ietf:params:netconf:capability:interleave:1.0",
+    "urn:ietf:params:netconf:capability:with-defaults:1.0"
+    "?basic-mode=explicit&also-supported=report-all,report-all-tagged,trim",
 )
 
 

@@ -14,17 +14,20 @@ __all__ = ["Params"]
 
 
 class Params:
-    """The parameters of *operation*. Raises RpcError (unknown-element, bad-element) when one is not *allowed*."""
+    """The parameters of *operation*. Raises RpcError (unknown-element, bad-element) when one is not *allowed*.
+
+    A parameter of another module than the operation's is named as lxml does, ``{namespace}name``.
+    """
 
     def __init__(self, operation: etree._Element, allowed: Iterable[str]) -> None:
         self.name, self._space = local(operation), str(etree.QName(operation).namespace)
         self._found: dict[str, etree._Element] = {}
         for child in elements(operation):
-            name = local(child)
-            if name not in allowed or etree.QName(child).namespace != self._space:
-                raise unknown_element(name, f"{self.name} has no parameter {name}.", kind="protocol")
+            name = local(child) if etree.QName(child).namespace == self._space else str(child.tag)
+            if name not in allowed:
+                raise unknown_element(local(child), f"{self.name} has no parameter {local(child)}.", kind="protocol")
             if name in self._found:
-                raise bad_element(name, f"{name} is there twice.", kind="protocol")
+                raise bad_element(local(child), f"{local(child)} is there twice.", kind="protocol")
             self._found[name] = child
 
     def all(self) -> dict[str, etree._Element]:
@@ -49,13 +52,13 @@ class Params:
 
     def one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         """Return the text of one. Raises RpcError (invalid-value) when it is not *allowed*."""
-        value = self.text(name, default)
+        value, plain = self.text(name, default), name.rpartition("}")[2]
         if value not in allowed:
             raise RpcError(
                 "invalid-value",
-                f"{name} is one of {', '.join(allowed)}.",
+                f"{plain} is one of {', '.join(allowed)}.",
                 kind="protocol",
-                info=[("bad-element", name)],
+                info=[("bad-element", plain)],
             )
         return value
 

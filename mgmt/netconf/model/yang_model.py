@@ -31,6 +31,7 @@ IMPLEMENTED = (
     "ietf-netconf",
     "ietf-netconf-monitoring",
     "ietf-yang-library",
+    "ietf-netconf-with-defaults",
     "notifications",
     "nc-notifications",
     "ietf-netconf-notifications",
@@ -53,6 +54,14 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
 }
 """Features that hold, by module; each goes with its capability (RFC 6241, 8)."""
 
+DEFAULT_MODES = ("explicit", "report-all", "report-all-tagged", "trim")
+"""Names of RFC 6243 for how defaults are reported."""
+
+_PRINTED = {
+    "report-all": lib.LYD_PRINT_WD_ALL,
+    "report-all-tagged": lib.LYD_PRINT_WD_IMPL_TAG,  # what a client has set is no default (2.3.1)
+    "trim": lib.LYD_PRINT_WD_TRIM,
+}
 _OF_LIBYANG = frozenset({"yang", "ietf-yang-metadata", "ietf-yang-schema-mount", "ietf-yang-structure-ext"})
 _INTERNAL = 0x1000  # LYS_INTERNAL (libyang, tree_schema.h): a statement that libyang puts into a module
 
@@ -256,6 +265,36 @@ class Model:
                 if root is not None:
                     root.free(with_siblings=True)
 
+    def with_defaults(self, tree: etree._Element, mode: str) -> etree._Element:
+        """Return configuration and state with defaults as one of `DEFAULT_MODES` wants them.
+
+        Defaults of configuration are added and, with report-all-tagged, marked; trim takes out all that has the value
+        of its default. *tree* need not be valid.
+        """
+        if mode == "explicit":
+            return tree
+        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
+        node, text = ffi.new("struct lyd_node **"), ffi.new("char **")
+        with self._lock:
+            root = self._ctx.parse_data_mem(data, "xml", parse_only=True, strict=True)
+            node[0] = ffi.NULL if root is None else root.cdata
+            flags = lib.LYD_PRINT_SHRINK | lib.LYD_PRINT_WITHSIBLINGS | _PRINTED[mode]
+            try:
+                if mode != "trim":
+                    lib.lyd_new_implicit_all(node, self._ctx.cdata, lib.LYD_IMPLICIT_NO_STATE, ffi.NULL)
+                if node[0]:
+                    node[0] = lib.lyd_first_sibling(node[0])
+                    lib.lyd_print_mem(text, node[0], lib.LYD_XML, flags)
+                printed = ffi.string(text[0]).decode() if text[0] else ""
+            finally:
+                lib.lyd_free_all(node[0])
+                if text[0]:
+                    lib.free(text[0])
+        found = etree.fromstring(f"<data>{printed}</data>".encode(), etree.XMLParser(huge_tree=True))
+        for element in found.iter():
+            _without_own_prefix(element)
+        return found
+
     def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
         """Return the source of a module that clients are told of, None when there is none of this name and revision."""
         known = self.modules.get(name)
@@ -283,6 +322,13 @@ def _module(module: Any) -> Module:
         features=tuple(f.name() for f in module.features() if f.state()),
         imports=tuple(i.name() for i in module.imports() if not i.cdata.flags & _INTERNAL),
     )
+
+
+def _without_own_prefix(element: etree._Element) -> None:
+    """Write an identity of the element's own module without prefix: lxml drops a second declaration of a namespace."""
+    prefix, colon, name = (element.text or "").partition(":")
+    if colon and element.nsmap.get(prefix) == etree.QName(element).namespace:
+        element.text = name
 
 
 def _enable(module: Any, features: tuple[str, ...]) -> None:

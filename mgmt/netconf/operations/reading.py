@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lxml import etree
 
+from mgmt.netconf.defaults import WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
 from mgmt.netconf.operations.notifying import add_streams
@@ -23,8 +24,8 @@ _NM = f"{{{MONITORING}}}"
 def reading(served: Served) -> Operations:
     """Return get, get-config and get-schema."""
     return {
-        f"{NC}get": (("filter",), lambda _caller, params: _get(served, params)),
-        f"{NC}get-config": (("source", "filter"), lambda _caller, params: _get_config(served, params)),
+        f"{NC}get": (("filter", WITH_DEFAULTS), lambda _caller, params: _get(served, params)),
+        f"{NC}get-config": (("source", "filter", WITH_DEFAULTS), lambda _caller, params: _get_config(served, params)),
         f"{_NM}get-schema": (("identifier", "version", "format"), lambda _caller, params: _get_schema(served, params)),
     }
 
@@ -38,17 +39,18 @@ def _get(served: Served, params: Params) -> list[etree._Element]:
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return [_data(served, tree, wanted)]
+    return [_data(served, tree, wanted, with_defaults(params))]
 
 
 def _get_config(served: Served, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    return [_data(served, tree, params.get("filter"))]
+    return [_data(served, tree, params.get("filter"), with_defaults(params))]
 
 
-def _data(served: Served, tree: etree._Element, wanted: etree._Element | None) -> etree._Element:
+def _data(served: Served, tree: etree._Element, wanted: etree._Element | None, mode: str) -> etree._Element:
+    model = served.datastore.model
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
-    data.extend(list(selected(tree, wanted, served.datastore.model.top)))
+    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top)))
     return data
 
 
