@@ -8,9 +8,13 @@ from mgmt.netconf.model.yang_model import DEFAULT_MODES, Model
 from mgmt.netconf.params import Params
 from mgmt.netconf.xml_names import NC, elements, local
 
-__all__ = ["WITH_DEFAULTS", "reported", "with_defaults"]
+__all__ = ["WD_DEFAULT", "WITH_DEFAULTS", "reported", "with_defaults"]
 
 WITH_DEFAULTS = "{urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults}with-defaults"
+"""The parameter of get, get-config and copy-config."""
+
+WD_DEFAULT = "{urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults}default"
+"""The attribute that marks a default."""
 
 
 def with_defaults(params: Params, name: str = WITH_DEFAULTS, default: str = "explicit") -> str:

@@ -14,6 +14,7 @@ from lxml import etree
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.operations.changing import changing
 from mgmt.netconf.operations.function import of_the_function
+from mgmt.netconf.operations.nmda import nmda
 from mgmt.netconf.operations.notifying import notifying
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
@@ -26,7 +27,7 @@ __all__ = ["Dispatcher", "Reply"]
 
 log = logging.getLogger(__name__)
 
-_FAMILIES = (reading, changing, sessions, notifying, of_the_function)
+_FAMILIES = (reading, changing, sessions, notifying, nmda, of_the_function)
 
 
 @dataclass(frozen=True, slots=True)

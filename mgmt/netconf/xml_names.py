@@ -13,10 +13,11 @@ from functools import partial
 
 from lxml import etree
 
-__all__ = ["BASE", "NC", "Doctype", "date_and_time", "elements", "local", "parse", "qualified_path", "step"]
+__all__ = ["BASE", "NC", "NMDA", "Doctype", "date_and_time", "elements", "local", "parse", "qualified_path", "step"]
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 NC = f"{{{BASE}}}"
+NMDA = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
 
 _STEP = re.compile(r"/(?:(?P<module>[\w.-]+):)?(?P<name>[\w.*-]+)(?P<keys>(?:\[(?:[^\]\"']|\"[^\"]*\"|'[^']*')*\])*)")
 _KEY = re.compile(r"\[\s*(?:(?P<module>[\w.-]+):)?(?P<name>[\w.-]+)(?P<rest>\s*=\s*(?:\"[^\"]*\"|'[^']*')\s*\])")

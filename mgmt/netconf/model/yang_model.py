@@ -32,6 +32,8 @@ IMPLEMENTED = (
     "ietf-netconf-monitoring",
     "ietf-yang-library",
     "ietf-netconf-with-defaults",
+    "ietf-origin",
+    "ietf-netconf-nmda",
     "notifications",
     "nc-notifications",
     "ietf-netconf-notifications",
@@ -50,6 +52,7 @@ IMPLEMENTED = (
 """Modules whose data nodes exist; what they import is loaded with them."""
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
+    "ietf-netconf-nmda": ("origin", "with-defaults"),
     "ietf-netconf": ("candidate", "rollback-on-error", "validate", "xpath"),
 }
 """Features that hold, by module; each goes with its capability (RFC 6241, 8)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lxml import etree
 
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.defaults import WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
@@ -16,7 +17,7 @@ from mgmt.netconf.state import add_sessions, add_state
 from mgmt.netconf.xml_names import BASE, NC
 from nf.sessions import Query
 
-__all__ = ["reading"]
+__all__ = ["operational", "reading"]
 
 _NM = f"{{{MONITORING}}}"
 
@@ -24,22 +25,27 @@ _NM = f"{{{MONITORING}}}"
 def reading(served: Served) -> Operations:
     """Return get, get-config and get-schema."""
     return {
-        f"{NC}get": (("filter", WITH_DEFAULTS), lambda _caller, params: _get(served, params)),
+        f"{NC}get": (("filter", WITH_DEFAULTS), lambda caller, params: _get(served, caller, params)),
         f"{NC}get-config": (("source", "filter", WITH_DEFAULTS), lambda _caller, params: _get_config(served, params)),
         f"{_NM}get-schema": (("identifier", "version", "format"), lambda _caller, params: _get_schema(served, params)),
     }
 
 
-def _get(served: Served, params: Params) -> list[etree._Element]:
+def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
+    wanted = params.get("filter")
+    return [_data(served, operational(served, caller, wanted), wanted, with_defaults(params))]
+
+
+def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
+    """Return running and the state, of sessions of subscribers those that the filter *wanted* names by key."""
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
     add_streams(tree, served.notifications.log)
-    wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return [_data(served, tree, wanted, with_defaults(params))]
+    return tree
 
 
 def _get_config(served: Served, params: Params) -> list[etree._Element]:
