@@ -18,6 +18,7 @@ from mgmt.netconf.operations.nmda import nmda
 from mgmt.netconf.operations.notifying import notifying
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
+from mgmt.netconf.operations.subscribing import subscribing
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, unknown_element
 from mgmt.netconf.served import Operations, Served
@@ -27,7 +28,7 @@ __all__ = ["Dispatcher", "Reply"]
 
 log = logging.getLogger(__name__)
 
-_FAMILIES = (reading, changing, sessions, notifying, nmda, of_the_function)
+_FAMILIES = (reading, changing, sessions, notifying, subscribing, nmda, of_the_function)
 
 
 @dataclass(frozen=True, slots=True)

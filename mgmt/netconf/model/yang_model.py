@@ -16,6 +16,7 @@ from typing import Any
 
 import libyang
 from _libyang import ffi, lib  # type: ignore[import-not-found]
+from libyang.util import ly_array_iter
 from lxml import etree
 
 from mgmt.netconf.model.library import told
@@ -37,6 +38,9 @@ IMPLEMENTED = (
     "notifications",
     "nc-notifications",
     "ietf-netconf-notifications",
+    "ietf-subscribed-notifications",
+    "ietf-yang-push",
+    "snf-subscriptions",
     "iana-if-type",
     "snf-function",
     "snf-interfaces",
@@ -53,6 +57,8 @@ IMPLEMENTED = (
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "ietf-netconf-nmda": ("origin", "with-defaults"),
+    "ietf-subscribed-notifications": ("encode-xml", "replay", "subtree", "xpath"),
+    "ietf-yang-push": ("on-change",),
     "ietf-netconf": ("candidate", "rollback-on-error", "validate", "xpath"),
 }
 """Features that hold, by module; each goes with its capability (RFC 6241, 8)."""
@@ -65,7 +71,18 @@ _PRINTED = {
     "report-all-tagged": lib.LYD_PRINT_WD_IMPL_TAG,  # what a client has set is no default (2.3.1)
     "trim": lib.LYD_PRINT_WD_TRIM,
 }
-_OF_LIBYANG = frozenset({"yang", "ietf-yang-metadata", "ietf-yang-schema-mount", "ietf-yang-structure-ext"})
+_NOT_OURS = frozenset(
+    {
+        # libyang brings these and implements them for itself,
+        "yang",
+        "ietf-yang-metadata",
+        "ietf-yang-schema-mount",
+        "ietf-yang-structure-ext",
+        # and these because a leafref names them, in a leaf whose feature does not hold here (source-vrf of RFC 8639).
+        "ietf-network-instance",
+        "ietf-ip",
+    }
+)
 _INTERNAL = 0x1000  # LYS_INTERNAL (libyang, tree_schema.h): a statement that libyang puts into a module
 
 _KINDS = {
@@ -145,7 +162,7 @@ class Model:
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
         self.secret_tags: list[str] = []  # of leaves that are left out of every reply
         for module in self._all:
-            if module.implemented():
+            if self.modules[module.name()].implemented:
                 self._add_children(self.top, module.children(), None)
                 self._add_rpcs(module)
                 self._add_notifications(module)
@@ -168,7 +185,7 @@ class Model:
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
             kind = _KINDS.get(snode.nodetype())
-            if kind is None:
+            if kind is None or not self.modules[snode.module().name()].implemented:
                 continue
             node = SchemaNode(
                 name=snode.name(),
@@ -321,8 +338,9 @@ def _module(module: Any) -> Module:
         revision=max(revisions, default=""),
         namespace=ffi.string(module.cdata.ns).decode(),
         prefix=module.prefix(),
-        implemented=bool(module.implemented()) and module.name() not in _OF_LIBYANG,
+        implemented=bool(module.implemented()) and module.name() not in _NOT_OURS,
         features=tuple(f.name() for f in module.features() if f.state()),
+        deviations=tuple(_text(other.name) for other in ly_array_iter(module.cdata.deviated_by)),
         imports=tuple(i.name() for i in module.imports() if not i.cdata.flags & _INTERNAL),
     )
 

@@ -20,6 +20,7 @@ from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.notify.log import EventLog
 from mgmt.netconf.notify.of_events import element_of
 from mgmt.netconf.notify.stream import Deliver, Permits
+from mgmt.netconf.notify.terms import Terms
 from mgmt.netconf.roster import Roster
 
 __all__ = ["Notifications", "Subscription"]
@@ -32,6 +33,10 @@ class Subscription(Protocol):
 
     caller: Caller
     over: bool
+
+    @property
+    def terms(self) -> Terms | None:
+        """The terms of RFC 8639, None for a subscription of RFC 5277."""
 
     def step(self, deliver: Deliver, permits: Permits) -> float:
         """Send what is due; return the time.monotonic() of the next step, if no event comes before."""
@@ -80,7 +85,18 @@ class Notifications:
     def subscriptions(self) -> list[Subscription]:
         """Return the subscriptions that are served."""
         with self._changed:
-            return list(self._subscriptions)
+            return [s for s in self._subscriptions if not s.over]
+
+    def remove(self, subscription: Subscription) -> None:
+        """Serve a subscription no more."""
+        with self._changed:
+            subscription.over = True
+            self._wake()
+
+    def wake(self) -> None:
+        """Look at once at what is due: a subscription has changed."""
+        with self._changed:
+            self._wake()
 
     def _wake(self) -> None:
         self._moved = True

@@ -12,6 +12,7 @@ from lxml import etree
 
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.notify.log import EventLog, message
+from mgmt.netconf.notify.terms import Terms
 
 __all__ = ["Deliver", "Matches", "Permits", "StreamSubscription"]
 
@@ -28,7 +29,10 @@ _LOOK_S = 30.0  # a stop time is of the clock on the wall, which is set now and 
 
 
 class StreamSubscription:
-    """One subscription; *replayed* and *completed* are told at the end of the past, and at the stop time."""
+    """One subscription; *replayed* and *completed* are told at the end of the past, and at the stop time.
+
+    ``terms`` are those of RFC 8639, None for a subscription of RFC 5277.
+    """
 
     def __init__(
         self,
@@ -39,13 +43,19 @@ class StreamSubscription:
         start: datetime | None = None,
         stop: datetime | None = None,
         replayed: etree._Element,
-        completed: etree._Element,
+        completed: etree._Element | None = None,
+        terms: Terms | None = None,
     ) -> None:
-        self.caller, self._log, self._matches, self._stop = caller, log, matches, stop
+        self.caller, self.terms, self._log = caller, terms, log
+        self.modify(matches, stop)
         self._next = log.next if start is None else log.since(start)
         self._past: int | None = None if start is None else log.next
         self._replayed, self._completed = replayed, completed
         self.over = False
+
+    def modify(self, matches: Matches, stop: datetime | None) -> None:
+        """Go on with another filter and another end."""
+        self._matches, self._stop = matches, stop
 
     def step(self, deliver: Deliver, permits: Permits) -> float:
         """Send what is due; return the time.monotonic() of the next step, if no event comes before."""
@@ -57,11 +67,13 @@ class StreamSubscription:
             if record is None or (self._stop is not None and record.at > self._stop):
                 break
             self._next = record.number + 1
-            if self._is_wanted(record.element):
-                seen = permits(self.caller, record.element)
-                if seen is not None:
-                    body = record.body if seen is record.element else etree.tostring(seen)
-                    deliver(self.caller.session, message(record.at, body))
+            seen = permits(self.caller, record.element) if self._is_wanted(record.element) else None
+            if seen is not None:
+                body = record.body if seen is record.element else etree.tostring(seen)
+                deliver(self.caller.session, message(record.at, body))
+            if self.terms is not None:
+                self.terms.sent += seen is not None
+                self.terms.excluded += seen is None
         return self._due(deliver)
 
     def _is_wanted(self, element: etree._Element) -> bool:
@@ -77,7 +89,8 @@ class StreamSubscription:
             self.over = True
             if self._past is not None:
                 self._tell(deliver, self._replayed)
-            self._tell(deliver, self._completed)
+            if self._completed is not None:
+                self._tell(deliver, self._completed)
         return time.monotonic() + min(left_s, _LOOK_S)
 
     def _tell(self, deliver: Deliver, element: etree._Element) -> None:

@@ -24,7 +24,7 @@ from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.store.edit import DEFAULT_OPERATIONS
 from mgmt.netconf.xml_names import NC, NMDA, elements
 
-__all__ = ["as_filter", "nmda"]
+__all__ = ["as_filter", "in_operational", "nmda"]
 
 _NMDA = f"{{{NMDA}}}"
 _DS = "urn:ietf:params:xml:ns:yang:ietf-datastores"
@@ -88,6 +88,13 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
     return [data]
 
 
+def in_operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
+    """Return what a filter selects in operational, with the defaults in use."""
+    model = served.datastore.model
+    tree = reported(model, operational(served, caller, wanted), "report-all", wanted)
+    return selected(tree, wanted, model.top)
+
+
 def _mode_given(params: Params) -> str:
     # Some clients, netconf-client among them, write the namespace of the grouping instead of the operation's.
     return WITH_DEFAULTS if params.get(WITH_DEFAULTS) is not None else "with-defaults"
@@ -146,7 +153,10 @@ def _prune(parent: etree._Element, nodes: Nodes, kept: _Kept, keys: tuple[str, .
     """Take out of *parent* what is not kept; say if anything is left beside *keys*."""
     left = False
     for child in list(elements(parent)):
-        node = nodes[child.tag]
+        node = nodes.get(child.tag)
+        if node is None:  # a filter, in the state of subscriptions
+            left = True
+            continue
         if node.name in keys:
             continue
         if _is_kept(child, node, kept):
@@ -173,7 +183,7 @@ def _is_kept(element: etree._Element, node: SchemaNode, kept: _Kept) -> bool:
 
 
 def _mark_top(tree: etree._Element, top: Nodes) -> None:
-    # What is below inherits it (RFC 8342, 5.3.4).
+    # Nodes below inherit it (RFC 8342, 5.3.4).
     for child in elements(tree):
         if top[child.tag].config:
             _mark(child, "intended")

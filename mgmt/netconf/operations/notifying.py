@@ -1,4 +1,4 @@
-"""Subscriptions to the stream of events (RFC 5277, 2.1.1), and what is told of the stream (3.4)."""
+"""Subscriptions to the stream of events (RFC 5277, 2.1.1)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from lxml import etree
 
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.filters import Nodes
-from mgmt.netconf.notify.log import NOTIFICATION, EventLog
+from mgmt.netconf.notify.log import NOTIFICATION
 from mgmt.netconf.notify.stream import Matches, StreamSubscription
+from mgmt.netconf.notify.told import MANAGE, STREAM
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element
 from mgmt.netconf.selecting import selected
 from mgmt.netconf.served import Operations, Served
-from mgmt.netconf.xml_names import date_and_time
 
-__all__ = ["STREAM", "add_streams", "moment", "notifying"]
+__all__ = ["matcher", "moment", "notifying"]
 
-_MANAGE = "urn:ietf:params:xml:ns:netmod:notification"
 _CREATE = f"{{{NOTIFICATION}}}create-subscription"
-
-STREAM = "NETCONF"
-ABOUT = "Sessions, changes of the configuration, and what the modules of this function notify."
 
 
 def notifying(served: Served) -> Operations:
@@ -52,8 +48,8 @@ def _create_subscription(served: Served, caller: Caller, params: Params) -> None
             matcher(params.get("filter"), told.model.notifications),
             start=start,
             stop=stop,
-            replayed=etree.Element(f"{{{_MANAGE}}}replayComplete", nsmap={None: _MANAGE}),
-            completed=etree.Element(f"{{{_MANAGE}}}notificationComplete", nsmap={None: _MANAGE}),
+            replayed=etree.Element(f"{{{MANAGE}}}replayComplete", nsmap={None: MANAGE}),
+            completed=etree.Element(f"{{{MANAGE}}}notificationComplete", nsmap={None: MANAGE}),
         )
     )
 
@@ -88,16 +84,3 @@ def matcher(wanted: etree._Element | None, nodes: Nodes) -> Matches:
             return False
 
     return matches
-
-
-def add_streams(tree: etree._Element, log: EventLog) -> None:
-    """Add the container netconf of nc-notifications to *tree*."""
-    parent = etree.SubElement(tree, f"{{{_MANAGE}}}netconf", nsmap={None: _MANAGE})
-    for name in ("streams", "stream"):
-        parent = etree.SubElement(parent, f"{{{_MANAGE}}}{name}")
-    leaves = {"name": STREAM, "description": ABOUT, "replaySupport": "true"}
-    leaves["replayLogCreationTime"] = date_and_time(log.created)
-    if log.aged is not None:
-        leaves["replayLogAgedTime"] = date_and_time(log.aged)
-    for name, text in leaves.items():
-        etree.SubElement(parent, f"{{{_MANAGE}}}{name}").text = text

@@ -8,7 +8,7 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.defaults import WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
-from mgmt.netconf.operations.notifying import add_streams
+from mgmt.netconf.notify.told import add_streams
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.selecting import selected
@@ -42,7 +42,7 @@ def operational(served: Served, caller: Caller, wanted: etree._Element | None) -
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
-    add_streams(tree, served.notifications.log)
+    add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
     return tree
