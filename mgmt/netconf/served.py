@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.nacm.access import AccessControl
+from mgmt.netconf.notify.notifications import Notifications
 from mgmt.netconf.params import Params
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
@@ -44,12 +45,14 @@ class Served:
     datastore: Datastore
     function: Function
     kill: Callable[[int, int], bool]
-    capabilities: tuple[str, ...] = ()
-    roster: Roster = field(default_factory=Roster)
+    capabilities: tuple[str, ...]
+    roster: Roster
+    notifications: Notifications
     access: AccessControl = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "access", AccessControl(self.datastore.model, self.datastore.tree))
+        self.notifications.permits = self.access.seen
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

@@ -6,6 +6,7 @@ A path is written as libyang and `nf.errors.BadSettings` write it (RFC 7951, 6.1
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from lxml import etree
 __all__ = [
     "BASE",
     "NC",
+    "NMDA",
     "Doctype",
     "PathStep",
     "date_and_time",
+    "detached",
     "elements",
     "local",
     "parse",
@@ -33,6 +36,7 @@ __all__ = [
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 NC = f"{{{BASE}}}"
+NMDA = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
 
 _STEP = re.compile(r"/(?:(?P<module>[\w.-]+):)?(?P<name>[\w.*-]+)(?P<keys>(?:\[(?:[^\]\"']|\"[^\"]*\"|'[^']*')*\])*)")
 _KEY = re.compile(r"\[\s*(?:(?P<module>[\w.-]+):)?(?P<name>[\w.-]+)(?P<rest>\s*=\s*(?:\"[^\"]*\"|'[^']*')\s*\])")
@@ -57,6 +61,14 @@ def parse(message: bytes, *, huge: bool = False) -> etree._Element:
 def elements(parent: etree._Element) -> Iterator[etree._Element]:
     """Yield the child elements: no comments, no processing instructions."""
     return (child for child in parent if isinstance(child.tag, str))
+
+
+def detached(element: etree._Element) -> etree._Element:
+    """Return a copy with all prefixes that are in scope: values of identities, and XPath, need those."""
+    copied = etree.Element(element.tag, attrib=dict(element.attrib), nsmap=element.nsmap)
+    copied.text = element.text
+    copied.extend([copy.deepcopy(child) for child in elements(element)])
+    return copied
 
 
 def local(element: etree._Element) -> str:

@@ -19,7 +19,7 @@ from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
 
 from lab.wait import comes_true, slowness
-from mgmt.netconf.model.yang_model import IMPLEMENTED, Model, default_model, yang_dir
+from mgmt.netconf.model.yang_model import FEATURES, IMPLEMENTED, Model, default_model, yang_dir
 from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer, ServerLimits
 from mgmt.netconf.state import StateTree
@@ -76,7 +76,9 @@ def libyang_reads() -> Callable[[etree._Element], None]:
     """Validate the data of a reply, configuration and state, with a context of its own; raises LibyangError."""
     context = libyang.Context(f"{yang_dir()}:{yang_dir() / 'ietf'}")
     for module in IMPLEMENTED:
-        context.load_module(module)
+        loaded = context.load_module(module)
+        if module in FEATURES:
+            loaded.feature_enable_all()
 
     def read(data: etree._Element) -> None:
         text = "".join(etree.tostring(child, encoding="unicode") for child in data)

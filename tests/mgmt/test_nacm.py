@@ -6,6 +6,8 @@ import pytest
 from lxml import etree
 
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.notify.notifications import Notifications
+from mgmt.netconf.roster import Roster
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function, Served
 from mgmt.netconf.store.datastore import Datastore
@@ -52,7 +54,15 @@ class Desk:
     def __init__(self, datastore: Datastore) -> None:
         self.datastore = datastore
         self.killed: list[int] = []
-        served = Served(datastore, Function(lambda: {}), lambda _, victim: not self.killed.append(victim))
+        roster = Roster()
+        served = Served(
+            datastore,
+            Function(lambda: {}),
+            lambda _, victim: not self.killed.append(victim),
+            (),
+            roster,
+            Notifications(datastore.model, roster),
+        )
         self._dispatcher = Dispatcher(served)
         self.sessions: dict[tuple[str, frozenset[str] | None], int] = {}
 

@@ -164,6 +164,16 @@ class TestGet:
         assert data.xpath("//*[local-name()='source']/*/text()") == ["netconf", "1", "pfcp", "23"]
         assert names(data, "inspected-octets") == ["100000"]
 
+    def test_an_identity_keeps_its_prefix(self, bench):
+        # The request declares the namespace of the identity as well.
+        with bench.channel() as channel:
+            ask(channel, f"<edit-config><target><candidate/></target>{wrapped(N3)}</edit-config>")
+            attributes = 'message-id="1" xmlns:zz="urn:ietf:params:xml:ns:yang:iana-if-type"'
+            reply = ask(channel, "<get-config><source><candidate/></source></get-config>", attributes=attributes)
+        (kind,) = reply.iter(f"{{{IF}}}type")
+        prefix, _, name = kind.text.partition(":")
+        assert (kind.nsmap[prefix], name) == ("urn:ietf:params:xml:ns:yang:iana-if-type", "ethernetCsmacd")
+
     def test_get_config_has_no_state(self, client):
         data = client.get_config(source="running").data_ele
         assert (names(data, "attached-mode"), names(data, "oper-status")) == ([], [])

@@ -16,6 +16,7 @@ from typing import Any
 
 import libyang
 from _libyang import ffi, lib  # type: ignore[import-not-found]
+from libyang.util import ly_array_iter
 from lxml import etree
 
 from mgmt.netconf.model.library import told
@@ -32,6 +33,15 @@ IMPLEMENTED = (
     "ietf-netconf-monitoring",
     "ietf-netconf-acm",
     "ietf-yang-library",
+    "ietf-netconf-with-defaults",
+    "ietf-origin",
+    "ietf-netconf-nmda",
+    "notifications",
+    "nc-notifications",
+    "ietf-netconf-notifications",
+    "ietf-subscribed-notifications",
+    "ietf-yang-push",
+    "snf-subscriptions",
     "iana-if-type",
     "snf-function",
     "snf-interfaces",
@@ -50,11 +60,33 @@ IMPLEMENTED = (
 """Modules whose data nodes exist; what they import is loaded with them."""
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
+    "ietf-netconf-nmda": ("origin", "with-defaults"),
+    "ietf-subscribed-notifications": ("encode-xml", "replay", "subtree", "xpath"),
+    "ietf-yang-push": ("on-change",),
     "ietf-netconf": ("candidate", "rollback-on-error", "validate", "xpath"),
 }
 """Features that hold, by module; each goes with its capability (RFC 6241, 8)."""
 
-_OF_LIBYANG = frozenset({"yang", "ietf-yang-metadata", "ietf-yang-schema-mount", "ietf-yang-structure-ext"})
+DEFAULT_MODES = ("explicit", "report-all", "report-all-tagged", "trim")
+"""Names of RFC 6243 for how defaults are reported."""
+
+_PRINTED = {
+    "report-all": lib.LYD_PRINT_WD_ALL,
+    "report-all-tagged": lib.LYD_PRINT_WD_IMPL_TAG,  # what a client has set is no default (2.3.1)
+    "trim": lib.LYD_PRINT_WD_TRIM,
+}
+_NOT_OURS = frozenset(
+    {
+        # libyang brings these and implements them for itself,
+        "yang",
+        "ietf-yang-metadata",
+        "ietf-yang-schema-mount",
+        "ietf-yang-structure-ext",
+        # and these because a leafref names them, in a leaf whose feature does not hold here (source-vrf of RFC 8639).
+        "ietf-network-instance",
+        "ietf-ip",
+    }
+)
 _INTERNAL = 0x1000  # LYS_INTERNAL (libyang, tree_schema.h): a statement that libyang puts into a module
 
 _KINDS = {
@@ -109,8 +141,8 @@ def _text(value: Any) -> str:
 class Model:
     """A compiled set of modules. Safe to use from several threads.
 
-    ``top`` has the top-level data nodes by tag; ``modules`` all modules by name; ``told`` those that clients
-    are told of; ``guarded`` the operations and notifications that need an explicit rule.
+    ``top`` has the top-level data nodes by tag, ``notifications`` the notifications; ``modules`` all modules by name;
+    ``told`` those that clients are told of; ``guarded`` the operations and notifications that need an explicit rule.
     Raises SnfError when a module cannot be compiled.
     """
 
@@ -130,12 +162,21 @@ class Model:
         self.told = told(self.modules)
         self._by_namespace = {m.namespace: m.name for m in self.modules.values()}
         self.top: dict[str, SchemaNode] = {}
+        self.notifications: dict[str, SchemaNode] = {}
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
         self.guarded: set[str] = set()  # with nacm:default-deny-all, by tag
         for module in self._all:
-            if module.implemented():
+            if self.modules[module.name()].implemented:
                 self._add_children(self.top, module.children(), None)
                 self._add_rpcs(module)
+                self._add_notifications(module)
+
+    def _add_notifications(self, module: Any) -> None:
+        own = self.modules[module.name()]
+        for each in module.children(types=(libyang.SNode.NOTIF,)):
+            node = SchemaNode(each.name(), own, Kind.CONTAINER, config=False, handle=each)
+            self.notifications[node.tag] = node
+            self._add_children(node.children, each.children(), node)
 
     def _add_rpcs(self, module: Any) -> None:
         own = self.modules[module.name()]
@@ -151,7 +192,7 @@ class Model:
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
             kind = _KINDS.get(snode.nodetype())
-            if kind is None:
+            if kind is None or not self.modules[snode.module().name()].implemented:
                 continue
             node = SchemaNode(
                 name=snode.name(),
@@ -269,6 +310,36 @@ class Model:
                 if root is not None:
                     root.free(with_siblings=True)
 
+    def with_defaults(self, tree: etree._Element, mode: str) -> etree._Element:
+        """Return configuration and state with defaults as one of `DEFAULT_MODES` wants them.
+
+        Defaults of configuration are added and, with report-all-tagged, marked; trim takes out all that has the value
+        of its default. *tree* need not be valid.
+        """
+        if mode == "explicit":
+            return tree
+        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
+        node, text = ffi.new("struct lyd_node **"), ffi.new("char **")
+        with self._lock:
+            root = self._ctx.parse_data_mem(data, "xml", parse_only=True, strict=True)
+            node[0] = ffi.NULL if root is None else root.cdata
+            flags = lib.LYD_PRINT_SHRINK | lib.LYD_PRINT_WITHSIBLINGS | _PRINTED[mode]
+            try:
+                if mode != "trim":
+                    lib.lyd_new_implicit_all(node, self._ctx.cdata, lib.LYD_IMPLICIT_NO_STATE, ffi.NULL)
+                if node[0]:
+                    node[0] = lib.lyd_first_sibling(node[0])
+                    lib.lyd_print_mem(text, node[0], lib.LYD_XML, flags)
+                printed = ffi.string(text[0]).decode() if text[0] else ""
+            finally:
+                lib.lyd_free_all(node[0])
+                if text[0]:
+                    lib.free(text[0])
+        found = etree.fromstring(f"<data>{printed}</data>".encode(), etree.XMLParser(huge_tree=True))
+        for element in found.iter():
+            _without_own_prefix(element)
+        return found
+
     def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
         """Return the source of a module that clients are told of, None when there is none of this name and revision."""
         known = self.modules.get(name)
@@ -292,14 +363,22 @@ def _module(module: Any) -> Module:
         revision=max(revisions, default=""),
         namespace=ffi.string(module.cdata.ns).decode(),
         prefix=module.prefix(),
-        implemented=bool(module.implemented()) and module.name() not in _OF_LIBYANG,
+        implemented=bool(module.implemented()) and module.name() not in _NOT_OURS,
         features=tuple(f.name() for f in module.features() if f.state()),
+        deviations=tuple(_text(other.name) for other in ly_array_iter(module.cdata.deviated_by)),
         imports=tuple(i.name() for i in module.imports() if not i.cdata.flags & _INTERNAL),
     )
 
 
 def _has(snode: Any, extension: str) -> bool:
     return any(e.name() == extension for e in snode.extensions())
+
+
+def _without_own_prefix(element: etree._Element) -> None:
+    """Write an identity of the element's own module without prefix: lxml drops a second declaration of a namespace."""
+    prefix, colon, name = (element.text or "").partition(":")
+    if colon and element.nsmap.get(prefix) == etree.QName(element).namespace:
+        element.text = name
 
 
 def _enable(module: Any, features: tuple[str, ...]) -> None:

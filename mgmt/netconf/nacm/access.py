@@ -22,7 +22,7 @@ from mgmt.netconf.nacm.prune import prune, readable
 from mgmt.netconf.nacm.rights import Rights
 from mgmt.netconf.nacm.rules import ACM, Nacm, read_nacm
 from mgmt.netconf.rpcerror import RpcError, RpcErrors
-from mgmt.netconf.xml_names import NC, elements, local
+from mgmt.netconf.xml_names import NC, elements, local, with_prefixes
 
 __all__ = ["ADMIN", "AccessControl"]
 
@@ -93,6 +93,30 @@ class AccessControl:
             counted = dict(self._denied)
         for name, value in counted.items():
             etree.SubElement(nacm, f"{{{ACM}}}{name}").text = str(value)
+
+    def seen(self, caller: Caller, event: etree._Element) -> etree._Element | None:
+        """Return a notification as the session may see it: None when it may not; no path that it may not read."""
+        rights = self.rights(caller)
+        module, name = self._model.module_of(etree.QName(event).namespace) or "", local(event)
+        if not rights.may_be_told(module, name, event.tag in self._model.guarded):
+            self._count(caller, "denied-notifications", f"{module}:{name}")
+            return None
+        if rights.unlimited or not any(self._is_hidden(rights, edit) for edit in event.iterchildren("{*}edit")):
+            return event
+        less = copy.deepcopy(event)
+        for edit in list(less.iterchildren("{*}edit")):
+            if self._is_hidden(rights, edit):
+                less.remove(edit)
+        return less
+
+    def _is_hidden(self, rights: Rights, edit: etree._Element) -> bool:
+        """Say if the target of an edit of netconf-config-change may not be read (RFC 6470)."""
+        target = edit.find("{*}target")
+        if target is None:
+            return False
+        path = with_prefixes(target.text or "", lambda prefix: self._model.module_of(target.nsmap.get(prefix or None)))
+        place = place_of(self._model.top, path or "")
+        return path is None or readable(rights, place) < len(place.nodes)
 
     # -- changing ----------------------------------------------------------
 

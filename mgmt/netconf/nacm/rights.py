@@ -79,6 +79,13 @@ class Rights:
             return found
         return not deny_all and (module, name) not in _NEVER_BY_DEFAULT and self.nacm.execute
 
+    def may_be_told(self, module: str, name: str, deny_all: bool = False) -> bool:
+        """Say if a notification may be sent (3.4.6). ``deny_all``: default-deny-all stands in it."""
+        if self.unlimited:
+            return True
+        found = self._named(RuleType.NOTIFICATION, Access.READ, module, name)
+        return found if found is not None else not deny_all and self.nacm.read
+
     def _named(self, kind: RuleType, access: Access, module: str, name: str) -> bool | None:
         for rule in self._rules():
             typed = rule.kind is RuleType.ALL or (rule.kind is kind and rule.name in (ANY, name))

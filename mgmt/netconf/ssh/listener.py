@@ -23,6 +23,7 @@ from mgmt.netconf.audit import audit
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.events import SessionEnd, SessionStart
 from mgmt.netconf.monitoring import capabilities
+from mgmt.netconf.notify.notifications import Notifications
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function, Served
@@ -84,9 +85,12 @@ class NetconfServer:
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
         self._roster = Roster()
-        self._dispatcher = Dispatcher(Served(datastore, function, self._kill, self._capabilities, self._roster))
-        datastore.events.listen(audit(self._roster.caller))
-        datastore.events.listen(self._roster.listen)
+        self.notifications = Notifications(datastore.model, self._roster)
+        self._dispatcher = Dispatcher(
+            Served(datastore, function, self._kill, self._capabilities, self._roster, self.notifications)
+        )
+        for listener in (audit(self._roster.caller), self._roster.listen, self.notifications.listen):
+            datastore.events.listen(listener)
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None
@@ -207,13 +211,13 @@ class NetconfServer:
             caller,
             self._dispatcher,
             self._capabilities,
+            lambda: self._datastore.events.tell(SessionStart(caller.session)),
             lambda: self._end(connection),
             idle_s=self._limits.idle_s,
         )
         connection.session = session
         self._roster.enter(caller, session.notify)
         session.open(max(0.01, until - time.monotonic()))
-        self._datastore.events.tell(SessionStart(caller.session))
 
     def _end(self, connection: _Connection) -> None:
         """Free everything of a connection; the last act of its thread."""
