@@ -18,6 +18,7 @@ import logging
 import os
 import threading
 from pathlib import Path
+from typing import Protocol
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mgmt.netconf.ssh.access import Keys, check_host_key, no_host_key, read_users
 from nf.errors import SnfError
 
-__all__ = ["Login", "Users", "host_key"]
+__all__ = ["Login", "Users", "Visit", "host_key"]
 
 log = logging.getLogger(__name__)
 
@@ -66,35 +67,75 @@ class Users:
         return any(hmac.compare_digest(key, each) for each in known)
 
 
+class Visit(Protocol):
+    """Told by a `Login` how it goes, in the thread of its connection."""
+
+    def login_failed(self, user: str, how: str) -> None:
+        """Hear of a login that failed; returns when its answer may be sent."""
+
+    def may_open(self) -> bool:
+        """Say if a user who has logged in may open a session."""
+
+    def opened(self, channel: paramiko.Channel) -> None:
+        """Take the bytes of the subsystem."""
+
+
 class Login(paramiko.ServerInterface):  # type: ignore[misc]
     """Rights of one connection: log in by key, open one channel, start the subsystem netconf."""
 
-    def __init__(self, users: Users) -> None:
-        self._users = users
+    def __init__(self, users: Users, visit: Visit) -> None:
+        self._users, self._visit = users, visit
         self._channels = 0
-        self.subsystem = threading.Event()
+        self._started = False
+        self._tried = ""
+        self.fingerprint = ""  # of the key that was accepted last
+        self.failures = 0
 
     def get_allowed_auths(self, username: str) -> str:
-        """Offer keys, and nothing else."""
+        """Offer keys, and nothing else. paramiko asks when it refuses a login, also for a wrong signature."""
+        if self._tried:
+            self.failures += 1
+            self._visit.login_failed(username, self._tried)
         return "publickey"
+
+    def check_auth_none(self, _username: str) -> int:
+        """Refuse; a client asks so for the methods, which is no try."""
+        self._tried = ""
+        return int(paramiko.AUTH_FAILED)
+
+    def check_auth_password(self, _username: str, _password: str) -> int:
+        """Refuse: there are no passwords."""
+        self._tried = "password"
+        return int(paramiko.AUTH_FAILED)
+
+    def check_auth_interactive(self, _username: str, _submethods: str) -> int:
+        """Refuse, as passwords."""
+        self._tried = "keyboard-interactive"
+        return int(paramiko.AUTH_FAILED)
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         """Accept a key of the user; paramiko has checked, or will check, the signature."""
-        allowed = self._users.allows(username, key.asbytes())
-        return int(paramiko.AUTH_SUCCESSFUL if allowed else paramiko.AUTH_FAILED)
+        self._tried = str(key.fingerprint)
+        if not self._users.allows(username, key.asbytes()):
+            return int(paramiko.AUTH_FAILED)
+        self.fingerprint = self._tried
+        return int(paramiko.AUTH_SUCCESSFUL)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         """Accept one session channel."""
         if kind != "session" or self._channels:
             return int(paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED)
+        if not self._visit.may_open():
+            return int(paramiko.OPEN_FAILED_RESOURCE_SHORTAGE)
         self._channels += 1
         return int(paramiko.OPEN_SUCCEEDED)
 
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
         """Accept the subsystem netconf, once (RFC 6242, 3)."""
-        if name != "netconf" or self.subsystem.is_set():
+        if name != "netconf" or self._started:
             return False
-        self.subsystem.set()
+        self._started = True
+        self._visit.opened(channel)
         return True
 
 
