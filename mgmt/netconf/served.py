@@ -9,6 +9,7 @@ from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.management import ManagementState
 from mgmt.netconf.params import Params
 from mgmt.netconf.state import SessionFinder, StateProvider
 from mgmt.netconf.store.datastore import Datastore
@@ -34,12 +35,16 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The things that operations act on. ``kill``: for a session, end another one; says if there was one."""
+    """The things that operations act on.
+
+    ``kill``: for a session, end another one; says if there was one. ``management``: the server itself.
+    """
 
     datastore: Datastore
     function: Function
     kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
+    management: Callable[[], ManagementState] = ManagementState
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

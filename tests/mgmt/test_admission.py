@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from mgmt.netconf.ssh.admission import Lobby, Penalties, ServerLimits, Stage, source_of
+from mgmt.netconf.ssh.admission import Lobby, Penalties, Stage, source_of
+from nf.settings import Management
 
-LIMITS = ServerLimits(unauthenticated=8, per_source=4, login_s=15.0, least_login_s=3.0)
+LIMITS = Management(unauthenticated=8, per_source=4, login_s=15, least_login_s=3)
 
 
 @dataclass(eq=False)
@@ -101,7 +102,7 @@ class TestPenalties:
 
     def test_no_answer_takes_longer_than_a_connection_has(self):
         penalties = Penalties()
-        assert max(penalties.failed("a", 0.0) for _ in range(1000)) == Penalties.BEHIND_S > ServerLimits().login_s
+        assert max(penalties.failed("a", 0.0) for _ in range(1000)) == Penalties.BEHIND_S > Management().login_s
 
     def test_a_hundred_connections_try_no_more_often_than_one(self):
         penalties = Penalties()

@@ -6,6 +6,7 @@ the session is used. That its kill-session ends the caller: `test_netconf_operat
 
 import contextlib
 import logging
+import math
 import os
 import random
 import select
@@ -18,7 +19,7 @@ import pytest
 
 from lab.wait import slowness
 from mgmt.netconf.served import Function
-from mgmt.netconf.ssh.listener import NetconfServer, ServerLimits
+from mgmt.netconf.ssh.listener import NetconfServer
 from mgmt.netconf.store.datastore import Datastore
 from nf.errors import SnfError
 from tests.mgmt.conftest import Bench
@@ -162,7 +163,11 @@ class TestDeadlines:
 
     @pytest.fixture
     def limits(self):
-        return ServerLimits(unauthenticated=3, login_s=0.8 * slowness(), least_login_s=0.8 * slowness())
+        seconds = math.ceil(0.8 * slowness())
+        return (
+            f"<max-unauthenticated>3</max-unauthenticated><login-time>{seconds}</login-time>"
+            f"<least-login-time>{seconds}</least-login-time>"
+        )
 
     def test_a_silent_peer_is_closed(self, bench):
         with socket.create_connection(("127.0.0.1", bench.server.port)) as sock:

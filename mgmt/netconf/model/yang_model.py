@@ -40,6 +40,7 @@ IMPLEMENTED = (
     "snf-privacy",
     "snf-explain",
     "snf-marks",
+    "snf-management",
 )
 """Modules whose data nodes exist; what they import is loaded with them."""
 

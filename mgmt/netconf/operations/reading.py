@@ -6,6 +6,7 @@ from lxml import etree
 
 from mgmt.netconf.filters import filter_subtree, filter_xpath
 from mgmt.netconf.find_sessions import session_numbers
+from mgmt.netconf.management import add_management
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, missing_attribute
@@ -33,6 +34,7 @@ def _get(served: Served, params: Params) -> list[etree._Element]:
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities)
+    add_management(datastore.model, tree, served.management())
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))

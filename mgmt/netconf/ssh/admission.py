@@ -11,24 +11,13 @@ import enum
 import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Guest", "Lobby", "Penalties", "ServerLimits", "Stage", "source_of"]
+from nf.settings import Management
+
+__all__ = ["Guest", "Lobby", "Penalties", "Stage", "source_of"]
 
 _NETWORK_V6 = 64  # bits that one host has at least (RFC 7934, 3)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """Limits of the server. Who has logged in takes no place of those who have not, nor the other way round."""
-
-    sessions: int = 64
-    unauthenticated: int = 128
-    per_source: int = 64  # unauthenticated ones of one address
-    login_s: float = 15.0  # from the connection to the hello, while few have not logged in,
-    least_login_s: float = 2.0  # and while there is no room for more
-    idle_s: float = 3600.0  # without a message
 
 
 class Stage(enum.IntEnum):
@@ -84,7 +73,7 @@ class Lobby(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(list(self._guests))
 
-    def enter(self, guest: T, limits: ServerLimits) -> list[T]:
+    def enter(self, guest: T, limits: Management) -> list[T]:
         """Take a connection in, and return those that go for it.
 
         First of its own source, when that has too many. Then of the source that has the most: a source with one
@@ -110,7 +99,7 @@ class Lobby(Generic[T]):
         """Forget a connection, and say if it was here."""
         return self._guests.pop(guest, self) is None
 
-    def login_s(self, limits: ServerLimits) -> float:
+    def login_s(self, limits: Management) -> float:
         """Return the seconds that a connection has: fewer, the fuller it is."""
         fullness = min(1.0, len(self._guests) / limits.unauthenticated)
         return limits.login_s - max(0.0, limits.login_s - limits.least_login_s) * fullness

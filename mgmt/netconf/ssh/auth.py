@@ -7,8 +7,8 @@ The users file has one user and key a line, in the format of OpenSSH with the na
     bob    ssh-rsa AAAAB3Nz...
 
 A user may have several lines. The file is read again when it has changed, so taking a line out
-ends that key's access at once for new sessions. Nothing else is looked at: no account of the host,
-no home folder, no password.
+ends that key's access at once for new sessions. The configuration may have more users (snf-management).
+Nothing else is looked at: no account of the host, no home folder, no password.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import hmac
 import logging
 import os
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mgmt.netconf.ssh.access import Keys, check_host_key, no_host_key, read_users
 from nf.errors import SnfError
+from nf.settings import User
 
 __all__ = ["Login", "Users", "Visit", "host_key"]
 
@@ -33,10 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class Users:
-    """The users file. Raises SnfError when it cannot be used at start; later the last good one stays in force."""
+    """The users file, and beside it those that *configured* returns. Raises SnfError when the file is bad at start."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, configured: Callable[[], Sequence[User]]) -> None:
+        self.path, self._configured = path, configured
         self._lock = threading.Lock()
         self._seen = self._stamp()
         self._keys = read_users(path)
@@ -63,7 +65,7 @@ class Users:
 
     def allows(self, name: str, key: bytes) -> bool:
         """Say if *key*, a public key as it is on the wire, is one of the user's."""
-        known = self._current().get(name, ())
+        known = [*self._current().get(name, ()), *(k for u in self._configured() if u.name == name for k in u.keys)]
         return any(hmac.compare_digest(key, each) for each in known)
 
 

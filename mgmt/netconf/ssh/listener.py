@@ -19,19 +19,21 @@ from netconf.error import SessionError
 from mgmt.netconf.audit import Audit
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.events import SessionEnd, SessionStart
+from mgmt.netconf.management import ManagementState
 from mgmt.netconf.monitoring import capabilities
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function, Served
 from mgmt.netconf.ssh.access import listening_socket
-from mgmt.netconf.ssh.admission import Lobby, Penalties, ServerLimits, source_of
+from mgmt.netconf.ssh.admission import Lobby, Penalties, source_of
 from mgmt.netconf.ssh.auth import Login, Users, host_key
 from mgmt.netconf.ssh.connection import IDENTIFICATION, SSH_LOG, Connection, begin
 from mgmt.netconf.ssh.framing import FramingError
 from mgmt.netconf.ssh.gate import Gate
 from mgmt.netconf.ssh.session import ServerSession
 from mgmt.netconf.store.datastore import Datastore
+from nf.settings import Management
 
-__all__ = ["NetconfServer", "ServerLimits"]
+__all__ = ["NetconfServer"]
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +56,15 @@ class NetconfServer:
         port: int = 830,
         host_key_file: Path | None = None,
         users_file: Path,
-        limits: ServerLimits | None = None,
     ) -> None:
         self._datastore = datastore
         self._address, self._port = address, port
-        self._limits = limits or ServerLimits()
-        self._users = Users(users_file)
+        self._users = Users(users_file, lambda: self._limits.users)
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
-        self._dispatcher = Dispatcher(Served(datastore, function, self._kill, self._capabilities))
+        self._dispatcher = Dispatcher(
+            Served(datastore, function, self._kill, self._capabilities, management=self._state)
+        )
         self._audit = Audit(self._caller)
         datastore.events.listen(self._audit.listen)
         self._lock = threading.Lock()
@@ -73,6 +75,15 @@ class NetconfServer:
         self._thread: threading.Thread | None = None
         # A port scan is no error of this function, and its log has no tracebacks.
         logging.getLogger(SSH_LOG).setLevel(logging.CRITICAL)
+
+    @property
+    def _limits(self) -> Management:
+        return self._datastore.settings.management
+
+    def _state(self) -> ManagementState:
+        with self._lock:
+            sessions, waiting = sum(c.logged_in for c in self._connections), len(self._lobby)
+        return ManagementState(sessions, waiting, self._audit.counts())
 
     @property
     def port(self) -> int:
@@ -226,7 +237,7 @@ class NetconfServer:
             self._dispatcher,
             self._capabilities,
             lambda: self._end(connection),
-            idle_s=self._limits.idle_s,
+            idle_s=self._limits.idle_s or float("inf"),
         )
         connection.session = session
         session.open(max(0.01, connection.since_s + self._limits.login_s - time.monotonic()))
