@@ -38,6 +38,7 @@ class Served:
     """The things that operations act on.
 
     ``kill``: for a session, end another one; says if there was one. ``management``: the server itself.
+    ``gone``: says that a session waits for no answer any more.
     """
 
     datastore: Datastore
@@ -45,6 +46,7 @@ class Served:
     kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
     management: Callable[[], ManagementState] = ManagementState
+    gone: Callable[[int], bool] = lambda _session: False
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

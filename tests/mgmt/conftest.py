@@ -184,9 +184,10 @@ class Bench:
             transport.close()
 
     def threads(self) -> list[threading.Thread]:
-        """Return the threads of the server but for the one that accepts."""
+        """Return the threads of the server but for the one that accepts; none of a client in this process."""
         names = ("netconf-login", "Thread-")
-        return [t for t in threading.enumerate() if t.name.startswith(names)]
+        found = [t for t in threading.enumerate() if t.name.startswith(names)]
+        return [t for t in found if getattr(t, "server_mode", True) and not isinstance(t, threading.Timer)]
 
     def settles(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
         """Say if *condition* comes true in time."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lxml import etree
 
+from mgmt.netconf.budget import Budget
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.filters import filter_subtree, filter_xpath
 from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.management import add_management
@@ -23,13 +25,13 @@ _NM = f"{{{MONITORING}}}"
 def reading(served: Served) -> Operations:
     """Return get, get-config and get-schema."""
     return {
-        f"{NC}get": (("filter",), lambda _caller, params: _get(served, params)),
-        f"{NC}get-config": (("source", "filter"), lambda _caller, params: _get_config(served, params)),
+        f"{NC}get": (("filter",), lambda caller, params: _get(served, caller, params)),
+        f"{NC}get-config": (("source", "filter"), lambda caller, params: _get_config(served, caller, params)),
         f"{_NM}get-schema": (("identifier", "version", "format"), lambda _caller, params: _get_schema(served, params)),
     }
 
 
-def _get(served: Served, params: Params) -> list[etree._Element]:
+def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
@@ -38,28 +40,28 @@ def _get(served: Served, params: Params) -> list[etree._Element]:
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return [_data(served, tree, wanted)]
+    return [_data(served, caller, tree, wanted)]
 
 
-def _get_config(served: Served, params: Params) -> list[etree._Element]:
+def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    return [_data(served, tree, params.get("filter"))]
+    return [_data(served, caller, tree, params.get("filter"))]
 
 
-def _data(served: Served, tree: etree._Element, wanted: etree._Element | None) -> etree._Element:
-    top = served.datastore.model.top
+def _data(served: Served, caller: Caller, tree: etree._Element, wanted: etree._Element | None) -> etree._Element:
+    top, budget = served.datastore.model.top, Budget(lambda: served.gone(caller.session))
     if wanted is not None:
         kind = wanted.get("type") or wanted.get(f"{NC}type") or "subtree"
         select = wanted.get("select") or wanted.get(f"{NC}select")
         if kind == "subtree":
-            tree = filter_subtree(tree, wanted, top)
+            tree = filter_subtree(tree, wanted, top, budget)
         elif kind != "xpath":
             info = [("bad-attribute", "type"), ("bad-element", "filter")]
             raise RpcError("bad-attribute", "A filter is of type subtree or xpath.", kind="protocol", info=info)
         elif select is None:
             raise missing_attribute("select", "filter", "An XPath filter needs the attribute select.", "protocol")
         else:
-            tree = filter_xpath(tree, select, wanted.nsmap, top)
+            tree = filter_xpath(tree, select, wanted.nsmap, top, budget)
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
     data.extend(list(tree))
     return data

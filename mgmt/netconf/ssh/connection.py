@@ -93,6 +93,10 @@ class Connection(Visitor):
             return Stage.SILENT
         return Stage.KEYED if self.transport.initial_kex_done else Stage.GREETED
 
+    def waits(self) -> bool:
+        """Say if its client can still take an answer."""
+        return bool(self.transport and self.transport.is_active() and self.session and self.session.is_active())
+
     def wait(self, seconds: float) -> None:
         """Wait so long, or until one of the two ends has closed."""
         with contextlib.suppress(OSError, ValueError):

@@ -63,7 +63,7 @@ class NetconfServer:
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
         self._dispatcher = Dispatcher(
-            Served(datastore, function, self._kill, self._capabilities, management=self._state)
+            Served(datastore, function, self._kill, self._capabilities, self._state, self._gone)
         )
         self._audit = Audit(self._caller)
         datastore.events.listen(self._audit.listen)
@@ -277,6 +277,11 @@ class NetconfServer:
     def _caller(self, number: int) -> Caller:
         found = self._of(number)
         return found[0].caller if found and found[0].caller is not None else Caller(number)
+
+    def _gone(self, number: int) -> bool:
+        """Say that a session waits for no answer: it was killed, or its client has closed."""
+        found = self._of(number)
+        return not found or not found[0].waits()
 
     def _kill(self, killer: int, number: int) -> bool:
         found = self._of(number)
