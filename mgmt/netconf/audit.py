@@ -62,7 +62,7 @@ class Audit:
     def logged_in(self, caller: Caller) -> None:
         """Log and count a login."""
         self._count("logins")
-        log.info("login of %s from %s with %s", safe(caller.user), caller.peer, caller.fingerprint)
+        log.info("login of %s %s", safe(caller.user), _origin(caller))
 
     def failed(self, user: str, peer: str, how: str) -> None:
         """Count a login that failed, and log it where there were not many; *how* names key or method."""
@@ -129,7 +129,11 @@ class Audit:
 
 
 def _who(caller: Caller) -> str:
-    return f"{caller.user} from {caller.peer} with {caller.fingerprint}" if caller.peer else caller.user
+    return f"{caller.user} {_origin(caller)}" if caller.fingerprint else caller.user
+
+
+def _origin(caller: Caller) -> str:
+    return f"from {caller.peer} port {caller.port} with {caller.fingerprint}"
 
 
 def _paths(changes: tuple[Changed, ...]) -> str:

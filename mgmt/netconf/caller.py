@@ -13,5 +13,6 @@ class Caller:
 
     session: int
     user: str = ""
-    peer: str = ""
+    peer: str = ""  # address
+    port: int = 0
     fingerprint: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lxml import etree
 
@@ -11,6 +11,7 @@ from feed.change import Mark
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.management import ManagementState
 from mgmt.netconf.params import Params
+from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
 from mgmt.netconf.store.datastore import Datastore
 from nf.naming.explain import Ground, Question
@@ -45,6 +46,7 @@ class Served:
     function: Function
     kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
+    roster: Roster = field(default_factory=Roster)
     management: Callable[[], ManagementState] = ManagementState
     gone: Callable[[int], bool] = lambda _session: False
 

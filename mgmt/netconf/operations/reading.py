@@ -35,7 +35,7 @@ def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
-    add_monitoring(datastore, tree, served.capabilities)
+    add_monitoring(datastore, tree, served.capabilities, served.roster)
     add_management(datastore.model, tree, served.management())
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):

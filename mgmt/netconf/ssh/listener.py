@@ -21,6 +21,7 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.events import SessionEnd, SessionStart
 from mgmt.netconf.management import ManagementState
 from mgmt.netconf.monitoring import capabilities
+from mgmt.netconf.roster import Roster
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function, Served
 from mgmt.netconf.ssh.access import listening_socket
@@ -62,11 +63,12 @@ class NetconfServer:
         self._users = Users(users_file, lambda: self._limits.users)
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
-        self._dispatcher = Dispatcher(
-            Served(datastore, function, self._kill, self._capabilities, self._state, self._gone)
-        )
-        self._audit = Audit(self._caller)
+        self._roster = Roster()
+        served = Served(datastore, function, self._kill, self._capabilities, self._roster, self._state, self._gone)
+        self._dispatcher = Dispatcher(served)
+        self._audit = Audit(self._roster.caller)
         datastore.events.listen(self._audit.listen)
+        datastore.events.listen(self._roster.listen)
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._lobby = Lobby[Connection]()
@@ -198,7 +200,8 @@ class NetconfServer:
             if connection.logged_in or not self._lobby.leave(connection):
                 return connection.logged_in
             self._penalties.forgive(connection.source, login.failures, time.monotonic())
-            connection.caller = Caller(0, transport.get_username() or "", connection.peer, login.fingerprint)
+            user = transport.get_username() or ""
+            connection.caller = Caller(0, user, connection.address, connection.port, login.fingerprint)
             connection.logged_in = True
             full = sum(c.logged_in for c in self._connections) > self._limits.sessions
         transport.packetizer.trust()
@@ -240,6 +243,7 @@ class NetconfServer:
             idle_s=self._limits.idle_s or float("inf"),
         )
         connection.session = session
+        self._roster.enter(caller, session.notify)
         session.open(max(0.01, connection.since_s + self._limits.login_s - time.monotonic()))
         self._datastore.events.tell(SessionStart(caller.session))
 
@@ -262,6 +266,7 @@ class NetconfServer:
         self._datastore.close_session(connection.session.number)
         reason = connection.session.reason if connection.killed_by is None else "killed"
         self._datastore.events.tell(SessionEnd(connection.session.number, reason, connection.killed_by))
+        self._roster.leave(connection.session.number)
         if connection.transport is not None:
             # Closing at once could cut off the last reply.
             connection.transport.join(_GRACE_S)
@@ -273,10 +278,6 @@ class NetconfServer:
     def _of(self, number: int) -> list[Connection]:
         with self._lock:
             return [c for c in self._connections if c.session is not None and c.session.number == number]
-
-    def _caller(self, number: int) -> Caller:
-        found = self._of(number)
-        return found[0].caller if found and found[0].caller is not None else Caller(number)
 
     def _gone(self, number: int) -> bool:
         """Say that a session waits for no answer: it was killed, or its client has closed."""
