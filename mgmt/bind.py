@@ -18,6 +18,7 @@ from nf.qoe.profiles import constants
 from nf.settings import (
     Action,
     Application,
+    CallHome,
     Curve,
     Encapsulation,
     Export,
@@ -234,6 +235,7 @@ def _key(node: Node, leaf: str) -> bytes:
 def _management(node: Node) -> Management:
     return Management(
         users=_ordered(map(_user, node.get("user", []))),
+        call_home=_ordered(map(_call_home, node.get("call-home", {}).get("client", []))),
         **_given(
             node.get("server", {}),
             sessions="max-sessions",
@@ -244,6 +246,10 @@ def _management(node: Node) -> Management:
             idle_s="idle-time",
         ),
     )
+
+
+def _call_home(entry: Node) -> CallHome:
+    return CallHome(entry["name"], entry["address"], **_given(entry, port="port", longest_wait_s="max-wait"))
 
 
 def _user(entry: Node) -> User:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 __all__ = [
     "Action",
     "Application",
+    "CallHome",
     "Curve",
     "Encapsulation",
     "Export",
@@ -242,6 +243,16 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class CallHome:
+    """A client that the function connects to (RFC 8071)."""
+
+    name: str
+    address: str
+    port: int = 4334  # netconf-ch-ssh
+    longest_wait_s: int = 60  # between two attempts
+
+
+@dataclass(frozen=True, slots=True)
 class Management:
     """The users of the NETCONF server and its limits.
 
@@ -255,6 +266,7 @@ class Management:
     least_login_s: int = 2  # and while there is no room for more
     idle_s: int = 3600  # without a message; 0: for ever
     users: tuple[User, ...] = ()
+    call_home: tuple[CallHome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

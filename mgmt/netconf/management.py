@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lxml import etree
 
 from mgmt.netconf.model.yang_model import Model
 
-__all__ = ["ManagementState", "add_management"]
+__all__ = ["CallHomeState", "ManagementState", "add_management"]
 
 _MODULE = "snf-management"
+
+
+@dataclass(frozen=True, slots=True)
+class CallHomeState:
+    """The connection to one client."""
+
+    name: str
+    connected: bool = False
+    attempts: int = 0  # since there was one
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,7 @@ class ManagementState:
     sessions: int = 0
     unauthenticated: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)
+    call_home: Sequence[CallHomeState] = ()
 
 
 def add_management(model: Model, tree: etree._Element, state: ManagementState) -> None:
@@ -36,6 +47,13 @@ def add_management(model: Model, tree: etree._Element, state: ManagementState) -
     found = add(top if top is not None else add(tree, "management"), "state")
     add(found, "sessions", state.sessions)
     add(found, "unauthenticated", state.unauthenticated)
+    for client in state.call_home:
+        entry = add(found, "call-home")
+        add(entry, "name", client.name)
+        add(entry, "connected", str(client.connected).lower())
+        add(entry, "attempts", client.attempts)
+        if client.error:
+            add(entry, "last-error", client.error)
     for name, value in sorted(state.counters.items()):
         counter = add(found, "counter")
         add(counter, "name", name)

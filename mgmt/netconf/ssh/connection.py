@@ -73,6 +73,7 @@ class Connection(Visitor):
     held_until_s: float = 0.0  # its key exchange begins no sooner
     transport: paramiko.Transport | None = None
     login: Login | None = None
+    called: bool = False  # this side has made it
     logged_in: bool = False
     session: ServerSession | None = None
     caller: Caller | None = None
@@ -123,6 +124,8 @@ def begin(connection: Connection, host_key: paramiko.PKey, login: Login) -> None
 
     connection.sock.setblocking(True)
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)  # RFC 8071, 4.1: seconds, not two hours
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     transport = paramiko.Transport(connection.sock, packetizer_class=packets)
     transport.set_log_channel(SSH_LOG)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import selectors
 import socket
 import time
@@ -55,12 +56,19 @@ class Gate:
         self._identification = identification.encode() + b"\r\n"
         self._host = host
         self._selector = selectors.DefaultSelector()
+        self._brought: queue.SimpleQueue[Visitor] = queue.SimpleQueue()
         self._wake, self._woken = socket.socketpair()
         self._stopping = False
 
     def stop(self) -> None:
         """End `run`."""
         self._stopping = True
+        with contextlib.suppress(OSError):
+            self._wake.send(b"x")
+
+    def bring(self, visitor: Visitor) -> None:
+        """Take a connection that this side has made; from any thread."""
+        self._brought.put(visitor)
         with contextlib.suppress(OSError):
             self._wake.send(b"x")
 
@@ -84,6 +92,8 @@ class Gate:
                             self._woken.recv(4096)
                         else:
                             self._hear(key.data)
+                    while not self._brought.empty():
+                        self._greet(self._brought.get())
                     busy = self._host.tick()
                 except Exception as error:
                     # One connection must not be the end of all others.
@@ -100,18 +110,18 @@ class Gate:
             log.error("a connection could not be accepted: %s", error.strerror)
             time.sleep(_TICK_S)
             return
-        self._take(sock, peer[0], peer[1])
-
-    def _take(self, sock: socket.socket, address: str, port: int) -> None:
-        visitor = self._host.arrived(sock, address, port)
+        visitor = self._host.arrived(sock, peer[0], peer[1])
         if visitor is None:
             sock.close()
-            return
-        sock.setblocking(False)
+        else:
+            self._greet(visitor)
+
+    def _greet(self, visitor: Visitor) -> None:
+        visitor.sock.setblocking(False)
         try:
-            sock.send(self._identification)
-            self._selector.register(sock, selectors.EVENT_READ, visitor)
-        except OSError:
+            visitor.sock.send(self._identification)
+            self._selector.register(visitor.sock, selectors.EVENT_READ, visitor)
+        except (OSError, ValueError):
             self._host.refused(visitor, "gone")
 
     def _hear(self, visitor: Visitor) -> None:

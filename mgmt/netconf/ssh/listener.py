@@ -24,6 +24,7 @@ from mgmt.netconf.monitoring import capabilities
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function, Served
+from mgmt.netconf.ssh import call_home
 from mgmt.netconf.ssh.access import listening_socket
 from mgmt.netconf.ssh.admission import Lobby, Penalties, source_of
 from mgmt.netconf.ssh.auth import Login, Users, host_key
@@ -74,6 +75,8 @@ class NetconfServer:
         self._lobby = Lobby[Connection]()
         self._penalties = Penalties()
         self._gate = Gate(IDENTIFICATION, self)
+        self._call_home = call_home.Calls(lambda: self._limits.call_home, self._bring)
+        datastore.events.listen(self._call_home.listen)
         self._thread: threading.Thread | None = None
         # A port scan is no error of this function, and its log has no tracebacks.
         logging.getLogger(SSH_LOG).setLevel(logging.CRITICAL)
@@ -85,7 +88,7 @@ class NetconfServer:
     def _state(self) -> ManagementState:
         with self._lock:
             sessions, waiting = sum(c.logged_in for c in self._connections), len(self._lobby)
-        return ManagementState(sessions, waiting, self._audit.counts())
+        return ManagementState(sessions, waiting, self._audit.counts(), self._call_home.states())
 
     @property
     def port(self) -> int:
@@ -104,12 +107,14 @@ class NetconfServer:
         self._port = listener.getsockname()[1]
         self._thread = threading.Thread(target=self._gate.run, args=(listener,), name="netconf-accept", daemon=True)
         self._thread.start()
+        self._call_home.start()
         log.info("NETCONF at %s port %d, host key %s", self._address, self._port, self.host_key_fingerprint)
 
     def stop(self) -> None:
         """Close the listener and every session."""
         if self._thread is None:
             return
+        self._call_home.stop()
         self._gate.stop()
         self._thread.join()
         with self._lock:
@@ -144,6 +149,15 @@ class NetconfServer:
             self.refused(each, "for_others")
         return connection
 
+    def _bring(self, sock: socket.socket, address: str, port: int) -> Connection:
+        """Take a connection that this side has made: it is in nobody's way, and has the whole time to log in."""
+        self._audit.connected()
+        connection = Connection(sock, address, port, source=source_of(address), since_s=time.monotonic(), called=True)
+        with self._lock:
+            self._connections.add(connection)
+        self._gate.bring(connection)
+        return connection
+
     def greeted(self, visitor: Connection) -> None:
         """Begin the key exchange of a connection, now or when its source has waited."""
         if visitor.held_until_s <= time.monotonic():
@@ -163,7 +177,8 @@ class NetconfServer:
         now_s = time.monotonic()
         for connection in waiting:
             transport = connection.transport
-            allowed_s = self._limits.login_s if connection.logged_in else login_s
+            whole = connection.logged_in or connection.called
+            allowed_s = self._limits.login_s if whole else login_s
             if now_s - connection.since_s > allowed_s:
                 self.refused(connection, "too_slow")
             elif transport is None:
@@ -197,7 +212,7 @@ class NetconfServer:
         assert transport is not None
         assert login is not None
         with self._lock:
-            if connection.logged_in or not self._lobby.leave(connection):
+            if connection.logged_in or not (connection.called or self._lobby.leave(connection)):
                 return connection.logged_in
             self._penalties.forgive(connection.source, login.failures, time.monotonic())
             user = transport.get_username() or ""
