@@ -16,6 +16,7 @@ class Somebody:
     source: str
     since_s: float
     stage: Stage = Stage.SILENT
+    failed: bool = False
 
 
 def filled(*guests: Somebody) -> Lobby[Somebody]:
@@ -56,6 +57,11 @@ class TestPlaces:
         guests = [Somebody(f"192.0.2.{n}", n, Stage.GREETED) for n in range(7)]
         silent = Somebody("192.0.2.8", 8)
         assert filled(*guests, silent).enter(Somebody("198.51.100.1", 9), LIMITS) == [silent]
+
+    def test_one_on_which_a_login_failed_goes_before_one_that_has_not_tried(self):
+        guests = [Somebody(f"192.0.2.{n}", n) for n in range(7)]
+        wrong = Somebody("192.0.2.8", 8, Stage.KEYED, failed=True)
+        assert filled(*guests, wrong).enter(Somebody("198.51.100.1", 9), LIMITS) == [wrong]
 
     def test_a_source_with_too_many_loses_its_own(self):
         others, own = Somebody("192.0.2.1", 0), [Somebody("192.0.2.2", n) for n in range(1, 5)]

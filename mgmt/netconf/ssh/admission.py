@@ -44,6 +44,10 @@ class Guest(Protocol):
     def stage(self) -> Stage:
         """The distance that it has come."""
 
+    @property
+    def failed(self) -> bool:
+        """A login failed on it."""
+
 
 def source_of(address: str) -> str:
     """Return what counts as one source: an IPv4 address, or the network of an IPv6 address."""
@@ -77,7 +81,8 @@ class Lobby(Generic[T]):
         """Take a connection in, and return those that go for it.
 
         First of its own source, when that has too many. Then of the source that has the most: a source with one
-        connection loses it only when each has one.
+        connection loses it only when each has one. Of those one on which a login failed, then the least far, then the
+        oldest.
         """
         gone: list[T] = []
         own = [g for g in self._guests if g.source == guest.source]
@@ -91,7 +96,7 @@ class Lobby(Generic[T]):
         return gone
 
     def _leaves(self, among: list[T]) -> T:
-        victim = min(among, key=lambda g: (g.stage, g.since_s))
+        victim = min(among, key=lambda g: (not g.failed, g.stage, g.since_s))
         self.leave(victim)
         return victim
 

@@ -90,7 +90,7 @@ class Login(paramiko.ServerInterface):  # type: ignore[misc]
         self._channels = 0
         self._started = False
         self._tried = ""
-        self.fingerprint = ""  # of the key that was accepted last
+        self.user = self.fingerprint = ""  # name and key that were accepted last
         self.failures = 0
 
     def get_allowed_auths(self, username: str) -> str:
@@ -120,7 +120,7 @@ class Login(paramiko.ServerInterface):  # type: ignore[misc]
         self._tried = str(key.fingerprint)
         if not self._users.allows(username, key.asbytes()):
             return int(paramiko.AUTH_FAILED)
-        self.fingerprint = self._tried
+        self.user, self.fingerprint = username, self._tried
         return int(paramiko.AUTH_SUCCESSFUL)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:

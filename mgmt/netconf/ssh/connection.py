@@ -94,6 +94,17 @@ class Connection(Visitor):
             return Stage.SILENT
         return Stage.KEYED if self.transport.initial_kex_done else Stage.GREETED
 
+    @property
+    def failed(self) -> bool:
+        """A login failed on it."""
+        return self.login is not None and self.login.failures > 0
+
+    @property
+    def authenticated(self) -> bool:
+        """A key was accepted; true also when its user has closed since."""
+        handler = None if self.transport is None else self.transport.auth_handler
+        return handler is not None and bool(handler.is_authenticated())
+
     def waits(self) -> bool:
         """Say if its client can still take an answer."""
         return bool(self.transport and self.transport.is_active() and self.session and self.session.is_active())

@@ -176,18 +176,16 @@ class NetconfServer:
             login_s = self._lobby.login_s(self._limits)
         now_s = time.monotonic()
         for connection in waiting:
-            transport = connection.transport
+            if connection.authenticated and not connection.logged_in:
+                self._logged_in(connection)
             whole = connection.logged_in or connection.called
-            allowed_s = self._limits.login_s if whole else login_s
-            if now_s - connection.since_s > allowed_s:
+            if now_s - connection.since_s > (self._limits.login_s if whole else login_s):
                 self.refused(connection, "too_slow")
-            elif transport is None:
+            elif connection.transport is None:
                 if connection.line.endswith(b"\n") and connection.held_until_s <= now_s:
                     self._begin(connection)
-            elif not transport.is_active():
+            elif not connection.transport.is_active():
                 self.refused(connection, "gone")
-            elif not connection.logged_in and transport.is_authenticated():
-                self._logged_in(connection)
         self._audit.tell()
         return bool(waiting) or self._audit.untold
 
@@ -215,8 +213,7 @@ class NetconfServer:
             if connection.logged_in or not (connection.called or self._lobby.leave(connection)):
                 return connection.logged_in
             self._penalties.forgive(connection.source, login.failures, time.monotonic())
-            user = transport.get_username() or ""
-            connection.caller = Caller(0, user, connection.address, connection.port, login.fingerprint)
+            connection.caller = Caller(0, login.user, connection.address, connection.port, login.fingerprint)
             connection.logged_in = True
             full = sum(c.logged_in for c in self._connections) > self._limits.sessions
         transport.packetizer.trust()
