@@ -11,17 +11,20 @@ import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mgmt.keys import public_key
 from nf.errors import BadSettings
 from nf.qoe.models import MODELS
 from nf.qoe.profiles import constants
 from nf.settings import (
     Action,
     Application,
+    CallHome,
     Curve,
     Encapsulation,
     Export,
     Interface,
     Limits,
+    Management,
     Mode,
     Monitor,
     Policy,
@@ -31,6 +34,7 @@ from nf.settings import (
     Settings,
     StaticSession,
     SubscriberGroup,
+    User,
     XdpMode,
 )
 
@@ -62,6 +66,7 @@ def bind(tree: Node) -> Settings:
         export=_export(tree.get("snf-export:exporter", {})),
         privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
+        management=_management(tree.get("snf-management:management", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
             **_given(
@@ -232,3 +237,35 @@ def _key(tree: Node, leaf: str) -> bytes:
         return base64.b64decode(node.get(leaf, ""), validate=True)
     except binascii.Error:
         raise BadSettings("The key is not base64.", f"/snf-privacy:privacy/{leaf}") from None
+
+
+def _management(node: Node) -> Management:
+    return Management(
+        users=_ordered(map(_user, node.get("user", []))),
+        call_home=_ordered(map(_call_home, node.get("call-home", {}).get("client", []))),
+        **_given(
+            node.get("server", {}),
+            sessions="max-sessions",
+            unauthenticated="max-unauthenticated",
+            per_source="max-unauthenticated-per-source",
+            login_s="login-time",
+            least_login_s="least-login-time",
+            idle_s="idle-time",
+        ),
+    )
+
+
+def _call_home(entry: Node) -> CallHome:
+    return CallHome(entry["name"], entry["address"], **_given(entry, port="port", longest_wait_s="max-wait"))
+
+
+def _user(entry: Node) -> User:
+    keys = []
+    for key in entry["authorized-key"]:
+        try:
+            keys.append(public_key(key["algorithm"], key["key-data"]))
+        except ValueError as error:
+            where = f"/snf-management:management/user[name='{entry['name']}']/authorized-key[name='{key['name']}']"
+            said, remedy = error.args
+            raise BadSettings(f"This is {said}", f"{where}/key-data", remedy) from None
+    return User(entry["name"], tuple(sorted(keys)))

@@ -16,6 +16,7 @@ class Caller:
 
     session: int
     user: str = ""
-    peer: str = ""
+    peer: str = ""  # address
+    port: int = 0
     fingerprint: str = ""
     groups: frozenset[str] | None = None

@@ -28,6 +28,7 @@ __all__ = ["Dispatcher", "Reply"]
 
 log = logging.getLogger(__name__)
 
+_TAGS = 1_000_000  # of one message: ten thousand static sessions have a third; each takes 100 bytes of memory
 _FAMILIES = (reading, changing, sessions, notifying, subscribing, nmda, of_the_function)
 
 
@@ -85,6 +86,8 @@ class Dispatcher:
 
 def _read(message: bytes, chunked: bool) -> etree._Element:
     """Return the element ``rpc`` of a message. Raises RpcError."""
+    if message.count(b"<") > _TAGS:
+        raise RpcError("too-big", f"The message has more than {_TAGS} tags.", kind="rpc")
     try:
         rpc = parse(message.strip(), huge=False)
     except (etree.XMLSyntaxError, Doctype):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.management import ManagementState
 from mgmt.netconf.nacm.access import AccessControl
 from mgmt.netconf.notify.notifications import Notifications
 from mgmt.netconf.params import Params
@@ -37,9 +38,10 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The things that operations act on. ``kill``: for a session, end another one; says if there was one.
+    """The things that operations act on.
 
-    ``access`` says what a session may do of it.
+    ``kill``: for a session, end another one; says if there was one. ``management``: the server itself.
+    ``gone``: says that a session waits for no answer any more. ``access`` says what a session may do of it.
     """
 
     datastore: Datastore
@@ -48,6 +50,8 @@ class Served:
     capabilities: tuple[str, ...]
     roster: Roster
     notifications: Notifications
+    management: Callable[[], ManagementState] = ManagementState
+    gone: Callable[[int], bool] = lambda _session: False
     access: AccessControl = field(init=False)
 
     def __post_init__(self) -> None:

@@ -21,12 +21,13 @@ from netconf_client.ncclient import Manager
 from lab.wait import comes_true, slowness
 from mgmt.netconf.model.yang_model import FEATURES, IMPLEMENTED, Model, default_model, yang_dir
 from mgmt.netconf.served import Function
-from mgmt.netconf.ssh.listener import NetconfServer, ServerLimits
+from mgmt.netconf.ssh.listener import NetconfServer
 from mgmt.netconf.state import StateTree
 from mgmt.netconf.store.datastore import Datastore
 from nf.settings import Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
+MANAGEMENT = "urn:supernetflow:yang:snf-management"
 POLICIES = "urn:supernetflow:yang:snf-policies"
 
 
@@ -206,9 +207,10 @@ class Bench:
             transport.close()
 
     def threads(self) -> list[threading.Thread]:
-        """Return the threads of the server but for the one that accepts."""
+        """Return the threads of the server but for the one that accepts; none of a client in this process."""
         names = ("netconf-login", "Thread-")
-        return [t for t in threading.enumerate() if t.name.startswith(names)]
+        found = [t for t in threading.enumerate() if t.name.startswith(names)]
+        return [t for t in found if getattr(t, "server_mode", True) and not isinstance(t, threading.Timer)]
 
     def settles(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
         """Say if *condition* comes true in time."""
@@ -216,16 +218,23 @@ class Bench:
 
 
 @pytest.fixture
-def limits() -> ServerLimits:
-    return ServerLimits()
+def limits() -> str:
+    """Return the leaves of the container server of the module snf-management that are not the default ones."""
+    return ""
 
 
 @pytest.fixture
 def bench(
-    datastore: Datastore, recorder: Recorder, key_pair: Callable[..., Path], tmp_path: Path, limits: ServerLimits
+    datastore: Datastore, recorder: Recorder, key_pair: Callable[..., Path], tmp_path: Path, limits: str
 ) -> Iterator[Bench]:
     key = key_pair("alice")
     users = tmp_path / "users"
     users.write_text(f"# operators\nalice {key.with_suffix('.pub').read_text()}")
-    with NetconfServer(datastore, Function(lambda: STATE), port=0, users_file=users, limits=limits) as server:
+    if limits:
+        server = f'<management xmlns="{MANAGEMENT}"><server>{limits}</server></management>'
+        session = datastore.open_session()
+        datastore.edit(session, _config(server))
+        datastore.commit(session)
+        datastore.close_session(session)
+    with NetconfServer(datastore, Function(lambda: STATE), port=0, users_file=users) as server:
         yield Bench(server, datastore, recorder, users, key)

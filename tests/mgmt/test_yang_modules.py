@@ -125,7 +125,7 @@ class TestExamples:
         tree = apply_edit(model, empty_tree(), etree.parse(yang_dir() / "examples/everything.xml").getroot())[0]
         settings = bind(model.validate(tree))
 
-        for part in ("export", "privacy", "limits", "monitor"):
+        for part in ("export", "privacy", "limits", "monitor", "management"):
             value = getattr(settings, part)
             default = getattr(Settings(), part) or Monitor("")
             same = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) == getattr(default, f.name)]
@@ -150,6 +150,7 @@ class TestAgreement:
         values = model.validate(tree_of(model, privacy("<epoch>0</epoch>")))
         assert values["snf-export:exporter"].keys() >= {"endpoint", "high-water-mark", "interval", "batch-rows"}
         assert values["snf-function:network-function"].keys() == {"name", "naming-workers", "limits"}
+        assert len(values["snf-management:management"]["server"]) == 6
         assert bind(values) == Settings()
         assert bind({}) == Settings()
 

@@ -56,6 +56,7 @@ IMPLEMENTED = (
     "snf-explain",
     "snf-marks",
     "snf-revisions",
+    "snf-management",
 )
 """Modules whose data nodes exist; what they import is loaded with them."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from mgmt.netconf.budget import Budget
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.defaults import WD_DEFAULT, WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.filters import Nodes
@@ -77,7 +78,7 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
     else:
         mode = with_defaults(params, _mode_given(params))
         tree = reported(model, served.access.prune(caller, served.datastore.read(store)), mode, wanted)
-    found = selected(tree, wanted, model.top)
+    found = selected(tree, wanted, model.top, Budget(lambda: served.gone(caller.session)))
     kept = _Kept(_config_filter(params), _origin_filter(params), mode, params.get("with-origin") is not None)
     _prune(found, model.top, kept, ())
     if store == "operational" and kept.with_origin:

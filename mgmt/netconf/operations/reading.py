@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from lxml import etree
 
+from mgmt.netconf.budget import Budget
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.defaults import WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.find_sessions import session_numbers
+from mgmt.netconf.management import add_management
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
 from mgmt.netconf.notify.told import add_streams
 from mgmt.netconf.params import Params
@@ -37,7 +39,7 @@ def reading(served: Served) -> Operations:
 
 def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     wanted = params.get("filter")
-    return [_data(served, operational(served, caller, wanted), wanted, with_defaults(params))]
+    return [_data(served, caller, operational(served, caller, wanted), wanted, with_defaults(params))]
 
 
 def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
@@ -46,6 +48,7 @@ def operational(served: Served, caller: Caller, wanted: etree._Element | None) -
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
+    add_management(datastore.model, tree, served.management())
     add_revisions(datastore, tree)
     served.access.add_counters(tree)
     add_streams(tree, served.notifications)
@@ -57,13 +60,15 @@ def operational(served: Served, caller: Caller, wanted: etree._Element | None) -
 def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
     tree = served.access.prune(caller, tree)
-    return [_data(served, tree, params.get("filter"), with_defaults(params))]
+    return [_data(served, caller, tree, params.get("filter"), with_defaults(params))]
 
 
-def _data(served: Served, tree: etree._Element, wanted: etree._Element | None, mode: str) -> etree._Element:
-    model = served.datastore.model
+def _data(
+    served: Served, caller: Caller, tree: etree._Element, wanted: etree._Element | None, mode: str
+) -> etree._Element:
+    model, budget = served.datastore.model, Budget(lambda: served.gone(caller.session))
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
-    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top)))
+    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top, budget)))
     return data
 
 

@@ -5,8 +5,6 @@ Without an SSH library, which takes longer to import than all of this: it is che
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import socket
 import stat
@@ -18,15 +16,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from mgmt.keys import KEY_TYPES, public_key
 from nf.errors import SnfError
 
 __all__ = ["UsersFile", "check_host_key", "listening_socket", "no_host_key", "read_users"]
 
 _HOST_KEYS = (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)
-_KEY_TYPES = frozenset({"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"})
-_MIN_RSA_BITS = 2048  # NIST SP 800-131A revision 2
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
 
 _GROUP = re.compile(r'group="(?P<groups>[^"]*)"\Z')
@@ -70,21 +67,18 @@ def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, frozense
         raise SnfError(f"{where} has a group that is no name.", 'Write them as group="admin" or group="noc,audit".')
     if option:
         del words[1]
-    if len(words) < 3 or words[1] not in _KEY_TYPES:
+    if len(words) < 3 or words[1] not in KEY_TYPES:
         raise SnfError(
             f'{where} is not NAME, perhaps group="...", and a public key.',
-            "Types: " + ", ".join(sorted(_KEY_TYPES)) + ".",
+            "Types: " + ", ".join(sorted(KEY_TYPES)) + ".",
         )
     if not _NAME.match(words[0]):
         raise SnfError(f"{where} does not begin with a name of letters, digits and _ . @ -.")
     try:
-        blob = base64.b64decode(words[2], validate=True)
-        key = serialization.load_ssh_public_key(f"{words[1]} {words[2]}".encode())
-    except (binascii.Error, ValueError, UnsupportedAlgorithm):
-        raise SnfError(f"{where} has a public key that is damaged.", "Copy the .pub file again.") from None
-    if isinstance(key, RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
-        raise SnfError(f"{where} has an RSA key of less than {_MIN_RSA_BITS} bits.", "Use ed25519.")
-    return words[0], frozenset(groups), blob
+        return words[0], frozenset(groups), public_key(words[1], words[2])
+    except ValueError as error:
+        said, remedy = error.args
+        raise SnfError(f"{where} has {said}", remedy) from None
 
 
 def check_host_key(path: Path) -> None:
