@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from gtp import link
 from gtp.events import Notice, PeersRefused, SessionEvent
@@ -120,6 +120,15 @@ class Signalling:
             tracker = self.gtpv1 if d.payload and d.payload[0] >> 5 == 1 else self.gtpv2
             return tracker.feed(d.payload, src, dst, at_s)
         return self.radius.feed(d.payload, src, at_s) if _RADIUS in ports else []
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget a subscriber, and the sessions that have *keys*; nothing is told of it.
+
+        Messages that wait for an answer, or for their nodes to be known, are kept as long as they else would be: three
+        minutes at most.
+        """
+        for tracker in (self.pfcp, self.gtpv2, self.gtpv1, self.radius, self.ngap):
+            tracker.purge(imsi, keys)
 
     def use_peers(self, allowed: Iterable[str]) -> None:
         """Accept PFCP between nodes with these addresses or prefixes only; none: between those that are learned."""
