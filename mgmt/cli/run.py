@@ -65,6 +65,10 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
                 find_sessions=service.find_sessions,
                 explain=service.explain,
                 mark_change=service.publisher.publish_mark,
+                vitals=lambda: service.vitals(trial=True),
+                reset_statistics=service.reset_statistics,
+                purge_subscriber=service.purge_subscriber,
+                reload_signatures=service.reload_signatures,
             ),
             address=options.address,
             port=options.port,
@@ -137,20 +141,23 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
     """Return the state of each configured interface."""
     plane, found = service.plane, dict[str, InterfaceState]()
     for name, port in service.interfaces.states().items():
-        state: InterfaceState = {"oper_status": port.oper_status}
+        state: InterfaceState = {"oper_status": port.oper_status, "phys_address": port.mac}
+        if port.last_change_s is not None:
+            state["last_change_s"] = service.clock.label_s(port.last_change_s)
+        if (since_s := service.interfaces.statistics.since_s(name)) is not None:
+            state["since_s"] = service.clock.label_s(since_s)
         if port.device:
             state["device"] = port.device
         if port.why:
             state["not_attached"] = port.why
-        if (listener := service.interfaces.listeners.get(name)) is not None:
-            counters = dict(listener.counters)
-            state |= {"packets": counters.get("n4_frames", 0), "counters": counters}
+        counters = service.counters(name)
+        if name in service.interfaces.listeners:
             if not port.why:
                 state["attached_mode"] = "socket"
-        elif name in plane.attached or name in plane.lost:
-            counters = plane.read_counters(name)
-            state |= {"packets": counters["frames"], "octets": counters["octets"], "counters": counters}
-            state["not_read"] = not_read(counters)
+        elif counters is not None:
+            state |= {"octets": counters["octets"], "not_read": not_read(counters)}
+        if counters is not None:
+            state |= {"packets": counters.get("n4_frames", counters.get("frames", 0)), "counters": counters}
         if (attached := plane.attached.get(name)) is not None:
             state |= {
                 "attached_mode": attached.xdp_mode,
@@ -164,7 +171,6 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
                 state["attached_mode_reason"] = attached.why
             if attached.redirects:
                 state["losses_counted"] = "true" if plane.losses_seen else "false"
-                state["counters"] = {**counters, "moved_to_generic": attached.moves}
         found[name] = state
     return found
 

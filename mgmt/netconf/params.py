@@ -14,11 +14,17 @@ __all__ = ["Params"]
 
 
 class Params:
-    """The parameters of *operation*. Raises RpcError (unknown-element, bad-element) when one is not *allowed*."""
+    """The parameters of *operation*. Raises RpcError (unknown-element, bad-element) when one is not *allowed*.
 
-    def __init__(self, operation: etree._Element, allowed: Iterable[str]) -> None:
+    *allowed* None: what stands in ``operation`` is for the operation itself to judge.
+    """
+
+    def __init__(self, operation: etree._Element, allowed: Iterable[str] | None) -> None:
+        self.operation = operation
         self.name, self._space = local(operation), str(etree.QName(operation).namespace)
         self._found: dict[str, etree._Element] = {}
+        if allowed is None:
+            return
         for child in elements(operation):
             name = local(child)
             if name not in allowed or etree.QName(child).namespace != self._space:

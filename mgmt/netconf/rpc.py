@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from lxml import etree
 
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.operations.actions import actions
 from mgmt.netconf.operations.changing import changing
 from mgmt.netconf.operations.function import of_the_function
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
+from mgmt.netconf.operations.upkeep import upkeep
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, unknown_element
 from mgmt.netconf.served import Operations, Served
@@ -25,7 +27,7 @@ __all__ = ["Dispatcher", "Reply"]
 
 log = logging.getLogger(__name__)
 
-_FAMILIES = (reading, changing, sessions, of_the_function)
+_FAMILIES = (reading, changing, sessions, of_the_function, upkeep, actions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,17 +28,26 @@ __all__ = [
     "TakeoverState",
     "add_sessions",
     "add_state",
+    "date_and_time",
     "found_elements",
 ]
 
 _IF = "ietf-interfaces"
-_OF_RFC_8343 = ("oper_status", "counters")  # the leaves of it, and what is a list
+# The leaves of RFC 8343, and what is a list.
+_NO_LEAVES = ("oper_status", "last_change_s", "phys_address", "since_s", "counters", "not_read")
+_COUNTER_32 = 1 << 32
+# Counters of the programs that are what RFC 8343 counts: frames that could not be read, and frames that are no IP.
+_IN_ERRORS = ("l2_truncated", "ip_truncated", "ip_malformed")
+_UNKNOWN_PROTOCOLS = "not_ip"
 
 
 class InterfaceState(TypedDict, total=False):
     """One interface of the function."""
 
-    oper_status: str  # of RFC 8343
+    oper_status: str  # of RFC 8343, as the next three
+    last_change_s: float  # since the epoch; not there: it was so before it was looked at first
+    phys_address: str  # of the device that was found
+    since_s: float  # discontinuity-time, since the epoch
     device: str  # name of the device that was found
     not_attached: str  # reason
     attached_mode: str  # native, generic, socket
@@ -149,7 +158,7 @@ class _Writer:
         """Append leaves; one whose name ends in ``_s`` is a time since the epoch."""
         for name, value in values.items():
             if isinstance(value, float) and name.endswith("_s"):
-                self.leaves(parent, module, {name.removesuffix("_s"): _date_and_time(value)})
+                self.leaves(parent, module, {name.removesuffix("_s"): date_and_time(value)})
             else:
                 self.leaves(parent, module, {name: value})
 
@@ -185,7 +194,7 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
     module = "snf-function"
     parent = write.add(write.under(tree, module, "network-function"), module, "state")
     if "started_s" in state:
-        write.add(parent, module, "started", _date_and_time(state["started_s"]))
+        write.add(parent, module, "started", date_and_time(state["started_s"]))
     if "clock" in state:
         write.with_times(write.add(parent, module, "clock"), module, {**state["clock"]})
     if "takeover" in state:
@@ -205,19 +214,27 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
     name = interface.findtext(write.tag(_IF, "name")) or ""
     status = seen["oper_status"] if seen else state.get("links", {}).get(name, "not-present")
     write.add(interface, _IF, "oper-status", status)
+    if seen and "last_change_s" in seen:
+        write.add(interface, _IF, "last-change", date_and_time(seen["last_change_s"]))
+    if seen and seen.get("phys_address"):
+        write.add(interface, _IF, "phys-address", seen["phys_address"])
     statistics = write.add(interface, _IF, "statistics")
-    write.add(statistics, _IF, "discontinuity-time", _date_and_time(state.get("started_s", 0.0)))
+    since_s = seen.get("since_s") if seen else None
+    write.add(statistics, _IF, "discontinuity-time", date_and_time(since_s or state.get("started_s", 0.0)))
     capture = interface.find(write.tag("snf-interfaces", "capture"))
     if seen is None or capture is None:
         return
+    counters = seen.get("counters", {})
     if "octets" in seen:
         write.add(statistics, _IF, "in-octets", seen["octets"])
+        write.add(statistics, _IF, "in-errors", sum(counters.get(name, 0) for name in _IN_ERRORS) % _COUNTER_32)
+        write.add(statistics, _IF, "in-unknown-protos", counters.get(_UNKNOWN_PROTOCOLS, 0) % _COUNTER_32)
     module = "snf-interfaces"
     parent = write.add(capture, module, "state")
-    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in (*_OF_RFC_8343, "not_read")})
+    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in _NO_LEAVES})
     for sentence in seen.get("not_read", ()):
         write.add(parent, module, "not-read", sentence)
-    write.counters(parent, module, seen.get("counters", {}))
+    write.counters(parent, module, counters)
 
 
 def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
@@ -227,7 +244,7 @@ def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
         kind, number, reason = "kept-apart" if notice.apart else "refused", notice.exchanges, None
     else:
         kind, number, reason = "ended-together", notice.sessions, notice.reason.value
-    write.leaves(entry, module, {"time": _date_and_time(notice.at_s), "kind": kind})
+    write.leaves(entry, module, {"time": date_and_time(notice.at_s), "kind": kind})
     for peer in notice.peers:
         write.add(entry, module, "peer", peer)
     write.leaves(entry, module, {"number": number, **({"reason": reason} if reason else {})})
@@ -260,7 +277,7 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "number": found.number,
         "subscriber": found.subscriber,
         "source": s.source,
-        "first_seen": _date_and_time(found.first_s),
+        "first_seen": date_and_time(found.first_s),
         "ue_ipv4": s.ue_ipv4,
         "ue_ipv6": s.ue_ipv6,
         "dnn": s.dnn,
@@ -285,5 +302,6 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         write.leaves(write.add(entry, module, "tunnel"), module, tunnel)
 
 
-def _date_and_time(seconds: float) -> str:
+def date_and_time(seconds: float) -> str:
+    """Return a time since the epoch as RFC 6991 writes it."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-__all__ = ["Kind", "Module", "SchemaNode", "identity", "instance", "list_keys"]
+__all__ = ["ActionNode", "Kind", "Module", "SchemaNode", "identity", "instance", "list_keys"]
 
 
 class Kind(enum.Enum):
@@ -55,6 +55,7 @@ class SchemaNode:
     identity: bool = False  # a value that carries a prefix
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
+    actions: dict[str, ActionNode] = field(default_factory=dict)  # by tag
     handle: Any = None  # libyang's own node, for mgmt.netconf.model.yang_model only
 
     @property
@@ -67,10 +68,27 @@ class SchemaNode:
         return self.children[f"{{{self.module.namespace}}}{name}"]
 
     @property
+    def path(self) -> str:
+        """The place in the schema, each name with its module: /m:list/m:container."""
+        above = self.parent.path if self.parent is not None else ""
+        return f"{above}/{self.module.name}:{self.name}"
+
+    @property
     def module_if_new(self) -> str:
         """The name of the module where a path has to state it: it differs from the parent's."""
         same = self.parent is not None and self.parent.module.name == self.module.name
         return "" if same else self.module.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActionNode:
+    """An action of a container or list (RFC 7950, 7.15), and its parameters by name.
+
+    ``path`` names it by its place in the schema, each name with its module: /m:list/m:container/m:action.
+    """
+
+    path: str
+    inputs: dict[str, SchemaNode]
 
 
 def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:

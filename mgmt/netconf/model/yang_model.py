@@ -19,7 +19,7 @@ from _libyang import ffi, lib  # type: ignore[import-not-found]
 from lxml import etree
 
 from mgmt.netconf.model.library import told
-from mgmt.netconf.model.schema import Kind, Module, SchemaNode
+from mgmt.netconf.model.schema import ActionNode, Kind, Module, SchemaNode
 from mgmt.netconf.model.yang_errors import constraint_error
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.xml_names import elements
@@ -136,10 +136,20 @@ class Model:
     def _add_rpcs(self, module: Any) -> None:
         own = self.modules[module.name()]
         for rpc in module.children(types=(libyang.SNode.RPC,)):
-            parameters: dict[str, SchemaNode] = {}
-            if rpc.input() is not None:
-                self._add_children(parameters, rpc.input().children(), None)
-            self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = {n.name: n for n in parameters.values()}
+            self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = self._parameters(rpc)
+
+    def _parameters(self, operation: Any) -> dict[str, SchemaNode]:
+        """Return the parameters of an rpc or action by name."""
+        found: dict[str, SchemaNode] = {}
+        if operation.input() is not None:
+            self._add_children(found, operation.input().children(), None)
+        return {node.name: node for node in found.values()}
+
+    def _add_actions(self, node: SchemaNode, snode: Any) -> None:
+        for action in snode.children(types=(libyang.SNode.ACTION,)):
+            module = self.modules[action.module().name()]
+            path = f"{node.path}/{module.name}:{action.name()}"
+            node.actions[f"{{{module.namespace}}}{action.name()}"] = ActionNode(path, self._parameters(action))
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
@@ -167,6 +177,7 @@ class Model:
                 self.secret_tags.append(node.tag)
             if kind in (Kind.CONTAINER, Kind.LIST):
                 self._add_children(node.children, snode.children(), node)
+                self._add_actions(node, snode)
 
     def namespace(self, module: str) -> str | None:
         """Return the namespace of a module, None when there is no such module."""
