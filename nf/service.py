@@ -166,7 +166,13 @@ class Service:
     @property
     def limits(self) -> Limits:
         """The limits in force: others are configured while a change of them waits for the next start."""
-        return replace(self._engine.limits, unknown_flows_per_s=self.settings.limits.unknown_flows_per_s)
+        return self._engine.limits
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The limits that are configured and wait for the next start, by the names of their leaves."""
+        wanted, here = self.settings.limits, self._engine.limits
+        return tuple(name for name in ("flows", "sessions", "shards") if getattr(wanted, name) != getattr(here, name))
 
     def counters(self, name: str) -> dict[str, int] | None:
         """Return the counts of an interface since its statistics were reset; None when it has none (yet)."""

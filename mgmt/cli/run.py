@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from mgmt.netconf.events import ConfigChange, Event, Events, RestartNeeded
 from mgmt.netconf.served import Function
 from mgmt.netconf.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
@@ -75,6 +76,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             host_key_file=options.host_key,
             users_file=options.users,
         )
+        datastore.events.listen(_restart_needed(service, datastore.events))
         server.start()
         stack.callback(server.stop)
         ready(f"snf: NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}")
@@ -99,6 +101,18 @@ def _phase(what: str) -> Iterator[None]:
             print(f" {took_s:.1f} s", file=sys.stderr, flush=True)
 
 
+def _restart_needed(service: Service, events: Events) -> Callable[[Event], None]:
+    """Return a listener that tells which settings wait for a restart, when a commit changes that."""
+    told: list[tuple[str, ...]] = [service.waiting]
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ConfigChange) and service.waiting != told[-1]:
+            told[:] = [service.waiting]
+            events.tell(RestartNeeded(service.waiting))
+
+    return listen
+
+
 def _stop_when(stop: threading.Event, service: Service) -> None:
     stop.wait()
     service.stop()
@@ -112,6 +126,8 @@ def state_of(service: Service) -> StateTree:
     total, published = plane.read_counters(), publisher.status()
     return {
         "started_s": service.started_s,
+        "limits": service.limits,
+        "restart_needed": service.waiting,
         "clock": _clock_state(service.clock),
         **({"takeover": _takeover_state(service.takeover)} if service.takeover else {}),
         "interfaces": interfaces,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mgmt.netconf.store.changes import Changed
 
-__all__ = ["ConfigChange", "Event", "Events", "SessionEnd", "SessionStart"]
+__all__ = ["ConfigChange", "Event", "Events", "RestartNeeded", "SessionEnd", "SessionStart"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,14 @@ class ConfigChange:
     changes: tuple[Changed, ...]
 
 
-Event = SessionStart | SessionEnd | ConfigChange
+@dataclass(frozen=True, slots=True)
+class RestartNeeded:
+    """Leaves of ``limits`` were committed and wait for the next start; none: what waited is in force after all."""
+
+    leaves: tuple[str, ...]
+
+
+Event = SessionStart | SessionEnd | ConfigChange | RestartNeeded
 
 
 class Events:

@@ -16,6 +16,7 @@ from mgmt.netconf.model.yang_model import Model
 from nf.naming.readers import Status
 from nf.sessions import Page, Query
 from nf.sessions.find import Found
+from nf.settings import Limits
 
 __all__ = [
     "ClockState",
@@ -107,6 +108,8 @@ class StateTree(TypedDict, total=False):
     """The function's operational state now."""
 
     started_s: float  # since the epoch
+    limits: Limits  # in force
+    restart_needed: Sequence[str]  # settings that wait for it
     clock: ClockState
     takeover: TakeoverState
     interfaces: Mapping[str, InterfaceState]  # by configured name
@@ -195,6 +198,13 @@ def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> Non
     parent = write.add(write.under(tree, module, "network-function"), module, "state")
     if "started_s" in state:
         write.add(parent, module, "started", date_and_time(state["started_s"]))
+    if "limits" in state:
+        limits = state["limits"]
+        values = {"flows": limits.flows, "sessions": limits.sessions, "shards": limits.shards}
+        values["unknown_flow_rate"] = limits.unknown_flows_per_s
+        write.leaves(write.add(parent, module, "limits"), module, values)
+    for name in state.get("restart_needed", ()):
+        write.add(parent, module, "restart-needed", name)
     if "clock" in state:
         write.with_times(write.add(parent, module, "clock"), module, {**state["clock"]})
     if "takeover" in state:

@@ -18,6 +18,8 @@ from gtp.events import Identity
 from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from lab.net import Net, inside
+from mgmt.cli.run import _restart_needed, state_of
+from mgmt.netconf.events import ConfigChange, Events, RestartNeeded
 from mgmt.vitals.health import check, is_healthy
 from nf.apps.signatures import KNOWN, Signatures
 from nf.errors import BadSettings, BadSignatures
@@ -173,6 +175,40 @@ class TestSignatures:
                 board.service.reload_signatures()
         finally:
             board.service.apply(named, settings)
+
+
+class TestLimits:
+    """Sizes of tables that are in use wait for the next start, and that is told."""
+
+    def test_the_limits_in_force_and_those_that_wait(self, board):
+        before = board.service.settings
+        wanted = replace(before.limits, flows=2 * before.limits.flows, unknown_flows_per_s=4000)
+        gap = board.service.plane._control["birth_gap_ns"][0]
+        board.service.apply(before, after := replace(before, limits=wanted))
+
+        state = state_of(board.service)
+        assert state["restart_needed"] == ("flows",)
+        assert state["limits"] == replace(before.limits, unknown_flows_per_s=4000)
+
+        board.service.apply(after, again := replace(after, limits=replace(wanted, unknown_flows_per_s=0)))
+        assert board.service.plane._control["birth_gap_ns"][0] == gap, "a share of the table that there is"
+        board.service.apply(again, before)
+        assert state_of(board.service)["restart_needed"] == ()
+
+    def test_a_commit_tells_once_what_waits(self, board):
+        told, events = [], Events()
+        events.listen(told.append)
+        events.listen(_restart_needed(board.service, events))
+        before = board.service.settings
+        after = replace(before, limits=replace(before.limits, shards=2, sessions=128))
+        for old, new in ((before, after), (after, replace(after, nf_id="x")), (replace(after, nf_id="x"), before)):
+            board.service.apply(old, new)
+            events.tell(ConfigChange(1, 2, ()))
+
+        assert [e for e in told if isinstance(e, RestartNeeded)] == [
+            RestartNeeded(("sessions", "shards")),
+            RestartNeeded(()),
+        ]
 
 
 def establish(board: Switchboard, number: int, imsi: str) -> None:

@@ -24,7 +24,7 @@ from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer, ServerLimits
 from mgmt.netconf.state import StateTree
 from mgmt.netconf.store.datastore import Datastore
-from nf.settings import Settings
+from nf.settings import Limits, Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 POLICIES = "urn:supernetflow:yang:snf-policies"
@@ -138,9 +138,14 @@ def _generate(kind: str, bits: int) -> Ed25519PrivateKey | ec.EllipticCurvePriva
 
 STATE: StateTree = {
     "started_s": 1_700_000_000.0,
+    "limits": Limits(),
+    "restart_needed": ("flows", "shards"),
     "interfaces": {
         "n3": {
             "oper_status": "up",
+            "last_change_s": 1_700_000_060.0,
+            "phys_address": "02:00:00:00:00:03",
+            "since_s": 1_700_000_050.0,
             "device": "eth3",
             "attached_mode": "native",
             "program_id": 7,

@@ -127,6 +127,9 @@ class TestGet:
         assert names(data, "attached-mode") == ["native"]
         assert names(data, "packets") == ["10"]
         assert names(data, "oper-status") == ["up"]
+        assert names(data, "last-change") == ["2023-11-14T22:14:20Z"]
+        assert names(data, "discontinuity-time") == ["2023-11-14T22:14:10Z"]
+        assert names(data, "phys-address") == ["02:00:00:00:00:03"]
         assert data.xpath("//*[local-name()='counter']/*/text()") == ["gtpu_truncated", "2"]
 
     @pytest.mark.parametrize(("device", "status"), [("eth9", "lower-layer-down"), ("eth8", "not-present")])
@@ -148,6 +151,11 @@ class TestGet:
         assert names(data, "last-step-time") == ["2023-11-14T22:15:00Z"]  # 1,700,000,100 s since the epoch
         assert names(data, "unread-since") == ["2023-11-14T22:13:10Z"]
         assert (names(data, "process"), names(data, "outage")) == (["4711"], ["7400"])
+
+    def test_state_of_the_limits_and_of_those_that_wait(self, client):
+        data = client.get().data_ele
+        assert names(data, "restart-needed") == ["flows", "shards"]
+        assert names(data, "unknown-flow-rate")[-1] == "0"
 
     def test_state_of_the_paths_between_tunnel_ends(self, client):
         data = client.get(
