@@ -185,7 +185,7 @@ class TestGet:
         told = {
             (s.findtext(f"{{{NM}}}identifier"), s.findtext(f"{{{NM}}}version")) for s in data.iter(f"{{{NM}}}schema")
         }
-        assert ("snf-policies", "2026-11-23") in told
+        assert ("snf-policies", "2026-11-29") in told
         for name, revision in told:
             assert f"module {name} " in model.schema_text(name, revision, yin=False)
 
