@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from mgmt.cli.watchman import Watchman
 from mgmt.netconf.events import ConfigChange, Event, Events, RestartNeeded
 from mgmt.netconf.served import Function
 from mgmt.netconf.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
+from mgmt.vitals.alarms import Alarms
 from nf.apply.unread import not_read
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import Path
@@ -59,10 +61,12 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )
 
+        alarms = Alarms()
         server = NetconfServer(
             datastore,
             Function(
-                state=lambda: state_of(service),
+                state=lambda: {**state_of(service), "alarms": alarms},
+                alarms=alarms,
                 find_sessions=service.find_sessions,
                 explain=service.explain,
                 mark_change=service.publisher.publish_mark,
@@ -79,6 +83,9 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         datastore.events.listen(_restart_needed(service, datastore.events))
         server.start()
         stack.callback(server.stop)
+        watchman = Watchman(service, alarms, datastore.events)
+        watchman.start()
+        stack.callback(watchman.stop)
         ready(f"snf: NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}")
         threading.Thread(target=_stop_when, args=(stop, service), name="stop", daemon=True).start()
         service.run()

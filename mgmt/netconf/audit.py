@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from mgmt.netconf.caller import Caller
-from mgmt.netconf.events import ConfigChange, Event, RestartNeeded, SessionEnd, SessionStart
+from mgmt.netconf.events import AlarmChange, ConfigChange, Event, RestartNeeded, SessionEnd, SessionStart
 from mgmt.netconf.store.changes import Changed
 
 __all__ = ["audit"]
@@ -29,6 +29,10 @@ def audit(caller_of: Callable[[int], Caller]) -> Callable[[Event], None]:
         elif isinstance(event, ConfigChange):
             who = "the function" if event.session is None else f"session {event.session} of {_user(event.session)}"
             log.warning("%s committed revision %d: %s", who, event.revision, _paths(event.changes))
+        elif isinstance(event, AlarmChange):
+            log.warning(
+                "alarm %s %s: %s", event.alarm.kind, "cleared" if event.alarm.cleared else "raised", event.alarm.text
+            )
         elif isinstance(event, RestartNeeded) and event.leaves:
             log.warning("a restart is needed for limits: %s", ", ".join(event.leaves))
 

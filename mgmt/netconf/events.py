@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mgmt.netconf.store.changes import Changed
+from mgmt.vitals.alarms import Alarm
 
-__all__ = ["ConfigChange", "Event", "Events", "RestartNeeded", "SessionEnd", "SessionStart"]
+__all__ = ["AlarmChange", "ConfigChange", "Event", "Events", "RestartNeeded", "SessionEnd", "SessionStart"]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,14 @@ class RestartNeeded:
     leaves: tuple[str, ...]
 
 
-Event = SessionStart | SessionEnd | ConfigChange | RestartNeeded
+@dataclass(frozen=True, slots=True)
+class AlarmChange:
+    """An alarm was raised or cleared, or has another text (RFC 8632)."""
+
+    alarm: Alarm
+
+
+Event = SessionStart | SessionEnd | ConfigChange | RestartNeeded | AlarmChange
 
 
 class Events:

@@ -13,6 +13,7 @@ from mgmt.netconf.params import Params
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
 from mgmt.netconf.store.datastore import Datastore
+from mgmt.vitals.alarms import Alarms
 from nf.apply.purge import Purged
 from nf.apply.vitals import Vitals
 from nf.naming.explain import Ground, Question
@@ -39,6 +40,7 @@ class Function:
     reset_statistics: Callable[[str], bool] | None = None
     purge_subscriber: Callable[[str], Purged] | None = None
     reload_signatures: Callable[[], int] | None = None
+    alarms: Alarms | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ The service gives a `StateTree` whenever it is asked; what it leaves out is not 
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 from lxml import etree
 
 from gtp.events import Notice, PeersRefused, Side
+from mgmt.netconf.alarms import add_alarms
 from mgmt.netconf.model.yang_model import Model
+from mgmt.netconf.xml_names import wall_time
+from mgmt.vitals.alarms import Alarms
 from nf.naming.readers import Status
 from nf.sessions import Page, Query
 from nf.sessions.find import Found
@@ -29,7 +31,6 @@ __all__ = [
     "TakeoverState",
     "add_sessions",
     "add_state",
-    "date_and_time",
     "found_elements",
 ]
 
@@ -122,6 +123,7 @@ class StateTree(TypedDict, total=False):
     partial_sessions: int  # sessions of which only tunnels are known
     session_events: Sequence[Notice]
     exporter: ExporterState
+    alarms: Alarms
 
 
 SessionFinder = Callable[[Query], Page]
@@ -161,7 +163,7 @@ class _Writer:
         """Append leaves; one whose name ends in ``_s`` is a time since the epoch."""
         for name, value in values.items():
             if isinstance(value, float) and name.endswith("_s"):
-                self.leaves(parent, module, {name.removesuffix("_s"): date_and_time(value)})
+                self.leaves(parent, module, {name.removesuffix("_s"): wall_time(value)})
             else:
                 self.leaves(parent, module, {name: value})
 
@@ -191,13 +193,15 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
         module = "snf-export"
         parent = write.add(write.under(tree, module, "exporter"), module, "state")
         write.leaves(parent, module, {**state["exporter"]})
+    if "alarms" in state:
+        add_alarms(model, tree, state["alarms"])
 
 
 def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> None:
     module = "snf-function"
     parent = write.add(write.under(tree, module, "network-function"), module, "state")
     if "started_s" in state:
-        write.add(parent, module, "started", date_and_time(state["started_s"]))
+        write.add(parent, module, "started", wall_time(state["started_s"]))
     if "limits" in state:
         limits = state["limits"]
         values = {"flows": limits.flows, "sessions": limits.sessions, "shards": limits.shards}
@@ -225,12 +229,12 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
     status = seen["oper_status"] if seen else state.get("links", {}).get(name, "not-present")
     write.add(interface, _IF, "oper-status", status)
     if seen and "last_change_s" in seen:
-        write.add(interface, _IF, "last-change", date_and_time(seen["last_change_s"]))
+        write.add(interface, _IF, "last-change", wall_time(seen["last_change_s"]))
     if seen and seen.get("phys_address"):
         write.add(interface, _IF, "phys-address", seen["phys_address"])
     statistics = write.add(interface, _IF, "statistics")
     since_s = seen.get("since_s") if seen else None
-    write.add(statistics, _IF, "discontinuity-time", date_and_time(since_s or state.get("started_s", 0.0)))
+    write.add(statistics, _IF, "discontinuity-time", wall_time(since_s or state.get("started_s", 0.0)))
     capture = interface.find(write.tag("snf-interfaces", "capture"))
     if seen is None or capture is None:
         return
@@ -254,7 +258,7 @@ def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
         kind, number, reason = "kept-apart" if notice.apart else "refused", notice.exchanges, None
     else:
         kind, number, reason = "ended-together", notice.sessions, notice.reason.value
-    write.leaves(entry, module, {"time": date_and_time(notice.at_s), "kind": kind})
+    write.leaves(entry, module, {"time": wall_time(notice.at_s), "kind": kind})
     for peer in notice.peers:
         write.add(entry, module, "peer", peer)
     write.leaves(entry, module, {"number": number, **({"reason": reason} if reason else {})})
@@ -287,7 +291,7 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "number": found.number,
         "subscriber": found.subscriber,
         "source": s.source,
-        "first_seen": date_and_time(found.first_s),
+        "first_seen": wall_time(found.first_s),
         "ue_ipv4": s.ue_ipv4,
         "ue_ipv6": s.ue_ipv6,
         "dnn": s.dnn,
@@ -310,8 +314,3 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         direction = "uplink" if t.side is Side.UPLINK else "downlink"
         tunnel = {"address": t.address, "teid": t.teid, "direction": direction}
         write.leaves(write.add(entry, module, "tunnel"), module, tunnel)
-
-
-def date_and_time(seconds: float) -> str:
-    """Return a time since the epoch as RFC 6991 writes it."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

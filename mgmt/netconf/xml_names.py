@@ -13,7 +13,18 @@ from functools import partial
 
 from lxml import etree
 
-__all__ = ["BASE", "NC", "Doctype", "date_and_time", "elements", "local", "parse", "qualified_path", "step"]
+__all__ = [
+    "BASE",
+    "NC",
+    "Doctype",
+    "date_and_time",
+    "elements",
+    "local",
+    "parse",
+    "qualified_path",
+    "step",
+    "wall_time",
+]
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 NC = f"{{{BASE}}}"
@@ -82,6 +93,11 @@ def qualified_path(path: str, namespace: Callable[[str], str | None]) -> tuple[s
         keys = _KEY.sub(partial(_with_prefix, module), found["keys"])
         out += f"/{module}:{found['name']}{keys}"
     return (out, prefixes) if at == len(path) and out else (path, {})
+
+
+def wall_time(seconds: float) -> str:
+    """Return a time since the epoch as YANG writes it, to the second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def date_and_time(moment: datetime) -> str:

@@ -19,7 +19,9 @@ from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
 from lab.net import Net, inside
 from mgmt.cli.run import _restart_needed, state_of
-from mgmt.netconf.events import ConfigChange, Events, RestartNeeded
+from mgmt.cli.watchman import Watchman
+from mgmt.netconf.events import AlarmChange, ConfigChange, Events, RestartNeeded
+from mgmt.vitals.alarms import Alarms
 from mgmt.vitals.health import check, is_healthy
 from nf.apps.signatures import KNOWN, Signatures
 from nf.errors import BadSettings, BadSignatures
@@ -89,6 +91,56 @@ class TestHealth:
         assert bad(board).keys() == {"publisher-bound"}
         board.service.publisher.start()
         wait_until(lambda: not bad(board), "it is healthy again")
+
+
+class TestAlarms:
+    """The watch raises and clears alarms of the function as it runs, once each."""
+
+    def test_a_device_that_goes_and_comes_back(self, board):
+        told, events, alarms = [], Events(), Alarms()
+        events.listen(told.append)
+        watchman = Watchman(board.service, alarms, events)
+        watchman.start()
+        try:
+            board.unplug("n3")
+            wait_until(lambda: len(told) == 1, "it is raised")
+            board.plug("n3")
+            wait_until(lambda: len(told) == 2, "it is cleared")
+        finally:
+            watchman.stop()
+
+        assert all(isinstance(event, AlarmChange) for event in told)
+        assert [(e.alarm.kind, e.alarm.cleared) for e in told] == [
+            ("interface-not-attached", False),
+            ("interface-not-attached", True),
+        ]
+        assert "the device n3 is gone" in told[0].alarm.text
+        assert [alarm.cleared for alarm in alarms.all()] == [True]
+
+    def test_a_publisher_that_ends(self, board):
+        alarms, at_s = Alarms(), iter(range(100))
+        watchman = Watchman(board.service, alarms, Events(), now_s=lambda: next(at_s))
+        board.service.publisher.stop()
+        try:
+            for _ in range(3):
+                watchman.look()
+            assert [(a.kind, a.cleared) for a in alarms.all()] == [("exporter-down", False)]
+        finally:
+            board.service.publisher.start()
+
+    def test_a_state_directory_that_takes_no_file_is_seen_within_a_minute(self, board, folder):
+        alarms, at_s = Alarms(), iter(range(0, 100_000, 40))
+        watchman = Watchman(board.service, alarms, Events(), now_s=lambda: next(at_s))
+        moved = folder.with_name("elsewhere")
+        folder.rename(moved)
+        try:
+            for _ in range(4):
+                watchman.look()
+        finally:
+            moved.rename(folder)
+        (alarm,) = alarms.all()
+        assert alarm.kind == "function-unhealthy"
+        assert "No such file" in alarm.text
 
 
 class TestStatistics:

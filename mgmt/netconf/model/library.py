@@ -48,7 +48,10 @@ def _library(modules: tuple[Module, ...]) -> etree._Element:
     one = _add(library, "module-set")
     _add(one, "name", _ALL)
     for module in sorted(modules, key=lambda m: not m.implemented):
-        _described(_add(one, "module" if module.implemented else "import-only-module"), module)
+        entry = _add(one, "module" if module.implemented else "import-only-module")
+        _described(entry, module)
+        for name in module.deviations:
+            _add(entry, "deviation", name)
     schema = _add(library, "schema")
     _add(schema, "name", _ALL)
     _add(schema, "module-set", _ALL)
@@ -66,6 +69,10 @@ def _modules_state(modules: tuple[Module, ...]) -> etree._Element:
     for module in modules:
         entry = _add(state, "module")
         _described(entry, module)
+        for deviation in (m for m in modules if m.name in module.deviations):
+            named = _add(entry, "deviation")
+            _add(named, "name", deviation.name)
+            _add(named, "revision", deviation.revision)
         _add(entry, "conformance-type", "implement" if module.implemented else "import")
     return state
 

@@ -28,7 +28,7 @@ class Kind(enum.Enum):
 class Module:
     """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used.
 
-    ``features`` are those that hold here, ``imports`` names of modules.
+    ``features`` are those that hold here, ``imports`` names of modules, ``deviations`` of those that deviate this one.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Module:
     implemented: bool
     features: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

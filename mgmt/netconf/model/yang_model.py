@@ -16,6 +16,7 @@ from typing import Any
 
 import libyang
 from _libyang import ffi, lib  # type: ignore[import-not-found]
+from libyang.util import ly_array_iter
 from lxml import etree
 
 from mgmt.netconf.model.library import told
@@ -32,6 +33,8 @@ IMPLEMENTED = (
     "ietf-netconf-monitoring",
     "ietf-yang-library",
     "iana-if-type",
+    "ietf-alarms",
+    "snf-alarms",
     "snf-function",
     "snf-interfaces",
     "snf-subscribers",
@@ -281,6 +284,7 @@ def _module(module: Any) -> Module:
         implemented=bool(module.implemented()) and module.name() not in _OF_LIBYANG,
         features=tuple(f.name() for f in module.features() if f.state()),
         imports=tuple(i.name() for i in module.imports() if not i.cdata.flags & _INTERNAL),
+        deviations=tuple(ffi.string(m.name).decode() for m in ly_array_iter(module.cdata.deviated_by)),
     )
 
 

@@ -6,11 +6,13 @@ its parameters. The node has to be in running, as far as it is configuration.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lxml import etree
 
+from mgmt.netconf.alarms import meant, purged
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.model.schema import ActionNode, Kind, SchemaNode, list_keys
 from mgmt.netconf.model.yang_model import Model
@@ -23,6 +25,8 @@ __all__ = ["ACTION", "actions"]
 
 ACTION = "{urn:ietf:params:xml:ns:yang:1}action"
 _RESET = "/ietf-interfaces:interfaces/ietf-interfaces:interface/snf-interfaces:capture/snf-interfaces:reset-statistics"
+
+_PURGE = "/ietf-alarms:alarms/ietf-alarms:alarm-list/ietf-alarms:purge-alarms"
 
 Keys = tuple[str, ...]
 Act = Callable[[Caller, Keys, Params], list[etree._Element] | None]
@@ -41,7 +45,10 @@ class _Found:
 
 def actions(served: Served) -> Operations:
     """Return the one operation by which all actions are asked for."""
-    known: Mapping[str, Act] = {_RESET: lambda _caller, keys, _params: _reset_statistics(served, keys[0])}
+    known: Mapping[str, Act] = {
+        _RESET: lambda _caller, keys, _params: _reset_statistics(served, keys[0]),
+        _PURGE: lambda _caller, _keys, params: _purge_alarms(served, params),
+    }
     return {ACTION: (None, lambda caller, params: _act(served, known, caller, params.operation))}
 
 
@@ -119,3 +126,10 @@ def _instance(
 def _reset_statistics(served: Served, name: str) -> None:
     if served.function.reset_statistics is None or not served.function.reset_statistics(name):
         raise RpcError("operation-failed", "The interface has no statistics: it is not enabled.")
+
+
+def _purge_alarms(served: Served, params: Params) -> list[etree._Element]:
+    alarms = served.function.alarms
+    if alarms is None:
+        raise RpcError("operation-failed", "The function has no alarms.")
+    return [purged(alarms.purge(meant(params, time.time())))]

@@ -12,7 +12,7 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.served import Operations, Served
-from mgmt.netconf.state import date_and_time
+from mgmt.netconf.xml_names import wall_time
 from mgmt.vitals.health import check, is_healthy
 from nf.errors import SnfError
 
@@ -52,7 +52,7 @@ def _health_check(served: Served, operation: str) -> list[etree._Element]:
     checks = check(served.function.vitals())
     state = "healthy" if is_healthy(checks) else "unhealthy"
     scope = served.datastore.settings.nf_id
-    out = _output(operation, {"state": state, "scope": scope, "time": date_and_time(time.time())})
+    out = _output(operation, {"state": state, "scope": scope, "time": wall_time(time.time())})
     for each in checks:
         entry = _leaf(operation, "check", "")
         entry.text = None
