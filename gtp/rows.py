@@ -162,6 +162,17 @@ class Rows:
                 yield block.shape, [number << _BITS | n for n in range(block.used) if n not in left]
         yield None, list(self._odd)
 
+    def sizes(self) -> Iterator[tuple[Shape, int]]:
+        """Yield shapes, and how many records some rows of them are; without odd records."""
+        for block in self._blocks:
+            if block is not None:
+                yield block.shape, block.used - len(block.free)
+
+    @property
+    def odd(self) -> list[bytes]:
+        """The records without a shape."""
+        return list(self._odd.values())
+
     def holding(self, looks: Callable[[Shape], Sequence[bytes]]) -> list[int]:
         """Return the places of all records that hold one of the fields that *looks* gives for their shape.
 

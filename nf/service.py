@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from gtp.events import SessionEvent
 from nf.apply import export, limits, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
+from nf.apply.sources import Source, sources
 from nf.apply.transaction import Part, Undo, change
 from nf.apply.unread import not_read
 from nf.apply.vitals import PortVitals, Vitals
@@ -229,6 +231,19 @@ class Service:
             flow_room=self.limits.flows,
             refused_entries=self.plane.refused_entries,
         )
+
+    def sources(self) -> dict[str, Source]:
+        """Return the sources of sessions, by name."""
+        return sources(
+            self.store.count_by_source(), self.interfaces.listeners, self.interfaces.waiting, self.clock.now_s()
+        )
+
+    def n4_peers(self) -> dict[tuple[str, str], int]:
+        """Return how many sessions each two associated PFCP nodes have, as all N4 interfaces see them."""
+        found: Counter[tuple[str, str]] = Counter()
+        for listener in list(self.interfaces.listeners.values()):
+            found.update(listener.associations())
+        return dict(found)
 
     # -- running -----------------------------------------------------------
 

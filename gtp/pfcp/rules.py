@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -227,6 +228,14 @@ class RulesPacker:
             _, (number, of, *_) = self.packer.unpack(rows.get(place))
             if of == imsi or number in numbers:
                 found.append(place)
+        return found
+
+    def between(self, rows: Rows) -> Counter[tuple[str, str]]:
+        """Return how many sessions each SMF and UPF have; rows of one shape are all between the same two."""
+        found: Counter[tuple[str, str]] = Counter()
+        for shape, sessions in rows.sizes():
+            found[peers_of(shape.constant)] += sessions
+        found.update(peers_of(self.packer.constant(record)) for record in rows.odd)
         return found
 
     def unpack(self, record: bytes, place: int) -> Rules:

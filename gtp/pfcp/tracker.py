@@ -115,6 +115,13 @@ class PfcpTracker:
         self._peers.load(dumped["nodes"]["peers"])
         self._number = max(self._number, dumped["last"])
 
+    def associations(self) -> dict[Pair, int]:
+        """Return how many sessions the two nodes of each association have."""
+        found = Counter(dict.fromkeys(self._peers.pairs, 0))
+        for ends, sessions in self._rules.between(self._rows).items():
+            found[self._peers.pair(*ends)] += sessions
+        return dict(found)
+
     def purge(self, imsi: str, keys: Collection[str]) -> None:
         """Forget the sessions of a subscriber, and those that have *keys*."""
         for place in self._rules.places_of(self._rows, imsi, keys):

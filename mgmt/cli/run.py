@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from mgmt.cli.watchman import Watchman
 from mgmt.netconf.events import ConfigChange, Event, Events, RestartNeeded
 from mgmt.netconf.served import Function
-from mgmt.netconf.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
+from mgmt.netconf.state import ClockState, InterfaceState, PathState, SourceState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarms
+from nf.apply.sources import Source
 from nf.apply.unread import not_read
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import Path
@@ -146,7 +147,8 @@ def state_of(service: Service) -> StateTree:
             **service.pipeline.state(),
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
-        "sessions": dict(service.store.count_by_source()),
+        "sources": {name: _source_state(service, source) for name, source in service.sources().items()},
+        "n4_peers": service.n4_peers(),
         "session_counters": dict(service.store.counters),
         "partial_sessions": service.store.partial,
         "session_events": list(service.interfaces.notices),
@@ -196,6 +198,15 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
                 state["losses_counted"] = "true" if plane.losses_seen else "false"
         found[name] = state
     return found
+
+
+def _source_state(service: Service, source: Source) -> SourceState:
+    state: SourceState = {"sessions": source.sessions, "oper_status": source.oper_status}
+    if source.messages is not None:
+        state["messages"] = source.messages
+    if source.heard_s is not None:
+        state["last_heard_s"] = service.clock.label_s(source.heard_s)
+    return state
 
 
 def _clock_state(clock: Clock) -> ClockState:

@@ -26,6 +26,7 @@ __all__ = [
     "InterfaceState",
     "PathState",
     "SessionFinder",
+    "SourceState",
     "StateProvider",
     "StateTree",
     "TakeoverState",
@@ -95,6 +96,15 @@ class PathState(TypedDict, total=False):
     rtt_last: int
 
 
+class SourceState(TypedDict, total=False):
+    """A source of sessions."""
+
+    sessions: int
+    oper_status: str  # up, silent, down
+    messages: int
+    last_heard_s: float  # since the epoch
+
+
 class ExporterState(TypedDict, total=False):
     """The publisher, since its start."""
 
@@ -118,7 +128,8 @@ class StateTree(TypedDict, total=False):
     naming: Status
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
-    sessions: Mapping[str, int]  # sessions known, by source
+    sources: Mapping[str, SourceState]  # of sessions, by name
+    n4_peers: Mapping[tuple[str, str], int]  # sessions of two PFCP nodes
     session_counters: Mapping[str, int]  # conflicts between sources, and sessions that could not be held
     partial_sessions: int  # sessions of which only tunnels are known
     session_events: Sequence[Notice]
@@ -179,11 +190,14 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
     for interface in tree.findall(f"{write.tag(_IF, 'interfaces')}/{write.tag(_IF, 'interface')}"):
         name = interface.findtext(write.tag(_IF, "name"))
         _add_interface(write, interface, state.get("interfaces", {}).get(name), state)
-    if "sessions" in state:
+    if "sources" in state:
         module = "snf-subscribers"
         parent = write.add(write.under(tree, module, "subscribers"), module, "state")
-        for name, sessions in sorted(state["sessions"].items()):
-            write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
+        for name, source in sorted(state["sources"].items()):
+            write.with_times(write.add(parent, module, "source"), module, {"name": name, **source})
+        for (node, peer), sessions in sorted(state.get("n4_peers", {}).items()):
+            values = {"node": node, "peer": peer, "sessions": sessions}
+            write.leaves(write.add(parent, module, "n4-peer"), module, values)
         if "partial_sessions" in state:
             write.add(parent, module, "partial-sessions", state["partial_sessions"])
         write.counters(parent, module, state.get("session_counters", {}))
@@ -284,6 +298,12 @@ def found_elements(model: Model, page: Page) -> list[etree._Element]:
     return list(output)
 
 
+def _slice(snssai: str) -> dict[str, str]:
+    """Return the attributes of an S-NSSAI under their names in the NRM."""
+    sst, _, sd = snssai.partition("-")
+    return {"sst": sst, "sd": sd}
+
+
 def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
     module, s = "snf-subscribers", found.session
     entry = write.add(parent, module, "session")
@@ -297,6 +317,7 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "dnn": s.dnn,
         "network_instance": s.instance,
         "s_nssai": s.snssai,
+        **_slice(s.snssai),
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
     upf = {

@@ -123,6 +123,11 @@ class N4Listener:
         with self._feeding:
             return self.signalling.pfcp.dump()
 
+    def associations(self) -> dict[tuple[str, str], int]:
+        """Return how many sessions each two associated PFCP nodes have, while nothing is read."""
+        with self._feeding:
+            return self.signalling.pfcp.associations()
+
     def purge(self, imsi: str, keys: Collection[str]) -> None:
         """Forget a subscriber, and the sessions that have *keys*, while nothing is read."""
         with self._feeding:

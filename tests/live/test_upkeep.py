@@ -280,6 +280,30 @@ def kept(folder: Path) -> bytes:
     return b"".join(marshal.dumps(chunk) for chunk in load(folder / "sessions.snapshot", KEY))
 
 
+class TestSources:
+    """Each source of sessions says whether it speaks, and associated nodes are told by their addresses."""
+
+    def test_pfcp_that_is_heard(self, board):
+        before = board.service.sources()
+        establish(board, 21, OTHER)
+
+        state = state_of(board.service)
+
+        assert set(state["sources"]) >= {"pfcp", "gtp-c", "radius", "ngap"}
+        pfcp = state["sources"]["pfcp"]
+        assert pfcp["oper_status"] == "up"
+        assert pfcp["messages"] >= before["pfcp"].messages + 2
+        assert pfcp["sessions"] >= 1
+        assert state["n4_peers"][SMF, UPF] >= 1
+        assert state["sources"]["radius"] == {"sessions": 0, "oper_status": "silent", "messages": 0}
+
+    def test_none_is_heard_without_an_interface(self, board):
+        before = board.service.settings
+        board.service.apply(before, after := replace(before, interfaces=(N3,)))
+        assert {board.service.sources()[name].oper_status for name in ("pfcp", "gtp-c", "radius", "ngap")} == {"down"}
+        board.service.apply(after, before)
+
+
 class TestPurge:
     """All that is held of a subscriber goes, and nothing of another one."""
 

@@ -163,7 +163,11 @@ STATE: StateTree = {
         {"requester": "192.0.2.1", "responder": "192.0.2.2", "requests": 2, "responses": 1, "error_indications": 0}
         | {"rtt_samples": 1, "rtt_min": 900, "rtt_mean": 900, "rtt_last": 900}
     ],
-    "sessions": {"pfcp": 23, "netconf": 1},
+    "sources": {
+        "pfcp": {"sessions": 23, "oper_status": "up", "messages": 99, "last_heard_s": 1_700_000_070.0},
+        "netconf": {"sessions": 1, "oper_status": "up"},
+    },
+    "n4_peers": {("192.0.2.1", "192.0.2.10"): 23},
     "exporter": {"octets_sent": 99, "records": 5, "dropped": 0, "subscribers": 1, "inspected_octets": 100_000},
 }
 

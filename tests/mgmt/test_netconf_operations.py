@@ -165,7 +165,9 @@ class TestGet:
 
     def test_state_of_sessions_and_publisher(self, client):
         data = client.get().data_ele
-        assert data.xpath("//*[local-name()='source']/*/text()") == ["netconf", "1", "pfcp", "23"]
+        assert data.xpath("//*[local-name()='source']/*[position() < 3]/text()") == ["netconf", "1", "pfcp", "23"]
+        assert (names(data, "messages"), names(data, "last-heard")) == (["99"], ["2023-11-14T22:14:30Z"])
+        assert data.xpath("//*[local-name()='n4-peer']/*/text()") == ["192.0.2.1", "192.0.2.10", "23"]
         assert names(data, "inspected-octets") == ["100000"]
 
     def test_get_config_has_no_state(self, client):
