@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from mgmt.netconf.caller import Caller
-from mgmt.netconf.events import ConfigChange, Event, SessionEnd, SessionStart
+from mgmt.netconf.events import AlarmChange, ConfigChange, Event, RestartNeeded, SessionEnd, SessionStart
 from mgmt.netconf.store.changes import Changed
 
 __all__ = ["Audit", "safe"]
@@ -123,6 +123,12 @@ class Audit:
             self._count("commits")
             who = "the function" if event.session is None else self._session(event.session)
             log.warning("%s committed revision %d: %s", who, event.revision, _paths(event.changes))
+        elif isinstance(event, AlarmChange):
+            log.warning(
+                "alarm %s %s: %s", event.alarm.kind, "cleared" if event.alarm.cleared else "raised", event.alarm.text
+            )
+        elif isinstance(event, RestartNeeded) and event.leaves:
+            log.warning("a restart is needed for limits: %s", ", ".join(event.leaves))
 
     def _session(self, number: int) -> str:
         return f"session {number} of {_who(self._caller_of(number))}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.operations.actions import actions
 from mgmt.netconf.operations.changing import changing
 from mgmt.netconf.operations.function import of_the_function
 from mgmt.netconf.operations.nmda import nmda
@@ -19,6 +20,7 @@ from mgmt.netconf.operations.notifying import notifying
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
 from mgmt.netconf.operations.subscribing import subscribing
+from mgmt.netconf.operations.upkeep import upkeep
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, unknown_element
 from mgmt.netconf.served import Operations, Served
@@ -29,7 +31,7 @@ __all__ = ["Dispatcher", "Reply"]
 log = logging.getLogger(__name__)
 
 _TAGS = 1_000_000  # of one message: ten thousand static sessions have a third; each takes 100 bytes of memory
-_FAMILIES = (reading, changing, sessions, notifying, subscribing, nmda, of_the_function)
+_FAMILIES = (reading, changing, sessions, notifying, subscribing, nmda, of_the_function, upkeep, actions)
 
 
 @dataclass(frozen=True, slots=True)

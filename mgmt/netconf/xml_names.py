@@ -29,6 +29,7 @@ __all__ = [
     "path_steps",
     "qualified_path",
     "step",
+    "wall_time",
     "with_modules",
     "with_prefixes",
     "without_predicates",
@@ -110,6 +111,11 @@ def qualified_path(path: str, namespace: Callable[[str], str | None]) -> tuple[s
         keys = _KEY.sub(partial(_with_prefix, module), found["keys"])
         out += f"/{module}:{found['name']}{keys}"
     return (out, prefixes) if at == len(path) and out else (path, {})
+
+
+def wall_time(seconds: float) -> str:
+    """Return a time since the epoch as YANG writes it, to the second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def date_and_time(moment: datetime) -> str:

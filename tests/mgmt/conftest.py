@@ -24,7 +24,7 @@ from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer
 from mgmt.netconf.state import StateTree
 from mgmt.netconf.store.datastore import Datastore
-from nf.settings import Settings
+from nf.settings import Limits, Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 MANAGEMENT = "urn:supernetflow:yang:snf-management"
@@ -153,9 +153,14 @@ def _generate(kind: str, bits: int) -> Ed25519PrivateKey | ec.EllipticCurvePriva
 
 STATE: StateTree = {
     "started_s": 1_700_000_000.0,
+    "limits": Limits(),
+    "restart_needed": ("flows", "shards"),
     "interfaces": {
         "n3": {
             "oper_status": "up",
+            "last_change_s": 1_700_000_060.0,
+            "phys_address": "02:00:00:00:00:03",
+            "since_s": 1_700_000_050.0,
             "device": "eth3",
             "attached_mode": "native",
             "program_id": 7,
@@ -173,7 +178,11 @@ STATE: StateTree = {
         {"requester": "192.0.2.1", "responder": "192.0.2.2", "requests": 2, "responses": 1, "error_indications": 0}
         | {"rtt_samples": 1, "rtt_min": 900, "rtt_mean": 900, "rtt_last": 900}
     ],
-    "sessions": {"pfcp": 23, "netconf": 1},
+    "sources": {
+        "pfcp": {"sessions": 23, "oper_status": "up", "messages": 99, "last_heard_s": 1_700_000_070.0},
+        "netconf": {"sessions": 1, "oper_status": "up"},
+    },
+    "n4_peers": {("192.0.2.1", "192.0.2.10"): 23},
     "exporter": {"octets_sent": 99, "records": 5, "dropped": 0, "subscribers": 1, "inspected_octets": 100_000},
 }
 

@@ -20,7 +20,7 @@ from libyang.util import ly_array_iter
 from lxml import etree
 
 from mgmt.netconf.model.library import told
-from mgmt.netconf.model.schema import Kind, Module, SchemaNode
+from mgmt.netconf.model.schema import ActionNode, Kind, Module, SchemaNode
 from mgmt.netconf.model.yang_errors import constraint_error
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.xml_names import elements, with_modules, with_prefixes, without_predicates
@@ -43,6 +43,8 @@ IMPLEMENTED = (
     "ietf-yang-push",
     "snf-subscriptions",
     "iana-if-type",
+    "ietf-alarms",
+    "snf-alarms",
     "snf-function",
     "snf-interfaces",
     "snf-subscribers",
@@ -182,13 +184,23 @@ class Model:
     def _add_rpcs(self, module: Any) -> None:
         own = self.modules[module.name()]
         for rpc in module.children(types=(libyang.SNode.RPC,)):
-            parameters: dict[str, SchemaNode] = {}
-            if rpc.input() is not None:
-                self._add_children(parameters, rpc.input().children(), None)
-            self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = {n.name: n for n in parameters.values()}
+            self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = self._parameters(rpc)
         for each in module.children(types=(libyang.SNode.RPC, libyang.SNode.NOTIF)):
             if _has(each, "default-deny-all"):
                 self.guarded.add(f"{{{own.namespace}}}{each.name()}")
+
+    def _parameters(self, operation: Any) -> dict[str, SchemaNode]:
+        """Return the parameters of an rpc or action by name."""
+        found: dict[str, SchemaNode] = {}
+        if operation.input() is not None:
+            self._add_children(found, operation.input().children(), None)
+        return {node.name: node for node in found.values()}
+
+    def _add_actions(self, node: SchemaNode, snode: Any) -> None:
+        for action in snode.children(types=(libyang.SNode.ACTION,)):
+            module = self.modules[action.module().name()]
+            path = f"{node.path}/{module.name}:{action.name()}"
+            node.actions[f"{{{module.namespace}}}{action.name()}"] = ActionNode(path, self._parameters(action))
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
@@ -217,6 +229,7 @@ class Model:
             into[node.tag] = node
             if kind in (Kind.CONTAINER, Kind.LIST):
                 self._add_children(node.children, snode.children(), node)
+                self._add_actions(node, snode)
 
     def namespace(self, module: str) -> str | None:
         """Return the namespace of a module, None when there is no such module."""
