@@ -17,16 +17,19 @@ from nf.qoe.profiles import constants
 from nf.settings import (
     Action,
     Application,
+    Consumer,
     Curve,
     Encapsulation,
     Export,
     Interface,
     Limits,
+    Listener,
     Mode,
     Monitor,
     Policy,
     Privacy,
     QoeProfile,
+    Rights,
     Role,
     Settings,
     StaticSession,
@@ -59,7 +62,7 @@ def bind(tree: Node) -> Settings:
         policies=_ordered(map(_policy, policies.get("policy", []))),
         monitor=_monitor(policies.get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
-        export=_export(tree.get("snf-export:exporter", {})),
+        export=_export(tree.get("snf-export:exporter", {}), function.get("name", Settings().nf_id)),
         privacy=_privacy(tree.get("snf-privacy:privacy", {})),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
         naming_workers=function.get("naming-workers", 0),
@@ -170,15 +173,17 @@ def _application(entry: Node) -> Application:
     return Application(entry["name"], entry["class"], domains, prefixes, ports, entry.get("confidence", 100))
 
 
-def _export(node: Node) -> Export:
-    curve = node.get("curve")
+def _export(node: Node, nf_id: str) -> Export:
+    path = "/snf-export:exporter"
     return Export(
-        curve=None
-        if curve is None
-        else Curve(
-            secret_key=curve["secret-key"],
-            public_key=curve["public-key"],
-            clients=tuple(sorted(curve.get("client", []))),
+        curve=_curve(node.get("curve"), nf_id, path),
+        further=_ordered(
+            Listener(
+                name=entry["name"],
+                curve=_curve(entry.get("curve"), nf_id, f"{path}/listener[name='{entry['name']}']"),
+                **_given(entry, endpoint="endpoint", high_water_mark="high-water-mark"),
+            )
+            for entry in node.get("listener", [])
         ),
         **_given(
             node,
@@ -188,6 +193,29 @@ def _export(node: Node) -> Export:
             batch_rows="batch-rows",
             batch_ms="batch-interval",
         ),
+    )
+
+
+def _curve(node: Node | None, nf_id: str, path: str) -> Curve | None:
+    if node is None:
+        return None
+    consumers = []
+    for entry in node.get("consumer", []):
+        topics = tuple(sorted(entry.get("topic", [])))
+        for topic in topics:
+            if topic.split("/")[1] not in ("", nf_id):
+                raise BadSettings(
+                    f"The topic is one of another function; the name of this one is {nf_id}.",
+                    f"{path}/curve/consumer[public-key='{entry['public-key']}']/topic[.='{topic}']",
+                    f"Give qoe.v1/{nf_id}/ with or without a class, or leave the name out.",
+                )
+        rights = Rights(topics=topics, follow=entry.get("follow", False), imsi=entry.get("imsi", False))
+        consumers.append(Consumer(entry["public-key"], rights))
+    return Curve(
+        secret_key=node["secret-key"],
+        public_key=node["public-key"],
+        clients=tuple(sorted(node.get("client", []))),
+        consumers=tuple(sorted(consumers, key=lambda consumer: consumer.key)),
     )
 
 

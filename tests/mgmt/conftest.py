@@ -150,7 +150,9 @@ STATE: StateTree = {
         | {"rtt_samples": 1, "rtt_min": 900, "rtt_mean": 900, "rtt_last": 900}
     ],
     "sessions": {"pfcp": 23, "netconf": 1},
-    "exporter": {"octets_sent": 99, "records": 5, "dropped": 0, "subscribers": 1, "inspected_octets": 100_000},
+    "exporter": {"oper_status": "up", "records": 5, "dropped": 0, "subscribers": 1}
+    | {"octets_sent": 99, "inspected_octets": 100_000},
+    "listeners": {"b": {"oper_status": "up", "records": 2, "dropped": 0, "subscribers": 3}},
 }
 
 
