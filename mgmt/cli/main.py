@@ -6,42 +6,25 @@ Modules are imported by the command that needs them, so that ``snf watch`` start
 
 from __future__ import annotations
 
-import getpass
 import logging
-import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
-from mgmt.cli import inputs
+from mgmt.cli import configure, inputs
+from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
 from nf.errors import SnfError
 
 __all__ = ["main"]
 
 _SOURCES = ("pfcp", "gtp-c", "radius", "ngap", "netconf")
-
-
-class _Seconds(click.FloatRange):
-    """Seconds that are finite: comparisons with a limit let "nan" pass."""
-
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is no number of seconds.", param, ctx)
-        return seconds
-
-
-_PATH = click.Path(path_type=Path)
-_EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,13 +33,17 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
+for _command in configure.COMMANDS:
+    snf.add_command(_command)
+
+
 @snf.command()
 @click.option(
-    "--state-dir", type=_PATH, default=Path("/var/lib/supernetflow"), show_default=True, help="Datastore and host key."
+    "--state-dir", type=PATH, default=Path("/var/lib/supernetflow"), show_default=True, help="Datastore and host key."
 )
-@click.option("--users", type=_EXISTING, required=True, help="Who may log in: lines of NAME and an OpenSSH public key.")
-@click.option("--host-key", type=_EXISTING, help="SSH host key; made in the state directory when not given.")
-@click.option("--startup", type=_EXISTING, help="Configuration (XML) of a first start.")
+@click.option("--users", type=EXISTING, required=True, help="Who may log in: lines of NAME and an OpenSSH public key.")
+@click.option("--host-key", type=EXISTING, help="SSH host key; made in the state directory when not given.")
+@click.option("--startup", type=EXISTING, help="Configuration (XML) of a first start.")
 @click.option("--netconf", default="127.0.0.1:830", show_default=True, help="ADDRESS:PORT of NETCONF over SSH.")
 @click.option("-v", "--verbose", is_flag=True, help="Log at level info.")
 def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, netconf: str, verbose: bool) -> None:
@@ -78,7 +65,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
 
 
 @snf.command()
-@click.argument("captures", nargs=-1, required=True, type=_EXISTING)
+@click.argument("captures", nargs=-1, required=True, type=EXISTING)
 @click.option(
     "--role",
     "roles",
@@ -86,23 +73,23 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     type=click.Choice(["auto", "n3", "n6", "n4"]),
     help="What a capture holds; once for all, or once for each.",
 )
-@click.option("--flows", type=_PATH, help="Write flows (.csv or .jsonl).")
-@click.option("--sessions", type=_PATH, help="Write sessions (.csv or .jsonl).")
-@click.option("--qoe", type=_PATH, help="Write published records (.csv or .jsonl).")
-@click.option("--events", type=_PATH, help="Write session events (.csv or .jsonl).")
+@click.option("--flows", type=PATH, help="Write flows (.csv or .jsonl).")
+@click.option("--sessions", type=PATH, help="Write sessions (.csv or .jsonl).")
+@click.option("--qoe", type=PATH, help="Write published records (.csv or .jsonl).")
+@click.option("--events", type=PATH, help="Write session events (.csv or .jsonl).")
 @click.option(
     "--interval",
     default=1.0,
     show_default=True,
-    type=_Seconds(min=0.01),
+    type=Seconds(min=0.01),
     help="Seconds of capture a record covers.",
 )
 @click.option(
     "--config",
-    type=_EXISTING,
+    type=EXISTING,
     help="What is known: applications, policies, sessions, privacy of a configuration (XML, as of snf run --startup).",
 )
-@click.option("--key", type=_EXISTING, help="File with the key of the pseudonyms; a random one when not given.")
+@click.option("--key", type=EXISTING, help="File with the key of the pseudonyms; a random one when not given.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def replay(
     captures: tuple[Path, ...],
@@ -142,14 +129,9 @@ def replay(
 
 @snf.command()
 @click.argument("flow", nargs=-1, required=True)
-@click.option("--replay", "files", type=_PATH, help="Of a replay: its file of --flows, or the folder that holds it.")
-@click.option("--netconf", default="127.0.0.1:830", show_default=True, help="Of a running function: its ADDRESS:PORT.")
-@click.option("--user", help="Name of a user of the function.")
-@click.option("--key", type=_EXISTING, help="Private SSH key of the user.")
-@click.option("--host-key", type=_EXISTING, help="Public key of the function; needed when it is not on this machine.")
-def explain(
-    flow: tuple[str, ...], files: Path | None, netconf: str, user: str | None, key: Path | None, host_key: Path | None
-) -> None:
+@click.option("--replay", "files", type=PATH, help="Of a replay: its file of --flows, or the folder that holds it.")
+@netconf_options
+def explain(flow: tuple[str, ...], files: Path | None, access: Access) -> None:
     """Say why a flow has its application.
 
     FLOW is a protocol and two ends, as in: tcp 10.45.0.2:40000 192.0.2.1:443, or of a replay its number.
@@ -163,15 +145,8 @@ def explain(
         for row in view.rows_of(files, flow):
             view.show(console, f"{title} ({row['file']}, flow {row['number']})", view.grounds_of(row))
         return
-    if not user or not key:
-        raise click.UsageError("A running function is asked with --user and --key, a replay with --replay.")
-    wanted, (address, port) = view.flow_of(flow), inputs.endpoint(netconf)
-    trusted = inputs.public_key(host_key)
-    if host_key is None and address not in {"127.0.0.1", "::1", "localhost"}:
-        raise click.UsageError("Give --host-key, the public key of the function: it is not on this machine.")
-    from mgmt.cli.netconf_client import connect
-
-    with connect(address, port, user, inputs.private_key(key), trusted) as client:
+    wanted = view.flow_of(flow)
+    with access.open() as client:
         found = client.explain(wanted)
     if not found:
         raise SnfError(f"The function knows no flow {title}.", "It may have ended: flows are kept for 5 minutes.")
@@ -179,49 +154,8 @@ def explain(
         view.show(console, title, grounds)
 
 
-def _bus_options(command: Callable[..., None]) -> Callable[..., None]:
-    options = (
-        click.option(
-            "--endpoint", default="tcp://127.0.0.1:5556", show_default=True, help="ZeroMQ endpoint of the function."
-        ),
-        click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
-        click.option("--seconds", type=_Seconds(min=0, min_open=True), help="Stop after so many seconds."),
-        click.option(
-            "--curve",
-            "curve_file",
-            type=_EXISTING,
-            help="File with server_key, public_key, secret_key (Z85), one NAME=VALUE a line.",
-        ),
-        click.option("--app", help="Only records of this application."),
-        click.option("--gnb", help="Only records of this gNB, by its address."),
-        click.option("--slice", help="Only records of this slice: SST or SST-SD."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _netconf_options(command: Callable[..., None]) -> Callable[..., None]:
-    options = (
-        click.option(
-            "--netconf", default="127.0.0.1:830", show_default=True, help="ADDRESS:PORT of the function's NETCONF."
-        ),
-        click.option("--user", default=getpass.getuser, show_default="who calls", help="Name in the users file."),
-        click.option(
-            "--key",
-            type=_EXISTING,
-            default=Path("~/.ssh/id_ed25519").expanduser(),
-            help="Private key; ~/.ssh/id_ed25519.",
-        ),
-        click.option("--host-key", type=_EXISTING, help="Public host key of the function; without, it is not checked."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @snf.command()
-@_netconf_options
+@netconf_options
 @click.option("--imsi", help="Sessions of a subscriber; - reads the IMSI from standard input.")
 @click.option("--subscriber", help="Published name, or the first digits of one.")
 @click.option("--address", help="Address of the UE.")
@@ -232,18 +166,14 @@ def _netconf_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--source", type=click.Choice(_SOURCES), help="What told of the session.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Most sessions to show.")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def sessions(
-    netconf: str, user: str, key: Path, host_key: Path | None, limit: int, output: str, **filters: str | None
-) -> None:
+def sessions(access: Access, limit: int, output: str, **filters: str | None) -> None:
     """Show the sessions that a running function knows."""
     if filters["imsi"] == "-":
         filters["imsi"] = sys.stdin.readline().strip()
-    (address, port), wanted = inputs.endpoint(netconf), _find_parameters(filters)
-    private, trusted = inputs.private_key(key), inputs.public_key(host_key)
+    wanted = _find_parameters(filters)
     from mgmt.cli import sessions as listing
-    from mgmt.cli.netconf_client import connect
 
-    with connect(address, port, user, private, trusted) as client:
+    with access.open() as client:
         found = listing.fetch(client.call, wanted, limit)
         if not any(filters.values()):
             found.sources, found.counters = listing.counts(client.state(listing.STATE))
@@ -272,24 +202,13 @@ def _find_parameters(filters: Mapping[str, str | None]) -> dict[str, str]:
 @click.option("--gnb", help="Address of the gNB that it was made at.")
 @click.option("--dnn", help="Data network name that it was made for.")
 @click.option("--slice", help="Slice that it was made for: SST or SST-SD.")
-@_netconf_options
-def mark(
-    text: str,
-    time: str | None,
-    netconf: str,
-    user: str,
-    key: Path,
-    host_key: Path | None,
-    **scope: str | None,
-) -> None:
+@netconf_options
+def mark(text: str, time: str | None, access: Access, **scope: str | None) -> None:
     """Mark a change of the network: TEXT says what was changed."""
     parameters = {"text": text} | {name: value for name, value in scope.items() if value}
     if time is not None:
         parameters["time"] = datetime.fromtimestamp(inputs.moment(time, "--at"), UTC).isoformat()
-    (address, port), private, trusted = inputs.endpoint(netconf), inputs.private_key(key), inputs.public_key(host_key)
-    from mgmt.cli.netconf_client import connect
-
-    with connect(address, port, user, private, trusted) as client:
+    with access.open() as client:
         client.mark(parameters)
 
 
@@ -311,7 +230,7 @@ def change(files: tuple[TextIO, ...], time: str | None, output: str) -> None:
 
 
 @snf.command()
-@_bus_options
+@bus_options
 @click.option("--subscriber", help="Follow one subscriber (pseudonym) in detail.")
 def watch(
     endpoint: str,
@@ -329,7 +248,7 @@ def watch(
 
 
 @snf.command()
-@_bus_options
+@bus_options
 def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, **only: str | None) -> None:
     """Show the subscribers with the worst experience first."""
     curve = inputs.curve_keys(curve_file)

@@ -1,4 +1,4 @@
-"""A client for scripts and the demonstration: ncclient with our errors, our defaults and one helper.
+"""A client for our commands, for scripts and the demonstration: ncclient with our errors, our defaults and helpers.
 
 with connect("127.0.0.1", 830, "alice", key_file, host_key=server_key) as client:
     client.change('<policies xmlns="urn:supernetflow:yang:snf-policies">...</policies>')
@@ -15,8 +15,9 @@ from typing import Any
 from lxml import etree
 from ncclient import manager
 from ncclient.operations import OperationError, RPCError
-from ncclient.transport import TransportError
+from ncclient.transport import AuthenticationError, SSHUnknownHostError, TransportError
 
+from mgmt.cli.profile import KnownHosts
 from mgmt.netconf import explain as explaining
 from mgmt.netconf import marks as marking
 from mgmt.netconf.xml_names import BASE
@@ -38,16 +39,25 @@ class Refused(SnfError):
 
 @contextmanager
 def connect(
-    host: str, port: int, user: str, key_file: Path, host_key: str | None = None, *, timeout_s: float = 30.0
+    host: str,
+    port: int,
+    user: str,
+    key_file: Path,
+    host_key: str | None = None,
+    *,
+    known: KnownHosts | None = None,
+    timeout_s: float = 30.0,
 ) -> Iterator[Client]:
     """Open a session, and close it at the end.
 
-    *host_key* is the public key of the function as in a .pub file (``ssh-ed25519 AAAA...``); None trusts
-    whoever answers, which is right only on a machine's own loopback. Raises SnfError.
+    *host_key* is the public key of the function as in a .pub file (``ssh-ed25519 AAAA...``). Without it, *known* says
+    which key the function has, and remembers it at the first session; without either whoever answers is trusted,
+    which is right only on a machine's own loopback. Raises SnfError.
     """
-    # ncclient writes whole messages to its log, and those hold what must not be in one.
-    logging.getLogger("ncclient").setLevel(logging.WARNING)
-    trust = {"hostkey_verify": False} if host_key is None else {"hostkey_b64": host_key.split()[1]}
+    # ncclient writes whole messages to its log, which hold what must not be in one, and tracebacks of paramiko.
+    logging.getLogger("ncclient").setLevel(logging.CRITICAL)
+    expected = host_key or (known.find(host, port) if known else None)
+    trust = {"hostkey_verify": False} if expected is None else {"hostkey_b64": expected.split()[1]}
     try:
         session = manager.connect(
             host=host,
@@ -59,16 +69,33 @@ def connect(
             timeout=timeout_s,
             **trust,
         )
+    except AuthenticationError:
+        raise SnfError(
+            f"No NETCONF session with {host} port {port}: it does not take {user} with the key {key_file}.",
+            "Is your public key in its users file?",
+        ) from None
     except (TransportError, OSError, EOFError) as error:  # EOFError: closed before it said who it is
+        if expected and _another_key(error):
+            if known and not host_key:
+                raise known.changed(host, port) from None
+            raise SnfError(f"The host key of {host} port {port} is not the one that was given.") from None
         raise SnfError(
             f"No NETCONF session with {host} port {port}: {type(error).__name__}.",
             "Is the function running, and is your public key in its users file?",
         ) from None
     try:
+        if known and expected is None:
+            shown = session._session.transport.get_remote_server_key()
+            known.remember(host, port, f"{shown.get_name()} {shown.get_base64()}")
         yield Client(session)
     finally:
         with suppress(TransportError, OperationError, OSError):
             session.close_session()
+
+
+def _another_key(error: Exception) -> bool:
+    """Say if a session failed by the host key; one of another type ends the negotiation of SSH."""
+    return isinstance(error, SSHUnknownHostError) or "no acceptable host key" in str(error)
 
 
 class Client:

@@ -9,7 +9,9 @@ __all__ = ["Caller"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The session that asks, and its user as he logged in."""
+    """The session that asks, and its user as he logged in: from where, and with which key (as OpenSSH prints it)."""
 
     session: int
     user: str = ""
+    peer: str = ""
+    fingerprint: str = ""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import lru_cache
 
 from lxml import etree
 
+from mgmt.netconf.model.library import content_id, yang_library
 from mgmt.netconf.model.yang_model import Model
+from mgmt.netconf.roster import Counts, Roster
 from mgmt.netconf.store.datastore import TARGETS, Datastore
+from mgmt.netconf.xml_names import date_and_time
 
 __all__ = ["CAPABILITIES", "MONITORING", "add_monitoring", "capabilities"]
 
 MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
+
+_CAPABILITY = "urn:ietf:params:netconf:capability"
+_RFC_7895 = "2016-06-21"  # revision of ietf-yang-library there
 
 CAPABILITIES = (
     "urn:ietf:params:netconf:base:1.0",
@@ -27,34 +33,29 @@ CAPABILITIES = (
 )
 
 
-def _content_id(model: Model) -> str:
-    """Return a name of the set of modules that changes with it (RFC 8525, 2)."""
-    names = sorted(f"{m.name}@{m.revision}{'+' if m.implemented else ''}" for m in model.modules.values())
-    return hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]
-
-
 def capabilities(model: Model) -> list[str]:
     """Return the capabilities in the hello.
 
     Modules of YANG 1.1 are told by yang-library only (RFC 7950, 5.6.4); the one of YANG 1.0 that
-    clients look for to call get-schema is told here.
+    clients look for to call get-schema is told here. The library is told in both its forms: clients
+    that know RFC 7895 only, yangcli of yuma123 among them, know no module without it.
     """
-    library = model.modules["ietf-yang-library"]
+    library, name = model.modules["ietf-yang-library"], content_id(model.told)
     monitoring = model.modules["ietf-netconf-monitoring"]
     return [
         *CAPABILITIES,
-        f"urn:ietf:params:netconf:capability:yang-library:1.1?revision={library.revision}"
-        f"&content-id={_content_id(model)}",
+        f"{_CAPABILITY}:yang-library:1.0?revision={_RFC_7895}&module-set-id={name}",
+        f"{_CAPABILITY}:yang-library:1.1?revision={library.revision}&content-id={name}",
         f"{MONITORING}?module={monitoring.name}&revision={monitoring.revision}",
     ]
 
 
 @lru_cache(maxsize=4)
 def _library(model: Model) -> tuple[etree._Element, ...]:
-    return tuple(model.yang_library(_content_id(model)))
+    return tuple(yang_library(model.told))
 
 
-def add_monitoring(datastore: Datastore, tree: etree._Element, told: Iterable[str]) -> None:
+def add_monitoring(datastore: Datastore, tree: etree._Element, told: Iterable[str], roster: Roster) -> None:
     """Add netconf-state, yang-library and modules-state to *tree*; *told* are the capabilities of the hello."""
     model = datastore.model
     state = _add(tree, "netconf-state")
@@ -71,7 +72,7 @@ def add_monitoring(datastore: Datastore, tree: etree._Element, told: Iterable[st
             _add(lock, "locked-by-session", str(owner))
             _add(lock, "locked-time", since)
     schemas = _add(state, "schemas")
-    for module in sorted(model.modules.values(), key=lambda m: m.name):
+    for module in model.told:
         schema = _add(schemas, "schema")
         for name, value in (
             ("identifier", module.name),
@@ -81,7 +82,33 @@ def add_monitoring(datastore: Datastore, tree: etree._Element, told: Iterable[st
             ("location", "NETCONF"),
         ):
             _add(schema, name, value)
+    _add_sessions(state, roster)
     tree.extend([copy.deepcopy(element) for element in _library(model)])
+
+
+def _add_sessions(state: etree._Element, roster: Roster) -> None:
+    sessions = _add(state, "sessions")
+    for each in roster.sessions():
+        session = _add(sessions, "session")
+        _add(session, "session-id", str(each.caller.session))
+        _add(session, "transport", "netconf-ssh")
+        _add(session, "username", each.caller.user)
+        if each.caller.peer:
+            _add(session, "source-host", each.caller.peer)
+        _add(session, "login-time", date_and_time(each.since))
+        _add_counts(session, each.counts)
+    found = roster.statistics()
+    statistics = _add(state, "statistics")
+    _add(statistics, "netconf-start-time", date_and_time(found.start))
+    _add(statistics, "in-bad-hellos", str(found.in_bad_hellos))
+    _add(statistics, "in-sessions", str(found.in_sessions))
+    _add(statistics, "dropped-sessions", str(found.dropped_sessions))
+    _add_counts(statistics, found.counts)
+
+
+def _add_counts(parent: etree._Element, counts: Counts) -> None:
+    for name, value in asdict(counts).items():
+        _add(parent, name.replace("_", "-"), str(value % 2**32))  # they are of 32 bits, and wrap
 
 
 def _add(parent: etree._Element, name: str, text: str | None = None) -> etree._Element:

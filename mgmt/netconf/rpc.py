@@ -40,24 +40,27 @@ class Dispatcher:
     """Answers messages, by one table of all operations."""
 
     def __init__(self, served: Served) -> None:
+        self._roster = served.roster
         self._namespace = served.datastore.model.namespace
         self._operations: Operations = {tag: row for family in _FAMILIES for tag, row in family(served).items()}
 
     def handle(self, caller: Caller, message: bytes, *, chunked: bool = True) -> Reply:
         """Return the reply to one message; every failure is an rpc-error in it."""
-        rpc, close = None, False
+        rpc, close, failed = None, False, None
         try:
             rpc = _read(message, chunked)
             content = self._run(caller, rpc)
             close = _operation(rpc).tag == f"{NC}close-session"
             body = [etree.Element(f"{NC}ok")] if content is None else content
         except RpcError as error:
-            body = error.elements(self._namespace)
+            failed = error
         except Exception as error:
             # The exception's text may hold a value of the configuration, so only its type is logged.
             log.error("session %d: a request failed with %s", caller.session, type(error).__name__)
             failed = RpcError("operation-failed", "The function failed on this request. See its log.")
+        if failed is not None:
             body = failed.elements(self._namespace)
+        self._roster.answered(caller.session, bad=failed is not None and failed.kind == "rpc", error=failed is not None)
         return Reply(_reply(rpc, body), close)
 
     def _run(self, caller: Caller, rpc: etree._Element) -> list[etree._Element] | None:

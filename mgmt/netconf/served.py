@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.params import Params
+from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
 from mgmt.netconf.store.datastore import Datastore
 from nf.naming.explain import Ground, Question
@@ -40,6 +41,7 @@ class Served:
     function: Function
     kill: Callable[[int, int], bool]
     capabilities: tuple[str, ...] = ()
+    roster: Roster = field(default_factory=Roster)
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

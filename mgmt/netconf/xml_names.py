@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 from lxml import etree
 
-__all__ = ["BASE", "NC", "Doctype", "elements", "local", "parse", "qualified_path", "step"]
+__all__ = ["BASE", "NC", "Doctype", "date_and_time", "elements", "local", "parse", "qualified_path", "step"]
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 NC = f"{{{BASE}}}"
@@ -81,3 +82,8 @@ def qualified_path(path: str, namespace: Callable[[str], str | None]) -> tuple[s
         keys = _KEY.sub(partial(_with_prefix, module), found["keys"])
         out += f"/{module}:{found['name']}{keys}"
     return (out, prefixes) if at == len(path) and out else (path, {})
+
+
+def date_and_time(moment: datetime) -> str:
+    """Return a time as YANG writes it (RFC 6991, date-and-time), to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

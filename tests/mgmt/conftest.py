@@ -45,6 +45,15 @@ class Recorder:
             raise self.fail_with
 
 
+@pytest.fixture(autouse=True)
+def profile_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The client profile of the commands that a test runs is its own, and empty."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("CLIENT", "NETCONF", "USER", "KEY", "HOST_KEY", "ENDPOINT", "CURVE"):
+        monkeypatch.delenv(f"SNF_{name}", raising=False)
+    return tmp_path / "config" / "supernetflow"
+
+
 @pytest.fixture(scope="session")
 def model() -> Model:
     return default_model()

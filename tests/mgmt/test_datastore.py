@@ -292,6 +292,24 @@ class TestLocks:
         with pytest.raises(RpcError):
             datastore.unlock(session, "running")
 
+    def test_unlock_discards_what_was_not_committed(self, datastore, session, config, policy):
+        # RFC 6241, 8.3.5.2
+        datastore.lock(session, "candidate")
+        datastore.edit(session, config(policy("kept")))
+        datastore.commit(session)
+        datastore.edit(session, config(policy("lost", application="x")))
+
+        datastore.unlock(session, "candidate")
+
+        assert texts(datastore.read("candidate"), "name") == ["kept"]
+        datastore.lock(datastore.open_session(), "candidate")
+
+    def test_unlock_of_running_leaves_candidate_alone(self, datastore, session, config, policy):
+        datastore.lock(session, "running")
+        datastore.edit(session, config(policy("a")))
+        datastore.unlock(session, "running")
+        assert texts(datastore.read("candidate"), "name") == ["a"]
+
     def test_the_end_of_a_session_releases_and_discards(self, datastore, session, config, policy):
         other = datastore.open_session()
         datastore.lock(session, "candidate")

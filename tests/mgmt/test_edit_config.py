@@ -5,6 +5,7 @@ from lxml import etree
 
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.store.changes import Touched, changes
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 
 P = "urn:supernetflow:yang:snf-policies"
@@ -236,6 +237,97 @@ class TestRefused:
         )
         assert [e.tag for e in errors] == ["unknown-element", "invalid-value"]
         assert two.texts("//p:policy[p:name='a']/p:action") == ["count"]
+
+
+BELOW_TWICE = f'<policies xmlns="{P}"><policy><name>a</name></policy></policies>' * 2
+
+
+class TestStrict:
+    """What could be meant in two ways, or has no effect, is refused and not guessed at."""
+
+    @pytest.mark.parametrize(
+        ("xml", "tag", "info"),
+        [
+            # RFC 7950, 7.5 and 7.6: there is one instance of a leaf or a container.
+            (policy("<name>a</name><action>count</action><action>inspect</action>"), "bad-element", "action"),
+            (policy("<name>a</name><name>a</name>"), "bad-element", "name"),
+            (BELOW_TWICE, "bad-element", "policies"),
+            (f'some text<policies xmlns="{P}"/>', "bad-element", "config"),
+            (f'<policies xmlns="{P}"/>some text', "bad-element", "config"),
+            (f'<policies xmlns="{P}">some text</policies>', "bad-element", "policies"),
+            # RFC 7950, 7.8.2: an entry is nothing without its key.
+            (policy('<name nc:operation="delete">a</name>'), "bad-attribute", "operation"),
+            (policy('<name nc:operation="remove">a</name>'), "bad-attribute", "operation"),
+            (policy('<name nc:operation="move">a</name>'), "bad-attribute", "operation"),
+            (policy('<name nc:operation="create">a</name>'), "data-exists", None),
+            # What is removed is read as well.
+            (policy("<name>a</name><nothing/>", 'nc:operation="delete"'), "unknown-element", "nothing"),
+            (policy("<name>a</name>text", 'nc:operation="remove"'), "bad-element", "policy"),
+            (policy('<name>a</name><action colour="red"/>', 'nc:operation="remove"'), "unknown-attribute", "colour"),
+            # An operation without the namespace of NETCONF is none (RFC 6241, 7.2).
+            (policy("<name>a</name>", 'operation="delete"'), "unknown-attribute", "operation"),
+        ],
+    )
+    def test_it_is_refused(self, two, xml, tag, info):
+        error = two.refuses(xml)
+        assert error.tag == tag
+        assert info is None or info in dict(error.info).values()
+
+    @pytest.mark.parametrize("operation", ["replace", "delete", "merge"])
+    def test_an_operation_at_the_element_config_is_nobodys(self, two, model, operation):
+        edit = etree.fromstring(f'<config xmlns:nc="{NC}" nc:operation="{operation}"><policies xmlns="{P}"/></config>')
+        with pytest.raises(RpcError) as caught:
+            apply_edit(model, two.tree, edit)
+        assert (caught.value.tag, caught.value.info) == (
+            "unknown-attribute",
+            (("bad-attribute", "operation"), ("bad-element", "config")),
+        )
+
+    def test_a_value_of_a_leaf_list_twice_exists_or_is_missing_the_second_time(self, model):
+        # RFC 7950, 7.7.9: each is an edit of its own.
+        def domain(operation: str) -> str:
+            inner = f'<domain nc:operation="{operation}">one.example</domain>' * 2
+            return f'<applications xmlns="{A}"><application><name>v</name>{inner}</application></applications>'
+
+        tree = Tree(model, APPLICATION)
+        assert tree.refuses(domain("create")).tag == "data-exists"
+        assert tree.refuses(domain("delete")).tag == "data-missing"
+        tree.edit(domain("merge"))
+        assert tree.texts("//a:domain") == ["one.example", "two.example"]
+
+    def test_an_entry_twice_is_edited_in_order(self, two):
+        two.edit(
+            f'<policies xmlns="{P}"><policy><name>a</name><action>count</action></policy>'
+            "<policy><name>a</name><action>suppress</action></policy></policies>"
+        )
+        assert two.texts("//p:policy[p:name='a']/p:action") == ["suppress"]
+
+    def test_a_comment_in_a_value_hides_none_of_it(self, two):
+        two.edit(policy("<name>a</name><application>you<!-- a comment -->tube</application>"))
+        assert two.texts("//p:policy[p:name='a']/p:application") == ["youtube"]
+
+
+class TestTouched:
+    """An edit says where a tree may differ; elsewhere nobody has to look."""
+
+    @pytest.mark.parametrize(
+        "xml",
+        [
+            policy("<name>a</name><action>suppress</action>"),
+            policy("<name>b</name>", 'nc:operation="delete"'),
+            policy("<name>a</name><application-class>web</application-class>"),
+            policy("<name>b</name><application>y</application><action>count</action>", 'nc:operation="replace"'),
+            f'<policies xmlns="{P}" nc:operation="remove"/>',
+            APPLICATION,
+        ],
+    )
+    def test_the_differences_are_those_of_the_whole_trees(self, two, model, xml):
+        touched = Touched()
+        new, _ = apply_edit(model, two.tree, edit_of(xml), touched=touched)
+        assert not touched.all
+        found = changes(model, two.tree, new, touched)
+        assert sorted(map(repr, found)) == sorted(map(repr, changes(model, two.tree, new)))
+        assert found
 
 
 class TestCanonical:

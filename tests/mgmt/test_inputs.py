@@ -208,7 +208,6 @@ class TestClients:
             (["sessions", "--key", "key", "--limit", "0"], "--limit"),
             (["sessions", "--key", "key", "--output", "xml"], "xml"),
             (["sessions", "--key", "key", "--netconf", "here"], "here"),
-            (["explain", "tcp", "10.45.0.2:1"], "--user"),
             (["explain", "tcp", "10.45.0.2:1", "--user", "a", "--key", "key"], "two ends"),
             (["explain", "icmp", "10.45.0.2:1", "192.0.2.1:2", "--user", "a", "--key", "key"], "protocol"),
             (["explain", "1", "--replay", "nowhere.csv"], "nowhere.csv"),

@@ -91,7 +91,7 @@ class TestOverNetconf:
              "--user", "bob", "--key", str(key_pair("bob"))],
         )  # fmt: skip
 
-        assert (told.exit_code, told.output) == (0, "")
+        assert (told.exit_code, told.stdout) == (0, "")
         assert marks == [Mark(AT_S, "cell 7 retuned", "bob", gnb="192.0.2.20")]
 
     def test_it_reaches_a_subscriber_of_the_bus(

@@ -9,7 +9,7 @@ from netconf_client.error import RpcError as ClientError
 from mgmt.cli.netconf_client import Refused, connect
 from nf.errors import SnfError
 from nf.settings import Action
-from tests.mgmt.raw import BASE, IF, LIBRARY, N3, NM, P, ask, names, wrapped
+from tests.mgmt.raw import BASE, IF, N3, NM, P, ask, names, wrapped
 
 
 class TestHello:
@@ -180,11 +180,6 @@ class TestGet:
         assert ("snf-policies", "2026-11-23") in told
         for name, revision in told:
             assert f"module {name} " in model.schema_text(name, revision, yin=False)
-
-    def test_yang_library_lists_each_implemented_module(self, client, model):
-        data = client.get(filter=f'<filter><yang-library xmlns="{LIBRARY}"/></filter>').data_ele
-        listed = data.xpath("//l:module-set/l:module/l:name/text()", namespaces={"l": LIBRARY})
-        assert {m.name for m in model.modules.values() if m.implemented} <= set(listed)
 
 
 class TestNcclient:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from lxml import etree
 
-__all__ = ["Kind", "Module", "SchemaNode", "list_keys"]
+__all__ = ["Kind", "Module", "SchemaNode", "identity", "instance", "list_keys"]
 
 
 class Kind(enum.Enum):
@@ -25,13 +26,18 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used."""
+    """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used.
+
+    ``features`` are those that hold here, ``imports`` names of modules.
+    """
 
     name: str
     revision: str
     namespace: str
     prefix: str
     implemented: bool
+    features: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -73,3 +79,24 @@ def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str
         return ((".", (element.text or "").strip()),)
     found = ((key, element.find(node.child(key).tag)) for key in node.keys)
     return tuple((key, (leaf.text or "").strip()) for key, leaf in found if leaf is not None)
+
+
+def identity(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
+    """Return what tells an element apart from those of the same node: keys, the value of a leaf-list, or nothing."""
+    return list_keys(node, element) if node.kind in (Kind.LIST, Kind.LEAF_LIST) else ()
+
+
+@cache
+def _search(node: SchemaNode) -> etree.ETXPath:
+    """Return the XPath of an entry by its keys, which are the variables k0, k1 ..."""
+    if node.kind is Kind.LEAF_LIST:
+        return etree.ETXPath(f"{node.tag}[.=$k0]")
+    return etree.ETXPath(node.tag + "".join(f"[{node.child(key).tag}=$k{i}]" for i, key in enumerate(node.keys)))
+
+
+def instance(node: SchemaNode, parent: etree._Element, keys: tuple[tuple[str, str], ...]) -> etree._Element | None:
+    """Return the child of *parent* that is this node, of a list or leaf-list the one with these canonical *keys*."""
+    if node.kind not in (Kind.LIST, Kind.LEAF_LIST):
+        return parent.find(node.tag)
+    found = _search(node)(parent, **{f"k{i}": value for i, (_, value) in enumerate(keys)})
+    return found[0] if found else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ import libyang
 from _libyang import ffi, lib  # type: ignore[import-not-found]
 from lxml import etree
 
+from mgmt.netconf.model.library import told
 from mgmt.netconf.model.schema import Kind, Module, SchemaNode
 from mgmt.netconf.model.yang_errors import constraint_error
 from mgmt.netconf.rpcerror import RpcError
@@ -29,6 +30,7 @@ __all__ = ["IMPLEMENTED", "Model", "default_model", "yang_dir"]
 IMPLEMENTED = (
     "ietf-netconf",
     "ietf-netconf-monitoring",
+    "ietf-yang-library",
     "iana-if-type",
     "snf-function",
     "snf-interfaces",
@@ -42,6 +44,14 @@ IMPLEMENTED = (
     "snf-marks",
 )
 """Modules whose data nodes exist; what they import is loaded with them."""
+
+FEATURES: Mapping[str, tuple[str, ...]] = {
+    "ietf-netconf": ("candidate", "rollback-on-error", "validate", "xpath"),
+}
+"""Features that hold, by module; each goes with its capability (RFC 6241, 8)."""
+
+_OF_LIBYANG = frozenset({"yang", "ietf-yang-metadata", "ietf-yang-schema-mount", "ietf-yang-structure-ext"})
+_INTERNAL = 0x1000  # LYS_INTERNAL (libyang, tree_schema.h): a statement that libyang puts into a module
 
 _KINDS = {
     libyang.SNode.CONTAINER: Kind.CONTAINER,
@@ -95,8 +105,8 @@ def _text(value: Any) -> str:
 class Model:
     """A compiled set of modules. Safe to use from several threads.
 
-    ``top`` has the top-level data nodes by tag; ``modules`` all modules by name; ``secret_tags``
-    the leaves that a reply never has.
+    ``top`` has the top-level data nodes by tag; ``modules`` all modules by name; ``told`` those that clients
+    are told of; ``secret_tags`` the leaves that a reply never has.
     Raises SnfError when a module cannot be compiled.
     """
 
@@ -105,12 +115,15 @@ class Model:
         self._ctx = _Context(f"{folder}:{folder / 'ietf'}")
         try:
             for name in implemented:
-                self._ctx.load_module(name)
+                loaded = self._ctx.load_module(name)
+                _enable(loaded, FEATURES.get(name, ()))
         except libyang.LibyangError as error:
             first = error.found[0][0] if error.found else ""
             raise SnfError(f"The YANG modules in {folder} do not compile: {first}", "Reinstall.") from None
+        self._folder = folder
         self._all = list(self._ctx)
         self.modules = {m.name(): _module(m) for m in self._all}
+        self.told = told(self.modules)
         self._by_namespace = {m.namespace: m.name for m in self.modules.values()}
         self.top: dict[str, SchemaNode] = {}
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
@@ -171,6 +184,8 @@ class Model:
         (invalid-value) with a sentence that does not repeat the value.
         """
         text = element.text or ""
+        if len(element):  # comments stand in it
+            text = "".join(element.xpath("text()"))
         base = node.handle.type().base()
         if base == libyang.Type.BINARY:
             text = "".join(text.split())
@@ -215,24 +230,34 @@ class Model:
         values: Mapping[str, Any] = json.loads(text)
         return values
 
-    def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
-        """Return the source of a module, None when there is none of this name and revision."""
-        for module in self._all:
-            known = self.modules[module.name()]
-            if known.name == name and revision in ("", known.revision):
-                with self._lock:
-                    return str(module.print_mem("yin" if yin else "yang"))
-        return None
-
-    def yang_library(self, content_id: str) -> list[etree._Element]:
-        """Return yang-library and modules-state (RFC 8525)."""
+    def as_json(self, trees: Iterable[etree._Element]) -> str:
+        """Return top-level nodes, configuration and state, as JSON (RFC 7951). Raises RpcError."""
+        data = b"".join(etree.tostring(tree) for tree in trees).decode()
         with self._lock:
-            root = self._ctx.get_yanglib_data(content_id)
+            root = None
             try:
-                text = root.first_sibling().print_mem("xml", with_siblings=True, pretty=False)
+                root = self._ctx.parse_data_mem(data, "xml", parse_only=True, strict=True)
+                return "{}" if root is None else str(root.first_sibling().print_mem("json", with_siblings=True))
+            except libyang.LibyangError as error:
+                raise constraint_error(getattr(error, "found", []), etree.Element("data"), self.top) from None
             finally:
-                root.free(with_siblings=True)
-        return list(etree.fromstring(f"<data>{text}</data>".encode()))
+                if root is not None:
+                    root.free(with_siblings=True)
+
+    def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
+        """Return the source of a module that clients are told of, None when there is none of this name and revision."""
+        known = self.modules.get(name)
+        if known not in self.told or revision not in ("", known.revision):
+            return None
+        if not yin:
+            # As it was written: libyang prints what it made of it.
+            for folder in (self._folder, self._folder / "ietf"):
+                file = folder / f"{name}@{known.revision}.yang"
+                if file.exists():
+                    return file.read_text()
+        (module,) = (m for m in self._all if m.name() == name)
+        with self._lock:
+            return str(module.print_mem("yin" if yin else "yang"))
 
 
 def _module(module: Any) -> Module:
@@ -242,8 +267,17 @@ def _module(module: Any) -> Module:
         revision=max(revisions, default=""),
         namespace=ffi.string(module.cdata.ns).decode(),
         prefix=module.prefix(),
-        implemented=bool(module.implemented()),
+        implemented=bool(module.implemented()) and module.name() not in _OF_LIBYANG,
+        features=tuple(f.name() for f in module.features() if f.state()),
+        imports=tuple(i.name() for i in module.imports() if not i.cdata.flags & _INTERNAL),
     )
+
+
+def _enable(module: Any, features: tuple[str, ...]) -> None:
+    """Enable features; all in one call, as each replaces the ones before."""
+    names = [ffi.new("char[]", name.encode()) for name in features]
+    if features and lib.lys_set_implemented(module.cdata, ffi.new("const char *[]", [*names, ffi.NULL])):
+        raise module.context.error("no such feature")
 
 
 def _case(snode: Any) -> tuple[str, str] | None:

@@ -32,7 +32,7 @@ def _get(served: Served, params: Params) -> list[etree._Element]:
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
-    add_monitoring(datastore, tree, served.capabilities)
+    add_monitoring(datastore, tree, served.capabilities, served.roster)
     wanted = params.get("filter")
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))

@@ -23,6 +23,7 @@ from mgmt.netconf.audit import audit
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.events import SessionEnd, SessionStart
 from mgmt.netconf.monitoring import capabilities
+from mgmt.netconf.roster import Roster
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function, Served
 from mgmt.netconf.ssh.access import listening_socket
@@ -55,7 +56,6 @@ class _Connection:
     sock: socket.socket
     transport: paramiko.Transport | None = None
     session: ServerSession | None = None
-    caller: Caller | None = None
     killed_by: int | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -83,8 +83,10 @@ class NetconfServer:
         self._users = Users(users_file)
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
-        self._dispatcher = Dispatcher(Served(datastore, function, self._kill, self._capabilities))
-        datastore.events.listen(audit(self._caller))
+        self._roster = Roster()
+        self._dispatcher = Dispatcher(Served(datastore, function, self._kill, self._capabilities, self._roster))
+        datastore.events.listen(audit(self._roster.caller))
+        datastore.events.listen(self._roster.listen)
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None
@@ -197,8 +199,7 @@ class NetconfServer:
                 channel = transport.accept(timeout=_POLL_S)
             else:
                 login.subsystem.wait(_POLL_S)
-        caller = Caller(self._datastore.open_session(), transport.get_username() or "")
-        connection.caller = caller
+        caller = Caller(self._datastore.open_session(), transport.get_username() or "", sock.getpeername()[0])
         session = ServerSession(
             channel,
             caller,
@@ -208,6 +209,7 @@ class NetconfServer:
             idle_s=self._limits.idle_s,
         )
         connection.session = session
+        self._roster.enter(caller, session.notify)
         session.open(max(0.01, until - time.monotonic()))
         self._datastore.events.tell(SessionStart(caller.session))
 
@@ -218,6 +220,7 @@ class NetconfServer:
             killed = connection.killed_by is not None
             reason = "killed" if killed else connection.session.reason
             self._datastore.events.tell(SessionEnd(connection.session.number, reason, connection.killed_by))
+            self._roster.leave(connection.session.number)
         if connection.transport is not None and connection.session is not None:
             # Closing at once could cut off the last reply.
             connection.transport.join(_GRACE_S)
@@ -229,10 +232,6 @@ class NetconfServer:
     def _of(self, number: int) -> list[_Connection]:
         with self._lock:
             return [c for c in self._connections if c.session is not None and c.session.number == number]
-
-    def _caller(self, number: int) -> Caller:
-        found = self._of(number)
-        return found[0].caller if found and found[0].caller is not None else Caller(number)
 
     def _kill(self, killer: int, number: int) -> bool:
         found = self._of(number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.rpc import Dispatcher, Reply
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.ssh.framing import Decoder, FramingError, MessageTooBig, encode
+from mgmt.netconf.ssh.outbox import Outbox
 from mgmt.netconf.xml_names import BASE, NC, Doctype, parse
 
 __all__ = ["ServerSession"]
@@ -51,6 +53,11 @@ class _Wire:
         # The peer may have gone first, in the middle of saying so.
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.close()
+
+    def cut(self) -> None:
+        """End the connection at once, also when a send waits: closing would wait for it."""
+        with contextlib.suppress(OSError, EOFError, AttributeError):
+            self._channel.get_transport().sock.shutdown(socket.SHUT_RDWR)
 
     def say_goodbye(self) -> None:
         """Say that the end is a regular one: ssh exits with 0 then."""
@@ -132,6 +139,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         self.number, self._caller = caller.session, caller
         self._dispatcher, self._capabilities, self._ended = dispatcher, tuple(capabilities), ended
         self._greeted = self._closed = False
+        self._outbox = Outbox(lambda message: self.send_message(message.decode()), self._too_slow)
 
     @property
     def reason(self) -> str:
@@ -178,7 +186,16 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
 
     def _reader_handle_message(self, message: bytes) -> None:
         if self.session_open:
-            self._answer(self._dispatcher.handle(self._caller, message, chunked=self.new_framing))
+            with self._outbox.held():
+                self._answer(self._dispatcher.handle(self._caller, message, chunked=self.new_framing))
+
+    def notify(self, message: bytes) -> bool:
+        """Queue a notification, without waiting; says if the session takes it. One that reads too slowly is ended."""
+        return self._outbox.put(message)
+
+    def _too_slow(self) -> None:
+        log.warning("session %d does not read its notifications: it is ended", self.number)
+        self._wire.cut()
 
     def _answer(self, reply: Reply) -> None:
         self.send_message(reply.message.decode())
@@ -188,6 +205,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
             self.close()
 
     def _reader_exits(self) -> None:
+        self._outbox.close()
         try:
             self.close()
         finally:

@@ -7,15 +7,34 @@ the log takes ``schema_path``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lxml import etree
 
-from mgmt.netconf.model.schema import Kind, SchemaNode, list_keys
+from mgmt.netconf.model.schema import Kind, SchemaNode, identity, instance
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.xml_names import step
 
-__all__ = ["Changed", "changes"]
+__all__ = ["Changed", "Touched", "changes"]
+
+_Key = tuple[str, tuple[tuple[str, str], ...]]  # the tag of a node, and what tells its entries apart
+
+
+@dataclass(slots=True)
+class Touched:
+    """The nodes that edits have named: outside of them a tree is as it was. ``all``: it may differ anywhere below."""
+
+    all: bool = False
+    below: dict[_Key, Touched] = field(default_factory=dict)
+
+    def at(self, tag: str, keys: tuple[tuple[str, str], ...]) -> Touched:
+        """Return the part below a child."""
+        return self if self.all else self.below.setdefault((tag, keys), Touched())
+
+    def mark(self) -> None:
+        """Say that all below may differ."""
+        self.all = True
+        self.below.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +61,48 @@ def _name(node: SchemaNode) -> str:
     return f"{node.module_if_new}:{node.name}" if node.module_if_new else node.name
 
 
-def changes(model: Model, old: etree._Element, new: etree._Element) -> tuple[Changed, ...]:
+def changes(
+    model: Model, old: etree._Element, new: etree._Element, within: Touched | None = None
+) -> tuple[Changed, ...]:
     """Return the nodes in which two trees in canonical form differ, in the order of the schema of *new*, deleted last.
 
-    A container without presence is no node of its own: its content is told.
+    A container without presence is no node of its own: its content is told. *within* says where to look, when that is
+    known; the nodes come in its order then.
     """
-    return () if old is new else tuple(_below(model.top, old, new, ""))
+    return () if old is new else tuple(_below(model.top, old, new, "", within))
 
 
-def _below(nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, path: str) -> Iterator[Changed]:
+def _below(
+    nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, path: str, within: Touched | None
+) -> Iterator[Changed]:
+    if within is not None and not within.all:
+        for (tag, keys), inner in within.below.items():
+            node = nodes[tag]
+            pair = instance(node, old, keys), instance(node, new, keys)
+            yield from _between(node, *pair, step(path, node.name, node.module_if_new, keys), inner)
+        return
     was, now = _children(nodes, old), _children(nodes, new)
     for key, element in now.items():
         node = nodes[element.tag]
-        here = step(path, node.name, node.module_if_new, key[1])
-        if key not in was:
-            yield from _whole("create", node, element, here)
-        elif node.kind in (Kind.CONTAINER, Kind.LIST):
-            yield from _below(node.children, was[key], element, here)
-        elif (element.text or "") != (was[key].text or ""):
-            yield Changed("update", here, node)
+        yield from _between(node, was.get(key), element, step(path, node.name, node.module_if_new, key[1]), None)
     for key, element in was.items():
         if key not in now:
             node = nodes[element.tag]
             yield from _whole("delete", node, element, step(path, node.name, node.module_if_new, key[1]))
+
+
+def _between(
+    node: SchemaNode, was: etree._Element | None, now: etree._Element | None, path: str, within: Touched | None
+) -> Iterator[Changed]:
+    if was is None or now is None:
+        if now is not None:
+            yield from _whole("create", node, now, path)
+        elif was is not None:
+            yield from _whole("delete", node, was, path)
+    elif node.kind in (Kind.CONTAINER, Kind.LIST):
+        yield from _below(node.children, was, now, path, within)
+    elif (now.text or "") != (was.text or ""):
+        yield Changed("update", path, node)
 
 
 def _whole(operation: str, node: SchemaNode, element: etree._Element, path: str) -> Iterator[Changed]:
@@ -76,12 +114,6 @@ def _whole(operation: str, node: SchemaNode, element: etree._Element, path: str)
         yield from _whole(operation, inner, child, step(path, inner.name, inner.module_if_new, key[1]))
 
 
-def _children(
-    nodes: dict[str, SchemaNode], parent: etree._Element
-) -> dict[tuple[str, tuple[tuple[str, str], ...]], etree._Element]:
+def _children(nodes: dict[str, SchemaNode], parent: etree._Element) -> dict[_Key, etree._Element]:
     """Return the children by tag and keys."""
-    return {(child.tag, _identity(nodes[child.tag], child)): child for child in parent}
-
-
-def _identity(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
-    return list_keys(node, element) if node.kind in (Kind.LIST, Kind.LEAF_LIST) else ()
+    return {(child.tag, identity(nodes[child.tag], child)): child for child in parent}

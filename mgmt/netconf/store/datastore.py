@@ -137,16 +137,11 @@ class Datastore:
             return self._last_session
 
     def close_session(self, session: int) -> None:
-        """End a session: its further requests are refused, its locks are released.
-
-        Changes in a candidate that it had locked are discarded: nobody else could have made them.
-        """
+        """End a session: its further requests are refused, its locks are released as by `unlock`."""
         with self._mutex:
             self._sessions.discard(session)
             for target in [t for t, owner in self._locks.items() if owner == session]:
-                del self._locks[target]
-                if target == "candidate":
-                    self._candidate = self._running
+                self._release(target)
 
     def has_session(self, session: int) -> bool:
         """Say if a session is open."""
@@ -252,14 +247,20 @@ class Datastore:
             self._locked_since[target] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def unlock(self, session: int, target: str) -> None:
-        """Release a lock. Raises RpcError when the session does not hold it."""
+        """Release a lock; with its own, changes in candidate are discarded. Raises RpcError when another one has it."""
         with self._by(session):
             owner = self._locks.get(target)
             if owner is None:
                 raise RpcError("operation-failed", f"{target} is not locked.", kind="protocol")
             if owner != session:
                 raise _denied(owner, f"Session {owner} has locked {target}.")
-            del self._locks[target]
+            self._release(target)
+
+    def _release(self, target: str) -> None:
+        del self._locks[target]
+        if target == "candidate":
+            # RFC 6241, 8.3.5.2: when the lock goes, its changes go; nobody else could have made them.
+            self._candidate = self._running
 
     def lock_owner(self, target: str) -> tuple[int | None, str]:
         """Return the session that has locked a datastore and since when (RFC 3339), None when nobody has."""

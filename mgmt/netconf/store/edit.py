@@ -3,18 +3,23 @@
 A tree is an element ``config`` of NETCONF whose descendants are in canonical form: one namespace
 declaration where the module changes, canonical values, keys first, no empty containers. The tree
 that is given is never changed, so undoing an edit is keeping the old one.
+
+An edit is read strictly: a node of which there is one comes once, nothing but white space stands between elements,
+a key has no operation that would take it from its entry. Entries of a list that come twice are edited in their order.
 """
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass, field
 
 from lxml import etree
 
-from mgmt.netconf.model.schema import Kind, SchemaNode, list_keys
+from mgmt.netconf.model.schema import Kind, SchemaNode, identity, instance
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
+from mgmt.netconf.store.changes import Touched
 from mgmt.netconf.xml_names import NC, elements, local, step
 
 __all__ = ["DEFAULT_OPERATIONS", "apply_edit", "empty_tree"]
@@ -23,6 +28,9 @@ DEFAULT_OPERATIONS = ("merge", "replace", "none")
 _OPERATIONS = ("merge", "replace", "create", "delete", "remove")
 _REMOVING = ("delete", "remove")
 _OPERATION = f"{NC}operation"
+_FEW = 4  # entries of one list that are searched one by one: an index costs as much as some searches
+
+_Keys = tuple[tuple[str, str], ...]
 
 
 def empty_tree() -> etree._Element:
@@ -37,9 +45,10 @@ class _Walk:
     model: Model
     go_on: bool = False
     errors: list[RpcError] = field(default_factory=list)
-    # Entries of a list by key, for each list that was searched: a linear search would make a
+    # Entries of a list by key, for each list that was searched often: a linear search would make a
     # large edit quadratic. Holding the elements keeps their Python identity.
-    index: dict[tuple[etree._Element, str], dict[tuple[str, ...], etree._Element]] = field(default_factory=dict)
+    index: dict[tuple[etree._Element, str], dict[_Keys, etree._Element]] = field(default_factory=dict)
+    searched: Counter[tuple[etree._Element, str]] = field(default_factory=Counter)
 
 
 def apply_edit(
@@ -49,20 +58,31 @@ def apply_edit(
     default_operation: str = "merge",
     *,
     continue_on_error: bool = False,
+    touched: Touched | None = None,
 ) -> tuple[etree._Element, list[RpcError]]:
     """Return a copy of *tree* with *edit* applied, and the errors that did not end it.
 
     *edit* is the element ``config`` of the request. Raises RpcError at the first error unless
-    *continue_on_error*; *tree* is as it was in every case.
+    *continue_on_error*; *tree* is as it was in every case. The nodes that may have changed are added to *touched*.
     """
-    walk = _Walk(model, continue_on_error)
-    result = copy.deepcopy(tree)
+    walk, touched = _Walk(model, continue_on_error), touched or Touched()
+    _check_config(edit)
     if default_operation == "replace":
         # "The configuration data in <config> completely replaces the target."
         result = empty_tree()
-    _children(walk, _Place(result, None, ""), edit, default_operation)
-    _prune(result, model.top)
+        touched.mark()
+    else:
+        result = copy.deepcopy(tree)
+    _children(walk, _Place(result, None, "", touched), edit, default_operation)
     return result, walk.errors
+
+
+def _check_config(config: etree._Element) -> None:
+    """Refuse what stands at the element around all nodes: an operation there would be nobody's."""
+    for attribute in config.attrib:
+        raise _unknown_attribute(str(attribute), config, "")
+    if _has_text(config):
+        raise bad_element(local(config), "The configuration has elements, not text.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +92,52 @@ class _Place:
     target: etree._Element
     schema: SchemaNode | None
     path: str
+    touched: Touched
+    was_there: bool = True
 
 
 def _children(walk: _Walk, place: _Place, edit: etree._Element, inherited: str) -> None:
     nodes = walk.model.top if place.schema is None else place.schema.children
     cases: dict[str, tuple[str, str]] = {}
+    once: set[str] = set()
     for element in elements(edit):
         try:
             node = _schema_of(walk.model, nodes, element, place.path)
+            _check_once(once, node, place.path)
             operation = _operation_of(element, inherited, place.path)
             if node.case and operation not in _REMOVING:
                 other = cases.setdefault(node.case[0], (node.case[1], node.name))
                 if other[0] != node.case[1]:
                     said = f"Only one of {other[1]} and {node.name} can be given."
                     raise bad_element(node.name, said, step(place.path, node.name))
-            if place.schema is None or node.name not in place.schema.keys:
+            if place.schema is not None and node.name in place.schema.keys:
+                _check_key(place, element, node)
+            else:
                 _node(walk, place, element, node, operation)
         except RpcError as error:
             if not walk.go_on:
                 raise
             walk.errors.append(error)
+
+
+def _check_once(once: set[str], node: SchemaNode, path: str) -> None:
+    if node.kind in (Kind.LEAF, Kind.CONTAINER):
+        if node.tag in once:
+            raise bad_element(node.name, f"{node.name} is there twice.", step(path, node.name, node.module_if_new))
+        once.add(node.tag)
+
+
+def _check_key(place: _Place, element: etree._Element, node: SchemaNode) -> None:
+    operation, path = element.get(_OPERATION), step(place.path, node.name)
+    if operation in _REMOVING:
+        raise RpcError(
+            "bad-attribute",
+            f"The key {node.name} goes with its entry only: put the operation there.",
+            path=path,
+            info=[("bad-attribute", "operation"), ("bad-element", node.name)],
+        )
+    if operation == "create" and place.was_there:
+        raise RpcError("data-exists", f"{node.name} cannot be created: it is there.", path=path)
 
 
 def _schema_of(model: Model, nodes: dict[str, SchemaNode], element: etree._Element, path: str) -> SchemaNode:
@@ -115,16 +161,20 @@ def _schema_of(model: Model, nodes: dict[str, SchemaNode], element: etree._Eleme
     )
 
 
+def _unknown_attribute(attribute: str, element: etree._Element, path: str) -> RpcError:
+    name = str(etree.QName(attribute).localname)
+    return RpcError(
+        "unknown-attribute",
+        f"The attribute {name} has no meaning here.",
+        path=path,
+        info=[("bad-attribute", name), ("bad-element", local(element))],
+    )
+
+
 def _operation_of(element: etree._Element, inherited: str, path: str) -> str:
     for attribute in element.attrib:
         if attribute != _OPERATION:
-            name = str(etree.QName(attribute).localname)
-            raise RpcError(
-                "unknown-attribute",
-                f"The attribute {name} has no meaning here.",
-                path=path,
-                info=[("bad-attribute", name), ("bad-element", local(element))],
-            )
+            raise _unknown_attribute(str(attribute), element, path)
     operation = element.get(_OPERATION)
     if operation is None:
         return inherited
@@ -145,27 +195,44 @@ def _node(walk: _Walk, place: _Place, element: etree._Element, node: SchemaNode,
     _check_form(element, node, leaf, path)
     target, existing = place.target, _find(walk, place.target, node, keys)
     _check_existence(node, existing, operation, path)
+    touched = place.touched.at(node.tag, keys)
     if operation in _REMOVING:
+        _check_below(walk.model, element, node, path)
         if existing is not None:
+            touched.mark()
             _forget(walk, target, node, keys)
             target.remove(existing)
-        return
-    if leaf:
+    elif leaf:
         value = keys[0][1] if keys else _value(walk.model, node, element, path)
         if operation != "none":
-            _other_cases(target, node)
-            found = existing if existing is not None else _add(walk, target, node, keys)
-            _set(found, node, value, walk.model)
-        return
-    _other_cases(target, node)
-    if existing is None:
-        existing = _add(walk, target, node, keys)
-    if operation == "replace":
-        _clear(walk, existing, node)
-    _children(walk, _Place(existing, node, path), element, operation)
+            touched.mark()
+            _other_cases(walk, place, node)
+            _set(walk, target, existing, node, value)
+    else:
+        _other_cases(walk, place, node)
+        was_there = existing is not None
+        if existing is None:
+            existing = _add(walk, target, node, keys)
+        if operation == "replace":
+            _clear(walk, existing, node)
+        if operation == "replace" or not was_there:
+            touched.mark()
+        _children(walk, _Place(existing, node, path, touched, was_there), element, operation)
+        if not len(existing) and not _is_data(node):
+            target.remove(existing)
 
 
-def _identity_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> tuple[tuple[str, str], ...]:
+def _check_below(model: Model, element: etree._Element, node: SchemaNode, path: str) -> None:
+    """Check what stands in an element that is removed: its content has no effect, but has to be in the schema."""
+    for child in elements(element):
+        inner = _schema_of(model, node.children, child, path)
+        _operation_of(child, "remove", path)
+        here = step(path, inner.name, inner.module_if_new)
+        _check_form(child, inner, inner.kind in (Kind.LEAF, Kind.LEAF_LIST), here)
+        _check_below(model, child, inner, here)
+
+
+def _identity_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> _Keys:
     """Return the value that tells the entries of a list apart: its keys, or the value of a leaf-list."""
     if node.kind is Kind.LIST:
         return _keys_of(model, element, node, path)
@@ -174,10 +241,14 @@ def _identity_of(model: Model, element: etree._Element, node: SchemaNode, path: 
     return ()
 
 
+def _has_text(element: etree._Element) -> bool:
+    return bool((element.text or "").strip()) or any((child.tail or "").strip() for child in element)
+
+
 def _check_form(element: etree._Element, node: SchemaNode, leaf: bool, path: str) -> None:
     if leaf and next(elements(element), None) is not None:
         raise bad_element(node.name, f"{node.name} has a value, not elements.", path)
-    if not leaf and ((element.text or "").strip() or any((c.tail or "").strip() for c in element)):
+    if not leaf and _has_text(element):
         raise bad_element(node.name, f"{node.name} has elements, not text.", path)
 
 
@@ -202,56 +273,68 @@ def _value(model: Model, node: SchemaNode, element: etree._Element, path: str) -
         raise error.at(path) from None
 
 
-def _keys_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> tuple[tuple[str, str], ...]:
+def _keys_of(model: Model, element: etree._Element, node: SchemaNode, path: str) -> _Keys:
     found = []
     here = step(path, node.name, node.module_if_new)
     for key in node.keys:
         schema = node.child(key)
-        leaf = element.find(schema.tag)
-        if leaf is None:
+        leaves = element.findall(schema.tag)
+        if not leaves:
             raise missing_element(key, f"An entry of {node.name} needs its key {key}.", step(here, key))
+        if len(leaves) > 1:
+            raise bad_element(key, f"{key} is there twice.", step(here, key))
+        _check_form(leaves[0], schema, True, step(here, key))
         try:
-            found.append((key, model.canonical(schema, leaf)))
+            found.append((key, model.canonical(schema, leaves[0])))
         except RpcError as error:
             raise error.at(step(here, key)) from None
     return tuple(found)
 
 
-def _find(
-    walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tuple[str, str], ...]
-) -> etree._Element | None:
-    if node.kind not in (Kind.LIST, Kind.LEAF_LIST):
-        return target.find(node.tag)
-    entries = walk.index.get((target, node.tag))
+def _find(walk: _Walk, target: etree._Element, node: SchemaNode, keys: _Keys) -> etree._Element | None:
+    place = target, node.tag
+    entries = walk.index.get(place)
     if entries is None:
-        entries = {tuple(v for _, v in list_keys(node, e)): e for e in target.iterchildren(node.tag)}
-        walk.index[target, node.tag] = entries
-    return entries.get(tuple(v for _, v in keys))
+        walk.searched[place] += 1
+        if not keys or walk.searched[place] <= _FEW:
+            return instance(node, target, keys)
+        entries = walk.index[place] = {identity(node, e): e for e in target.iterchildren(node.tag)}
+    return entries.get(keys)
 
 
-def _forget(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tuple[str, str], ...]) -> None:
-    walk.index.get((target, node.tag), {}).pop(tuple(v for _, v in keys), None)
+def _forget(walk: _Walk, target: etree._Element, node: SchemaNode, keys: _Keys) -> None:
+    walk.index.get((target, node.tag), {}).pop(keys, None)
 
 
-def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: tuple[tuple[str, str], ...]) -> etree._Element:
+def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: _Keys) -> etree._Element:
     element = etree.SubElement(target, node.tag, nsmap={None: node.module.namespace})
-    if keys:
-        walk.index[target, node.tag][tuple(v for _, v in keys)] = element
     if node.kind is Kind.LIST:
         for key, value in keys:
-            leaf = node.child(key)
-            _set(etree.SubElement(element, leaf.tag), leaf, value, walk.model)
+            _add_leaf(walk.model, element, node.child(key), value)
+        walk.index.get((target, node.tag), {})[keys] = element
     return element
 
 
-def _set(element: etree._Element, node: SchemaNode, value: str, model: Model) -> None:
+def _add_leaf(model: Model, target: etree._Element, node: SchemaNode, value: str) -> etree._Element:
+    prefixes: dict[str | None, str | None] = {None: node.module.namespace}
     if node.identity:
         # The prefix of the value has to be declared at this very element.
         prefix = value.partition(":")[0]
-        fresh = etree.Element(node.tag, nsmap={None: node.module.namespace, prefix: model.namespace(prefix)})
-        element.getparent().replace(element, fresh)
-        element = fresh
+        prefixes[prefix] = model.namespace(prefix)
+    element = etree.Element(node.tag, nsmap=prefixes)
     element.text = value
+    target.append(element)
+    return element
+
+
+def _set(walk: _Walk, target: etree._Element, existing: etree._Element | None, node: SchemaNode, value: str) -> None:
+    """Give a leaf its value, or a leaf-list one more."""
+    if existing is None:
+        added = _add_leaf(walk.model, target, node, value)
+        if node.kind is Kind.LEAF_LIST:
+            walk.index.get((target, node.tag), {})[(".", value),] = added
+    elif node.kind is Kind.LEAF:
+        target.replace(existing, _add_leaf(walk.model, target, node, value))
 
 
 def _clear(walk: _Walk, element: etree._Element, node: SchemaNode) -> None:
@@ -261,21 +344,13 @@ def _clear(walk: _Walk, element: etree._Element, node: SchemaNode) -> None:
         walk.index.pop((element, child.tag), None)
 
 
-def _other_cases(target: etree._Element, node: SchemaNode) -> None:
+def _other_cases(walk: _Walk, place: _Place, node: SchemaNode) -> None:
     """Delete the other alternatives of a choice (RFC 7950, 7.9)."""
     if node.case is None or node.parent is None:
         return
     for other in node.parent.children.values():
         if other.case and other.case[0] == node.case[0] and other.case[1] != node.case[1]:
-            for element in target.findall(other.tag):
-                target.remove(element)
-
-
-def _prune(target: etree._Element, nodes: dict[str, SchemaNode]) -> None:
-    """Remove containers that are empty and whose presence means nothing."""
-    for child in list(target):
-        node = nodes[child.tag]
-        if node.kind in (Kind.CONTAINER, Kind.LIST):
-            _prune(child, node.children)
-        if node.kind is Kind.CONTAINER and not node.presence and not len(child):
-            target.remove(child)
+            for element in place.target.findall(other.tag):
+                place.touched.at(other.tag, identity(other, element)).mark()
+                place.target.remove(element)
+            walk.index.pop((place.target, other.tag), None)
