@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mgmt import published_keys
 from nf.errors import BadSettings
 from nf.qoe.models import MODELS
 from nf.qoe.profiles import constants
@@ -199,6 +200,9 @@ def _export(node: Node, nf_id: str) -> Export:
 def _curve(node: Node | None, nf_id: str, path: str) -> Curve | None:
     if node is None:
         return None
+    clients = [entry["public-key"] for entry in node.get("consumer", [])] + node.get("client", [])
+    for key in (node["public-key"], node["secret-key"], *clients):
+        published_keys.refuse(key, f"{path}/curve")
     consumers = []
     for entry in node.get("consumer", []):
         topics = tuple(sorted(entry.get("topic", [])))
@@ -240,6 +244,7 @@ def _constants(node: Node) -> Iterator[tuple[str, float]]:
 
 
 def _privacy(node: Node) -> Privacy:
+    published_keys.refuse(node.get("key", ""), "/snf-privacy:privacy/key")  # the one before it may be: names go on
     return Privacy(
         key=_key(node, "key"),
         previous_key=_key(node, "previous-key"),
