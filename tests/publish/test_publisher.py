@@ -286,7 +286,7 @@ class TestFollowing:
         assert eventually(lambda: publisher.subscriptions == 1)
         assert publisher.followed() <= {""}
 
-    @pytest.mark.parametrize("subscriber", ["teid:10.0.0.1:0x0000000c", "ue:internet:10.45.0.2"])
+    @pytest.mark.parametrize("subscriber", [f"teid-{16 * '0a'}", f"ue-{16 * '0a'}"])
     def test_a_subscriber_without_identity_can_be_followed(self, start: Start, plain: Any, subscriber: str) -> None:
         publisher = start()
         sub = plain(publisher.endpoint, f"sub.v1/nf1/{subscriber}/")
