@@ -183,7 +183,9 @@ STATE: StateTree = {
         "netconf": {"sessions": 1, "oper_status": "up"},
     },
     "n4_peers": {("192.0.2.1", "192.0.2.10"): 23},
-    "exporter": {"octets_sent": 99, "records": 5, "dropped": 0, "subscribers": 1, "inspected_octets": 100_000},
+    "exporter": {"oper_status": "up", "records": 5, "dropped": 0, "subscribers": 1}
+    | {"octets_sent": 99, "inspected_octets": 100_000},
+    "listeners": {"b": {"oper_status": "up", "records": 2, "dropped": 0, "subscribers": 3}},
 }
 
 

@@ -1,119 +1,120 @@
-"""Keys by name (module snf-keys), and who opted out (snf-opt-out): what the settings get of them."""
+"""Keys: a command makes them, examples have none, and those that examples once had are refused."""
 
-import base64
+import re
+import stat
+from pathlib import Path
 
 import pytest
+import zmq
+from lxml import etree
 
-from mgmt.netconf.rpcerror import RpcError
-from tests.mgmt.raw import tag_of
-from tests.mgmt.test_nacm import NOC, Desk, permit, rules
+from mgmt.bind import bind
+from mgmt.cli import inputs
+from mgmt.cli.main import main
+from mgmt.netconf.model.yang_model import yang_dir
+from mgmt.netconf.store.edit import apply_edit, empty_tree
+from nf.errors import BadSettings, SnfError
 
-OLD, NEW = bytes(range(16)), bytes(range(16, 48))
-KEYS = "urn:supernetflow:yang:snf-keys"
-PRIVACY = "urn:supernetflow:yang:snf-privacy"
-OPT_OUT = "urn:supernetflow:yang:snf-opt-out"
-
-
-def keys(**named: bytes) -> str:
-    entries = "".join(
-        f"<symmetric-key><name>{name}</name><value>{base64.b64encode(value).decode()}</value></symmetric-key>"
-        for name, value in named.items()
-    )
-    return f'<keys xmlns="{KEYS}">{entries}</keys>'
-
-
-def privacy(inner: str) -> str:
-    return f'<privacy xmlns="{PRIVACY}">{inner}</privacy>'
+EXAMPLES = sorted((yang_dir() / "examples").glob("*.xml"))
+PUBLISHED = {  # in the examples of 2026-11-23
+    "public-key": "Yne@$w-vo&lt;fVvi]a&lt;NY6T1ed:M$fCG*[IaLV{hID",
+    "secret-key": "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs",
+    "client": "rq:rM&gt;}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7",
+    "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+}
 
 
-@pytest.fixture
-def commit(datastore, config):
-    number = datastore.open_session()
+class TestCommand:
+    """``snf keys`` writes what is secret into files of its owner, and says what is public."""
 
-    def run(xml):
-        datastore.edit(number, config(xml))
-        datastore.commit(number)
-        return datastore.settings.privacy
+    def test_pairs_are_pairs_and_readable_by_their_owner_alone(self, tmp_path: Path, capsys):
+        main(["keys", str(tmp_path / "keys"), "dashboard"])
 
-    return run
+        said = dict(line.split("\t")[::2] for line in capsys.readouterr().out.splitlines() if ".curve" in line)
+        assert said.keys() == {"publisher", "dashboard"}
+        for name, public in said.items():
+            pair = inputs.curve_keys(tmp_path / "keys" / f"{name}.curve")
+            assert zmq.curve_public(pair.secret_key.encode()).decode() == public == pair.public_key
+            assert pair.server_key == said["publisher"]
+        assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "keys").iterdir()} == {0o600}
 
+    def test_nothing_secret_is_printed(self, tmp_path: Path, capsys):
+        main(["keys", str(tmp_path / "keys"), "dashboard"])
 
-class TestKeysByName:
-    """A key of the pseudonyms is given itself, or by its name."""
+        said = capsys.readouterr().out
+        for path in (tmp_path / "keys").iterdir():
+            secret = path.read_text().rpartition("secret_key=")[2].strip()
+            assert secret not in said
 
-    def test_both_keys(self, commit):
-        named = keys(of2025=OLD, of2026=NEW)
+    def test_a_key_is_never_written_over(self, tmp_path: Path, capsys):
+        main(["keys", str(tmp_path)])
+        before = (tmp_path / "publisher.curve").read_text()
 
-        found = commit(named + privacy("<key-name>of2026</key-name><previous-key-name>of2025</previous-key-name>"))
+        with pytest.raises(SystemExit):
+            main(["keys", str(tmp_path), "dashboard"])
 
-        assert (found.key, found.previous_key) == (NEW, OLD)
+        assert "not written over" in capsys.readouterr().err
+        assert (tmp_path / "publisher.curve").read_text() == before
+        assert not (tmp_path / "dashboard.curve").exists()
 
-    def test_a_name_takes_the_place_of_a_key(self, commit):
-        commit(privacy(f"<key>{base64.b64encode(OLD).decode()}</key>"))
-
-        assert commit(keys(of2026=NEW) + privacy("<key-name>of2026</key-name>")).key == NEW
-
-    def test_another_value_under_the_name_is_a_change(self, commit, datastore):
-        commit(keys(mine=OLD) + privacy("<key-name>mine</key-name>"))
-        heard = []
-        datastore.events.listen(heard.append)
-
-        assert commit(keys(mine=NEW)).key == NEW
-        (event,) = heard
-        assert [(c.operation, c.schema_path) for c in event.changes] == [
-            ("update", "/snf-keys:keys/symmetric-key/value")
-        ]
-
-    @pytest.mark.parametrize(
-        ("xml", "tag", "app_tag"),
-        [
-            (privacy("<key-name>nobody</key-name>"), "data-missing", "instance-required"),
-            (
-                keys(a=OLD) + privacy("<previous-key-name>a</previous-key-name>"),
-                "operation-failed",
-                "previous-key-alone",
-            ),
-            (keys(a=b"short"), "invalid-value", ""),
-        ],
-    )
-    def test_what_is_refused(self, commit, xml, tag, app_tag):
-        with pytest.raises(RpcError) as caught:
-            commit(xml)
-        assert (caught.value.tag, caught.value.app_tag) == (tag, app_tag)
-
-    def test_who_may_change_the_name_needs_no_right_to_the_key(self, datastore):
-        desk = Desk(datastore)
-        path = '<path xmlns:k="urn:supernetflow:yang:snf-privacy">/k:privacy/k:key-name</path>'
-        desk.given(keys(a=OLD, b=NEW) + privacy("<key-name>a</key-name>") + rules(f"{path}<action>permit</action>"))
-
-        assert tag_of(desk.edit(privacy("<key-name>b</key-name>"), groups=NOC)) == "ok"
-        assert tag_of(desk.ask("<commit/>")) == "ok"
-        assert datastore.settings.privacy.key == NEW
+    @pytest.mark.parametrize("name", ["../up", "a b", "", "a" * 65])
+    def test_a_name_that_is_no_file_is_refused(self, name, tmp_path: Path, capsys):
+        with pytest.raises(SystemExit):
+            main(["keys", str(tmp_path / "keys"), name])
+        assert "no name for a key" in capsys.readouterr().err
+        assert not (tmp_path / "keys").exists()
 
 
-class TestOptOut:
-    """Subscribers of the list and of the leaf-list from before are those who opted out."""
+class TestExamples:
+    """An example runs on anybody's machine, with keys that nobody else has."""
 
-    LIST = (
-        f'<opt-outs xmlns="{OPT_OUT}"><subscriber><imsi>001010000000001</imsi></subscriber>'
-        "<subscriber><imsi>001010000000002</imsi></subscriber></opt-outs>"
-    )
+    @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+    def test_an_example_has_no_key(self, path: Path):
+        for element in etree.parse(path).iter(
+            "{*}public-key", "{*}secret-key", "{*}client", "{*}key", "{*}previous-key"
+        ):
+            assert re.fullmatch(r"@[a-z-]+@", element.text), element.tag
 
-    def test_both_count(self, commit):
-        found = commit(self.LIST + privacy("<opt-out>001010000000002</opt-out><opt-out>001010000000003</opt-out>"))
+    @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+    def test_an_example_that_is_not_filled_says_what_to_do(self, path: Path):
+        with pytest.raises(SnfError, match="snf keys DIR -f"):
+            inputs.configuration(path)
 
-        assert found.opted_out == ("001010000000001", "001010000000002", "001010000000003")
+    @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+    def test_an_example_is_taken_with_its_keys(self, path: Path, tmp_path: Path):
+        main(["keys", str(tmp_path / "keys"), "-f", str(path)])
 
-    def test_replacing_privacy_takes_nobody_out(self, commit, datastore, config):
-        commit(self.LIST + privacy("<epoch>1</epoch>"))
-        replaced = privacy("<epoch>2</epoch>").replace("<privacy", '<privacy nc:operation="replace"')
+        settings = inputs.configuration(tmp_path / "keys" / path.name)
 
-        assert commit(replaced).opted_out == ("001010000000001", "001010000000002")
+        assert settings.export.curve.public_key in (tmp_path / "keys/publisher.curve").read_text()
+        (consumer,) = settings.export.curve.consumers
+        assert inputs.curve_keys(tmp_path / "keys/analytics.curve").public_key == consumer.key
+        assert len(settings.privacy.key) == 32
 
-    def test_a_rule_is_about_it_alone(self, datastore):
-        desk = Desk(datastore)
-        module = "<module-name>snf-opt-out</module-name><action>permit</action>"
-        desk.given(rules(module, permit("/p:policies")))
 
-        assert tag_of(desk.edit(self.LIST)) == "ok"
-        assert tag_of(desk.edit(privacy("<opt-out>001010000000003</opt-out>"))) == "access-denied"
+class TestPublishedKeys:
+    """A key that was in an example is refused, wherever it stands but where it is the key of before."""
+
+    @pytest.mark.parametrize("leaf", PUBLISHED)
+    def test_it_is_named_and_refused(self, leaf, model):
+        keys = {"public-key": "a" * 40, "secret-key": "b" * 40, "client": "c" * 40, leaf: PUBLISHED[leaf]}
+        key = f"<key>{keys.pop('key')}</key>" if "key" in keys else ""
+        curve = "".join(f"<{name}>{value}</{name}>" for name, value in keys.items())
+        tree = etree.fromstring(
+            f'<config><exporter xmlns="urn:supernetflow:yang:snf-export"><curve>{curve}</curve></exporter>'
+            f'<privacy xmlns="urn:supernetflow:yang:snf-privacy">{key}</privacy></config>'
+        )
+
+        with pytest.raises(BadSettings, match="everybody can read") as refused:
+            bind(model.validate(apply_edit(model, empty_tree(), tree)[0]))
+
+        assert PUBLISHED[leaf] not in str(refused.value)
+
+    def test_names_under_it_can_go_on_while_it_is_replaced(self, model):
+        privacy = f"<key>AAECAwQFBgcICQoLDA0ODw==</key><previous-key>{PUBLISHED['key']}</previous-key>"
+        tree = etree.fromstring(
+            f'<config><privacy xmlns="urn:supernetflow:yang:snf-privacy">{privacy}</privacy></config>'
+        )
+        settings = bind(model.validate(apply_edit(model, empty_tree(), tree)[0]))
+        assert settings.privacy.previous_key == bytes(range(32))
