@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -11,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lxml import etree
 
 from lab.wait import slowness
-from mgmt.netconf.model.yang_model import Model
+from tests.mgmt.interop.clients import BASE, in_a_terminal
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "orchestrators.md").read_text()
-BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 
 
 def blocks(language: str) -> list[str]:
@@ -40,24 +37,6 @@ def here(bench) -> Callable[[str], str]:
 
 def policies(bench) -> list[str]:
     return [policy.name for policy in bench.datastore.settings.policies]
-
-
-def in_a_terminal(words: list[str], folder: Path) -> str:
-    """Run a program that wants a terminal, and return what it wrote."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "HOME": str(folder), "TERM": "dumb"}
-    run = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
-    os.close(theirs)
-    said = b""
-    try:
-        while piece := os.read(ours, 65_536):
-            said += piece
-    except OSError:  # EIO: the other end is closed
-        pass
-    finally:
-        os.close(ours)
-    run.wait(timeout=30 * slowness())
-    return said.decode(errors="replace")
 
 
 class TestNcclient:
@@ -113,9 +92,3 @@ class TestOrder:
                 reply, _ = session.session.send_rpc(message).result(timeout=20 * slowness())
                 assert b"rpc-error" not in reply, (request, reply)
         assert sorted(policies(bench)) == ["nso", "odl"]
-
-    def test_every_module_can_be_fetched(self, bench, model: Model):
-        with bench.manager() as session:
-            for name, module in model.modules.items():
-                reply = session.get_schema(name, module.revision)
-                assert f"module {name} " in etree.tostring(reply.data_ele, encoding="unicode", method="text")
