@@ -22,7 +22,8 @@ _QFI_BITS = 6  # TS 38.415, 5.5.3.3
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
 GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
 # A sample of the round trip may hold a delayed acknowledgement or a peer's thinking time, of seconds in real
-# captures. The least of a few samples is the network's; it follows a radio that gets worse within 3 to 6 s.
+# captures. The least of a few samples is the network's: of those of an interval where it has as many, and so it follows
+# a queue that fills; else of those of the last 3 to 6 s.
 RTT_WINDOW_S = 3.0
 RTT_LEAST_SAMPLES = 3.0
 # The last estimates stand in when there are no samples. They fade from the last one on, and are forgotten within four
@@ -96,6 +97,7 @@ class Lately:
         high = np.stack([np.where(n > 0, n * rows.rtt_high_ms[:, CORE], 0), n], axis=1)
         now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s, high, rows.before])
         recent, core_ms, samples = self._recent.add(keys, now_s, now, rows.rtt_min_ms[:, CORE], n)
+        core_ms = _newest(core_ms, rows.rtt_min_ms[:, CORE], n)
         lost, sent, bulk, busy_s, high, before = (recent[:, column : column + 2] for column in range(0, 12, 2))
         moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
         moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
@@ -146,6 +148,7 @@ class Lately:
         ways = [np.bincount(row, column, count) for column in (*lost.T, *rows.sent.T)]
         now = np.stack([high, n, *ways], axis=1)
         sums, least_ms, samples = self._access.add(bearers, flows.t_end_s, now, now_ms, n)
+        least_ms = _newest(least_ms, now_ms, n)
         told = samples >= RTT_LEAST_SAMPLES
         fresh = told & (n > 0)
         estimate = np.stack([np.where(fresh, least_ms, 0), fresh.astype(np.float64)], axis=1)
@@ -159,6 +162,11 @@ class Lately:
         return _Bearer(
             *(column[row] for column in (known_ms, high_ms, some_ms, some_high_ms, _lost(sums[:, 2:4], sums[:, 4:6])))
         )
+
+
+def _newest(least_ms: Array, now_ms: Array, n: Array) -> Array:
+    """Return the least round trip: of the *n* samples of the interval where these are enough, else of more of them."""
+    return np.where(n >= RTT_LEAST_SAMPLES, now_ms, least_ms)
 
 
 def _lost(lost: Array, sent: Array) -> Array:
