@@ -108,7 +108,7 @@ def talk(before: NDArray[np.void], seen: Seen, profile: TalkProfile) -> tuple[ND
         seen.interval_s,
     )
     kept_s = np.where(either(silence.open), seen.interval_s, 0.0)
-    after["told"] = reports.follow(before["told"], seen, (before["missed"], after["missed"]), kept_s)
+    after["told"] = reports.follow(before["told"], seen, kept_s)
     half, after["half_s"] = held(
         halves_ms(seen),
         before["half_ms"],

@@ -2,7 +2,8 @@
 
 A report tells of all packets since the one before, seconds ago, and of the whole way. What the probe missed of the same
 packets was lost before it and is not lost once more behind it. What it says of a time that is over is not said of now:
-where the same side lost packets of the other direction as well, and loses none of them any more, it is over.
+where the same side lost packets of the other direction as well, or of other flows in the same QoS flow, and loses none
+any more, it is over.
 
     downlink, missing at the probe: core        downlink, by reports of the UE: access
     uplink, missing at the probe: access        uplink, by reports of the far side: core
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe import losses
-from nf.qoe.inputs import Array
+from nf.qoe.inputs import Array, known_or
 from nf.qoe.realtime import Seen
 from nf.qoe.states import copied
 
@@ -27,21 +28,25 @@ TOLD = np.dtype(
         ("until_s", "f8", (2,)),  # to when: it passed; 0: none did
         ("edge", "f4", (2,)),  # packets that were missing at the probe in the interval of that report,
         ("missing", "f4", (2,)),  # and in those since
-        ("hurt_s", "f8", (2,)),  # when the side of these reports lost a packet last, of the other direction,
-        ("over_s", "f8", (2,)),  # and the same once that is over; 0: it is not
-        ("was", "f4", (2,)),  # the loss until then
+        ("side", losses.WINDOW, (2, 2)),  # what the probe saw lost on the side that these reports tell of, by direction
+        ("hurt_s", "f8", (2,)),  # when a packet was lost there last,
+        ("rate", "f4", (2, 2)),  # the loss then,
+        ("since", "f4", (2, 2)),  # and packets since then, of which none was lost
+        ("over_s", "f8", (2,)),  # when it was lost once that is over; 0: it is not
+        ("was", "f4", (2,)),  # the loss until then, with that of reports
     ]
 )
-"""By direction, UPLINK and DOWNLINK, of the stream that reports are about."""
+"""By direction of the stream that reports are about: UPLINK, which tell of the CORE, and DOWNLINK, of the ACCESS."""
 
 # Two reports in a row did not come: they come each five seconds, at most half as much later (RFC 3550, 6.2 and 6.3.1).
 LONGEST_S = 12.0
+# What TCP lost is seen once it is sent again, up to a time-out later (RFC 6298, 2.4: a second), and a full queue drops
+# in bursts. So long nothing may be lost before it is over.
+QUIET_S = 2.0
 
 
-def follow(
-    before: NDArray[np.void], seen: Seen, missed: tuple[NDArray[np.void], NDArray[np.void]], kept_s: float | Array = 0.0
-) -> NDArray[np.void]:
-    """Return the state, (n,) of TOLD, after an interval; *missed* are the windows (n, 2) at the probe before and after.
+def follow(before: NDArray[np.void], seen: Seen, kept_s: Array) -> NDArray[np.void]:
+    """Return the state, (n,) of TOLD, after an interval.
 
     The time of the last report is *kept_s* (n,) later than it was: in a pause of the call no report is due.
     """
@@ -49,7 +54,7 @@ def follow(
     until_s = np.where(before["until_s"] > 0, before["until_s"] + np.reshape(kept_s, (-1, 1)), 0.0)
     told = (seen.rtcp_reports > 0) & (seen.rtcp_expected > 0)
     behind = _behind(after, seen, told)
-    _over(after, before, seen, missed)
+    _over(after, before, seen)
     of, lost = _of_now(after, until_s, seen, behind, told)
     runs = np.maximum(lost, 0.0)
     after["behind"] = losses.follow(before["behind"], of, lost, runs, seen.interval_s)
@@ -79,16 +84,22 @@ def _behind(after: NDArray[np.void], seen: Seen, told: NDArray[np.bool_]) -> Arr
     return np.where(told, behind, 0.0)
 
 
-def _over(
-    after: NDArray[np.void], before: NDArray[np.void], seen: Seen, missed: tuple[NDArray[np.void], NDArray[np.void]]
-) -> None:
-    """Note whether the loss of a side is over, by the packets of the other direction, which the probe sees."""
-    was, now = (losses.loss(window)[:, ::-1] for window in missed)
-    lost = (seen.rtp_expected > seen.rtp_received)[:, ::-1]
-    ended = (was > 0) & (now <= 0)
+def _over(after: NDArray[np.void], before: NDArray[np.void], seen: Seen) -> None:
+    """Note whether the loss of a side is over: so many packets came that some of them would have been lost as before.
+
+    Each direction counts by what it lost, as each has a queue of its own: one that never lost any says nothing.
+    """
+    gone, of = seen.side_lost.astype(np.float64), seen.side_sent.astype(np.float64)
+    after["side"] = losses.follow(before["side"], of, gone, np.maximum(gone, 0), seen.interval_s)
+    lost = (gone[..., 0] > 0) | (gone[..., 1] > 0)
+    after["rate"] = np.where(lost[..., None], known_or(losses.loss(after["side"]), 0), before["rate"])
+    after["since"] = np.where(lost[..., None], 0.0, before["since"] + of)
+    should = after["rate"] * after["since"]
+    ended = (should[..., 0] + should[..., 1] > losses.TOO_LONG) & (before["over_s"] == 0)
+    ended &= seen.now_s - before["hurt_s"] >= QUIET_S
     after["hurt_s"] = np.where(lost, seen.now_s, before["hurt_s"])
     after["over_s"] = np.where(lost, 0.0, np.where(ended, before["hurt_s"], before["over_s"]))
-    highest = np.fmax(was, losses.loss(before["behind"]))
+    highest = np.fmax(np.maximum(after["rate"][..., 0], after["rate"][..., 1]), losses.loss(before["behind"]))
     after["was"] = np.where(ended, highest, before["was"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,8 +26,8 @@ class Call:
         self.last = np.zeros((2, 2))  # and by the last report
         self.seconds: list = []
 
-    def second(self, before=(0, 0), behind=(0, 0)) -> Call:
-        """Add a second."""
+    def second(self, before=(0, 0), behind=(0, 0), beside=(0, 0)) -> Call:
+        """Add a second; *beside* are segments of other flows, lost and sent, on the access's downlink."""
         n = len(self.seconds)
         columns, now = {}, np.array([[PPS, PPS], np.add(before, behind)], float)
         if n % EVERY == self.at:
@@ -39,13 +41,16 @@ class Call:
             }
             self.last = until
         self.told += now
-        self.seconds.append(voice(1000.0 + n, lost=before, rtt=NEAR, **columns))
+        seen = voice(1000.0 + n, lost=before, rtt=NEAR, **columns)
+        lost, sent = (np.array([[[0, 0], [0, n]]]) for n in beside)
+        seen = dataclasses.replace(seen, side_lost=seen.side_lost + lost, side_sent=seen.side_sent + sent)
+        self.seconds.append(seen)
         return self
 
-    def seconds_of(self, n: int, before=(0, 0), behind=(0, 0)) -> Call:
+    def seconds_of(self, n: int, **lost) -> Call:
         """Add seconds that are alike."""
         for _ in range(n):
-            self.second(before, behind)
+            self.second(**lost)
         return self
 
     def run(self):
@@ -72,6 +77,23 @@ class TestTheTimeOfAReport:
 
         assert max(mos[50:60]) < 4.0
         assert min(mos[63:]) > 4.3
+
+    @pytest.mark.parametrize("at", range(EVERY))
+    def test_a_queue_of_one_direction_that_other_flows_lose_in(self, at):
+        """Segments of pages beside the call are dropped in the same full queue; when it is empty no more are."""
+        call = Call(at=at).seconds_of(40).seconds_of(20, behind=(0, 15), beside=(2, 10)).seconds_of(20, beside=(0, 20))
+        _, mos = call.run()
+
+        assert max(mos[50:60]) < 4.0
+        assert min(mos[64:]) > 4.3
+
+    @pytest.mark.parametrize("at", range(EVERY))
+    def test_one_direction_says_nothing_of_the_queue_of_the_other(self, at):
+        """The uplink loses nothing all the time, and there are no segments that would tell of the downlink."""
+        call = Call(at=at).seconds_of(40).seconds_of(3, behind=(0, 15), beside=(2, 10)).seconds_of(17, behind=(0, 15))
+        _, mos = call.run()
+
+        assert max(mos[50:60]) < 4.0
 
     @pytest.mark.parametrize("at", range(EVERY))
     def test_a_side_that_goes_on_losing_one_direction_is_told_by_the_next_report(self, at):

@@ -234,12 +234,11 @@ class TestDirections:
 class TestLagOfABearer:
     """The lag of a game without echoes is that of TCP in its QoS flow, and follows a queue within a second or two."""
 
-    ECHO = {"echo_n": (30, 0), "echo_sum_us": (300_000, 0), "echo_min_us": (10_000, 0)}  # the core's half
-
     def second(self, probe, access_ms: int, samples: int = 4):
+        core = {"echo_n": (30, 0), "echo_sum_us": (300_000, 0), "echo_min_us": (10_000, 0)}
         beside = bulk("file", 0.2, rtt_ms=(10, access_ms))
         beside["rtt_n"], beside["rtt_sum_us"] = (3, samples), (30_000, samples * access_ms * 1000)
-        return probe.second(talk("game", rate=30, rtp=False, media=self.ECHO), beside)[GAME]["lag_ms"]
+        return probe.second(talk("game", rate=30, rtp=False, media=core), beside)[GAME]["lag_ms"]
 
     def test_a_queue_that_fills(self):
         probe = Probe()
