@@ -55,7 +55,7 @@ class Desk:
         self.datastore = datastore
         self.killed: list[int] = []
         roster = Roster()
-        served = Served(
+        self.served = Served(
             datastore,
             Function(lambda: {}),
             lambda _, victim: not self.killed.append(victim),
@@ -63,7 +63,7 @@ class Desk:
             roster,
             Notifications(datastore.model, roster),
         )
-        self._dispatcher = Dispatcher(served)
+        self._dispatcher = Dispatcher(self.served)
         self.sessions: dict[tuple[str, frozenset[str] | None], int] = {}
 
     def ask(self, operation: str, user: str = "bob", groups: frozenset[str] | None = NOC) -> etree._Element:
