@@ -84,5 +84,5 @@ class TestListeners:
     def test_state_is_told_for_each(self, model):
         tree = tree_of(model, "<listener><name>b</name><endpoint>ipc:///run/b</endpoint></listener>")
         add_state(model, tree, STATE)
-        told = [element.text for element in tree.iter("{*}oper-status", "{*}records")]
+        told = [element.text for element in tree.find("{*}exporter").iter("{*}oper-status", "{*}records")]
         assert told == ["up", "2", "up", "5"]
