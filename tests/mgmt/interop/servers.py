@@ -101,7 +101,7 @@ class Ours:
         self.model = Model(modules, (*IMPLEMENTED, "neutral"))
         self.datastore = Datastore(folder / "state", self, model=self.model)
         self._dispatcher = Dispatcher(Served(self.datastore, Function(dict), kill=self._kill))
-        self._callers = {n: Caller(self.datastore.open_session(), "root") for n in (1, 2)}
+        self._callers = {n: Caller(self.datastore.open_session(), "root", groups=frozenset({"admin"})) for n in (1, 2)}
 
     def apply(self, old: Settings, new: Settings) -> None:
         """Put nothing in force: the neutral module means nothing."""
