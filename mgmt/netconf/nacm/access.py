@@ -98,6 +98,11 @@ class AccessControl:
         prune(self.rights(caller), tree, self._model.top)
         return tree
 
+    def reads(self, caller: Caller, path: str) -> bool:
+        """Say if the session may read an instance, if any, of the node of a path without keys."""
+        rights, place = self.rights(caller), place_of(self._model.top, path)
+        return place.complete and not any(rights.none(node, Access.READ) for node in place.nodes)
+
     def add_counters(self, tree: etree._Element) -> None:
         """Add to *tree* how often the rules denied."""
         nacm = tree.find(f"{{{ACM}}}nacm")

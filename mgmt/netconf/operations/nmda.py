@@ -73,7 +73,7 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
             raise _bad(name, f"{name} is for the datastore operational.")
     if store == "operational":
         mode = with_defaults(params, _mode_given(params), "report-all")
-        tree = operational(served, wanted)
+        tree = operational(served, caller, wanted)
         tree = reported(model, tree, "trim" if mode == "trim" else "report-all-tagged", wanted)
     else:
         mode = with_defaults(params, _mode_given(params))
@@ -92,7 +92,7 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
 def in_operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
     """Return what a filter selects in operational, with the defaults in use."""
     model = served.datastore.model
-    tree = reported(model, operational(served, wanted), "report-all", wanted)
+    tree = reported(model, operational(served, caller, wanted), "report-all", wanted)
     return selected(served.access.prune(caller, tree), wanted, model.top)
 
 

@@ -39,17 +39,17 @@ def reading(served: Served) -> Operations:
 
 def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     wanted = params.get("filter")
-    return [_data(served, caller, operational(served, wanted), wanted, with_defaults(params))]
+    return [_data(served, caller, operational(served, caller, wanted), wanted, with_defaults(params))]
 
 
-def operational(served: Served, wanted: etree._Element | None) -> etree._Element:
-    """Return running and the state, of sessions those that the filter names by key; nothing is left out yet."""
+def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
+    """Return running and the state, of sessions those that the filter names by key; `prune` it before it is shown."""
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
     add_management(datastore.model, tree, served.management())
-    add_revisions(datastore, tree)
+    add_revisions(datastore, tree, lambda path: served.access.reads(caller, path))
     served.access.add_counters(tree)
     add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
