@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator
 from xml.sax.saxutils import quoteattr
@@ -10,9 +11,12 @@ from lxml import etree
 
 from mgmt.netconf.model.schema import Kind, SchemaNode, list_keys
 from mgmt.netconf.model.yang_model import Model
+from mgmt.netconf.nacm.guard import Writer
 from mgmt.netconf.nacm.prune import prune
 from mgmt.netconf.nacm.rights import Rights
 from mgmt.netconf.nacm.rules import Access, Nacm, read_nacm
+from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.store.changes import changes
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 from tests.mgmt import nacm_reading as reading
 from tests.mgmt.nacm_reading import Deny, Step
@@ -188,7 +192,51 @@ def compare(model: Model, tree: etree._Element, found: list[Instance], rng: rand
         if above and reading.may_access(*who, steps, "read", deny_of(steps)):
             readable.add(steps)
     assert _left(model, rights, tree) == _shown(found, readable), (xml, user, external)
-    return len(OPERATIONS) + len(NOTIFICATIONS) + len(found) * len(ACCESS)
+    _compare_commit(model, rights, tree, rng, who)
+    return len(OPERATIONS) + len(NOTIFICATIONS) + len(found) * len(ACCESS) + 1
+
+
+def _compare_commit(
+    model: Model,
+    rights: Rights,
+    tree: etree._Element,
+    rng: random.Random,
+    who: tuple[etree._Element, str, frozenset[str]],
+) -> None:
+    """Commit a random change, and compare with the rights to each node that it creates, deletes or alters (3.2.8)."""
+    old, new = tree, _changed(model, tree, rng)
+    if rng.random() < 0.5:
+        old, new = new, old
+    was, now = ({steps: (node, e.text) for steps, node, e in instances(model, t) if _is_data(node)} for t in (old, new))
+    needed = [(steps, "create") for steps in now.keys() - was.keys()]
+    needed += [(steps, "delete") for steps in was.keys() - now.keys()]
+    leaves = {s for s in was.keys() & now.keys() if was[s][0].kind is Kind.LEAF and was[s][1] != now[s][1]}
+    needed += [(steps, "update") for steps in leaves]
+    expected = all(reading.may_access(*who, steps, access, deny_of(steps)) for steps, access in needed)
+    try:
+        Writer(model, rights, lambda _access, _node: None).commits(old, new, changes(model, old, new))
+        permitted = True
+    except RpcError as error:
+        permitted = error.tag != "access-denied"
+    assert permitted == expected, (etree.tostring(who[0]), who[1:], needed)
+
+
+def _is_data(node: SchemaNode) -> bool:
+    return node.kind is not Kind.CONTAINER or node.presence
+
+
+def _changed(model: Model, tree: etree._Element, rng: random.Random) -> etree._Element:
+    """Return a copy in which some nodes are gone and some leaves have another value; no key and no case of a choice."""
+    new = copy.deepcopy(tree)
+    for _, node, element in rng.sample(instances(model, new), 3):
+        is_key = node.parent is not None and node.name in node.parent.keys
+        if is_key or node.case is not None or element.getparent() is None:
+            continue
+        if node.kind is Kind.LEAF and rng.random() < 0.5:
+            element.text = f"{element.text}x"
+        else:
+            element.getparent().remove(element)
+    return new
 
 
 def _key_of(steps: tuple[Step, ...]) -> Callable[[int, str], str | None]:
@@ -196,8 +244,6 @@ def _key_of(steps: tuple[Step, ...]) -> Callable[[int, str], str | None]:
 
 
 def _left(model: Model, rights: Rights, tree: etree._Element) -> list[tuple[Step, ...]]:
-    import copy
-
     reply = copy.deepcopy(tree)
     prune(rights, reply, model.top)
     return [steps for steps, _, _ in instances(model, reply)]
