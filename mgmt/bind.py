@@ -67,7 +67,7 @@ def bind(tree: Node) -> Settings:
         policies=_ordered(map(_policy, policies.get("policy", []))),
         monitor=_monitor(policies.get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
-        export=_export(tree.get("snf-export:exporter", {}), function.get("name", Settings().nf_id)),
+        export=_export(tree, function.get("name", Settings().nf_id)),
         privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
         management=_management(tree.get("snf-management:management", {})),
@@ -179,14 +179,16 @@ def _application(entry: Node) -> Application:
     return Application(entry["name"], entry["class"], domains, prefixes, ports, entry.get("confidence", 100))
 
 
-def _export(node: Node, nf_id: str) -> Export:
+def _export(tree: Node, nf_id: str) -> Export:
+    node = tree.get("snf-export:exporter", {})
+    named = {e["name"]: e["secret-key"] for e in tree.get("snf-keys:keys", {}).get("curve-key", [])}
     path = "/snf-export:exporter"
     return Export(
-        curve=_curve(node.get("curve"), nf_id, path),
+        curve=_curve(node.get("curve"), named, nf_id, path),
         further=_ordered(
             Listener(
                 name=entry["name"],
-                curve=_curve(entry.get("curve"), nf_id, f"{path}/listener[name='{entry['name']}']"),
+                curve=_curve(entry.get("curve"), named, nf_id, f"{path}/listener[name='{entry['name']}']"),
                 **_given(entry, endpoint="endpoint", high_water_mark="high-water-mark"),
             )
             for entry in node.get("listener", [])
@@ -202,11 +204,12 @@ def _export(node: Node, nf_id: str) -> Export:
     )
 
 
-def _curve(node: Node | None, nf_id: str, path: str) -> Curve | None:
+def _curve(node: Node | None, named: Mapping[str, str], nf_id: str, path: str) -> Curve | None:
     if node is None:
         return None
+    secret_key = node["secret-key"] if "secret-key" in node else named[node["secret-key-name"]]
     clients = [entry["public-key"] for entry in node.get("consumer", [])] + node.get("client", [])
-    for key in (node["public-key"], node["secret-key"], *clients):
+    for key in (node["public-key"], secret_key, *clients):
         published_keys.refuse(key, f"{path}/curve")
     consumers = []
     for entry in node.get("consumer", []):
@@ -221,7 +224,7 @@ def _curve(node: Node | None, nf_id: str, path: str) -> Curve | None:
         rights = Rights(topics=topics, follow=entry.get("follow", False), imsi=entry.get("imsi", False))
         consumers.append(Consumer(entry["public-key"], rights))
     return Curve(
-        secret_key=node["secret-key"],
+        secret_key=secret_key,
         public_key=node["public-key"],
         clients=tuple(sorted(node.get("client", []))),
         consumers=tuple(sorted(consumers, key=lambda consumer: consumer.key)),

@@ -1,8 +1,10 @@
 """Keys by name (module snf-keys), and who opted out (snf-opt-out): what the settings get of them."""
 
 import base64
+from xml.sax.saxutils import escape
 
 import pytest
+import zmq
 
 from mgmt.netconf.rpcerror import RpcError
 from tests.mgmt.raw import tag_of
@@ -80,6 +82,24 @@ class TestKeysByName:
         with pytest.raises(RpcError) as caught:
             commit(xml)
         assert (caught.value.tag, caught.value.app_tag) == (tag, app_tag)
+
+    def test_the_key_of_the_bus(self, datastore, commit):
+        public, secret = (text.decode() for text in zmq.curve_keypair())
+        entry = f"<curve-key><name>bus</name><secret-key>{escape(secret)}</secret-key></curve-key>"
+        curve = f"<public-key>{escape(public)}</public-key><secret-key-name>bus</secret-key-name>"
+
+        commit(
+            f'<keys xmlns="{KEYS}">{entry}</keys><exporter xmlns="urn:supernetflow:yang:snf-export"><curve>{curve}</curve></exporter>'
+        )
+
+        found = datastore.settings.export.curve
+        assert (found.public_key, found.secret_key) == (public, secret)
+
+    def test_one_of_an_example_is_refused(self, commit):
+        example = base64.b64decode("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+
+        with pytest.raises(RpcError, match="example"):
+            commit(keys(a=example) + privacy("<key-name>a</key-name>"))
 
     def test_who_may_change_the_name_needs_no_right_to_the_key(self, datastore):
         desk = Desk(datastore)

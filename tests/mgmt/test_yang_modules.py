@@ -381,7 +381,7 @@ RULES = [
     ),
     pytest.param(
         exporter(f"<curve><public-key>{'a' * 40}</public-key></curve>"),
-        ("data-missing", "", "/snf-export:exporter/curve/secret-key"),
+        ("data-missing", "missing-choice", "/snf-export:exporter/curve"),
         id="CURVE has a key pair",
     ),
     pytest.param(

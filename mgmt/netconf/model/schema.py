@@ -93,6 +93,7 @@ class ActionNode:
 
     path: str
     inputs: dict[str, SchemaNode]
+    node: SchemaNode  # as rules see it: a node below that of the action, without content
 
 
 def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:

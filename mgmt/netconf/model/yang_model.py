@@ -200,7 +200,9 @@ class Model:
         for action in snode.children(types=(libyang.SNode.ACTION,)):
             module = self.modules[action.module().name()]
             path = f"{node.path}/{module.name}:{action.name()}"
-            node.actions[f"{{{module.namespace}}}{action.name()}"] = ActionNode(path, self._parameters(action))
+            deny_all = node.deny_all or _has(action, "default-deny-all")
+            seen = SchemaNode(action.name(), module, Kind.CONTAINER, config=False, deny_all=deny_all, parent=node)
+            node.actions[seen.tag] = ActionNode(path, self._parameters(action), seen)
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:

@@ -73,12 +73,12 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
             raise _bad(name, f"{name} is for the datastore operational.")
     if store == "operational":
         mode = with_defaults(params, _mode_given(params), "report-all")
-        tree = operational(served, caller, wanted)
+        tree = operational(served, wanted)
         tree = reported(model, tree, "trim" if mode == "trim" else "report-all-tagged", wanted)
     else:
         mode = with_defaults(params, _mode_given(params))
-        tree = reported(model, served.access.prune(caller, served.datastore.read(store)), mode, wanted)
-    found = selected(tree, wanted, model.top, Budget(lambda: served.gone(caller.session)))
+        tree = reported(model, served.datastore.read(store), mode, wanted)
+    found = selected(served.access.prune(caller, tree), wanted, model.top, Budget(lambda: served.gone(caller.session)))
     kept = _Kept(_config_filter(params), _origin_filter(params), mode, params.get("with-origin") is not None)
     _prune(found, model.top, kept, ())
     if store == "operational" and kept.with_origin:
@@ -92,8 +92,8 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
 def in_operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
     """Return what a filter selects in operational, with the defaults in use."""
     model = served.datastore.model
-    tree = reported(model, operational(served, caller, wanted), "report-all", wanted)
-    return selected(tree, wanted, model.top)
+    tree = reported(model, operational(served, wanted), "report-all", wanted)
+    return selected(served.access.prune(caller, tree), wanted, model.top)
 
 
 def _mode_given(params: Params) -> str:

@@ -39,11 +39,11 @@ def reading(served: Served) -> Operations:
 
 def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     wanted = params.get("filter")
-    return [_data(served, caller, operational(served, caller, wanted), wanted, with_defaults(params))]
+    return [_data(served, caller, operational(served, wanted), wanted, with_defaults(params))]
 
 
-def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
-    """Return running and the state as the caller may see them, of sessions those that the filter names by key."""
+def operational(served: Served, wanted: etree._Element | None) -> etree._Element:
+    """Return running and the state, of sessions those that the filter names by key; nothing is left out yet."""
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
@@ -54,12 +54,11 @@ def operational(served: Served, caller: Caller, wanted: etree._Element | None) -
     add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return served.access.prune(caller, tree)
+    return tree
 
 
 def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    tree = served.access.prune(caller, tree)
     return [_data(served, caller, tree, params.get("filter"), with_defaults(params))]
 
 
@@ -68,7 +67,8 @@ def _data(
 ) -> etree._Element:
     model, budget = served.datastore.model, Budget(lambda: served.gone(caller.session))
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
-    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top, budget)))
+    seen = served.access.prune(caller, reported(model, tree, mode, wanted))
+    data.extend(list(selected(seen, wanted, model.top, budget)))
     return data
 
 
