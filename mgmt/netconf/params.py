@@ -27,12 +27,17 @@ class Params:
 
     A parameter of another module than the operation's is named as lxml does, ``{namespace}name``; one that may be
     there more than once has a star at its end.
+
+    *allowed* None: what stands in ``operation`` is for the operation itself to judge.
     """
 
-    def __init__(self, operation: etree._Element, allowed: Iterable[str]) -> None:
+    def __init__(self, operation: etree._Element, allowed: Iterable[str] | None) -> None:
+        self.operation = operation
         self.name, self._space = local(operation), str(etree.QName(operation).namespace)
         self._found: dict[str, etree._Element] = {}
         self._every: dict[str, list[etree._Element]] = {}
+        if allowed is None:
+            return
         for child in elements(operation):
             name = local(child) if etree.QName(child).namespace == self._space else str(child.tag)
             self._every.setdefault(name, []).append(child)

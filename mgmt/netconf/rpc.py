@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.operations.actions import actions
 from mgmt.netconf.operations.changing import changing
 from mgmt.netconf.operations.function import of_the_function
 from mgmt.netconf.operations.nmda import nmda
@@ -19,6 +20,7 @@ from mgmt.netconf.operations.notifying import notifying
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
 from mgmt.netconf.operations.subscribing import subscribing
+from mgmt.netconf.operations.upkeep import upkeep
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, unknown_element
 from mgmt.netconf.served import Operations, Served
@@ -28,7 +30,8 @@ __all__ = ["Dispatcher", "Reply"]
 
 log = logging.getLogger(__name__)
 
-_FAMILIES = (reading, changing, sessions, notifying, subscribing, nmda, of_the_function)
+_TAGS = 1_000_000  # of one message: ten thousand static sessions have a third; each takes 100 bytes of memory
+_FAMILIES = (reading, changing, sessions, notifying, subscribing, nmda, of_the_function, upkeep, actions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Dispatcher:
     def __init__(self, served: Served) -> None:
         self._roster = served.roster
         self._namespace = served.datastore.model.namespace
+        self._access = served.access
         self._operations: Operations = {tag: row for family in _FAMILIES for tag, row in family(served).items()}
 
     def handle(self, caller: Caller, message: bytes, *, chunked: bool = True) -> Reply:
@@ -74,12 +78,18 @@ class Dispatcher:
         if found is None:
             said = f"The operation {local(operation)} in this namespace is not supported."
             raise RpcError("operation-not-supported", said, kind="protocol")
+        self._access.execute(caller, operation)
         allowed, run = found
-        return run(caller, Params(operation, allowed))
+        try:
+            return run(caller, Params(operation, allowed))
+        except RpcError as error:
+            raise self._access.veil(caller, error, operation) from None
 
 
 def _read(message: bytes, chunked: bool) -> etree._Element:
     """Return the element ``rpc`` of a message. Raises RpcError."""
+    if message.count(b"<") > _TAGS:
+        raise RpcError("too-big", f"The message has more than {_TAGS} tags.", kind="rpc")
     try:
         rpc = parse(message.strip(), huge=False)
     except (etree.XMLSyntaxError, Doctype):

@@ -64,8 +64,8 @@ def _add_edits(root: etree._Element, changes: tuple[Changed, ...], namespaces: N
 
 
 def _edit(change: Changed) -> tuple[str, str]:
-    """Return path and operation; the path of a secret that is an entry of a leaf-list would hold its value."""
-    if change.node.write_only and change.node.kind is Kind.LEAF_LIST:
+    """Return path and operation; that of an entry of a leaf-list would hold its value."""
+    if change.node.kind is Kind.LEAF_LIST:
         return change.path[: change.path.rindex("[.=")].rpartition("/")[0], "merge"
     return change.path, _OPERATIONS.get(change.operation, "merge")
 

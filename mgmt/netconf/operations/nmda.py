@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from mgmt.netconf.budget import Budget
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.defaults import WD_DEFAULT, WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.filters import Nodes
@@ -58,7 +59,7 @@ def _edit_data(served: Served, caller: Caller, params: Params) -> None:
     if _datastore(params) != "candidate":
         raise _bad("datastore", "Candidate is the one datastore that can be edited.")
     operation = params.one_of("default-operation", DEFAULT_OPERATIONS, "merge")
-    served.datastore.edit(caller.session, params.need("config"), operation)
+    served.datastore.edit(caller.session, params.need("config"), operation, guard=served.access.guard(caller))
 
 
 def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
@@ -76,8 +77,8 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
         tree = reported(model, tree, "trim" if mode == "trim" else "report-all-tagged", wanted)
     else:
         mode = with_defaults(params, _mode_given(params))
-        tree = reported(model, served.datastore.read(store), mode, wanted)
-    found = selected(tree, wanted, model.top)
+        tree = reported(model, served.access.prune(caller, served.datastore.read(store)), mode, wanted)
+    found = selected(tree, wanted, model.top, Budget(lambda: served.gone(caller.session)))
     kept = _Kept(_config_filter(params), _origin_filter(params), mode, params.get("with-origin") is not None)
     _prune(found, model.top, kept, ())
     if store == "operational" and kept.with_origin:

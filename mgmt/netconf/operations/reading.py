@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from lxml import etree
 
+from mgmt.netconf.budget import Budget
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.defaults import WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.find_sessions import session_numbers
+from mgmt.netconf.management import add_management
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
 from mgmt.netconf.notify.told import add_streams
 from mgmt.netconf.params import Params
+from mgmt.netconf.revisions import add_revisions
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.selecting import selected
 from mgmt.netconf.served import Operations, Served
@@ -26,37 +29,46 @@ def reading(served: Served) -> Operations:
     """Return get, get-config and get-schema."""
     return {
         f"{NC}get": (("filter", WITH_DEFAULTS), lambda caller, params: _get(served, caller, params)),
-        f"{NC}get-config": (("source", "filter", WITH_DEFAULTS), lambda _caller, params: _get_config(served, params)),
+        f"{NC}get-config": (
+            ("source", "filter", WITH_DEFAULTS),
+            lambda caller, params: _get_config(served, caller, params),
+        ),
         f"{_NM}get-schema": (("identifier", "version", "format"), lambda _caller, params: _get_schema(served, params)),
     }
 
 
 def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     wanted = params.get("filter")
-    return [_data(served, operational(served, caller, wanted), wanted, with_defaults(params))]
+    return [_data(served, caller, operational(served, caller, wanted), wanted, with_defaults(params))]
 
 
 def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
-    """Return running and the state, of sessions of subscribers those that the filter *wanted* names by key."""
+    """Return running and the state as the caller may see them, of sessions those that the filter names by key."""
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
+    add_management(datastore.model, tree, served.management())
+    add_revisions(datastore, tree)
+    served.access.add_counters(tree)
     add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return tree
+    return served.access.prune(caller, tree)
 
 
-def _get_config(served: Served, params: Params) -> list[etree._Element]:
+def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    return [_data(served, tree, params.get("filter"), with_defaults(params))]
+    tree = served.access.prune(caller, tree)
+    return [_data(served, caller, tree, params.get("filter"), with_defaults(params))]
 
 
-def _data(served: Served, tree: etree._Element, wanted: etree._Element | None, mode: str) -> etree._Element:
-    model = served.datastore.model
+def _data(
+    served: Served, caller: Caller, tree: etree._Element, wanted: etree._Element | None, mode: str
+) -> etree._Element:
+    model, budget = served.datastore.model, Budget(lambda: served.gone(caller.session))
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
-    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top)))
+    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top, budget)))
     return data
 
 
