@@ -66,7 +66,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "ietf-netconf-nmda": ("origin", "with-defaults"),
     "ietf-subscribed-notifications": ("encode-xml", "replay", "subtree", "xpath"),
     "ietf-yang-push": ("on-change",),
-    "ietf-netconf": ("candidate", "rollback-on-error", "validate", "xpath"),
+    "ietf-netconf": ("candidate", "confirmed-commit", "rollback-on-error", "validate", "xpath"),
 }
 """Features that hold, by module; each goes with its capability (RFC 6241, 8)."""
 
