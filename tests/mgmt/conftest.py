@@ -3,12 +3,13 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import libyang
+import oopt_gnpy_libyang as second
 import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +20,7 @@ from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
 
 from lab.wait import comes_true, slowness
+from mgmt.netconf.events import ConfigChange, Event
 from mgmt.netconf.model.yang_model import FEATURES, IMPLEMENTED, Model, default_model, yang_dir
 from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer
@@ -93,9 +95,49 @@ def recorder() -> Recorder:
     return Recorder()
 
 
+Validator = Callable[[Iterable[etree._Element]], None]
+
+
+@pytest.fixture(scope="session")
+def second_engine() -> Callable[[Path, tuple[str, ...]], Validator]:
+    """Make what validates top-level nodes with another libyang than the server's; it raises when they are wrong."""
+
+    def make(folder: Path, modules: tuple[str, ...]) -> Validator:
+        context = second.Context(str(folder), second.ContextOptions.NoYangLibrary)
+        for name in modules:
+            context.load_module(name)
+        flags = second.ParseOptions.Strict | second.ParseOptions.NoState, second.ValidationOptions.NoState
+
+        def validate(trees: Iterable[etree._Element]) -> None:
+            text = "".join(etree.tostring(tree, encoding="unicode") for tree in trees)
+            context.parse_data(text, second.DataFormat.XML, *flags)
+
+        return validate
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def second_opinion(second_engine: Callable[[Path, tuple[str, ...]], Validator]) -> Validator:
+    """Validate a configuration of the shipped modules with the second engine."""
+    return second_engine(yang_dir(), IMPLEMENTED)
+
+
 @pytest.fixture
-def datastore(tmp_path: Path, recorder: Recorder) -> Datastore:
-    return Datastore(tmp_path / "state", recorder)
+def datastore(tmp_path: Path, recorder: Recorder, second_opinion: Validator) -> Iterator[Datastore]:
+    """Datastore of which each configuration that is committed is valid in the second engine as well."""
+    store, refused = Datastore(tmp_path / "state", recorder), []
+
+    def committed(event: Event) -> None:
+        if isinstance(event, ConfigChange):
+            try:
+                second_opinion(store._running)
+            except second.Error as error:
+                refused.append(str(error))
+
+    store.events.listen(committed)
+    yield store
+    assert refused == []
 
 
 def _config(inner: str) -> etree._Element:

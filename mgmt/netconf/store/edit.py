@@ -336,9 +336,13 @@ def _has_paths(node: SchemaNode) -> bool:
 def _add_leaf(model: Model, target: etree._Element, node: SchemaNode, value: str) -> etree._Element:
     prefixes: dict[str | None, str | None] = {None: node.module.namespace}
     if node.identity:
-        # The prefix of the value has to be declared at this very element.
-        prefix = value.partition(":")[0]
-        prefixes[prefix] = model.namespace(prefix)
+        # The prefix of the value has to be declared at this very element. One of the element's own namespace would be
+        # lost when the element is appended, as lxml drops what it takes for a second name of it.
+        prefix, _, name = value.rpartition(":")
+        if prefix == node.module.name:
+            value = name
+        else:
+            prefixes[prefix] = model.namespace(prefix)
     elif node.path_value:
         # So have the names of modules in a path.
         prefixes.update({each.module: model.namespace(each.module) for each in path_steps(value) or ()})
