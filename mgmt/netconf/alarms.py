@@ -13,7 +13,7 @@ from mgmt.netconf.xml_names import elements, local, qualified_path, wall_time
 from mgmt.vitals.alarms import SEVERITIES, Alarm, Alarms
 from mgmt.vitals.conditions import KINDS
 
-__all__ = ["add_alarms", "meant", "purged"]
+__all__ = ["add_alarms", "alarm_notification", "meant", "purged"]
 
 _SPACE = "urn:ietf:params:xml:ns:yang:ietf-alarms"
 _KINDS = "snf-alarms"  # the module of their identities
@@ -37,11 +37,25 @@ def add_alarms(model: Model, tree: etree._Element, alarms: Alarms) -> None:
         _add_alarm(model, _add(alarm_list, "alarm"), alarm)
 
 
-def _add_alarm(model: Model, entry: etree._Element, alarm: Alarm) -> None:
+def alarm_notification(model: Model, alarm: Alarm) -> etree._Element:
+    """Return the notification that an alarm has another state."""
+    root = etree.Element(f"{{{_SPACE}}}alarm-notification", nsmap={None: _SPACE})
+    _add_identity(model, root, alarm)
+    severity = "cleared" if alarm.cleared else alarm.severity
+    leaves = {"time": wall_time(alarm.changed_s), "perceived-severity": severity, "alarm-text": alarm.text}
+    _leaves(root, leaves)
+    return root
+
+
+def _add_identity(model: Model, entry: etree._Element, alarm: Alarm) -> None:
     path, prefixes = qualified_path(alarm.resource, model.namespace)
     resource = etree.SubElement(entry, f"{{{_SPACE}}}resource", nsmap=prefixes)
     resource.text = path
     _add_kind(model, entry, alarm.kind)
+
+
+def _add_alarm(model: Model, entry: etree._Element, alarm: Alarm) -> None:
+    _add_identity(model, entry, alarm)
     _leaves(
         entry,
         {

@@ -19,7 +19,7 @@ from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.xml_names import BASE, elements
 from mgmt.netconf.xpath import evaluate
 
-__all__ = ["filter_subtree", "filter_xpath"]
+__all__ = ["filter_subtree", "filter_xpath", "levels"]
 
 _WHOLE, _PART = True, False
 _Selected = dict[etree._Element, bool]
@@ -27,11 +27,12 @@ Nodes = Mapping[str, SchemaNode]
 
 
 def filter_subtree(
-    tree: etree._Element, subtree: etree._Element, top: Nodes, budget: Budget | None = None
+    tree: etree._Element, subtree: etree._Element, top: Nodes, budget: Budget | None = None, depth: int | None = None
 ) -> etree._Element:
     """Return the nodes that a subtree filter selects, none without content. *subtree* is the element ``filter``.
 
-    Raises RpcError (too-big, resource-denied) when it costs more than the budget.
+    Of each selected node *depth* levels are returned, all without it. Raises RpcError (too-big, resource-denied) when
+    it costs more than the budget.
     """
     budget = budget or Budget()
     budget.nodes(sum(1 for _ in islice(subtree.iterdescendants(), budget.NODES + 1)))
@@ -40,7 +41,7 @@ def filter_subtree(
         for data in elements(tree):
             if _same_name(each, data):
                 choice.select(each, data)
-    return _build(tree, choice.selected, top)
+    return _build(tree, choice.selected, top, depth)
 
 
 def _same_name(wanted: etree._Element, data: etree._Element) -> bool:
@@ -110,11 +111,19 @@ class _Choice:
         return False
 
 
-def _build(tree: etree._Element, selected: _Selected, nodes: Nodes) -> etree._Element:
+def levels(tree: etree._Element, top: Nodes, depth: int) -> etree._Element:
+    """Return so many levels of all top-level nodes."""
+    return _build(tree, dict.fromkeys(elements(tree), _WHOLE), top, depth)
+
+
+def _build(tree: etree._Element, selected: _Selected, nodes: Nodes, depth: int | None) -> etree._Element:
     """Return a copy of *tree* with the selected nodes, and the keys beside them."""
     result = etree.Element(tree.tag, attrib=tree.attrib, nsmap=tree.nsmap)
     result.text = tree.text if not len(tree) else None
-    _copy_selected(tree, result, selected, nodes, ())
+    if depth is None:
+        _copy_selected(tree, result, selected, nodes, ())
+    else:
+        _copy_levels(tree, result, selected, nodes, (), (depth, 0))
     return result
 
 
@@ -130,8 +139,31 @@ def _copy_selected(
             target.append(whole)
         elif mark is _PART:
             part = etree.SubElement(target, child.tag, attrib=child.attrib, nsmap=child.nsmap)
-            inner = node.keys if node is not None and node.kind is Kind.LIST else ()
-            _copy_selected(child, part, selected, node.children if node else {}, inner)
+            _copy_selected(child, part, selected, node.children if node else {}, _keys(node))
+
+
+def _copy_levels(
+    source: etree._Element,
+    target: etree._Element,
+    selected: _Selected,
+    nodes: Nodes,
+    keys: tuple[str, ...],
+    levels: tuple[int, int],
+) -> None:
+    """Copy as `_copy_selected` does; *levels* are those of a selected node, and those that are left of one above."""
+    depth, left = levels
+    for child in elements(source):
+        node, mark = nodes.get(child.tag), selected.get(child)
+        here = depth if mark is _WHOLE else left
+        if here > 0 or mark is _PART or (node is not None and node.name in keys):
+            part = etree.SubElement(target, child.tag, attrib=child.attrib, nsmap=child.nsmap)
+            part.text = child.text if not len(child) else None
+            below = (depth, max(0, here - 1))
+            _copy_levels(child, part, selected, node.children if node else {}, _keys(node), below)
+
+
+def _keys(node: SchemaNode | None) -> tuple[str, ...]:
+    return node.keys if node is not None and node.kind is Kind.LIST else ()
 
 
 def filter_xpath(
@@ -140,12 +172,13 @@ def filter_xpath(
     namespaces: Mapping[str | None, str],
     top: Nodes,
     budget: Budget | None = None,
+    depth: int | None = None,
 ) -> etree._Element:
     """Return the nodes that an XPath 1.0 expression selects. Its root has the top-level nodes as children.
 
-    *namespaces* are the prefixes in scope at the element ``filter``. Raises RpcError
-    (invalid-value) when the expression is wrong or is no node set, (too-big, resource-denied) when it costs more than
-    the budget.
+    *namespaces* are the prefixes in scope at the element ``filter``; *depth* is that of `filter_subtree`. Raises
+    RpcError (invalid-value) when the expression is wrong or is no node set, (too-big, resource-denied) when it costs
+    more than the budget.
     """
     budget = budget or Budget()
     budget.nodes(sum(1 for _ in islice(_tokens(select), budget.NODES + 1)))
@@ -161,7 +194,7 @@ def filter_xpath(
         selected[node] = _WHOLE
         for ancestor in node.iterancestors():
             selected.setdefault(ancestor, _PART)
-    return _build(tree, selected, top)
+    return _build(tree, selected, top, depth)
 
 
 _WRONG = {

@@ -89,7 +89,8 @@ class TestKeysByName:
         curve = f"<public-key>{escape(public)}</public-key><secret-key-name>bus</secret-key-name>"
 
         commit(
-            f'<keys xmlns="{KEYS}">{entry}</keys><exporter xmlns="urn:supernetflow:yang:snf-export"><curve>{curve}</curve></exporter>'
+            f'<keys xmlns="{KEYS}">{entry}</keys>'
+            f'<exporter xmlns="urn:supernetflow:yang:snf-export"><curve>{curve}</curve></exporter>'
         )
 
         found = datastore.settings.export.curve

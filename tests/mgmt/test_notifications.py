@@ -10,9 +10,12 @@ from lxml import etree
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
+from mgmt.netconf.events import AlarmChange, RestartNeeded
 from mgmt.netconf.model.yang_model import IMPLEMENTED, yang_dir
 from mgmt.netconf.notify.log import EventLog
 from mgmt.netconf.ssh.outbox import Outbox
+from mgmt.vitals.alarms import Alarm
+from mgmt.vitals.conditions import KINDS
 from tests.mgmt.raw import BASE, HELLO_10, NM, P, ask, names, read, wrapped
 
 NOTIFICATION = "urn:ietf:params:xml:ns:netconf:notification:1.0"
@@ -142,6 +145,65 @@ class TestChanges:
         message = self.change(client, f'<policies xmlns="{P}">{many}</policies>')
 
         assert names(message[1], "target") == ["/snf-policies:policies"]
+
+
+class TestConfirmedCommits:
+    """Each step of a confirmed commit is told (RFC 6470, 2)."""
+
+    def steps(self, client, number):
+        """Return the steps of confirmed commits in the next notifications, which are valid."""
+        found = [take(client) for _ in range(number)]
+        return [(leaf(m, "confirm-event"), leaf(m, "username")) for m in found if event(m).endswith("confirmed-commit")]
+
+    def test_start_extension_and_completion(self, client, policy, read_by_libyang):
+        client.create_subscription()
+        client.edit_config(wrapped(policy("a")), target="candidate")
+        client.commit(confirmed=True, confirm_timeout=600)
+        started = next(m for m in iter(lambda: take(client), None) if event(m) == "netconf-confirmed-commit")
+        read_by_libyang(started)
+        assert (leaf(started, "confirm-event"), leaf(started, "timeout")) == ("start", "600")
+        client.commit(confirmed=True, confirm_timeout=600)
+        client.commit()
+        assert self.steps(client, 2) == [("extend", "alice"), ("complete", "alice")]
+
+    def test_a_cancelled_one(self, client, policy):
+        client.create_subscription()
+        client.edit_config(wrapped(policy("a")), target="candidate")
+        client.commit(confirmed=True, confirm_timeout=600)
+        client.cancel_commit()
+        assert self.steps(client, 4) == [("start", "alice"), ("cancel", "alice")]
+
+    def test_one_that_is_late_names_nobody(self, client, policy, read_by_libyang):
+        client.create_subscription()
+        client.edit_config(wrapped(policy("a")), target="candidate")
+        client.commit(confirmed=True, confirm_timeout=1)
+        late = next(m for m in iter(lambda: take(client), None) if leaf(m, "confirm-event") == "timeout")
+        read_by_libyang(late)
+        assert leaf(late, "username") is None
+
+
+class TestOwn:
+    """The modules of the function notify as well."""
+
+    def test_an_alarm(self, bench, client, read_by_libyang):
+        client.create_subscription()
+        resource = "/ietf-interfaces:interfaces/interface[name='n3']"
+        for cleared in (False, True):
+            alarm = Alarm(resource, next(iter(KINDS)), "major", "n3 has no link.", 1.0, 2.0, 3.0, cleared)
+            bench.datastore.events.tell(AlarmChange(alarm))
+
+        messages = [take(client) for _ in range(2)]
+        for message in messages:
+            read_by_libyang(message)
+        assert [leaf(m, "perceived-severity") for m in messages] == ["major", "cleared"]
+        assert leaf(messages[0], "alarm-text") == "n3 has no link."
+
+    def test_a_change_that_waits_for_a_restart(self, bench, client, read_by_libyang):
+        client.create_subscription()
+        bench.datastore.events.tell(RestartNeeded(("flows", "shards")))
+        message = take(client)
+        read_by_libyang(message)
+        assert (event(message), names(message[1], "leaf-name")) == ("restart-needed", ["flows", "shards"])
 
 
 class TestFilters:

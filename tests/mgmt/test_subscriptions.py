@@ -282,6 +282,15 @@ class TestBounds:
         del status["attached_mode_reason"]
         assert [kind(take(client)) for _ in range(2)] == ["subscription-resumed", "push-update"]
 
+    def test_to_state(self, bench, client):
+        with bench.manager() as other:
+            for each in (client, other):
+                for _ in range(8):
+                    establish(each, of_state(periodic(100_000)))
+            expected = ("resource-denied", "ietf-subscribed-notifications:insufficient-resources")
+            assert refusal(other, of_state(periodic())) == expected
+            establish(other, of_stream())
+
     def test_of_one_session(self, client):
         for _ in range(16):
             establish(client, of_stream())

@@ -56,6 +56,7 @@ class SchemaNode:
     deny_all: bool = False  # nacm:default-deny-all stands in its statement or in one around it (RFC 8341, 3.2)
     deny_write: bool = False  # the same of nacm:default-deny-write
     identity: bool = False  # a value that carries a prefix
+    default: str | None = None  # of a leaf, in canonical form
     path_value: bool = False  # a value that is an expression over paths, with a prefix at its names
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag

@@ -227,6 +227,7 @@ class Model:
                 node.presence = snode.presence() is not None
             else:
                 node.identity = snode.type().base() in _IDENTITY
+                node.default = _default(snode) if kind is Kind.LEAF else None
                 node.path_value = snode.type().name() == "node-instance-identifier"
             into[node.tag] = node
             if kind in (Kind.CONTAINER, Kind.LIST):
@@ -402,6 +403,12 @@ def _enable(module: Any, features: tuple[str, ...]) -> None:
     names = [ffi.new("char[]", name.encode()) for name in features]
     if features and lib.lys_set_implemented(module.cdata, ffi.new("const char *[]", [*names, ffi.NULL])):
         raise module.context.error("no such feature")
+
+
+def _default(snode: Any) -> str | None:
+    """Return the default of a leaf in canonical form."""
+    value = snode.default()
+    return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 
 def _case(snode: Any) -> tuple[str, str] | None:

@@ -69,7 +69,7 @@ class Notifications:
             with self._changed:
                 self._subscriptions = [s for s in self._subscriptions if s.caller.session != event.session]
                 self._wake()
-        element = element_of(event, self._roster.caller, self.model.namespace)
+        element = element_of(event, self._roster.caller, self.model)
         if element is not None:
             self.publish(element)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ Permits = Callable[[Caller, etree._Element], etree._Element | None]
 Deliver = Callable[[int, bytes], None]
 """Sends a notification to a session, without waiting."""
 
+log = logging.getLogger(__name__)
+
 _LOOK_S = 30.0  # a stop time is of the clock on the wall, which is set now and then
 
 
@@ -37,7 +40,7 @@ class StreamSubscription:
     def __init__(
         self,
         caller: Caller,
-        log: EventLog,
+        events: EventLog,
         matches: Matches,
         *,
         start: datetime | None = None,
@@ -46,10 +49,10 @@ class StreamSubscription:
         completed: etree._Element | None = None,
         terms: Terms | None = None,
     ) -> None:
-        self.caller, self.terms, self._log = caller, terms, log
+        self.caller, self.terms, self._log = caller, terms, events
         self.modify(matches, stop)
-        self._next = log.next if start is None else log.since(start)
-        self._past: int | None = None if start is None else log.next
+        self._next = events.next if start is None else events.since(start)
+        self._past: int | None = None if start is None else events.next
         self._replayed, self._completed = replayed, completed
         self.over = False
 
@@ -66,6 +69,9 @@ class StreamSubscription:
             record = self._log.at(self._next)
             if record is None or (self._stop is not None and record.at > self._stop):
                 break
+            if record.number > self._next:
+                missed = record.number - self._next
+                log.warning("session %d missed %d events, which left the log too soon", self.caller.session, missed)
             self._next = record.number + 1
             seen = permits(self.caller, record.element)
             if seen is not None and not self._is_wanted(seen):

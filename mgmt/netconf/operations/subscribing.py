@@ -29,7 +29,8 @@ _DS = "urn:ietf:params:xml:ns:yang:ietf-datastores"
 _ESTABLISH = f"{_SN}establish-subscription"
 _MODIFY = f"{_SN}modify-subscription"
 
-_MOST, _MOST_OF_A_SESSION = 64, 16  # subscriptions
+# Subscriptions in all, of a session, and in all to state: to look at that takes 8 ms beside 10,000 static sessions.
+_MOST, _MOST_OF_A_SESSION, _MOST_OF_STATE = 64, 16, 16
 _HUNDREDTHS = 100  # centiseconds of RFC 8641
 
 _OF_STREAM = ("stream-subtree-filter", "stream-xpath-filter")
@@ -68,7 +69,9 @@ def subscribing(served: Served) -> Operations:
 
 def _establish(served: Served, caller: Caller, params: Params, numbers: itertools.count[int]) -> list[etree._Element]:
     known = [s for s in served.notifications.subscriptions() if s.terms is not None]
-    if len(known) >= _MOST or sum(s.caller.session == caller.session for s in known) >= _MOST_OF_A_SESSION:
+    of_state = sum(isinstance(s, PushSubscription) for s in known)
+    full = len(known) >= _MOST or sum(s.caller.session == caller.session for s in known) >= _MOST_OF_A_SESSION
+    if full or (params.get(f"{_YP}datastore") is not None and of_state >= _MOST_OF_STATE):
         raise _refused("insufficient-resources", "There are as many subscriptions as this function serves.")
     encoding = params.get("encoding")
     if encoding is not None and identity(encoding, SN) != "encode-xml":
