@@ -27,6 +27,7 @@ from nf.settings import (
     Policy,
     Privacy,
     QoeProfile,
+    QoeThreshold,
     Role,
     Settings,
     StaticSession,
@@ -62,6 +63,7 @@ def bind(tree: Node) -> Settings:
         export=_export(tree.get("snf-export:exporter", {})),
         privacy=_privacy(tree.get("snf-privacy:privacy", {})),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
+        thresholds=_thresholds(tree.get("snf-alarms:qoe-alarms", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
             **_given(
@@ -199,6 +201,14 @@ def _profiles(node: Node) -> tuple[QoeProfile, ...]:
         given = sorted(_constants(leaves))
         found.append(QoeProfile(app_class, tuple((path, value) for path, value in given if value != published[path])))
     return tuple(profile for profile in found if profile.constants)
+
+
+def _thresholds(node: Node) -> tuple[QoeThreshold, ...]:
+    found = (
+        QoeThreshold(e["name"], float(e["score"]), **_given(e, percent="share", least="least-scores"))
+        for e in node.get("class", [])
+    )
+    return tuple(sorted(found, key=lambda each: each.app_class))
 
 
 def _constants(node: Node) -> Iterator[tuple[str, float]]:

@@ -23,6 +23,7 @@ __all__ = [
     "Policy",
     "Privacy",
     "QoeProfile",
+    "QoeThreshold",
     "Role",
     "Settings",
     "StaticSession",
@@ -232,6 +233,16 @@ class QoeProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class QoeThreshold:
+    """The alarm of a class of applications: at least ``percent`` of its scores in an interval are below ``score``."""
+
+    app_class: str
+    score: float
+    percent: int = 10
+    least: int = 20  # scores of an interval, with fewer of which nothing is said
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Lists are tuples ordered by key, so that equal means equal."""
 
@@ -247,6 +258,7 @@ class Settings:
     privacy: Privacy = Privacy()
     limits: Limits = Limits()
     profiles: tuple[QoeProfile, ...] = ()
+    thresholds: tuple[QoeThreshold, ...] = ()
     naming_workers: int = 0  # processes that read payloads; 0: the function itself
 
 

@@ -88,6 +88,7 @@ def ignored(settings: Settings) -> list[str]:
         "monitor": settings.monitor is not None,
         "limits": settings.limits != some.limits,
         "naming-workers": bool(settings.naming_workers),
+        "qoe-alarms": bool(settings.thresholds),
     }
     return [name for name, given in named.items() if given]
 
