@@ -23,7 +23,7 @@ from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
 from nf.apply.quality import Quality
 from nf.apply.sources import Source, sources
-from nf.apply.transaction import Part, Undo, change
+from nf.apply.transaction import Part, Undo, change, prepare, verify
 from nf.apply.unread import not_read
 from nf.apply.vitals import PortVitals, Vitals
 from nf.kernel.clock import Clock, interval_end_s
@@ -134,7 +134,22 @@ class Service:
             ("interfaces", self.interfaces.apply),
             ("monitor", partial(monitor.apply, engine)),
         ]
-        return [Part(frozenset(fields.split()), step) for fields, step in steps]
+        asked: dict[str, Callable[[Settings, Settings], object]] = {
+            "applications policies groups": partial(policies.prepare, engine),
+            "export": partial(export.prepare, publisher),
+            "interfaces": self.interfaces.prepare,
+            "monitor": monitor.prepare,
+        }
+        read_back: dict[str, Callable[[Settings, Settings], list[str]]] = {
+            "applications policies groups": partial(policies.verify, engine),
+            "sessions": partial(sessions.verify, engine),
+            "interfaces": self.interfaces.verify,
+        }
+        return [Part(frozenset(of.split()), step, asked.get(of), read_back.get(of)) for of, step in steps]
+
+    def prepare(self, old: Settings, new: Settings) -> None:
+        """Check whether *new* could be put in force now, without touching traffic; raises what `apply` would."""
+        prepare(self._parts, old, new)
 
     def apply(self, old: Settings, new: Settings) -> None:
         """Change from *old* to *new*, wholly or not at all.
@@ -144,6 +159,18 @@ class Service:
         with self._changing:
             change(self._parts, old, new, at_last=self._load_tails)
             self.settings = new
+
+    def restore(self, old: Settings, new: Settings) -> None:
+        """Change to settings that were in force before, as `apply`; a device that is not there now is waited for."""
+        self.interfaces.patient = True
+        try:
+            self.apply(old, new)
+        finally:
+            self.interfaces.patient = False
+
+    def verify(self, old: Settings, new: Settings) -> list[str]:
+        """Read back what the kernel has of what differs from *old*; return what is not as *new* says, in sentences."""
+        return verify(self._parts, old, new)
 
     def _load_tails(self) -> None:
         """Load the programs that ports did not wait for, into the present data plane."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mgmt.cli.watchman import Watchman
 from mgmt.netconf.events import ConfigChange, Event, Events, RestartNeeded
 from mgmt.netconf.served import Function
-from mgmt.netconf.state import ClockState, InterfaceState, PathState, SourceState, StateTree, TakeoverState
+from mgmt.netconf.state import ClockState, InterfaceState, PathState, PlaceState, SourceState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarms
 from nf.apply.sources import Source
@@ -22,6 +22,7 @@ from nf.apply.unread import not_read
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
+from nf.publish import Publisher
 from nf.service import Service
 from nf.sessions.restart.statedir import hold
 from nf.sessions.restart.takeover import Takeover
@@ -54,10 +55,8 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         with _phase("making the kernel programs"):
             service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
         with _phase("putting the configuration in force"):
-            # A device that was configured before is waited for; a new one must be there.
-            service.interfaces.patient = (options.state_dir / "running.xml").exists()
             datastore = Datastore(options.state_dir, service, options.startup)
-            service.interfaces.patient = False
+            stack.callback(datastore.close)
         from mgmt.netconf.ssh.listener import (
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )
@@ -132,6 +131,7 @@ def state_of(service: Service) -> StateTree:
     with service.interfaces.lock:
         interfaces = _interface_states(service)
     total, published = plane.read_counters(), publisher.status()
+    places = _place_states(publisher, published["dropped_messages"])
     return {
         "started_s": service.started_s,
         "limits": service.limits,
@@ -153,12 +153,24 @@ def state_of(service: Service) -> StateTree:
         "partial_sessions": service.store.partial,
         "session_events": list(service.interfaces.notices),
         "exporter": {
+            **places[""],
             "octets_sent": published["exported_bytes"],
-            "records": published["records"],
-            "dropped": published["dropped_messages"],
-            "subscribers": publisher.subscriptions,
             "inspected_octets": total["octets"],
         },
+        "listeners": places,
+    }
+
+
+def _place_states(publisher: Publisher, dropped: int) -> dict[str, PlaceState]:
+    """Return the state of each place where records can be read, by name; the one that is always there has none."""
+    return {
+        name: {
+            "oper_status": "up" if place.up else "down",
+            "records": place.records,
+            "dropped": dropped,
+            "subscribers": place.subscriptions,
+        }
+        for name, place in publisher.places().items()
     }
 
 

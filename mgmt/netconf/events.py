@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from mgmt.netconf.store.changes import Changed
 from mgmt.vitals.alarms import Alarm
 
-__all__ = ["AlarmChange", "ConfigChange", "Event", "Events", "RestartNeeded", "SessionEnd", "SessionStart"]
+__all__ = [
+    "AlarmChange",
+    "ConfigChange",
+    "ConfirmedCommit",
+    "Event",
+    "Events",
+    "RestartNeeded",
+    "SessionEnd",
+    "SessionStart",
+]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +49,16 @@ class ConfigChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmedCommit:
+    """A confirmed commit came to ``start``, ``extend``, ``complete``, ``cancel`` or ``timeout`` (RFC 6470); of the
+    first two *timeout_s* is the time until it is undone. *session* is None at a time-out."""
+
+    session: int | None
+    event: str
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RestartNeeded:
     """Leaves of ``limits`` were committed and wait for the next start; none: what waited is in force after all."""
 
@@ -53,7 +72,7 @@ class AlarmChange:
     alarm: Alarm
 
 
-Event = SessionStart | SessionEnd | ConfigChange | RestartNeeded | AlarmChange
+Event = SessionStart | SessionEnd | ConfigChange | ConfirmedCommit | RestartNeeded | AlarmChange
 
 
 class Events:

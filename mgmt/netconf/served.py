@@ -9,6 +9,9 @@ from lxml import etree
 
 from feed.change import Mark
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.management import ManagementState
+from mgmt.netconf.nacm.access import AccessControl
+from mgmt.netconf.notify.notifications import Notifications
 from mgmt.netconf.params import Params
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.state import SessionFinder, StateProvider
@@ -45,13 +48,25 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The things that operations act on. ``kill``: for a session, end another one; says if there was one."""
+    """The things that operations act on.
+
+    ``kill``: for a session, end another one; says if there was one. ``management``: the server itself.
+    ``gone``: says that a session waits for no answer any more. ``access`` says what a session may do of it.
+    """
 
     datastore: Datastore
     function: Function
     kill: Callable[[int, int], bool]
-    capabilities: tuple[str, ...] = ()
-    roster: Roster = field(default_factory=Roster)
+    capabilities: tuple[str, ...]
+    roster: Roster
+    notifications: Notifications
+    management: Callable[[], ManagementState] = ManagementState
+    gone: Callable[[int], bool] = lambda _session: False
+    access: AccessControl = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "access", AccessControl(self.datastore.model, self.datastore.tree))
+        self.notifications.permits = self.access.seen
 
 
 Operation = Callable[[Caller, Params], list[etree._Element] | None]

@@ -25,6 +25,7 @@ __all__ = [
     "ExporterState",
     "InterfaceState",
     "PathState",
+    "PlaceState",
     "SessionFinder",
     "SourceState",
     "StateProvider",
@@ -105,13 +106,19 @@ class SourceState(TypedDict, total=False):
     last_heard_s: float  # since the epoch
 
 
-class ExporterState(TypedDict, total=False):
-    """The publisher, since its start."""
+class PlaceState(TypedDict, total=False):
+    """A place where records can be read."""
 
-    octets_sent: int
+    oper_status: str
     records: int
     dropped: int  # messages
     subscribers: int
+
+
+class ExporterState(PlaceState, total=False):
+    """The publisher, since its start."""
+
+    octets_sent: int
     inspected_octets: int
 
 
@@ -135,6 +142,7 @@ class StateTree(TypedDict, total=False):
     session_events: Sequence[Notice]
     exporter: ExporterState
     alarms: Alarms
+    listeners: Mapping[str, PlaceState]  # further places, by name
 
 
 SessionFinder = Callable[[Query], Page]
@@ -205,8 +213,12 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
             _add_event(write, parent, notice)
     if "exporter" in state:
         module = "snf-export"
-        parent = write.add(write.under(tree, module, "exporter"), module, "state")
-        write.leaves(parent, module, {**state["exporter"]})
+        exporter = write.under(tree, module, "exporter")
+        write.leaves(write.add(exporter, module, "state"), module, {**state["exporter"]})
+        for listener in exporter.findall(write.tag(module, "listener")):
+            place = state.get("listeners", {}).get(listener.findtext(write.tag(module, "name")) or "")
+            if place is not None:
+                write.leaves(write.add(listener, module, "state"), module, {**place})
     if "alarms" in state:
         add_alarms(model, tree, state["alarms"])
 

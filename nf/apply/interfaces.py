@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +17,12 @@ from functools import partial
 from gtp.events import Notice, SessionEvent
 from nf.apply.statistics import Statistics
 from nf.apply.transaction import Undo, go_back
-from nf.errors import BadSettings, SnfError
+from nf.errors import AttachRefused, BadSettings, SnfError
 from nf.kernel.attach import Attach
-from nf.kernel.links import Link, NotThere, find, refuse_unread
+from nf.kernel.links import Link, NotThere, find, refuse_unread, refuse_unsafe
 from nf.kernel.rtnetlink import LinkTable, is_meant
 from nf.sessions.restart.lanes import Lanes
-from nf.settings import Interface, Role, Settings
+from nf.settings import Interface, Mode, Role, Settings
 from nf.signalling.tap import N4Listener
 from nf.signalling.trackers import Signalling
 
@@ -53,6 +53,10 @@ class PortState:
     why: str  # reason why it is not attached; empty: it is attached
     mac: str = ""  # of the device
     last_change_s: float | None = None  # when it entered the status; None: before it was looked at first
+
+
+def _path(interface: Interface) -> str:
+    return f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
 
 
 class Interfaces:
@@ -133,11 +137,56 @@ class Interfaces:
                     self._attach(interface, patient=self.patient)
                     undo.callback(go_back, partial(self._detach, interface))
             except SnfError as error:
-                path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
-                raise BadSettings(error.what, path, error.remedy) from None
+                raise BadSettings(error.what, _path(interface), error.remedy) from None
             self.plane.release_left_behind()
             self._links.wake()
             return undo.pop_all().close
+
+    def prepare(self, old: Settings, new: Settings) -> None:
+        """Check that *new* could be put in force, without touching traffic; raises BadSettings."""
+        was = {i.name: i for i in old.interfaces}
+        changed = [i for i in new.interfaces if was.get(i.name) != i]
+        leaving = was.keys() - {i.name for i in new.interfaces if was.get(i.name) == i}
+        taken: dict[int, str] = {}
+        with self.lock:
+            for interface in changed:
+                try:
+                    link = self._prepare(interface, leaving)
+                    if link is not None and taken.setdefault(link.ifindex, interface.name) != interface.name:
+                        said = f"Interface {link.name} is read already, as {taken[link.ifindex]}."
+                        raise AttachRefused(said, "Choose another one.")
+                except SnfError as error:
+                    raise BadSettings(error.what, _path(interface), error.remedy) from None
+
+    def _prepare(self, interface: Interface, leaving: Collection[str]) -> Link | None:
+        """Return the device that an interface will be attached to, None when it takes none or waits for it."""
+        if interface.role is Role.N4:
+            refuse_unread(interface, find(interface))
+            return None
+        if interface.name in self.waiting:
+            return None
+        attached = self.plane.attached.get(interface.name)
+        if attached is None or (attached.interface.mac, attached.interface.xdp) != (interface.mac, interface.xdp):
+            return self.plane.prepare(interface, leaving)
+        if attached.interface.mode is not Mode.MIRROR:
+            refuse_unsafe(interface, attached.link)
+        refuse_unread(interface, attached.link)
+        return attached.link
+
+    def verify(self, _old: Settings, new: Settings) -> list[str]:
+        """Compare the programs on interfaces and their entries with *new*; return what is not so, in sentences."""
+        said = []
+        with self.lock:
+            links = self._links.read()
+            for name in self.plane.attached.keys() - {i.name for i in new.interfaces}:
+                said.append(f"{name} is attached, and not configured")
+            for interface in new.interfaces:
+                attached = self.plane.attached.get(interface.name)
+                if attached is None and interface.name not in {*self.waiting, *self.listeners}:
+                    said.append(f"{interface.name} is not attached")
+                elif attached is not None and (link := links.get(attached.link.ifindex)) is not None:
+                    said.append(self.plane.differs(interface.name, link.programs))
+        return [each for each in said if each]
 
     def _change(self, old: Interface, new: Interface) -> bool:
         """Change an interface without taking its program off, if that can be."""

@@ -221,6 +221,10 @@ class _Teller:
         told: Sequence[Told | None] = self.ask("labels", sessions)
         return told
 
+    def unknown(self, names: Sequence[str], /) -> Sequence[str]:
+        published: Sequence[str] = self.ask("unknown", names)
+        return published
+
 
 class _Names:
     """The part of a pseudonymiser that a shard has: whether anybody opted out, and present names of the followed."""

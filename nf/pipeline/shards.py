@@ -432,6 +432,8 @@ class Shards:
         match question.what:
             case "labels":
                 return StoreTeller.now(self.store, self._pseudonymiser, self.groups)(question.about)
+            case "unknown":
+                return [self._pseudonymiser.unknown(name) for name in question.about]
             case "homes":
                 return self._session_homes.of(question.about)
             case _:

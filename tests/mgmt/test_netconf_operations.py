@@ -23,6 +23,8 @@ class TestHello:
             f"{prefix}:base:1.0",
             f"{prefix}:base:1.1",
             f"{prefix}:capability:candidate:1.0",
+            f"{prefix}:capability:confirmed-commit:1.0",
+            f"{prefix}:capability:confirmed-commit:1.1",
             f"{prefix}:capability:rollback-on-error:1.0",
             f"{prefix}:capability:validate:1.0",
             f"{prefix}:capability:validate:1.1",
@@ -30,7 +32,9 @@ class TestHello:
         } <= told
         assert any(c.startswith(f"{prefix}:capability:yang-library:1.1?revision=2019-01-04&content-id=") for c in told)
         # A capability that is absent must not be promised.
-        assert not any(":writable-running:" in c or ":startup:" in c or ":confirmed-commit:" in c for c in told)
+        assert not any(
+            f":{name}:" in c for c in told for name in ("writable-running", "startup", "url", "partial-lock")
+        )
 
 
 class TestChange:
@@ -169,6 +173,16 @@ class TestGet:
         assert (names(data, "messages"), names(data, "last-heard")) == (["99"], ["2023-11-14T22:14:30Z"])
         assert data.xpath("//*[local-name()='n4-peer']/*/text()") == ["192.0.2.1", "192.0.2.10", "23"]
         assert names(data, "inspected-octets") == ["100000"]
+
+    def test_an_identity_keeps_its_prefix(self, bench):
+        # The request declares the namespace of the identity as well.
+        with bench.channel() as channel:
+            ask(channel, f"<edit-config><target><candidate/></target>{wrapped(N3)}</edit-config>")
+            attributes = 'message-id="1" xmlns:zz="urn:ietf:params:xml:ns:yang:iana-if-type"'
+            reply = ask(channel, "<get-config><source><candidate/></source></get-config>", attributes=attributes)
+        (kind,) = reply.iter(f"{{{IF}}}type")
+        prefix, _, name = kind.text.partition(":")
+        assert (kind.nsmap[prefix], name) == ("urn:ietf:params:xml:ns:yang:iana-if-type", "ethernetCsmacd")
 
     def test_get_config_has_no_state(self, client):
         data = client.get_config(source="running").data_ele

@@ -52,8 +52,11 @@ class SchemaNode:
     keys: tuple[str, ...] = ()  # of a list
     presence: bool = False  # of a container: it means something by being there
     case: tuple[str, str] | None = None  # (choice, case) that it is part of
-    write_only: bool = False  # a secret, see snf-types
+    user_ordered: bool = False  # of a list: the order of its entries means something
+    deny_all: bool = False  # nacm:default-deny-all stands in its statement or in one around it (RFC 8341, 3.2)
+    deny_write: bool = False  # the same of nacm:default-deny-write
     identity: bool = False  # a value that carries a prefix
+    path_value: bool = False  # a value that is an expression over paths, with a prefix at its names
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
     actions: dict[str, ActionNode] = field(default_factory=dict)  # by tag
@@ -101,8 +104,10 @@ def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str
 
 
 def identity(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
-    """Return what tells an element apart from those of the same node: keys, the value of a leaf-list, or nothing."""
-    return list_keys(node, element) if node.kind in (Kind.LIST, Kind.LEAF_LIST) else ()
+    """Return what tells an element of a canonical tree apart: its keys, the value of a leaf-list, or nothing."""
+    if node.kind is Kind.LIST:
+        return tuple([(key, leaf.text or "") for key, leaf in zip(node.keys, element, strict=False)])
+    return ((".", element.text or ""),) if node.kind is Kind.LEAF_LIST else ()
 
 
 @cache
