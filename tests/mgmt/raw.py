@@ -2,6 +2,11 @@
 
 from lxml import etree
 
+from mgmt.netconf.notify.notifications import Notifications
+from mgmt.netconf.roster import Roster
+from mgmt.netconf.served import Function, Served
+from mgmt.netconf.store.datastore import Datastore
+
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 P = "urn:supernetflow:yang:snf-policies"
 IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
@@ -55,3 +60,9 @@ def tag_of(reply: etree._Element) -> str:
     """Return the tag of the error, "ok" when that is the reply, else "data"."""
     plain = "ok" if reply.find(f"{{{BASE}}}ok") is not None else "data"
     return reply.findtext(f"{{{BASE}}}rpc-error/{{{BASE}}}error-tag", plain)
+
+
+def served(datastore: Datastore, function: Function) -> Served:
+    """Return the things that a dispatcher without a listener acts on."""
+    roster = Roster()
+    return Served(datastore, function, lambda *_: False, (), roster, Notifications(datastore.model, roster))

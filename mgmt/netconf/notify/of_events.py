@@ -1,4 +1,4 @@
-"""Events of the server as notifications of ietf-netconf-notifications (RFC 6470)."""
+"""Events as notifications: those of the server (RFC 6470), of alarms (RFC 8632), and of settings that wait."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from lxml import etree
 
+from mgmt.netconf.alarms import alarm_notification
 from mgmt.netconf.caller import Caller
-from mgmt.netconf.events import ConfigChange, Event, SessionEnd, SessionStart
+from mgmt.netconf.events import AlarmChange, ConfigChange, Event, RestartNeeded, SessionEnd, SessionStart
 from mgmt.netconf.model.schema import Kind
 from mgmt.netconf.rpcerror import Namespaces
 from mgmt.netconf.store.changes import Changed
@@ -40,6 +41,13 @@ def element_of(event: Event, caller_of: Callable[[int], Caller], namespaces: Nam
             _add_session(by, caller_of(event.session))
         _add(root, "datastore", "running")
         _add_edits(root, event.changes, namespaces)
+    elif isinstance(event, AlarmChange):
+        root = alarm_notification(event.alarm, namespaces)
+    elif isinstance(event, RestartNeeded):
+        space = namespaces("snf-function")
+        root = etree.Element(f"{{{space}}}restart-needed", nsmap={None: space})
+        for leaf in event.leaves:
+            etree.SubElement(root, f"{{{space}}}leaf-name").text = leaf
     else:
         return None
     return root
