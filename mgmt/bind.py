@@ -33,6 +33,7 @@ from nf.settings import (
     Policy,
     Privacy,
     QoeProfile,
+    QoeThreshold,
     Rights,
     Role,
     Settings,
@@ -70,6 +71,7 @@ def bind(tree: Node) -> Settings:
         export=_export(tree, function.get("name", Settings().nf_id)),
         privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
+        thresholds=_thresholds(tree.get("snf-alarms:qoe-alarms", {})),
         management=_management(tree.get("snf-management:management", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
@@ -239,6 +241,14 @@ def _profiles(node: Node) -> tuple[QoeProfile, ...]:
         given = sorted(_constants(leaves))
         found.append(QoeProfile(app_class, tuple((path, value) for path, value in given if value != published[path])))
     return tuple(profile for profile in found if profile.constants)
+
+
+def _thresholds(node: Node) -> tuple[QoeThreshold, ...]:
+    found = (
+        QoeThreshold(e["name"], float(e["score"]), **_given(e, percent="share", least="least-scores"))
+        for e in node.get("class", [])
+    )
+    return tuple(sorted(found, key=lambda each: each.app_class))
 
 
 def _constants(node: Node) -> Iterator[tuple[str, float]]:

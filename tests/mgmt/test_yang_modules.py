@@ -134,7 +134,7 @@ class TestExamples:
             default = getattr(Settings(), part) or Monitor("")
             same = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) == getattr(default, f.name)]
             assert same == [], part
-        for part in ("interfaces", "sessions", "groups", "policies", "applications"):
+        for part in ("interfaces", "sessions", "groups", "policies", "applications", "thresholds"):
             entries = getattr(settings, part)
             for f in dataclasses.fields(entries[0]):
                 if f.default is not dataclasses.MISSING:
