@@ -73,7 +73,7 @@ coverage: doctor
 
 soak: doctor
 	@$(BIN)/python -m pytest -s tests/soak
-	@SNF_TRUNCATIONS=100000 SNF_FLOOD=3000 SNF_FLOOD_BYTES=104857600 SNF_LOGINS=10000 SNF_LOGINS_S=900 \
+	@SNF_TRUNCATIONS=100000 SNF_FLOOD=3000 SNF_FLOOD_BYTES=104857600 SNF_NOISES=3000 SNF_LOGINS=10000 SNF_LOGINS_S=900 \
 		$(BIN)/python -m pytest -s --timeout 1800 tests/mgmt/test_wire_faults.py tests/mgmt/test_login.py
 	@$(BIN)/python -m lab.soak $(ARGS)
 	@$(BIN)/python -m lab.soak --fourth $(ARGS)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import random
 import socket
 import threading
 import time
@@ -20,6 +21,7 @@ BANNER = b"SSH-2.0-nobody\r\n"
 FLOOD = int(os.environ.get("SNF_FLOOD", "200"))  # connections
 RATE = 100  # a second
 TRUNCATIONS = int(os.environ.get("SNF_TRUNCATIONS", "25"))  # of the bytes of a session
+NOISES = int(os.environ.get("SNF_NOISES", "30"))  # strangers who send anything
 FLOOD_BYTES = int(os.environ.get("SNF_FLOOD_BYTES", str(20 << 20)))
 NESTED = "//*[count(//*[count(//*[count(//*) > 0]) > 0]) > 0]".replace(">", "&gt;")
 
@@ -67,10 +69,12 @@ class TestFlood:
             pytest.param(b"", lambda _: "127.0.0.1", id="silent, from the client's own address"),
             pytest.param(b"", lambda n: f"127.0.1.{n % 250 + 1}", id="silent, from everywhere"),
             pytest.param(BANNER, lambda n: f"127.0.1.{n % 2 + 1}", id="with a banner, from two addresses"),
+            pytest.param(BANNER, lambda _: "127.0.0.1", id="with a banner, from the client's own address"),
             pytest.param(b"x" * 100_000, lambda _: "127.0.0.1", id="no banner and no end"),
         ],
     )
     def test_a_client_is_served(self, bench, say, source, caplog):
+        caplog.set_level(logging.INFO, "mgmt.netconf.audit")
         with bench.manager() as client:
             client.get_config(source="running")
         assert bench.settles(lambda: bench.threads() == [])
@@ -90,6 +94,7 @@ class TestFlood:
         assert resident_bytes() - before_bytes < 16 * 2**20
         # One line a second, whatever the number of connections.
         lines = [r for r in caplog.records if "connections were closed" in r.getMessage()]
+        print(f"{len(took_s)} logins, the slowest {max(took_s):.2f} s; {len(lines)} lines")
         assert 1 <= len(lines) <= 2 + FLOOD / RATE * slowness()
 
 
@@ -188,6 +193,16 @@ class TestStrangers:
                 while sock.recv(65536):
                     pass
         assert bench.settles(lambda: bench.threads() == [])
+
+    def test_random_bytes_are_closed(self, bench, caplog):
+        noise = random.Random(4253)
+        for _ in range(NOISES):
+            with socket.create_connection(("127.0.0.1", bench.server.port)) as sock, contextlib.suppress(OSError):
+                sock.sendall(BANNER + noise.randbytes(noise.randrange(1, 200)))
+        assert bench.settles(lambda: bench.threads() == [], 2.0)
+        assert [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == []
+        with bench.manager() as client:
+            client.get_config(source="running")
 
 
 class TestMessages:
