@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from lab.net import Net, inside
+from lab.wait import slowness
+from mgmt.cli.run import state_of
+from mgmt.netconf.state import InterfaceState
 from nf.errors import BadSettings
 from nf.kernel import links
 from nf.kernel.source import table_sizes
@@ -250,6 +254,23 @@ class TestVerify:
     def test_what_did_not_change_is_not_asked(self, applied):
         applied.plane.set_policies({})
         assert applied.verify(self.SETTINGS, replace(self.SETTINGS, nf_id="other")) == []
+
+
+class TestState:
+    """A read of the state does not wait for a commit that attaches interfaces."""
+
+    def test_it_is_the_last_one(self, service):
+        last: dict[str, InterfaceState] = {}
+        service.apply(service.settings, replace(BARE, interfaces=(PORT,)))
+        before = state_of(service, last)["interfaces"]
+        found = []
+
+        with service.interfaces.lock:
+            reader = threading.Thread(target=lambda: found.append(state_of(service, last)["interfaces"]))
+            reader.start()
+            reader.join(60 * slowness())
+
+        assert [sorted(f) for f in found] == [sorted(before)] == [["n3"]]
 
 
 class TestRestore:
