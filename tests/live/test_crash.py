@@ -15,7 +15,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from nf.kernel import links, pins
+from nf.kernel import bpffs, links
 from tests.live.wire import Wire, wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +113,7 @@ class TestRestart:
         assert bump.seen() == bump.sent() == 192
 
     def test_a_stop_leaves_no_name(self, bump):
-        root = pins.file_system()
+        root = bpffs.file_system()
         assert root is not None
         namespace = Path(f"{root}/supernetflow")
         with function(bump) as once:
@@ -130,9 +130,9 @@ class TestRestart:
             killed.ask()
             number = bump_number(gone)
             killed.kill()
-        pins.sweep()
+        bpffs.sweep()
 
-        root = pins.file_system()
+        root = bpffs.file_system()
         assert root is not None
         assert not list((root / "supernetflow").glob(f"{number}-*"))
 

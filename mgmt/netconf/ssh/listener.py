@@ -76,8 +76,10 @@ class NetconfServer:
         host_key_file: Path | None = None,
         users_file: Path,
         limits: ServerLimits | None = None,
+        bound: socket.socket | None = None,
     ) -> None:
-        self._datastore = datastore
+        """*bound*: a socket with address and port, made while the process could have a low port."""
+        self._datastore, self._bound = datastore, bound
         self._address, self._port = address, port
         self._limits = limits or ServerLimits()
         self._users = Users(users_file)
@@ -107,7 +109,8 @@ class NetconfServer:
 
     def start(self) -> None:
         """Listen."""
-        listener = listening_socket(self._address, self._port, self._limits.connections)
+        listener = self._bound or listening_socket(self._address, self._port, self._limits.connections)
+        listener.listen(self._limits.connections)
         listener.setblocking(False)
         self._listener, self._port = listener, listener.getsockname()[1]
         self._thread.start()
