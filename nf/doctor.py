@@ -136,7 +136,7 @@ def _libyang() -> Check:
 
 
 def _names() -> Check:
-    place = bpffs.file_system()
+    place = bpffs.home()
     return Check(
         "BPF file system",
         place is not None,

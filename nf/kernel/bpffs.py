@@ -16,29 +16,30 @@ from typing import IO
 
 from nf.kernel import links
 
-__all__ = ["NAME", "clear", "file_system", "lock", "release", "sweep"]
+__all__ = ["clear", "home", "lock", "release", "sweep"]
 
-NAME = "supernetflow"
+_NAME = "supernetflow"
 _MOUNT = Path("/sys/fs/bpf")
 _FOLDER = re.compile(r"(\d+)-\d+")
 
 
-def file_system() -> Path | None:
-    """Return a BPF file system in which this user may have a folder, after an attempt to mount one if there is none."""
+def home() -> Path | None:
+    """Return the folder of this user in a BPF file system, which is mounted if there is none; None: he can have none.
+
+    It is ``supernetflow``, or where that is another user's, ``supernetflow-UID``.
+    """
     for attempt in range(2):
         mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-        places = sorted((Path(fields[1]) for fields in mounts if fields[2] == "bpf"), key=lambda at: at != _MOUNT)
-        if places:
-            return next(filter(_is_ours, places), None)
+        roots = sorted((Path(fields[1]) for fields in mounts if fields[2] == "bpf"), key=lambda at: at != _MOUNT)
+        for folder in (root / name for root in roots for name in (_NAME, f"{_NAME}-{os.geteuid()}")):
+            if os.access(folder if folder.is_dir() else folder.parent, os.W_OK | os.X_OK):
+                return folder
+        if roots:
+            return None
         if not attempt:
             with contextlib.suppress(OSError):
                 subprocess.run(["mount", "-t", "bpf", "bpf", _MOUNT], capture_output=True, check=False)
     return None
-
-
-def _is_ours(root: Path) -> bool:
-    folder = root / NAME
-    return os.access(folder if folder.is_dir() else root, os.W_OK | os.X_OK)
 
 
 def clear(folder: Path) -> None:
@@ -95,11 +96,11 @@ def _mounted() -> Iterator[Path]:
 
 def sweep() -> None:
     """Free what processes left in namespaces that do not exist any more."""
-    root = file_system()
-    if root is None or not (root / NAME).is_dir():
+    root = home()
+    if root is None or not root.is_dir():
         return
     alive = _namespaces()
-    for path in (root / NAME).iterdir() if alive is not None else ():
+    for path in root.iterdir() if alive is not None else ():
         found = _FOLDER.fullmatch(path.name)
         if not found or int(found[1]) in (alive or ()):
             continue

@@ -70,14 +70,18 @@ def claim(is_ours: Callable[[Folder], bool]) -> Folder | None:
 
     None where there is no BPF file system, or when the place for locks cannot be written.
     """
-    root = bpffs.file_system()
+    root = bpffs.home()
     if root is None:
+        log.warning(
+            "nothing will hold the kernel programs over a crash: this user has no folder in a BPF file system; "
+            "run: install -d -o USER /sys/fs/bpf/supernetflow"
+        )
         return None
     namespace = os.stat("/proc/self/ns/net").st_ino
     taken: list[Folder] = []
     try:
         for beside in range(_BESIDE):
-            path = root / bpffs.NAME / f"{namespace}-{beside}"
+            path = root / f"{namespace}-{beside}"
             spare = any(not folder.path.exists() for folder in taken)
             if (path.exists() or not spare) and (lock := bpffs.lock(path)) is not None:
                 taken.append(Folder(path, lock))

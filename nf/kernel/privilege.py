@@ -87,7 +87,7 @@ def begin(port: int) -> None:
     bpffs.sweep()  # which takes a look at all processes
     have, wanted = effective(), {bit for bit, _ in NEEDED.values()} | {_NET_BIND_SERVICE}
     kept = {bit for bit in wanted if have >> bit & 1}
-    if have >> _SYS_ADMIN & 1 and (not kept >= _OF_SYS_ADMIN or bpffs.file_system() is None):
+    if have >> _SYS_ADMIN & 1 and (not kept >= _OF_SYS_ADMIN or bpffs.home() is None):
         kept.add(_SYS_ADMIN)  # in their place, or to find by number what no name leads to
     _keep(kept)
 

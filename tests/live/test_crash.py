@@ -113,12 +113,11 @@ class TestRestart:
         assert bump.seen() == bump.sent() == 192
 
     def test_a_stop_leaves_no_name(self, bump):
-        root = bpffs.file_system()
+        root = bpffs.home()
         assert root is not None
-        namespace = Path(f"{root}/supernetflow")
         with function(bump) as once:
             once.ask()
-            here = list(namespace.glob(f"{bump_number(bump)}-*"))
+            here = list(root.glob(f"{bump_number(bump)}-*"))
             assert once.end() == 0
 
         assert len(here) == 1
@@ -132,9 +131,9 @@ class TestRestart:
             killed.kill()
         bpffs.sweep()
 
-        root = bpffs.file_system()
+        root = bpffs.home()
         assert root is not None
-        assert not list((root / "supernetflow").glob(f"{number}-*"))
+        assert not list(root.glob(f"{number}-*"))
 
 
 def bump_number(bump: Wire) -> int:

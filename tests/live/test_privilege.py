@@ -157,6 +157,29 @@ class TestOneLess:
         assert "nobody-there" in ended.stderr
 
 
+class TestDoctor:
+    """``snf doctor``, run as the user of the function, says what he has."""
+
+    def run(self, *capabilities: str) -> tuple[int, str]:
+        given = ",".join(f"+{name}" for name in capabilities)
+        words = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--inh-caps", f"-all,{given}"]
+        words += ["--ambient-caps", f"-all,{given}", sys.executable, "-m", "mgmt.cli.main", "doctor"]
+        environment = {**os.environ, "SNF_CACHE": "/var/cache/supernetflow", "COLUMNS": "200"}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_four_are_enough_and_port_830_takes_a_fifth(self) -> None:
+        status, said = self.run(*FOUR)
+        assert status == 0, said
+        assert re.search(r"absent +NETCONF on port 830 +not without CAP_NET_BIND_SERVICE", said)
+        assert re.search(r"ok +filter of system calls", said)
+
+    def test_one_that_is_missing_is_named(self) -> None:
+        status, said = self.run("bpf", "net_admin", "net_raw")
+        assert status == 1
+        assert "capabilities: without CAP_PERFMON" in said
+
+
 class TestRoot:
     """Root keeps what the function needs, and gives the rest away before it reads anything."""
 
