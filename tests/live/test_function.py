@@ -30,7 +30,7 @@ from nf.abi import SNF_SUPPRESS
 from nf.kernel import links, objects, syscall
 from nf.kernel.programs import maps_of
 
-KEY = bytes(range(32))
+KEY = b"a key of the tests of the lab ..."
 SIX_INTERVALS_S = 6.0
 READABLE = {1, 2, 9}  # hash, array and LRU hash of enum bpf_map_type
 
