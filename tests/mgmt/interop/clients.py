@@ -88,7 +88,7 @@ class Console:
     def run(self, *words: object) -> str:
         run = subprocess.run([*self._words, *map(str, words)], capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stdout + run.stderr
-        assert "failed" not in run.stdout, run.stdout
+        assert "Operation failed" not in run.stdout, run.stdout
         return run.stdout
 
 
