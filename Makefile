@@ -19,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime netconfd yangcli
+APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime tcpdump netconfd yangcli
 APT_CHECK := clang-format
 # All tests share the processors, a file at a time: what a file's tests share is made once. A part runs in one process.
 # There is one process more than processors, four at most: some tests wait.
@@ -27,7 +27,7 @@ TOGETHER := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfil
 # Percent of lines and branches: what the tests reached when it was set, rounded down.
 COVERED := 93
 # The lab of truth: a browser, an encoder, a web server and the package manager of players; nothing else needs them.
-APT_TRUTH := chromium ffmpeg tcpdump $(if $(shell command -v npm),,nodejs npm)
+APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
 
