@@ -162,6 +162,7 @@ class TestReading:
         run = snf("get", "/ietf-interfaces:interfaces/interface[name='n3']/oper-status")
         assert run.out.split() == [f"{N3}/oper-status", "up"]
 
+    @pytest.mark.clause("RFC 7951")
     def test_json_has_types_and_lists(self, snf):
         set_policy(snf)
         snf("set", f"{A}/snap-length", "128")

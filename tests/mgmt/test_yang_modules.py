@@ -94,6 +94,7 @@ def limits(inner):
 class TestModules:
     """Each module is written as RFC 8407 asks, and there is one file name for one revision."""
 
+    @pytest.mark.clause("R-25238", "R-63953", "R-28545", "R-93443")
     def test_pyang_has_nothing_to_say(self):
         folder = yang_dir()
         done = subprocess.run(
@@ -117,10 +118,12 @@ class TestExamples:
     """The examples are configurations that the function takes."""
 
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+    @pytest.mark.clause("R-95950", "R-10129", "R-12271", "R-33955")
     def test_an_example_is_valid(self, model, path: Path):
         tree = apply_edit(model, empty_tree(), etree.parse(path).getroot())[0]
         assert isinstance(bind(model.validate(tree)), Settings)
 
+    @pytest.mark.clause("R-07545")
     def test_everything_sets_every_setting(self, model):
         tree = apply_edit(model, empty_tree(), etree.parse(yang_dir() / "examples/everything.xml").getroot())[0]
         settings = bind(model.validate(tree))

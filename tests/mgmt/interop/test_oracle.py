@@ -46,6 +46,7 @@ def begin(server: Ours | Yuma) -> None:
     assert outcome_of(server.ask(1, get("", "running"))).data == ""
 
 
+@pytest.mark.clause("RFC 6241, 7.2", "RFC 6241, 7.5", "RFC 7950, 8", "RFC 7950, 9", "R-08134")
 class TestTheSame:
     """Each request of a story has the same outcome, and the story leaves the same configuration."""
 
