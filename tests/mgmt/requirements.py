@@ -1,4 +1,4 @@
-"""What somebody demands of a NETCONF server, clause by clause: the rows of docs/compliance.md.
+"""Demands on a NETCONF server, clause by clause: the rows of docs/compliance.md.
 
 `ONAP` are the requirements of ONAP VNFRQTS, chapter 7, "NETCONF Server Requirements" and the two lists after it, in our
 words; `RFC` the features of the standards. `NOT` says why a row has no test: not done, or not for a server to do.

@@ -260,7 +260,11 @@ class TestCompletion:
         words = line.split()
         more = {"_SNF_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
         run = subprocess.run(
-            [ROOT / ".venv" / "bin" / "snf"], env={**os.environ, **more}, capture_output=True, text=True, check=True
+            [Path(sys.executable).parent / "snf"],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return [item.partition(",")[2] for item in run.stdout.splitlines()]
 
@@ -271,7 +275,7 @@ class TestCompletion:
 
     def test_the_line_of_the_documentation_is_what_bash_takes(self):
         line = next(x for x in (ROOT / "docs" / "commands.md").read_text().splitlines() if "bash_source" in x).strip()
-        path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         script = f"{line}; complete -p snf"
         run = subprocess.run(
             ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False

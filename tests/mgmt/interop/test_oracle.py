@@ -19,8 +19,10 @@ _USED: set[str] = set()  # clauses of the rules that explained something
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Ours:
-    return Ours(tmp_path_factory.mktemp("ours"))
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+    server = Ours(tmp_path_factory.mktemp("ours"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")
