@@ -73,7 +73,7 @@ coverage: doctor
 	@$(BIN)/coverage report --fail-under $(COVERED)
 
 soak: doctor
-	@$(BIN)/python -m pytest -s tests/soak
+	@$(BIN)/python -m pytest -s tests/soak tests/mgmt/interop/soak
 	@SNF_TRUNCATIONS=100000 SNF_FLOOD=3000 SNF_FLOOD_BYTES=104857600 SNF_NOISES=3000 SNF_LOGINS=10000 SNF_LOGINS_S=900 \
 		$(BIN)/python -m pytest -s --timeout 1800 tests/mgmt/test_wire_faults.py tests/mgmt/test_login.py
 	@$(BIN)/python -m lab.soak $(ARGS)

@@ -81,6 +81,7 @@ class TestExamples:
         with pytest.raises(SnfError, match="snf keys DIR -f"):
             inputs.configuration(path)
 
+    @pytest.mark.clause("R-95950", "R-10129", "R-12271", "R-33955")
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
     def test_an_example_is_taken_with_its_keys(self, path: Path, tmp_path: Path):
         main(["keys", str(tmp_path / "keys"), "-f", str(path)])
