@@ -88,10 +88,8 @@ class TestKeysByName:
         entry = f"<curve-key><name>bus</name><secret-key>{escape(secret)}</secret-key></curve-key>"
         curve = f"<public-key>{escape(public)}</public-key><secret-key-name>bus</secret-key-name>"
 
-        commit(
-            f'<keys xmlns="{KEYS}">{entry}</keys>'
-            f'<exporter xmlns="urn:supernetflow:yang:snf-export"><curve>{curve}</curve></exporter>'
-        )
+        exporter = f'<exporter xmlns="urn:supernetflow:yang:snf-export"><curve>{curve}</curve></exporter>'
+        commit(f'<keys xmlns="{KEYS}">{entry}</keys>{exporter}')
 
         found = datastore.settings.export.curve
         assert (found.public_key, found.secret_key) == (public, secret)
@@ -138,3 +136,26 @@ class TestOptOut:
 
         assert tag_of(desk.edit(self.LIST)) == "ok"
         assert tag_of(desk.edit(privacy("<opt-out>001010000000003</opt-out>"))) == "access-denied"
+
+
+def _every(node):
+    yield node
+    for child in node.children.values():
+        yield from _every(child)
+
+
+class TestSecrets:
+    """A secret is read and written by nobody without an explicit rule (RFC 8341, default-deny-all)."""
+
+    def test_keys_and_who_opted_out(self, model):
+        denied = {node.name for top in model.top.values() for node in _every(top) if node.deny_all}
+        assert {
+            "key",
+            "previous-key",
+            "opt-out",
+            "opt-outs",
+            "subscriber",
+            "secret-key",
+            "symmetric-key",
+            "value",
+        } <= denied

@@ -470,14 +470,6 @@ class TestRules:
         assert "00101123456789x" not in f"{caught.value.message} {caught.value.path} {caught.value.info}"
 
 
-class TestSecrets:
-    """A secret is read and written by nobody without an explicit rule (RFC 8341, default-deny-all)."""
-
-    def test_keys_and_who_opted_out(self, model):
-        denied = {node.name for top in model.top.values() for node in every(top) if node.deny_all}
-        assert {"key", "previous-key", "opt-out", "opt-outs", "subscriber", "secret-key"} <= denied
-
-
 SENTENCES = [
     "40 % of frames are MPLS: not read. Set encapsulation to auto or mpls.",
     "31 % of frames are VXLAN: not read. Set encapsulation to auto or vxlan.",
