@@ -373,3 +373,26 @@ class TestPurge:
 
     def test_a_stranger_has_nothing(self, keyed):
         assert keyed.service.purge_subscriber("001019999999999").sessions == 0
+
+
+class TestPurgeInShards:
+    """Processes that have the flows of some subscribers each forget as the function itself does, and go on."""
+
+    def test_they_go_on(self, board):
+        before = board.service.settings
+        board.service.apply(before, bare := replace(before, interfaces=(), privacy=Privacy()))
+        for imsi in (IMSI, OTHER):  # other limits are in force at once without sessions
+            board.service.purge_subscriber(imsi)
+        two = replace(bare, limits=replace(bare.limits, shards=2))
+        board.service.apply(bare, two)
+        assert board.service.limits.shards == 2
+        board.service.apply(two, after := replace(two, interfaces=(N3, N4)))
+        establish(board, 41, IMSI)
+
+        with sender("gnb", [FRAME]):
+            board.count_on("n3")
+            assert board.service.purge_subscriber(IMSI).sessions == 1
+            ended_s = board.service._interval_s  # which each shard has to agree to
+            wait_until(lambda: board.service._interval_s > ended_s + 1.5, "intervals go on")
+        assert board.service.pipeline.status()["restarts"] == 0
+        board.service.apply(after, replace(after, interfaces=()))
