@@ -87,6 +87,10 @@ class Notifications:
         with self._changed:
             return [s for s in self._subscriptions if not s.over]
 
+    def has(self, session: int) -> bool:
+        """Say if a session has a subscription."""
+        return any(each.caller.session == session for each in self.subscriptions())
+
     def remove(self, subscription: Subscription) -> None:
         """Serve a subscription no more."""
         with self._changed:

@@ -270,6 +270,7 @@ class NetconfServer:
             lambda: self._datastore.events.tell(SessionStart(caller.session)),
             lambda: self._end(connection),
             idle_s=self._limits.idle_s or float("inf"),
+            listens=lambda: self.notifications.has(caller.session),
         )
         connection.session = session
         self._roster.enter(caller, session.notify)
