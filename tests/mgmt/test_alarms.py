@@ -161,7 +161,7 @@ def ask(datastore: Datastore, alarms: Alarms) -> Callable[[str], etree._Element]
 
     def run(operation: str) -> etree._Element:
         rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'
-        return etree.fromstring(dispatcher.handle(Caller(session, "alice"), rpc.encode()).message)
+        return etree.fromstring(dispatcher.handle(Caller(session, "alice", groups=None), rpc.encode()).message)
 
     return run
 

@@ -105,7 +105,7 @@ class Ours:
         self._server = NetconfServer(self.datastore, Function(dict), port=0, users_file=users)
         self._server.__enter__()
         self._dispatcher = self._server._dispatcher
-        self._callers = {n: Caller(self.datastore.open_session(), "root") for n in (1, 2)}
+        self._callers = {n: Caller(self.datastore.open_session(), "root", groups=frozenset({"admin"})) for n in (1, 2)}
 
     def apply(self, old: Settings, new: Settings) -> None:
         """Put nothing in force: the neutral module means nothing."""
