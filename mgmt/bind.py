@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mgmt import published_keys
+from mgmt.keys import public_key
 from nf.errors import BadSettings
 from nf.qoe.models import MODELS
 from nf.qoe.profiles import constants
 from nf.settings import (
     Action,
     Application,
+    CallHome,
     Consumer,
     Curve,
     Encapsulation,
@@ -25,6 +27,7 @@ from nf.settings import (
     Interface,
     Limits,
     Listener,
+    Management,
     Mode,
     Monitor,
     Policy,
@@ -35,6 +38,7 @@ from nf.settings import (
     Settings,
     StaticSession,
     SubscriberGroup,
+    User,
     XdpMode,
 )
 
@@ -64,8 +68,9 @@ def bind(tree: Node) -> Settings:
         monitor=_monitor(policies.get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
         export=_export(tree.get("snf-export:exporter", {}), function.get("name", Settings().nf_id)),
-        privacy=_privacy(tree.get("snf-privacy:privacy", {})),
+        privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
+        management=_management(tree.get("snf-management:management", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
             **_given(
@@ -243,18 +248,59 @@ def _constants(node: Node) -> Iterator[tuple[str, float]]:
             yield name, float(value) if isinstance(value, str) else value
 
 
-def _privacy(node: Node) -> Privacy:
-    published_keys.refuse(node.get("key", ""), "/snf-privacy:privacy/key")  # the one before it may be: names go on
+def _privacy(tree: Node) -> Privacy:
+    node = tree.get("snf-privacy:privacy", {})
+    listed = (entry["imsi"] for entry in tree.get("snf-opt-out:opt-outs", {}).get("subscriber", []))
     return Privacy(
-        key=_key(node, "key"),
-        previous_key=_key(node, "previous-key"),
-        opted_out=tuple(sorted(node.get("opt-out", []))),
+        key=_key(tree, "key"),
+        previous_key=_key(tree, "previous-key"),
+        opted_out=tuple(sorted({*node.get("opt-out", []), *listed})),
         **_given(node, epoch="epoch", export_imsi="export-imsi"),
     )
 
 
-def _key(node: Node, leaf: str) -> bytes:
+def _key(tree: Node, leaf: str) -> bytes:
+    """Return a key of the pseudonyms: as it is, or from the keys by its name."""
+    node = tree.get("snf-privacy:privacy", {})
+    text, path = node.get(leaf, ""), f"/snf-privacy:privacy/{leaf}"
+    if (name := node.get(f"{leaf}-name")) is not None:
+        named = {entry["name"]: entry["value"] for entry in tree["snf-keys:keys"]["symmetric-key"]}
+        text, path = named[name], f"{path}-name"
+    if leaf == "key":  # the one before it may be published: names go on
+        published_keys.refuse(text, path)
     try:
-        return base64.b64decode(node.get(leaf, ""), validate=True)
+        return base64.b64decode(text, validate=True)
     except binascii.Error:
         raise BadSettings("The key is not base64.", f"/snf-privacy:privacy/{leaf}") from None
+
+
+def _management(node: Node) -> Management:
+    return Management(
+        users=_ordered(map(_user, node.get("user", []))),
+        call_home=_ordered(map(_call_home, node.get("call-home", {}).get("client", []))),
+        **_given(
+            node.get("server", {}),
+            sessions="max-sessions",
+            unauthenticated="max-unauthenticated",
+            per_source="max-unauthenticated-per-source",
+            login_s="login-time",
+            least_login_s="least-login-time",
+            idle_s="idle-time",
+        ),
+    )
+
+
+def _call_home(entry: Node) -> CallHome:
+    return CallHome(entry["name"], entry["address"], **_given(entry, port="port", longest_wait_s="max-wait"))
+
+
+def _user(entry: Node) -> User:
+    keys = []
+    for key in entry["authorized-key"]:
+        try:
+            keys.append(public_key(key["algorithm"], key["key-data"]))
+        except ValueError as error:
+            where = f"/snf-management:management/user[name='{entry['name']}']/authorized-key[name='{key['name']}']"
+            said, remedy = error.args
+            raise BadSettings(f"This is {said}", f"{where}/key-data", remedy) from None
+    return User(entry["name"], tuple(sorted(keys)))

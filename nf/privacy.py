@@ -75,6 +75,13 @@ class Pseudonymiser:
         fresh, self._fresh = self._fresh, {}
         return {i: n for i, n in (self._names if again else fresh).items() if n != OPTED_OUT}
 
+    def forget(self, imsi: str) -> None:
+        """Forget that a subscriber was named."""
+        name = self._names.pop(imsi, None)
+        self._fresh.pop(imsi, None)
+        for before in [b for b, present in self._renamed.items() if present == name]:
+            del self._renamed[before]
+
     def current(self, name: str) -> str:
         """Return the present name for one under the previous key, if its subscriber was named since; else *name*."""
         return self._renamed.get(name, name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 __all__ = [
     "Action",
     "Application",
+    "CallHome",
     "Consumer",
     "Curve",
     "Encapsulation",
@@ -20,6 +21,7 @@ __all__ = [
     "Interface",
     "Limits",
     "Listener",
+    "Management",
     "Mode",
     "Monitor",
     "Policy",
@@ -30,6 +32,7 @@ __all__ = [
     "Settings",
     "StaticSession",
     "SubscriberGroup",
+    "User",
     "XdpMode",
     "diff",
 ]
@@ -269,6 +272,41 @@ class QoeProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """A user who may log in, beside those of the users file, and his public keys as they are on the wire."""
+
+    name: str
+    keys: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallHome:
+    """A client that the function connects to (RFC 8071)."""
+
+    name: str
+    address: str
+    port: int = 4334  # netconf-ch-ssh
+    longest_wait_s: int = 60  # between two attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """The users of the NETCONF server and its limits.
+
+    Who has logged in takes no place of those who have not, nor the other way round.
+    """
+
+    sessions: int = 64
+    unauthenticated: int = 128
+    per_source: int = 64  # unauthenticated ones of one address
+    login_s: int = 15  # from the connection to the hello, while few have not logged in,
+    least_login_s: int = 2  # and while there is no room for more
+    idle_s: int = 3600  # without a message; 0: for ever
+    users: tuple[User, ...] = ()
+    call_home: tuple[CallHome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Lists are tuples ordered by key, so that equal means equal."""
 
@@ -284,6 +322,7 @@ class Settings:
     privacy: Privacy = Privacy()
     limits: Limits = Limits()
     profiles: tuple[QoeProfile, ...] = ()
+    management: Management = Management()
     naming_workers: int = 0  # processes that read payloads; 0: the function itself
 
 

@@ -60,6 +60,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

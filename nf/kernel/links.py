@@ -26,6 +26,7 @@ __all__ = [
     "find",
     "lock_beside",
     "locks",
+    "refuse_claimed",
     "refuse_unread",
     "refuse_unsafe",
     "release",
@@ -168,8 +169,13 @@ def locks() -> Path:
 
 def claimed(link: Link) -> bool:
     """Say whether a living process holds the interface."""
-    name = _lock_name(link)
-    return any(_is_held(folder / name) for folder in {locks(), _RUN})
+    return _held(link) is not None
+
+
+def _held(link: Link) -> Path | None:
+    """Return the lock that a living process has, where this user would have it or where others do."""
+    places = (folder / _lock_name(link) for folder in {locks(), _RUN})
+    return next(filter(_is_held, places), None)
 
 
 def _is_held(path: Path) -> bool:
@@ -183,24 +189,33 @@ def _is_held(path: Path) -> bool:
     return False
 
 
+def refuse_claimed(link: Link) -> None:
+    """Refuse an interface that a living process holds."""
+    if (held := _held(link)) is not None:
+        raise _in_use(link, held.read_text().partition("\n")[0])
+
+
+def _in_use(link: Link, holder: str) -> AttachRefused:
+    return AttachRefused(
+        f"Interface {link.name} is in use by another snf (process {holder.strip() or 'unknown'}).",
+        "Stop it first, or choose another interface.",
+    )
+
+
 def claim(link: Link) -> IO[str]:
     """Take the interface for this process; the kernel gives it back when the process ends, however it ends."""
+    refuse_claimed(link)
     path = locks() / _lock_name(link)
-    if path.exists() and not os.access(path, os.W_OK) and not _is_held(path):
+    if path.exists() and not os.access(path, os.W_OK):
         path.unlink()  # of another user, whose function is gone
     lock: IO[str] = path.open("a+")
     try:
-        if lock.name != str(_RUN / _lock_name(link)) and _is_held(_RUN / _lock_name(link)):
-            raise BlockingIOError
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        holder = lock.readline().strip() or "unknown"
+        holder = lock.readline()
         lock.close()
-        raise AttachRefused(
-            f"Interface {link.name} is in use by another snf (process {holder}).",
-            "Stop it first, or choose another interface.",
-        ) from None
+        raise _in_use(link, holder) from None
     lock.seek(0)
     kept = lock.read().splitlines()[1:]
     lock.truncate(0)

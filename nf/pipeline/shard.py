@@ -364,6 +364,8 @@ class _Shard(Pipeline):
                     self._say(None)
                 case talk.Profiles(profiles):
                     self.set_profiles(profiles)
+                case talk.Forget(subscriber):
+                    self.forget_subscriber(subscriber)
                 case talk.Ask(_, question):
                     self._say(self.explain(question))
                 case (tables, groups):

@@ -202,6 +202,11 @@ class Shards:
         for shard in self._shards:
             shard.say(talk.Profiles(self._profiles))
 
+    def forget_subscriber(self, subscriber: str) -> None:
+        """As `Pipeline.forget_subscriber`."""
+        for shard in self._shards:
+            shard.say(talk.Forget(subscriber))
+
     def use(self, signatures: Signatures) -> None:
         """As `Pipeline.use`."""
         self.signatures = signatures

@@ -134,7 +134,7 @@ class Publisher:
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
         self._sessions = self._partial_sessions = 0
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
-        self._started_s = time.monotonic()
+        self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
@@ -319,6 +319,12 @@ class Publisher:
             "partial_sessions": self._partial_sessions,
         }
 
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the thread turned last, which it does with each heartbeat; None when it does not run."""
+        thread = self._thread
+        return time.monotonic() - self._turned_s if thread is not None and thread.is_alive() else None
+
     # -- the thread --------------------------------------------------------
 
     def _signal(self) -> None:
@@ -332,6 +338,7 @@ class Publisher:
     def _run(self, bus: Bus) -> None:
         beat_s = time.monotonic()
         while not (self._stop.is_set() and self._queue.empty()):
+            self._turned_s = time.monotonic()
             try:
                 bus.wait(0 if not self._queue.empty() else beat_s - time.monotonic())
                 self._send(bus)

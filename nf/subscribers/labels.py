@@ -250,6 +250,11 @@ class Labels:
             self._next_id += number == self._next_id
         return np.array(known, np.int64)
 
+    def forget_subscriber(self, subscriber: str) -> None:
+        """Forget the numbers of a subscriber: what is remembered under them is nobody's."""
+        mine = {number for (name, _), number in self._ids.items() if name == subscriber}
+        self.keep(set(self._ids.values()) - mine)
+
     def keep(self, numbers: Collection[int]) -> None:
         """Forget all numbers but these."""
         self._ids = {name: number for name, number in self._ids.items() if number in numbers}

@@ -68,7 +68,10 @@ def server(store, datastore, key_pair, tmp_path):
     with NetconfServer(
         datastore,
         Function(
-            lambda: {"sessions": bindings.count_by_source(), "session_counters": {"joined": 3}},
+            lambda: {
+                "sources": {name: {"sessions": n} for name, n in bindings.count_by_source().items()},
+                "session_counters": {"joined": 3},
+            },
             lambda query: find(bindings, query, names),
         ),
         port=0,
@@ -133,6 +136,8 @@ class TestByKey:
             "dnn": "internet",
             "network-instance": "internet",
             "s-nssai": "1-000001",
+            "sst": "1",
+            "sd": "000001",
         }
         tunnels = [[leaf.text for leaf in t] for t in entry.findall(f"{{{S}}}tunnel")]
         assert tunnels == [[UPF, "4711", "uplink"], [GNB, "4711", "downlink"]]
