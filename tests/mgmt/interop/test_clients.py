@@ -62,6 +62,7 @@ def yangcli(bench, tmp_path: Path) -> Yangcli:
     return Yangcli(bench.server.port, bench.key, tmp_path)
 
 
+@pytest.mark.clause("R-59610")
 class TestLibraries:
     """ncclient and netconf-client."""
 
@@ -87,6 +88,7 @@ class TestLibraries:
             session.lock(target="candidate")
 
 
+@pytest.mark.clause("R-59610")
 class TestConsole:
     """netconf-console2."""
 
@@ -108,6 +110,7 @@ class TestConsole:
             assert bench.settles(lambda: not bench.datastore.has_session(victim.session_id))
 
 
+@pytest.mark.clause("R-59610")
 class TestYangcli:
     """yangcli of yuma123."""
 
@@ -118,16 +121,16 @@ class TestYangcli:
     def test_by_path(self, yangcli, bench):
         said = yangcli.run(
             "lock target=candidate",
-            "create /policies/policy -- name=a application=youtube action=count",
+            "create /applications/application -- name=a class=video domain=a.example.com confidence=90",
             "validate source=candidate",
             "commit",
             "unlock target=candidate",
-            "sget-config /policies source=running",
-            "sget /policies/policy[name='a']/action",
+            "sget-config /applications source=running",
+            "sget /applications/application[name='a']/class",
         )
         assert "rror" not in said, said
-        assert said.count("action count") == 2
-        assert committed(bench) == ["a"]
+        assert said.count("class video") == 2
+        assert [application.name for application in bench.datastore.settings.applications] == ["a"]
 
     def test_kill_session(self, yangcli, bench):
         with bench.manager() as victim:
