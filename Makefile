@@ -73,7 +73,7 @@ coverage: doctor
 	@$(BIN)/coverage report --fail-under $(COVERED)
 
 soak: doctor
-	@$(BIN)/python -m pytest -s tests/soak
+	@$(BIN)/python -m pytest -s tests/soak tests/mgmt/interop/soak
 	@$(BIN)/python -m lab.soak $(ARGS)
 	@$(BIN)/python -m lab.soak --fourth $(ARGS)
 
