@@ -72,6 +72,7 @@ def subtree(inner):
     return etree.fromstring(f'<filter type="subtree" xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">{inner}</filter>')
 
 
+@pytest.mark.clause("R-60656", "RFC 6241, 6")
 class TestSubtree:
     """RFC 6241, section 6."""
 
@@ -125,6 +126,7 @@ class TestSubtree:
         assert etree.tostring(data) == before
 
 
+@pytest.mark.clause("R-11499", "RFC 6241, 8.9")
 class TestXPath:
     """RFC 6241, 8.9: an expression whose root has the top-level nodes as children."""
 

@@ -99,6 +99,7 @@ def limits(inner):
 class TestModules:
     """Each module is written as RFC 8407 asks, and there is one file name for one revision."""
 
+    @pytest.mark.clause("R-25238", "R-63953", "R-28545", "R-93443")
     def test_pyang_has_nothing_to_say(self):
         folder = yang_dir()
         done = subprocess.run(
@@ -125,6 +126,7 @@ class TestModules:
 class TestExamples:
     """The examples are configurations that the function takes."""
 
+    @pytest.mark.clause("R-07545")
     def test_everything_sets_every_setting(self, model, tmp_path: Path):
         tree = apply_edit(model, empty_tree(), with_keys(yang_dir() / "examples/everything.xml", tmp_path))[0]
         settings = bind(model.validate(tree))
