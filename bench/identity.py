@@ -159,6 +159,11 @@ class _Nothing:
     def apply(self, _old: Settings, _new: Settings) -> None:
         """Take any configuration."""
 
+    prepare = restore = apply
+
+    def verify(self, _old: Settings, _new: Settings) -> tuple[str, ...]:
+        return ()
+
 
 def _asked_ms(client: Manager, parameter: str) -> float:
     space = "urn:supernetflow:yang:snf-subscribers"

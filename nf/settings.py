@@ -14,17 +14,20 @@ __all__ = [
     "Action",
     "Application",
     "CallHome",
+    "Consumer",
     "Curve",
     "Encapsulation",
     "Export",
     "Interface",
     "Limits",
+    "Listener",
     "Management",
     "Mode",
     "Monitor",
     "Policy",
     "Privacy",
     "QoeProfile",
+    "Rights",
     "Role",
     "Settings",
     "StaticSession",
@@ -178,16 +181,44 @@ class Application:
     confidence: int = 100  # percent; the most that a ground is worth for it
 
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Topics and streams that a client of the bus may read. Unset: all but IMSIs, as a client without a list has."""
+
+    topics: tuple[str, ...] = ("change.v1/", "health.v1/", "qoe.v1/")  # prefixes
+    follow: bool = True  # streams of single subscribers, each asked for by its exact topic
+    imsi: bool = False  # the pairs of name and IMSI
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A client of the bus with rights of its own, by its public key (Z85)."""
+
+    key: str
+    rights: Rights
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Curve:
     """CURVE on the publisher: its key pair (Z85) and the public keys that may subscribe (Z85)."""
 
     secret_key: str
     public_key: str
-    clients: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()  # may read all but IMSIs
+    consumers: tuple[Consumer, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Curve(clients={len(self.clients)})"
+        return f"Curve(clients={len(self.clients)}, consumers={len(self.consumers)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A place where the messages can be read."""
+
+    name: str  # empty: the one that is always there
+    endpoint: str
+    high_water_mark: int = 128  # messages a subscriber
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +231,12 @@ class Export:
     batch_rows: int = 1000  # a batch leaves when it has so many rows,
     batch_ms: int = 10_000  # or is this old
     curve: Curve | None = None
+    further: tuple[Listener, ...] = ()  # other places, with the same messages
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """All places where the messages can be read."""
+        return Listener("", self.endpoint, self.high_water_mark, self.curve), *self.further
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -259,6 +259,23 @@ def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | No
 
 
 @snf.command()
+@click.argument("folder", type=PATH)
+@click.argument("clients", nargs=-1)
+@click.option("-f", "--fill", type=EXISTING, help="Configuration with @NAME-public@ and the like where keys are to be.")
+def keys(folder: Path, clients: tuple[str, ...], fill: Path | None) -> None:
+    """Make keys in FOLDER, for the publisher, for CLIENTS of the bus, and for pseudonyms.
+
+    Each file is readable by its owner alone; NAME.curve is what snf watch --curve takes. Public keys are printed.
+    With --fill a configuration with the keys in it is written there, too.
+    """
+    example = (fill.name, inputs.example(fill)) if fill else None
+    from mgmt.cli.keys import make
+
+    for name, path, public in make(folder, clients, example):
+        click.echo("\t".join(filter(None, (name, path, public))))
+
+
+@snf.command()
 @click.option("--quiet", is_flag=True, help="Print only what is missing.")
 def doctor(quiet: bool) -> None:
     """Say what this host can do, and how to mend what it cannot."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from mgmt.netconf.caller import Caller
-from mgmt.netconf.events import ConfigChange, Event, SessionEnd, SessionStart
+from mgmt.netconf.events import AlarmChange, ConfigChange, Event, RestartNeeded, SessionEnd, SessionStart
 from mgmt.netconf.store.changes import Changed
 
 __all__ = ["Audit", "safe"]
@@ -21,14 +21,14 @@ __all__ = ["Audit", "safe"]
 log = logging.getLogger(__name__)
 
 _PATHS = 20  # named in one line; of more, the number
-_NAME = 64  # characters of a user name that are shown
+_SHOWN = 64  # characters of a user name that are shown
 _LINES = 10  # of failed logins a second, each with its user, address and key
 
 
 def safe(name: str) -> str:
     """Return what somebody sent as his name, fit for a line of a log: short, and nothing that a terminal acts on."""
-    shown = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "?" for c in name[:_NAME])
-    return f'"{shown}"{"..." if len(name) > _NAME else ""}'
+    shown = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "?" for c in name[:_SHOWN])
+    return f'"{shown}"{"..." if len(name) > _SHOWN else ""}'
 
 
 class Audit:
@@ -125,6 +125,12 @@ class Audit:
             self._count("commits")
             who = "the function" if event.session is None else self._session(event.session)
             log.warning("%s committed revision %d: %s", who, event.revision, _paths(event.changes))
+        elif isinstance(event, AlarmChange):
+            log.warning(
+                "alarm %s %s: %s", event.alarm.kind, "cleared" if event.alarm.cleared else "raised", event.alarm.text
+            )
+        elif isinstance(event, RestartNeeded) and event.leaves:
+            log.warning("a restart is needed for limits: %s", ", ".join(event.leaves))
 
     def _session(self, number: int) -> str:
         return f"session {number} of {_who(self._caller_of(number))}"

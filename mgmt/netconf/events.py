@@ -7,8 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mgmt.netconf.store.changes import Changed
+from mgmt.vitals.alarms import Alarm
 
-__all__ = ["ConfigChange", "Event", "Events", "SessionEnd", "SessionStart"]
+__all__ = [
+    "AlarmChange",
+    "ConfigChange",
+    "ConfirmedCommit",
+    "Event",
+    "Events",
+    "RestartNeeded",
+    "SessionEnd",
+    "SessionStart",
+]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +48,31 @@ class ConfigChange:
     changes: tuple[Changed, ...]
 
 
-Event = SessionStart | SessionEnd | ConfigChange
+@dataclass(frozen=True, slots=True)
+class ConfirmedCommit:
+    """A confirmed commit came to ``start``, ``extend``, ``complete``, ``cancel`` or ``timeout`` (RFC 6470); of the
+    first two *timeout_s* is the time until it is undone. *session* is None at a time-out."""
+
+    session: int | None
+    event: str
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestartNeeded:
+    """Leaves of ``limits`` were committed and wait for the next start; none: what waited is in force after all."""
+
+    leaves: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChange:
+    """An alarm was raised or cleared, or has another text (RFC 8632)."""
+
+    alarm: Alarm
+
+
+Event = SessionStart | SessionEnd | ConfigChange | ConfirmedCommit | RestartNeeded | AlarmChange
 
 
 class Events:

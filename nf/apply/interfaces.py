@@ -9,19 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
 from gtp.events import Notice, SessionEvent
+from nf.apply.statistics import Statistics
 from nf.apply.transaction import Undo, go_back
-from nf.errors import BadSettings, SnfError
+from nf.errors import AttachRefused, BadSettings, SnfError
 from nf.kernel.attach import Attach
-from nf.kernel.links import Link, NotThere, find, refuse_unread
+from nf.kernel.links import Link, NotThere, find, refuse_unread, refuse_unsafe
 from nf.kernel.rtnetlink import LinkTable, is_meant
 from nf.sessions.restart.lanes import Lanes
-from nf.settings import Interface, Role, Settings
+from nf.settings import Interface, Mode, Role, Settings
 from nf.signalling.tap import N4Listener
 from nf.signalling.trackers import Signalling
 
@@ -50,6 +51,12 @@ class PortState:
     oper_status: str  # of RFC 8343
     device: str
     why: str  # reason why it is not attached; empty: it is attached
+    mac: str = ""  # of the device
+    last_change_s: float | None = None  # when it entered the status; None: before it was looked at first
+
+
+def _path(interface: Interface) -> str:
+    return f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
 
 
 class Interfaces:
@@ -77,6 +84,8 @@ class Interfaces:
         self._lanes = lanes
         self._configured: dict[str, Interface] = {}
         self._told: dict[str, str] = {}  # the last state of each interface in the log
+        self._changed_s: dict[str, float] = {}  # when it became so, if that was seen
+        self.statistics = Statistics()
         self._links = LinkTable()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
@@ -128,11 +137,56 @@ class Interfaces:
                     self._attach(interface, patient=self.patient)
                     undo.callback(go_back, partial(self._detach, interface))
             except SnfError as error:
-                path = f"/ietf-interfaces:interfaces/interface[name='{interface.name}']"
-                raise BadSettings(error.what, path, error.remedy) from None
+                raise BadSettings(error.what, _path(interface), error.remedy) from None
             self.plane.release_left_behind()
             self._links.wake()
             return undo.pop_all().close
+
+    def prepare(self, old: Settings, new: Settings) -> None:
+        """Check that *new* could be put in force, without touching traffic; raises BadSettings."""
+        was = {i.name: i for i in old.interfaces}
+        changed = [i for i in new.interfaces if was.get(i.name) != i]
+        leaving = was.keys() - {i.name for i in new.interfaces if was.get(i.name) == i}
+        taken: dict[int, str] = {}
+        with self.lock:
+            for interface in changed:
+                try:
+                    link = self._prepare(interface, leaving)
+                    if link is not None and taken.setdefault(link.ifindex, interface.name) != interface.name:
+                        said = f"Interface {link.name} is read already, as {taken[link.ifindex]}."
+                        raise AttachRefused(said, "Choose another one.")
+                except SnfError as error:
+                    raise BadSettings(error.what, _path(interface), error.remedy) from None
+
+    def _prepare(self, interface: Interface, leaving: Collection[str]) -> Link | None:
+        """Return the device that an interface will be attached to, None when it takes none or waits for it."""
+        if interface.role is Role.N4:
+            refuse_unread(interface, find(interface))
+            return None
+        if interface.name in self.waiting:
+            return None
+        attached = self.plane.attached.get(interface.name)
+        if attached is None or (attached.interface.mac, attached.interface.xdp) != (interface.mac, interface.xdp):
+            return self.plane.prepare(interface, leaving)
+        if attached.interface.mode is not Mode.MIRROR:
+            refuse_unsafe(interface, attached.link)
+        refuse_unread(interface, attached.link)
+        return attached.link
+
+    def verify(self, _old: Settings, new: Settings) -> list[str]:
+        """Compare the programs on interfaces and their entries with *new*; return what is not so, in sentences."""
+        said = []
+        with self.lock:
+            links = self._links.read()
+            for name in self.plane.attached.keys() - {i.name for i in new.interfaces}:
+                said.append(f"{name} is attached, and not configured")
+            for interface in new.interfaces:
+                attached = self.plane.attached.get(interface.name)
+                if attached is None and interface.name not in {*self.waiting, *self.listeners}:
+                    said.append(f"{interface.name} is not attached")
+                elif attached is not None and (link := links.get(attached.link.ifindex)) is not None:
+                    said.append(self.plane.differs(interface.name, link.programs))
+        return [each for each in said if each]
 
     def _change(self, old: Interface, new: Interface) -> bool:
         """Change an interface without taking its program off, if that can be."""
@@ -157,6 +211,7 @@ class Interfaces:
                     raise
                 self._wait_for(interface, error.what)
             self._configured[interface.name] = interface
+            self.statistics.begin(interface.name, self._now_s())
 
     def _put_on(self, interface: Interface) -> None:
         name = interface.name
@@ -189,6 +244,8 @@ class Interfaces:
             self.waiting.pop(name, None)
             self._configured.pop(name, None)
             self._told.pop(name, None)
+            self._changed_s.pop(name, None)
+            self.statistics.forget(name)
             if name in self.listeners:
                 self.listeners.pop(name).stop()
             elif name in self.plane.attached:
@@ -252,6 +309,8 @@ class Interfaces:
             told = self._told.get(name)
             if told != state.oper_status and (told is not None or state.oper_status != "up"):
                 log.warning("%s: %s", name, state.oper_status)
+            if told not in (None, state.oper_status):
+                self._changed_s[name] = self._now_s()
             self._told[name] = state.oper_status
 
     def states(self) -> dict[str, PortState]:
@@ -267,6 +326,8 @@ class Interfaces:
                 link.oper_status if link else "not-present",
                 link.name if link else "",
                 waiting.why if waiting else "",
+                link.mac if link else "",
+                self._changed_s.get(name),
             )
         return states
 

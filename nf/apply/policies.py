@@ -15,7 +15,7 @@ from nf.errors import BadSettings
 from nf.pipeline import Pipeline, PolicyTable, Shards
 from nf.settings import Policy, Settings, SubscriberGroup
 
-__all__ = ["apply", "check", "put", "tables"]
+__all__ = ["apply", "check", "prepare", "put", "tables", "verify"]
 
 
 def apply(engine: Engine, old: Settings, new: Settings) -> Undo:
@@ -23,6 +23,20 @@ def apply(engine: Engine, old: Settings, new: Settings) -> Undo:
     check(new.policies, engine.pipeline.signatures)
     _use(engine, new)
     return lambda: _use(engine, old)
+
+
+def prepare(engine: Engine, old: Settings, new: Settings) -> None:
+    """Raise BadSettings when a policy names an application that does not exist with the new ones."""
+    before = engine.pipeline.signatures
+    same = new.applications == old.applications
+    check(new.policies, before if same else Signatures.load(new.applications, before=before))
+
+
+def verify(engine: Engine, _old: Settings, new: Settings) -> list[str]:
+    """Compare the actions that the kernel has with the policies; return what is not so, in words."""
+    with engine.sweeping:
+        other = engine.plane.other_policies(tables(new.policies, new.groups, engine.pipeline.signatures))
+    return [f"{other} applications have another action in the kernel"] if other else []
 
 
 def check(policies: Sequence[Policy], signatures: Signatures) -> None:

@@ -10,7 +10,7 @@ from nf.apply.transaction import Undo
 from nf.sessions import PutTunnel, PutUe, TableChange
 from nf.settings import Settings
 
-__all__ = ["apply", "write"]
+__all__ = ["apply", "verify", "write"]
 
 
 def apply(engine: Engine, now_s: Callable[[], float], old: Settings, new: Settings) -> Undo:
@@ -22,6 +22,16 @@ def apply(engine: Engine, now_s: Callable[[], float], old: Settings, new: Settin
 
     configure(old, new)
     return lambda: configure(new, old)
+
+
+def verify(engine: Engine, old: Settings, new: Settings) -> list[str]:
+    """Look for the tunnels of the sessions that differ in the kernel's table; return what is not there, in words."""
+    was = {session.name: session for session in old.sessions}
+    changed = [session for session in new.sessions if was.get(session.name) != session]
+    keys = [tunnel for session in changed for tunnel in (*session.uplink, *session.downlink)]
+    with engine.tables:
+        missing = len(keys) - int(engine.plane.sessions.has_tunnels(keys).sum()) if keys else 0
+    return [f"{missing} tunnels of static sessions found no room in the kernel's table"] if missing else []
 
 
 def write(engine: Tables, changes: Sequence[TableChange]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 
+from nf.errors import AttachRefused
+from nf.kernel import links
 from nf.kernel.addresses import address_bytes
 from nf.kernel.ports import Attached
 from nf.kernel.rtnetlink import LinkState
@@ -20,6 +22,32 @@ class Attach(Shared):
     def __init__(self, limits: Limits, *, replay: bool) -> None:
         super().__init__(limits, replay=replay)
         self._changing = threading.RLock()  # of the interfaces
+
+    def prepare(self, interface: Interface, leaving: Collection[str]) -> links.Link:
+        """Check that an interface could be attached once the *leaving* ones are not; raises AttachRefused."""
+        link = links.find(interface)
+        links.refuse_unread(interface, link)
+        links.refuse_unsafe(interface, link)
+        with self._changing:
+            holder = next((name for name, port in self.attached.items() if port.link.ifindex == link.ifindex), None)
+            if holder is None:
+                links.refuse_claimed(link)
+                if interface.name not in self.lost:
+                    self._ports.has_left(link)
+            elif holder not in leaving:
+                raise AttachRefused(f"Interface {link.name} is read already, as {holder}.", "Choose another one.")
+        return link
+
+    def differs(self, name: str, programs: Collection[int]) -> str:
+        """Compare an attached interface with what the kernel has; return what is not so, "" when all is.
+
+        *programs* are the numbers of the programs on its device.
+        """
+        with self._changing:
+            attached = self.attached[name]
+            if attached.program_id not in programs:
+                return f"the program of {name} is not on {attached.link.name}"
+            return "" if self._ports.is_told(attached) else f"the programs have another entry for {name}"
 
     def attach(self, interface: Interface) -> Attached:
         """Put the program of its role on an interface; raises AttachRefused and leaves it as it was."""

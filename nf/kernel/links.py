@@ -24,6 +24,7 @@ __all__ = [
     "claimed",
     "far_end",
     "find",
+    "refuse_claimed",
     "refuse_unread",
     "refuse_unsafe",
     "release",
@@ -153,6 +154,19 @@ def claimed(link: Link) -> bool:
     return False
 
 
+def refuse_claimed(link: Link) -> None:
+    """Refuse an interface that a living process holds."""
+    if claimed(link):
+        raise _in_use(link, _lock_file(link).read_text().partition("\n")[0])
+
+
+def _in_use(link: Link, holder: str) -> AttachRefused:
+    return AttachRefused(
+        f"Interface {link.name} is in use by another snf (process {holder.strip() or 'unknown'}).",
+        "Stop it first, or choose another interface.",
+    )
+
+
 def claim(link: Link) -> IO[str]:
     """Take the interface for this process; the kernel gives it back when the process ends, however it ends."""
     LOCKS.mkdir(mode=0o755, exist_ok=True)
@@ -161,12 +175,9 @@ def claim(link: Link) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        holder = lock.readline().strip() or "unknown"
+        holder = lock.readline()
         lock.close()
-        raise AttachRefused(
-            f"Interface {link.name} is in use by another snf (process {holder}).",
-            "Stop it first, or choose another interface.",
-        ) from None
+        raise _in_use(link, holder) from None
     lock.seek(0)
     kept = lock.read().splitlines()[1:]
     lock.truncate(0)

@@ -119,7 +119,7 @@ class Ports:
         known = self._known(link) if kept is None else None
         try:
             slot = int(known["slot"]) if known else self._free_slot(link, kept[0] if kept else None)
-            left = self._left_behind(link, kept[1] if kept else 0)
+            left = self.has_left(link, kept[1] if kept else 0)
             if left and known is None and kept is None:
                 log.warning(
                     "%s: its program has tables of other sizes or of another version: counts begin anew", link.name
@@ -341,7 +341,7 @@ class Ports:
         _restore_tags(lock, link)
         links.release(lock)
 
-    def _left_behind(self, link: links.Link, kept: int) -> bool:
+    def has_left(self, link: links.Link, kept: int = 0) -> bool:
         """Say whether a program of ours is on the interface; raises AttachRefused when it is somebody else's."""
         if not link.xdp_program or link.xdp_program == kept:
             return bool(link.xdp_program)
@@ -402,6 +402,13 @@ class Ports:
             role=_ROLES[interface.role],
             opens=_bits(interface.opens),
         )
+
+    def is_told(self, attached: Attached) -> bool:
+        """Say whether the programs' table has a port with its place, mode and role."""
+        ports, port = self._programs.maps["ports"], attached.interface
+        entry = ports.get(attached.link.ifindex % len(ports))
+        has = [int(entry[name]) for name in ("ifindex", "slot", "mode", "role")]
+        return has == [attached.link.ifindex, attached.slot, _MODES[port.mode], _ROLES[port.role]]
 
     def _put_port(self, ifindex: int, **fields: int) -> None:
         ports = self._programs.maps["ports"]

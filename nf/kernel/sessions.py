@@ -149,6 +149,12 @@ class SessionTable:
         entries = entries[entries["head"] & ENTRY_SCOPE > 0]
         self._endpoints.leave(_scopes(entries[self._drop(entries)]))
 
+    def has_tunnels(self, keys: list[tuple[str, int]]) -> NDArray[np.bool_]:
+        """Say of each (receiving address, TEID) whether it is bound to a session."""
+        entries = self._tunnels(keys, make=False)
+        _, found = self._find(entries, *self._places(entries))
+        return found & (entries["head"] & ENTRY_SCOPE > 0)
+
     def put_ues(self, rows: Iterable[tuple[int, str, int]]) -> None:
         """Write (number of a network instance, UE address or IPv6 prefix, session) rows.
 

@@ -157,6 +157,18 @@ class Tell(Shared):
                 values["snap_length"][group, app] = {Action.INSPECT: _WHOLE, Action.TRUNCATE: snap}.get(action, 0)
         syscall.update_batch(self._fds["policies"], np.arange(values.size, dtype=np.uint32), values.ravel())
 
+    def other_policies(self, groups: Sequence[Mapping[int, tuple[Action, int]]]) -> int:
+        """Return how many entries of the kernel have another action than these, as `set_policies` takes them.
+
+        The first of *groups* is of sessions without a group.
+        """
+        places, values = self._maps["policies"].read()
+        wanted = np.full((SNF_GROUPS, len(self._maps["policies"]) // SNF_GROUPS), SNF_INSPECT)
+        for group, table in enumerate(groups):
+            for app, (action, _) in table.items():
+                wanted[group, app] = _ACTIONS[action]
+        return int(np.count_nonzero(wanted.ravel()[places] != values["action"]))
+
     def set_suffixes(self, apps: Mapping[str, int], ask: Iterable[str] = (), networks: Iterable[int] = ()) -> None:
         """Make the programs name flows by these suffixes and forget DNS answers; user space reads names under *ask*."""
         self._suffixes.write(apps, ask, networks)

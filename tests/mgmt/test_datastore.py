@@ -18,6 +18,7 @@ from mgmt.netconf.store.config_file import Damaged, Store
 from mgmt.netconf.store.datastore import Datastore
 from nf.errors import BadSettings, SnfError
 from nf.settings import Action, Settings
+from tests.mgmt.conftest import Recorder
 
 
 @pytest.fixture
@@ -72,6 +73,33 @@ class TestCommit:
         assert texts(datastore.read("candidate"), "name") == []
 
 
+class TestReaders:
+    """A reader waits for no commit."""
+
+    def test_reading_while_a_commit_is_applied(self, datastore, session, recorder, config, policy):
+        applying, go_on = threading.Event(), threading.Event()
+
+        def apply(old: Settings, new: Settings) -> None:
+            applying.set()
+            assert go_on.wait(60 * slowness())
+
+        recorder.apply = apply
+        datastore.edit(session, config(policy("a")))
+        commit = threading.Thread(target=datastore.commit, args=(session,))
+        commit.start()
+        assert applying.wait(60 * slowness())
+
+        # A read that waited for the commit would wait for ever.
+        assert texts(datastore.read("running"), "name") == []
+        assert texts(datastore.read("candidate"), "name") == ["a"]
+        assert datastore.has_session(datastore.open_session())
+        assert (datastore.lock_owner("running")[0], datastore.revisions()) == (None, [])
+
+        go_on.set()
+        commit.join()
+        assert texts(datastore.read("running"), "name") == ["a"]
+
+
 class TestRefusedByTheFunction:
     """An applier that cannot apply leaves everything as it was."""
 
@@ -99,9 +127,7 @@ class TestRefusedByTheFunction:
 
     def test_what_cannot_be_stored_is_undone(self, datastore, session, recorder, config, policy):
         datastore.edit(session, config(policy("a")))
-        running = datastore.state_dir / "running.new"
-        running.mkdir()  # in the way of the file that a save writes first
-        (running / "x").touch()
+        (datastore.state_dir / "running.link").mkdir()  # in the way of the name that a revision takes
 
         with pytest.raises(RpcError) as caught:
             datastore.commit(session)
@@ -110,17 +136,47 @@ class TestRefusedByTheFunction:
         (first, second) = recorder.calls
         assert second == (first[1], first[0])
         assert datastore.settings == Settings()
+        assert Store(datastore.state_dir).load() is None
+
+    def test_what_cannot_be_written_reaches_nobody(self, datastore, session, recorder, config, policy):
+        datastore.edit(session, config(policy("a")))
+        (datastore.state_dir / "journal").mkdir()
+        with pytest.raises(RpcError):
+            datastore.commit(session)
+        assert recorder.calls == []
+        assert list(datastore.state_dir.glob("running.*")) == []
+
+    def test_what_the_kernel_does_not_have_is_undone(self, datastore, session, recorder, config, policy, caplog):
+        datastore.edit(session, config(policy("a")))
+        recorder.differs = ("3 applications have another action in the kernel",)
+        with pytest.raises(RpcError) as caught:
+            datastore.commit(session)
+        assert caught.value.tag == "operation-failed"
+        (first, second) = recorder.calls
+        assert second == (first[1], first[0])
+        assert "3 applications" in caplog.text
+        assert Store(datastore.state_dir).load() is None
+
+    def test_what_it_would_refuse_does_not_validate(self, datastore, session, recorder, config, policy):
+        recorder.refuse_with = BadSettings("No interface has the name n3.", "/ietf-interfaces:interfaces", "List them.")
+        datastore.edit(session, config(policy("a")))
+        for attempt in (datastore.validate, lambda _: datastore.commit(session)):
+            with pytest.raises(RpcError) as caught:
+                attempt("candidate")
+            assert (caught.value.tag, caught.value.path) == ("operation-failed", "/ietf-interfaces:interfaces")
+        with pytest.raises(RpcError):
+            datastore.edit(session, config(policy("b")), test_option="test-then-set")
+        assert recorder.calls == []
 
     def test_when_undoing_fails_too_the_client_hears_of_it(self, datastore, session, recorder, config, policy):
-        class Stubborn:
-            def apply(self, old: Settings, new: Settings) -> None:
-                if new == Settings():
-                    raise SnfError("it does not go back")
+        class Stubborn(Recorder):
+            def restore(self, old: Settings, new: Settings) -> None:
+                raise SnfError("it does not go back")
 
         store = Datastore(datastore.state_dir, Stubborn())
         owner = store.open_session()
         store.edit(owner, config(policy("a")))
-        (datastore.state_dir / "running.new").mkdir()
+        (datastore.state_dir / "running.link").mkdir()
         with pytest.raises(RpcError) as caught:
             store.commit(owner)
         assert caught.value.tag == "rollback-failed"
@@ -170,7 +226,7 @@ class TestRestart:
             datastore.commit(session)
         assert datastore.state_dir.stat().st_mode & 0o777 == 0o700
         files = list(datastore.state_dir.iterdir())
-        assert {f.name for f in files} == {"running.xml", "running.previous.xml"}
+        assert {f.name for f in files} == {"running.xml", "running.1.xml", "running.2.xml", "journal"}
         assert {f.stat().st_mode & 0o777 for f in files} == {0o600}
 
 
@@ -206,9 +262,9 @@ class TestDamage:
         (two_revisions / "running.xml").unlink()
         assert Store(two_revisions).load() is not None
 
-    def test_when_both_are_damaged_it_does_not_start_empty(self, two_revisions: Path, recorder):
-        for name in ("running.xml", "running.previous.xml"):
-            (two_revisions / name).write_bytes(b"x")
+    def test_when_all_are_damaged_it_does_not_start_empty(self, two_revisions: Path, recorder):
+        for path in two_revisions.glob("running.*"):
+            path.write_bytes(b"x")
         with pytest.raises(Damaged, match="backup"):
             Datastore(two_revisions, recorder)
 
@@ -216,12 +272,16 @@ class TestDamage:
 WRITER = """
 import sys
 from pathlib import Path
-from mgmt.netconf.store.config_file import Store
-store, number = Store(Path(sys.argv[1])), 0
+from mgmt.netconf.store.config_file import Revision, Store
+store = Store(Path(sys.argv[1]))
+before = store.recover()
+number = before.revision if before else 0
 print("ready", flush=True)
 while True:
     number += 1
-    store.save(number, b"<x>%d</x>" % number * 3000)
+    store.write(Revision(number), b"<x>%d</x>" % number * 3000)
+    store.put_in_force()
+    store.done()
 """
 
 
@@ -346,21 +406,18 @@ class TestLocks:
 
 
 class TestSecrets:
-    """A secret goes in and never comes out."""
+    """A secret is a value like others: who may read it is not the datastore's business."""
 
     KEY = "AAECAwQFBgcICQoLDA0ODw=="
     XML = f'<privacy xmlns="urn:supernetflow:yang:snf-privacy"><key>{KEY}</key><epoch>1</epoch></privacy>'
 
-    def test_it_reaches_the_settings_and_the_disk_but_no_reply(self, datastore, session, config):
+    def test_it_reaches_the_settings_and_the_disk(self, datastore, session, config):
         datastore.edit(session, config(self.XML))
         datastore.commit(session)
 
         assert datastore.settings.privacy.key == bytes(range(16))
         assert self.KEY in (datastore.state_dir / "running.xml").read_text()
-        for source in ("running", "candidate"):
-            reply = etree.tostring(datastore.read(source)).decode()
-            assert self.KEY not in reply
-            assert "<epoch>1</epoch>" in reply
+        assert texts(datastore.read("running"), "key") == [self.KEY]
 
     def test_editing_the_node_around_it_keeps_it(self, datastore, session, config):
         datastore.edit(session, config(self.XML))

@@ -7,6 +7,7 @@ from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.store.changes import Touched, changes
 from mgmt.netconf.store.edit import apply_edit, empty_tree
+from tests.mgmt import fuzz_edits
 
 P = "urn:supernetflow:yang:snf-policies"
 A = "urn:supernetflow:yang:snf-applications"
@@ -243,7 +244,7 @@ BELOW_TWICE = f'<policies xmlns="{P}"><policy><name>a</name></policy></policies>
 
 
 class TestStrict:
-    """What could be meant in two ways, or has no effect, is refused and not guessed at."""
+    """An edit that could be meant in two ways, or in part has no effect, is refused."""
 
     @pytest.mark.parametrize(
         ("xml", "tag", "info"),
@@ -260,7 +261,7 @@ class TestStrict:
             (policy('<name nc:operation="remove">a</name>'), "bad-attribute", "operation"),
             (policy('<name nc:operation="move">a</name>'), "bad-attribute", "operation"),
             (policy('<name nc:operation="create">a</name>'), "data-exists", None),
-            # What is removed is read as well.
+            # Content of a removed element is read as well.
             (policy("<name>a</name><nothing/>", 'nc:operation="delete"'), "unknown-element", "nothing"),
             (policy("<name>a</name>text", 'nc:operation="remove"'), "bad-element", "policy"),
             (policy('<name>a</name><action colour="red"/>', 'nc:operation="remove"'), "unknown-attribute", "colour"),
@@ -328,6 +329,20 @@ class TestTouched:
         found = changes(model, two.tree, new, touched)
         assert sorted(map(repr, found)) == sorted(map(repr, changes(model, two.tree, new)))
         assert found
+
+
+class TestRandomEdits:
+    """Random edits do what a straight reading of RFC 6241, 7.2, on dicts does; `make fuzz` has 100,000."""
+
+    def test_five_hundred(self):
+        wrong, outcomes = fuzz_edits.run(500, seed=7950)
+        assert wrong == ""
+        assert outcomes["ok"] > 100
+        assert {"data-exists", "data-missing", "bad-element"} <= outcomes.keys()
+
+    def test_a_fault_in_the_code_is_found(self, monkeypatch):
+        monkeypatch.setattr("mgmt.netconf.store.edit._other_cases", lambda *_: None)
+        assert "by the model" in fuzz_edits.run(500, seed=7950)[0]
 
 
 class TestCanonical:

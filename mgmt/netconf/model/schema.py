@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-__all__ = ["Kind", "Module", "SchemaNode", "identity", "instance", "list_keys"]
+__all__ = ["ActionNode", "Kind", "Module", "SchemaNode", "identity", "instance", "list_keys"]
 
 
 class Kind(enum.Enum):
@@ -28,7 +28,7 @@ class Kind(enum.Enum):
 class Module:
     """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used.
 
-    ``features`` are those that hold here, ``imports`` names of modules.
+    ``features`` are those that hold here, ``imports`` names of modules, ``deviations`` of those that deviate this one.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Module:
     implemented: bool
     features: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +52,14 @@ class SchemaNode:
     keys: tuple[str, ...] = ()  # of a list
     presence: bool = False  # of a container: it means something by being there
     case: tuple[str, str] | None = None  # (choice, case) that it is part of
-    write_only: bool = False  # a secret, see snf-types
+    user_ordered: bool = False  # of a list: the order of its entries means something
+    deny_all: bool = False  # nacm:default-deny-all stands in its statement or in one around it (RFC 8341, 3.2)
+    deny_write: bool = False  # the same of nacm:default-deny-write
     identity: bool = False  # a value that carries a prefix
+    path_value: bool = False  # a value that is an expression over paths, with a prefix at its names
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
+    actions: dict[str, ActionNode] = field(default_factory=dict)  # by tag
     handle: Any = None  # libyang's own node, for mgmt.netconf.model.yang_model only
 
     @property
@@ -67,10 +72,27 @@ class SchemaNode:
         return self.children[f"{{{self.module.namespace}}}{name}"]
 
     @property
+    def path(self) -> str:
+        """The place in the schema, each name with its module: /m:list/m:container."""
+        above = self.parent.path if self.parent is not None else ""
+        return f"{above}/{self.module.name}:{self.name}"
+
+    @property
     def module_if_new(self) -> str:
         """The name of the module where a path has to state it: it differs from the parent's."""
         same = self.parent is not None and self.parent.module.name == self.module.name
         return "" if same else self.module.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActionNode:
+    """An action of a container or list (RFC 7950, 7.15), and its parameters by name.
+
+    ``path`` names it by its place in the schema, each name with its module: /m:list/m:container/m:action.
+    """
+
+    path: str
+    inputs: dict[str, SchemaNode]
 
 
 def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
@@ -82,8 +104,10 @@ def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str
 
 
 def identity(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
-    """Return what tells an element apart from those of the same node: keys, the value of a leaf-list, or nothing."""
-    return list_keys(node, element) if node.kind in (Kind.LIST, Kind.LEAF_LIST) else ()
+    """Return what tells an element of a canonical tree apart: its keys, the value of a leaf-list, or nothing."""
+    if node.kind is Kind.LIST:
+        return tuple([(key, leaf.text or "") for key, leaf in zip(node.keys, element, strict=False)])
+    return ((".", element.text or ""),) if node.kind is Kind.LEAF_LIST else ()
 
 
 @cache

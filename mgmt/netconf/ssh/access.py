@@ -9,6 +9,7 @@ import re
 import socket
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,16 +21,24 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from mgmt.keys import KEY_TYPES, public_key
 from nf.errors import SnfError
 
-__all__ = ["Keys", "check_host_key", "listening_socket", "no_host_key", "read_users"]
+__all__ = ["UsersFile", "check_host_key", "listening_socket", "no_host_key", "read_users"]
 
 _HOST_KEYS = (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
 
-Keys = Mapping[str, tuple[bytes, ...]]
+_GROUP = re.compile(r'group="(?P<groups>[^"]*)"\Z')
 
 
-def read_users(path: Path) -> Keys:
-    """Return the public keys, as they are on the wire, by user. Raises SnfError with the line."""
+@dataclass(frozen=True, slots=True)
+class UsersFile:
+    """Public keys, as they are on the wire, by user, and groups by user; None: no line names a group."""
+
+    keys: Mapping[str, tuple[bytes, ...]]
+    groups: Mapping[str, frozenset[str]] | None
+
+
+def read_users(path: Path) -> UsersFile:
+    """Return the users of a file. Raises SnfError with the line."""
     try:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -41,21 +50,32 @@ def read_users(path: Path) -> Keys:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SnfError(f"The users file {path} can be written by others than its owner.", f"chmod go-w {path}")
     keys: dict[str, tuple[bytes, ...]] = {}
+    groups: dict[str, frozenset[str]] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            name, key = _read_line(path, number, line.split())
+            name, named, key = _read_line(path, number, line.split())
             keys[name] = (*keys.get(name, ()), key)
-    return keys
+            groups[name] = groups.get(name, frozenset()) | named
+    return UsersFile(keys, groups if any(groups.values()) else None)
 
 
-def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, bytes]:
+def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, frozenset[str], bytes]:
     where = f"Line {number} of the users file {path}"
+    option = _GROUP.match(words[1]) if len(words) > 1 else None
+    groups = option["groups"].split(",") if option else []
+    if not all(map(_NAME.match, groups)):
+        raise SnfError(f"{where} has a group that is no name.", 'Write them as group="admin" or group="noc,audit".')
+    if option:
+        del words[1]
     if len(words) < 3 or words[1] not in KEY_TYPES:
-        raise SnfError(f"{where} is not NAME and a public key.", "Types: " + ", ".join(sorted(KEY_TYPES)) + ".")
+        raise SnfError(
+            f'{where} is not NAME, perhaps group="...", and a public key.',
+            "Types: " + ", ".join(sorted(KEY_TYPES)) + ".",
+        )
     if not _NAME.match(words[0]):
         raise SnfError(f"{where} does not begin with a name of letters, digits and _ . @ -.")
     try:
-        return words[0], public_key(words[1], words[2])
+        return words[0], frozenset(groups), public_key(words[1], words[2])
     except ValueError as error:
         said, remedy = error.args
         raise SnfError(f"{where} has {said}", remedy) from None

@@ -3,12 +3,13 @@
 The users file has one user and key a line, in the format of OpenSSH with the name before it:
 
     # operators
-    alice  ssh-ed25519 AAAAC3Nz... alice@noc
-    bob    ssh-rsa AAAAB3Nz...
+    alice  group="admin" ssh-ed25519 AAAAC3Nz... alice@noc
+    bob    group="noc,audit" ssh-rsa AAAAB3Nz...
 
-A user may have several lines. The file is read again when it has changed, so taking a line out
-ends that key's access at once for new sessions. The configuration may have more users (snf-management).
-Nothing else is looked at: no account of the host, no home folder, no password.
+A user may have several lines, and is in the groups of all of them. The file is read again when it
+has changed, so taking a line out ends that key's access at once for new sessions. The configuration
+may have more users (snf-management). Nothing else is looked at: no account of the host, no home
+folder, no password.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mgmt.netconf.ssh.access import Keys, check_host_key, no_host_key, read_users
+from mgmt.netconf.ssh.access import UsersFile, check_host_key, no_host_key, read_users
 from nf.errors import SnfError
 from nf.settings import User
 
@@ -41,7 +42,8 @@ class Users:
         self.path, self._configured = path, configured
         self._lock = threading.Lock()
         self._seen = self._stamp()
-        self._keys = read_users(path)
+        self._file = read_users(path)
+        self._say_who_may_do_everything()
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
@@ -50,23 +52,42 @@ class Users:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _current(self) -> Keys:
+    def _say_who_may_do_everything(self) -> None:
+        if self._file.groups is None and self._file.keys:
+            log.warning(
+                "No user of %s has a group: as long as the configuration has no rules (nacm), each of them may do "
+                'everything. Write group="admin" after the name of who may.',
+                self.path,
+            )
+
+    def _current(self) -> UsersFile:
         with self._lock:
             stamp = self._stamp()
             if stamp != self._seen:
                 self._seen = stamp
                 try:
-                    self._keys = read_users(self.path)
+                    self._file = read_users(self.path)
+                    self._say_who_may_do_everything()
                 except SnfError as error:
                     # Without a readable file nobody logs in: a revoked key must not live on.
                     log.error("%s", error)
-                    self._keys = {}
-            return self._keys
+                    self._file = UsersFile({}, {})
+            return self._file
 
     def allows(self, name: str, key: bytes) -> bool:
         """Say if *key*, a public key as it is on the wire, is one of the user's."""
-        known = [*self._current().get(name, ()), *(k for u in self._configured() if u.name == name for k in u.keys)]
+        known = [
+            *self._current().keys.get(name, ()),
+            *(k for u in self._configured() if u.name == name for k in u.keys),
+        ]
         return any(hmac.compare_digest(key, each) for each in known)
+
+    def groups(self, name: str) -> frozenset[str] | None:
+        """Return the groups of a user; None for a user of a file in which nobody has one."""
+        current = self._current()
+        if current.groups is None and name in current.keys:
+            return None
+        return (current.groups or {}).get(name, frozenset())
 
 
 class Visit(Protocol):

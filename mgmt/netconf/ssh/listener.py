@@ -21,6 +21,7 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.events import SessionEnd, SessionStart
 from mgmt.netconf.management import ManagementState
 from mgmt.netconf.monitoring import capabilities
+from mgmt.netconf.notify.notifications import Notifications
 from mgmt.netconf.roster import Roster
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function, Served
@@ -65,11 +66,21 @@ class NetconfServer:
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
         self._roster = Roster()
-        served = Served(datastore, function, self._kill, self._capabilities, self._roster, self._state, self._gone)
+        self.notifications = Notifications(datastore.model, self._roster)
+        served = Served(
+            datastore,
+            function,
+            self._kill,
+            self._capabilities,
+            self._roster,
+            self.notifications,
+            self._state,
+            self._gone,
+        )
         self._dispatcher = Dispatcher(served)
         self._audit = Audit(self._roster.caller)
-        datastore.events.listen(self._audit.listen)
-        datastore.events.listen(self._roster.listen)
+        for listener in (self._audit.listen, self._roster.listen, self.notifications.listen):
+            datastore.events.listen(listener)
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._lobby = Lobby[Connection]()
@@ -244,20 +255,22 @@ class NetconfServer:
 
     def _open(self, connection: Connection, channel: paramiko.Channel) -> None:
         assert connection.caller is not None
-        caller = replace(connection.caller, session=self._datastore.open_session())
+        user = connection.caller.user
+        number = self._datastore.open_session(user)
+        caller = replace(connection.caller, session=number, groups=self._users.groups(user))
         connection.caller = caller
         session = ServerSession(
             channel,
             caller,
             self._dispatcher,
             self._capabilities,
+            lambda: self._datastore.events.tell(SessionStart(caller.session)),
             lambda: self._end(connection),
             idle_s=self._limits.idle_s or float("inf"),
         )
         connection.session = session
         self._roster.enter(caller, session.notify)
         session.open(max(0.01, connection.since_s + self._limits.login_s - time.monotonic()))
-        self._datastore.events.tell(SessionStart(caller.session))
 
     def _close(self, connection: Connection, why: str) -> None:
         """Forget a connection that never had a session."""

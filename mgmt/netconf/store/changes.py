@@ -17,6 +17,7 @@ from mgmt.netconf.xml_names import step
 
 __all__ = ["Changed", "Touched", "changes"]
 
+_FEW = 8  # nodes that are looked for one by one: an index of a list costs as much as some searches
 _Key = tuple[str, tuple[tuple[str, str], ...]]  # the tag of a node, and what tells its entries apart
 
 
@@ -76,10 +77,11 @@ def _below(
     nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, path: str, within: Touched | None
 ) -> Iterator[Changed]:
     if within is not None and not within.all:
-        for (tag, keys), inner in within.below.items():
+        find = _by_search if len(within.below) <= _FEW else _by_index
+        for (tag, keys), was_one, one in find(nodes, old, new, within):
             node = nodes[tag]
-            pair = instance(node, old, keys), instance(node, new, keys)
-            yield from _between(node, *pair, step(path, node.name, node.module_if_new, keys), inner)
+            here = step(path, node.name, node.module_if_new, keys)
+            yield from _between(node, was_one, one, here, within.below[tag, keys])
         return
     was, now = _children(nodes, old), _children(nodes, new)
     for key, element in now.items():
@@ -89,6 +91,20 @@ def _below(
         if key not in now:
             node = nodes[element.tag]
             yield from _whole("delete", node, element, step(path, node.name, node.module_if_new, key[1]))
+
+
+_Pairs = Iterator[tuple[_Key, etree._Element | None, etree._Element | None]]
+
+
+def _by_search(nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, within: Touched) -> _Pairs:
+    for tag, keys in within.below:
+        yield (tag, keys), instance(nodes[tag], old, keys), instance(nodes[tag], new, keys)
+
+
+def _by_index(nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, within: Touched) -> _Pairs:
+    was, now = _children(nodes, old), _children(nodes, new)
+    for key in within.below:
+        yield key, was.get(key), now.get(key)
 
 
 def _between(

@@ -1,0 +1,41 @@
+"""An endpoint that could be bound, found out without a bind that lasts: a commit is asked before it is made."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+from nf.errors import SnfError
+
+__all__ = ["check"]
+
+_TCP = re.compile(r"tcp://(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+
+
+def check(endpoint: str, bound: str) -> None:
+    """Raise SnfError when a socket cannot be bound to the address of *endpoint*, or another process has its port.
+
+    The port of *bound*, the present endpoint, is free by the time that it is asked for. An endpoint that is no address
+    of TCP is not checked.
+    """
+    found = _TCP.fullmatch(endpoint)
+    if found is None:
+        return
+    host = found["six"] or found["host"].replace("*", "0.0.0.0")
+    port = 0 if found["port"] == bound.rpartition(":")[2] else int(found["port"])
+    try:
+        where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE)
+    except (socket.gaierror, OverflowError):
+        return  # the name of an interface, which ZeroMQ takes as well
+    family, kind, _, _, address = where[0]
+    try:
+        with socket.socket(family, kind) as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does
+            attempt.bind(address)
+    except (OSError, OverflowError) as error:
+        why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "there is no such port"
+        raise SnfError(
+            f"The publisher cannot bind {endpoint}: {why}.",
+            "Give tcp://ADDRESS:PORT with an address of this host and a port that no process holds.",
+        ) from None
