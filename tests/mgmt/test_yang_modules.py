@@ -47,7 +47,7 @@ def interfaces(*entries):
 
 def policies(*entries):
     inner = "".join(f"<policy>{entry}</policy>" for entry in entries)
-    return f'<policies xmlns="{P}">{inner}</policies>'
+    return f'<policies xmlns="urn:supernetflow:yang:snf-policies">{inner}</policies>'
 
 
 P = "urn:supernetflow:yang:snf-policies"
