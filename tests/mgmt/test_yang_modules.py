@@ -156,7 +156,6 @@ class TestAgreement:
         values = model.validate(tree_of(model, privacy("<epoch>0</epoch>")))
         assert values["snf-export:exporter"].keys() >= {"endpoint", "high-water-mark", "interval", "batch-rows"}
         assert values["snf-function:network-function"].keys() == {"name", "naming-workers", "limits"}
-        assert len(values["snf-management:management"]["server"]) == 6
         assert bind(values) == Settings()
         assert bind({}) == Settings()
 
