@@ -21,14 +21,14 @@ __all__ = ["Audit", "safe"]
 log = logging.getLogger(__name__)
 
 _PATHS = 20  # named in one line; of more, the number
-_NAME = 64  # characters of a user name that are shown
+_SHOWN = 64  # characters of a user name that are shown
 _LINES = 10  # of failed logins a second, each with its user, address and key
 
 
 def safe(name: str) -> str:
     """Return what somebody sent as his name, fit for a line of a log: short, and nothing that a terminal acts on."""
-    shown = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "?" for c in name[:_NAME])
-    return f'"{shown}"{"..." if len(name) > _NAME else ""}'
+    shown = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "?" for c in name[:_SHOWN])
+    return f'"{shown}"{"..." if len(name) > _SHOWN else ""}'
 
 
 class Audit:

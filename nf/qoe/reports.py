@@ -40,7 +40,7 @@ TOLD = np.dtype(
 
 # Two reports in a row did not come: they come each five seconds, at most half as much later (RFC 3550, 6.2 and 6.3.1).
 LONGEST_S = 12.0
-# What TCP lost is seen once it is sent again, up to a time-out later (RFC 6298, 2.4: a second), and a full queue drops
+# A loss of TCP is seen once it is sent again, up to a time-out later (RFC 6298, 2.4: a second), and a full queue drops
 # in bursts. So long nothing may be lost before it is over.
 QUIET_S = 2.0
 

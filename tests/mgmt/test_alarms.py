@@ -11,12 +11,12 @@ from lxml import etree
 
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.rpc import Dispatcher
-from mgmt.netconf.served import Function, Served
+from mgmt.netconf.served import Function
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarm, Alarms
 from mgmt.vitals.conditions import KINDS, Reading, read
 from nf.apply.vitals import PortVitals, Vitals
-from tests.mgmt.raw import BASE, names, tag_of
+from tests.mgmt.raw import BASE, names, served, tag_of
 
 WELL = Vitals(interval_s=1.0, endpoint="tcp://127.0.0.1:5556", ports={"n3": PortVitals("up")}, session_room=100)
 N3 = "/ietf-interfaces:interfaces/interface[name='n3']"
@@ -140,7 +140,7 @@ def alarms() -> Alarms:
 def ask(datastore: Datastore, alarms: Alarms) -> Callable[[str], etree._Element]:
     session = datastore.open_session()
     function = Function(lambda: {"alarms": alarms}, alarms=alarms)
-    dispatcher = Dispatcher(Served(datastore, function, lambda *_: False))
+    dispatcher = Dispatcher(served(datastore, function))
 
     def run(operation: str) -> etree._Element:
         rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'
@@ -179,7 +179,7 @@ class TestTold:
 
     def test_the_library_tells_of_the_deviation(self, ask: Any):
         data = ask("<get/>")[0]
-        assert names(data, "deviation") == ["snf-alarms"]
+        assert "snf-alarms" in names(data, "deviation")
         entry = data.xpath("//*[local-name()='modules-state']/*[*='ietf-alarms']/*[local-name()='deviation']/*")
         assert [leaf.text for leaf in entry] == ["snf-alarms", "2026-11-29"]
 

@@ -13,6 +13,7 @@ from nf.settings import Rights
 from tests.mgmt.conftest import STATE
 
 A, B = "a" * 40, "d" * 40
+EXPORT = "urn:supernetflow:yang:snf-export"
 CONSUMER = f"/snf-export:exporter/curve/consumer[public-key='{A}']"
 
 
@@ -84,5 +85,5 @@ class TestListeners:
     def test_state_is_told_for_each(self, model):
         tree = tree_of(model, "<listener><name>b</name><endpoint>ipc:///run/b</endpoint></listener>")
         add_state(model, tree, STATE)
-        told = [element.text for element in tree.iter("{*}oper-status", "{*}records")]
+        told = [element.text for element in tree.iter(f"{{{EXPORT}}}oper-status", f"{{{EXPORT}}}records")]
         assert told == ["up", "2", "up", "5"]

@@ -6,13 +6,11 @@ import pytest
 from lxml import etree
 
 from mgmt.netconf.caller import Caller
-from mgmt.netconf.notify.notifications import Notifications
-from mgmt.netconf.roster import Roster
 from mgmt.netconf.rpc import Dispatcher
-from mgmt.netconf.served import Function, Served
+from mgmt.netconf.served import Function
 from mgmt.netconf.store.datastore import Datastore
 from tests.mgmt.nacm_random import ACM, compare, instances, sample
-from tests.mgmt.raw import BASE, names, tag_of
+from tests.mgmt.raw import BASE, names, served, tag_of
 
 P = "urn:supernetflow:yang:snf-policies"
 SUBSCRIBERS = "urn:supernetflow:yang:snf-subscribers"
@@ -54,16 +52,8 @@ class Desk:
     def __init__(self, datastore: Datastore) -> None:
         self.datastore = datastore
         self.killed: list[int] = []
-        roster = Roster()
-        served = Served(
-            datastore,
-            Function(lambda: {}),
-            lambda _, victim: not self.killed.append(victim),
-            (),
-            roster,
-            Notifications(datastore.model, roster),
-        )
-        self._dispatcher = Dispatcher(served)
+        answered = served(datastore, Function(lambda: {}), lambda _, victim: not self.killed.append(victim))
+        self._dispatcher = Dispatcher(answered)
         self.sessions: dict[tuple[str, frozenset[str] | None], int] = {}
 
     def ask(self, operation: str, user: str = "bob", groups: frozenset[str] | None = NOC) -> etree._Element:

@@ -60,7 +60,7 @@ class TestUsersFile:
         users = tmp_path / "users"
         users.write_text("".join(line.format(**public) for line in lines))
 
-        known = Users(users)
+        known = Users(users, tuple)
 
         assert {name: known.groups(name) for name in expected} == expected
 
@@ -69,12 +69,12 @@ class TestUsersFile:
         users = tmp_path / "users"
         users.write_text(f"alice {option} {public['alice']}")
         with pytest.raises(SnfError, match="Line 1"):
-            Users(users)
+            Users(users, tuple)
 
     def test_a_file_that_broke_gives_nobody_everything(self, tmp_path, public):
         users = tmp_path / "users"
         users.write_text(f"alice {public['alice']}")
-        known = Users(users)
+        known = Users(users, tuple)
         users.write_text("alice is no line")
 
         assert (known.allows("alice", b""), known.groups("alice")) == (False, frozenset())

@@ -17,14 +17,14 @@ from netconf_client.ncclient import Manager
 from lab.wait import slowness
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.rpc import Dispatcher
-from mgmt.netconf.served import Function, Served
+from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.health import CHECKS
 from nf.apply.purge import Purged
 from nf.apply.vitals import PortVitals, Vitals
 from nf.errors import BadSignatures, SnfError
-from tests.mgmt.raw import BASE, tag_of
+from tests.mgmt.raw import BASE, served, tag_of
 
 IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
 SNF = "urn:supernetflow:yang:snf-"
@@ -75,7 +75,7 @@ def ask(datastore: Datastore, asked: Asked, config: Any) -> Callable[[str], etre
     session = datastore.open_session()
     datastore.edit(session, config(PORT))
     datastore.commit(session)
-    dispatcher = Dispatcher(Served(datastore, asked.function(), lambda *_: False))
+    dispatcher = Dispatcher(served(datastore, asked.function()))
 
     def run(operation: str) -> etree._Element:
         rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'

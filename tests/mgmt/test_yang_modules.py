@@ -47,12 +47,11 @@ def interfaces(*entries):
 
 def policies(*entries):
     inner = "".join(f"<policy>{entry}</policy>" for entry in entries)
-    return f'<policies xmlns="urn:supernetflow:yang:snf-policies">{inner}</policies>'
+    return f'<policies xmlns="{P}">{inner}</policies>'
 
 
-MONITOR_A = (
-    '<policies xmlns="urn:supernetflow:yang:snf-policies"><monitor><interface>a</interface></monitor></policies>'
-)
+P = "urn:supernetflow:yang:snf-policies"
+MONITOR_A = f'<policies xmlns="{P}"><monitor><interface>a</interface></monitor></policies>'
 
 
 def session(name="s", more="<ue-ipv4>10.0.0.1</ue-ipv4>"):

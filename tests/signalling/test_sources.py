@@ -1,4 +1,4 @@
-"""What an operator is told of the sources of sessions."""
+"""The sources of sessions as an operator is told of them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from mgmt.netconf.nacm.guard import Guard, Writer
 from mgmt.netconf.nacm.places import Place, asked, place_of
 from mgmt.netconf.nacm.prune import prune, readable
 from mgmt.netconf.nacm.rights import Rights
-from mgmt.netconf.nacm.rules import ACM, Nacm, read_nacm
+from mgmt.netconf.nacm.rules import ACM, Access, Nacm, read_nacm
 from mgmt.netconf.rpcerror import RpcError, RpcErrors
 from mgmt.netconf.xml_names import NC, elements, local, with_prefixes
 
@@ -83,6 +83,11 @@ class AccessControl:
         """Take out of *tree*, whose children are top-level nodes, what the session may not read; return it."""
         prune(self.rights(caller), tree, self._model.top)
         return tree
+
+    def reads(self, caller: Caller, path: str) -> bool:
+        """Say if the session may read an instance, if any, of the node of a path without keys."""
+        rights, place = self.rights(caller), place_of(self._model.top, path)
+        return place.complete and not any(rights.none(node, Access.READ) for node in place.nodes)
 
     def add_counters(self, tree: etree._Element) -> None:
         """Add to *tree* how often the rules denied."""

@@ -49,7 +49,7 @@ def operational(served: Served, caller: Caller, wanted: etree._Element | None) -
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
     add_management(datastore.model, tree, served.management())
-    add_revisions(datastore, tree)
+    add_revisions(datastore, tree, lambda path: served.access.reads(caller, path))
     served.access.add_counters(tree)
     add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):

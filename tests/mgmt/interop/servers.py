@@ -19,10 +19,11 @@ from lab.wait import comes_true, slowness
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.model.yang_model import IMPLEMENTED, Model, yang_dir
 from mgmt.netconf.rpc import Dispatcher
-from mgmt.netconf.served import Function, Served
+from mgmt.netconf.served import Function
 from mgmt.netconf.store.datastore import Datastore
 from nf.settings import Settings
 from tests.mgmt.interop.rpcs import BASE, NEUTRAL
+from tests.mgmt.raw import served
 
 HERE = Path(__file__).parent
 NC = f"{{{BASE}}}"
@@ -100,7 +101,7 @@ class Ours:
         (modules / "ietf").symlink_to(yang_dir() / "ietf")
         self.model = Model(modules, (*IMPLEMENTED, "neutral"))
         self.datastore = Datastore(folder / "state", self, model=self.model)
-        self._dispatcher = Dispatcher(Served(self.datastore, Function(dict), kill=self._kill))
+        self._dispatcher = Dispatcher(served(self.datastore, Function(dict), self._kill))
         self._callers = {n: Caller(self.datastore.open_session(), "root") for n in (1, 2)}
 
     def apply(self, old: Settings, new: Settings) -> None:
