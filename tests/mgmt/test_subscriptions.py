@@ -1,5 +1,6 @@
 """Dynamic subscriptions, to the stream of events and to state (RFC 8639, RFC 8640, RFC 8641)."""
 
+import queue
 from datetime import UTC, datetime, timedelta
 
 import libyang
@@ -9,13 +10,17 @@ from lxml import etree
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
+from mgmt.netconf.caller import Caller
+from mgmt.netconf.events import SessionEnd
 from mgmt.netconf.model.yang_model import FEATURES, IMPLEMENTED, yang_dir
 from mgmt.netconf.notify.patch import edits
 from mgmt.netconf.notify.push import LIMIT_BYTES, Periodic
+from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer
 from tests.mgmt.conftest import STATE, Bench
-from tests.mgmt.raw import IF, N3, names, wrapped
+from tests.mgmt.raw import BASE, IF, N3, names, served, tag_of, wrapped
+from tests.mgmt.test_nacm import NOC, deny, permit, rules
 
 SN = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications"
 YP = "urn:ietf:params:xml:ns:yang:ietf-yang-push"
@@ -393,6 +398,64 @@ class TestState:
         client.edit_config(wrapped(f'<{name} xmlns="{SN}">{entry[name]}</{name}>'), target="candidate")
         with pytest.raises(ClientError, match="none is configured"):
             client.validate(source="candidate")
+
+
+class TestRights:
+    """A subscriber gets what he may read, and may not end the subscriptions of others (RFC 8641, 3.9; RFC 8639, 8)."""
+
+    HIDDEN = "/p:policies/p:policy/p:application"
+
+    @pytest.fixture
+    def bob(self, datastore, policy):
+        """Ask as bob, who may read policies but for their application, and return what he is sent."""
+        root, number = datastore.open_session(), datastore.open_session()
+        caller = Caller(number, "bob", groups=NOC)
+
+        def change(xml):
+            datastore.edit(root, etree.fromstring(f'<config xmlns="{BASE}">{xml}</config>'))
+            datastore.commit(root)
+
+        change(policy("a") + rules(deny(self.HIDDEN), permit("/p:policies")))
+        answered = served(datastore, Function(lambda: {}), lambda _, _victim: False)
+        datastore.events.listen(answered.notifications.listen)
+        inbox = queue.Queue()
+        answered.roster.enter(caller, lambda message: inbox.put(message) is None)
+        dispatcher = Dispatcher(answered)
+
+        def ask(operation):
+            rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'
+            return etree.fromstring(dispatcher.handle(caller, rpc.encode()).message)
+
+        yield ask, change, lambda: inbox.get(timeout=20 * slowness())
+        datastore.events.tell(SessionEnd(number, "closed"))
+
+    def test_state_that_is_hidden_is_in_no_update(self, bob, policy):
+        ask, change, sent = bob
+        wanted = (
+            '<yp:datastore-subtree-filter><policies xmlns="urn:supernetflow:yang:snf-policies"/>'
+            "</yp:datastore-subtree-filter>"
+        )
+        ask(of_state(on_change(), wanted))
+        whole = sent()
+        change(policy("b", application="whisper", action="count"))
+        later = sent()
+        assert b"inspect" in whole
+        assert b"count" in later
+        assert b"youtube" not in whole
+        assert b"whisper" not in later
+
+    def test_a_change_that_is_hidden_is_in_no_event(self, bob, policy):
+        ask, change, sent = bob
+        ask(of_stream())
+        change(policy("a", application="whisper", action="count"))
+        told = sent()
+        assert b"action" in told
+        assert b"application" not in told
+
+    def test_only_by_a_rule_one_may_kill(self, bob):
+        ask, _, _ = bob
+        number = ask(of_stream()).findtext(f"{{{SN}}}id")
+        assert tag_of(ask(by_id("kill-subscription", number))) == "access-denied"
 
 
 class TestPatch:
