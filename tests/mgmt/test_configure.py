@@ -162,6 +162,7 @@ class TestReading:
         run = snf("get", "/ietf-interfaces:interfaces/interface[name='n3']/oper-status")
         assert run.out.split() == [f"{N3}/oper-status", "up"]
 
+    @pytest.mark.clause("RFC 7951")
     def test_json_has_types_and_lists(self, snf):
         set_policy(snf)
         snf("set", f"{A}/snap-length", "128")
@@ -259,7 +260,11 @@ class TestCompletion:
         words = line.split()
         more = {"_SNF_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
         run = subprocess.run(
-            [ROOT / ".venv" / "bin" / "snf"], env={**os.environ, **more}, capture_output=True, text=True, check=True
+            [Path(sys.executable).parent / "snf"],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return [item.partition(",")[2] for item in run.stdout.splitlines()]
 
@@ -270,7 +275,7 @@ class TestCompletion:
 
     def test_the_line_of_the_documentation_is_what_bash_takes(self):
         line = next(x for x in (ROOT / "docs" / "commands.md").read_text().splitlines() if "bash_source" in x).strip()
-        path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         script = f"{line}; complete -p snf"
         run = subprocess.run(
             ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False

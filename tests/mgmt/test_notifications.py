@@ -1,6 +1,7 @@
 """The stream of events as a client sees it (RFC 5277), and the events of the server in it (RFC 6470)."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import libyang
@@ -15,7 +16,6 @@ from mgmt.netconf.model.yang_model import IMPLEMENTED, yang_dir
 from mgmt.netconf.notify.log import EventLog
 from mgmt.netconf.ssh.outbox import Outbox
 from mgmt.vitals.alarms import Alarm
-from mgmt.vitals.conditions import KINDS
 from tests.mgmt.raw import BASE, HELLO_10, NM, P, ask, names, read, wrapped
 
 NOTIFICATION = "urn:ietf:params:xml:ns:netconf:notification:1.0"
@@ -182,28 +182,33 @@ class TestConfirmedCommits:
         assert leaf(late, "username") is None
 
 
-class TestOwn:
-    """The modules of the function notify as well."""
+class TestOfTheFunction:
+    """Alarms, and settings that wait for a restart, are told as events of the function's own modules."""
 
-    def test_an_alarm(self, bench, client, read_by_libyang):
+    def test_an_alarm_that_is_raised_and_cleared(self, bench, client, read_by_libyang):
         client.create_subscription()
-        resource = "/ietf-interfaces:interfaces/interface[name='n3']"
-        for cleared in (False, True):
-            alarm = Alarm(resource, next(iter(KINDS)), "major", "n3 has no link.", 1.0, 2.0, 3.0, cleared)
-            bench.datastore.events.tell(AlarmChange(alarm))
+        port = "/ietf-interfaces:interfaces/interface[name='n3']"
+        alarm = Alarm(port, "interface-down", "major", "n3 is down.", 1_700_000_000.0, 1_700_000_000.0, 1_700_000_000.0)
+        for each in (alarm, replace(alarm, cleared=True, changed_s=1_700_000_010.0)):
+            bench.datastore.events.tell(AlarmChange(each))
 
-        messages = [take(client) for _ in range(2)]
-        for message in messages:
-            read_by_libyang(message)
-        assert [leaf(m, "perceived-severity") for m in messages] == ["major", "cleared"]
-        assert leaf(messages[0], "alarm-text") == "n3 has no link."
+        raised, cleared = take(client), take(client)
+        for each in (raised, cleared):
+            read_by_libyang(each)
+            assert event(each) == "alarm-notification"
+            assert leaf(each, "resource").endswith("interface[ietf-interfaces:name='n3']")
+            assert leaf(each, "alarm-type-id") == "snf-alarms:interface-down"
+        assert [leaf(each, "perceived-severity") for each in (raised, cleared)] == ["major", "cleared"]
+        assert [leaf(each, "time") for each in (raised, cleared)] == ["2023-11-14T22:13:20Z", "2023-11-14T22:13:30Z"]
 
-    def test_a_change_that_waits_for_a_restart(self, bench, client, read_by_libyang):
+    def test_limits_that_wait(self, bench, client, read_by_libyang):
         client.create_subscription()
         bench.datastore.events.tell(RestartNeeded(("flows", "shards")))
-        message = take(client)
-        read_by_libyang(message)
-        assert (event(message), names(message[1], "leaf-name")) == ("restart-needed", ["flows", "shards"])
+
+        told = take(client)
+        read_by_libyang(told)
+        assert event(told) == "restart-needed"
+        assert names(told[1], "leaf-name") == ["flows", "shards"]
 
 
 class TestFilters:

@@ -17,7 +17,7 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.model.schema import SchemaNode
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.nacm.guard import Guard, Writer
-from mgmt.netconf.nacm.places import Place, asked, place_of
+from mgmt.netconf.nacm.places import Place, asked, place_of, way_to_action
 from mgmt.netconf.nacm.prune import prune, readable
 from mgmt.netconf.nacm.rights import Rights
 from mgmt.netconf.nacm.rules import ACM, Access, Nacm, read_nacm
@@ -77,6 +77,20 @@ class AccessControl:
             said = f"You have no right to call {name}."
             raise RpcError("access-denied", said, kind="protocol", path=f"/ietf-netconf:rpc/{module}:{name}")
 
+    def act(self, caller: Caller, request: etree._Element) -> None:
+        """Raise RpcError (access-denied) when the session may not ask for the action that *request* leads to.
+
+        A way to it of which a node may not be read is refused before anything looks if that is there.
+        """
+        rights = self.rights(caller)
+        place, action = way_to_action(self._model.top, request)
+        nodes = place.nodes if action is None else (*place.nodes, action.node)
+        known = readable(rights, place) == len(place.nodes)
+        if not known or (action is not None and not rights.verdict(action.node, Access.EXEC).at(place.key_of)):
+            name = nodes[-1].name
+            self._count(caller, "denied-operations", f"{nodes[-1].module.name}:{name}")
+            raise RpcError("access-denied", f"You have no right to ask for {name}.", path=place.path(len(place.nodes)))
+
     # -- reading -----------------------------------------------------------
 
     def prune(self, caller: Caller, tree: etree._Element) -> etree._Element:
@@ -104,7 +118,7 @@ class AccessControl:
         rights = self.rights(caller)
         module, name = self._model.module_of(etree.QName(event).namespace) or "", local(event)
         if not rights.may_be_told(module, name, event.tag in self._model.guarded):
-            self._count(caller, "denied-notifications", f"{module}:{name}")
+            self._count(caller, "denied-notifications")
             return None
         if rights.unlimited or not any(self._is_hidden(rights, edit) for edit in event.iterchildren("{*}edit")):
             return event
@@ -133,10 +147,11 @@ class AccessControl:
 
         return Writer(self._model, self.rights(caller), denied)
 
-    def _count(self, caller: Caller, counter: str, what: str) -> None:
+    def _count(self, caller: Caller, counter: str, what: str = "") -> None:
         with self._lock:
             self._denied[counter] = (self._denied[counter] + 1) & 0xFFFFFFFF  # zero-based-counter32
-        log.warning("session %d of %s was denied: %s", caller.session, caller.user, what)
+        if what:
+            log.warning("session %d of %s was denied: %s", caller.session, caller.user, what)
 
     # -- errors ------------------------------------------------------------
 

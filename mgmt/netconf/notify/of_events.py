@@ -35,7 +35,7 @@ def element_of(event: Event, caller_of: Callable[[int], Caller], model: Model) -
     if isinstance(event, RestartNeeded):
         return _restart_needed(model, event)
     if isinstance(event, AlarmChange):
-        return alarm_notification(model, event.alarm)
+        return alarm_notification(event.alarm, model.namespace)
     return _of_rfc_6470(event, caller_of, model)
 
 

@@ -73,7 +73,9 @@ class StreamSubscription:
                 missed = record.number - self._next
                 log.warning("session %d missed %d events, which left the log too soon", self.caller.session, missed)
             self._next = record.number + 1
-            seen = permits(self.caller, record.element) if self._is_wanted(record.element) else None
+            seen = permits(self.caller, record.element)
+            if seen is not None and not self._is_wanted(seen):
+                seen = None  # a filter looks at what may be seen, not at the rest
             if seen is not None:
                 body = record.body if seen is record.element else etree.tostring(seen)
                 deliver(self.caller.session, message(record.at, body))

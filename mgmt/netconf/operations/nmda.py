@@ -75,7 +75,7 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
         tree = in_mode(served, caller, tree, "trim" if mode == "trim" else "report-all-tagged", wanted)
     else:
         mode = with_defaults(params, _mode_given(params))
-        tree = in_mode(served, caller, served.access.prune(caller, served.datastore.read(store)), mode, wanted)
+        tree = in_mode(served, caller, served.datastore.read(store), mode, wanted)
     found = selected(tree, wanted, model.top, Budget(lambda: served.gone(caller.session)), _depth(params))
     kept = _Kept(_config_filter(params), _origin_filter(params), mode, params.get("with-origin") is not None)
     _prune(found, model.top, kept, ())

@@ -43,7 +43,7 @@ def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]
 
 
 def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
-    """Return running and the state as the caller may see them, of sessions those that the filter names by key."""
+    """Return running and the state, of sessions those that the filter names by key; `in_mode` leaves out of it."""
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
@@ -54,12 +54,11 @@ def operational(served: Served, caller: Caller, wanted: etree._Element | None) -
     add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return served.access.prune(caller, tree)
+    return tree
 
 
 def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    tree = served.access.prune(caller, tree)
     return [_data(served, caller, tree, params.get("filter"), with_defaults(params))]
 
 
@@ -70,8 +69,6 @@ def in_mode(
 
     The default of a node that he may not read would say that it is not set.
     """
-    if mode == "explicit":
-        return tree
     return served.access.prune(caller, reported(served.datastore.model, tree, mode, wanted))
 
 

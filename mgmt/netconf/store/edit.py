@@ -18,9 +18,9 @@ from functools import cache
 from lxml import etree
 
 from mgmt.netconf.model.schema import Kind, SchemaNode, identity, instance
+from mgmt.netconf.model.touched import Touched
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
-from mgmt.netconf.store.changes import Touched
 from mgmt.netconf.xml_names import NC, elements, local, path_steps, step
 
 __all__ = ["DEFAULT_OPERATIONS", "apply_edit", "empty_tree"]

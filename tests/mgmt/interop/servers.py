@@ -18,12 +18,11 @@ from lxml import etree
 from lab.wait import comes_true, slowness
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.model.yang_model import IMPLEMENTED, Model, yang_dir
-from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer
 from mgmt.netconf.store.datastore import Datastore
 from nf.settings import Settings
 from tests.mgmt.interop.rpcs import BASE, NEUTRAL
-from tests.mgmt.raw import served
 
 HERE = Path(__file__).parent
 NC = f"{{{BASE}}}"
@@ -101,14 +100,18 @@ class Ours:
         (modules / "ietf").symlink_to(yang_dir() / "ietf")
         self.model = Model(modules, (*IMPLEMENTED, "neutral"))
         self.datastore = Datastore(folder / "state", self, model=self.model)
-        self._dispatcher = Dispatcher(served(self.datastore, Function(dict), self._kill))
+        users = folder / "users"
+        users.touch(0o600)
+        self._server = NetconfServer(self.datastore, Function(dict), port=0, users_file=users)
+        self._server.__enter__()
+        self._dispatcher = self._server._dispatcher
         self._callers = {n: Caller(self.datastore.open_session(), "root") for n in (1, 2)}
 
     def apply(self, old: Settings, new: Settings) -> None:
         """Put nothing in force: the neutral module means nothing."""
 
-    def _kill(self, _by: int, session: int) -> bool:
-        return self.datastore.has_session(session)
+    def close(self) -> None:
+        self._server.__exit__(None, None, None)
 
     def ask(self, session: int, operation: str) -> etree._Element:
         message = f'<rpc message-id="1" xmlns="{BASE}">{operation}</rpc>'.encode()

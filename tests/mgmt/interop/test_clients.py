@@ -62,6 +62,7 @@ def yangcli(bench, tmp_path: Path) -> Yangcli:
     return Yangcli(bench.server.port, bench.key, tmp_path)
 
 
+@pytest.mark.clause("R-59610")
 class TestLibraries:
     """ncclient and netconf-client."""
 
@@ -87,6 +88,7 @@ class TestLibraries:
             session.lock(target="candidate")
 
 
+@pytest.mark.clause("R-59610")
 class TestConsole:
     """netconf-console2."""
 
@@ -108,6 +110,7 @@ class TestConsole:
             assert bench.settles(lambda: not bench.datastore.has_session(victim.session_id))
 
 
+@pytest.mark.clause("R-59610")
 class TestYangcli:
     """yangcli of yuma123."""
 
