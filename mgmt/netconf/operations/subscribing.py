@@ -13,7 +13,7 @@ from mgmt.netconf.find_sessions import session_numbers
 from mgmt.netconf.notify.log import message
 from mgmt.netconf.notify.push import LEAST_S, LIMIT_BYTES, OnChange, Periodic, PushSubscription
 from mgmt.netconf.notify.stream import StreamSubscription
-from mgmt.netconf.notify.terms import SN, YP, Terms, modified, state_change
+from mgmt.netconf.notify.terms import SN, YP, Terms, modified, state_change, terminated
 from mgmt.netconf.notify.told import STREAM
 from mgmt.netconf.operations.nmda import as_filter, in_operational
 from mgmt.netconf.operations.notifying import matcher, moment
@@ -149,7 +149,7 @@ def _kill(served: Served, params: Params) -> None:
     found = _by_number(served, params)
     served.notifications.remove(found)
     assert found.terms is not None
-    told = state_change("subscription-terminated", found.terms.identifier, (SN, "no-such-subscription"))
+    told = terminated(found.terms, "no-such-subscription")
     served.roster.notify(found.caller.session, message(datetime.now(UTC), etree.tostring(told)))
 
 
