@@ -13,7 +13,6 @@ from lab.wait import slowness
 from mgmt.netconf.caller import Caller
 from mgmt.netconf.events import SessionEnd
 from mgmt.netconf.model.yang_model import FEATURES, IMPLEMENTED, yang_dir
-from mgmt.netconf.notify.patch import edits
 from mgmt.netconf.notify.push import LIMIT_BYTES, Periodic
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function
@@ -213,6 +212,25 @@ class TestPeriodic:
     )
     def test_what_is_refused(self, client, asked, expected):
         assert refusal(client, asked) == expected
+
+
+class TestHints:
+    """A refusal says what would be taken (RFC 8641, grouping hints)."""
+
+    def test_of_a_period(self, client):
+        with pytest.raises(ClientError) as caught:
+            client.dispatch(of_state(periodic(1)))
+        (info,) = caught.value.reply_ele.iter(f"{{{YP}}}establish-subscription-datastore-error-info")
+        prefix, _, reason = info.findtext(f"{{{YP}}}reason").partition(":")
+        assert (info.nsmap[prefix], reason, names(info, "period-hint")) == (YP, "period-unsupported", ["100"])
+
+    def test_of_a_size(self, client, status):
+        status["attached_mode_reason"] = "x" * LIMIT_BYTES
+        wanted = f'<yp:datastore-subtree-filter><interfaces xmlns="{IF}"/></yp:datastore-subtree-filter>'
+        with pytest.raises(ClientError) as caught:
+            client.dispatch(of_state(periodic(), wanted))
+        (estimate,), (limit,) = (names(caught.value.reply_ele, f"kilobytes-{end}") for end in ("estimate", "limit"))
+        assert int(estimate) > int(limit) == 256
 
 
 class TestOnChange:
@@ -456,31 +474,3 @@ class TestRights:
         ask, _, _ = bob
         number = ask(of_stream()).findtext(f"{{{SN}}}id")
         assert tag_of(ask(by_id("kill-subscription", number))) == "access-denied"
-
-
-class TestPatch:
-    """The difference of two trees as edits of a YANG patch (RFC 8072)."""
-
-    def changed(self, model, old, new):
-        trees = [etree.fromstring(f"<data>{xml}</data>") for xml in (old, new)]
-        return [(e.operation, e.target) for e in edits(*trees, model.top)]
-
-    def of(self, *entries):
-        inner = "".join(f"<interface><name>{name}</name>{more}</interface>" for name, more in entries)
-        return f'<interfaces xmlns="{IF}">{inner}</interfaces>'
-
-    def test_entries_come_and_go(self, model):
-        old, new = self.of(("a", ""), ("b", "")), self.of(("b", ""), ("c/d,e", ""))
-        assert self.changed(model, old, new) == [
-            ("create", "/ietf-interfaces:interfaces/interface=c%2Fd%2Ce"),  # RFC 8040, 3.5.3
-            ("delete", "/ietf-interfaces:interfaces/interface=a"),
-        ]
-
-    def test_leaves(self, model):
-        old = self.of(("a", "<description>x</description><mtu/>"))
-        new = self.of(("a", "<description>y</description><enabled>true</enabled>"))
-        path = "/ietf-interfaces:interfaces/interface=a"
-        assert self.changed(model, old, new) == [("replace", f"{path}/description"), ("create", f"{path}/enabled")]
-
-    def test_nothing(self, model):
-        assert self.changed(model, self.of(("a", "")), self.of(("a", ""))) == []
