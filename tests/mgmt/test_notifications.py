@@ -8,12 +8,16 @@ import libyang
 import pytest
 from libyang.util import DataType
 from lxml import etree
+from ncclient import manager as ncclient_manager
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.events import AlarmChange, RestartNeeded
 from mgmt.netconf.model.yang_model import IMPLEMENTED, yang_dir
 from mgmt.netconf.notify.log import EventLog
+from mgmt.netconf.notify.stream import StreamSubscription
+from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.ssh.outbox import Outbox
 from mgmt.vitals.alarms import Alarm
 from tests.mgmt.raw import BASE, HELLO_10, NM, P, ask, names, read, wrapped
@@ -373,6 +377,20 @@ class TestBounds:
             assert bench.settles(lambda: bench.server.notifications.subscriptions() == [])
         assert len(client.get_config(source="running").data_ele) == 0
 
+    @pytest.mark.parametrize(("number", "over"), [(2, False), (3, True)])
+    def test_a_filter_that_takes_too_long_ends_its_subscription(self, number, over):
+        def late(_tree):
+            raise RpcError("resource-denied", "The filter takes more than a second.")
+
+        events, sent = EventLog(), []
+        ended = etree.Element(f"{{{MANAGE}}}notificationComplete")
+        one = StreamSubscription(Caller(1), events, late, replayed=ended, completed=ended)
+        for _ in range(number):
+            events.append(example())
+        one.step(lambda session, message: sent.append((session, message)), lambda _caller, event: event)
+
+        assert (one.over, len(sent)) == (over, over)
+
     def test_no_thread_is_left(self, bench):
         with bench.manager() as client:
             client.create_subscription(start_time=moment(-1))
@@ -406,3 +424,17 @@ class TestBounds:
         assert done.wait(20 * slowness())
         outbox.close()
         assert sent == [b"reply", b"1", b"2", b"3"]
+
+
+class TestNcclient:
+    """The client that most orchestrators are built on takes notifications as well."""
+
+    def test_they_come(self, bench, client):
+        login = {"username": "alice", "key_filename": str(bench.key), "hostkey_verify": False}
+        quiet = {"allow_agent": False, "look_for_keys": False}
+        with ncclient_manager.connect(host="127.0.0.1", port=bench.server.port, **login, **quiet) as session:
+            session.create_subscription(filter=("subtree", f'<netconf-config-change xmlns="{OF_6470}"/>'))
+            client.edit_config(wrapped(PRIVATE), target="candidate")
+            client.commit()
+            told = session.take_notification(timeout=20 * slowness())
+        assert names(told.notification_ele, "username") == ["alice"]
