@@ -3,7 +3,7 @@
 # make check   lint, types, layers, YANG, C format
 # make coverage branches that the tests of protocols, feed and pure rooms reach, with a floor
 # make truth   labelled sets of real players, calls, pages and games (lab/truth), by Chromium, ffmpeg and players of npm; LIST=judge, TRUTH=folder
-# make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, a run of the lab, edit-configs; SEED= others
+# make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, a run of the lab; LISTS=10000 lists of rules of access, EDITS=100000 edit-configs; SEED= others
 # make soak    minutes of full load, an hour with a full flow table, ten minutes of signalling with loss and restarts; each is judged
 # make degraded one subscriber of ten with each impairment in turn, and what the bus says of all ten; ONLY=delay for some (7 minutes)
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
@@ -19,7 +19,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime
+APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime tcpdump \
+       netconfd yangcli
 APT_CHECK := clang-format
 # All tests share the processors, a file at a time: what a file's tests share is made once. A part runs in one process.
 # There is one process more than processors, four at most: some tests wait.
@@ -27,7 +28,7 @@ TOGETHER := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfil
 # Percent of lines and branches: what the tests reached when it was set, rounded down.
 COVERED := 93
 # The lab of truth: a browser, an encoder, a web server and the package manager of players; nothing else needs them.
-APT_TRUTH := chromium ffmpeg tcpdump $(if $(shell command -v npm),,nodejs npm)
+APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
 
@@ -103,6 +104,7 @@ fuzz: doctor
 	@$(BIN)/python -m tests.kernel.fuzz --packets $(or $(N),1000000) --seed $(or $(SEED),29281)
 	@$(BIN)/python -m tests.gtp.fuzz --messages $(or $(MESSAGES),100000) --mutations $(or $(N),1000000) --seed $(or $(SEED),29244)
 	@$(BIN)/python -m tests.fast.fuzz --rows $(or $(N),1000000) --seed $(or $(SEED),29281)
+	@$(BIN)/python -m tests.mgmt.fuzz_nacm --lists $(or $(LISTS),10000) --seed $(or $(SEED),8341)
 	@$(BIN)/python -m tests.fast.lab_intervals
 	@$(BIN)/python -m tests.mgmt.fuzz_edits --edits $(or $(EDITS),100000) --seed $(or $(SEED),6241)
 

@@ -6,7 +6,7 @@ more is given back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gtp.packing import Packer, Shape
@@ -86,7 +86,7 @@ class Rows:
         return None if block is None else (block.shape, block.rows, (place & _WITHIN) * block.shape.size)
 
     def free(self, place: int) -> None:
-        """Forget a record."""
+        """Forget a record, and overwrite it: rows that are free are written into files with the others."""
         self._size -= 1
         if place & _ODD_PLACE:
             del self._odd[place]
@@ -95,7 +95,9 @@ class Rows:
         block = self._blocks[number]
         if block is None:
             raise KeyError(place)
-        block.free.append(place & _WITHIN)
+        within, size = place & _WITHIN, block.shape.size
+        block.rows[within * size : (within + 1) * size] = bytes(size)
+        block.free.append(within)
         with_room = self._open.setdefault(block.shape.number, {})
         with_room[number] = None
         if len(block.free) == block.used:
@@ -159,6 +161,39 @@ class Rows:
                 left = set(block.free)
                 yield block.shape, [number << _BITS | n for n in range(block.used) if n not in left]
         yield None, list(self._odd)
+
+    def sizes(self) -> Iterator[tuple[Shape, int]]:
+        """Yield shapes, and how many records some rows of them are; without odd records."""
+        for block in self._blocks:
+            if block is not None:
+                yield block.shape, block.used - len(block.free)
+
+    @property
+    def odd(self) -> list[bytes]:
+        """The records without a shape."""
+        return list(self._odd.values())
+
+    def holding(self, looks: Callable[[Shape], Sequence[bytes]]) -> list[int]:
+        """Return the places of all records that hold one of the fields that *looks* gives for their shape.
+
+        Others may be among them: fields are looked for as bytes, and odd records not at all.
+        """
+        found: dict[int, None] = {}
+        wanted: dict[int, Sequence[bytes]] = {}
+        for number, block in enumerate(self._blocks):
+            if block is None:
+                continue
+            shape = block.shape
+            if shape.number not in wanted:
+                wanted[shape.number] = looks(shape)
+            for field in wanted[shape.number]:
+                at = block.rows.find(field)
+                while at >= 0:
+                    within = at // shape.size
+                    if within < block.used and within not in block.free:
+                        found[number << _BITS | within] = None
+                    at = block.rows.find(field, at + 1)
+        return [*found, *self._odd]
 
     def columns(self) -> tuple[list[tuple[Shape, bytes]], list[bytes]]:
         """Return (shape, its rows) of all records that have one, and the odd records."""

@@ -35,7 +35,7 @@ from lab import plan
 from lab.impair import Impairment
 from lab.lab import Lab
 from lab.net import LabError, inside, interruptible
-from lab.operator import ENDPOINT, Operator
+from lab.operator import ENDPOINT, EXAMPLE, Operator
 from lab.roundtrips import ABOVE_MS, Judged, apps_over_quic, judge
 from lab.scoreboard import Scoreboard, plain_table, rich_table, short
 from lab.wait import Progress, slowness
@@ -334,7 +334,8 @@ def show(seconds: float) -> int:
         operator = stack.enter_context(Operator(lab))
         operator.start_function()
         operator.configure(key, BATCH_MS)
-        print(f"Configured over NETCONF: {', '.join(f'{n} {m}' for n, m in operator.attached().items())}.", flush=True)
+        ports = ", ".join(f"{n} {m}" for n, m in operator.attached().items())
+        print(f"Configured over NETCONF, with the rules of {EXAMPLE.name}: {ports}.", flush=True)
         demo = Demo(lab, operator, console, seconds, key)
         demo.play()
         print(f"\n{demo.summary()}\n", flush=True)

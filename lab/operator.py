@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from lxml import etree
 
 from lab import plan
 from lab.lab import Lab
@@ -24,7 +25,18 @@ from lab.wait import slowness
 from mgmt.cli.netconf_client import Client, connect
 from nf.errors import SnfError
 
-__all__ = ["ENDPOINT", "NETCONF_PORT", "PART", "Operator", "exporter", "interfaces", "key_pair", "policy", "privacy"]
+__all__ = [
+    "ENDPOINT",
+    "EXAMPLE",
+    "NETCONF_PORT",
+    "PART",
+    "Operator",
+    "exporter",
+    "interfaces",
+    "key_pair",
+    "policy",
+    "privacy",
+]
 
 NETCONF_PORT = 830
 ENDPOINT = f"tcp://{plan.PROBE}:5556"
@@ -34,6 +46,8 @@ POLICY = "downloads"
 _RPC_S = 30.0  # for an answer of the function on a quiet machine
 _IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
 _IANA = "urn:ietf:params:xml:ns:yang:iana-if-type"
+EXAMPLE = Path(__file__).resolve().parents[1] / "yang" / "examples" / "probe-mirror.xml"  # its rules are shown
+_ACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
 _SNF = "urn:supernetflow:yang:snf-"
 
 
@@ -83,6 +97,12 @@ def policy(action: str, app_class: str = "download", name: str = POLICY) -> str:
     )
 
 
+def _rules() -> str:
+    """Return the rules of access control that the examples show."""
+    example = etree.parse(EXAMPLE).getroot()
+    return str(etree.tostring(example.find(f"{{{_ACM}}}nacm"), encoding="unicode"))
+
+
 class Operator:
     """One orchestrator with one NETCONF session to one function, which is the process *part* of the lab."""
 
@@ -102,7 +122,7 @@ class Operator:
         self._session: ExitStack | None = None
         self._client: Client | None = None
         if not self.users.exists():
-            self.users.write_text(f"{USER} {key_pair(self.key_file)} {USER}\n", encoding="ascii")
+            self.users.write_text(f'{USER} group="admin" {key_pair(self.key_file)} {USER}\n', encoding="ascii")
             public = key_pair(self._host_key_file)
             self._host_key_file.with_suffix(".pub").write_text(public + "\n", encoding="ascii")
 
@@ -168,9 +188,9 @@ class Operator:
         return self._client
 
     def configure(self, key: bytes, batch_ms: int = 2000) -> None:
-        """Give the function its ports, the key of its pseudonyms, its bus and its policies: one edit, one commit."""
+        """Give the function its ports, the key of its pseudonyms, its bus, its policies and its rules: one commit."""
         ports = interfaces({"n3": "n3", "n4": "n4"})
-        self.client.change(ports + privacy(key) + exporter(batch_ms=batch_ms) + policy("inspect"))
+        self.client.change(ports + privacy(key) + exporter(batch_ms=batch_ms) + policy("inspect") + _rules())
 
     def suppress(self) -> None:
         """Change the policy of downloads from inspect to suppress."""

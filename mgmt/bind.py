@@ -11,26 +11,34 @@ import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mgmt import published_keys
+from mgmt.keys import public_key
 from nf.errors import BadSettings
 from nf.qoe.models import MODELS
 from nf.qoe.profiles import constants
 from nf.settings import (
     Action,
     Application,
+    CallHome,
+    Consumer,
     Curve,
     Encapsulation,
     Export,
     Interface,
     Limits,
+    Listener,
+    Management,
     Mode,
     Monitor,
     Policy,
     Privacy,
     QoeProfile,
+    Rights,
     Role,
     Settings,
     StaticSession,
     SubscriberGroup,
+    User,
     XdpMode,
 )
 
@@ -60,9 +68,10 @@ def bind(tree: Node, sessions: Sequence[StaticSession] = ()) -> Settings:
         policies=_ordered(map(_policy, policies.get("policy", []))),
         monitor=_monitor(policies.get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
-        export=_export(tree.get("snf-export:exporter", {})),
-        privacy=_privacy(tree.get("snf-privacy:privacy", {})),
+        export=_export(tree.get("snf-export:exporter", {}), function.get("name", Settings().nf_id)),
+        privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
+        management=_management(tree.get("snf-management:management", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
             **_given(
@@ -170,15 +179,17 @@ def _application(entry: Node) -> Application:
     return Application(entry["name"], entry["class"], domains, prefixes, ports, entry.get("confidence", 100))
 
 
-def _export(node: Node) -> Export:
-    curve = node.get("curve")
+def _export(node: Node, nf_id: str) -> Export:
+    path = "/snf-export:exporter"
     return Export(
-        curve=None
-        if curve is None
-        else Curve(
-            secret_key=curve["secret-key"],
-            public_key=curve["public-key"],
-            clients=tuple(sorted(curve.get("client", []))),
+        curve=_curve(node.get("curve"), nf_id, path),
+        further=_ordered(
+            Listener(
+                name=entry["name"],
+                curve=_curve(entry.get("curve"), nf_id, f"{path}/listener[name='{entry['name']}']"),
+                **_given(entry, endpoint="endpoint", high_water_mark="high-water-mark"),
+            )
+            for entry in node.get("listener", [])
         ),
         **_given(
             node,
@@ -188,6 +199,32 @@ def _export(node: Node) -> Export:
             batch_rows="batch-rows",
             batch_ms="batch-interval",
         ),
+    )
+
+
+def _curve(node: Node | None, nf_id: str, path: str) -> Curve | None:
+    if node is None:
+        return None
+    clients = [entry["public-key"] for entry in node.get("consumer", [])] + node.get("client", [])
+    for key in (node["public-key"], node["secret-key"], *clients):
+        published_keys.refuse(key, f"{path}/curve")
+    consumers = []
+    for entry in node.get("consumer", []):
+        topics = tuple(sorted(entry.get("topic", [])))
+        for topic in topics:
+            if topic.split("/")[1] not in ("", nf_id):
+                raise BadSettings(
+                    f"The topic is one of another function; the name of this one is {nf_id}.",
+                    f"{path}/curve/consumer[public-key='{entry['public-key']}']/topic[.='{topic}']",
+                    f"Give qoe.v1/{nf_id}/ with or without a class, or leave the name out.",
+                )
+        rights = Rights(topics=topics, follow=entry.get("follow", False), imsi=entry.get("imsi", False))
+        consumers.append(Consumer(entry["public-key"], rights))
+    return Curve(
+        secret_key=node["secret-key"],
+        public_key=node["public-key"],
+        clients=tuple(sorted(node.get("client", []))),
+        consumers=tuple(sorted(consumers, key=lambda consumer: consumer.key)),
     )
 
 
@@ -211,17 +248,59 @@ def _constants(node: Node) -> Iterator[tuple[str, float]]:
             yield name, float(value) if isinstance(value, str) else value
 
 
-def _privacy(node: Node) -> Privacy:
+def _privacy(tree: Node) -> Privacy:
+    node = tree.get("snf-privacy:privacy", {})
+    listed = (entry["imsi"] for entry in tree.get("snf-opt-out:opt-outs", {}).get("subscriber", []))
     return Privacy(
-        key=_key(node, "key"),
-        previous_key=_key(node, "previous-key"),
-        opted_out=tuple(sorted(node.get("opt-out", []))),
+        key=_key(tree, "key"),
+        previous_key=_key(tree, "previous-key"),
+        opted_out=tuple(sorted({*node.get("opt-out", []), *listed})),
         **_given(node, epoch="epoch", export_imsi="export-imsi"),
     )
 
 
-def _key(node: Node, leaf: str) -> bytes:
+def _key(tree: Node, leaf: str) -> bytes:
+    """Return a key of the pseudonyms: as it is, or from the keys by its name."""
+    node = tree.get("snf-privacy:privacy", {})
+    text, path = node.get(leaf, ""), f"/snf-privacy:privacy/{leaf}"
+    if (name := node.get(f"{leaf}-name")) is not None:
+        named = {entry["name"]: entry["value"] for entry in tree["snf-keys:keys"]["symmetric-key"]}
+        text, path = named[name], f"{path}-name"
+    if leaf == "key":  # the one before it may be published: names go on
+        published_keys.refuse(text, path)
     try:
-        return base64.b64decode(node.get(leaf, ""), validate=True)
+        return base64.b64decode(text, validate=True)
     except binascii.Error:
         raise BadSettings("The key is not base64.", f"/snf-privacy:privacy/{leaf}") from None
+
+
+def _management(node: Node) -> Management:
+    return Management(
+        users=_ordered(map(_user, node.get("user", []))),
+        call_home=_ordered(map(_call_home, node.get("call-home", {}).get("client", []))),
+        **_given(
+            node.get("server", {}),
+            sessions="max-sessions",
+            unauthenticated="max-unauthenticated",
+            per_source="max-unauthenticated-per-source",
+            login_s="login-time",
+            least_login_s="least-login-time",
+            idle_s="idle-time",
+        ),
+    )
+
+
+def _call_home(entry: Node) -> CallHome:
+    return CallHome(entry["name"], entry["address"], **_given(entry, port="port", longest_wait_s="max-wait"))
+
+
+def _user(entry: Node) -> User:
+    keys = []
+    for key in entry["authorized-key"]:
+        try:
+            keys.append(public_key(key["algorithm"], key["key-data"]))
+        except ValueError as error:
+            where = f"/snf-management:management/user[name='{entry['name']}']/authorized-key[name='{key['name']}']"
+            said, remedy = error.args
+            raise BadSettings(f"This is {said}", f"{where}/key-data", remedy) from None
+    return User(entry["name"], tuple(sorted(keys)))

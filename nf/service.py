@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,11 +18,13 @@ import numpy as np
 
 from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
-from nf.apply import export, limits, monitor, naming, policies, privacy, profiles, sessions
+from nf.apply import export, limits, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
+from nf.apply.sources import Source, sources
 from nf.apply.transaction import Part, Undo, change, prepare, verify
 from nf.apply.unread import not_read
+from nf.apply.vitals import PortVitals, Vitals
 from nf.kernel.clock import Clock, interval_end_s
 from nf.kernel.dataplane import DataPlane
 from nf.naming.explain import Ground, Question
@@ -33,7 +36,7 @@ from nf.sessions.restart.lanes import Lanes
 from nf.sessions.restart.statedir import StateDir
 from nf.sessions.restart.takeover import Takeover
 from nf.sessions.upf import with_upf
-from nf.settings import Settings
+from nf.settings import Limits, Settings
 
 __all__ = ["Service"]
 
@@ -78,6 +81,8 @@ class Service:
         lanes = Lanes()
         self._keeper = Keeper(memory, lanes, self.clock.now_s)
         self._all_named_s = 0.0
+        self._changing = threading.Lock()  # the settings, or what was made of them
+        self._rings_s = self._interval_s = self.clock.now_s()  # when rings were read, and an interval ended
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.started_s = time.time()
         self._stop = threading.Event()
@@ -147,8 +152,9 @@ class Service:
 
         Raises BadSettings with the path of the setting that could not be put in force.
         """
-        change(self._parts, old, new, at_last=self._load_tails)
-        self.settings = new
+        with self._changing:
+            change(self._parts, old, new, at_last=self._load_tails)
+            self.settings = new
 
     def restore(self, old: Settings, new: Settings) -> None:
         """Change to settings that were in force before, as `apply`; a device that is not there now is waited for."""
@@ -184,12 +190,94 @@ class Service:
         with self._engine.sweeping:
             return self.pipeline.explain(question)
 
+    # -- upkeep ------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force: others are configured while a change of them waits for the next start."""
+        return self._engine.limits
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The limits that are configured and wait for the next start, by the names of their leaves."""
+        wanted, here = self.settings.limits, self._engine.limits
+        return tuple(name for name in ("flows", "sessions", "shards") if getattr(wanted, name) != getattr(here, name))
+
+    def counters(self, name: str) -> dict[str, int] | None:
+        """Return the counts of an interface since its statistics were reset; None when it has none (yet)."""
+        raw = self._raw_counters(name)
+        return None if raw is None else self.interfaces.statistics.of(name, raw)
+
+    def _raw_counters(self, name: str) -> dict[str, int] | None:
+        if (listener := self.interfaces.listeners.get(name)) is not None:
+            return dict(listener.counters)
+        if name not in self.plane.attached and name not in self.plane.lost:
+            return None
+        counters = self.plane.read_counters(name)
+        attached = self.plane.attached.get(name)
+        return counters | {"moved_to_generic": attached.moves} if attached and attached.redirects else counters
+
+    def reset_statistics(self, name: str) -> bool:
+        """Count the packets of an interface from now on; False when it is none of the function's."""
+        with self.interfaces.lock:
+            raw = self._raw_counters(name)
+            if raw is None:
+                return False
+            self.interfaces.statistics.reset(name, raw, self.clock.now_s())
+        return True
+
+    def reload_signatures(self) -> int:
+        """Read the signature files anew and return how many applications they know; flows keep their places.
+
+        Raises SnfError, and the old ones stay, when the files or the policies do not fit.
+        """
+        with self._changing:
+            return naming.reload(self._engine, self.settings)
+
+    def purge_subscriber(self, imsi: str) -> purge.Purged:
+        """Forget all that is held of a subscriber, in memory and in the file of sessions."""
+        with self._changing:
+            purged = purge.purge(self._engine, self.interfaces, imsi, self.clock.now_s())
+            self._keeper.remember(self._kept())
+        return purged
+
+    def vitals(self, *, trial: bool) -> Vitals:
+        """Return the state of the function's parts now. *trial*: make a file in the state directory."""
+        now_s, total = self.clock.now_s(), self.plane.read_counters()
+        return Vitals(
+            interval_s=self.settings.export.interval_ms / 1e3,
+            rings_age_s=now_s - self._rings_s,
+            interval_age_s=now_s - self._interval_s,
+            publisher_age_s=self.publisher.age_s,
+            endpoint=self.publisher.endpoint,
+            unwritable=self._held.unwritable() if trial and self._held else "",
+            ports={name: PortVitals(port.oper_status, port.why) for name, port in self.interfaces.states().items()},
+            sessions=len(self.store),
+            session_room=self.limits.sessions,
+            evicted=total["flow_evicted"],
+            flow_room=self.limits.flows,
+            refused_entries=self.plane.refused_entries,
+        )
+
+    def sources(self) -> dict[str, Source]:
+        """Return the sources of sessions, by name."""
+        return sources(
+            self.store.count_by_source(), self.interfaces.listeners, self.interfaces.waiting, self.clock.now_s()
+        )
+
+    def n4_peers(self) -> dict[tuple[str, str], int]:
+        """Return how many sessions each two associated PFCP nodes have, as all N4 interfaces see them."""
+        found: Counter[tuple[str, str]] = Counter()
+        for listener in list(self.interfaces.listeners.values()):
+            found.update(listener.associations())
+        return dict(found)
+
     # -- running -----------------------------------------------------------
 
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
         self.plane.load_tails()
-        swept_s = self.clock.now_s()
+        swept_s = self._rings_s = self._interval_s = self.clock.now_s()
         keeping = self._stop, self._kept
         threading.Thread(target=self._keeper.remember_often, args=keeping, name="remember", daemon=True).start()
         threading.Thread(target=self._look_after_pairs, name="pairs", daemon=True).start()
@@ -204,6 +292,7 @@ class Service:
                         continue
                     swept_s = now_s
                     self.pipeline.sweep(now_s)
+                    self._interval_s = now_s
                 self._looked_at_the_rings()
                 self._after_interval(now_s)
             except Exception:
@@ -231,6 +320,7 @@ class Service:
             self.publisher.stepped(step.seconds)
 
     def _looked_at_the_rings(self) -> None:
+        self._rings_s = self.clock.now_s()
         if self.takeover is not None:
             self.takeover.ends()
         if self._held is not None:

@@ -13,20 +13,26 @@ from dataclasses import dataclass, fields
 __all__ = [
     "Action",
     "Application",
+    "CallHome",
+    "Consumer",
     "Curve",
     "Encapsulation",
     "Export",
     "Interface",
     "Limits",
+    "Listener",
+    "Management",
     "Mode",
     "Monitor",
     "Policy",
     "Privacy",
     "QoeProfile",
+    "Rights",
     "Role",
     "Settings",
     "StaticSession",
     "SubscriberGroup",
+    "User",
     "XdpMode",
     "diff",
 ]
@@ -175,16 +181,44 @@ class Application:
     confidence: int = 100  # percent; the most that a ground is worth for it
 
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Topics and streams that a client of the bus may read. Unset: all but IMSIs, as a client without a list has."""
+
+    topics: tuple[str, ...] = ("change.v1/", "health.v1/", "qoe.v1/")  # prefixes
+    follow: bool = True  # streams of single subscribers, each asked for by its exact topic
+    imsi: bool = False  # the pairs of name and IMSI
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A client of the bus with rights of its own, by its public key (Z85)."""
+
+    key: str
+    rights: Rights
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Curve:
     """CURVE on the publisher: its key pair (Z85) and the public keys that may subscribe (Z85)."""
 
     secret_key: str
     public_key: str
-    clients: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()  # may read all but IMSIs
+    consumers: tuple[Consumer, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Curve(clients={len(self.clients)})"
+        return f"Curve(clients={len(self.clients)}, consumers={len(self.consumers)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A place where the messages can be read."""
+
+    name: str  # empty: the one that is always there
+    endpoint: str
+    high_water_mark: int = 128  # messages a subscriber
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +231,12 @@ class Export:
     batch_rows: int = 1000  # a batch leaves when it has so many rows,
     batch_ms: int = 10_000  # or is this old
     curve: Curve | None = None
+    further: tuple[Listener, ...] = ()  # other places, with the same messages
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """All places where the messages can be read."""
+        return Listener("", self.endpoint, self.high_water_mark, self.curve), *self.further
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -232,6 +272,41 @@ class QoeProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """A user who may log in, beside those of the users file, and his public keys as they are on the wire."""
+
+    name: str
+    keys: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallHome:
+    """A client that the function connects to (RFC 8071)."""
+
+    name: str
+    address: str
+    port: int = 4334  # netconf-ch-ssh
+    longest_wait_s: int = 60  # between two attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """The users of the NETCONF server and its limits.
+
+    Who has logged in takes no place of those who have not, nor the other way round.
+    """
+
+    sessions: int = 64
+    unauthenticated: int = 128
+    per_source: int = 64  # unauthenticated ones of one address
+    login_s: int = 15  # from the connection to the hello, while few have not logged in,
+    least_login_s: int = 2  # and while there is no room for more
+    idle_s: int = 3600  # without a message; 0: for ever
+    users: tuple[User, ...] = ()
+    call_home: tuple[CallHome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Lists are tuples ordered by key, so that equal means equal."""
 
@@ -247,6 +322,7 @@ class Settings:
     privacy: Privacy = Privacy()
     limits: Limits = Limits()
     profiles: tuple[QoeProfile, ...] = ()
+    management: Management = Management()
     naming_workers: int = 0  # processes that read payloads; 0: the function itself
 
 

@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.test_house import ROOT, TREE
@@ -20,8 +21,13 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def python_functions(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             yield node.name, node.end_lineno - node.lineno + 1
@@ -68,9 +74,9 @@ class TestLength:
 INVERTED = re.compile(r"(Let|What|Who|Whose|Whom|Which|How|Where|When|Whether|That) ")
 
 
-def sentences(text: str) -> Iterator[str]:
-    """Yield each docstring and each comment of a module."""
-    for node in ast.walk(ast.parse(text)):
+def sentences(text: str, module: ast.Module | None = None) -> Iterator[str]:
+    """Yield each docstring and each comment of a module, which may be parsed already."""
+    for node in ast.walk(module or ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -82,7 +88,7 @@ class TestSentences:
     """A docstring or a comment begins with its subject or its verb, not with a clause."""
 
     def test_none_begins_inverted(self):
-        said = [(name(p), sentence) for p in PYTHON for sentence in sentences(p.read_text())]
+        said = [(name(p), sentence) for p in PYTHON for sentence in sentences(p.read_text(), parsed(p))]
 
         assert [(p, sentence) for p, sentence in said if INVERTED.match(sentence)] == []
 

@@ -30,9 +30,13 @@ PLANNED = {
 CALLED_BY = {
     "paramiko": {
         "get_allowed_auths",
+        "check_auth_interactive",
+        "check_auth_none",
+        "check_auth_password",
         "check_auth_publickey",
         "check_channel_request",
         "check_channel_subsystem_request",
+        "start_handshake",
     },
     "netconf": {"send_hello", "_reader_handle_message", "_reader_exits", "send_pdu", "receive_pdu"},
 }

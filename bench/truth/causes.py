@@ -71,11 +71,17 @@ class Case:
     def __str__(self) -> str:
         return f"{self.app_class} {self.harm} {self.side}".strip()
 
+    @property
+    def paged(self) -> bool:
+        """Say whether pages are loaded beside: a call alone does not fill a narrow link."""
+        return self.app_class == "voice" and self.harm == "rate"
+
     def begin(self, ue: Ue) -> None:
         if self.side == "server":
             ue.wait_s = 1.5
         elif self.side:
-            ue.impair(self.side, _worse(_ACCESS if self.side == "access" else _CORE, **_HARM[self.harm]))
+            harm = _HARM[self.harm] if not self.paged else {"rate_bps": 0.25e6}  # that of the lab
+            ue.impair(self.side, _worse(_ACCESS if self.side == "access" else _CORE, **harm))
 
     def end(self, ue: Ue) -> None:
         ue.wait_s = 0.02
@@ -87,7 +93,7 @@ def _cases() -> Iterable[Case]:
     for app_class in _NAMES:
         yield Case(app_class, "", "")
         for harm, side in itertools.product(_HARM, ("access", "core")):
-            if harm != "rate" or app_class not in ("voice", "gaming", "messaging"):  # these need little
+            if harm != "rate" or app_class not in ("gaming", "messaging"):  # these need little
                 yield Case(app_class, side, harm)
         if app_class in ("web", "messaging"):
             yield Case(app_class, "server", "wait")
@@ -269,6 +275,8 @@ def run(cases: Iterable[Case]) -> list[Told]:
         ue = Ue.make(net, number, _ACCESS, _CORE)
         ue.wait_s = 0.02
         net.at(0.1 + 0.013 * number, lambda case=case, ue=ue: _USES[case.app_class](ue))  # type: ignore[misc]
+        if case.paged:
+            net.at(0.2 + 0.013 * number, lambda ue=ue: _page(ue))  # type: ignore[misc]
         net.at(BEGIN_S, lambda case=case, ue=ue: case.begin(ue))  # type: ignore[misc]
         net.at(END_S, lambda case=case, ue=ue: case.end(ue))  # type: ignore[misc]
         told.append(Told(case))

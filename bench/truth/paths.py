@@ -205,7 +205,9 @@ class Connection:
 
     # -- sender ---------------------------------------------------------------
 
-    def _push(self, half: _Half) -> None:
+    def _push(self, half: _Half, *, anew: bool = False) -> None:
+        """Send what the window allows; the timer begins *anew* with data acknowledged in order (RFC 6298, 5.3)."""
+        waits = half.una < half.next
         while half.flight() < half.window:
             if half.again:
                 i = half.again.pop(0)
@@ -215,7 +217,8 @@ class Connection:
             else:
                 break
             self._segment(half, i)
-        self._arm(half)
+        if anew or not waits:
+            self._arm(half)
 
     def _segment(self, half: _Half, i: int) -> None:
         sequence, part, length = half.segments[i]
@@ -284,7 +287,7 @@ class Connection:
                 half.window = half.threshold
             half.again += lost
         if new > 0 or fresh:
-            self._push(half)
+            self._push(half, anew=new > 0)
 
     # -- receiver ---------------------------------------------------------------
 

@@ -9,7 +9,7 @@ use one TEID towards several peers (an MME has one for a UE, also while the UE m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Tunnel
@@ -166,6 +166,10 @@ class Contexts:
         """End the connections that *which* names."""
         found = [(leg, n) for leg in self._legs.values() for n, pdn in leg.pdns.items() if which(leg, pdn)]
         return [event for leg, number in found for event in self.down(leg, number, reason, at_s)]
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget the connections of a subscriber, and those that have *keys*."""
+        self.end_where(lambda _, pdn: pdn.identity.imsi == imsi or pdn.key in keys, EndReason.REMOVED, 0.0)
 
     def _drop(self, leg: Leg, number: int, reason: EndReason, at_s: float) -> SessionDown:
         pdn = leg.pdns.pop(number)

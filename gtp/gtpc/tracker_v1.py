@@ -16,6 +16,7 @@ accepts it. The identity comes from the element IMSI only. Bad input is counted,
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gtp.codec import CodecError, Reader
@@ -51,6 +52,10 @@ class GtpV1Tracker:
     def count_from(self, number: int) -> None:
         """Continue the numbers in the keys of sessions from *number*, so that no key is that of another tracker."""
         self._contexts.count_from(number)
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget the sessions of a subscriber, and those that have *keys*."""
+        self._contexts.purge(imsi, keys)
 
     def __len__(self) -> int:
         return len(self._contexts)

@@ -20,7 +20,7 @@ carried over to another connection. Bad input is counted, never raised.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from gtp.codec import CodecError
@@ -63,6 +63,10 @@ class GtpV2Tracker:
     def count_from(self, number: int) -> None:
         """Continue the numbers in the keys of sessions from *number*, so that no key is that of another tracker."""
         self._contexts.count_from(number)
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget the sessions of a subscriber, and those that have *keys*."""
+        self._contexts.purge(imsi, keys)
 
     def __len__(self) -> int:
         return len(self._contexts)

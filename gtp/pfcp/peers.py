@@ -88,6 +88,11 @@ class Peers:
         """Say whether an address is on the operator's list; without a list, every address is allowed."""
         return not self._allowed or any(ipaddress.ip_address(address) in network for network in self._allowed)
 
+    @property
+    def pairs(self) -> frozenset[Pair]:
+        """The two nodes of each association that was learned."""
+        return frozenset(self._pairs)
+
     def associated(self, pair: Pair) -> bool:
         """Say whether two nodes are associated."""
         return self.listed or pair in self._pairs

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from gtp.events import Identity, Session, Side, Tunnel
-from gtp.packing import Constant, Packer
+from gtp.packing import DIGITS, FIELDS, Constant, Packer, Shape
 from gtp.pfcp.ie import FTeid, Interface, OuterHeader, UeAddress
 from gtp.pfcp.message import Body, Far, Pdr
+from gtp.rows import Rows
 
 __all__ = ["Name", "Rules", "RulesPacker", "peers_of"]
 
@@ -208,6 +211,32 @@ class RulesPacker:
         csids = tuple(sorted(rules.csids))
         network = (rules.smf, rules.upf, rules.dnn, rules.snssai)
         return self.packer.pack((network, tuple(names), pdrs, fars, endpoints, csids), values)
+
+    def places_of(self, rows: Rows, imsi: str, keys: Collection[str]) -> list[int]:
+        """Return the places of the sessions of a subscriber, and of those that have *keys*."""
+        numbers = {int(key.rpartition("-")[2]) for key in keys if key.startswith("pfcp-")}
+        digits = struct.pack("<Q", int("1" + imsi))
+
+        def looks(shape: Shape) -> list[bytes]:
+            code = "<" + FIELDS[shape.kinds[0]]
+            most = 1 << 8 * struct.calcsize(code)
+            fields = [struct.pack(code, number) for number in numbers if number < most]
+            return [digits, *fields] if shape.kinds[1] == DIGITS else fields
+
+        found = []
+        for place in rows.holding(looks):
+            _, (number, of, *_) = self.packer.unpack(rows.get(place))
+            if of == imsi or number in numbers:
+                found.append(place)
+        return found
+
+    def between(self, rows: Rows) -> Counter[tuple[str, str]]:
+        """Return how many sessions each SMF and UPF have; rows of one shape are all between the same two."""
+        found: Counter[tuple[str, str]] = Counter()
+        for shape, sessions in rows.sizes():
+            found[peers_of(shape.constant)] += sessions
+        found.update(peers_of(self.packer.constant(record)) for record in rows.odd)
+        return found
 
     def unpack(self, record: bytes, place: int) -> Rules:
         """Return the rules that `pack` made *record* of; *place* is where it is kept."""

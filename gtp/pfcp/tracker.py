@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,18 @@ class PfcpTracker:
         self._recovery.update(dumped["nodes"]["recovery"])
         self._peers.load(dumped["nodes"]["peers"])
         self._number = max(self._number, dumped["last"])
+
+    def associations(self) -> dict[Pair, int]:
+        """Return how many sessions the two nodes of each association have."""
+        found = Counter(dict.fromkeys(self._peers.pairs, 0))
+        for ends, sessions in self._rules.between(self._rows).items():
+            found[self._peers.pair(*ends)] += sessions
+        return dict(found)
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget the sessions of a subscriber, and those that have *keys*."""
+        for place in self._rules.places_of(self._rows, imsi, keys):
+            self._end(self._at(place), EndReason.REMOVED, 0.0)
 
     def __len__(self) -> int:
         return len(self._rows)

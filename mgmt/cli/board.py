@@ -105,11 +105,9 @@ def _count(record: dict[str, Any], name: str) -> float:
 
 
 def short(subscriber: str) -> str:
-    """Return eight digits of a pseudonym; an address or a TEID stays, cut at its beginning to 14 characters."""
-    text = printable(subscriber)
-    if ":" not in text:
-        return text[:8]
-    return text if len(text) <= 14 else "…" + text[-13:]
+    """Return eight digits of a pseudonym, with what says before them that the subscriber is unknown."""
+    kind, dash, digits = printable(subscriber).rpartition("-")
+    return kind + dash + digits[:8]
 
 
 def rate(bps: float | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -97,10 +98,26 @@ def configuration(path: Path | None) -> Settings | None:
     """Return the settings of a configuration in XML, the format of ``snf run --startup``; None without a file."""
     if path is None:
         return None
-    document = _text(path, "Give a configuration in XML.").encode()
+    document = _filled(path)
     from mgmt.netconf.store.datastore import settings_of
 
     return settings_of(document, str(path))
+
+
+def example(path: Path) -> str:
+    """Return the text of a configuration, with or without places for keys."""
+    return _text(path, "Give a configuration in XML.")
+
+
+def _filled(path: Path) -> bytes:
+    """Return a configuration in XML in which no key is left to be filled in."""
+    text = example(path)
+    if place := re.search("@[a-z0-9-]+@", text):
+        raise SnfError(
+            f"{path} is an example: it has no key at {place[0]}.",
+            f"Make keys, and a file with them: snf keys DIR -f {path}",
+        )
+    return text.encode()
 
 
 def pseudonym_key(path: Path | None) -> bytes:
@@ -174,7 +191,7 @@ def service(
     read_users(users)
     if host_key is not None:
         check_host_key(host_key)
-    document = _text(startup, "Give a configuration in XML.").encode() if startup else None
+    document = _filled(startup) if startup else None
     check_start(state_dir, document)
     listening_socket(address, port, 1).close()
     return document

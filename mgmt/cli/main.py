@@ -57,6 +57,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -255,6 +256,23 @@ def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | No
     from mgmt.cli import watch as view
 
     sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=curve, only=only))
+
+
+@snf.command()
+@click.argument("folder", type=PATH)
+@click.argument("clients", nargs=-1)
+@click.option("-f", "--fill", type=EXISTING, help="Configuration with @NAME-public@ and the like where keys are to be.")
+def keys(folder: Path, clients: tuple[str, ...], fill: Path | None) -> None:
+    """Make keys in FOLDER, for the publisher, for CLIENTS of the bus, and for pseudonyms.
+
+    Each file is readable by its owner alone; NAME.curve is what snf watch --curve takes. Public keys are printed.
+    With --fill a configuration with the keys in it is written there, too.
+    """
+    example = (fill.name, inputs.example(fill)) if fill else None
+    from mgmt.cli.keys import make
+
+    for name, path, public in make(folder, clients, example):
+        click.echo("\t".join(filter(None, (name, path, public))))
 
 
 @snf.command()

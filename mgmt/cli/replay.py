@@ -87,6 +87,7 @@ def ignored(settings: Settings) -> list[str]:
         "exporter": settings.export != some.export,
         "monitor": settings.monitor is not None,
         "limits": settings.limits != some.limits,
+        "management": settings.management != some.management,
         "naming-workers": bool(settings.naming_workers),
     }
     return [name for name, given in named.items() if given]

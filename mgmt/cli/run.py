@@ -11,13 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from mgmt.cli.watchman import Watchman
+from mgmt.netconf.events import ConfigChange, Event, Events, RestartNeeded
 from mgmt.netconf.served import Function
-from mgmt.netconf.state import ClockState, InterfaceState, PathState, StateTree, TakeoverState
+from mgmt.netconf.state import ClockState, InterfaceState, PathState, PlaceState, SourceState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
+from mgmt.vitals.alarms import Alarms
+from nf.apply.sources import Source
 from nf.apply.unread import not_read
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
+from nf.publish import Publisher
 from nf.service import Service
 from nf.sessions.restart.statedir import hold
 from nf.sessions.restart.takeover import Takeover
@@ -58,22 +63,32 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )
 
+        alarms = Alarms()
         interfaces: dict[str, InterfaceState] = {}
         server = NetconfServer(
             datastore,
             Function(
-                state=lambda: state_of(service, interfaces),
+                state=lambda: {**state_of(service, interfaces), "alarms": alarms},
+                alarms=alarms,
                 find_sessions=service.find_sessions,
                 explain=service.explain,
                 mark_change=service.publisher.publish_mark,
+                vitals=lambda: service.vitals(trial=True),
+                reset_statistics=service.reset_statistics,
+                purge_subscriber=service.purge_subscriber,
+                reload_signatures=service.reload_signatures,
             ),
             address=options.address,
             port=options.port,
             host_key_file=options.host_key,
             users_file=options.users,
         )
+        datastore.events.listen(_restart_needed(service, datastore.events))
         server.start()
         stack.callback(server.stop)
+        watchman = Watchman(service, alarms, datastore.events)
+        watchman.start()
+        stack.callback(watchman.stop)
         ready(f"snf: NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}")
         threading.Thread(target=_stop_when, args=(stop, service), name="stop", daemon=True).start()
         service.run()
@@ -96,6 +111,18 @@ def _phase(what: str) -> Iterator[None]:
             print(f" {took_s:.1f} s", file=sys.stderr, flush=True)
 
 
+def _restart_needed(service: Service, events: Events) -> Callable[[Event], None]:
+    """Return a listener that tells which settings wait for a restart, when a commit changes that."""
+    told: list[tuple[str, ...]] = [service.waiting]
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ConfigChange) and service.waiting != told[-1]:
+            told[:] = [service.waiting]
+            events.tell(RestartNeeded(service.waiting))
+
+    return listen
+
+
 def _stop_when(stop: threading.Event, service: Service) -> None:
     stop.wait()
     service.stop()
@@ -109,8 +136,11 @@ def state_of(service: Service, last: dict[str, InterfaceState] | None = None) ->
     plane, publisher = service.plane, service.publisher
     interfaces = _last_interface_states(service, {} if last is None else last)
     total, published = plane.read_counters(), publisher.status()
+    places = _place_states(publisher, published["dropped_messages"])
     return {
         "started_s": service.started_s,
+        "limits": service.limits,
+        "restart_needed": service.waiting,
         "clock": _clock_state(service.clock),
         **({"takeover": _takeover_state(service.takeover)} if service.takeover else {}),
         "interfaces": interfaces,
@@ -122,17 +152,30 @@ def state_of(service: Service, last: dict[str, InterfaceState] | None = None) ->
             **service.pipeline.state(),
         },
         "gtpu_paths": [_path_state(path) for path in plane.read_paths()],
-        "sessions": dict(service.store.count_by_source()),
+        "sources": {name: _source_state(service, source) for name, source in service.sources().items()},
+        "n4_peers": service.n4_peers(),
         "session_counters": dict(service.store.counters),
         "partial_sessions": service.store.partial,
         "session_events": list(service.interfaces.notices),
         "exporter": {
+            **places[""],
             "octets_sent": published["exported_bytes"],
-            "records": published["records"],
-            "dropped": published["dropped_messages"],
-            "subscribers": publisher.subscriptions,
             "inspected_octets": total["octets"],
         },
+        "listeners": places,
+    }
+
+
+def _place_states(publisher: Publisher, dropped: int) -> dict[str, PlaceState]:
+    """Return the state of each place where records can be read, by name; the one that is always there has none."""
+    return {
+        name: {
+            "oper_status": "up" if place.up else "down",
+            "records": place.records,
+            "dropped": dropped,
+            "subscribers": place.subscriptions,
+        }
+        for name, place in publisher.places().items()
     }
 
 
@@ -152,20 +195,23 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
     """Return the state of each configured interface."""
     plane, found = service.plane, dict[str, InterfaceState]()
     for name, port in service.interfaces.states().items():
-        state: InterfaceState = {"oper_status": port.oper_status}
+        state: InterfaceState = {"oper_status": port.oper_status, "phys_address": port.mac}
+        if port.last_change_s is not None:
+            state["last_change_s"] = service.clock.label_s(port.last_change_s)
+        if (since_s := service.interfaces.statistics.since_s(name)) is not None:
+            state["since_s"] = service.clock.label_s(since_s)
         if port.device:
             state["device"] = port.device
         if port.why:
             state["not_attached"] = port.why
-        if (listener := service.interfaces.listeners.get(name)) is not None:
-            counters = dict(listener.counters)
-            state |= {"packets": counters.get("n4_frames", 0), "counters": counters}
+        counters = service.counters(name)
+        if name in service.interfaces.listeners:
             if not port.why:
                 state["attached_mode"] = "socket"
-        elif name in plane.attached or name in plane.lost:
-            counters = plane.read_counters(name)
-            state |= {"packets": counters["frames"], "octets": counters["octets"], "counters": counters}
-            state["not_read"] = not_read(counters)
+        elif counters is not None:
+            state |= {"octets": counters["octets"], "not_read": not_read(counters)}
+        if counters is not None:
+            state |= {"packets": counters.get("n4_frames", counters.get("frames", 0)), "counters": counters}
         if (attached := plane.attached.get(name)) is not None:
             state |= {
                 "attached_mode": attached.xdp_mode,
@@ -179,9 +225,17 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
                 state["attached_mode_reason"] = attached.why
             if attached.redirects:
                 state["losses_counted"] = "true" if plane.losses_seen else "false"
-                state["counters"] = {**counters, "moved_to_generic": attached.moves}
         found[name] = state
     return found
+
+
+def _source_state(service: Service, source: Source) -> SourceState:
+    state: SourceState = {"sessions": source.sessions, "oper_status": source.oper_status}
+    if source.messages is not None:
+        state["messages"] = source.messages
+    if source.heard_s is not None:
+        state["last_heard_s"] = service.clock.label_s(source.heard_s)
+    return state
 
 
 def _clock_state(clock: Clock) -> ClockState:

@@ -103,7 +103,7 @@ class Follower:
     def __init__(self, bus: Subscriber, wanted: str) -> None:
         self._bus, self._wanted = bus, wanted
         self.topics: set[str] = set()
-        self._whole = ":" in wanted or len(wanted) == _PSEUDONYM_DIGITS
+        self._whole = len(wanted.rpartition("-")[2]) == _PSEUDONYM_DIGITS  # "ue-" or "teid-" stands before some
         if not self._whole:
             bus.subscribe("qoe.v1/")
 

@@ -9,9 +9,14 @@ __all__ = ["Caller"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The session that asks, and its user as he logged in: from where, and with which key (as OpenSSH prints it)."""
+    """The session that asks, and its user as he logged in: from where, and with which key (as OpenSSH prints it).
+
+    ``groups`` are those of the users file; None: nobody has one there, as in a file from before there were groups.
+    """
 
     session: int
     user: str = ""
-    peer: str = ""
+    peer: str = ""  # address
+    port: int = 0
     fingerprint: str = ""
+    groups: frozenset[str] | None = None

@@ -7,8 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mgmt.netconf.store.changes import Changed
+from mgmt.vitals.alarms import Alarm
 
-__all__ = ["ConfigChange", "ConfirmedCommit", "Event", "Events", "SessionEnd", "SessionStart"]
+__all__ = [
+    "AlarmChange",
+    "ConfigChange",
+    "ConfirmedCommit",
+    "Event",
+    "Events",
+    "RestartNeeded",
+    "SessionEnd",
+    "SessionStart",
+]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +58,21 @@ class ConfirmedCommit:
     timeout_s: int | None = None
 
 
-Event = SessionStart | SessionEnd | ConfigChange | ConfirmedCommit
+@dataclass(frozen=True, slots=True)
+class RestartNeeded:
+    """Leaves of ``limits`` were committed and wait for the next start; none: what waited is in force after all."""
+
+    leaves: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmChange:
+    """An alarm was raised or cleared, or has another text (RFC 8632)."""
+
+    alarm: Alarm
+
+
+Event = SessionStart | SessionEnd | ConfigChange | ConfirmedCommit | RestartNeeded | AlarmChange
 
 
 class Events:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from lxml import etree
 
+from mgmt.netconf.budget import Budget
 from mgmt.netconf.model.schema import Kind, SchemaNode
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.xml_names import BASE, elements
+from mgmt.netconf.xpath import evaluate
 
 __all__ = ["filter_subtree", "filter_xpath"]
 
@@ -23,14 +26,21 @@ _Selected = dict[etree._Element, bool]
 Nodes = Mapping[str, SchemaNode]
 
 
-def filter_subtree(tree: etree._Element, subtree: etree._Element, top: Nodes) -> etree._Element:
-    """Return the nodes that a subtree filter selects, none without content. *subtree* is the element ``filter``."""
-    selected: _Selected = {}
+def filter_subtree(
+    tree: etree._Element, subtree: etree._Element, top: Nodes, budget: Budget | None = None
+) -> etree._Element:
+    """Return the nodes that a subtree filter selects, none without content. *subtree* is the element ``filter``.
+
+    Raises RpcError (too-big, resource-denied) when it costs more than the budget.
+    """
+    budget = budget or Budget()
+    budget.nodes(sum(1 for _ in islice(subtree.iterdescendants(), budget.NODES + 1)))
+    choice = _Choice(budget)
     for each in elements(subtree):
         for data in elements(tree):
             if _same_name(each, data):
-                _select(each, data, selected)
-    return _build(tree, selected, top)
+                choice.select(each, data)
+    return _build(tree, choice.selected, top)
 
 
 def _same_name(wanted: etree._Element, data: etree._Element) -> bool:
@@ -59,34 +69,45 @@ def _expanded(element: etree._Element) -> str:
     return f"{{{namespace}}}{name}" if namespace else text
 
 
-def _select(wanted: etree._Element, data: etree._Element, selected: _Selected) -> bool:
-    """Mark the nodes that *wanted* selects in *data*, whose name it matches; say if there are any."""
-    if _is_content_match(wanted):
-        found = _same_value(wanted, data)
-    elif next(elements(wanted), None) is not None:
-        return _select_inside(wanted, data, selected)
-    else:
-        found = True
-    if found:
-        selected[data] = _WHOLE
-    return found
+class _Choice:
+    """The nodes that are selected, and the work that went into it."""
 
+    def __init__(self, budget: Budget) -> None:
+        self.selected: _Selected = {}
+        self._budget = budget
 
-def _select_inside(wanted: etree._Element, data: etree._Element, selected: _Selected) -> bool:
-    matches = [w for w in elements(wanted) if _is_content_match(w)]
-    others = [w for w in elements(wanted) if not _is_content_match(w)]
-    hits = [[d for d in elements(data) if _same_name(w, d) and _same_value(w, d)] for w in matches]
-    if not all(hits):  # all of them have to be true (6.2.5)
+    def select(self, wanted: etree._Element, data: etree._Element) -> bool:
+        """Mark the nodes that *wanted* selects in *data*, whose name it matches; say if there are any."""
+        self._budget.check()
+        if _is_content_match(wanted):
+            found = _same_value(wanted, data)
+        elif next(elements(wanted), None) is not None:
+            return self._select_inside(wanted, data)
+        else:
+            found = True
+        if found:
+            self.selected[data] = _WHOLE
+        return found
+
+    def _named(self, wanted: etree._Element, data: etree._Element) -> list[etree._Element]:
+        self._budget.check()
+        return [d for d in elements(data) if _same_name(wanted, d)]
+
+    def _select_inside(self, wanted: etree._Element, data: etree._Element) -> bool:
+        matches = [w for w in elements(wanted) if _is_content_match(w)]
+        others = [w for w in elements(wanted) if not _is_content_match(w)]
+        hits = [[d for d in self._named(w, data) if _same_value(w, d)] for w in matches]
+        if not all(hits):  # all of them have to be true (6.2.5)
+            return False
+        if not others:
+            self.selected[data] = _WHOLE
+            return True
+        found = [self.select(w, d) for w in others for d in self._named(w, data)]
+        self.selected.update({leaf: _WHOLE for hit in hits for leaf in hit})
+        if any(found) or matches:
+            self.selected.setdefault(data, _PART)
+            return True
         return False
-    if not others:
-        selected[data] = _WHOLE
-        return True
-    found = [_select(w, d, selected) for w in others for d in elements(data) if _same_name(w, d)]
-    selected.update({leaf: _WHOLE for hit in hits for leaf in hit})
-    if any(found) or matches:
-        selected.setdefault(data, _PART)
-        return True
-    return False
 
 
 def _build(tree: etree._Element, selected: _Selected, nodes: Nodes) -> etree._Element:
@@ -113,24 +134,27 @@ def _copy_selected(
             _copy_selected(child, part, selected, node.children if node else {}, inner)
 
 
-def filter_xpath(tree: etree._Element, select: str, namespaces: Mapping[str | None, str], top: Nodes) -> etree._Element:
+def filter_xpath(
+    tree: etree._Element,
+    select: str,
+    namespaces: Mapping[str | None, str],
+    top: Nodes,
+    budget: Budget | None = None,
+) -> etree._Element:
     """Return the nodes that an XPath 1.0 expression selects. Its root has the top-level nodes as children.
 
     *namespaces* are the prefixes in scope at the element ``filter``. Raises RpcError
-    (invalid-value) when the expression is wrong or is no node set.
+    (invalid-value) when the expression is wrong or is no node set, (too-big, resource-denied) when it costs more than
+    the budget.
     """
+    budget = budget or Budget()
+    budget.nodes(sum(1 for _ in islice(_tokens(select), budget.NODES + 1)))
     prefixes = {prefix: uri for prefix, uri in namespaces.items() if prefix}
-    try:
-        compiled = etree.XPath(_below_root(select), namespaces=prefixes, regexp=False, smart_strings=False)
-        found = compiled(tree, root=tree)
-    except etree.XPathError:
-        raise _bad_select("The select expression is not XPath 1.0, or has an unknown prefix or function.") from None
-    if not isinstance(found, list):
-        raise _bad_select("The select expression has to select nodes.")
+    answer = evaluate(_below_root(select), prefixes, etree.tostring(tree), budget)
+    if "wrong" in answer:
+        raise _bad_select(_WRONG[answer["wrong"]])
     selected: _Selected = {}
-    for node in found:
-        if not isinstance(node, etree._Element):
-            raise _bad_select("The select expression has to select elements.")
+    for node in _numbered(tree, answer["found"]):
         if node is tree:
             selected.update(dict.fromkeys(elements(tree), _WHOLE))
             continue
@@ -138,6 +162,21 @@ def filter_xpath(tree: etree._Element, select: str, namespaces: Mapping[str | No
         for ancestor in node.iterancestors():
             selected.setdefault(ancestor, _PART)
     return _build(tree, selected, top)
+
+
+_WRONG = {
+    "expression": "The select expression is not XPath 1.0, or has an unknown prefix or function.",
+    "nodes": "The select expression has to select nodes.",
+    "elements": "The select expression has to select elements.",
+}
+
+
+def _numbered(tree: etree._Element, numbers: Sequence[int]) -> Iterator[etree._Element]:
+    """Yield the elements of these numbers, in document order."""
+    wanted = set(numbers)
+    for number, element in enumerate(tree.iter(etree.Element)):
+        if number in wanted:
+            yield element
 
 
 def _bad_select(message: str) -> RpcError:

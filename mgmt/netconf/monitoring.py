@@ -21,6 +21,13 @@ MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 
 _CAPABILITY = "urn:ietf:params:netconf:capability"
 _RFC_7895 = "2016-06-21"  # revision of ietf-yang-library there
+_IN_HELLO = (
+    "ietf-netconf-monitoring",
+    "notifications",
+    "nc-notifications",
+    "ietf-netconf-notifications",
+    "ietf-netconf-with-defaults",
+)
 
 CAPABILITIES = (
     "urn:ietf:params:netconf:base:1.0",
@@ -32,23 +39,28 @@ CAPABILITIES = (
     "urn:ietf:params:netconf:capability:validate:1.0",  # some clients look for this one only
     "urn:ietf:params:netconf:capability:validate:1.1",
     "urn:ietf:params:netconf:capability:xpath:1.0",
+    "urn:ietf:params:netconf:capability:notification:1.0",
+    "urn:ietf:params:netconf:capability:interleave:1.0",
+    "urn:ietf:params:netconf:capability:with-defaults:1.0"
+    "?basic-mode=explicit&also-supported=report-all,report-all-tagged,trim",
+    "urn:ietf:params:netconf:capability:with-operational-defaults:1.0"
+    "?basic-mode=report-all&also-supported=explicit,report-all-tagged,trim",
 )
 
 
 def capabilities(model: Model) -> list[str]:
     """Return the capabilities in the hello.
 
-    Modules of YANG 1.1 are told by yang-library only (RFC 7950, 5.6.4); the one of YANG 1.0 that
-    clients look for to call get-schema is told here. The library is told in both its forms: clients
+    Modules of YANG 1.1 are told by yang-library only (RFC 7950, 5.6.4); those of YANG 1.0 that clients look for
+    are told here. The library is told in both its forms: clients
     that know RFC 7895 only, yangcli of yuma123 among them, know no module without it.
     """
     library, name = model.modules["ietf-yang-library"], content_id(model.told)
-    monitoring = model.modules["ietf-netconf-monitoring"]
     return [
         *CAPABILITIES,
         f"{_CAPABILITY}:yang-library:1.0?revision={_RFC_7895}&module-set-id={name}",
         f"{_CAPABILITY}:yang-library:1.1?revision={library.revision}&content-id={name}",
-        f"{MONITORING}?module={monitoring.name}&revision={monitoring.revision}",
+        *(f"{m.namespace}?module={m.name}&revision={m.revision}" for m in map(model.modules.__getitem__, _IN_HELLO)),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lxml import etree
 
 from mgmt.netconf.rpcerror import RpcError
@@ -14,8 +16,8 @@ ROLLBACK = f"{{{_SPACE}}}rollback"
 _LARGEST = (1 << 64) - 1  # uint64
 
 
-def add_revisions(datastore: Datastore, tree: etree._Element) -> None:
-    """Add the container revisions to *tree*."""
+def add_revisions(datastore: Datastore, tree: etree._Element, reads: Callable[[str], bool]) -> None:
+    """Add the container revisions to *tree*; of the paths that changed those that the session *reads*."""
     kept = datastore.revisions()
     if not kept:
         return
@@ -27,7 +29,7 @@ def add_revisions(datastore: Datastore, tree: etree._Element) -> None:
         for name, text in (("time", revision.time), ("user", revision.user)):
             if text:
                 _add(entry, name, text)
-        for path in revision.changed:
+        for path in filter(reads, revision.changed):
             _add(entry, "changed", path)
 
 

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from lxml import etree
 
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.operations.actions import actions
 from mgmt.netconf.operations.changing import changing
 from mgmt.netconf.operations.function import of_the_function
+from mgmt.netconf.operations.nmda import nmda
+from mgmt.netconf.operations.notifying import notifying
 from mgmt.netconf.operations.reading import reading
 from mgmt.netconf.operations.sessions import sessions
+from mgmt.netconf.operations.subscribing import subscribing
+from mgmt.netconf.operations.upkeep import upkeep
 from mgmt.netconf.params import Params
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_attribute, unknown_element
 from mgmt.netconf.served import Operations, Served
@@ -25,7 +30,8 @@ __all__ = ["Dispatcher", "Reply"]
 
 log = logging.getLogger(__name__)
 
-_FAMILIES = (reading, changing, sessions, of_the_function)
+_TAGS = 1_000_000  # of one message: ten thousand static sessions have a third; each takes 100 bytes of memory
+_FAMILIES = (reading, changing, sessions, notifying, subscribing, nmda, of_the_function, upkeep, actions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Dispatcher:
     def __init__(self, served: Served) -> None:
         self._roster = served.roster
         self._namespace = served.datastore.model.namespace
+        self._access = served.access
         self._operations: Operations = {tag: row for family in _FAMILIES for tag, row in family(served).items()}
 
     def handle(self, caller: Caller, message: bytes, *, chunked: bool = True) -> Reply:
@@ -51,7 +58,7 @@ class Dispatcher:
             rpc = _read(message, chunked)
             content = self._run(caller, rpc)
             close = _operation(rpc).tag == f"{NC}close-session"
-            body = [etree.Element(f"{NC}ok")] if content is None else content
+            body = [etree.Element(f"{NC}ok", nsmap={None: BASE})] if content is None else content
         except RpcError as error:
             failed = error
         except Exception as error:
@@ -71,12 +78,18 @@ class Dispatcher:
         if found is None:
             said = f"The operation {local(operation)} in this namespace is not supported."
             raise RpcError("operation-not-supported", said, kind="protocol")
+        self._access.execute(caller, operation)
         allowed, run = found
-        return run(caller, Params(operation, allowed))
+        try:
+            return run(caller, Params(operation, allowed))
+        except RpcError as error:
+            raise self._access.veil(caller, error, operation) from None
 
 
 def _read(message: bytes, chunked: bool) -> etree._Element:
     """Return the element ``rpc`` of a message. Raises RpcError."""
+    if message.count(b"<") > _TAGS:
+        raise RpcError("too-big", f"The message has more than {_TAGS} tags.", kind="rpc")
     try:
         rpc = parse(message.strip(), huge=False)
     except (etree.XMLSyntaxError, Doctype):
@@ -98,11 +111,16 @@ def _operation(rpc: etree._Element) -> etree._Element:
 
 
 def _reply(rpc: etree._Element | None, body: list[etree._Element]) -> bytes:
-    """Return rpc-reply with all attributes of the request (RFC 6241, 4.2)."""
+    """Return rpc-reply with all attributes of the request (RFC 6241, 4.2).
+
+    The content is written on its own: in one tree lxml takes a declaration away when the request has declared the
+    namespace as well, under another prefix, and the prefix in the value of an identity means nothing then.
+    """
     if rpc is None or rpc.tag != f"{NC}rpc":
         reply = etree.Element(f"{NC}rpc-reply", nsmap={None: BASE})
     else:
         reply = etree.Element(f"{NC}rpc-reply", attrib=dict(rpc.attrib), nsmap=rpc.nsmap)
-    reply.extend(body)
+    reply.append(etree.Comment("body"))
+    content = b"".join(etree.tostring(element, with_tail=False) for element in body)
     message: bytes = etree.tostring(reply)
-    return message
+    return message.replace(b"<!--body-->", content, 1)

@@ -5,24 +5,29 @@ The service gives a `StateTree` whenever it is asked; what it leaves out is not 
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 from lxml import etree
 
 from gtp.events import Notice, PeersRefused, Side
+from mgmt.netconf.alarms import add_alarms
 from mgmt.netconf.model.yang_model import Model
+from mgmt.netconf.xml_names import wall_time
+from mgmt.vitals.alarms import Alarms
 from nf.naming.readers import Status
 from nf.sessions import Page, Query
 from nf.sessions.find import Found
+from nf.settings import Limits
 
 __all__ = [
     "ClockState",
     "ExporterState",
     "InterfaceState",
     "PathState",
+    "PlaceState",
     "SessionFinder",
+    "SourceState",
     "StateProvider",
     "StateTree",
     "TakeoverState",
@@ -32,13 +37,21 @@ __all__ = [
 ]
 
 _IF = "ietf-interfaces"
-_OF_RFC_8343 = ("oper_status", "counters")  # the leaves of it, and what is a list
+# The leaves of RFC 8343, and what is a list.
+_NO_LEAVES = ("oper_status", "last_change_s", "phys_address", "since_s", "counters", "not_read")
+_COUNTER_32 = 1 << 32
+# Counters of the programs that are what RFC 8343 counts: frames that could not be read, and frames that are no IP.
+_IN_ERRORS = ("l2_truncated", "ip_truncated", "ip_malformed")
+_UNKNOWN_PROTOCOLS = "not_ip"
 
 
 class InterfaceState(TypedDict, total=False):
     """One interface of the function."""
 
-    oper_status: str  # of RFC 8343
+    oper_status: str  # of RFC 8343, as the next three
+    last_change_s: float  # since the epoch; not there: it was so before it was looked at first
+    phys_address: str  # of the device that was found
+    since_s: float  # discontinuity-time, since the epoch
     device: str  # name of the device that was found
     not_attached: str  # reason
     attached_mode: str  # native, generic, socket
@@ -84,13 +97,28 @@ class PathState(TypedDict, total=False):
     rtt_last: int
 
 
-class ExporterState(TypedDict, total=False):
-    """The publisher, since its start."""
+class SourceState(TypedDict, total=False):
+    """A source of sessions."""
 
-    octets_sent: int
+    sessions: int
+    oper_status: str  # up, silent, down
+    messages: int
+    last_heard_s: float  # since the epoch
+
+
+class PlaceState(TypedDict, total=False):
+    """A place where records can be read."""
+
+    oper_status: str
     records: int
     dropped: int  # messages
     subscribers: int
+
+
+class ExporterState(PlaceState, total=False):
+    """The publisher, since its start."""
+
+    octets_sent: int
     inspected_octets: int
 
 
@@ -98,6 +126,8 @@ class StateTree(TypedDict, total=False):
     """The function's operational state now."""
 
     started_s: float  # since the epoch
+    limits: Limits  # in force
+    restart_needed: Sequence[str]  # settings that wait for it
     clock: ClockState
     takeover: TakeoverState
     interfaces: Mapping[str, InterfaceState]  # by configured name
@@ -105,11 +135,14 @@ class StateTree(TypedDict, total=False):
     naming: Status
     data_plane: Mapping[str, int]  # counters of all interfaces together
     gtpu_paths: Sequence[PathState]
-    sessions: Mapping[str, int]  # sessions known, by source
+    sources: Mapping[str, SourceState]  # of sessions, by name
+    n4_peers: Mapping[tuple[str, str], int]  # sessions of two PFCP nodes
     session_counters: Mapping[str, int]  # conflicts between sources, and sessions that could not be held
     partial_sessions: int  # sessions of which only tunnels are known
     session_events: Sequence[Notice]
     exporter: ExporterState
+    alarms: Alarms
+    listeners: Mapping[str, PlaceState]  # further places, by name
 
 
 SessionFinder = Callable[[Query], Page]
@@ -149,7 +182,7 @@ class _Writer:
         """Append leaves; one whose name ends in ``_s`` is a time since the epoch."""
         for name, value in values.items():
             if isinstance(value, float) and name.endswith("_s"):
-                self.leaves(parent, module, {name.removesuffix("_s"): _date_and_time(value)})
+                self.leaves(parent, module, {name.removesuffix("_s"): wall_time(value)})
             else:
                 self.leaves(parent, module, {name: value})
 
@@ -165,11 +198,14 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
     for interface in tree.findall(f"{write.tag(_IF, 'interfaces')}/{write.tag(_IF, 'interface')}"):
         name = interface.findtext(write.tag(_IF, "name"))
         _add_interface(write, interface, state.get("interfaces", {}).get(name), state)
-    if "sessions" in state:
+    if "sources" in state:
         module = "snf-subscribers"
         parent = write.add(write.under(tree, module, "subscribers"), module, "state")
-        for name, sessions in sorted(state["sessions"].items()):
-            write.leaves(write.add(parent, module, "source"), module, {"name": name, "sessions": sessions})
+        for name, source in sorted(state["sources"].items()):
+            write.with_times(write.add(parent, module, "source"), module, {"name": name, **source})
+        for (node, peer), sessions in sorted(state.get("n4_peers", {}).items()):
+            values = {"node": node, "peer": peer, "sessions": sessions}
+            write.leaves(write.add(parent, module, "n4-peer"), module, values)
         if "partial_sessions" in state:
             write.add(parent, module, "partial-sessions", state["partial_sessions"])
         write.counters(parent, module, state.get("session_counters", {}))
@@ -177,15 +213,28 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
             _add_event(write, parent, notice)
     if "exporter" in state:
         module = "snf-export"
-        parent = write.add(write.under(tree, module, "exporter"), module, "state")
-        write.leaves(parent, module, {**state["exporter"]})
+        exporter = write.under(tree, module, "exporter")
+        write.leaves(write.add(exporter, module, "state"), module, {**state["exporter"]})
+        for listener in exporter.findall(write.tag(module, "listener")):
+            place = state.get("listeners", {}).get(listener.findtext(write.tag(module, "name")) or "")
+            if place is not None:
+                write.leaves(write.add(listener, module, "state"), module, {**place})
+    if "alarms" in state:
+        add_alarms(model, tree, state["alarms"])
 
 
 def _add_function(write: _Writer, tree: etree._Element, state: StateTree) -> None:
     module = "snf-function"
     parent = write.add(write.under(tree, module, "network-function"), module, "state")
     if "started_s" in state:
-        write.add(parent, module, "started", _date_and_time(state["started_s"]))
+        write.add(parent, module, "started", wall_time(state["started_s"]))
+    if "limits" in state:
+        limits = state["limits"]
+        values = {"flows": limits.flows, "sessions": limits.sessions, "shards": limits.shards}
+        values["unknown_flow_rate"] = limits.unknown_flows_per_s
+        write.leaves(write.add(parent, module, "limits"), module, values)
+    for name in state.get("restart_needed", ()):
+        write.add(parent, module, "restart-needed", name)
     if "clock" in state:
         write.with_times(write.add(parent, module, "clock"), module, {**state["clock"]})
     if "takeover" in state:
@@ -205,19 +254,27 @@ def _add_interface(write: _Writer, interface: etree._Element, seen: InterfaceSta
     name = interface.findtext(write.tag(_IF, "name")) or ""
     status = seen["oper_status"] if seen else state.get("links", {}).get(name, "not-present")
     write.add(interface, _IF, "oper-status", status)
+    if seen and "last_change_s" in seen:
+        write.add(interface, _IF, "last-change", wall_time(seen["last_change_s"]))
+    if seen and seen.get("phys_address"):
+        write.add(interface, _IF, "phys-address", seen["phys_address"])
     statistics = write.add(interface, _IF, "statistics")
-    write.add(statistics, _IF, "discontinuity-time", _date_and_time(state.get("started_s", 0.0)))
+    since_s = seen.get("since_s") if seen else None
+    write.add(statistics, _IF, "discontinuity-time", wall_time(since_s or state.get("started_s", 0.0)))
     capture = interface.find(write.tag("snf-interfaces", "capture"))
     if seen is None or capture is None:
         return
+    counters = seen.get("counters", {})
     if "octets" in seen:
         write.add(statistics, _IF, "in-octets", seen["octets"])
+        write.add(statistics, _IF, "in-errors", sum(counters.get(name, 0) for name in _IN_ERRORS) % _COUNTER_32)
+        write.add(statistics, _IF, "in-unknown-protos", counters.get(_UNKNOWN_PROTOCOLS, 0) % _COUNTER_32)
     module = "snf-interfaces"
     parent = write.add(capture, module, "state")
-    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in (*_OF_RFC_8343, "not_read")})
+    write.leaves(parent, module, {k: v for k, v in seen.items() if k not in _NO_LEAVES})
     for sentence in seen.get("not_read", ()):
         write.add(parent, module, "not-read", sentence)
-    write.counters(parent, module, seen.get("counters", {}))
+    write.counters(parent, module, counters)
 
 
 def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
@@ -227,7 +284,7 @@ def _add_event(write: _Writer, parent: etree._Element, notice: Notice) -> None:
         kind, number, reason = "kept-apart" if notice.apart else "refused", notice.exchanges, None
     else:
         kind, number, reason = "ended-together", notice.sessions, notice.reason.value
-    write.leaves(entry, module, {"time": _date_and_time(notice.at_s), "kind": kind})
+    write.leaves(entry, module, {"time": wall_time(notice.at_s), "kind": kind})
     for peer in notice.peers:
         write.add(entry, module, "peer", peer)
     write.leaves(entry, module, {"number": number, **({"reason": reason} if reason else {})})
@@ -253,6 +310,12 @@ def found_elements(model: Model, page: Page) -> list[etree._Element]:
     return list(output)
 
 
+def _slice(snssai: str) -> dict[str, str]:
+    """Return the attributes of an S-NSSAI under their names in the NRM."""
+    sst, _, sd = snssai.partition("-")
+    return {"sst": sst, "sd": sd}
+
+
 def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
     module, s = "snf-subscribers", found.session
     entry = write.add(parent, module, "session")
@@ -260,12 +323,13 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "number": found.number,
         "subscriber": found.subscriber,
         "source": s.source,
-        "first_seen": _date_and_time(found.first_s),
+        "first_seen": wall_time(found.first_s),
         "ue_ipv4": s.ue_ipv4,
         "ue_ipv6": s.ue_ipv6,
         "dnn": s.dnn,
         "network_instance": s.instance,
         "s_nssai": s.snssai,
+        **_slice(s.snssai),
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
     upf = {
@@ -283,7 +347,3 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         direction = "uplink" if t.side is Side.UPLINK else "downlink"
         tunnel = {"address": t.address, "teid": t.teid, "direction": direction}
         write.leaves(write.add(entry, module, "tunnel"), module, tunnel)
-
-
-def _date_and_time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

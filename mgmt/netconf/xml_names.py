@@ -6,17 +6,38 @@ A path is written as libyang and `nf.errors.BadSettings` write it (RFC 7951, 6.1
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from lxml import etree
 
-__all__ = ["BASE", "NC", "Doctype", "date_and_time", "elements", "local", "parse", "qualified_path", "step"]
+__all__ = [
+    "BASE",
+    "NC",
+    "NMDA",
+    "Doctype",
+    "PathStep",
+    "date_and_time",
+    "detached",
+    "elements",
+    "local",
+    "parse",
+    "path_steps",
+    "qualified_path",
+    "step",
+    "wall_time",
+    "with_modules",
+    "with_prefixes",
+    "without_predicates",
+]
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 NC = f"{{{BASE}}}"
+NMDA = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
 
 _STEP = re.compile(r"/(?:(?P<module>[\w.-]+):)?(?P<name>[\w.*-]+)(?P<keys>(?:\[(?:[^\]\"']|\"[^\"]*\"|'[^']*')*\])*)")
 _KEY = re.compile(r"\[\s*(?:(?P<module>[\w.-]+):)?(?P<name>[\w.-]+)(?P<rest>\s*=\s*(?:\"[^\"]*\"|'[^']*')\s*\])")
@@ -41,6 +62,14 @@ def parse(message: bytes, *, huge: bool = False) -> etree._Element:
 def elements(parent: etree._Element) -> Iterator[etree._Element]:
     """Yield the child elements: no comments, no processing instructions."""
     return (child for child in parent if isinstance(child.tag, str))
+
+
+def detached(element: etree._Element) -> etree._Element:
+    """Return a copy with all prefixes that are in scope: values of identities, and XPath, need those."""
+    copied = etree.Element(element.tag, attrib=dict(element.attrib), nsmap=element.nsmap)
+    copied.text = element.text
+    copied.extend([copy.deepcopy(child) for child in elements(element)])
+    return copied
 
 
 def local(element: etree._Element) -> str:
@@ -84,6 +113,75 @@ def qualified_path(path: str, namespace: Callable[[str], str | None]) -> tuple[s
     return (out, prefixes) if at == len(path) and out else (path, {})
 
 
+def wall_time(seconds: float) -> str:
+    """Return a time since the epoch as YANG writes it, to the second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def date_and_time(moment: datetime) -> str:
     """Return a time as YANG writes it (RFC 6991, date-and-time), to the microsecond."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One step of a path: the module and name of its node, and the (name, value) that its predicates ask for."""
+
+    module: str
+    name: str
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+_PREDICATE = re.compile(
+    r"\[\s*(?:[\w.-]+:)?(?P<name>[\w.-]+)\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')\s*\]"
+)
+
+
+def path_steps(path: str) -> tuple[PathStep, ...] | None:
+    """Return the steps of a path, None when it is none."""
+    out: list[PathStep] = []
+    at, module = 0, ""
+    for found in _STEP.finditer(path):
+        if found.start() != at:
+            return None
+        at, module = found.end(), found["module"] or module
+        keys = tuple((k["name"], k["double"] or k["single"] or "") for k in _PREDICATE.finditer(found["keys"]))
+        if _PREDICATE.sub("", found["keys"]):
+            return None
+        out.append(PathStep(module, found["name"], keys))
+    return tuple(out) if at == len(path) and out else None
+
+
+def with_prefixes(path: str, module_of: Callable[[str], str | None]) -> str | None:
+    """Return an instance-identifier in the form of `qualified_path`; *module_of* gives the module of a prefix.
+
+    None when it is none, or has a prefix of no module. The path of all nodes is ``/``.
+    """
+    path = path.strip()
+    steps = path_steps(path)
+    if path == "/" or steps is None:
+        return path if path == "/" else None
+    out, prefix = "", None
+    for each in steps:
+        if each.module != prefix:
+            prefix, module = each.module, module_of(each.module)
+        if not module:
+            return None
+        keys = "".join(f"[{k if k == '.' else f'{module}:{k}'}={_quoted(v)}]" for k, v in each.keys)
+        out += f"/{module}:{each.name}{keys}"
+    return out
+
+
+def with_modules(path: str) -> str:
+    """Return a path of `with_prefixes` with the name of a module where it changes only, as JSON has it."""
+    out, module = "", ""
+    for each in path_steps(path) or ():
+        keys = "".join(f"[{name}={_quoted(value)}]" for name, value in each.keys)
+        out += f"/{each.module + ':' if each.module != module else ''}{each.name}{keys}"
+        module = each.module
+    return out or path
+
+
+def without_predicates(path: str) -> str:
+    """Return a path without keys and values."""
+    return _STEP.sub(lambda m: f"/{m['module']}:{m['name']}" if m["module"] else f"/{m['name']}", path)

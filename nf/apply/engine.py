@@ -57,6 +57,7 @@ class Engine:
 
     def build(self, settings: Settings) -> None:
         """Make all three; the caller has closed those before them."""
+        self.limits = settings.limits  # in force
         self.plane = DataPlane(settings.limits, tails_later=True)
         if self.plane.taken_over:
             self.takeover = Takeover(self._clock, self._held, self.plane)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gtp.events import Notice, SessionEvent
+from nf.apply.statistics import Statistics
 from nf.apply.transaction import Undo, go_back
 from nf.errors import AttachRefused, BadSettings, SnfError
 from nf.kernel.attach import Attach
@@ -50,6 +51,8 @@ class PortState:
     oper_status: str  # of RFC 8343
     device: str
     why: str  # reason why it is not attached; empty: it is attached
+    mac: str = ""  # of the device
+    last_change_s: float | None = None  # when it entered the status; None: before it was looked at first
 
 
 def _path(interface: Interface) -> str:
@@ -81,6 +84,8 @@ class Interfaces:
         self._lanes = lanes
         self._configured: dict[str, Interface] = {}
         self._told: dict[str, str] = {}  # the last state of each interface in the log
+        self._changed_s: dict[str, float] = {}  # when it became so, if that was seen
+        self.statistics = Statistics()
         self._links = LinkTable()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
@@ -206,6 +211,7 @@ class Interfaces:
                     raise
                 self._wait_for(interface, error.what)
             self._configured[interface.name] = interface
+            self.statistics.begin(interface.name, self._now_s())
 
     def _put_on(self, interface: Interface) -> None:
         name = interface.name
@@ -238,6 +244,8 @@ class Interfaces:
             self.waiting.pop(name, None)
             self._configured.pop(name, None)
             self._told.pop(name, None)
+            self._changed_s.pop(name, None)
+            self.statistics.forget(name)
             if name in self.listeners:
                 self.listeners.pop(name).stop()
             elif name in self.plane.attached:
@@ -301,6 +309,8 @@ class Interfaces:
             told = self._told.get(name)
             if told != state.oper_status and (told is not None or state.oper_status != "up"):
                 log.warning("%s: %s", name, state.oper_status)
+            if told not in (None, state.oper_status):
+                self._changed_s[name] = self._now_s()
             self._told[name] = state.oper_status
 
     def states(self) -> dict[str, PortState]:
@@ -316,6 +326,8 @@ class Interfaces:
                 link.oper_status if link else "not-present",
                 link.name if link else "",
                 waiting.why if waiting else "",
+                link.mac if link else "",
+                self._changed_s.get(name),
             )
         return states
 

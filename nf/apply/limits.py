@@ -27,8 +27,14 @@ def apply(engine: Engine, interfaces: Interfaces, old: Settings, new: Settings) 
             _resize(engine, interfaces, old, new.limits)
             return lambda: _resize(engine, interfaces, old, old.limits)
         log.warning("the table sizes and the number of shards take effect at the next start")
-    engine.plane.limit_unknown(new.limits)
-    return lambda: engine.plane.limit_unknown(old.limits)
+    _limit_unknown(engine, new.limits)
+    return lambda: _limit_unknown(engine, old.limits)
+
+
+def _limit_unknown(engine: Engine, limits: Limits) -> None:
+    """Put the rate of *limits* in force; by default it is a share of the table that there is."""
+    engine.limits = replace(engine.limits, unknown_flows_per_s=limits.unknown_flows_per_s)
+    engine.plane.limit_unknown(engine.limits)
 
 
 def _resize(engine: Engine, interfaces: Interfaces, settings: Settings, limits: Limits) -> None:

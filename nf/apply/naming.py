@@ -8,7 +8,7 @@ from nf.apply.transaction import Undo
 from nf.apps.signatures import Signatures
 from nf.settings import Application, Settings
 
-__all__ = ["apply_applications", "apply_workers"]
+__all__ = ["apply_applications", "apply_workers", "reload"]
 
 
 def apply_applications(engine: Engine, old: Settings, new: Settings) -> Undo:
@@ -20,10 +20,25 @@ def apply_applications(engine: Engine, old: Settings, new: Settings) -> Undo:
     return lambda: _use(engine, old.applications, old)
 
 
+def reload(engine: Engine, settings: Settings) -> int:
+    """Name by the signature files as they are now, and return how many applications these know.
+
+    Raises BadSignatures with file and line, or BadSettings when a policy names an application that is not in them; then
+    nothing has changed.
+    """
+    signatures = Signatures.load(settings.applications, before=engine.pipeline.signatures)
+    policies.check(settings.policies, signatures)
+    _name_by(engine, signatures, settings)
+    return len(signatures)
+
+
 def _use(engine: Engine, applications: tuple[Application, ...], in_force: Settings) -> None:
     """Name by other signatures, with the policies *in_force*: a sweep knows one for each application, and one of a
     class is for each application of that."""
-    signatures = Signatures.load(applications, before=engine.pipeline.signatures)
+    _name_by(engine, Signatures.load(applications, before=engine.pipeline.signatures), in_force)
+
+
+def _name_by(engine: Engine, signatures: Signatures, in_force: Settings) -> None:
     with engine.sweeping:
         engine.pipeline.use(signatures)
         policies.put(engine.pipeline, in_force.policies, in_force.groups)

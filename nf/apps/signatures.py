@@ -138,6 +138,10 @@ class Signatures:
             table[name] = replace(entry, domains=domains, prefixes=prefixes, ports=rest(name, "ports", entry.ports))
         return cls(table, before, frozenset(app.name for app in extra))
 
+    def __len__(self) -> int:
+        """Return how many applications are known by name."""
+        return len(self._known)
+
     @property
     def suffixes(self) -> Mapping[str, int]:
         """Applications by domain suffix, for a matcher that is faster than `match`."""

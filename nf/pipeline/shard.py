@@ -221,6 +221,10 @@ class _Teller:
         told: Sequence[Told | None] = self.ask("labels", sessions)
         return told
 
+    def unknown(self, names: Sequence[str], /) -> Sequence[str]:
+        published: Sequence[str] = self.ask("unknown", names)
+        return published
+
 
 class _Names:
     """The part of a pseudonymiser that a shard has: whether anybody opted out, and present names of the followed."""
@@ -360,6 +364,8 @@ class _Shard(Pipeline):
                     self._say(None)
                 case talk.Profiles(profiles):
                     self.set_profiles(profiles)
+                case talk.Forget(subscriber):
+                    self.forget_subscriber(subscriber)
                 case talk.Ask(_, question):
                     self._say(self.explain(question))
                 case (tables, groups):

@@ -202,6 +202,11 @@ class Shards:
         for shard in self._shards:
             shard.say(talk.Profiles(self._profiles))
 
+    def forget_subscriber(self, subscriber: str) -> None:
+        """As `Pipeline.forget_subscriber`."""
+        for shard in self._shards:
+            shard.say(talk.Forget(subscriber))
+
     def use(self, signatures: Signatures) -> None:
         """As `Pipeline.use`."""
         self.signatures = signatures
@@ -427,6 +432,8 @@ class Shards:
         match question.what:
             case "labels":
                 return StoreTeller.now(self.store, self._pseudonymiser, self.groups)(question.about)
+            case "unknown":
+                return [self._pseudonymiser.unknown(name) for name in question.about]
             case "homes":
                 return self._session_homes.of(question.about)
             case _:

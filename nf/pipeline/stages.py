@@ -153,6 +153,10 @@ class Pipeline:
         """Judge under other constants from the next interval on; nothing is forgotten."""
         self.subscribers.use_profiles(profiles)
 
+    def forget_subscriber(self, subscriber: str) -> None:
+        """Forget whose the memory of a subscriber is, by the published name."""
+        self.subscribers.forget_subscriber(subscriber)
+
     def use(self, signatures: Signatures) -> None:
         """Name by other signatures from now on; the policies are to be set again."""
         self.signatures = signatures

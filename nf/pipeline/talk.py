@@ -23,8 +23,8 @@ from nf.flows.delays import DelayInterval
 from nf.settings import Action, Interface, QoeProfile, SubscriberGroup
 
 __all__ = [
-    "Agree", "Ask", "Astray", "Begin", "Done", "Given", "Go", "Policies", "Port", "Profiles", "Read", "Site", "States",
-    "Taken", "Use",
+    "Agree", "Ask", "Astray", "Begin", "Done", "Forget", "Given", "Go", "Policies", "Port", "Profiles", "Read", "Site",
+    "States", "Taken", "Use",
 ]  # fmt: skip
 
 Policies = tuple[Sequence[dict[int, tuple[Action, int]]], tuple[SubscriberGroup, ...]]
@@ -127,6 +127,13 @@ class Profiles:
     """Judge under other constants."""
 
     profiles: tuple[QoeProfile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Forget whose the memory of a subscriber is, by the published name."""
+
+    subscriber: str
 
 
 @dataclass(frozen=True, slots=True)

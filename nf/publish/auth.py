@@ -2,24 +2,25 @@
 
 The domain of the socket and the domain in a request must be equal; otherwise everybody is
 refused. The authenticator of pyzmq is not used: it wants a thread or an event loop of its own, and
-this one is a function of one message.
+this one is a function of one message. Its answer names the user, the client's public key: libzmq
+hands the name over with each message of that client, and it says which rights hold (`nf.publish.rights`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import zmq
 from zmq.utils import z85
 
 from nf.errors import SnfError
-from nf.settings import Curve
+from nf.settings import Curve, Rights
 
-__all__ = ["KEY_CHARACTERS", "AllowList", "secure"]
+__all__ = ["KEY_CHARACTERS", "AllowList", "client_rights", "secure"]
 
 KEY_CHARACTERS = 40  # a CURVE key of 32 bytes in Z85 (RFC 32/Z85)
-_DOMAIN = b"snf"
 _ENDPOINT = "inproc://zeromq.zap.01"  # fixed by RFC 27
 
 
@@ -35,13 +36,19 @@ def _key(text: str, what: str) -> bytes:
     )
 
 
-def client_keys(curve: Curve | None) -> frozenset[bytes]:
-    """Return the public keys that may connect; raise SnfError when one is no key."""
-    return frozenset(_key(k, "public key of a client") for k in (curve.clients if curve else ()))
+def client_rights(curve: Curve | None) -> Mapping[str, Rights]:
+    """Return the rights of the public keys that may connect; raise SnfError when one is no key."""
+    if curve is None:
+        return {}
+    rights = dict.fromkeys(curve.clients, Rights()) | {c.key: c.rights for c in curve.consumers}
+    return {_key(key, "public key of a client").decode(): right for key, right in rights.items()}
 
 
-def secure(socket: zmq.Socket[bytes], curve: Curve) -> None:
-    """Make *socket* a CURVE server, before its bind. Raises SnfError when the keys are no keys, or no pair."""
+def secure(socket: zmq.Socket[bytes], curve: Curve, domain: str) -> None:
+    """Make *socket* a CURVE server whose clients are those of *domain*, before its bind.
+
+    Raises SnfError when the keys are no keys, or no pair.
+    """
     secret, public = (
         _key(curve.secret_key, "secret key of the publisher"),
         _key(curve.public_key, "public key of the publisher"),
@@ -53,14 +60,14 @@ def secure(socket: zmq.Socket[bytes], curve: Curve) -> None:
     socket.curve_secretkey = secret
     socket.curve_publickey = public
     socket.curve_server = True
-    socket.zap_domain = _DOMAIN
+    socket.zap_domain = domain.encode()
 
 
 class AllowList:
     """The allow-list for handshakes of a context's sockets; call `answer` whenever ``socket`` is readable."""
 
     def __init__(self, context: zmq.Context[Any], counters: Counter[str]) -> None:
-        self.allowed: frozenset[bytes] = frozenset()
+        self.allowed: dict[str, Collection[str]] = {}  # public keys, by domain
         self.counters = counters
         self.socket: zmq.Socket[bytes] = context.socket(zmq.REP)
         self.socket.linger = 0
@@ -69,10 +76,11 @@ class AllowList:
     def answer(self) -> None:
         """Answer one request: 200 for a key of the list, 400 for anything else."""
         version, request, domain, _, _, mechanism, *credentials = self.socket.recv_multipart()
-        known = mechanism == b"CURVE" and domain == _DOMAIN and len(credentials) == 1
-        allowed = known and len(credentials[0]) == 32 and z85.encode(credentials[0]) in self.allowed
+        is_key = mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == 32
+        key = z85.encode(credentials[0]) if is_key else b""
+        allowed = key.decode() in self.allowed.get(domain.decode(errors="replace"), ())
         self.counters["clients_allowed" if allowed else "clients_refused"] += 1
-        status = (b"200", b"OK", b"subscriber") if allowed else (b"400", b"key not allowed", b"")
+        status = (b"200", b"OK", key) if allowed else (b"400", b"key not allowed", b"")
         self.socket.send_multipart([version, request, *status, b""])
 
     def close(self) -> None:

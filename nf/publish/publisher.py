@@ -1,6 +1,6 @@
 """The publisher of batches on a thread of its own: the pipeline hands them over and never waits.
 
-    publish() ── Batches ── bounded queue ──(eventfd)── thread: Bus (XPUB, allow-list) ── subscribers
+    publish() ── Batches ── bounded queue ──(eventfd)── thread: Bus (XPUBs, allow-list) ── subscribers
     followed() <───────────────────────────────────────── subscriptions
 
 A message that finds the queue full is dropped and counted. One that a slow subscriber does not
@@ -32,7 +32,7 @@ from nf.publish.batches import Batches, split
 from nf.publish.bus import Bus
 from nf.settings import Export
 
-__all__ = ["HEALTH_COLUMNS", "Publisher"]
+__all__ = ["HEALTH_COLUMNS", "Place", "Publisher"]
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,9 @@ _COUNTERS = (
     "dropped_rows",
     "clients_allowed",
     "clients_refused",
+    "clients_shut_out",
+    "subscriptions_cut",
+    "subscriptions_refused",
     "follows_refused",
     "rebinds",
 )
@@ -104,6 +107,15 @@ class _Outgoing:
     columns: Columns
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place where records can be read."""
+
+    up: bool  # it listens
+    records: int  # sent to those who were given their topic
+    subscriptions: int
+
+
 class Publisher:
     """Publisher of batches, followed subscribers and a heartbeat. ``start`` binds, ``stop`` sends the rows that wait.
 
@@ -122,7 +134,7 @@ class Publisher:
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
         self._sessions = self._partial_sessions = 0
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
-        self._started_s = time.monotonic()
+        self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
@@ -261,16 +273,24 @@ class Publisher:
         """Return the subscribers whose exact topic, ``sub.v1/<nf>/<subscriber>/``, somebody subscribes to.
 
         A subscription to a prefix (``sub.v1/<nf>/``, or nothing) follows nobody: it would mean
-        everybody and undo the data budget. At most `nf.publish.bus.MAX_FOLLOWED` are followed.
+        everybody and undo the data budget. At most `nf.publish.outlet.MAX_FOLLOWED` are followed.
         """
         bus = self._bus
-        return bus.followed if bus is not None else frozenset()
+        return bus.follows.subscribers if bus is not None else frozenset()
 
     @property
     def endpoint(self) -> str:
         """The endpoint as bound, with the port that a wildcard got; empty when not started."""
         bus = self._bus
         return bus.endpoint if bus is not None else ""
+
+    def places(self) -> Mapping[str, Place]:
+        """Return the state of each place where records can be read, by the name of its listener."""
+        outlets = bus.outlets if (bus := self._bus) is not None else {}
+        gone = Place(up=False, records=0, subscriptions=0)
+        return dict.fromkeys((listener.name for listener in self.export.listeners), gone) | {
+            name: Place(True, outlet.records, len(outlet.asked)) for name, outlet in outlets.items()
+        }
 
     @property
     def exported_bytes(self) -> int:
@@ -281,7 +301,7 @@ class Publisher:
     def subscriptions(self) -> int:
         """Number of topics and prefixes that somebody subscribes to."""
         bus = self._bus
-        return len(bus.subscriptions) if bus is not None else 0
+        return bus.subscriptions if bus is not None else 0
 
     def status(self) -> dict[str, int]:
         """Return all counters by name, for operational state."""
@@ -299,6 +319,12 @@ class Publisher:
             "partial_sessions": self._partial_sessions,
         }
 
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the thread turned last, which it does with each heartbeat; None when it does not run."""
+        thread = self._thread
+        return time.monotonic() - self._turned_s if thread is not None and thread.is_alive() else None
+
     # -- the thread --------------------------------------------------------
 
     def _signal(self) -> None:
@@ -312,6 +338,7 @@ class Publisher:
     def _run(self, bus: Bus) -> None:
         beat_s = time.monotonic()
         while not (self._stop.is_set() and self._queue.empty()):
+            self._turned_s = time.monotonic()
             try:
                 bus.wait(0 if not self._queue.empty() else beat_s - time.monotonic())
                 self._send(bus)

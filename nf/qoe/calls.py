@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.qoe import codecs, emodel, freeze, losses
+from nf.qoe import codecs, emodel, freeze, losses, reports
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array, known_or
 from nf.qoe.realtime import Seen, halves_ms, held
-from nf.qoe.states import both, copied, smaller
+from nf.qoe.states import both, copied, either, smaller
 
 __all__ = ["TALK", "Estimates", "Talk", "TalkProfile", "late_share", "listen", "talk"]
 
@@ -42,7 +42,7 @@ TALK = np.dtype(
     [
         ("silence", freeze.SILENCE),
         ("missed", losses.WINDOW, (2,)),  # by sequence numbers
-        ("told", losses.WINDOW, (2,)),  # by receiver reports
+        ("told", reports.TOLD),  # by receiver reports
         ("half_ms", "f4", (2,)),  # CORE, ACCESS
         ("half_s", "f8", (2,)),  # and since when; 0: unknown
         ("jitter_ms", "f4", (2,)),
@@ -107,9 +107,8 @@ def talk(before: NDArray[np.void], seen: Seen, profile: TalkProfile) -> tuple[ND
         np.maximum(seen.loss_runs.astype(np.float64) - (paused > 0), 0.0),
         seen.interval_s,
     )
-    reported = np.where(seen.rtcp_reports > 0, seen.rtcp_lost, 0.0)
-    of = seen.rtcp_expected.astype(np.float64)
-    after["told"] = losses.follow(before["told"], of, reported, reported, seen.interval_s)
+    kept_s = np.where(either(silence.open), seen.interval_s, 0.0)
+    after["told"] = reports.follow(before["told"], seen, kept_s)
     half, after["half_s"] = held(
         halves_ms(seen),
         before["half_ms"],
@@ -128,10 +127,11 @@ def talk(before: NDArray[np.void], seen: Seen, profile: TalkProfile) -> tuple[ND
 
 
 def _worse(state: NDArray[np.void], half: Array, silence: freeze.Silence, now_s: float, profile: TalkProfile) -> Talk:
-    before, behind = losses.loss(state["missed"]), losses.loss(state["told"])
-    loss = np.fmax(before, behind)
-    burst = emodel.burst_ratio(known_or(before, 0), losses.run(state["missed"]))
-    burst = np.where(known_or(behind, 0) > known_or(before, 0), 1.0, burst)  # reports tell no runs
+    before, behind = losses.loss(state["missed"]), losses.loss(state["told"]["behind"])
+    some, more = known_or(before, 0), known_or(behind, 0)
+    loss = np.where(np.isnan(before) & np.isnan(behind), np.nan, np.minimum(some + more, 1.0))
+    burst = emodel.burst_ratio(some, losses.run(state["missed"]))
+    burst = np.where(loss > 0, (some * burst + more) / np.where(loss > 0, some + more, 1.0), burst)  # reports: no runs
     zero = np.zeros_like(loss)
     heard = codecs.listening(state["codec"], zero, _lost(known_or(loss, 0), state["jitter_ms"], profile), burst)
     known = ~np.isnan(loss)
@@ -140,15 +140,15 @@ def _worse(state: NDArray[np.void], half: Array, silence: freeze.Silence, now_s:
     trip = half[:, 0] + half[:, 1]
     since = smaller(state["half_s"])
     since = np.where(since > 0, since, now_s)
-    sure = codecs.sure(state["codec"])[at] * np.where(losses.known(state["told"])[:, DOWNLINK], 1.0, profile.one_half)
-    beyond = np.clip(behind - known_or(before, 0), 0, 1)
+    reported = losses.known(state["told"]["behind"])[:, DOWNLINK]
+    sure = codecs.sure(state["codec"])[at] * np.where(reported, 1.0, profile.one_half)
     return Talk(
         round_trip_ms=trip,
         least_trip_ms=known_or(half[:, 0], 0) + known_or(half[:, 1], 0),
         loss=loss[at],
         loss_burst=burst[at],
-        beyond_loss=beyond[:, DOWNLINK],
-        beyond_core=beyond[:, UPLINK],
+        beyond_loss=behind[:, DOWNLINK],
+        beyond_core=behind[:, UPLINK],
         jitter_ms=state["jitter_ms"][at].astype(np.float64),
         codec=state["codec"][at],
         confidence=sure * 0.5 ** (np.maximum(now_s - since, 0) / profile.delay_fresh_s),

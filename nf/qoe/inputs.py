@@ -40,6 +40,8 @@ class Inputs:
     bulk_octets: Array  # (n, 2) inner IP bytes of bulk flows, of the last seconds
     goodput_bps: Array  # (n, 2) bulk bytes over busy time of the last seconds
     goodput_now_bps: Array  # (n, 2) the same of this interval alone
+    side_lost: Array  # (n, 2, 2) by CORE, ACCESS and direction: packets of the interval that were lost on that side,
+    side_sent: Array  # (n, 2, 2) of so many that tell; those of the access are of all flows in the same QoS flow
 
     def __len__(self) -> int:
         return len(self.rtt_access_ms)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nf.qoe.inputs import Array
 from nf.qoe.states import copied
 
-__all__ = ["WINDOW", "follow", "known", "loss", "run"]
+__all__ = ["TOO_LONG", "TOO_OFTEN", "WINDOW", "follow", "forget", "forgive", "known", "loss", "run"]
 
 WINDOW = np.dtype([("fast", "f4", (3,)), ("slow", "f4", (3,)), ("clean", "f4")])
 """Expected, lost, runs of both sums; packets expected since the last loss. All zero: nothing known yet."""
@@ -48,6 +48,20 @@ def follow(before: NDArray[np.void], expected: Array, lost: Array, runs: Array, 
     after["slow"] = np.where(ended[..., None], nothing_lost, after["slow"])
     after["fast"] = np.where(ended[..., None], nothing_lost, after["fast"])
     return after
+
+
+def forgive(window: NDArray[np.void], rows: NDArray[np.bool_]) -> None:
+    """Take the loss of some windows as over, in place."""
+    for name in ("fast", "slow"):
+        for column in (_LOST, _RUNS):
+            window[name][..., column] = np.where(rows, 0.0, window[name][..., column])
+
+
+def forget(window: NDArray[np.void], rows: NDArray[np.bool_]) -> None:
+    """Forget all of some windows, in place."""
+    for name in ("fast", "slow"):
+        window[name] = np.where(rows[..., None], 0.0, window[name])
+    window["clean"] = np.where(rows, 0.0, window["clean"])
 
 
 def known(window: NDArray[np.void]) -> NDArray[np.bool_]:

@@ -57,7 +57,7 @@ class Profile:
     requests: int = 4  # of an interval, by which a page begins that needs no new flow (own)
     after_load: float = 0.06  # share of the activity that comes after load: beacons, icons
     patience_s: float = 2.0  # a page in progress for longer is told (own)
-    hold_s: float = 3.0  # the last page is told for so long, ever less sure (own)
+    hold_s: float = 3.0  # the last page is told for so long after its end, ever less sure (own)
     sure: float = 0.9  # confidence in a page that ended
     sure_of_bound: float = 0.5  # and in one that lasts
     content_s: float = 15.0  # the time after which nobody is content any more (G.1030, annex A: medium)
@@ -76,7 +76,7 @@ STATE = np.dtype(
         ("active_s", "f8"),  # end of the last activity, page or not
         ("asked_s", "f8"),  # first request without an answer; 0: none
         ("over_s", "f8"),  # when the last burst was found to be over; 0: never
-        ("closed_s", "f8"),  # the same, if it was a page
+        ("closed_s", "f8"),  # the end of the last page; 0: none was
         ("slot", "i8"),  # newest slot that was counted,
         ("counted", "f4"),  # and what of it
         ("octets", "f4"),  # of the page
@@ -328,7 +328,7 @@ def _close(state: Columns, now_s: float, ended: Array, profile: Profile) -> None
     page_s = _page_s(state, profile)
     ended[whole] = page_s[whole]
     state["page_s"] = np.where(whole, page_s, state["page_s"])
-    state["closed_s"] = np.where(whole, now_s, state["closed_s"])
+    state["closed_s"] = np.where(whole, state["end_s"], state["closed_s"])
     state["over_s"] = np.where(over, now_s, state["over_s"])
     for name in ("begin_s", "born_s", "octets", "after", "end_s", "active_s"):
         state[name] = np.where(over, 0, state[name])

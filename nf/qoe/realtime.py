@@ -49,6 +49,8 @@ class Seen:
     rtp_received: Counts  # (n, 2)
     rtt_access_ms: Array  # (n,) filtered, of the same QoS flow; NaN unknown
     rtt_core_ms: Array  # (n,)
+    side_lost: Counts  # (n, 2, 2) CORE, ACCESS, by direction: packets lost on that side; of the access of all flows
+    side_sent: Counts  # (n, 2, 2) of the same QoS flow; and of how many that was seen
     last_payload_us: Counts  # (n, 2) age at the end
     frames_equal: Counts  # (n,) downlink frames that ended, by the rule of equal packets,
     frames_filled: Counts  # of filled packets and a shorter last one,
@@ -80,6 +82,7 @@ class Seen:
 
 
 _ONE = ("frames_equal", "frames_filled", "frames_rtp", "frozen_ms")
+_SIDES = ("side_lost", "side_sent")
 _RULES = ("frame_gap_ticks", "frame_gap_ticks2", "frame_octets")
 
 
@@ -89,6 +92,8 @@ def nothing(n: int, now_s: float, interval_s: float) -> Seen:
     for field in dataclasses.fields(Seen)[2:]:
         if field.name.startswith("rtt_"):
             columns[field.name] = np.full(n, np.nan)
+        elif field.name in _SIDES:
+            columns[field.name] = np.zeros((n, 2, 2))
         else:
             shape = (n,) if field.name in _ONE else (n, 3 if field.name in _RULES else 2)
             columns[field.name] = np.zeros(shape)

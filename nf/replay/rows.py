@@ -198,5 +198,5 @@ def _who(pipeline: Pipeline, flow: Mapping[str, Any]) -> tuple[str, str]:
         return store.subscriber(binding.index, pipeline.pseudonymiser), source
     if receivers:
         address, teid = receivers[0]
-        return f"teid:{address}:0x{teid:08x}", "none"
+        return pipeline.pseudonymiser.unknown(f"teid:{address}:0x{teid:08x}"), "none"
     return "", "none"

@@ -12,6 +12,7 @@ from nf.sessions.store import BindingStore
 
 __all__ = ["Found", "Page", "Query", "find"]
 
+_UNKNOWN = ("ue-", "teid-")  # beginnings of `Pseudonymiser.unknown`
 _LOOKS = 10_000  # sessions that one page looks at: some 20 ms
 
 
@@ -21,7 +22,9 @@ class Query:
 
     number: int = 0
     imsi: str = ""
-    subscriber: str = ""  # published name, or the first digits of a pseudonym
+    # Published name, or the first digits of a pseudonym; also the address or tunnel of an unknown one, as in
+    # "ue:internet:10.45.0.2" and "teid:192.0.2.7:0x00000001".
+    subscriber: str = ""
     ue_address: str = ""
     instance: str = ""
     tunnel_address: str = ""
@@ -64,13 +67,14 @@ def find(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> Pag
     A session is found at once by number, IMSI, published name, UE address or tunnel, however many there are.
     """
     query = replace(query, subscriber=pseudonymiser.current(query.subscriber))
-    keyed = _by_key(store, query)
+    keyed = _by_key(store, query, pseudonymiser)
+    query = replace(query, subscriber=pseudonymiser.unknown(query.subscriber))
     candidates = [n for n in sorted(store.numbers() if keyed is None else keyed) if n > query.after]
     found: list[Found] = []
     for looks, number in enumerate(candidates):
         if len(found) == query.limit or looks == _LOOKS:
             return Page(len(store), tuple(found), candidates[looks - 1])
-        if keyed is None and not _may_match(store, number, query):
+        if keyed is None and not _may_match(store, number, query, pseudonymiser):
             continue
         binding = store.by_index(number)
         if binding is None or binding.index != number or binding.last_s is not None:
@@ -81,12 +85,16 @@ def find(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> Pag
     return Page(len(store), tuple(found), None)
 
 
-def _by_key(store: BindingStore, query: Query) -> set[int] | None:
+def _by_key(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> set[int] | None:
     """Return the numbers that a key leads to; None when the query has none."""
     if query.number:
         return {query.number}
     if query.imsi:
         return {b.index for b in store.by_imsi(query.imsi)}
+    if query.subscriber.startswith(_UNKNOWN):
+        names = pseudonymiser.behind(query.subscriber)
+        # One that was not published lately is found by looking at all.
+        return {number for name in names for number in _by_name(store, name)} or None
     if query.subscriber:
         return set(_by_name(store, query.subscriber))
     if query.tunnel_address and query.teid:
@@ -115,10 +123,16 @@ def _by_name(store: BindingStore, name: str) -> Iterator[int]:
             yield binding.index
 
 
-def _may_match(store: BindingStore, number: int, query: Query) -> bool:
+def _may_match(store: BindingStore, number: int, query: Query, pseudonymiser: Pseudonymiser) -> bool:
     """Say whether a session can match, by its label, which is read quickly."""
     label = store.label(number)
-    return label is not None and query.dnn in ("", label.dnn) and query.source in ("", label.source)
+    if label is None or (query.subscriber and (label.imsi or not _is_called(label.name, query, pseudonymiser))):
+        return False
+    return query.dnn in ("", label.dnn) and query.source in ("", label.source)
+
+
+def _is_called(name: str, query: Query, pseudonymiser: Pseudonymiser) -> bool:
+    return pseudonymiser.unknown(name).startswith(query.subscriber)
 
 
 def _has_address(s: Session, address: str) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gtp.events import EndReason, Session, SessionDown, SessionEvent, SessionMoved, SessionUp
 from nf.kernel.changes import DropTunnel, TableChange
@@ -53,11 +53,24 @@ from nf.sessions.intake import Intake
 from nf.sessions.linger import Lingering
 from nf.settings import StaticSession
 
-__all__ = ["Binding", "BindingStore", "is_of_ue"]
+__all__ = ["Binding", "BindingStore", "Forgotten", "is_of_ue"]
 
 REUSE_S = 60.0  # longer than the slowest look at the flow table
 _TOGETHER = (EndReason.RESTARTED.value, EndReason.RELEASED.value)  # ends of many sessions in one exchange
 GONE_S = 2.0  # a tunnel that was left keeps its session so long, for late packets (TS 23.502, 4.9.1.3: end markers)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The numbers of the sessions that `BindingStore.purge` ended, and the keys of their parts.
+
+    ``configured``: sessions that the configuration has of the subscriber. ``changes`` are those of the kernel's tables.
+    """
+
+    numbers: list[int]
+    keys: set[str]
+    configured: int
+    changes: list[TableChange]
 
 
 class BindingStore(Intake):
@@ -124,6 +137,22 @@ class BindingStore(Intake):
             else:
                 changes += self._hold(wanting, at_s, wanting.session)
         return changes
+
+    def purge(self, imsi: str, at_s: float) -> Forgotten:
+        """End the sessions of a subscriber but the configured ones, and forget whose all of them were, ended ones too.
+
+        A number stays taken for as long as flows may carry it.
+        """
+        with self._lock:
+            bindings = [b for b in self.by_imsi(imsi) if b.last_s is None]
+            mine = [b for b in bindings if not is_configured(b)]
+            keys_of = {key for b in mine for key in b.said}
+            changes = [change for b in mine for change in self._down(b, at_s, EndReason.REMOVED.value)]
+            self._bindings.settle()
+            for key in [key for key, session in self._lost.items() if session.identity.imsi == imsi]:
+                del self._lost[key]
+            self._bindings.blank(imsi)
+            return Forgotten([b.index for b in mine], keys_of, len(bindings) - len(mine), changes)
 
     def learn(self, seen: Iterable[tuple[int, str]], at_s: float) -> list[TableChange]:
         """Give sessions of which only tunnels are known the (number, UE address) that packets in them show.

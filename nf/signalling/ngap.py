@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,12 @@ class NgapTracker:
     def count_from(self, number: int) -> None:
         """Count the keys of sessions on from *number*, so that they are not those of another tracker."""
         self._number = number
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget the UEs that have a session with one of *keys*: N2 names a subscriber by a part of the IMSI only."""
+        mine = [ue for ue in self._ues.values() if any(p.session and p.session.key in keys for p in ue.pdus.values())]
+        for ue in mine:
+            self._forget(ue)
 
     def __len__(self) -> int:
         return sum(pdu.session is not None for ue in self._ues.values() for pdu in ue.pdus.values())

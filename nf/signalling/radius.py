@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import ipaddress
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from typing import Any
 
 from pyrad.dictionary import Dictionary
@@ -70,6 +71,12 @@ class RadiusTracker:
     def count_from(self, number: int) -> None:
         """Count the keys of sessions on from *number*, so that they are not those of another tracker."""
         self._number = number
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget the sessions of a subscriber, and those that have *keys*."""
+        mine = [k for k, session in self._sessions.items() if session.identity.imsi == imsi or session.key in keys]
+        for key in mine:
+            del self._sessions[key]
 
     def __len__(self) -> int:
         return len(self._sessions)

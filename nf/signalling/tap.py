@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from gtp.events import Notice, SessionEvent
@@ -122,6 +122,16 @@ class N4Listener:
         """Return the PFCP sessions, as `PfcpTracker.dump`, while nothing is read."""
         with self._feeding:
             return self.signalling.pfcp.dump()
+
+    def associations(self) -> dict[tuple[str, str], int]:
+        """Return how many sessions each two associated PFCP nodes have, while nothing is read."""
+        with self._feeding:
+            return self.signalling.pfcp.associations()
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget a subscriber, and the sessions that have *keys*, while nothing is read."""
+        with self._feeding:
+            self.signalling.purge(imsi, keys)
 
     def start(self) -> None:
         """Begin to listen."""

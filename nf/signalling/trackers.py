@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from gtp import link
 from gtp.events import Notice, PeersRefused, SessionEvent
@@ -23,7 +23,7 @@ from gtp.gtpc.tracker_v2 import GtpV2Tracker
 from gtp.ip import Datagram, UdpReader
 from gtp.pfcp.message import PORT as _PFCP
 from gtp.pfcp.tracker import PfcpTracker
-from gtp.sctp import SCTP, sctp_in_ip
+from gtp.sctp import SCTP, SctpMessage, sctp_in_ip
 from nf.signalling.ngap import PORT as _NGAP
 from nf.signalling.ngap import NgapTracker
 from nf.signalling.radius import PORT as _RADIUS
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 _GTPC = 2123
 PORTS = (_PFCP, _GTPC, _RADIUS, _NGAP)
 
+# Sources by their names in sessions, and the beginnings of their counters.
+_SOURCES = {"pfcp": ("pfcp",), "gtp-c": ("gtpv1", "gtpv2"), "radius": ("radius",), "ngap": ("ngap",)}
 _VXLAN_BYTES = 8  # of its header (RFC 7348, 5)
 _DEPTH = 3  # tunnels of a mirror in one another
 _PORTS = frozenset(port.to_bytes(2, "big") for port in PORTS)
@@ -83,6 +85,7 @@ class Signalling:
         self.pfcp, self.gtpv2, self.gtpv1, self.radius = PfcpTracker(), GtpV2Tracker(), GtpV1Tracker(), RadiusTracker()
         self.ngap, self.udp = NgapTracker(), UdpReader()
         self._counters: Counter[str] = Counter()
+        self.heard_s: dict[str, float] = {}  # when a source spoke last
         for tracker in (self.pfcp, self.gtpv2, self.gtpv1, self.radius, self.ngap):
             tracker.count_from(first)
 
@@ -98,7 +101,7 @@ class Signalling:
 
     def packet(self, kind: int, packet: bytes, at_s: float, depth: int = _DEPTH) -> list[SessionEvent]:
         """Take an IP packet, of the ethertype *kind*, and return what it changed, or what it holds. Never raises."""
-        events = [e for m in sctp_in_ip(kind, packet, self._counters) for e in self.ngap.feed(m, at_s)]
+        events = [e for m in sctp_in_ip(kind, packet, self._counters) for e in self._ngap(m, at_s)]
         for d in self.udp.feed_ip(kind, packet, at_s):
             if d.dport == link.VXLAN and depth:
                 inner, at = link.ip_packet(d.payload, _VXLAN_BYTES) or (0, 0)
@@ -110,16 +113,42 @@ class Signalling:
             events += self.packet(inner, packet[at:], at_s, depth - 1)
         return events
 
+    def _ngap(self, message: SctpMessage, at_s: float) -> list[SessionEvent]:
+        before = self.ngap.counters["ngap_messages"]
+        events = self.ngap.feed(message, at_s)
+        if self.ngap.counters["ngap_messages"] != before:
+            self.heard_s["ngap"] = at_s
+        return events
+
+    def messages(self) -> dict[str, int]:
+        """Return how many messages each source said, by its name in sessions."""
+        counters = self.counters
+        return {source: sum(counters[f"{each}_messages"] for each in of) for source, of in _SOURCES.items()}
+
     def feed(self, d: Datagram, at_s: float) -> list[SessionEvent]:
         """Take a datagram seen at *at_s* and return what it changed; of other ports, nothing. Never raises."""
         src, dst = (d.src, d.sport), (d.dst, d.dport)
         ports = (d.sport, d.dport)
         if _PFCP in ports:
+            self.heard_s["pfcp"] = at_s
             return self.pfcp.feed(d.payload, src, dst, at_s)
         if _GTPC in ports:
+            self.heard_s["gtp-c"] = at_s
             tracker = self.gtpv1 if d.payload and d.payload[0] >> 5 == 1 else self.gtpv2
             return tracker.feed(d.payload, src, dst, at_s)
-        return self.radius.feed(d.payload, src, at_s) if _RADIUS in ports else []
+        if _RADIUS in ports:
+            self.heard_s["radius"] = at_s
+            return self.radius.feed(d.payload, src, at_s)
+        return []
+
+    def purge(self, imsi: str, keys: Collection[str]) -> None:
+        """Forget a subscriber, and the sessions that have *keys*; nothing is told of it.
+
+        Messages that wait for an answer, or for their nodes to be known, are kept as long as they else would be: three
+        minutes at most.
+        """
+        for tracker in (self.pfcp, self.gtpv2, self.gtpv1, self.radius, self.ngap):
+            tracker.purge(imsi, keys)
 
     def use_peers(self, allowed: Iterable[str]) -> None:
         """Accept PFCP between nodes with these addresses or prefixes only; none: between those that are learned."""

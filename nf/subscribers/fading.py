@@ -80,6 +80,13 @@ class KeyTable:
         if len(self.keys) > self.capacity:
             self._evict()
 
+    def drop(self, at_key: NDArray[np.intp]) -> None:
+        """Forget the keys at indices of `keys`, and what their rows held."""
+        self._rows[self._place[at_key]] = np.zeros(1, self._rows.dtype)
+        keep = np.ones(len(self.keys), np.bool_)
+        keep[at_key] = False
+        self._keep(keep)
+
     def _write(self, place: NDArray[np.intp], rows: NDArray[Any]) -> None:
         _bytes(self._rows)[place] = _bytes(np.ascontiguousarray(rows, self._rows.dtype))
 

@@ -60,6 +60,9 @@ class Teller(Protocol):
     def __call__(self, sessions: NDArray[np.int64], /) -> Sequence[Told | None]:
         """Return the label of each session, None for one that is not known."""
 
+    def unknown(self, names: Sequence[str], /) -> Sequence[str]:
+        """Return the published name of each of who is known by an address or a tunnel (`Pseudonymiser.unknown`)."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StoreTeller:
@@ -80,6 +83,10 @@ class StoreTeller:
     def __call__(self, sessions: NDArray[np.int64], /) -> list[Told | None]:
         """Return the label of each session, None for one that is not known."""
         return [self._told(number) if number else None for number in sessions.tolist()]
+
+    def unknown(self, names: Sequence[str], /) -> list[str]:
+        """Return the published name of each of who is known by an address or a tunnel."""
+        return [self.pseudonymiser.unknown(name) for name in names]
 
     def _told(self, number: int) -> Told | None:
         label = self.store.label(number)
@@ -112,6 +119,7 @@ class Labels:
         self._kinds: dict[tuple[str, str, str, str, int], int] = {}
         self._words: NDArray[np.object_] = np.zeros((4, 0), object)  # source, data network, slice, far end
         self._groups: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._published: dict[str, str] = {}  # names of the unknown
 
     # -- changes -------------------------------------------------------------
 
@@ -158,6 +166,14 @@ class Labels:
             group = self._groups[kind]
             return SubscriberNames(self._subscriber[row], source, dnn, group, sessions, number, slice_, gnb)
         return self._with_nobody(sessions, row[kept], kept)
+
+    def of_unknown(self, names: Sequence[str], teller: Teller) -> list[str]:
+        """Return the published name of each of who is known by an address or a tunnel, after `of` for this interval."""
+        if len(self._published) > _MOST:
+            self._published = {}
+        new = [name for name in names if name not in self._published]
+        self._published.update(zip(new, teller.unknown(new) if new else (), strict=True))
+        return [self._published[name] for name in names]
 
     def _with_nobody(
         self, sessions: NDArray[np.int64], row: NDArray[np.intp], kept: NDArray[np.bool_]
@@ -233,6 +249,11 @@ class Labels:
             number = known[i] = self._ids.setdefault(keys[i], self._next_id)
             self._next_id += number == self._next_id
         return np.array(known, np.int64)
+
+    def forget_subscriber(self, subscriber: str) -> None:
+        """Forget the numbers of a subscriber: what is remembered under them is nobody's."""
+        mine = {number for (name, _), number in self._ids.items() if name == subscriber}
+        self.keep(set(self._ids.values()) - mine)
 
     def keep(self, numbers: Collection[int]) -> None:
         """Forget all numbers but these."""

@@ -22,7 +22,8 @@ _QFI_BITS = 6  # TS 38.415, 5.5.3.3
 LOSS_TAU_S = 5.0  # loss is a matter of the last seconds: the window of docs/qoe.md, "Voice"
 GOODPUT_TAU_S = 5.0  # about the time between two chunks of a player (YouTube: 5 s a request)
 # A sample of the round trip may hold a delayed acknowledgement or a peer's thinking time, of seconds in real
-# captures. The least of a few samples is the network's; it follows a radio that gets worse within 3 to 6 s.
+# captures. The least of a few samples is the network's: of those of an interval where it has as many, and so it follows
+# a queue that fills; else of those of the last 3 to 6 s.
 RTT_WINDOW_S = 3.0
 RTT_LEAST_SAMPLES = 3.0
 # The last estimates stand in when there are no samples. They fade from the last one on, and are forgotten within four
@@ -59,6 +60,8 @@ class _Bearer:
     some_ms: Array  # from one sample on, as what follows
     some_high_ms: Array
     loss: Array
+    lost: Array  # (n, 2) packets of the interval by direction,
+    sent: Array  # (n, 2) of so many of which that was seen
 
 
 class Lately:
@@ -96,17 +99,19 @@ class Lately:
         high = np.stack([np.where(n > 0, n * rows.rtt_high_ms[:, CORE], 0), n], axis=1)
         now = np.hstack([rows.lost, rows.sent, rows.bulk_octets, rows.busy_s, high, rows.before])
         recent, core_ms, samples = self._recent.add(keys, now_s, now, rows.rtt_min_ms[:, CORE], n)
+        core_ms = _newest(core_ms, rows.rtt_min_ms[:, CORE], n)
         lost, sent, bulk, busy_s, high, before = (recent[:, column : column + 2] for column in range(0, 12, 2))
         moving = (rows.bulk_packets >= MOVING_PACKETS) | (rows.busy_s >= MOVING_SHARE * interval_s)
         moving &= (bulk >= BULK_LEAST_BYTES) | (busy_s >= BULK_LEAST_BUSY_S)
         bearer = self._bearer(keys >> APP_BITS, rows, flows, who)
         core_known = samples >= RTT_LEAST_SAMPLES
         some = samples > 0
-        far = np.stack([lost[:, UPLINK] - before[:, UPLINK], before[:, DOWNLINK]], axis=1)
+        behind = np.stack([lost[:, UPLINK] - before[:, UPLINK], before[:, DOWNLINK]], axis=1)
+        far = np.stack([(rows.lost - rows.before)[:, UPLINK], rows.before[:, DOWNLINK]], axis=1)
         sides = Sides(
             np.stack([np.where(some, core_ms, np.nan), bearer.some_ms], axis=1),
             np.stack([_ratio(high[:, 0], high[:, 1], some), bearer.some_high_ms], axis=1),
-            np.stack([_lost(far, sent), bearer.loss], axis=1),
+            np.stack([_lost(behind, sent), bearer.loss], axis=1),
         )
         inputs = Inputs(
             interval_s=interval_s,
@@ -124,6 +129,8 @@ class Lately:
             bulk_octets=bulk,
             goodput_bps=8 * _ratio(bulk, busy_s, moving),
             goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
+            side_lost=np.stack([far, bearer.lost], axis=1),
+            side_sent=np.stack([_telling(rows, UPLINK), bearer.sent], axis=1),
         )
         return inputs, sides
 
@@ -143,9 +150,11 @@ class Lately:
         np.minimum.at(now_ms, of_timed, flows.rtt_min_us[timed, ACCESS] / 1000)
         row = np.searchsorted(bearers, person << _QFI_BITS | qfi[rows.largest])
         lost = np.stack([rows.before[:, UPLINK], rows.lost[:, DOWNLINK] - rows.before[:, DOWNLINK]], axis=1)
-        ways = [np.bincount(row, column, count) for column in (*lost.T, *rows.sent.T)]
-        now = np.stack([high, n, *ways], axis=1)
+        telling = _telling(rows, DOWNLINK)
+        ways = [np.bincount(row, column, count) for column in (*lost.T, *rows.sent.T, *telling.T)]
+        now = np.stack([high, n, *ways[:4]], axis=1)
         sums, least_ms, samples = self._access.add(bearers, flows.t_end_s, now, now_ms, n)
+        least_ms = _newest(least_ms, now_ms, n)
         told = samples >= RTT_LEAST_SAMPLES
         fresh = told & (n > 0)
         estimate = np.stack([np.where(fresh, least_ms, 0), fresh.astype(np.float64)], axis=1)
@@ -156,9 +165,24 @@ class Lately:
         high_ms, some = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(known_ms)), samples > 0
         some_ms = np.where(some, least_ms, known_ms)
         some_high_ms = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(some_ms))
-        return _Bearer(
-            *(column[row] for column in (known_ms, high_ms, some_ms, some_high_ms, _lost(sums[:, 2:4], sums[:, 4:6])))
-        )
+        of_now = (np.stack(pair, axis=1).astype(np.float64) for pair in (ways[:2], ways[4:]))
+        columns = (known_ms, high_ms, some_ms, some_high_ms, _lost(sums[:, 2:4], sums[:, 4:6]), *of_now)
+        return _Bearer(*(column[row] for column in columns))
+
+
+def _newest(least_ms: Array, now_ms: Array, n: Array) -> Array:
+    """Return the least round trip: of the *n* samples of the interval where these are enough, else of more of them."""
+    return np.where(n >= RTT_LEAST_SAMPLES, now_ms, least_ms)
+
+
+def _telling(rows: Rows, behind: int) -> Array:
+    """Return (n, 2) the packets of which it is seen if they are lost on a side, which the direction *behind* goes to.
+
+    RTP does not tell what was lost behind the probe.
+    """
+    sent = rows.sent.astype(np.float64)
+    sent[:, behind] = np.where(rows.rtp[:, behind], 0, sent[:, behind])
+    return sent
 
 
 def _lost(lost: Array, sent: Array) -> Array:

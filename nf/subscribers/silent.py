@@ -68,6 +68,13 @@ class Silent:
         rows["way"] = one_way(np.stack([noted.columns[name][left] for name in _SENT], axis=1))
         self._who.put(noted.keys[left], rows, noted.at_s)
 
+    def forget_subscriber(self, subscriber: str) -> None:
+        """Forget that rows were a subscriber's."""
+        mine = np.flatnonzero(self._who.rows_of(np.arange(len(self._who)), "subscriber") == subscriber)
+        self._who.drop(mine)
+        if self._last is not None and (self._last.columns["subscriber"] == subscriber).any():
+            self._last = None
+
     def records(
         self,
         span_s: Span,

@@ -54,6 +54,11 @@ class Subscribers:
         """Judge under other constants from the next interval on; nothing is forgotten."""
         self._estimators.use(profiles)
 
+    def forget_subscriber(self, subscriber: str) -> None:
+        """Forget whose the memory of a subscriber is; it fades with the next seconds."""
+        self.labels.forget_subscriber(subscriber)
+        self._silent.forget_subscriber(subscriber)
+
     def waits(self, now_s: float) -> bool:
         """Say whether there are records to tell although no flow has a packet."""
         return self._estimators.waits(now_s)

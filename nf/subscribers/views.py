@@ -251,10 +251,13 @@ def _joined(values: NDArray[Any], row: NDArray[np.intp], n: int, *, most: bool) 
 # -- what the models of classes see ------------------------------------------------
 
 
+_OF_ROWS = ("rtt_access_ms", "rtt_core_ms", "side_lost", "side_sent")
+
+
 def main_flows(interval: Interval, part: NDArray[np.intp]) -> realtime.Seen:
     """Return the columns of calls and games."""
     given = {
-        f.name: getattr(interval.inputs, f.name)[part] if f.name.startswith("rtt_") else interval.of_main(f.name, part)
+        f.name: getattr(interval.inputs, f.name)[part] if f.name in _OF_ROWS else interval.of_main(f.name, part)
         for f in fields(realtime.Seen)[2:]
     }
     return realtime.Seen(interval.now_s, interval.interval_s, **given)

@@ -1,7 +1,7 @@
 """Subject of each flow: the session that the kernel found, one that signalling gave since, or a name for the unknown.
 
-A flow without a session is named by the tunnel that it came in, or on N6 by its UE address. Each
-tunnel is looked up once an interval, however many flows it carries.
+A flow without a session is named by the tunnel that it came in, or on N6 by its UE address; both under a pseudonym.
+Each tunnel is looked up once an interval, however many flows it carries.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def subjects(
         return subject.astype(np.int64), names
     of_unknown, unknown = tunnels.names(rows_at(flows, nobody), still)
     subject[nobody[still]] = len(sessions) + of_unknown
-    return subject.astype(np.int64), _and_unknown(names, unknown, labels)
+    return subject.astype(np.int64), _and_unknown(names, labels.of_unknown(unknown, teller), labels)
 
 
 def _and_unknown(names: SubscriberNames, unknown: list[str], labels: Labels) -> SubscriberNames:

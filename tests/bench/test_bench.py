@@ -222,30 +222,29 @@ class TestFrames:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
+    """Build a small capture: what it counts, its times, and its packets without the tunnel as scapy reads them."""
     path = tmp_path_factory.mktemp("traffic") / "small.pcap"
-    return traffic.build(path, flows=120), path
+    count = traffic.build(path, flows=60)
+    times, frames = read_pcap(path)
+    return count, times, [Ether(raw)[GTP_U_Header][IP] for raw in frames]
 
 
 class TestTraffic:
     """A capture of the asked shape, whose protocols are the real ones."""
 
     def test_flows_and_packets_are_those_of_the_file(self, made):
-        count, path = made
-        times, frames = read_pcap(path)
+        count, times, packets = made
         flows = set()
-        for raw in frames:
-            inner = Ether(raw)[GTP_U_Header][IP]
+        for inner in packets:
             ends = ((inner.src, inner.payload.sport), (inner.dst, inner.payload.dport))
             flows.add((inner.proto, *sorted(ends)))
         assert len(flows) == count["flows"]
-        assert len(frames) == sum(v for k, v in count.items() if k != "flows")
+        assert len(packets) == sum(v for k, v in count.items() if k != "flows")
         assert (np.diff(times) >= 0).all()
 
     def test_a_dns_answer_names_the_server_of_a_later_flow(self, made):
-        _, path = made
         answers, servers = set(), set()
-        for raw in read_pcap(path)[1]:
-            inner = Ether(raw)[GTP_U_Header][IP]
+        for inner in made[2]:
             if inner.payload.sport == 53:
                 answers.add(DNS(bytes(inner.payload.payload)).an[0].rdata)
             elif inner.payload.dport == 443:

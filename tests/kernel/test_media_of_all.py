@@ -24,7 +24,8 @@ SIGNATURES = Signatures.load()
 CALL = SIGNATURES.number("Zoom")  # of a class whose packets are timed exactly, so that frames are counted
 MS = 1_000_000
 INTERVALS, JOINS, NEVER = 7, 4, 99  # one that follows late does so from the fourth interval on
-FOLLOWED, OTHER_UE = f"teid:{UPF}:0x00000100", "10.45.0.3"
+NAMES = Pseudonymiser(b"a key for the tests of media .....", 1)
+FOLLOWED, OTHER_UE = NAMES.unknown(f"teid:{UPF}:0x00000100"), "10.45.0.3"
 SENT = {"frames": "frames_dl", "frozen_ms": "frozen_dl_ms", "peak_bps": "peak_dl_bps", "chunks": "chunks",
         "chunk_octets": "chunk_bytes"}  # columns of an interval, and their names for who follows  # fmt: skip
 Row = list[float]
@@ -94,7 +95,7 @@ class Calls:
 
     def begin(self) -> Pipeline:
         """Return the stages of a function, whose subscribers tell what they are told."""
-        nobody = Pseudonymiser(b"a key for the tests of media .....", 1)
+        nobody = NAMES
         pipeline = Pipeline(self.rig.plane, SIGNATURES, BindingStore(16), nobody, self.sink)
         self.told = Told(pipeline)
         return pipeline

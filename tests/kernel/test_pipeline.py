@@ -87,7 +87,7 @@ class TestNames:
 
     def test_of_interval_after_interval(self, rig: Rig, pipeline: Pipeline) -> None:
         rig.plane.write(pipeline.store.apply(SessionUp(1.0, self.UNNAMED)))
-        assert self.published(rig, pipeline) == [f"ue:internet:{UE}"]
+        assert self.published(rig, pipeline) == [pipeline.pseudonymiser.unknown(f"ue:internet:{UE}")]
 
         rig.plane.write(pipeline.store.apply(SessionMoved(2.0, replace(self.UNNAMED, identity=Identity(self.ALICE)))))
         alice = pipeline.pseudonymiser.name(self.ALICE)

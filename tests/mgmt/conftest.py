@@ -3,12 +3,13 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import libyang
+import oopt_gnpy_libyang as second
 import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -19,14 +20,16 @@ from netconf_client.connect import connect_ssh
 from netconf_client.ncclient import Manager
 
 from lab.wait import comes_true, slowness
-from mgmt.netconf.model.yang_model import IMPLEMENTED, Model, default_model, yang_dir
+from mgmt.netconf.events import ConfigChange, Event
+from mgmt.netconf.model.yang_model import FEATURES, IMPLEMENTED, Model, default_model, yang_dir
 from mgmt.netconf.served import Function
-from mgmt.netconf.ssh.listener import NetconfServer, ServerLimits
+from mgmt.netconf.ssh.listener import NetconfServer
 from mgmt.netconf.state import StateTree
 from mgmt.netconf.store.datastore import Datastore
-from nf.settings import Settings
+from nf.settings import Limits, Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
+MANAGEMENT = "urn:supernetflow:yang:snf-management"
 POLICIES = "urn:supernetflow:yang:snf-policies"
 
 
@@ -76,7 +79,9 @@ def libyang_reads() -> Callable[[etree._Element], None]:
     """Validate the data of a reply, configuration and state, with a context of its own; raises LibyangError."""
     context = libyang.Context(f"{yang_dir()}:{yang_dir() / 'ietf'}")
     for module in IMPLEMENTED:
-        context.load_module(module)
+        loaded = context.load_module(module)
+        if module in FEATURES:
+            loaded.feature_enable_all()
 
     def read(data: etree._Element) -> None:
         text = "".join(etree.tostring(child, encoding="unicode") for child in data)
@@ -90,9 +95,49 @@ def recorder() -> Recorder:
     return Recorder()
 
 
+Validator = Callable[[Iterable[etree._Element]], None]
+
+
+@pytest.fixture(scope="session")
+def second_engine() -> Callable[[Path, tuple[str, ...]], Validator]:
+    """Make what validates top-level nodes with another libyang than the server's; it raises when they are wrong."""
+
+    def make(folder: Path, modules: tuple[str, ...]) -> Validator:
+        context = second.Context(str(folder), second.ContextOptions.NoYangLibrary)
+        for name in modules:
+            context.load_module(name)
+        flags = second.ParseOptions.Strict | second.ParseOptions.NoState, second.ValidationOptions.NoState
+
+        def validate(trees: Iterable[etree._Element]) -> None:
+            text = "".join(etree.tostring(tree, encoding="unicode") for tree in trees)
+            context.parse_data(text, second.DataFormat.XML, *flags)
+
+        return validate
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def second_opinion(second_engine: Callable[[Path, tuple[str, ...]], Validator]) -> Validator:
+    """Validate a configuration of the shipped modules with the second engine."""
+    return second_engine(yang_dir(), IMPLEMENTED)
+
+
 @pytest.fixture
-def datastore(tmp_path: Path, recorder: Recorder) -> Datastore:
-    return Datastore(tmp_path / "state", recorder)
+def datastore(tmp_path: Path, recorder: Recorder, second_opinion: Validator) -> Iterator[Datastore]:
+    """Datastore of which each configuration that is committed is valid in the second engine as well."""
+    store, refused = Datastore(tmp_path / "state", recorder), []
+
+    def committed(event: Event) -> None:
+        if isinstance(event, ConfigChange):
+            try:
+                second_opinion(store._running)
+            except second.Error as error:
+                refused.append(str(error))
+
+    store.events.listen(committed)
+    yield store
+    assert refused == []
 
 
 def _config(inner: str) -> etree._Element:
@@ -150,9 +195,14 @@ def _generate(kind: str, bits: int) -> Ed25519PrivateKey | ec.EllipticCurvePriva
 
 STATE: StateTree = {
     "started_s": 1_700_000_000.0,
+    "limits": Limits(),
+    "restart_needed": ("flows", "shards"),
     "interfaces": {
         "n3": {
             "oper_status": "up",
+            "last_change_s": 1_700_000_060.0,
+            "phys_address": "02:00:00:00:00:03",
+            "since_s": 1_700_000_050.0,
             "device": "eth3",
             "attached_mode": "native",
             "program_id": 7,
@@ -170,8 +220,14 @@ STATE: StateTree = {
         {"requester": "192.0.2.1", "responder": "192.0.2.2", "requests": 2, "responses": 1, "error_indications": 0}
         | {"rtt_samples": 1, "rtt_min": 900, "rtt_mean": 900, "rtt_last": 900}
     ],
-    "sessions": {"pfcp": 23, "netconf": 1},
-    "exporter": {"octets_sent": 99, "records": 5, "dropped": 0, "subscribers": 1, "inspected_octets": 100_000},
+    "sources": {
+        "pfcp": {"sessions": 23, "oper_status": "up", "messages": 99, "last_heard_s": 1_700_000_070.0},
+        "netconf": {"sessions": 1, "oper_status": "up"},
+    },
+    "n4_peers": {("192.0.2.1", "192.0.2.10"): 23},
+    "exporter": {"oper_status": "up", "records": 5, "dropped": 0, "subscribers": 1}
+    | {"octets_sent": 99, "inspected_octets": 100_000},
+    "listeners": {"b": {"oper_status": "up", "records": 2, "dropped": 0, "subscribers": 3}},
 }
 
 
@@ -204,9 +260,10 @@ class Bench:
             transport.close()
 
     def threads(self) -> list[threading.Thread]:
-        """Return the threads of the server but for the one that accepts."""
+        """Return the threads of the server but for the one that accepts; none of a client in this process."""
         names = ("netconf-login", "Thread-")
-        return [t for t in threading.enumerate() if t.name.startswith(names)]
+        found = [t for t in threading.enumerate() if t.name.startswith(names)]
+        return [t for t in found if getattr(t, "server_mode", True) and not isinstance(t, threading.Timer)]
 
     def settles(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
         """Say if *condition* comes true in time."""
@@ -214,16 +271,23 @@ class Bench:
 
 
 @pytest.fixture
-def limits() -> ServerLimits:
-    return ServerLimits()
+def limits() -> str:
+    """Return the leaves of the container server of the module snf-management that are not the default ones."""
+    return ""
 
 
 @pytest.fixture
 def bench(
-    datastore: Datastore, recorder: Recorder, key_pair: Callable[..., Path], tmp_path: Path, limits: ServerLimits
+    datastore: Datastore, recorder: Recorder, key_pair: Callable[..., Path], tmp_path: Path, limits: str
 ) -> Iterator[Bench]:
     key = key_pair("alice")
     users = tmp_path / "users"
     users.write_text(f"# operators\nalice {key.with_suffix('.pub').read_text()}")
-    with NetconfServer(datastore, Function(lambda: STATE), port=0, users_file=users, limits=limits) as server:
+    if limits:
+        server = f'<management xmlns="{MANAGEMENT}"><server>{limits}</server></management>'
+        session = datastore.open_session()
+        datastore.edit(session, _config(server))
+        datastore.commit(session)
+        datastore.close_session(session)
+    with NetconfServer(datastore, Function(lambda: STATE), port=0, users_file=users) as server:
         yield Bench(server, datastore, recorder, users, key)

@@ -2,6 +2,10 @@
 
 from lxml import etree
 
+from mgmt.netconf.notify.notifications import Notifications
+from mgmt.netconf.roster import Roster
+from mgmt.netconf.served import Served
+
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 P = "urn:supernetflow:yang:snf-policies"
 IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
@@ -20,6 +24,12 @@ HELLO_10, HELLO_11 = (
     "</capabilities></hello>]]>]]>".encode()
     for version in ("1.0", "1.1")
 )
+
+
+def served(datastore, function, kill=lambda _by, _session: False) -> Served:
+    """Return what a dispatcher answers by, without a server."""
+    roster = Roster()
+    return Served(datastore, function, kill, (), roster, Notifications(datastore.model, roster))
 
 
 def wrapped(xml: str) -> str:

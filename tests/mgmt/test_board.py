@@ -57,13 +57,14 @@ class TestRate:
 
 
 class TestShort:
-    """A subscriber is told by the beginning of its pseudonym, an unknown one by the end of its address."""
+    """A subscriber is told by the beginning of its pseudonym, and before it how little of an unknown one is known."""
 
     def test_a_pseudonym_is_cut(self) -> None:
         assert short("0123456789abcdef0123456789abcdef") == "01234567"
 
-    def test_a_tunnel_keeps_its_teid(self) -> None:
-        assert short("teid:10.0.0.1:0x0000000c") == "….1:0x0000000c"
+    @pytest.mark.parametrize("kind", ["ue-", "teid-"])
+    def test_an_unknown_one_keeps_its_kind(self, kind: str) -> None:
+        assert short(f"{kind}0123456789abcdef0123456789abcdef") == f"{kind}01234567"
 
     def test_no_escape_sequence_reaches_the_terminal(self) -> None:
         assert "\x1b" not in short("\x1b[2J")

@@ -35,7 +35,18 @@ class TestReplay:
     @pytest.fixture(scope="class")
     def done(self, shared, tmp_path_factory):
         folder = tmp_path_factory.mktemp("replay")
-        outputs = ["--flows", folder / "f.csv", "--sessions", folder / "s.csv", "--qoe", folder / "q.jsonl"]
+        key = folder / "key"
+        key.write_bytes(bytes(range(32)))
+        outputs = [
+            "--key",
+            key,
+            "--flows",
+            folder / "f.csv",
+            "--sessions",
+            folder / "s.csv",
+            "--qoe",
+            folder / "q.jsonl",
+        ]
         capture = shared / "captures" / "pcap" / REGISTRATION
         return folder, snf("replay", capture, *outputs, "--events", folder / "e.jsonl")
 
@@ -66,7 +77,15 @@ class TestReplay:
 
     def test_the_same_capture_gives_the_same_flows(self, done, shared, tmp_path):
         folder, _ = done
-        snf("replay", shared / "captures" / "pcap" / REGISTRATION, "--flows", tmp_path / "f.csv", "--quiet")
+        snf(
+            "replay",
+            shared / "captures" / "pcap" / REGISTRATION,
+            "--flows",
+            tmp_path / "f.csv",
+            "--key",
+            folder / "key",
+            "--quiet",
+        )
         assert (tmp_path / "f.csv").read_text() == (folder / "f.csv").read_text()
 
     def test_also_where_flows_begin_together_and_fragments_have_no_ports(self, shared, tmp_path):

@@ -68,7 +68,10 @@ def server(store, datastore, key_pair, tmp_path):
     with NetconfServer(
         datastore,
         Function(
-            lambda: {"sessions": bindings.count_by_source(), "session_counters": {"joined": 3}},
+            lambda: {
+                "sources": {name: {"sessions": n} for name, n in bindings.count_by_source().items()},
+                "session_counters": {"joined": 3},
+            },
             lambda query: find(bindings, query, names),
         ),
         port=0,
@@ -133,12 +136,29 @@ class TestByKey:
             "dnn": "internet",
             "network-instance": "internet",
             "s-nssai": "1-000001",
+            "sst": "1",
+            "sd": "000001",
         }
         tunnels = [[leaf.text for leaf in t] for t in entry.findall(f"{{{S}}}tunnel")]
         assert tunnels == [[UPF, "4711", "uplink"], [GNB, "4711", "downlink"]]
 
-    def test_one_without_identity_is_found_by_its_published_name(self, client):
-        assert numbers(ask(client, subscriber=f"teid:{UPF}:0x00abcdef")) == [COUNT + 1]
+    def test_one_without_identity_is_found_by_its_tunnel_and_has_a_pseudonym(self, client):
+        (entry,) = ask(client, subscriber=f"teid:{UPF}:0x00abcdef").iter(f"{{{S}}}session")
+        assert entry.findtext(f"{{{S}}}number") == str(COUNT + 1)
+        assert re.fullmatch("teid-[0-9a-f]{32}", entry.findtext(f"{{{S}}}subscriber"))
+
+    @pytest.mark.parametrize("published_lately", [True, False])
+    def test_one_without_identity_is_found_by_its_published_name(self, client, store, published_lately):
+        names = store[1]
+        name = names.unknown(f"teid:{UPF}:0x00abcdef")
+        if not published_lately:
+            names._unknown.clear()
+        found, after = [], 0
+        while after is not None:
+            reply = ask(client, subscriber=name[:12], **({"after": after} if after else {}))
+            found += numbers(reply)
+            after = leaf(reply, "next")
+        assert found == [COUNT + 1]
 
     @pytest.mark.parametrize(
         "key",

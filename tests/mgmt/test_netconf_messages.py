@@ -1,5 +1,6 @@
 """Messages, sessions and locks of NETCONF as a client that writes every byte itself sees them."""
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,6 @@ from lxml import etree
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
-from mgmt.netconf.ssh.listener import ServerLimits
 from nf.settings import Settings
 from tests.mgmt.raw import BASE, HELLO_11, ask, names, read, tag_of, wrapped
 
@@ -158,7 +158,7 @@ class TestIdle:
 
     @pytest.fixture
     def limits(self):
-        return ServerLimits(idle_s=0.3 * slowness())
+        return f"<idle-time>{math.ceil(0.3 * slowness())}</idle-time>"
 
     def test_it_ends(self, bench):
         with bench.channel() as channel:

@@ -1,4 +1,4 @@
-"""What the server says of itself and its sessions (RFC 6022)."""
+"""The state of the server itself: its sessions, and counts since its start (RFC 6022)."""
 
 from contextlib import suppress
 

@@ -131,6 +131,9 @@ class TestGet:
         assert names(data, "attached-mode") == ["native"]
         assert names(data, "packets") == ["10"]
         assert names(data, "oper-status") == ["up"]
+        assert names(data, "last-change") == ["2023-11-14T22:14:20Z"]
+        assert names(data, "discontinuity-time") == ["2023-11-14T22:14:10Z"]
+        assert names(data, "phys-address") == ["02:00:00:00:00:03"]
         assert data.xpath("//*[local-name()='counter']/*/text()") == ["gtpu_truncated", "2"]
 
     @pytest.mark.parametrize(("device", "status"), [("eth9", "lower-layer-down"), ("eth8", "not-present")])
@@ -153,6 +156,11 @@ class TestGet:
         assert names(data, "unread-since") == ["2023-11-14T22:13:10Z"]
         assert (names(data, "process"), names(data, "outage")) == (["4711"], ["7400"])
 
+    def test_state_of_the_limits_and_of_those_that_wait(self, client):
+        data = client.get().data_ele
+        assert names(data, "restart-needed") == ["flows", "shards"]
+        assert names(data, "unknown-flow-rate")[-1] == "0"
+
     def test_state_of_the_paths_between_tunnel_ends(self, client):
         data = client.get(
             filter='<filter><network-function xmlns="urn:supernetflow:yang:snf-function"/></filter>'
@@ -161,8 +169,20 @@ class TestGet:
 
     def test_state_of_sessions_and_publisher(self, client):
         data = client.get().data_ele
-        assert data.xpath("//*[local-name()='source']/*/text()") == ["netconf", "1", "pfcp", "23"]
+        assert data.xpath("//*[local-name()='source']/*[position() < 3]/text()") == ["netconf", "1", "pfcp", "23"]
+        assert (names(data, "messages"), names(data, "last-heard")) == (["99"], ["2023-11-14T22:14:30Z"])
+        assert data.xpath("//*[local-name()='n4-peer']/*/text()") == ["192.0.2.1", "192.0.2.10", "23"]
         assert names(data, "inspected-octets") == ["100000"]
+
+    def test_an_identity_keeps_its_prefix(self, bench):
+        # The request declares the namespace of the identity as well.
+        with bench.channel() as channel:
+            ask(channel, f"<edit-config><target><candidate/></target>{wrapped(N3)}</edit-config>")
+            attributes = 'message-id="1" xmlns:zz="urn:ietf:params:xml:ns:yang:iana-if-type"'
+            reply = ask(channel, "<get-config><source><candidate/></source></get-config>", attributes=attributes)
+        (kind,) = reply.iter(f"{{{IF}}}type")
+        prefix, _, name = kind.text.partition(":")
+        assert (kind.nsmap[prefix], name) == ("urn:ietf:params:xml:ns:yang:iana-if-type", "ethernetCsmacd")
 
     def test_get_config_has_no_state(self, client):
         data = client.get_config(source="running").data_ele
@@ -181,7 +201,7 @@ class TestGet:
         told = {
             (s.findtext(f"{{{NM}}}identifier"), s.findtext(f"{{{NM}}}version")) for s in data.iter(f"{{{NM}}}schema")
         }
-        assert ("snf-policies", "2026-11-23") in told
+        assert ("snf-policies", "2026-11-29") in told
         for name, revision in told:
             assert f"module {name} " in model.schema_text(name, revision, yin=False)
 

@@ -65,7 +65,7 @@ class TestState:
             SessionsEnded(1_700_000_002.0, (SMF, UPF), 5000, EndReason.RESTARTED),
         ]
         tree = empty_tree()
-        add_state(model, tree, {"sessions": {"pfcp": 4}, "partial_sessions": 1, "session_events": told})
+        add_state(model, tree, {"sources": {"pfcp": {"sessions": 4}}, "partial_sessions": 1, "session_events": told})
         state = tree.find(f"{{{NS}}}subscribers/{{{NS}}}state")
         assert state is not None
         assert state.findtext(f"{{{NS}}}partial-sessions") == "1"

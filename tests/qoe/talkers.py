@@ -34,6 +34,9 @@ def voice(now_s: float, *, lost=(0, 0), runs=None, rtt=UNKNOWN, jitter_ms=0.0, p
         octets=200 * (flows - missing),
         rtp_expected=flows,
         rtp_received=flows - missing,
+        # Of the access what is missing of the uplink, of the core what is missing of the downlink.
+        side_lost=missing[:, None, :] * np.eye(2)[None, ::-1],
+        side_sent=flows[:, None, :] * np.eye(2)[None, ::-1],
         loss_runs=np.array([lost if runs is None else runs], float),
         rtp_jitter_us=both(1000 * jitter_ms),
         rtp_clock=both(8000),

@@ -40,6 +40,8 @@ def one(
         rtt_core_ms=np.array([rtt[1]]),
         rtt_high_access_ms=np.array([rtt[0]]),
         rtt_high_core_ms=np.array([rtt[1]]),
+        side_lost=np.zeros((1, 2, 2)),
+        side_sent=np.zeros((1, 2, 2)),
         loss=both(loss),
         jitter_ms=both(jitter_ms),
         gap_mean_ms=both(gap_mean_ms),

@@ -204,7 +204,7 @@ class TestMeanwhile:
     def test_the_last_page_is_held_with_falling_confidence_and_then_there_is_none(self):
         page, last_s = simple()
 
-        after = [(at_s, e) for at_s, e in told(page.seen(quiet_s=20), WHOLE) if at_s > last_s + 1.5]
+        after = [(at_s, e) for at_s, e in told(page.seen(quiet_s=20), WHOLE) if at_s > last_s + 1.0]
 
         sure = [float(e.confidence[0]) for _, e in after]
         assert sure == sorted(sure, reverse=True)
@@ -326,3 +326,17 @@ class TestRanks:
 def test_start_is_no_full_second():
     """The pages of this file begin inside an interval."""
     assert START_S % 1
+
+
+class TestHold:
+    """A page that ended is told for some seconds after its end, not after it was found to be over."""
+
+    @pytest.mark.parametrize("phase_s", [0.0, 0.3, 0.6, 0.9])
+    def test_from_its_end(self, phase_s):
+        page, last_s = simple(wait_s=0.8)
+
+        rows = told(page.seen(phase_s=phase_s), WHOLE)
+
+        scored = [at_s for at_s, e in rows if not np.isnan(e.page_s[0])]
+        (over_s,) = (at_s for at_s, e in rows if e.pages[0])
+        assert over_s <= max(scored) <= max(last_s + pages.DEFAULT.hold_s, over_s)

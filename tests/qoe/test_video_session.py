@@ -98,3 +98,38 @@ class TestSimulatedPlayers:
         assert judged.f1 >= 0.8
         assert judged.ratio >= 0.9
         assert judged.startup_s <= 0.3
+
+
+class TestLevelNow:
+    """The rate is a mean over seconds while segments are of one level, and is begun anew where a higher one comes."""
+
+    LIVE = Profile(segment_s=1.0, segment_known=True, startup_answers=1, startup_octets=1e12, show_s=0.0, left_s=0.0)
+
+    def heights(self, kbps: list[int]) -> list[float]:
+        """Return the height of each second of a live player that fetches a segment each second."""
+        chunks = [(1.0 + k, 1.02 + k, 1.2 + k, 125.0 * rate) for k, rate in enumerate(kbps)]
+        rows: list[columns.Estimates] = []
+        run([np.array(chunks)], len(chunks), lambda _, e: rows.append(e), self.LIVE)
+        return [float(r.video_height[0]) for r in rows]
+
+    def test_a_player_that_was_low_and_climbs_is_seen_at_its_level_within_seconds(self):
+        heights = self.heights([400] * 30 + [800, 1500] + [3600] * 10)
+
+        assert set(heights[20:30]) == {360}
+        assert set(heights[36:]) == {1080}
+
+    def test_one_large_segment_is_no_level(self):
+        """Peaks of a variable rate are up to twice the mean."""
+        assert set(self.heights([400, 400, 400, 900] * 12)[10:]) == {360}
+
+    def test_sound_beside_the_picture_makes_no_level(self):
+        chunks = []
+        for k in range(40):
+            picture = 400 if k < 25 else 3600
+            chunks += [(1.0 + 2 * k, 1.02 + 2 * k, 1.2 + 2 * k, 250.0 * picture)]
+            chunks += [(1.205 + 2 * k, 1.22 + 2 * k, 1.3 + 2 * k, 250.0 * 64)]
+        rows: list[columns.Estimates] = []
+        run([np.array(chunks)], 80, lambda _, e: rows.append(e), Profile(startup_answers=1))
+
+        assert {float(r.video_height[0]) for r in rows[30:50]} == {360}
+        assert {float(r.video_height[0]) for r in rows[58:78]} == {1080}

@@ -24,9 +24,13 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
+from nf.privacy import Pseudonymiser
+from tests.replay.conftest import KEY
+
 SMF, UPF, GNB, SERVER, SERVER6 = "10.1.0.1", "10.1.0.2", "10.2.0.1", "192.0.2.10", "2001:db8:80::80"
 UE, OTHER, UE6 = "10.45.0.2", "10.45.0.3", "2001:db8:45::2"
 TEID = 0xB2
+OF_UE = Pseudonymiser(KEY, 1).unknown(f"ue::{UE}")
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 N4 = UDP(sport=8805, dport=8805)
 
@@ -88,7 +92,7 @@ class TestIdentity:
 
     def test_a_packet_of_the_first_interval_has_the_tunnels_name(self, late: Any) -> None:
         replayed = late(down("fe80::1"))
-        assert rows_of(replayed, "fe80::1") == [(f"teid:{GNB}:0x{TEID:08x}", "none")]
+        assert rows_of(replayed, "fe80::1") == [(Pseudonymiser(KEY, 1).unknown(f"teid:{GNB}:0x{TEID:08x}"), "none")]
 
 
 class TestUeAddress:
@@ -96,7 +100,7 @@ class TestUeAddress:
 
     def test_it_names_the_session(self, late: Any) -> None:
         replayed = late(down(UE), down(UE, 5001))
-        assert set(rows_of(replayed, UE)) == {(f"ue::{UE}", "uplink")}
+        assert set(rows_of(replayed, UE)) == {(OF_UE, "uplink")}
         (session,) = replayed.sessions
         assert (session["ue_ipv4"], session["imsi"]) == (UE, "")
 
@@ -106,7 +110,7 @@ class TestUeAddress:
 
     def test_it_is_found_on_n6(self, late: Any) -> None:
         replayed = late(down(UE), plain(UE))
-        assert {name for name, _ in rows_of(replayed, "198.51.100.9")} == {f"ue::{UE}"}
+        assert {name for name, _ in rows_of(replayed, "198.51.100.9")} == {OF_UE}
 
     def test_another_address_in_the_tunnel_is_not_its_own(self, late: Any) -> None:
         """The kernel compares from then on, as for any session whose address is known."""

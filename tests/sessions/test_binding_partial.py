@@ -18,6 +18,9 @@ LATE = Session("pfcp-1", "pfcp", tunnels=(RADIO,))
 KNOWN = Session("pfcp-2", "pfcp", Identity(imsi=ALICE), "10.45.0.3", instance="", tunnels=(Tunnel("192.0.2.10", 1),))
 
 
+NAMES = Pseudonymiser(b"k", 1)
+
+
 @pytest.fixture
 def store():
     store = BindingStore(100)
@@ -32,7 +35,8 @@ def number(store):
 
 def named(store, of):
     label = store.label(of)
-    return label.published(Pseudonymiser(b"k", 1)), label.identity_source
+    assert label.imsi or label.published(NAMES) == NAMES.unknown(label.name)
+    return label.name, label.identity_source
 
 
 class TestCount:

@@ -201,13 +201,15 @@ class TestNames:
         names = Pseudonymiser(b"k", 0)
         assert store.subscriber(put.session, names) == store.subscriber(other.session, names)
 
-    def test_without_an_imsi_it_is_the_address(self, store):
+    def test_without_an_imsi_it_is_that_of_the_address(self, store):
+        names = Pseudonymiser(b"k", 0)
         (put, *_) = store.apply(SessionUp(1.0, session(imsi="")))
-        assert store.subscriber(put.session, Pseudonymiser(b"k", 0)) == "ue:internet:10.45.0.2"
+        assert store.subscriber(put.session, names) == names.unknown("ue:internet:10.45.0.2")
 
-    def test_without_an_address_it_is_the_tunnel(self, store):
+    def test_without_an_address_it_is_that_of_the_tunnel(self, store):
+        names = Pseudonymiser(b"k", 0)
         (put, *_) = store.apply(SessionUp(1.0, session(imsi="", ue="")))
-        assert store.subscriber(put.session, Pseudonymiser(b"k", 0)) == "teid:192.0.2.10:0x000000a1"
+        assert store.subscriber(put.session, names) == names.unknown("teid:192.0.2.10:0x000000a1")
 
 
 class TestBounds:
@@ -257,8 +259,8 @@ class TestAtRest:
         names = Pseudonymiser(b"k", 0)
         assert [store.subscriber(n, names) for n in (1, 2, 3)] == [
             names.name(ALICE),
-            "ue:internet:10.45.0.3",
-            "teid:192.0.2.10:0x00000003",
+            names.unknown("ue:internet:10.45.0.3"),
+            names.unknown("teid:192.0.2.10:0x00000003"),
         ]
         assert {(store.label(n).source, store.label(n).dnn) for n in (1, 2, 3)} == {("pfcp", "internet")}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
+
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
@@ -47,6 +49,39 @@ class TestName:
 
     def test_it_shows_its_epoch_and_not_its_key(self):
         assert repr(Pseudonymiser(b"secret", 3)) == "Pseudonymiser(epoch=3)"
+
+
+class TestUnknown:
+    """A subscriber without an IMSI has a name as well: of the address or the tunnel, with what it is of before it."""
+
+    @pytest.mark.parametrize(
+        ("name", "digits"),
+        [
+            ("ue:internet:10.45.0.2", "d0203dcea523707b95334c282f270b3b"),
+            ("teid:192.0.2.10:0x000000a1", "16958706e7b4a54d26325603a98afb18"),
+        ],
+    )
+    def test_it_is_that_of_openssl(self, name, digits):
+        """printf ue:internet:10.45.0.2 | openssl dgst -sha256 -hmac key"""
+        assert Pseudonymiser(b"key", 0).unknown(name) == f"{name.partition(':')[0]}-{digits}"
+
+    def test_no_address_is_in_it_and_no_imsi_has_it(self):
+        names = Pseudonymiser(b"key", 0)
+        assert re.fullmatch("ue-[0-9a-f]{32}", names.unknown(f"ue::{IMSI}"))
+        assert names.name(IMSI) not in names.unknown(f"ue::{IMSI}")
+
+    def test_who_has_neither_stays_unknown(self):
+        assert Pseudonymiser(b"key", 0).unknown("unknown") == "unknown"
+
+    def test_a_name_under_the_previous_key_is_understood(self):
+        names = Pseudonymiser(b"new", 1, b"old")
+        now = names.unknown("ue::10.45.0.2")
+        assert names.current(Pseudonymiser(b"old", 0).unknown("ue::10.45.0.2")) == now
+
+    def test_its_imsi_is_never_among_those_that_are_exported(self):
+        names = Pseudonymiser(b"key", 0)
+        names.unknown("ue::10.45.0.2")
+        assert names.named(again=True) == {}
 
 
 class TestNothingSaysIt:

@@ -121,17 +121,17 @@ class TestForgotten:
 
     def test_it_changed(self, world: World) -> None:
         number = world.up("")
-        assert world.of(number) == [("ue:internet:10.45.0.1", "pfcp", "internet", 0)]
+        assert world.of(number) == [(world.names.unknown("ue:internet:10.45.0.1"), "pfcp", "internet", 0)]
 
         world.store.apply(SessionMoved(2.0, session(ALICE)))
         assert world.of(number) == [(world.names.name(ALICE), "pfcp", "internet", 0)]
 
     def test_its_ue_s_address_was_learned(self, world: World) -> None:
         number = world.up("", ue="")
-        assert world.of(number) == [(f"teid:{UPF}:0x00000001", "none", "internet", 0)]
+        assert world.of(number) == [(world.names.unknown(f"teid:{UPF}:0x00000001"), "none", "internet", 0)]
 
         world.store.learn([(number, "10.45.0.9")], 2.0)
-        assert world.of(number) == [("ue:internet:10.45.0.9", "uplink", "internet", 0)]
+        assert world.of(number) == [(world.names.unknown("ue:internet:10.45.0.9"), "uplink", "internet", 0)]
 
     def test_another_source_told_more_of_the_session_that_it_is_a_part_of(self, world: World) -> None:
         number = world.up("")

@@ -229,3 +229,27 @@ class TestDirections:
         assert (row["loss_ul"], row["loss_dl"]) == pytest.approx((0.1, 0.2))
         assert (row["rtt_core_ms"], row["rtt_access_ms"], row["rtt_min_access_ms"]) == pytest.approx((11, 22, 20))
         assert row["ul_bps"] == pytest.approx(8000)
+
+
+class TestLagOfABearer:
+    """The lag of a game without echoes is that of TCP in its QoS flow, and follows a queue within a second or two."""
+
+    def second(self, probe, access_ms: int, samples: int = 4):
+        core = {"echo_n": (30, 0), "echo_sum_us": (300_000, 0), "echo_min_us": (10_000, 0)}
+        beside = bulk("file", 0.2, rtt_ms=(10, access_ms))
+        beside["rtt_n"], beside["rtt_sum_us"] = (3, samples), (30_000, samples * access_ms * 1000)
+        return probe.second(talk("game", rate=30, rtp=False, media=core), beside)[GAME]["lag_ms"]
+
+    def test_a_queue_that_fills(self):
+        probe = Probe()
+        before = [self.second(probe, 20) for _ in range(7)]
+        after = [self.second(probe, 320) for _ in range(3)]
+
+        assert before[-1] == pytest.approx(30)
+        assert after == pytest.approx([330] * 3)
+
+    def test_a_single_sample_may_be_a_delayed_acknowledgement(self):
+        probe = Probe()
+        before = [self.second(probe, 20) for _ in range(7)]
+
+        assert before[-1] == self.second(probe, 60, samples=1)

@@ -22,6 +22,11 @@ PSEUDONYM = hmac.new(KEY, IMSI.encode(), hashlib.sha256).hexdigest()[:32]  # RFC
 UE = "10.45.0.2"
 
 
+def pseudonym(name: str) -> str:
+    """Return the published name of who has no IMSI, by the same rule over the whole of *name*."""
+    return f"{name.partition(':')[0]}-{hmac.new(KEY, name.encode(), hashlib.sha256).hexdigest()[:32]}"
+
+
 class World:
     """A book, a store of sessions, and the subjects of an interval's flows."""
 
@@ -96,13 +101,13 @@ class TestToldSince:
         world.book.add(event(1, "10.45.0.99", outer=(GNB, UPF), teid=TEID))
         world.session()
 
-        assert world.whose(0) == [(f"teid:{UPF}:0x000000a1", "none", "")]
+        assert world.whose(0) == [(pseudonym(f"teid:{UPF}:0x000000a1"), "none", "")]
 
     def test_not_by_the_teid_of_another_address(self, world: World) -> None:
         world.book.add(event(1, outer=(GNB, "172.16.0.77"), teid=TEID))
         world.session()
 
-        assert world.whose(0) == [("teid:172.16.0.77:0x000000a1", "none", "")]
+        assert world.whose(0) == [(pseudonym("teid:172.16.0.77:0x000000a1"), "none", "")]
 
 
 class TestUnknown:
@@ -113,7 +118,7 @@ class TestUnknown:
             event(1, outer=(GNB, UPF), teid=1), event(2, port_a=2, outer=(GNB, UPF), teid=1),
             event(3, port_a=3, outer=(GNB, UPF), teid=2)]))  # fmt: skip
 
-        one, two = (f"teid:{UPF}:0x{teid:08x}" for teid in (1, 2))
+        one, two = (pseudonym(f"teid:{UPF}:0x{teid:08x}") for teid in (1, 2))
         assert [name for name, *_ in world.whose(0, 0, 0)] == [one, one, two]
         assert world.names.session[-2:].tolist() == [0, 0]
 
@@ -125,7 +130,7 @@ class TestUnknown:
     def test_without_a_tunnel_by_its_ue(self, world: World, ue_end: int, flags: int, expected: str) -> None:
         world.book.add(event(1))
 
-        assert world.whose(0, ue_end=ue_end, flags=flags) == [(f"ue::{expected}", "none", "")]
+        assert world.whose(0, ue_end=ue_end, flags=flags) == [(pseudonym(f"ue::{expected}"), "none", "")]
 
     def test_known_and_unknown_flows_beside_each_other_in_any_order(self, world: World) -> None:
         index = world.session()
@@ -133,18 +138,18 @@ class TestUnknown:
             event(1, "10.45.0.8"), event(2), event(3, "10.45.0.9", outer=(GNB, UPF), teid=3),
             event(4, "10.45.0.8", port_a=4)]))  # fmt: skip
 
-        nobody = ("ue::10.45.0.8", "none", "")
-        assert world.whose(0, index, 0, 0) == [nobody, KNOWN, (f"teid:{UPF}:0x00000003", "none", ""), nobody]
+        nobody = (pseudonym("ue::10.45.0.8"), "none", "")
+        assert world.whose(0, index, 0, 0) == [nobody, KNOWN, (pseudonym(f"teid:{UPF}:0x00000003"), "none", ""), nobody]
 
     def test_a_flow_that_the_kernel_did_not_tell_has_no_address(self, world: World) -> None:
-        assert world.whose(0) == [("ue::::", "none", "")]
+        assert world.whose(0) == [(pseudonym("ue::::"), "none", "")]
 
     def test_by_the_uplink_tunnel_whichever_end_is_the_ue_s(self, world: World) -> None:
         world.book.add(np.concatenate([
             event(1, "8.8.8.8", b=UE, outer=(UPF, GNB), teid=9),
             event(1, "8.8.8.8", b=UE, outer=(GNB, UPF), teid=1, dir=1, kind=TUNNEL)]))  # fmt: skip
 
-        assert world.whose(0, ue_end=B) == [(f"teid:{UPF}:0x00000001", "none", "")]
+        assert world.whose(0, ue_end=B) == [(pseudonym(f"teid:{UPF}:0x00000001"), "none", "")]
 
     @pytest.mark.parametrize("flags", [0, FIRST_B], ids=["the UE spoke first", "the server spoke first"])
     def test_outside_of_a_tunnel_by_the_tunnel_of_its_ue(self, world: World, flags: int) -> None:
@@ -152,9 +157,9 @@ class TestUnknown:
         world.book.add(np.concatenate([
             event(1, outer=(GNB, UPF), teid=1), event(2), event(3, "10.45.0.9", b=OTHER_SERVER)]))  # fmt: skip
 
-        one = (f"teid:{UPF}:0x00000001", "none", "")
+        one = (pseudonym(f"teid:{UPF}:0x00000001"), "none", "")
         found = world.whose(0, 0, 0, ue_end=[A, UNKNOWN, A], flags=flags)
-        assert found == [one, one, ("ue::10.45.0.9", "none", "")]
+        assert found == [one, one, (pseudonym("ue::10.45.0.9"), "none", "")]
 
 
 class TestFarEnd:

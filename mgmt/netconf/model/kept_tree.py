@@ -74,7 +74,8 @@ class KeptTree:
         for (tag, keys), inner in touched.below.items():
             node = self._top[tag]
             path, now = step("", node.name, node.module_if_new, keys), instance(node, tree, keys)
-            if now is None or inner.all:
+            # An entry that is merged comes last, which in a list that the user orders is another place.
+            if now is None or inner.all or any(node.children[child].user_ordered for child, _ in inner.below):
                 self._free(path)
                 fresh += [] if now is None else [etree.tostring(now)]
                 continue

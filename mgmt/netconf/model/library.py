@@ -34,7 +34,9 @@ def told(modules: Mapping[str, Module]) -> tuple[Module, ...]:
 
 def content_id(modules: tuple[Module, ...]) -> str:
     """Return a name of the set of modules that changes with it (RFC 8525, 2)."""
-    names = (f"{m.name}@{m.revision}{'+' if m.implemented else ''} {' '.join(m.features)}" for m in modules)
+    names = (
+        f"{m.name}@{m.revision}{'+' if m.implemented else ''} {' '.join(m.features + m.deviations)}" for m in modules
+    )
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
@@ -48,7 +50,10 @@ def _library(modules: tuple[Module, ...]) -> etree._Element:
     one = _add(library, "module-set")
     _add(one, "name", _ALL)
     for module in sorted(modules, key=lambda m: not m.implemented):
-        _described(_add(one, "module" if module.implemented else "import-only-module"), module)
+        entry = _add(one, "module" if module.implemented else "import-only-module")
+        _described(entry, module)
+        for name in module.deviations:
+            _add(entry, "deviation", name)
     schema = _add(library, "schema")
     _add(schema, "name", _ALL)
     _add(schema, "module-set", _ALL)
@@ -63,9 +68,14 @@ def _library(modules: tuple[Module, ...]) -> etree._Element:
 def _modules_state(modules: tuple[Module, ...]) -> etree._Element:
     state = etree.Element(f"{{{_LIBRARY}}}modules-state", nsmap={None: _LIBRARY})
     _add(state, "module-set-id", content_id(modules))
+    known = {module.name: module for module in modules}
     for module in modules:
         entry = _add(state, "module")
         _described(entry, module)
+        for name in module.deviations:
+            deviation = _add(entry, "deviation")
+            _add(deviation, "name", name)
+            _add(deviation, "revision", known[name].revision)
         _add(entry, "conformance-type", "implement" if module.implemented else "import")
     return state
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lxml import etree
 
-__all__ = ["Key", "Kind", "Module", "SchemaNode", "identity", "instance", "instances_of", "list_keys"]
+__all__ = ["ActionNode", "Key", "Kind", "Module", "SchemaNode", "identity", "instance", "instances_of", "list_keys"]
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 """The tag of a node, and what tells its entries apart."""
@@ -32,7 +32,7 @@ class Kind(enum.Enum):
 class Module:
     """A module of the schema; ``implemented``: its data nodes exist here, else only its types are used.
 
-    ``features`` are those that hold here, ``imports`` names of modules.
+    ``features`` are those that hold here, ``imports`` names of modules, ``deviations`` of those that deviate this one.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Module:
     implemented: bool
     features: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -55,10 +56,14 @@ class SchemaNode:
     keys: tuple[str, ...] = ()  # of a list
     presence: bool = False  # of a container: it means something by being there
     case: tuple[str, str] | None = None  # (choice, case) that it is part of
-    write_only: bool = False  # a secret, see snf-types
+    user_ordered: bool = False  # of a list: the order of its entries means something
+    deny_all: bool = False  # nacm:default-deny-all stands in its statement or in one around it (RFC 8341, 3.2)
+    deny_write: bool = False  # the same of nacm:default-deny-write
     identity: bool = False  # a value that carries a prefix
+    path_value: bool = False  # a value that is an expression over paths, with a prefix at its names
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
+    actions: dict[str, ActionNode] = field(default_factory=dict)  # by tag
     handle: Any = None  # libyang's own node, for mgmt.netconf.model.yang_model only
 
     @property
@@ -71,10 +76,27 @@ class SchemaNode:
         return self.children[f"{{{self.module.namespace}}}{name}"]
 
     @property
+    def path(self) -> str:
+        """The place in the schema, each name with its module: /m:list/m:container."""
+        above = self.parent.path if self.parent is not None else ""
+        return f"{above}/{self.module.name}:{self.name}"
+
+    @property
     def module_if_new(self) -> str:
         """The name of the module where a path has to state it: it differs from the parent's."""
         same = self.parent is not None and self.parent.module.name == self.module.name
         return "" if same else self.module.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActionNode:
+    """An action of a container or list (RFC 7950, 7.15), and its parameters by name.
+
+    ``path`` names it by its place in the schema, each name with its module: /m:list/m:container/m:action.
+    """
+
+    path: str
+    inputs: dict[str, SchemaNode]
 
 
 def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:

@@ -68,6 +68,8 @@ _CASES: tuple[tuple[re.Pattern[str], Callable[[_Match, str], RpcError]], ...] = 
         lambda m, path: bad_element(m["two"], f"Only one of {m['one']} and {m['two']} can be given.", path),
     ),
     (re.compile(r"Invalid leafref value "), _leafref),
+    # The form of each value was checked with the edit: what is left of a union here is a reference.
+    (re.compile(r'Invalid union value ".*" - no matching subtype found'), _leafref),
     (re.compile(r"Too (?P<what>many|few) "), _number),
     (
         re.compile(r'When condition "'),

@@ -15,15 +15,16 @@ from typing import Any
 
 import libyang
 from _libyang import ffi, lib  # type: ignore[import-not-found]
+from libyang.util import ly_array_iter
 from lxml import etree
 
 from mgmt.netconf.model.kept_tree import KeptTree, values_of
 from mgmt.netconf.model.library import told
-from mgmt.netconf.model.schema import Kind, Module, SchemaNode
+from mgmt.netconf.model.schema import ActionNode, Kind, Module, SchemaNode
 from mgmt.netconf.model.touched import Since
 from mgmt.netconf.model.yang_errors import constraint_error
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.xml_names import elements
+from mgmt.netconf.xml_names import elements, with_modules, with_prefixes, without_predicates
 from nf.errors import SnfError
 
 __all__ = ["IMPLEMENTED", "Model", "default_model", "yang_dir"]
@@ -31,8 +32,20 @@ __all__ = ["IMPLEMENTED", "Model", "default_model", "yang_dir"]
 IMPLEMENTED = (
     "ietf-netconf",
     "ietf-netconf-monitoring",
+    "ietf-netconf-acm",
     "ietf-yang-library",
+    "ietf-netconf-with-defaults",
+    "ietf-origin",
+    "ietf-netconf-nmda",
+    "notifications",
+    "nc-notifications",
+    "ietf-netconf-notifications",
+    "ietf-subscribed-notifications",
+    "ietf-yang-push",
+    "snf-subscriptions",
     "iana-if-type",
+    "ietf-alarms",
+    "snf-alarms",
     "snf-function",
     "snf-interfaces",
     "snf-subscribers",
@@ -40,19 +53,44 @@ IMPLEMENTED = (
     "snf-policies",
     "snf-qoe",
     "snf-export",
+    "snf-keys",
     "snf-privacy",
+    "snf-opt-out",
     "snf-explain",
     "snf-marks",
     "snf-revisions",
+    "snf-management",
 )
 """Modules whose data nodes exist; what they import is loaded with them."""
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
-    "ietf-netconf": ("candidate", "rollback-on-error", "validate", "xpath"),
+    "ietf-netconf-nmda": ("origin", "with-defaults"),
+    "ietf-subscribed-notifications": ("encode-xml", "replay", "subtree", "xpath"),
+    "ietf-yang-push": ("on-change",),
+    "ietf-netconf": ("candidate", "confirmed-commit", "rollback-on-error", "validate", "xpath"),
 }
 """Features that hold, by module; each goes with its capability (RFC 6241, 8)."""
 
-_OF_LIBYANG = frozenset({"yang", "ietf-yang-metadata", "ietf-yang-schema-mount", "ietf-yang-structure-ext"})
+DEFAULT_MODES = ("explicit", "report-all", "report-all-tagged", "trim")
+"""Names of RFC 6243 for how defaults are reported."""
+
+_PRINTED = {
+    "report-all": lib.LYD_PRINT_WD_ALL,
+    "report-all-tagged": lib.LYD_PRINT_WD_IMPL_TAG,  # what a client has set is no default (2.3.1)
+    "trim": lib.LYD_PRINT_WD_TRIM,
+}
+_NOT_OURS = frozenset(
+    {
+        # libyang brings these and implements them for itself,
+        "yang",
+        "ietf-yang-metadata",
+        "ietf-yang-schema-mount",
+        "ietf-yang-structure-ext",
+        # and these because a leafref names them, in a leaf whose feature does not hold here (source-vrf of RFC 8639).
+        "ietf-network-instance",
+        "ietf-ip",
+    }
+)
 _INTERNAL = 0x1000  # LYS_INTERNAL (libyang, tree_schema.h): a statement that libyang puts into a module
 
 _KINDS = {
@@ -107,8 +145,8 @@ def _text(value: Any) -> str:
 class Model:
     """A compiled set of modules. Safe to use from several threads.
 
-    ``top`` has the top-level data nodes by tag; ``modules`` all modules by name; ``told`` those that clients
-    are told of; ``secret_tags`` the leaves that a reply never has.
+    ``top`` has the top-level data nodes by tag, ``notifications`` the notifications; ``modules`` all modules by name;
+    ``told`` those that clients are told of; ``guarded`` the operations and notifications that need an explicit rule.
     Raises SnfError when a module cannot be compiled.
     """
 
@@ -128,48 +166,72 @@ class Model:
         self.told = told(self.modules)
         self._by_namespace = {m.namespace: m.name for m in self.modules.values()}
         self.top: dict[str, SchemaNode] = {}
+        self.notifications: dict[str, SchemaNode] = {}
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
-        self.secret_tags: list[str] = []  # of leaves that are left out of every reply
         self._kept = KeptTree(self._ctx, self.top)
+        self.guarded: set[str] = set()  # with nacm:default-deny-all, by tag
         for module in self._all:
-            if module.implemented():
+            if self.modules[module.name()].implemented:
                 self._add_children(self.top, module.children(), None)
                 self._add_rpcs(module)
+                self._add_notifications(module)
+
+    def _add_notifications(self, module: Any) -> None:
+        own = self.modules[module.name()]
+        for each in module.children(types=(libyang.SNode.NOTIF,)):
+            node = SchemaNode(each.name(), own, Kind.CONTAINER, config=False, handle=each)
+            self.notifications[node.tag] = node
+            self._add_children(node.children, each.children(), node)
 
     def _add_rpcs(self, module: Any) -> None:
         own = self.modules[module.name()]
         for rpc in module.children(types=(libyang.SNode.RPC,)):
-            parameters: dict[str, SchemaNode] = {}
-            if rpc.input() is not None:
-                self._add_children(parameters, rpc.input().children(), None)
-            self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = {n.name: n for n in parameters.values()}
+            self.inputs[f"{{{own.namespace}}}{rpc.name()}"] = self._parameters(rpc)
+        for each in module.children(types=(libyang.SNode.RPC, libyang.SNode.NOTIF)):
+            if _has(each, "default-deny-all"):
+                self.guarded.add(f"{{{own.namespace}}}{each.name()}")
+
+    def _parameters(self, operation: Any) -> dict[str, SchemaNode]:
+        """Return the parameters of an rpc or action by name."""
+        found: dict[str, SchemaNode] = {}
+        if operation.input() is not None:
+            self._add_children(found, operation.input().children(), None)
+        return {node.name: node for node in found.values()}
+
+    def _add_actions(self, node: SchemaNode, snode: Any) -> None:
+        for action in snode.children(types=(libyang.SNode.ACTION,)):
+            module = self.modules[action.module().name()]
+            path = f"{node.path}/{module.name}:{action.name()}"
+            node.actions[f"{{{module.namespace}}}{action.name()}"] = ActionNode(path, self._parameters(action))
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
             kind = _KINDS.get(snode.nodetype())
-            if kind is None:
+            if kind is None or not self.modules[snode.module().name()].implemented:
                 continue
             node = SchemaNode(
                 name=snode.name(),
                 module=self.modules[snode.module().name()],
                 kind=kind,
                 config=not snode.config_false(),
+                deny_all=_has(snode, "default-deny-all") or (parent is not None and parent.deny_all),
+                deny_write=_has(snode, "default-deny-write") or (parent is not None and parent.deny_write),
                 case=_case(snode),
                 parent=parent,
                 handle=snode,
             )
             if kind is Kind.LIST:
                 node.keys = tuple(key.name() for key in list(snode.keys()))
+                node.user_ordered = snode.ordered()
             elif kind is Kind.CONTAINER:
                 node.presence = snode.presence() is not None
             else:
-                node.write_only = any(e.name() == "write-only" for e in snode.extensions())
                 node.identity = snode.type().base() in _IDENTITY
+                node.path_value = snode.type().name() == "node-instance-identifier"
             into[node.tag] = node
-            if node.write_only:
-                self.secret_tags.append(node.tag)
             if kind in (Kind.CONTAINER, Kind.LIST):
                 self._add_children(node.children, snode.children(), node)
+                self._add_actions(node, snode)
 
     def namespace(self, module: str) -> str | None:
         """Return the namespace of a module, None when there is no such module."""
@@ -196,19 +258,36 @@ class Model:
             text = text.strip()
         if node.identity:
             text = self._with_module_prefix(text, element)
+        path = self._path(text, element) if node.path_value else ""
+        if path:
+            text = with_modules(path)
         raw, found = text.encode(), ffi.new("const char **")
         with self._lock:
             code = lib.lyd_value_validate(self._ctx.cdata, node.handle.cdata, raw, len(raw), ffi.NULL, ffi.NULL, found)
             errors = self._ctx.take_errors()
             value = ffi.string(found[0]).decode() if found[0] else text
         if code in (lib.LY_SUCCESS, lib.LY_EINCOMPLETE):
-            return str(value)
+            # So have the values of keys in a path their canonical form.
+            return (with_prefixes(value, lambda module: module) or value) if path else str(value)
         raise RpcError("invalid-value", _value_sentence(node, text, errors))
 
     def _with_module_prefix(self, text: str, element: etree._Element) -> str:
         prefix, colon, name = text.rpartition(":")
         module = self.module_of(element.nsmap.get(prefix or None))
         return f"{module}:{name}" if module and name else (name if not colon else text)
+
+    def _path(self, text: str, element: etree._Element) -> str:
+        """Return an instance-identifier with modules as prefixes. Raises RpcError when it names no node."""
+        path = with_prefixes(text, lambda prefix: self.module_of(element.nsmap.get(prefix or None)))
+        if path is None:
+            raise RpcError("invalid-value", "A path has steps like /prefix:name[prefix:key='value'], or is / alone.")
+        if path != "/":
+            with self._lock:
+                try:
+                    next(iter(self._ctx.find_path(without_predicates(path))))
+                except libyang.LibyangError:
+                    raise RpcError("invalid-value", "The path names no node of the modules.") from None
+        return path
 
     def validate(self, tree: etree._Element, since: Since | None = None) -> Mapping[str, Any]:
         """Validate a whole configuration and return it with all defaults, as JSON (RFC 7951) reads.
@@ -273,6 +352,36 @@ class Model:
                 if root is not None:
                     root.free(with_siblings=True)
 
+    def with_defaults(self, tree: etree._Element, mode: str) -> etree._Element:
+        """Return configuration and state with defaults as one of `DEFAULT_MODES` wants them.
+
+        Defaults of configuration are added and, with report-all-tagged, marked; trim takes out all that has the value
+        of its default. *tree* need not be valid.
+        """
+        if mode == "explicit":
+            return tree
+        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
+        node, text = ffi.new("struct lyd_node **"), ffi.new("char **")
+        with self._lock:
+            root = self._ctx.parse_data_mem(data, "xml", parse_only=True, strict=True)
+            node[0] = ffi.NULL if root is None else root.cdata
+            flags = lib.LYD_PRINT_SHRINK | lib.LYD_PRINT_WITHSIBLINGS | _PRINTED[mode]
+            try:
+                if mode != "trim":
+                    lib.lyd_new_implicit_all(node, self._ctx.cdata, lib.LYD_IMPLICIT_NO_STATE, ffi.NULL)
+                if node[0]:
+                    node[0] = lib.lyd_first_sibling(node[0])
+                    lib.lyd_print_mem(text, node[0], lib.LYD_XML, flags)
+                printed = ffi.string(text[0]).decode() if text[0] else ""
+            finally:
+                lib.lyd_free_all(node[0])
+                if text[0]:
+                    lib.free(text[0])
+        found = etree.fromstring(f"<data>{printed}</data>".encode(), etree.XMLParser(huge_tree=True))
+        for element in found.iter():
+            _without_own_prefix(element)
+        return found
+
     def schema_text(self, name: str, revision: str, yin: bool) -> str | None:
         """Return the source of a module that clients are told of, None when there is none of this name and revision."""
         known = self.modules.get(name)
@@ -296,10 +405,22 @@ def _module(module: Any) -> Module:
         revision=max(revisions, default=""),
         namespace=ffi.string(module.cdata.ns).decode(),
         prefix=module.prefix(),
-        implemented=bool(module.implemented()) and module.name() not in _OF_LIBYANG,
+        implemented=bool(module.implemented()) and module.name() not in _NOT_OURS,
         features=tuple(f.name() for f in module.features() if f.state()),
+        deviations=tuple(_text(other.name) for other in ly_array_iter(module.cdata.deviated_by)),
         imports=tuple(i.name() for i in module.imports() if not i.cdata.flags & _INTERNAL),
     )
+
+
+def _has(snode: Any, extension: str) -> bool:
+    return any(e.name() == extension for e in snode.extensions())
+
+
+def _without_own_prefix(element: etree._Element) -> None:
+    """Write an identity of the element's own module without prefix: lxml drops a second declaration of a namespace."""
+    prefix, colon, name = (element.text or "").partition(":")
+    if colon and element.nsmap.get(prefix) == etree.QName(element).namespace:
+        element.text = name
 
 
 def _enable(module: Any, features: tuple[str, ...]) -> None:

@@ -8,7 +8,6 @@ from mgmt.netconf.revisions import ROLLBACK, number_of
 from mgmt.netconf.rpcerror import RpcError, missing_element
 from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.store.confirmed import CONFIRM_S, Confirm
-from mgmt.netconf.store.datastore import Datastore
 from mgmt.netconf.store.edit import DEFAULT_OPERATIONS
 from mgmt.netconf.xml_names import NC
 
@@ -23,13 +22,13 @@ def changing(served: Served) -> Operations:
     return {
         f"{NC}edit-config": (
             ("target", "default-operation", "test-option", "error-option", "config"),
-            lambda caller, params: _edit_config(store, caller, params),
+            lambda caller, params: _edit_config(served, caller, params),
         ),
-        f"{NC}copy-config": (("target", "source"), lambda caller, params: _copy_config(store, caller, params)),
+        f"{NC}copy-config": (("target", "source"), lambda caller, params: _copy_config(served, caller, params)),
         f"{NC}validate": (("source",), lambda _caller, params: store.validate(params.datastore("source"))),
         f"{NC}commit": (
             ("confirmed", "confirm-timeout", "persist", "persist-id"),
-            lambda caller, params: _commit(store, caller, params),
+            lambda caller, params: _commit(served, caller, params),
         ),
         f"{NC}cancel-commit": (
             ("persist-id",),
@@ -37,39 +36,43 @@ def changing(served: Served) -> Operations:
         ),
         ROLLBACK: (
             ("revision",),
-            lambda caller, params: store.roll_back(caller.session, number_of(params.need("revision"))),
+            lambda caller, params: store.roll_back(
+                caller.session, number_of(params.need("revision")), served.access.guard(caller)
+            ),
         ),
         f"{NC}discard-changes": (_NONE, lambda caller, _params: store.discard(caller.session)),
     }
 
 
-def _edit_config(store: Datastore, caller: Caller, params: Params) -> None:
+def _edit_config(served: Served, caller: Caller, params: Params) -> None:
     _only_candidate(params)
     config = params.need("config")
     error_option = params.one_of(
         "error-option", ("stop-on-error", "continue-on-error", "rollback-on-error"), "stop-on-error"
     )
-    store.edit(
+    served.datastore.edit(
         caller.session,
         config,
         params.one_of("default-operation", DEFAULT_OPERATIONS, "merge"),
         test_option=params.one_of("test-option", ("test-then-set", "set", "test-only"), "set"),
         continue_on_error=error_option == "continue-on-error",
+        guard=served.access.guard(caller),
     )
 
 
-def _copy_config(store: Datastore, caller: Caller, params: Params) -> None:
+def _copy_config(served: Served, caller: Caller, params: Params) -> None:
+    store, guard = served.datastore, served.access.guard(caller)
     target, source = params.named_datastore("target"), params.datastore("source")
     if source == target:
         raise RpcError("invalid-value", "Source and target are the same.", kind="protocol")
     if source == "candidate":
-        store.copy_to_running(caller.session)
+        store.copy_to_running(caller.session, guard)
         return
     _only_candidate(params)
-    store.copy_to_candidate(caller.session, source)
+    store.copy_to_candidate(caller.session, source, guard)
 
 
-def _commit(store: Datastore, caller: Caller, params: Params) -> None:
+def _commit(served: Served, caller: Caller, params: Params) -> None:
     """Commit, confirmed or not (RFC 6241, 8.4.5)."""
     confirm = None
     if params.get("confirmed") is not None:
@@ -79,7 +82,7 @@ def _commit(store: Datastore, caller: Caller, params: Params) -> None:
             if params.get(name) is not None:
                 # Without this a client would take a commit for one that is undone.
                 raise missing_element("confirmed", f"{name} is for a confirmed commit.", kind="protocol")
-    store.commit(caller.session, confirm, _given(params, "persist-id"))
+    served.datastore.commit(caller.session, confirm, _given(params, "persist-id"), served.access.guard(caller))
 
 
 def _timeout_s(params: Params) -> int:

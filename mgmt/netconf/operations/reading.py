@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from lxml import etree
 
-from mgmt.netconf.filters import filter_subtree, filter_xpath
+from mgmt.netconf.budget import Budget
+from mgmt.netconf.caller import Caller
+from mgmt.netconf.defaults import WITH_DEFAULTS, reported, with_defaults
 from mgmt.netconf.find_sessions import session_numbers
+from mgmt.netconf.management import add_management
 from mgmt.netconf.monitoring import MONITORING, add_monitoring
+from mgmt.netconf.notify.told import add_streams
 from mgmt.netconf.params import Params
 from mgmt.netconf.revisions import add_revisions
-from mgmt.netconf.rpcerror import RpcError, missing_attribute
+from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.selecting import selected
 from mgmt.netconf.served import Operations, Served
 from mgmt.netconf.state import add_sessions, add_state
 from mgmt.netconf.xml_names import BASE, NC
 from nf.sessions import Query
 
-__all__ = ["reading"]
+__all__ = ["operational", "reading"]
 
 _NM = f"{{{MONITORING}}}"
 
@@ -23,45 +28,47 @@ _NM = f"{{{MONITORING}}}"
 def reading(served: Served) -> Operations:
     """Return get, get-config and get-schema."""
     return {
-        f"{NC}get": (("filter",), lambda _caller, params: _get(served, params)),
-        f"{NC}get-config": (("source", "filter"), lambda _caller, params: _get_config(served, params)),
+        f"{NC}get": (("filter", WITH_DEFAULTS), lambda caller, params: _get(served, caller, params)),
+        f"{NC}get-config": (
+            ("source", "filter", WITH_DEFAULTS),
+            lambda caller, params: _get_config(served, caller, params),
+        ),
         f"{_NM}get-schema": (("identifier", "version", "format"), lambda _caller, params: _get_schema(served, params)),
     }
 
 
-def _get(served: Served, params: Params) -> list[etree._Element]:
+def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
+    wanted = params.get("filter")
+    return [_data(served, caller, operational(served, caller, wanted), wanted, with_defaults(params))]
+
+
+def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
+    """Return running and the state as the caller may see them, of sessions those that the filter names by key."""
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
     add_monitoring(datastore, tree, served.capabilities, served.roster)
-    add_revisions(datastore, tree)
-    wanted = params.get("filter")
+    add_management(datastore.model, tree, served.management())
+    add_revisions(datastore, tree, lambda path: served.access.reads(caller, path))
+    served.access.add_counters(tree)
+    add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return [_data(served, tree, wanted)]
+    return served.access.prune(caller, tree)
 
 
-def _get_config(served: Served, params: Params) -> list[etree._Element]:
+def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    return [_data(served, tree, params.get("filter"))]
+    tree = served.access.prune(caller, tree)
+    return [_data(served, caller, tree, params.get("filter"), with_defaults(params))]
 
 
-def _data(served: Served, tree: etree._Element, wanted: etree._Element | None) -> etree._Element:
-    top = served.datastore.model.top
-    if wanted is not None:
-        kind = wanted.get("type") or wanted.get(f"{NC}type") or "subtree"
-        select = wanted.get("select") or wanted.get(f"{NC}select")
-        if kind == "subtree":
-            tree = filter_subtree(tree, wanted, top)
-        elif kind != "xpath":
-            info = [("bad-attribute", "type"), ("bad-element", "filter")]
-            raise RpcError("bad-attribute", "A filter is of type subtree or xpath.", kind="protocol", info=info)
-        elif select is None:
-            raise missing_attribute("select", "filter", "An XPath filter needs the attribute select.", "protocol")
-        else:
-            tree = filter_xpath(tree, select, wanted.nsmap, top)
+def _data(
+    served: Served, caller: Caller, tree: etree._Element, wanted: etree._Element | None, mode: str
+) -> etree._Element:
+    model, budget = served.datastore.model, Budget(lambda: served.gone(caller.session))
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
-    data.extend(list(tree))
+    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top, budget)))
     return data
 
 

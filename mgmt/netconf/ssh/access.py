@@ -5,34 +5,40 @@ Without an SSH library, which takes longer to import than all of this: it is che
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import socket
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from mgmt.keys import KEY_TYPES, public_key
 from nf.errors import SnfError
 
-__all__ = ["Keys", "check_host_key", "listening_socket", "no_host_key", "read_users"]
+__all__ = ["UsersFile", "check_host_key", "listening_socket", "no_host_key", "read_users"]
 
 _HOST_KEYS = (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)
-_KEY_TYPES = frozenset({"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"})
-_MIN_RSA_BITS = 2048  # NIST SP 800-131A revision 2
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
 
-Keys = Mapping[str, tuple[bytes, ...]]
+_GROUP = re.compile(r'group="(?P<groups>[^"]*)"\Z')
 
 
-def read_users(path: Path) -> Keys:
-    """Return the public keys, as they are on the wire, by user. Raises SnfError with the line."""
+@dataclass(frozen=True, slots=True)
+class UsersFile:
+    """Public keys, as they are on the wire, by user, and groups by user; None: no line names a group."""
+
+    keys: Mapping[str, tuple[bytes, ...]]
+    groups: Mapping[str, frozenset[str]] | None
+
+
+def read_users(path: Path) -> UsersFile:
+    """Return the users of a file. Raises SnfError with the line."""
     try:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -44,27 +50,35 @@ def read_users(path: Path) -> Keys:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SnfError(f"The users file {path} can be written by others than its owner.", f"chmod go-w {path}")
     keys: dict[str, tuple[bytes, ...]] = {}
+    groups: dict[str, frozenset[str]] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            name, key = _read_line(path, number, line.split())
+            name, named, key = _read_line(path, number, line.split())
             keys[name] = (*keys.get(name, ()), key)
-    return keys
+            groups[name] = groups.get(name, frozenset()) | named
+    return UsersFile(keys, groups if any(groups.values()) else None)
 
 
-def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, bytes]:
+def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, frozenset[str], bytes]:
     where = f"Line {number} of the users file {path}"
-    if len(words) < 3 or words[1] not in _KEY_TYPES:
-        raise SnfError(f"{where} is not NAME and a public key.", "Types: " + ", ".join(sorted(_KEY_TYPES)) + ".")
+    option = _GROUP.match(words[1]) if len(words) > 1 else None
+    groups = option["groups"].split(",") if option else []
+    if not all(map(_NAME.match, groups)):
+        raise SnfError(f"{where} has a group that is no name.", 'Write them as group="admin" or group="noc,audit".')
+    if option:
+        del words[1]
+    if len(words) < 3 or words[1] not in KEY_TYPES:
+        raise SnfError(
+            f'{where} is not NAME, perhaps group="...", and a public key.',
+            "Types: " + ", ".join(sorted(KEY_TYPES)) + ".",
+        )
     if not _NAME.match(words[0]):
         raise SnfError(f"{where} does not begin with a name of letters, digits and _ . @ -.")
     try:
-        blob = base64.b64decode(words[2], validate=True)
-        key = serialization.load_ssh_public_key(f"{words[1]} {words[2]}".encode())
-    except (binascii.Error, ValueError, UnsupportedAlgorithm):
-        raise SnfError(f"{where} has a public key that is damaged.", "Copy the .pub file again.") from None
-    if isinstance(key, RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
-        raise SnfError(f"{where} has an RSA key of less than {_MIN_RSA_BITS} bits.", "Use ed25519.")
-    return words[0], blob
+        return words[0], frozenset(groups), public_key(words[1], words[2])
+    except ValueError as error:
+        said, remedy = error.args
+        raise SnfError(f"{where} has {said}", remedy) from None
 
 
 def check_host_key(path: Path) -> None:

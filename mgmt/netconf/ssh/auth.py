@@ -3,12 +3,13 @@
 The users file has one user and key a line, in the format of OpenSSH with the name before it:
 
     # operators
-    alice  ssh-ed25519 AAAAC3Nz... alice@noc
-    bob    ssh-rsa AAAAB3Nz...
+    alice  group="admin" ssh-ed25519 AAAAC3Nz... alice@noc
+    bob    group="noc,audit" ssh-rsa AAAAB3Nz...
 
-A user may have several lines. The file is read again when it has changed, so taking a line out
-ends that key's access at once for new sessions. Nothing else is looked at: no account of the host,
-no home folder, no password.
+A user may have several lines, and is in the groups of all of them. The file is read again when it
+has changed, so taking a line out ends that key's access at once for new sessions. The configuration
+may have more users (snf-management). Nothing else is looked at: no account of the host, no home
+folder, no password.
 """
 
 from __future__ import annotations
@@ -17,28 +18,32 @@ import hmac
 import logging
 import os
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mgmt.netconf.ssh.access import Keys, check_host_key, no_host_key, read_users
+from mgmt.netconf.ssh.access import UsersFile, check_host_key, no_host_key, read_users
 from nf.errors import SnfError
+from nf.settings import User
 
-__all__ = ["Login", "Users", "host_key"]
+__all__ = ["Login", "Users", "Visit", "host_key"]
 
 log = logging.getLogger(__name__)
 
 
 class Users:
-    """The users file. Raises SnfError when it cannot be used at start; later the last good one stays in force."""
+    """The users file, and beside it those that *configured* returns. Raises SnfError when the file is bad at start."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, configured: Callable[[], Sequence[User]]) -> None:
+        self.path, self._configured = path, configured
         self._lock = threading.Lock()
         self._seen = self._stamp()
-        self._keys = read_users(path)
+        self._file = read_users(path)
+        self._say_who_may_do_everything()
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
@@ -47,54 +52,113 @@ class Users:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _current(self) -> Keys:
+    def _say_who_may_do_everything(self) -> None:
+        if self._file.groups is None and self._file.keys:
+            log.warning(
+                "No user of %s has a group: as long as the configuration has no rules (nacm), each of them may do "
+                'everything. Write group="admin" after the name of who may.',
+                self.path,
+            )
+
+    def _current(self) -> UsersFile:
         with self._lock:
             stamp = self._stamp()
             if stamp != self._seen:
                 self._seen = stamp
                 try:
-                    self._keys = read_users(self.path)
+                    self._file = read_users(self.path)
+                    self._say_who_may_do_everything()
                 except SnfError as error:
                     # Without a readable file nobody logs in: a revoked key must not live on.
                     log.error("%s", error)
-                    self._keys = {}
-            return self._keys
+                    self._file = UsersFile({}, {})
+            return self._file
 
     def allows(self, name: str, key: bytes) -> bool:
         """Say if *key*, a public key as it is on the wire, is one of the user's."""
-        known = self._current().get(name, ())
+        known = [
+            *self._current().keys.get(name, ()),
+            *(k for u in self._configured() if u.name == name for k in u.keys),
+        ]
         return any(hmac.compare_digest(key, each) for each in known)
+
+    def groups(self, name: str) -> frozenset[str] | None:
+        """Return the groups of a user; None for a user of a file in which nobody has one."""
+        current = self._current()
+        if current.groups is None and name in current.keys:
+            return None
+        return (current.groups or {}).get(name, frozenset())
+
+
+class Visit(Protocol):
+    """Told by a `Login` how it goes, in the thread of its connection."""
+
+    def login_failed(self, user: str, how: str) -> None:
+        """Hear of a login that failed; returns when its answer may be sent."""
+
+    def may_open(self) -> bool:
+        """Say if a user who has logged in may open a session."""
+
+    def opened(self, channel: paramiko.Channel) -> None:
+        """Take the bytes of the subsystem."""
 
 
 class Login(paramiko.ServerInterface):  # type: ignore[misc]
     """Rights of one connection: log in by key, open one channel, start the subsystem netconf."""
 
-    def __init__(self, users: Users) -> None:
-        self._users = users
+    def __init__(self, users: Users, visit: Visit) -> None:
+        self._users, self._visit = users, visit
         self._channels = 0
-        self.subsystem = threading.Event()
+        self._started = False
+        self._tried = ""
+        self.user = self.fingerprint = ""  # name and key that were accepted last
+        self.failures = 0
 
     def get_allowed_auths(self, username: str) -> str:
-        """Offer keys, and nothing else."""
+        """Offer keys, and nothing else. paramiko asks when it refuses a login, also for a wrong signature."""
+        if self._tried:
+            self.failures += 1
+            self._visit.login_failed(username, self._tried)
         return "publickey"
+
+    def check_auth_none(self, _username: str) -> int:
+        """Refuse; a client asks so for the methods, which is no try."""
+        self._tried = ""
+        return int(paramiko.AUTH_FAILED)
+
+    def check_auth_password(self, _username: str, _password: str) -> int:
+        """Refuse: there are no passwords."""
+        self._tried = "password"
+        return int(paramiko.AUTH_FAILED)
+
+    def check_auth_interactive(self, _username: str, _submethods: str) -> int:
+        """Refuse, as passwords."""
+        self._tried = "keyboard-interactive"
+        return int(paramiko.AUTH_FAILED)
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         """Accept a key of the user; paramiko has checked, or will check, the signature."""
-        allowed = self._users.allows(username, key.asbytes())
-        return int(paramiko.AUTH_SUCCESSFUL if allowed else paramiko.AUTH_FAILED)
+        self._tried = str(key.fingerprint)
+        if not self._users.allows(username, key.asbytes()):
+            return int(paramiko.AUTH_FAILED)
+        self.user, self.fingerprint = username, self._tried
+        return int(paramiko.AUTH_SUCCESSFUL)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         """Accept one session channel."""
         if kind != "session" or self._channels:
             return int(paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED)
+        if not self._visit.may_open():
+            return int(paramiko.OPEN_FAILED_RESOURCE_SHORTAGE)
         self._channels += 1
         return int(paramiko.OPEN_SUCCEEDED)
 
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
         """Accept the subsystem netconf, once (RFC 6242, 3)."""
-        if name != "netconf" or self.subsystem.is_set():
+        if name != "netconf" or self._started:
             return False
-        self.subsystem.set()
+        self._started = True
+        self._visit.opened(channel)
         return True
 
 

@@ -1,4 +1,4 @@
-"""What a session is told unasked: a bounded queue and the thread that sends it, so that a slow reader delays nobody."""
+"""Messages that a session is sent unasked: a bounded queue and its thread, so that a slow reader delays nobody."""
 
 from __future__ import annotations
 

@@ -119,7 +119,9 @@ def _checked_hello(message: bytes) -> str:
 
 
 class ServerSession(NetconfSession):  # type: ignore[misc]
-    """A session; ``ended`` is called once, from its own thread, when it has read its last message."""
+    """A session; ``started`` is called once after the hellos, before the first request is handled, and ``ended`` once,
+    from its own thread, when it has read its last message.
+    """
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         caller: Caller,
         dispatcher: Dispatcher,
         capabilities: Iterable[str],
+        started: Callable[[], None],
         ended: Callable[[], None],
         *,
         idle_s: float,
@@ -138,6 +141,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         self.pkt_stream: _Wire | None = self._wire
         self.number, self._caller = caller.session, caller
         self._dispatcher, self._capabilities, self._ended = dispatcher, tuple(capabilities), ended
+        self._started, self._starting = started, threading.Lock()
         self._greeted = self._closed = False
         self._outbox = Outbox(lambda message: self.send_message(message.decode()), self._too_slow)
 
@@ -154,7 +158,14 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         """Exchange hellos and start to read. Raises SessionError, FramingError or OSError."""
         self._wire.hello_by = time.monotonic() + hello_s
         self._open_session(is_server=True)
-        self._greeted = True
+        self._start()
+
+    def _start(self) -> None:
+        # The thread that reads may be there before the one that opened the session goes on.
+        with self._starting:
+            if not self._greeted:
+                self._greeted = True
+                self._started()
 
     def send_hello(self, _caplist: object, session_id: int | None = None) -> None:
         """Send the hello (RFC 6241, 8.1), in place of the package's list."""
@@ -185,6 +196,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         return message
 
     def _reader_handle_message(self, message: bytes) -> None:
+        self._start()
         if self.session_open:
             with self._outbox.held():
                 self._answer(self._dispatcher.handle(self._caller, message, chunked=self.new_framing))
@@ -205,6 +217,7 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
             self.close()
 
     def _reader_exits(self) -> None:
+        self._start()
         self._outbox.close()
         try:
             self.close()

@@ -18,8 +18,10 @@ from lxml import etree
 from mgmt.netconf.events import ConfigChange, ConfirmedCommit, Events
 from mgmt.netconf.model.touched import Since, Touched
 from mgmt.netconf.model.yang_model import Model, default_model
+from mgmt.netconf.nacm.guard import UNGUARDED, Guard
+from mgmt.netconf.nacm.order import moved
 from mgmt.netconf.rpcerror import RpcError, RpcErrors
-from mgmt.netconf.store.changes import changes
+from mgmt.netconf.store.changes import Changed, changes
 from mgmt.netconf.store.config_file import Revision, Store, Stored
 from mgmt.netconf.store.confirmed import Before, Confirm, Pending, check_persist_id
 from mgmt.netconf.store.edit import apply_edit, empty_tree
@@ -196,14 +198,11 @@ class Datastore:
     # -- reading -----------------------------------------------------------
 
     def read(self, source: str) -> etree._Element:
-        """Return a copy of a datastore for a reply, without secrets."""
-        tree = copy.deepcopy(self._tree(source))
-        for tag in self.model.secret_tags:
-            for element in list(tree.iter(tag)):
-                element.getparent().remove(element)
-        return tree
+        """Return a copy of a datastore, with its secrets: who shows it to a session prunes it by the rights of that."""
+        return copy.deepcopy(self.tree(source))
 
-    def _tree(self, name: str) -> etree._Element:
+    def tree(self, name: str) -> etree._Element:
+        """Return a datastore itself, which is not to be changed."""
         return self._candidate if name == "candidate" else self._running
 
     def revisions(self) -> list[Revision]:
@@ -220,6 +219,7 @@ class Datastore:
         *,
         test_option: str = "set",
         continue_on_error: bool = False,
+        guard: Guard = UNGUARDED,
     ) -> None:
         """Edit candidate. Raises RpcError; then it is as it was, but for continue-on-error.
 
@@ -227,6 +227,7 @@ class Datastore:
         ``set`` only the edit itself is checked: constraints between nodes wait for the commit.
         """
         with self._by(session, "candidate"):
+            guard.asks(config, default_operation)
             tree, errors = apply_edit(
                 self.model,
                 self._candidate,
@@ -235,6 +236,7 @@ class Datastore:
                 continue_on_error=continue_on_error,
                 touched=self._touched,
             )
+            guard.edited(self._candidate, tree, config, default_operation)
             if test_option != "set":
                 self._check(tree, edited=True)
             if test_option != "test-only":
@@ -242,13 +244,20 @@ class Datastore:
             if errors:
                 raise RpcErrors(errors)
 
-    def copy_to_candidate(self, session: int, source: str | etree._Element) -> None:
+    def copy_to_candidate(self, session: int, source: str | etree._Element, guard: Guard = UNGUARDED) -> None:
         """Replace candidate by running, or by the configuration in an element."""
         with self._by(session, "candidate"):
             if isinstance(source, str):
-                self._reset()
+                self._candidate = guard.copied(self._candidate, self._running)
+                if self._candidate is self._running:
+                    self._reset()
+                else:
+                    self._touched.mark()
             else:
-                self._candidate = apply_edit(self.model, empty_tree(), source)[0]
+                guard.asks(source, "replace")
+                tree = apply_edit(self.model, empty_tree(), source)[0]
+                guard.edited(self._candidate, tree, empty_tree(), "replace")
+                self._candidate = tree
                 self._touched.mark()
 
     def discard(self, session: int) -> None:
@@ -265,7 +274,7 @@ class Datastore:
         """Validate a datastore, or the configuration in an element, as a commit does. Raises RpcError with the path."""
         with self._writer:
             named = isinstance(source, str)
-            self._check(self._tree(source) if named else apply_edit(self.model, empty_tree(), source)[0])
+            self._check(self.tree(source) if named else apply_edit(self.model, empty_tree(), source)[0])
 
     def _check(self, tree: etree._Element, *, edited: bool = False) -> Settings:
         """Return the settings of a tree that could be put in force now. Raises RpcError with the path.
@@ -280,7 +289,13 @@ class Datastore:
         self._transaction.prepare(self._settings, settings)
         return settings
 
-    def commit(self, session: int, confirm: Confirm | None = None, persist_id: str | None = None) -> None:
+    def commit(
+        self,
+        session: int,
+        confirm: Confirm | None = None,
+        persist_id: str | None = None,
+        guard: Guard = UNGUARDED,
+    ) -> None:
         """Make candidate the running configuration. Raises RpcError; then nothing has changed.
 
         With *confirm* it is undone unless a commit without it follows in time: of the same session, or of any that
@@ -293,7 +308,7 @@ class Datastore:
                 pending.check(session, persist_id)
             before = pending.before if pending else Before(self.revision, self._running, self._settings)
             try:
-                self._become(session, self._candidate, before.revision if confirm else None)
+                self._become(session, self._candidate, guard, before.revision if confirm else None)
             except RpcError:
                 if pending is None:
                     self._forget_pending()
@@ -304,13 +319,13 @@ class Datastore:
                 self._forget_pending()
                 self.events.tell(ConfirmedCommit(session, "complete"))
 
-    def copy_to_running(self, session: int) -> None:
+    def copy_to_running(self, session: int, guard: Guard = UNGUARDED) -> None:
         """Replace running by candidate, as a commit does that confirms nothing. Raises RpcError."""
         with self._by(session, "running", "candidate"):
             self._refuse_while_pending()
-            self._become(session, self._candidate)
+            self._become(session, self._candidate, guard)
 
-    def roll_back(self, session: int, number: int) -> None:
+    def roll_back(self, session: int, number: int, guard: Guard = UNGUARDED) -> None:
         """Put one of the last revisions in force, as a new one. Raises RpcError; then nothing has changed."""
         with self._by(session, "running", "candidate"):
             self._refuse_while_pending()
@@ -320,19 +335,31 @@ class Datastore:
             if stored is None:
                 info = [("bad-element", "revision")]
                 raise RpcError("invalid-value", "This revision is not kept.", kind="application", info=info)
-            self._become(session, self.tree_from(stored.body))
+            self._become(session, self.tree_from(stored.body), guard)
 
-    def _become(self, session: int, tree: etree._Element, confirm: int | None = None) -> None:
-        """Make *tree* the running configuration, which *session* may. Raises RpcError; then nothing has changed."""
-        if tree is not self._running:
-            self._put_in_force(session, tree, self._check(tree), confirm)
-        elif confirm is not None:
+    def _become(self, session: int, tree: etree._Element, guard: Guard, confirm: int | None = None) -> None:
+        """Make *tree* the running configuration, as *guard* allows. Raises RpcError; then nothing has changed."""
+        old = self._running
+        found = changes(self.model, old, tree, self._touched if tree is self._candidate else None)
+        if found or next(moved(self.model.top, old, tree), None) is not None:
+            guard.commits(old, tree, found)
+            self._put_in_force(session, tree, self._check(tree), found, confirm)
+            return
+        if tree is self._candidate:
+            self._reset()
+        if confirm is not None:
             self._transaction.await_confirmation(confirm)
 
     def _put_in_force(
-        self, session: int | None, tree: etree._Element, settings: Settings, confirm: int | None, *, back: bool = False
+        self,
+        session: int | None,
+        tree: etree._Element,
+        settings: Settings,
+        found: tuple[Changed, ...],
+        confirm: int | None = None,
+        *,
+        back: bool = False,
     ) -> None:
-        found = changes(self.model, self._running, tree, self._touched if tree is self._candidate else None)
         paths = tuple(dict.fromkeys(change.schema_path for change in found))
         revision = Revision(self._store.next_number, now(), self._locks.user(session), paths)
         self._transaction.change(self._settings, settings, revision, etree.tostring(tree), back=back, confirm=confirm)
@@ -377,7 +404,8 @@ class Datastore:
         before = pending.before
         try:
             if before.tree is not self._running:
-                self._put_in_force(session, before.tree, before.settings, None, back=True)
+                found = changes(self.model, self._running, before.tree)
+                self._put_in_force(session, before.tree, before.settings, found, back=True)
         except RpcError as error:
             log.error("going back to revision %d failed, and is tried again: %s", before.revision, error.message)
             pending.wait(_AGAIN_S)

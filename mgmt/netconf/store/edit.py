@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 
 from lxml import etree
 
@@ -20,7 +21,7 @@ from mgmt.netconf.model.schema import Kind, SchemaNode, identity, instance
 from mgmt.netconf.model.touched import Touched
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element, unknown_element
-from mgmt.netconf.xml_names import NC, elements, local, step
+from mgmt.netconf.xml_names import NC, elements, local, path_steps, step
 
 __all__ = ["DEFAULT_OPERATIONS", "apply_edit", "empty_tree"]
 
@@ -307,7 +308,7 @@ def _forget(walk: _Walk, target: etree._Element, node: SchemaNode, keys: _Keys) 
 
 
 def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: _Keys) -> etree._Element:
-    element = etree.SubElement(target, node.tag, nsmap={None: node.module.namespace})
+    element = etree.SubElement(target, node.tag, nsmap=_namespaces(node))
     if node.kind is Kind.LIST:
         for key, value in keys:
             _add_leaf(walk.model, element, node.child(key), value)
@@ -315,12 +316,36 @@ def _add(walk: _Walk, target: etree._Element, node: SchemaNode, keys: _Keys) -> 
     return element
 
 
+def _namespaces(node: SchemaNode) -> dict[str | None, str]:
+    """Return the declarations of a new element.
+
+    A top-level node with paths below it declares its own prefix too: lxml takes a declaration off an element when one
+    above it, the default one, has the same namespace.
+    """
+    spaces: dict[str | None, str] = {None: node.module.namespace}
+    if node.parent is None and _has_paths(node):
+        spaces[node.module.name] = node.module.namespace
+    return spaces
+
+
+@cache
+def _has_paths(node: SchemaNode) -> bool:
+    return node.path_value or any(map(_has_paths, node.children.values()))
+
+
 def _add_leaf(model: Model, target: etree._Element, node: SchemaNode, value: str) -> etree._Element:
     prefixes: dict[str | None, str | None] = {None: node.module.namespace}
     if node.identity:
-        # The prefix of the value has to be declared at this very element.
-        prefix = value.partition(":")[0]
-        prefixes[prefix] = model.namespace(prefix)
+        # The prefix of the value has to be declared at this very element. One of the element's own namespace would be
+        # lost when the element is appended, as lxml drops what it takes for a second name of it.
+        prefix, _, name = value.rpartition(":")
+        if prefix == node.module.name:
+            value = name
+        else:
+            prefixes[prefix] = model.namespace(prefix)
+    elif node.path_value:
+        # So have the names of modules in a path.
+        prefixes.update({each.module: model.namespace(each.module) for each in path_steps(value) or ()})
     element = etree.Element(node.tag, nsmap=prefixes)
     element.text = value
     target.append(element)

@@ -36,6 +36,9 @@ __all__ = ["Heard", "hear", "longest_wait_s"]
 _State = NDArray[Any]
 _Bools = NDArray[np.bool_]
 _RATE_S = 12.0  # time in which what came loses its weight in the rate that is told
+# Pictures in a row so far above the rate that they are of a higher level: steps of a ladder are about twice the rate
+# below (Apple's HLS authoring table), and one segment may have twice the mean of its level, but not one after another.
+_ABOVE, _ABOVE_N = 1.75, 2
 _SHORT = 300.0  # request bytes, bpf/chunks.h: a shorter one is of HTTP/2 or 3, where two go in a burst
 _ACK, _SHORTER = 100.0, 0.85  # under so many bytes, and so much of a usual request: an acknowledgement of QUIC
 _BESIDE_S = 0.01  # a request so soon after the last byte of another answer was sent before that byte came
@@ -167,21 +170,42 @@ def _close(row: _State, done: _Bools, answers: Array, times: Array, told_s: Arra
     enough = (content > 0) & (row["enough_s"] == 0) & profile.counted
     enough &= row["count"] >= np.minimum(parts(row), profile.startup_answers)
     row["enough_s"] = np.where(enough, at, row["enough_s"])
-    _fetched(row, content, octets, times, at, profile)
+    _fetched(row, content, octets, times, at, _sure(row, told_s, profile), profile)
     levels.observe(row, np.flatnonzero(done), octets[done])
 
 
-def _fetched(row: _State, content: Array, octets: Array, times: Array, at: Array, profile: Profile) -> None:
-    """Add content that came to the buffer and to the rate."""
+def _fetched(
+    row: _State, content: Array, octets: Array, times: Array, at: Array, sure: _Bools, profile: Profile
+) -> None:
+    """Add content that came to the buffer and to the rate; it is *sure* how much an answer holds."""
     has = content > 0
     second = has & (row["count"] == 2 * times) & (times == parts(row)) & counts(row, profile)
     again = second & (not profile.segment_known) & (row["recent_octets"] > 0) & (octets > _UP * row["recent_octets"])
     row["content_s"] += content - np.where(again, 0.5 * content, 0)
-    fade = np.exp(-np.maximum(at - row["rate_at_s"], 0) / _RATE_S)
+    fade, before_bps = np.exp(-np.maximum(at - row["rate_at_s"], 0) / _RATE_S), media_bps(row)
     for sums, kept in (("recent", RECENT), ("rate", fade)):
         for name, value in (("octets", octets), ("s", content)):
             row[f"{sums}_{name}"] = np.where(has, row[f"{sums}_{name}"] * kept + value, row[f"{sums}_{name}"])
     row["rate_at_s"] = np.where(has, at, row["rate_at_s"])
+    _risen(row, content, octets, has & sure, before_bps)
+
+
+def _risen(row: _State, content: Array, octets: Array, has: _Bools, before_bps: Array) -> None:
+    """Begin the rate anew with the first of some pictures that are of a higher level than those *before*.
+
+    The mean over seconds is for segments of one level, which differ; a viewer sees the new level at once.
+    """
+    two = parts(row)
+    picture = has & ((two < 2) | (octets > usual_octets(row)))  # sound is beside it, and less
+    base_bps = np.where(row["above_n"] > 0, row["above_bps"], before_bps)
+    above = picture & (8 * octets > _ABOVE * base_bps * content * two)
+    row["above_bps"] = base_bps
+    n = np.where(above, row["above_n"] + 1, np.where(picture, 0, row["above_n"]))
+    for name, value in (("octets", octets), ("s", content)):
+        since = np.where(n > 0, np.where(row["above_n"] > 0, row[f"above_{name}"], 0) + np.where(has, value, 0), 0)
+        row[f"rate_{name}"] = np.where(n >= _ABOVE_N, since, row[f"rate_{name}"])
+        row[f"above_{name}"] = np.where(n >= _ABOVE_N, 0, since)
+    row["above_n"] = np.where(n >= _ABOVE_N, 0, n)
 
 
 def _whole(

@@ -73,6 +73,10 @@ STATE = np.dtype(
         ("rate_octets", "f8"),  # the same, fading by time
         ("rate_s", "f8"),
         ("rate_at_s", "f8"),  # when they were counted last
+        ("above_n", "f8"),  # pictures in a row far above that rate, as it was before them,
+        ("above_bps", "f8"),
+        ("above_octets", "f8"),  # and what has come since the first of them
+        ("above_s", "f8"),
         ("open_since_s", "f8"),  # request that has no answer yet; 0 none
         ("came_s", "f8"),  # content of answers that have come to rest and are not closed
         ("open_octets", "f8"),  # of the answer that is under way

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from gtp.events import Session
 from gtp.packing import Shape
 from nf.sessions.at_rest.held import Held
 from nf.sessions.at_rest.records import NOBODY, Freezer, Label
@@ -161,6 +162,21 @@ class Bindings:
             found += self._continues.get(number, ())
         for tell in self.on_relabelled:
             tell(found)
+
+    def blank(self, imsi: str) -> None:
+        """Forget of the sessions of a subscriber that ended all but that their numbers are taken."""
+        self._history = deque(
+            (each for each in self._history if self.freezer.label(*each).imsi != imsi), self._history.maxlen
+        )
+        mine = [number for number, record in self._over.items() if self.freezer.label(number, record).imsi == imsi]
+        for number in mine:
+            before = self.freezer.thaw(number, self._over[number])
+            nothing = Session("", NOBODY)
+            said = {nothing.key: nothing}
+            blank = Binding(number, nothing, before.first_s, dict(said), said, before.last_s, before.ended_by)
+            self._over[number] = self.freezer.freeze(blank)
+            self._warm.pop(number, None)
+        self._relabelled(mine)
 
     def cool(self) -> None:
         """Free thawed bindings when there are many."""

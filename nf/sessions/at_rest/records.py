@@ -271,8 +271,8 @@ class Label:
         return self.source if self.imsi or self.name.startswith("ue:") else NOBODY
 
     def published(self, pseudonymiser: Pseudonymiser) -> str:
-        """Return the published name: a pseudonym, or an address while the subscriber is not known."""
-        return pseudonymiser.name(self.imsi) if self.imsi else self.name
+        """Return the published name: a pseudonym of the IMSI, or of address or tunnel while that is not known."""
+        return pseudonymiser.name(self.imsi) if self.imsi else pseudonymiser.unknown(self.name)
 
 
 def label_of(binding: Binding) -> Label:

@@ -19,6 +19,7 @@ from nf.errors import SnfError
 __all__ = ["Before", "StateDir", "check", "hold"]
 
 _NOTE_S = 0.5  # between two notes: the end of a process is known to so much
+_TRIAL_BYTES = 4096  # a block: a full file system has none
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -84,6 +85,21 @@ class StateDir:
         with suppress(OSError):  # a full disk is not the end
             os.pwrite(self._lock.fileno(), line, 0)
             os.ftruncate(self._lock.fileno(), len(line))
+
+    def unwritable(self) -> str:
+        """Return why the directory takes no file, by making one; "" when it does."""
+        trial = self.folder / "trial"
+        try:
+            with trial.open("wb") as file:
+                file.write(b"\0" * _TRIAL_BYTES)
+                file.flush()
+                os.fsync(file.fileno())
+            trial.unlink()
+        except OSError as error:
+            with suppress(OSError):
+                trial.unlink()
+            return error.strerror or type(error).__name__
+        return ""
 
     def close(self) -> None:
         """Give the directory up to other processes."""
