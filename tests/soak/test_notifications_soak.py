@@ -79,7 +79,7 @@ class TestMany:
             readers = [Reader(subscribed(bench, stack)) for _ in range(READERS)]
             asked = stack.enter_context(bench.manager())
             for number in range(EVENTS):
-                event = etree.Element(f"{{{SPACE}}}replayComplete", pad="x" * 300, nsmap={None: SPACE})
+                event = etree.Element(f"{{{SPACE}}}replayComplete", pad="x" * 3000, nsmap={None: SPACE})
                 event.text = str(number)
                 notifications.publish(event)
                 if number % AHEAD == 0:
