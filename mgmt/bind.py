@@ -33,6 +33,7 @@ from nf.settings import (
     Policy,
     Privacy,
     QoeProfile,
+    QoeThreshold,
     Rights,
     Role,
     Settings,
@@ -48,20 +49,21 @@ Node = Mapping[str, Any]
 _ALL = "all"  # default of the leaf subscriber-group
 
 
-def bind(tree: Node) -> Settings:
+def bind(tree: Node, sessions: Sequence[StaticSession] = ()) -> Settings:
     """Return the settings of a tree as `mgmt.netconf.model.yang_model.Model.validate` gives it (JSON of RFC 7951).
 
+    *sessions* are static sessions that are not in it, because they are as they were.
     Raises BadSettings with the path of what is valid alone but not with the rest.
     """
     function = tree.get("snf-function:network-function", {})
     policies = tree.get("snf-policies:policies", {})
     subscribers = tree.get("snf-subscribers:subscribers", {})
-    sessions = subscribers.get("static-session", [])
+    sessions = _ordered([*sessions, *map(_session, subscribers.get("static-session", []))])
     _check_tunnels(sessions)
     return Settings(
         nf_id=function.get("name", Settings().nf_id),
         interfaces=_ordered(map(_interface, _captured(tree))),
-        sessions=_ordered(map(_session, sessions)),
+        sessions=sessions,
         pfcp_peers=tuple(sorted(subscribers.get("pfcp-peer", []))),
         groups=_ordered(map(_group, policies.get("subscriber-group", []))),
         policies=_ordered(map(_policy, policies.get("policy", []))),
@@ -70,6 +72,7 @@ def bind(tree: Node) -> Settings:
         export=_export(tree, function.get("name", Settings().nf_id)),
         privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
+        thresholds=_thresholds(tree.get("snf-alarms:qoe-alarms", {})),
         management=_management(tree.get("snf-management:management", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
@@ -135,21 +138,20 @@ def _tunnels(entries: Sequence[Node]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((e["address"], e["teid"]) for e in entries))
 
 
-def _check_tunnels(sessions: Sequence[Node]) -> None:
+def _check_tunnels(sessions: Sequence[StaticSession]) -> None:
     """Refuse a tunnel that two sessions have: quadratic as a must, so not in the modules."""
     owner: dict[tuple[str, int], str] = {}
     for session in sessions:
-        for direction in ("uplink", "downlink"):
-            for tunnel in session.get(direction, []):
-                end = (tunnel["address"], tunnel["teid"])
+        for direction, tunnels in (("uplink", session.uplink), ("downlink", session.downlink)):
+            for end in tunnels:
                 if end in owner:
                     raise BadSettings(
                         f"The tunnel is also one of session {owner[end]}.",
-                        f"/snf-subscribers:subscribers/static-session[name='{session['name']}']/"
+                        f"/snf-subscribers:subscribers/static-session[name='{session.name}']/"
                         f"{direction}[address='{end[0]}'][teid='{end[1]}']",
                         "A receiver gives a TEID to one session at a time.",
                     )
-                owner[end] = session["name"]
+                owner[end] = session.name
 
 
 def _policy(entry: Node) -> Policy:
@@ -239,6 +241,14 @@ def _profiles(node: Node) -> tuple[QoeProfile, ...]:
         given = sorted(_constants(leaves))
         found.append(QoeProfile(app_class, tuple((path, value) for path, value in given if value != published[path])))
     return tuple(profile for profile in found if profile.constants)
+
+
+def _thresholds(node: Node) -> tuple[QoeThreshold, ...]:
+    found = (
+        QoeThreshold(e["name"], float(e["score"]), **_given(e, percent="share", least="least-scores"))
+        for e in node.get("class", [])
+    )
+    return tuple(sorted(found, key=lambda each: each.app_class))
 
 
 def _constants(node: Node) -> Iterator[tuple[str, float]]:

@@ -45,7 +45,7 @@ FULL = (
     + f'<opt-outs xmlns="{OPT_OUTS}"><subscriber><imsi>001010000000098</imsi></subscriber></opt-outs>'
 )
 BARE = policies(SEEN) + private("")
-TIME = re.compile(r"20\d\d-\d\d-\d\dT[0-9:.]+Z")
+TIME = re.compile(r"20\d\d-\d\d-\d\dT[0-9:.]+(?:Z|\+00:00)")
 MARKS = ("whisper-app", "veiled-group", "veiled-dnn", KEY, IMSI, "001010000000098", "hidden-phone", "001010000000001")
 HIDDEN = {  # a fragment that names a hidden node, and how it is written with an operation
     "policy": lambda op: policies(HUSH.replace("<policy>", f"<policy {op}>")),
@@ -64,8 +64,23 @@ HIDDEN = {  # a fragment that names a hidden node, and how it is written with an
     "whole": lambda op: f'<subscribers xmlns="{SUBSCRIBERS}" {op}/>',
 }
 OPERATIONS = ("", *(f'nc:operation="{o}"' for o in ("merge", "replace", "create", "delete", "remove")))
+WD = '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">{}</with-defaults>'
+DATA = (
+    '<get-data xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-nmda" '
+    'xmlns:ds="urn:ietf:params:xml:ns:yang:ietf-datastores">'
+    "<datastore>ds:{}</datastore>{}<with-defaults>{}</with-defaults></get-data>"
+)
+CONFIGURED = "".join(
+    f'<{name} xmlns="{space}"/>'
+    for name, space in (("policies", P), ("privacy", PRIVACY), ("subscribers", SUBSCRIBERS), ("opt-outs", OPT_OUTS))
+)
+SUBTREE = f"<subtree-filter>{CONFIGURED}</subtree-filter>"
+MODES = ("explicit", "report-all", "report-all-tagged", "trim")
 READS = (
     "<get/>",
+    *(f"<get><filter>{CONFIGURED}</filter>{WD.format(mode)}</get>" for mode in MODES),
+    *(f"<get-config><source><running/></source>{WD.format(mode)}</get-config>" for mode in MODES),
+    *(DATA.format(store, SUBTREE, mode) for store in ("running", "candidate", "operational") for mode in MODES),
     "<get-config><source><running/></source></get-config>",
     "<get-config><source><candidate/></source></get-config>",
     *(
@@ -258,6 +273,23 @@ class TestOperationsThatChange:
         ]
         assert len(calls) >= len(self.MUTATORS)
         assert [f"{name}:{call.lineno}" for name, call in calls if "guard" not in ast.unparse(call)] == []
+
+
+class TestHiddenDefaults:
+    """A default is not told of a node that may not be read: it would say that the node is not set."""
+
+    @pytest.mark.parametrize("mode", ["report-all", "report-all-tagged"])
+    def test_of_a_hidden_leaf(self, tmp_path, recorder, mode):
+        desk = Desk(Datastore(tmp_path / "state", recorder))
+        desk.given(policies(SEEN) + rules(deny("/p:policies/p:policy/p:subscriber-group"), permit("/p:policies")))
+
+        for request in (
+            f"<get-config><source><running/></source>{WD.format(mode)}</get-config>",
+            DATA.format("running", "", mode),
+        ):
+            reply = told(desk.ask(request))
+            assert "youtube" in reply
+            assert "subscriber-group" not in reply
 
 
 class TestErrors:

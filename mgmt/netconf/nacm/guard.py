@@ -16,6 +16,7 @@ from typing import Protocol
 from lxml import etree
 
 from mgmt.netconf.model.schema import Kind, SchemaNode
+from mgmt.netconf.model.touched import Touched
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.nacm.order import moved
 from mgmt.netconf.nacm.places import Asked, Place, asked, place_of
@@ -23,7 +24,7 @@ from mgmt.netconf.nacm.prune import prune, readable
 from mgmt.netconf.nacm.rights import Rights
 from mgmt.netconf.nacm.rules import Access
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.store.changes import Changed, Touched, changes
+from mgmt.netconf.store.changes import Changed, changes
 from mgmt.netconf.xml_names import elements
 
 __all__ = ["UNGUARDED", "Guard", "Writer"]

@@ -59,8 +59,10 @@ class NetconfServer:
         port: int = 830,
         host_key_file: Path | None = None,
         users_file: Path,
+        bound: socket.socket | None = None,
     ) -> None:
-        self._datastore = datastore
+        """*bound*: a socket with address and port, made while the process could have a low port."""
+        self._datastore, self._bound = datastore, bound
         self._address, self._port = address, port
         self._users = Users(users_file, lambda: self._limits.users)
         self._host_key = host_key(host_key_file, datastore.state_dir)
@@ -113,7 +115,8 @@ class NetconfServer:
 
     def start(self) -> None:
         """Listen."""
-        listener = listening_socket(self._address, self._port, _WAITING)
+        listener = self._bound or listening_socket(self._address, self._port, _WAITING)
+        listener.listen(_WAITING)
         listener.setblocking(False)
         self._port = listener.getsockname()[1]
         self._thread = threading.Thread(target=self._gate.run, args=(listener,), name="netconf-accept", daemon=True)
@@ -268,6 +271,7 @@ class NetconfServer:
             lambda: self._datastore.events.tell(SessionStart(caller.session)),
             lambda: self._end(connection),
             idle_s=self._limits.idle_s or float("inf"),
+            listens=lambda: self.notifications.has(caller.session),
         )
         connection.session = session
         self._roster.enter(caller, session.notify)
