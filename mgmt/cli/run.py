@@ -35,6 +35,8 @@ __all__ = ["Options", "serve", "state_of"]
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_S = 0.2  # with a commit that holds the interfaces: more than a look at them takes
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -67,11 +69,11 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )
 
-        alarms = Alarms()
+        alarms, interfaces = Alarms(), dict[str, InterfaceState]()
         server = NetconfServer(
             datastore,
             Function(
-                state=lambda: {**state_of(service), "alarms": alarms},
+                state=lambda: {**state_of(service, interfaces), "alarms": alarms},
                 alarms=alarms,
                 find_sessions=service.find_sessions,
                 explain=service.explain,
@@ -140,11 +142,13 @@ def _stop_when(stop: threading.Event, service: Service) -> None:
     service.stop()
 
 
-def state_of(service: Service) -> StateTree:
-    """Return the operational state of the function now."""
+def state_of(service: Service, last: dict[str, InterfaceState] | None = None) -> StateTree:
+    """Return the operational state of the function now.
+
+    While a commit attaches interfaces their states are the *last* ones, which are kept there: nobody waits for it.
+    """
     plane, publisher = service.plane, service.publisher
-    with service.interfaces.lock:
-        interfaces = _interface_states(service)
+    interfaces = _last_interface_states(service, {} if last is None else last)
     total, published = plane.read_counters(), publisher.status()
     places = _place_states(publisher, published["dropped_messages"])
     return {
@@ -187,6 +191,18 @@ def _place_states(publisher: Publisher, dropped: int) -> dict[str, PlaceState]:
         }
         for name, place in publisher.places().items()
     }
+
+
+def _last_interface_states(service: Service, last: dict[str, InterfaceState]) -> dict[str, InterfaceState]:
+    if not service.interfaces.lock.acquire(timeout=_PATIENCE_S if last else -1):
+        return dict(last)
+    try:
+        found = _interface_states(service)
+    finally:
+        service.interfaces.lock.release()
+    last.clear()
+    last.update(found)
+    return found
 
 
 def _interface_states(service: Service) -> dict[str, InterfaceState]:
