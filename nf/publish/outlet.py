@@ -33,7 +33,8 @@ __all__ = ["Follows", "Outlet"]
 log = logging.getLogger(__name__)
 
 MAX_FOLLOWED = 1000  # each costs a message of its own an interval; more would undo the data budget
-_MAX_TOPICS = 10_000  # of one key: ten times what can be followed
+_MAX_TOPICS = 10_000  # of all clients: ten times what can be followed
+_MAX_OF_KEY = 5000
 _REBIND_S = 2.0  # closing the old socket of an endpoint is asynchronous, a listener may linger so long
 _MAX_PORT = 65_535
 _MAX_SUBSCRIPTION_BYTES = 1024  # a topic has about a hundred
@@ -125,8 +126,8 @@ class Outlet:
                 self.counters["foreign_messages"] += 1
                 self._out_of_step = True
                 self._refuse_further(user, "sent something that is no subscription")
-            if user and self.asked.topics_of(user) > _MAX_TOPICS:
-                self._refuse_further(user, f"asked for more than {_MAX_TOPICS} topics")
+            if user and self.asked.topics_of(user) > _MAX_OF_KEY:
+                self._refuse_further(user, f"asked for more than {_MAX_OF_KEY} topics")
 
     def mend(self) -> None:
         """Make the socket anew when a client waits for that."""
@@ -137,6 +138,9 @@ class Outlet:
 
     def _begin(self, user: str, topic: bytes) -> None:
         """Give *user*, whose message was read last, what it may have of *topic*."""
+        if len(self.asked) >= _MAX_TOPICS and not self.asked.knows(topic):
+            self.counters["subscriptions_refused"] += 1  # and not remembered: the memory for them is bounded
+            return
         prefixes = self._due(user, topic)
         self.asked.begin(user, topic, prefixes)
         if prefixes != (topic,):

@@ -63,6 +63,10 @@ class Asked:
         """Return what somebody asked for."""
         return list(self._times)
 
+    def knows(self, topic: bytes) -> bool:
+        """Say whether somebody asked for *topic*."""
+        return topic in self._times
+
     def topics_of(self, user: str) -> int:
         """Return the number of topics that *user* asked for."""
         return self._topics_of[user]

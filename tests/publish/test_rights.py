@@ -65,7 +65,7 @@ def connect() -> Iterator[Connect]:
 
     def make(endpoint: str, pair: tuple[str, str] | None, *topics: str, kind: int = zmq.SUB) -> zmq.Socket[bytes]:
         sub: zmq.Socket[bytes] = context.socket(kind)
-        sub.linger, sub.rcvtimeo = 0, round(10_000 * slowness())
+        sub.linger, sub.sndhwm, sub.rcvtimeo = 0, 0, round(10_000 * slowness())
         if pair is not None:
             sub.curve_serverkey, sub.curve_publickey, sub.curve_secretkey = SERVER[0].encode(), *map(str.encode, pair)
         sub.connect(endpoint)
@@ -307,6 +307,21 @@ class TestHostileClient:
             assert counters["foreign_messages"] == 1
         finally:
             bus.close()
+
+    @pytest.mark.parametrize("curve_on", [True, False])
+    def test_topics_without_end_do_not_fill_the_memory(self, curve_on: bool, publish: Any, connect: Connect) -> None:
+        publisher = publish(export(curve(FOLLOWER, FOLLOWER) if curve_on else None))
+        alice = connect(publisher.endpoint, ALICE if curve_on else None, "health.v1/")
+        bob = connect(publisher.endpoint, BOB if curve_on else None, kind=zmq.XSUB)
+        assert eventually(lambda: publisher.subscriptions == 1)
+
+        for number in range(15_000):
+            bob.send(b"\x01sub.v1/nf1/%x/" % number)
+
+        status = publisher.status
+        assert eventually(lambda: status()["clients_shut_out" if curve_on else "subscriptions_refused"] > 0)
+        assert publisher.subscriptions <= 10_000
+        assert alice.recv_multipart()[0] == b"health.v1/nf1/"
 
     def test_nobody_ends_what_another_one_asked_for(self, publish: Any, connect: Connect) -> None:
         publisher = publish(export(curve(FOLLOWER, FOLLOWER)))
