@@ -124,6 +124,7 @@ class TestTwoFunctions:
                 self.same(desks, "<discard-changes/>")
 
 
+@pytest.mark.clause("RFC 8341")
 class TestErrors:
     """An error about what is hidden says that there is one, and nothing of it."""
 
@@ -162,6 +163,7 @@ class TestErrors:
         assert "hidden-phone" not in reply
 
 
+@pytest.mark.clause("R-01382")
 class TestRestore:
     """Read, replace with what was read, commit."""
 

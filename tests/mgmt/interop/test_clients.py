@@ -79,7 +79,7 @@ def yangcli(bench, tmp_path: Path) -> Yangcli:
     return Yangcli(bench.server.port, bench.key, tmp_path)
 
 
-@pytest.mark.clause("R-59610")
+@pytest.mark.clause("R-59610", "R-49145", "R-13800")
 class TestLibraries:
     """ncclient and netconf-client."""
 
