@@ -25,14 +25,14 @@ def check(endpoint: str, bound: str) -> None:
     host = found["six"] or found["host"].replace("*", "0.0.0.0")
     port = 0 if found["port"] == bound.rpartition(":")[2] else int(found["port"])
     try:
-        where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE)
-    except (socket.gaierror, OverflowError):
+        where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE)
+    except socket.gaierror:
         return  # the name of an interface, which ZeroMQ takes as well
     family, kind, _, _, address = where[0]
     try:
         with socket.socket(family, kind) as attempt:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does
-            attempt.bind(address)
+            attempt.bind((address[0], port, *address[2:]))
     except (OSError, OverflowError) as error:
         why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "there is no such port"
         raise SnfError(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from lab.net import Net, inside
+from lab.wait import slowness
+from mgmt.cli.run import state_of
+from mgmt.netconf.state import InterfaceState
 from nf.errors import BadSettings
 from nf.kernel import links
 from nf.kernel.source import table_sizes
 from nf.service import Service
-from nf.settings import Action, Export, Interface, Limits, Mode, Monitor, Policy, Role, Settings
+from nf.settings import Action, Export, Interface, Limits, Mode, Monitor, Policy, Role, Settings, StaticSession
 
 BARE = Settings(limits=Limits(), export=Export(endpoint="ipc:///tmp/snf-refused.sock"))
 PORT = Interface("n3", Role.N3)
@@ -140,3 +146,137 @@ class TestInterfaces:
         assert birth_gap_ns(service) == rate
         assert "It is gone." in caplog.text
         assert not service.plane.attached
+
+
+N3_PATH, MONITOR_PATH = "/ietf-interfaces:interfaces/interface[name='n3']", "/snf-policies:policies/monitor/interface"
+ENDPOINT = "/snf-export:exporter/endpoint"
+
+
+class TestPrepare:
+    """A refusal is known before the commit, without touching traffic, and has its path."""
+
+    @pytest.fixture
+    def taken_port(self) -> Iterator[int]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield server.getsockname()[1]
+
+    @pytest.mark.parametrize(
+        ("settings", "path"),
+        [
+            (replace(BARE, interfaces=(MISSING,)), "/ietf-interfaces:interfaces/interface[name='no-such-port']"),
+            (replace(BARE, interfaces=(replace(PORT, mac="02:00:00:00:00:99"),)), N3_PATH),
+            (replace(BARE, interfaces=(Interface("lo", Role.N6),)), "/ietf-interfaces:interfaces/interface[name='lo']"),
+            (replace(BARE, interfaces=(Interface("none", Role.N4),)), N3_PATH.replace("n3", "none")),
+            (replace(BARE, monitor=Monitor("no-such-port")), MONITOR_PATH),
+            (replace(BARE, interfaces=(PORT,), monitor=Monitor("n3")), MONITOR_PATH),
+            (replace(BARE, export=Export(endpoint="tcp://192.0.2.99:5556")), ENDPOINT),
+            (replace(BARE, export=Export(endpoint="tcp://127.0.0.1:70000")), ENDPOINT),
+            (
+                replace(BARE, policies=(Policy("p", Action.COUNT, application="no such application"),)),
+                "/snf-policies:policies/policy[name='p']/application",
+            ),
+        ],
+    )
+    def test_it_is_said_with_its_path(self, service, settings, path):
+        with pytest.raises(BadSettings) as said:
+            service.prepare(service.settings, settings)
+        with pytest.raises(BadSettings) as refused:
+            service.apply(service.settings, settings)
+
+        assert said.value.path == refused.value.path == path
+        assert not service.plane.attached
+
+    def test_a_port_of_another_process_is_in_use(self, service, taken_port):
+        with pytest.raises(BadSettings) as said:
+            service.prepare(service.settings, replace(BARE, export=Export(endpoint=f"tcp://127.0.0.1:{taken_port}")))
+        assert said.value.path == ENDPOINT
+
+    def test_two_interfaces_that_mean_one_device(self, service):
+        by_mac = Interface("core", Role.N6, Mode.LOCAL, mac=links.find(PORT).mac)
+        with pytest.raises(BadSettings, match="read already"):
+            service.prepare(service.settings, replace(BARE, interfaces=(PORT, by_mac)))
+
+    def test_a_device_that_changes_its_name_is_free_by_then(self, service):
+        service.apply(service.settings, replace(BARE, interfaces=(PORT,)))
+        by_mac = Interface("core", Role.N6, Mode.LOCAL, mac=links.find(PORT).mac)
+        renamed = replace(BARE, interfaces=(by_mac,))
+        service.prepare(service.settings, renamed)
+        service.apply(service.settings, renamed)
+        assert set(service.plane.attached) == {"core"}
+
+    def test_nothing_is_touched(self, service):
+        service.apply(service.settings, replace(BARE, interfaces=(PORT,)))
+        before = links.links()
+        service.prepare(service.settings, replace(BARE, interfaces=(replace(PORT, role=Role.N6),)))
+        assert links.links() == before
+
+
+class TestVerify:
+    """The kernel is asked for what was written; what somebody changed behind the function's back is said."""
+
+    SETTINGS = replace(
+        BARE,
+        interfaces=(PORT,),
+        policies=(Policy("web", Action.COUNT, app_class="web"),),
+        sessions=(StaticSession("one", ue_ipv4="10.45.0.1", uplink=(("192.0.2.2", 7),)),),
+    )
+
+    @pytest.fixture
+    def applied(self, service) -> Service:
+        service.apply(service.settings, self.SETTINGS)
+        assert service.verify(Settings(), self.SETTINGS) == []
+        return service
+
+    def test_a_program_that_is_gone(self, applied):
+        # The watcher of links would have it attached again in a moment.
+        with applied.interfaces.lock:
+            mode = "xdpgeneric" if applied.plane.attached["n3"].xdp_mode == "generic" else "xdp"
+            subprocess.run(["ip", "link", "set", "dev", "n3", mode, "off"], check=True)
+            assert applied.verify(Settings(), self.SETTINGS) == ["the program of n3 is not on n3"]
+
+    def test_an_entry_of_a_port(self, applied):
+        ports = applied.plane._maps["ports"]
+        with applied.interfaces.lock:
+            ports.put(applied.plane.attached["n3"].link.ifindex % len(ports), ports.zeros())
+            assert applied.verify(Settings(), self.SETTINGS) == ["the programs have another entry for n3"]
+
+    def test_actions(self, applied):
+        applied.plane.set_policies({})
+        (said,) = applied.verify(Settings(), self.SETTINGS)
+        assert "another action" in said
+
+    def test_tunnels(self, applied):
+        applied.plane.drop_tunnels([("192.0.2.2", 7)])
+        assert applied.verify(Settings(), self.SETTINGS) == [
+            "1 tunnels of static sessions found no room in the kernel's table"
+        ]
+
+    def test_what_did_not_change_is_not_asked(self, applied):
+        applied.plane.set_policies({})
+        assert applied.verify(self.SETTINGS, replace(self.SETTINGS, nf_id="other")) == []
+
+
+class TestState:
+    """A read of the state does not wait for a commit that attaches interfaces."""
+
+    def test_it_is_the_last_one(self, service):
+        last: dict[str, InterfaceState] = {}
+        service.apply(service.settings, replace(BARE, interfaces=(PORT,)))
+        before = state_of(service, last)["interfaces"]
+        found = []
+
+        with service.interfaces.lock:
+            reader = threading.Thread(target=lambda: found.append(state_of(service, last)["interfaces"]))
+            reader.start()
+            reader.join(60 * slowness())
+
+        assert [sorted(f) for f in found] == [sorted(before)] == [["n3"]]
+
+
+class TestRestore:
+    """Settings of before come back also when their device is away: it is waited for."""
+
+    def test_a_device_that_is_away(self, service):
+        service.restore(service.settings, replace(BARE, interfaces=(MISSING,)))
+        assert service.interfaces.waiting.keys() == {MISSING.name}
+        assert service.verify(BARE, service.settings) == []

@@ -239,10 +239,10 @@ class Bench:
         self.server, self.datastore, self.recorder, self.users, self.key = server, datastore, recorder, users, key
 
     @contextmanager
-    def manager(self, user: str = "alice", key: Path | None = None) -> Iterator[Manager]:
+    def manager(self, user: str = "alice", key: Path | None = None, *, timeout_s: float = 20.0) -> Iterator[Manager]:
         """Open a session of netconf-client."""
         session = connect_ssh(host="127.0.0.1", port=self.server.port, username=user, key_filename=str(key or self.key))
-        with Manager(session=session, timeout=20 * slowness()) as manager:
+        with Manager(session=session, timeout=timeout_s * slowness()) as manager:
             yield manager
 
     @contextmanager

@@ -35,6 +35,7 @@ class Schema:
     values: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     case: tuple[str, str] = ("", "")  # choice and case
+    usual: tuple[str, ...] = ()  # children without which it is seldom valid
     children: tuple[Schema, ...] = field(default=())
 
     def child(self, name: str) -> Schema:
@@ -56,12 +57,13 @@ POLICY = Schema(
     "list",
     P,
     keys=("name",),
+    usual=("application", "action"),
     children=(
         leaf(P, "name", *NAMES),
-        leaf(P, "application", "x", "y", case=("traffic", "application")),
+        leaf(P, "application", "x", "y", "z", case=("traffic", "application")),
         leaf(P, "application-class", "web", "video", case=("traffic", "class")),
-        leaf(P, "subscriber-group", "all", "g"),
-        leaf(P, "action", "count", "inspect", "truncate"),
+        leaf(P, "subscriber-group", "all", "all", "all", "g"),
+        leaf(P, "action", "count", "inspect", "suppress", "truncate"),
         leaf(P, "snap-length", "100", "200"),
     ),
 )
@@ -70,18 +72,26 @@ GROUP = Schema(
     "list",
     P,
     keys=("name",),
+    usual=("dnn",),
     children=(
         leaf(P, "name", "g", "h"),
         Schema("dnn", "leaf-list", P, ("internet", "ims", "x")),
         Schema("imsi-prefix", "leaf-list", P, ("00101", "00102")),
     ),
 )
-MONITOR = Schema("monitor", "presence", P, children=(leaf(P, "interface", "m0", "m1"), leaf(P, "decapsulate", "true")))
+MONITOR = Schema(
+    "monitor",
+    "presence",
+    P,
+    usual=("interface",),
+    children=(leaf(P, "interface", "m0", "m1"), leaf(P, "decapsulate", "true")),
+)
 APPLICATION = Schema(
     "application",
     "list",
     A,
     keys=("name",),
+    usual=("class",),
     children=(
         leaf(A, "name", *NAMES),
         leaf(A, "class", "web", "video"),
@@ -289,6 +299,10 @@ def _some(rng: random.Random, schema: Schema) -> Iterator[Edit]:
             key.operation = rng.choice(_OPERATIONS)
     others = [c for c in schema.children if c.name not in schema.keys]
     chosen = [rng.choice(others) for _ in range(rng.randint(0 if schema.keys else 1, 3))] if others else []
+    if rng.random() < 0.7:
+        in_cases = {c.case[0] for c in chosen if c.case[0]}
+        usual = [schema.child(name) for name in schema.usual]
+        chosen = [c for c in chosen if c.name != "snap-length"] + [c for c in usual if c.case[0] not in in_cases]
     again = [c for c in chosen if rng.random() < 0.1]
     # A node of which there is one comes twice now and then only, so that most edits get through.
     once = list(dict.fromkeys(chosen)) + [c for c in again if c.kind in ("list", "leaf-list") or rng.random() < 0.3]

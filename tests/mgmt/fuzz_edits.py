@@ -1,8 +1,9 @@
 """Random edit-configs through the code and through a straight reading of RFC 6241, 7.2, as many as asked.
 
 ``python -m tests.mgmt.fuzz_edits --edits 100000 --seed 6241`` prints the first edit on which the two disagree, and then
-exits 1. They agree when both refuse it with the same error-tag, or the trees are equal; and when the differences that
-the edit's own trace of where it was finds are those of the whole trees.
+exits 1. They agree when both refuse it with the same error-tag, or the trees are equal; when the differences that the
+edit's own trace of where it was finds are those of the whole trees; and when a validation that reads only what was
+touched finds the settings, or the error, that one of the whole tree finds.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from collections import Counter
 
 from lxml import etree
 
-from mgmt.netconf.model.yang_model import default_model
+from mgmt.netconf.model.touched import Since, Touched
+from mgmt.netconf.model.yang_model import Model, default_model
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.store.changes import Touched, changes
+from mgmt.netconf.store.changes import changes
 from mgmt.netconf.store.edit import apply_edit, empty_tree
+from mgmt.netconf.store.transaction import BULK, check
+from nf.settings import Settings
 from tests.mgmt import edit_model
 
 SEED = 6241
@@ -31,6 +35,7 @@ def run(edits: int, seed: int) -> tuple[str, Counter[str]]:
     for number in range(edits):
         if number % _AFRESH == 0:
             tree, plain = empty_tree(), edit_model.top()
+            checks = Checks(model, tree)
         change, default = edit_model.some_edit(rng)
         request = edit_model.xml(change)
         before = etree.tostring(tree)
@@ -46,9 +51,43 @@ def run(edits: int, seed: int) -> tuple[str, Counter[str]]:
         wrong = _wrong(model, tree, result, touched, (expected, tag, said), before)
         if wrong:
             return f"edit {number} of seed {seed} ({default}), {wrong}\n{etree.tostring(request).decode()}", outcomes
+        if tag == "ok":
+            wrong, valid = checks.differ(result, request, default)
+            if wrong:
+                return (
+                    f"edit {number} of seed {seed} ({default}), {wrong}\n{etree.tostring(request).decode()}",
+                    outcomes,
+                )
+            outcomes["valid"] += valid
         tree, plain = result, expected
         outcomes[tag] += 1
     return "", outcomes
+
+
+class Checks:
+    """Validations of a tree that is edited: whole, and since it was valid last."""
+
+    def __init__(self, model: Model, tree: etree._Element) -> None:
+        self._model = model
+        self._valid, self._settings, self._touched = tree, Settings(), Touched()
+        self._last = tree
+
+    def differ(self, tree: etree._Element, request: etree._Element, default: str) -> tuple[str, bool]:
+        """Return in what the two differ, or "", and whether the tree is valid."""
+        apply_edit(self._model, self._last, request, default, touched=self._touched)
+        self._last = tree
+        found = []
+        for since in (Since(self._valid, self._touched, BULK), None):
+            try:
+                found.append(check(self._model, tree, since, self._settings))
+            except RpcError as error:
+                found.append((error.tag, error.path, error.app_tag, error.message))
+        few, whole = found
+        if few != whole:
+            return f"{few} by what was touched, {whole} by the whole", False
+        if isinstance(whole, Settings):
+            self._valid, self._settings, self._touched = tree, whole, Touched()
+        return "", isinstance(whole, Settings)
 
 
 def _wrong(model, tree, result, touched, outcome, before) -> str:

@@ -3,9 +3,10 @@
 import pytest
 from lxml import etree
 
+from mgmt.netconf.model.touched import Touched
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.store.changes import Touched, changes
+from mgmt.netconf.store.changes import changes
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 from tests.mgmt import fuzz_edits
 

@@ -173,6 +173,16 @@ class TestIdle:
             assert channel.recv(100) == b""
         assert bench.settles(lambda: bench.datastore.lock_owner("running")[0] is None)
 
+    def test_one_that_listens_stays(self, bench):
+        # Nobody has to talk to hear: both are silent for the same time, the one with a subscription longer.
+        subscribe = '<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>'
+        with bench.channel() as listening, bench.channel() as channel:
+            assert tag_of(ask(listening, subscribe)) == "ok"
+            ask(channel, "<get-config><source><running/></source></get-config>")
+            assert channel.recv(100) == b""
+            (kept,) = bench.server.notifications.subscriptions()
+            assert bench.datastore.has_session(kept.caller.session)
+
 
 @pytest.mark.clause("R-66793", "R-88899", "R-10716")
 class TestRaces:

@@ -6,13 +6,27 @@ Made once from a libyang context by `mgmt.netconf.model.yang_model`; nothing her
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from lxml import etree
 
-__all__ = ["ActionNode", "Kind", "Module", "SchemaNode", "identity", "instance", "list_keys"]
+__all__ = [
+    "ActionNode",
+    "Key",
+    "Kind",
+    "Module",
+    "SchemaNode",
+    "identity",
+    "instance",
+    "instances_of",
+    "list_keys",
+]
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+"""The tag of a node, and what tells its entries apart."""
 
 
 class Kind(enum.Enum):
@@ -56,6 +70,7 @@ class SchemaNode:
     deny_all: bool = False  # nacm:default-deny-all stands in its statement or in one around it (RFC 8341, 3.2)
     deny_write: bool = False  # the same of nacm:default-deny-write
     identity: bool = False  # a value that carries a prefix
+    default: str | None = None  # of a leaf, in canonical form
     path_value: bool = False  # a value that is an expression over paths, with a prefix at its names
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
@@ -93,6 +108,7 @@ class ActionNode:
 
     path: str
     inputs: dict[str, SchemaNode]
+    node: SchemaNode  # as rules see it: a node below that of the action, without content
 
 
 def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:
@@ -116,6 +132,20 @@ def _search(node: SchemaNode) -> etree.ETXPath:
     if node.kind is Kind.LEAF_LIST:
         return etree.ETXPath(f"{node.tag}[.=$k0]")
     return etree.ETXPath(node.tag + "".join(f"[{node.child(key).tag}=$k{i}]" for i, key in enumerate(node.keys)))
+
+
+_FEW = 8  # children that are looked for one by one: an index of all costs as much as some searches
+
+
+def instances_of(
+    nodes: Mapping[str, SchemaNode], parent: etree._Element, keys: Collection[Key]
+) -> Iterator[etree._Element | None]:
+    """Yield the child of *parent*, a part of a canonical tree, that is meant by each of *keys*."""
+    if len(keys) <= _FEW:
+        yield from (instance(nodes[tag], parent, values) for tag, values in keys)
+        return
+    index = {(child.tag, identity(nodes[child.tag], child)): child for child in parent}
+    yield from (index.get(key) for key in keys)
 
 
 def instance(node: SchemaNode, parent: etree._Element, keys: tuple[tuple[str, str], ...]) -> etree._Element | None:

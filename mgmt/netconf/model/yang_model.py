@@ -6,7 +6,6 @@ long as one call, under one lock, because libyang is not thread-safe.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -19,8 +18,10 @@ from _libyang import ffi, lib  # type: ignore[import-not-found]
 from libyang.util import ly_array_iter
 from lxml import etree
 
+from mgmt.netconf.model.kept_tree import KeptTree, values_of
 from mgmt.netconf.model.library import told
 from mgmt.netconf.model.schema import ActionNode, Kind, Module, SchemaNode
+from mgmt.netconf.model.touched import Since
 from mgmt.netconf.model.yang_errors import constraint_error
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.xml_names import elements, with_modules, with_prefixes, without_predicates
@@ -168,6 +169,7 @@ class Model:
         self.notifications: dict[str, SchemaNode] = {}
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
         self.guarded: set[str] = set()  # with nacm:default-deny-all, by tag
+        self._kept = KeptTree(self._ctx, self.top)
         for module in self._all:
             if self.modules[module.name()].implemented:
                 self._add_children(self.top, module.children(), None)
@@ -200,7 +202,9 @@ class Model:
         for action in snode.children(types=(libyang.SNode.ACTION,)):
             module = self.modules[action.module().name()]
             path = f"{node.path}/{module.name}:{action.name()}"
-            node.actions[f"{{{module.namespace}}}{action.name()}"] = ActionNode(path, self._parameters(action))
+            deny_all = node.deny_all or _has(action, "default-deny-all")
+            seen = SchemaNode(action.name(), module, Kind.CONTAINER, config=False, deny_all=deny_all, parent=node)
+            node.actions[seen.tag] = ActionNode(path, self._parameters(action), seen)
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
@@ -225,6 +229,7 @@ class Model:
                 node.presence = snode.presence() is not None
             else:
                 node.identity = snode.type().base() in _IDENTITY
+                node.default = _default(snode) if kind is Kind.LEAF else None
                 node.path_value = snode.type().name() == "node-instance-identifier"
             into[node.tag] = node
             if kind in (Kind.CONTAINER, Kind.LIST):
@@ -287,28 +292,54 @@ class Model:
                     raise RpcError("invalid-value", "The path names no node of the modules.") from None
         return path
 
-    def validate(self, tree: etree._Element) -> Mapping[str, Any]:
+    def validate(self, tree: etree._Element, since: Since | None = None) -> Mapping[str, Any]:
         """Validate a whole configuration and return it with all defaults, as JSON (RFC 7951) reads.
 
-        *tree* is an element whose children are the top-level nodes. Raises RpcError with the path.
+        *tree* is an element whose children are the top-level nodes. With *since* that alone is read which was touched,
+        and of its bulk list the result has only that. Raises RpcError with the path.
         """
-        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
         with self._lock:
-            root = None
+            root = self._kept.take(tree, since) if since is not None else None
             try:
-                root = self._ctx.parse_data_mem(data, "xml", parse_only=True, no_state=True, strict=True)
+                root = root or self._parsed(tree)
                 if root is None:
                     return {}
-                root.validate(no_state=True)
-                root = root.first_sibling()
-                text = root.print_mem("json", with_siblings=True, include_implicit_defaults=True)
+                root = self._valid(root)
             except libyang.LibyangError as error:
                 raise constraint_error(getattr(error, "found", []), tree, self.top) from None
-            finally:
-                if root is not None:
-                    root.free(with_siblings=True)
-        values: Mapping[str, Any] = json.loads(text)
+            try:
+                bulk, wanted = self._bulk(since)
+                values = values_of(root, bulk, wanted)
+            except BaseException:
+                lib.lyd_free_all(root)
+                raise
+            if since is None:
+                lib.lyd_free_all(root)
+            else:
+                self._kept.keep(tree, root, since.touched)
         return values
+
+    def _parsed(self, tree: etree._Element) -> Any:
+        data = b"".join(etree.tostring(child) for child in elements(tree)).decode()
+        root = self._ctx.parse_data_mem(data, "xml", parse_only=True, no_state=True, strict=True)
+        return None if root is None else root.cdata
+
+    def _valid(self, root: Any) -> Any:
+        """Return a tree that was validated, with its defaults; one that is not valid is freed."""
+        holder = ffi.new("struct lyd_node **", root)
+        code = lib.lyd_validate_all(holder, self._ctx.cdata, lib.LYD_VALIDATE_NO_STATE, ffi.NULL)
+        if code != lib.LY_SUCCESS:
+            error = self._ctx.error("the tree is not valid")
+            lib.lyd_free_all(holder[0])
+            raise error
+        return lib.lyd_first_sibling(holder[0])
+
+    def _bulk(self, since: Since | None) -> tuple[tuple[Any, Any] | None, set[str]]:
+        wanted = None if since is None else since.touched.entries(*since.bulk)
+        if since is None or wanted is None:
+            return None, set()
+        container = self.top[since.bulk[0]]
+        return (container.handle.cdata, container.children[since.bulk[1]].handle.cdata), wanted
 
     def as_json(self, trees: Iterable[etree._Element]) -> str:
         """Return top-level nodes, configuration and state, as JSON (RFC 7951). Raises RpcError."""
@@ -400,6 +431,12 @@ def _enable(module: Any, features: tuple[str, ...]) -> None:
     names = [ffi.new("char[]", name.encode()) for name in features]
     if features and lib.lys_set_implemented(module.cdata, ffi.new("const char *[]", [*names, ffi.NULL])):
         raise module.context.error("no such feature")
+
+
+def _default(snode: Any) -> str | None:
+    """Return the default of a leaf in canonical form."""
+    value = snode.default()
+    return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 
 def _case(snode: Any) -> tuple[str, str] | None:

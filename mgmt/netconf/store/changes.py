@@ -7,35 +7,18 @@ the log takes ``schema_path``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lxml import etree
 
-from mgmt.netconf.model.schema import Kind, SchemaNode, identity, instance
+from mgmt.netconf.model.schema import Key, Kind, SchemaNode, identity, instances_of
+from mgmt.netconf.model.touched import Touched
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.xml_names import step
 
-__all__ = ["Changed", "Touched", "changes"]
+__all__ = ["Changed", "changes"]
 
 _FEW = 8  # nodes that are looked for one by one: an index of a list costs as much as some searches
-_Key = tuple[str, tuple[tuple[str, str], ...]]  # the tag of a node, and what tells its entries apart
-
-
-@dataclass(slots=True)
-class Touched:
-    """The nodes that edits have named: outside of them a tree is as it was. ``all``: it may differ anywhere below."""
-
-    all: bool = False
-    below: dict[_Key, Touched] = field(default_factory=dict)
-
-    def at(self, tag: str, keys: tuple[tuple[str, str], ...]) -> Touched:
-        """Return the part below a child."""
-        return self if self.all else self.below.setdefault((tag, keys), Touched())
-
-    def mark(self) -> None:
-        """Say that all below may differ."""
-        self.all = True
-        self.below.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +60,10 @@ def _below(
     nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, path: str, within: Touched | None
 ) -> Iterator[Changed]:
     if within is not None and not within.all:
-        find = _by_search if len(within.below) <= _FEW else _by_index
-        for (tag, keys), was_one, one in find(nodes, old, new, within):
+        pairs = zip(*(instances_of(nodes, tree, within.below) for tree in (old, new)), strict=True)
+        for ((tag, keys), inner), (was_one, one) in zip(within.below.items(), pairs, strict=True):
             node = nodes[tag]
-            here = step(path, node.name, node.module_if_new, keys)
-            yield from _between(node, was_one, one, here, within.below[tag, keys])
+            yield from _between(node, was_one, one, step(path, node.name, node.module_if_new, keys), inner)
         return
     was, now = _children(nodes, old), _children(nodes, new)
     for key, element in now.items():
@@ -91,20 +73,6 @@ def _below(
         if key not in now:
             node = nodes[element.tag]
             yield from _whole("delete", node, element, step(path, node.name, node.module_if_new, key[1]))
-
-
-_Pairs = Iterator[tuple[_Key, etree._Element | None, etree._Element | None]]
-
-
-def _by_search(nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, within: Touched) -> _Pairs:
-    for tag, keys in within.below:
-        yield (tag, keys), instance(nodes[tag], old, keys), instance(nodes[tag], new, keys)
-
-
-def _by_index(nodes: dict[str, SchemaNode], old: etree._Element, new: etree._Element, within: Touched) -> _Pairs:
-    was, now = _children(nodes, old), _children(nodes, new)
-    for key in within.below:
-        yield key, was.get(key), now.get(key)
 
 
 def _between(
@@ -130,6 +98,6 @@ def _whole(operation: str, node: SchemaNode, element: etree._Element, path: str)
         yield from _whole(operation, inner, child, step(path, inner.name, inner.module_if_new, key[1]))
 
 
-def _children(nodes: dict[str, SchemaNode], parent: etree._Element) -> dict[_Key, etree._Element]:
+def _children(nodes: dict[str, SchemaNode], parent: etree._Element) -> dict[Key, etree._Element]:
     """Return the children by tag and keys."""
     return {(child.tag, identity(nodes[child.tag], child)): child for child in parent}

@@ -16,16 +16,17 @@ from pathlib import Path
 from lxml import etree
 
 from mgmt.netconf.events import ConfigChange, ConfirmedCommit, Events
+from mgmt.netconf.model.touched import Since, Touched
 from mgmt.netconf.model.yang_model import Model, default_model
 from mgmt.netconf.nacm.guard import UNGUARDED, Guard
 from mgmt.netconf.nacm.order import moved
 from mgmt.netconf.rpcerror import RpcError, RpcErrors
-from mgmt.netconf.store.changes import Changed, Touched, changes
+from mgmt.netconf.store.changes import Changed, changes
 from mgmt.netconf.store.config_file import Revision, Store, Stored
 from mgmt.netconf.store.confirmed import Before, Confirm, Pending, check_persist_id
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 from mgmt.netconf.store.locks import Locks, denied, now
-from mgmt.netconf.store.transaction import Applier, Transaction, check
+from mgmt.netconf.store.transaction import BULK, Applier, Transaction, check
 from mgmt.netconf.xml_names import Doctype, local, parse
 from nf.errors import BadSettings, SnfError
 from nf.settings import Settings
@@ -235,9 +236,9 @@ class Datastore:
                 continue_on_error=continue_on_error,
                 touched=self._touched,
             )
-            guard.edited(self._candidate, tree, config, default_operation)
+            guard.edited(self._candidate, tree, config, default_operation, self._touched)
             if test_option != "set":
-                self._check(tree)
+                self._check(tree, edited=True)
             if test_option != "test-only":
                 self._candidate = tree
             if errors:
@@ -275,10 +276,15 @@ class Datastore:
             named = isinstance(source, str)
             self._check(self.tree(source) if named else apply_edit(self.model, empty_tree(), source)[0])
 
-    def _check(self, tree: etree._Element) -> Settings:
-        """Return the settings of a tree that could be put in force now. Raises RpcError with the path."""
+    def _check(self, tree: etree._Element, *, edited: bool = False) -> Settings:
+        """Return the settings of a tree that could be put in force now. Raises RpcError with the path.
+
+        *edited*: it differs from running where candidate was touched, and nowhere else.
+        """
         if self._checked is None or self._checked[0] is not tree:
-            self._checked = tree, check(self.model, tree)
+            here = edited or tree is self._candidate
+            since = Since(self._running, self._touched, BULK) if here else None
+            self._checked = tree, check(self.model, tree, since, self._settings)
         settings = self._checked[1]
         self._transaction.prepare(self._settings, settings)
         return settings

@@ -21,13 +21,17 @@ from typing import Protocol
 from lxml import etree
 
 from mgmt.bind import bind
+from mgmt.netconf.model.touched import Since
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.store.config_file import Revision, Store
 from nf.errors import BadSettings, SnfError
 from nf.settings import Settings
 
-__all__ = ["Applier", "Transaction", "check"]
+__all__ = ["BULK", "Applier", "Transaction", "check"]
+
+_SUBSCRIBERS = "{urn:supernetflow:yang:snf-subscribers}"
+BULK = f"{_SUBSCRIBERS}subscribers", f"{_SUBSCRIBERS}static-session"  # the list that may have thousands of entries
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +58,16 @@ class Applier(Protocol):
         """Read back what the kernel has of what differs from *old*; return what is not as *new* says, in sentences."""
 
 
-def check(model: Model, tree: etree._Element) -> Settings:
-    """Validate *tree* and return its settings. Raises RpcError with the path."""
-    values = model.validate(tree)
+def check(model: Model, tree: etree._Element, since: Since | None = None, before: Settings | None = None) -> Settings:
+    """Validate *tree* and return its settings. Raises RpcError with the path.
+
+    With *since*, settings *before* are those of that tree, and static sessions that were not touched are taken from it.
+    """
+    values = model.validate(tree, since)
+    touched = None if since is None or before is None else since.touched.entries(*since.bulk)
+    kept = () if touched is None or before is None else [s for s in before.sessions if s.name not in touched]
     try:
-        settings = bind(values)
+        settings = bind(values, kept)
     except BadSettings as error:
         raise _refused(error) from None
     log.debug("a configuration is: valid")

@@ -29,7 +29,7 @@ def here(bench) -> Callable[[str], str]:
     words = {
         "192.0.2.10": "127.0.0.1",
         "830": str(bench.server.port),
-        "/etc/orchestrator/id_ed25519": str(bench.key),
+        "/keys/alice": str(bench.key),
         "AAAAC3NzaC1lZDI1NTE5AAAAIExample": host_key,
     }
     return lambda text: re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)

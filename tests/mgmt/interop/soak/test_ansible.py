@@ -38,7 +38,7 @@ def play(bench, ansible: Path, tmp_path: Path) -> Callable[[str], tuple[int, int
     places = {
         "192.0.2.10": "127.0.0.1",
         "=830": f"={bench.server.port}",
-        "/etc/orchestrator/id_ed25519": str(bench.key),
+        "/keys/alice": str(bench.key),
     }
     inventory = re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], block("ini"))
     (tmp_path / "inventory").write_text(inventory)
