@@ -40,6 +40,7 @@ def state(bench):
     return found
 
 
+@pytest.mark.clause("RFC 8071")
 class TestCall:
     """The function connects to the client, which then logs in as ever."""
 

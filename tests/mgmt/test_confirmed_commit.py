@@ -63,6 +63,7 @@ def in_force(datastore: Datastore) -> str:
     return name
 
 
+@pytest.mark.clause("R-70496", "R-49145", "RFC 6241, 8.4")
 class TestConfirmation:
     """Without a confirmation in time the configuration of before is in force again."""
 
@@ -131,6 +132,7 @@ class TestConfirmation:
         assert caught.value.tag == "operation-failed"
 
 
+@pytest.mark.clause("RFC 6241, 8.4")
 class TestSessions:
     """Without persist it is the affair of one session; with it, of who knows the persist-id."""
 
@@ -186,6 +188,7 @@ class TestSessions:
         assert alice.refused("second", None, "x") == "invalid-value"
 
 
+@pytest.mark.clause("RFC 6241, 8.4")
 class TestKilled:
     """A start is a reboot to the clients: what was not confirmed is undone, persistent or not (8.4.1)."""
 
@@ -203,6 +206,7 @@ class TestKilled:
         assert Datastore(tmp_path / "state", recorder).settings.policies == ()
 
 
+@pytest.mark.clause("R-70496")
 class TestOverSsh:
     """The parameters of the operations."""
 

@@ -12,6 +12,7 @@ from nf.apply.vitals import PortVitals, Vitals
 WELL = Vitals(interval_s=1.0, endpoint="tcp://127.0.0.1:5556", ports={"n3": PortVitals("up")}, session_room=100)
 
 
+@pytest.mark.clause("R-31809")
 class TestVerdict:
     """All checks are made, each once, and one that is bad is enough."""
 

@@ -67,6 +67,7 @@ class TestCommand:
         assert not (tmp_path / "keys").exists()
 
 
+@pytest.mark.clause("R-95950", "R-10129", "R-12271", "R-33955")
 class TestExamples:
     """An example runs on anybody's machine, with keys that nobody else has."""
 

@@ -88,6 +88,7 @@ class TestUsers:
             commit(user("carol", key_pair("short", "rsa", "1024")))
 
 
+@pytest.mark.clause("R-63935")
 class TestLimits:
     """A limit holds for connections after the commit, without a restart."""
 

@@ -88,6 +88,7 @@ def path_of(reply: etree._Element) -> str:
     return reply.findtext(f".//{{{BASE}}}error-path", "")
 
 
+@pytest.mark.clause("R-22946", "RFC 8341")
 class TestReading:
     """The rules say what a straight reading of RFC 8341, 3.4 says."""
 
@@ -101,6 +102,7 @@ class TestReading:
         assert answers > 50 * 4 * len(found)
 
 
+@pytest.mark.clause("R-22946", "RFC 8341")
 class TestOperations:
     """3.4.4: an operation is called by who may."""
 
@@ -138,6 +140,7 @@ class TestOperations:
         assert (desk.killed, reply.findtext(f".//{{{BASE}}}error-type")) == ([], "protocol")
 
 
+@pytest.mark.clause("RFC 8341")
 class TestGet:
     """3.2.4: what may not be read is left out without a word, before a filter looks."""
 
@@ -181,6 +184,7 @@ class TestGet:
         ]
 
 
+@pytest.mark.clause("RFC 8341")
 class TestEdit:
     """3.2.5: rights are needed for what an edit creates, changes and deletes, for each node."""
 

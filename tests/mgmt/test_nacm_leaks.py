@@ -292,6 +292,7 @@ class TestHiddenDefaults:
             assert "subscriber-group" not in reply
 
 
+@pytest.mark.clause("RFC 8341")
 class TestErrors:
     """An error about what is hidden says that there is one, and nothing of it."""
 
@@ -344,6 +345,7 @@ class TestLocks:
         assert f"<session-id>{owner}</session-id>" in told(desk.ask(lock, user="eve"))
 
 
+@pytest.mark.clause("R-01382")
 class TestRestore:
     """Read, replace with what was read, commit."""
 

@@ -159,6 +159,7 @@ class TestSessions:
             one.discard_changes()
 
 
+@pytest.mark.clause("R-63935")
 class TestIdle:
     """A session that says nothing for too long ends, and its locks with it."""
 

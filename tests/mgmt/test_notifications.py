@@ -76,6 +76,7 @@ def moment(seconds):
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
+@pytest.mark.clause("R-22700", "RFC 6470")
 class TestSessions:
     """Sessions that begin and end are told (RFC 6470, 2)."""
 
@@ -103,6 +104,7 @@ class TestSessions:
         assert (leaf(ended, "termination-reason"), leaf(ended, "killed-by")) == ("killed", "1")
 
 
+@pytest.mark.clause("R-22700", "RFC 6470")
 class TestChanges:
     """A commit is told with its user and the nodes that it changed (RFC 6470, 2)."""
 
@@ -215,6 +217,7 @@ class TestOfTheFunction:
         assert names(told[1], "leaf-name") == ["flows", "shards"]
 
 
+@pytest.mark.clause("R-13800", "RFC 5277")
 class TestFilters:
     """A filter says which events are of interest (RFC 5277, 3.6)."""
 
@@ -243,6 +246,7 @@ class TestFilters:
         assert caught.value.tag == "invalid-value"
 
 
+@pytest.mark.clause("R-13800", "RFC 5277")
 class TestReplay:
     """Past events are sent when a start is given, and the end of the past is told (RFC 5277, 2.1.1 and 3.3)."""
 
@@ -296,6 +300,7 @@ class TestReplay:
         assert (caught.value.tag, names(caught.value.reply_ele, "bad-element")) == (tag, [element])
 
 
+@pytest.mark.clause("RFC 5277")
 class TestInterleave:
     """Operations go on beside a subscription (RFC 5277, 6)."""
 
@@ -321,6 +326,7 @@ class TestInterleave:
         assert [etree.QName(etree.fromstring(m)).localname for m in (first, second)] == ["rpc-reply", "notification"]
 
 
+@pytest.mark.clause("RFC 5277")
 class TestStream:
     """The stream and its log are told (RFC 5277, 3.4), notifications are counted (RFC 6022)."""
 
@@ -343,6 +349,7 @@ class TestStream:
         assert names(data, "out-notifications") == ["2", "2"]
 
 
+@pytest.mark.clause("RFC 8341")
 class TestRights:
     """Whoever knows the rights of users is asked before an event goes to a session (RFC 8341, 3.4.6)."""
 

@@ -72,6 +72,7 @@ def found(tree, leaf):
     return marked
 
 
+@pytest.mark.clause("R-58358", "RFC 6243")
 class TestModes:
     """The example of appendix A under basic mode explicit (2.3)."""
 
@@ -100,6 +101,7 @@ class TestModes:
         assert len(example.with_defaults(etree.Element("data"), "report-all")) == 0
 
 
+@pytest.mark.clause("R-58358", "RFC 6243")
 class TestOperations:
     """get and get-config take the parameter (4.5)."""
 

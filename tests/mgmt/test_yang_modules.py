@@ -126,7 +126,7 @@ class TestModules:
 class TestExamples:
     """The examples are configurations that the function takes."""
 
-    @pytest.mark.clause("R-07545")
+    @pytest.mark.clause("R-07545", "R-62468")
     def test_everything_sets_every_setting(self, model, tmp_path: Path):
         tree = apply_edit(model, empty_tree(), with_keys(yang_dir() / "examples/everything.xml", tmp_path))[0]
         settings = bind(model.validate(tree))

@@ -19,6 +19,12 @@ APP_TAGS = {
 }  # fmt: skip
 
 
+PARAMETERS = {
+    "/default-operation", "/test-option", "/error-option", "/filter", "/with-defaults", "/persist-id",
+    "/confirm-timeout",
+}  # fmt: skip
+
+
 def notation(outcome: Outcome) -> Outcome:
     """Return an outcome without what RFC 6241 leaves open.
 
@@ -68,7 +74,7 @@ RULES = (
     Rule(
         "RFC 6241, 4.3: error-path is of a node; for a parameter of an operation it may be there or not",
         lambda _, a, b: a.tag == b.tag and a.path == ""
-        and b.path in ("/default-operation", "/test-option", "/error-option", "/filter"),
+        and b.path in PARAMETERS,
     ),
     Rule(
         "RFC 6241, appendix A: a missing parameter is a missing-element; data-missing is of data that does not exist",

@@ -367,8 +367,64 @@ def filters() -> Iterator[tuple[str, list[Request]]]:
     yield "filters", [(1, edit(data)), *[(1, request) for request in asked]]
 
 
+def defaults() -> Iterator[tuple[str, list[Request]]]:
+    space = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
+    for value in ("7", "8", ""):  # its default, another one, none
+        leaf = f"<with-default>{value}</with-default>" if value else ""
+        asked = [
+            get(
+                f'<filter type="subtree">{top("<types><with-default/></types>")}</filter>'
+                f'<with-defaults xmlns="{space}">{mode}</with-defaults>'
+            )
+            for mode in ("report-all", "trim", "explicit", "nonsense")
+        ]
+        yield (
+            f"with-defaults where the leaf is {value or 'not there'}",
+            [(1, edit(f"<types><int8>1</int8>{leaf}</types>")), (1, COMMIT), *[(1, request) for request in asked]],
+        )
+
+
+def confirmed() -> Iterator[tuple[str, list[Request]]]:
+    start = "<commit><confirmed/><confirm-timeout>600</confirm-timeout>{}</commit>"
+    persist, persist_id = "<persist>x</persist>", "<persist-id>{}</persist-id>"
+    cancel = "<cancel-commit>{}</cancel-commit>"
+    yield "a confirmed commit that is confirmed", [(1, edit("<tag>a</tag>")), (1, start.format("")), (1, COMMIT)]
+    yield (
+        "a confirmed commit that is cancelled",
+        [
+            (1, edit("<tag>a</tag>")),
+            (1, start.format("")),
+            (1, cancel.format("")),
+            (1, cancel.format("")),
+            (1, DISCARD),
+        ],
+    )
+    yield (
+        "a confirmed commit of another session",
+        [
+            (1, edit("<tag>a</tag>")),
+            (1, start.format(persist)),
+            (2, f"<commit>{persist_id.format('y')}</commit>"),
+            (2, cancel.format(persist_id.format("y"))),
+            (2, f"<commit>{persist_id.format('x')}</commit>"),
+        ],
+    )
+    yield "a confirmed commit of no time", [(1, "<commit><confirmed/><confirm-timeout>0</confirm-timeout></commit>")]
+
+
 STORIES: dict[str, list[Request]] = {
     name: requests
-    for family in (types, operations, default_operations, constraints, malformed, locks, datastores, filters)
+    for family in (
+        types,
+        operations,
+        default_operations,
+        constraints,
+        malformed,
+        locks,
+        datastores,
+        filters,
+        defaults,
+        confirmed,
+    )
     for name, requests in family()
 }

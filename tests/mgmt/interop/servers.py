@@ -10,6 +10,7 @@ import io
 import os
 import re
 import select
+import socket
 import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from tests.mgmt.interop.rpcs import BASE, NEUTRAL
 
 HERE = Path(__file__).parent
 NC = f"{{{BASE}}}"
+EMPTY = {"top", "types", "limits"}  # containers without presence, which mean nothing by being there (RFC 7950, 7.5.1)
 END_10, END_11 = b"]]>]]>", b"\n##\n"  # RFC 6242, 4.3 and 4.2
 HELLO = "<hello xmlns='{}'><capabilities>{}</capabilities></hello>".format(
     BASE, "".join(f"<capability>urn:ietf:params:netconf:base:{version}</capability>" for version in ("1.0", "1.1"))
@@ -85,6 +87,8 @@ def _lines(element: etree._Element, above: str, lines: list[str]) -> None:
     keys = [(etree.QName(c).localname, c.text or "") for c in children] if name in ("entry", "pair") else []
     known = {"entry": ("name",), "pair": ("left", "right")}.get(name, ())
     here = f"{above}/{name}" + "".join(f"[{k}={v}]" for k, v in keys if k in known)
+    if not children and name in EMPTY:
+        return
     text = (element.text or "").strip() if not children else ""
     if text or not children:
         text = text.rpartition(":")[2] if name == "identity" else text
@@ -153,19 +157,19 @@ class Yuma:
 
     def __init__(self, folder: Path) -> None:
         (folder / "home" / ".yuma").mkdir(parents=True)  # it keeps the number of its last transaction there
-        socket, self._log = folder / "socket", folder / "netconfd.log"
+        path, self._log = folder / "socket", folder / "netconfd.log"
         environment = {"HOME": str(folder / "home"), "USER": "root", "LOGNAME": "root", "PATH": os.environ["PATH"]}
         words = [
             "/usr/sbin/netconfd", "--access-control=off", "--no-startup", "--target=candidate", "--superuser=root",
-            f"--ncxserver-sockname={socket}", f"--modpath={HERE}:/usr/share/yuma/modules", "--module=neutral",
+            f"--ncxserver-sockname={path}", f"--modpath={HERE}:/usr/share/yuma/modules", "--module=neutral",
             f"--log={self._log}", "--log-level=warn",
         ]  # fmt: skip
         self._server = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, cwd=folder)
         self._sessions: list[_Session] = []
         try:
-            assert comes_true(socket.exists, 20), self._log.read_text()
+            assert comes_true(lambda: _listens(path), 20), self._log.read_text()
             for _ in (1, 2):
-                self._sessions.append(_Session(socket, environment))
+                self._sessions.append(_Session(path, environment))
         except BaseException:
             self.close()
             raise
@@ -179,12 +183,18 @@ class Yuma:
             process.communicate()
 
 
+def _listens(path: Path) -> bool:
+    """Say if somebody accepts at a socket; netconfd makes it before it listens there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class _Session:
     """One run of ``netconf-subsystem``: what sshd would start for a client."""
 
-    def __init__(self, socket: Path, environment: dict[str, str]) -> None:
+    def __init__(self, path: Path, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            ["/usr/sbin/netconf-subsystem", f"--ncxserver-sockname=830@{socket}"],
+            ["/usr/sbin/netconf-subsystem", f"--ncxserver-sockname=830@{path}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
