@@ -13,18 +13,17 @@ _LOOK_EVERY = 256  # checks between two looks at whether somebody waits
 
 
 class Budget:
-    """Nodes of a filter, and seconds, counted from `begin`. *gone* says that nobody waits for the answer."""
+    """Nodes of a filter, and seconds of a processor, counted from `begin`; a busy machine makes nothing too much.
+
+    *gone* says that nobody waits for the answer. Of one thread.
+    """
 
     NODES = 1000
     SECONDS = 1.0
 
     def __init__(self, gone: Callable[[], bool] = lambda: False) -> None:
         self._gone, self._checks = gone, 0
-        self.begin()
-
-    def begin(self) -> None:
-        """Start the clock anew."""
-        self._until_s = time.monotonic() + self.SECONDS
+        self._until_s = time.thread_time() + self.SECONDS
 
     def nodes(self, number: int) -> None:
         """Raise RpcError (too-big) when a filter has more nodes than are allowed."""
@@ -33,21 +32,19 @@ class Budget:
             raise RpcError("too-big", said, kind="protocol", info=[("bad-element", "filter")])
 
     def check(self) -> None:
-        """Raise RpcError (resource-denied) when the time is over or nobody waits; cheap enough for each step."""
+        """Raise RpcError (resource-denied) when the time of this thread is over or nobody waits; cheap."""
         self._checks += 1
         if self._checks % _LOOK_EVERY == 0:
             self.look()
-        elif time.monotonic() > self._until_s:
+        if time.thread_time() > self._until_s:
             raise self.over()
 
     def look(self) -> None:
-        """Do the same without regard to the cost."""
+        """Raise RpcError (resource-denied) when nobody waits."""
         if self._gone():
             raise RpcError("resource-denied", "The session has ended.", kind="protocol")
-        if time.monotonic() > self._until_s:
-            raise self.over()
 
     def over(self) -> RpcError:
         """Return the error of a filter that costs too much."""
-        said = f"The filter takes more than {self.SECONDS:g} s of this function. Ask for less at a time."
+        said = f"The filter takes more than {self.SECONDS:g} s of a processor. Ask for less at a time."
         return RpcError("resource-denied", said, kind="protocol", info=[("bad-element", "filter")])

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.02  # between two looks at whether somebody waits
 _START_S = 30.0  # for an interpreter to start, on a busy machine; it takes 0.1
 _QUEUE_S = 15.0  # for a place: fifty sessions that each take their second are through by then
+_LONGEST = 30  # times the seconds of a processor, where the process gets none
 _AT_ONCE = 4  # processes; a session asks one thing at a time
 _places = threading.BoundedSemaphore(_AT_ONCE)
 _idle: list[_Worker] = []  # the ones that answered and wait
@@ -60,12 +61,13 @@ class _Worker:
     def ask(self, asked: bytes, document: bytes, budget: Budget) -> Mapping[str, Any]:
         """Return the answer. Raises _Ended, RpcError; the process is of no use then."""
         assert self._process.stdin is not None
-        budget.begin()
+        self._may_s = self._spent_s() + budget.SECONDS
         with contextlib.suppress(BrokenPipeError):  # told by what is read
             self._process.stdin.write(struct.pack("!II", len(asked), len(document)) + asked + document)
             self._process.stdin.flush()
-        size = struct.unpack("!I", self._take(4, float("inf"), budget))[0]
-        answer: Mapping[str, Any] = json.loads(self._take(size, float("inf"), budget))
+        until_s = time.monotonic() + _LONGEST * budget.SECONDS
+        size = struct.unpack("!I", self._take(4, until_s, budget))[0]
+        answer: Mapping[str, Any] = json.loads(self._take(size, until_s, budget))
         return answer
 
     def _take(self, size: int, until_s: float, budget: Budget | None) -> bytes:
@@ -74,6 +76,8 @@ class _Worker:
         while len(self._said) < size:
             if budget is not None:
                 budget.look()
+                if self._spent_s() > self._may_s:
+                    raise budget.over()
             if time.monotonic() > until_s:
                 raise _Ended
             if select.select([end], [], [], _LOOK_S)[0]:
@@ -85,6 +89,13 @@ class _Worker:
         del self._said[:size]
         return taken
 
+    def _spent_s(self) -> float:
+        """Return the processor time of the process: utime and stime of proc(5)."""
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
+
     def end(self) -> None:
         self._process.kill()
         self._process.communicate()
@@ -94,7 +105,6 @@ def evaluate(expression: str, prefixes: Mapping[str, str], document: bytes, budg
     """Return what the process says (`xpath_worker`). Raises RpcError (resource-denied) when it costs too much."""
     until_s = time.monotonic() + _QUEUE_S
     while not _places.acquire(timeout=_LOOK_S):
-        budget.begin()  # to wait costs nothing
         budget.look()
         if time.monotonic() > until_s:
             raise RpcError("resource-denied", "Too many filters are evaluated now. Try again.", kind="protocol")
