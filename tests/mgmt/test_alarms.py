@@ -44,6 +44,7 @@ DOWN = replace(WELL, ports={"n3": PortVitals("lower-layer-down")})
 AWAY = replace(WELL, ports={"n3": PortVitals("not-present", "The device n3 is gone.")})
 
 
+@pytest.mark.clause("RFC 8632")
 class TestRaisedAndCleared:
     """Each once, and not by a moment."""
 
@@ -171,6 +172,7 @@ def purge(inside: str) -> str:
     return f'<action xmlns="urn:ietf:params:xml:ns:yang:1">{way}</action>'
 
 
+@pytest.mark.clause("RFC 8632")
 class TestTold:
     """The list and the inventory are those of ietf-alarms, and valid in another context of libyang."""
 

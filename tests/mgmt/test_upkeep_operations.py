@@ -99,6 +99,7 @@ def interface(inside: str) -> str:
 RESET = f'<capture xmlns="{SNF}interfaces"><reset-statistics/></capture>'
 
 
+@pytest.mark.clause("R-31809")
 class TestHealthCheck:
     """ONAP R-31809: a verdict, its scope and time, and what was looked at."""
 
