@@ -34,7 +34,6 @@ from netconf_client.ncclient import Manager
 
 from bench.figure import Figure
 from lab.wait import comes_true, slowness
-from nf.settings import Settings
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 SUBSCRIBERS, EXPORT = "urn:supernetflow:yang:snf-subscribers", "urn:supernetflow:yang:snf-export"
@@ -331,18 +330,16 @@ def measure() -> list[Figure]:
 
 
 class _Nothing:
-    def prepare(self, old: Settings, new: Settings) -> None:
-        """Take any configuration."""
+    """An applier that takes any configuration and does nothing with it."""
 
-    def apply(self, old: Settings, new: Settings) -> None:
-        """Put nothing in force."""
+    def prepare(self, _old: Any, _new: Any) -> None: ...
 
-    def restore(self, old: Settings, new: Settings) -> None:
-        """Put nothing in force."""
+    def apply(self, _old: Any, _new: Any) -> None: ...
 
-    def verify(self, old: Settings, new: Settings) -> list[str]:
-        """Find nothing wrong."""
-        return []
+    def restore(self, _old: Any, _new: Any) -> None: ...
+
+    def verify(self, _old: Any, _new: Any) -> Sequence[str]:
+        return ()
 
 
 def _alone(words: Sequence[str]) -> None:

@@ -169,12 +169,13 @@ def locks() -> Path:
 
 def claimed(link: Link) -> bool:
     """Say whether a living process holds the interface."""
-    return any(map(_is_held, _places(link)))
+    return _held(link) is not None
 
 
-def _places(link: Link) -> set[Path]:
-    """Return the files in which an interface can be claimed, by this user's function or by root's."""
-    return {folder / _lock_name(link) for folder in (locks(), _RUN)}
+def _held(link: Link) -> Path | None:
+    """Return the lock that a living process has, where this user would have it or where others do."""
+    places = (folder / _lock_name(link) for folder in {locks(), _RUN})
+    return next(filter(_is_held, places), None)
 
 
 def _is_held(path: Path) -> bool:
@@ -190,8 +191,8 @@ def _is_held(path: Path) -> bool:
 
 def refuse_claimed(link: Link) -> None:
     """Refuse an interface that a living process holds."""
-    for path in filter(_is_held, _places(link)):
-        raise _in_use(link, path.read_text().partition("\n")[0])
+    if (held := _held(link)) is not None:
+        raise _in_use(link, held.read_text().partition("\n")[0])
 
 
 def _in_use(link: Link, holder: str) -> AttachRefused:
@@ -203,13 +204,12 @@ def _in_use(link: Link, holder: str) -> AttachRefused:
 
 def claim(link: Link) -> IO[str]:
     """Take the interface for this process; the kernel gives it back when the process ends, however it ends."""
+    refuse_claimed(link)
     path = locks() / _lock_name(link)
-    if path.exists() and not os.access(path, os.W_OK) and not _is_held(path):
+    if path.exists() and not os.access(path, os.W_OK):
         path.unlink()  # of another user, whose function is gone
     lock: IO[str] = path.open("a+")
     try:
-        if lock.name != str(_RUN / _lock_name(link)) and _is_held(_RUN / _lock_name(link)):
-            raise BlockingIOError
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)

@@ -127,7 +127,7 @@ class N4Listener:
 
     @property
     def turn(self) -> AbstractContextManager[bool]:
-        """What keeps frames from being read: meanwhile all that was read is told."""
+        """A lock that keeps frames from being read: meanwhile all that was read is told."""
         return self._turn
 
     def associations(self) -> dict[tuple[str, str], int]:

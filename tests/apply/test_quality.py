@@ -16,7 +16,7 @@ def batch(app_class: str, *mos: float) -> RecordBatch:
 
 
 class TestCounts:
-    """What has no score is neither good nor bad."""
+    """A subscriber without a score is neither good nor bad."""
 
     def test_of_the_interval_that_ended(self):
         quality = Quality()

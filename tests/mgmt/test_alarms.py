@@ -161,7 +161,7 @@ def ask(datastore: Datastore, alarms: Alarms) -> Callable[[str], etree._Element]
 
     def run(operation: str) -> etree._Element:
         rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'
-        return etree.fromstring(dispatcher.handle(Caller(session, "alice"), rpc.encode()).message)
+        return etree.fromstring(dispatcher.handle(Caller(session, "alice", groups=None), rpc.encode()).message)
 
     return run
 
@@ -185,6 +185,23 @@ class TestTold:
         assert resource.text == "/ietf-interfaces:interfaces/ietf-interfaces:interface[ietf-interfaces:name='n3']"
         assert resource.nsmap["ietf-interfaces"] == IF
         assert names(data, "last-changed")[0] == names(data, "last-raised")[-1] == "2023-11-14T22:14:00Z"
+
+    def test_each_resource_is_a_node_of_the_modules(self, ask: Any, alarms: Alarms, libyang_reads: Any):
+        bad = Vitals(
+            interval_s=1.0,
+            rings_age_s=60.0,
+            publisher_age_s=None,
+            ports={"n'3": PortVitals("down", "Gone."), 'n"6': PortVitals("down", "Gone.")},
+            sessions=1,
+            session_room=1,
+            evicted=5,
+            quality={"live-video": Scores(QoeThreshold("live-video", 3.5), 100, 100)},
+        )
+        for at_s in range(60):
+            alarms.look(read(replace(bad, evicted=5 + at_s), bad), float(at_s), 1_700_000_000.0 + at_s)
+
+        libyang_reads(ask(f'<get><filter><alarms xmlns="{AL}"/></filter></get>')[0])
+        assert {alarm.kind for alarm in alarms.all() if not alarm.cleared} == set(KINDS)
 
     def test_the_inventory_has_each_kind_as_the_module_has_it(self, ask: Any, model: Any):
         data = ask(f'<get><filter><alarms xmlns="{AL}"><alarm-inventory/></alarms></filter></get>')[0]

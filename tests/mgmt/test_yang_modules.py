@@ -47,11 +47,11 @@ def interfaces(*entries):
 
 def policies(*entries):
     inner = "".join(f"<policy>{entry}</policy>" for entry in entries)
-    return f'<policies xmlns="{P}">{inner}</policies>'
+    return f'<policies xmlns="{POLICIES}">{inner}</policies>'
 
 
-P = "urn:supernetflow:yang:snf-policies"
-MONITOR_A = f'<policies xmlns="{P}"><monitor><interface>a</interface></monitor></policies>'
+POLICIES = "urn:supernetflow:yang:snf-policies"
+MONITOR_A = f'<policies xmlns="{POLICIES}"><monitor><interface>a</interface></monitor></policies>'
 
 
 def session(name="s", more="<ue-ipv4>10.0.0.1</ue-ipv4>"):
@@ -156,7 +156,6 @@ class TestAgreement:
         values = model.validate(tree_of(model, privacy("<epoch>0</epoch>")))
         assert values["snf-export:exporter"].keys() >= {"endpoint", "high-water-mark", "interval", "batch-rows"}
         assert values["snf-function:network-function"].keys() == {"name", "naming-workers", "limits"}
-        assert len(values["snf-management:management"]["server"]) == 6
         assert bind(values) == Settings()
         assert bind({}) == Settings()
 

@@ -52,7 +52,7 @@ class KeptTree:
 
     def take(self, tree: etree._Element, since: Since) -> Any:
         """Return the libyang tree of *tree*, not valid yet, which is the caller's from now on; None: read it anew."""
-        # What was touched is counted from `since.tree` on, and grows as long as it is the same object.
+        # The set of touched nodes counts from `since.tree` on, and grows as long as it is the same object.
         if not self._root or (self._tree is not since.tree and self._touched is not since.touched):
             return None
         if since.touched.all or sum(max(1, len(t.below)) for t in since.touched.below.values()) > _MOST:
@@ -74,7 +74,8 @@ class KeptTree:
         for (tag, keys), inner in touched.below.items():
             node = self._top[tag]
             path, now = step("", node.name, node.module_if_new, keys), instance(node, tree, keys)
-            if now is None or inner.all:
+            # An entry that is merged comes last, which in a list that the user orders is another place.
+            if now is None or inner.all or any(node.children[child].user_ordered for child, _ in inner.below):
                 self._free(path)
                 fresh += [] if now is None else [etree.tostring(now)]
                 continue

@@ -227,7 +227,9 @@ class NetconfServer:
             if connection.logged_in or not (connection.called or self._lobby.leave(connection)):
                 return connection.logged_in
             self._penalties.forgive(connection.source, login.failures, time.monotonic())
-            connection.caller = Caller(0, login.user, connection.address, connection.port, login.fingerprint)
+            connection.caller = Caller(
+                0, login.user, connection.address, connection.port, login.fingerprint, login.groups
+            )
             connection.logged_in = True
             full = sum(c.logged_in for c in self._connections) > self._limits.sessions
         transport.packetizer.trust()
@@ -258,9 +260,8 @@ class NetconfServer:
 
     def _open(self, connection: Connection, channel: paramiko.Channel) -> None:
         assert connection.caller is not None
-        user = connection.caller.user
-        number = self._datastore.open_session(user)
-        caller = replace(connection.caller, session=number, groups=self._users.groups(user))
+        number = self._datastore.open_session(connection.caller.user)
+        caller = replace(connection.caller, session=number)
         connection.caller = caller
         session = ServerSession(
             channel,

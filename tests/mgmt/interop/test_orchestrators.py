@@ -76,10 +76,10 @@ class TestYangcli:
         said = in_a_terminal(words, tmp_path)
         modules, answered, rest = said.partition("\nRPC ")
         assert answered, said
-        assert re.search(r"^snf-(policies|interfaces|qoe)@[\d-]+\.yang:.*error", modules, re.M) is None, modules
+        assert re.search(r"^snf-(applications|interfaces|qoe)@[\d-]+\.yang:.*error", modules, re.M) is None, modules
         assert "rror" not in rest, rest
-        assert "application whatsapp" in rest
-        assert policies(bench) == ["games"]
+        assert rest.count("class video") == 2
+        assert [application.name for application in bench.datastore.settings.applications] == ["campus"]
 
 
 class TestOrder:

@@ -35,7 +35,11 @@ def ansible() -> Path:
 @pytest.fixture
 def play(bench, ansible: Path, tmp_path: Path) -> Callable[[str], tuple[int, int, str]]:
     """Run a playbook; return the tasks that changed something, those that failed, and what was said."""
-    places = {"192.0.2.10": "127.0.0.1", "=830": f"={bench.server.port}", "/keys/alice": str(bench.key)}
+    places = {
+        "192.0.2.10": "127.0.0.1",
+        "=830": f"={bench.server.port}",
+        "/keys/alice": str(bench.key),
+    }
     inventory = re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], block("ini"))
     (tmp_path / "inventory").write_text(inventory)
     (tmp_path / "ansible.cfg").write_text(
