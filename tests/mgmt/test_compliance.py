@@ -6,9 +6,9 @@ import pytest
 
 from mgmt.netconf.model.yang_model import yang_dir
 from mgmt.netconf.store.edit import apply_edit, empty_tree
-from mgmt.netconf.xml_names import parse
 from tests.mgmt.compliance import PAGE, marked, page
 from tests.mgmt.requirements import NOT, ONAP, RFC
+from tests.mgmt.test_yang_modules import with_keys
 
 
 class TestPage:
@@ -30,9 +30,9 @@ class TestPage:
 
 
 @pytest.mark.clause("R-62468")
-def test_every_configuration_leaf_can_be_edited(model):
+def test_every_configuration_leaf_can_be_edited(model, tmp_path):
     """An edit takes the example that sets everything, so no leaf needs an operation of its own."""
-    document = parse((yang_dir() / "examples" / "everything.xml").read_bytes())
+    document = with_keys(yang_dir() / "examples" / "everything.xml", tmp_path)
     tree, errors = apply_edit(model, empty_tree(), document)
     assert errors == []
     assert len(list(tree.iter())) == len([e for e in document.iter() if isinstance(e.tag, str)])

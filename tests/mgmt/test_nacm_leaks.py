@@ -221,6 +221,29 @@ class TestNotifications:
         assert "<denied-notifications>1</denied-notifications>" in told(found)
 
 
+class TestAlarms:
+    """An alarm about a node that may not be read is neither in a reply nor sent."""
+
+    SPACE = "urn:ietf:params:xml:ns:yang:ietf-alarms"
+
+    def alarm(self, name, resource):
+        path = f'<resource xmlns:p="{P}" xmlns:s="{SUBSCRIBERS}">{resource}</resource>'
+        return f'<{name} xmlns="{self.SPACE}">{path}<alarm-text>of {resource}</alarm-text></{name}>'
+
+    def test_of_one_that_may_and_one_that_may_not(self, desks):
+        access, bob = desks[0].served.access, Caller(7, "bob", groups=NOC)
+        seen, hidden = "/p:policies/p:policy[p:name='a']", "/s:subscribers/s:static-session[s:name='hidden-phone']"
+        both = self.alarm("alarm", seen) + self.alarm("alarm", hidden)
+        alarms = f'<alarms xmlns="{self.SPACE}"><alarm-list>{both}</alarm-list></alarms>'
+        tree = etree.fromstring(f"<data>{alarms}{SESSION}</data>")
+
+        assert "hidden-phone" not in told(access.prune(bob, tree))
+        assert "policy" in told(tree)
+        for resource, expected in ((seen, True), (hidden, False)):
+            event = etree.fromstring(self.alarm("alarm-notification", resource))
+            assert (access.seen(bob, event) is event) == expected
+
+
 class TestDefaults:
     """A leaf that may not be read does not come back with its default."""
 
@@ -305,6 +328,20 @@ class TestErrors:
 
         assert "operation-failed" in reply
         assert "hidden-phone" not in reply
+
+
+class TestLocks:
+    """An error of the protocol is about sessions, and says what it has to."""
+
+    def test_who_has_the_lock(self, desks):
+        desk = desks[0]
+        desk.ask("<get/>")
+        owner = desk.sessions["bob", NOC]
+        desk.given(f'<privacy xmlns="{PRIVACY}"><epoch>{owner}</epoch></privacy>' + rules(deny("/v:privacy")))
+        lock = "<lock><target><candidate/></target></lock>"
+        assert tag_of(desk.ask(lock)) == "ok"
+
+        assert f"<session-id>{owner}</session-id>" in told(desk.ask(lock, user="eve"))
 
 
 class TestRestore:

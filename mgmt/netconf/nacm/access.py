@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 ADMIN = "admin"  # the group of the users file whose sessions are recovery sessions (RFC 8341, 2.1 and 3.1)
 
+_ALARMS = "{urn:ietf:params:xml:ns:yang:ietf-alarms}"
 _MOST_RIGHTS = 256  # users whose rights are remembered
 _SHORT = 4  # characters: a value of less is part of other words
 _WORD = re.compile(r"[^\s\[\]'\"=,;()]+")
@@ -95,7 +96,11 @@ class AccessControl:
 
     def prune(self, caller: Caller, tree: etree._Element) -> etree._Element:
         """Take out of *tree*, whose children are top-level nodes, what the session may not read; return it."""
-        prune(self.rights(caller), tree, self._model.top)
+        rights = self.rights(caller)
+        if prune(rights, tree, self._model.top):
+            for alarm in list(tree.iter(f"{_ALARMS}alarm")):
+                if self._is_about_hidden(rights, alarm.find(f"{_ALARMS}resource")):
+                    alarm.getparent().remove(alarm)
         return tree
 
     def reads(self, caller: Caller, path: str) -> bool:
@@ -120,6 +125,8 @@ class AccessControl:
         if not rights.may_be_told(module, name, event.tag in self._model.guarded):
             self._count(caller, "denied-notifications")
             return None
+        if self._is_about_hidden(rights, event.find(f"{_ALARMS}resource")):
+            return None
         if rights.unlimited or not any(self._is_hidden(rights, edit) for edit in event.iterchildren("{*}edit")):
             return event
         less = copy.deepcopy(event)
@@ -128,14 +135,23 @@ class AccessControl:
                 less.remove(edit)
         return less
 
+    def _is_about_hidden(self, rights: Rights, leaf: etree._Element | None) -> bool:
+        """Say if the path in a leaf, if it is one, is of a node that may not be read."""
+        path = self._path_in(leaf) if leaf is not None and not rights.unlimited else None
+        if path is None:
+            return False
+        place = place_of(self._model.top, path)
+        return readable(rights, place) < len(place.nodes)
+
+    def _path_in(self, leaf: etree._Element) -> str | None:
+        return with_prefixes(leaf.text or "", lambda prefix: self._model.module_of(leaf.nsmap.get(prefix or None)))
+
     def _is_hidden(self, rights: Rights, edit: etree._Element) -> bool:
         """Say if the target of an edit of netconf-config-change may not be read (RFC 6470)."""
         target = edit.find("{*}target")
         if target is None:
             return False
-        path = with_prefixes(target.text or "", lambda prefix: self._model.module_of(target.nsmap.get(prefix or None)))
-        place = place_of(self._model.top, path or "")
-        return path is None or readable(rights, place) < len(place.nodes)
+        return self._path_in(target) is None or self._is_about_hidden(rights, target)
 
     # -- changing ----------------------------------------------------------
 
@@ -161,8 +177,8 @@ class AccessControl:
         What the request itself named is told back to it, but not if it is there.
         """
         rights = self.rights(caller)
-        if rights.unlimited or error.tag == "access-denied":
-            return error
+        if rights.unlimited or error.tag == "access-denied" or error.kind != "application":
+            return error  # those of the protocol, as of a lock, are about sessions
         if isinstance(error, RpcErrors):
             return RpcErrors([self.veil(caller, each, operation) for each in error.errors])
         place = place_of(self._model.top, error.path)
