@@ -194,7 +194,9 @@ class TestYangcli:
         assert [application.name for application in bench.datastore.settings.applications] == ["a"]
 
     def test_a_confirmed_commit_that_is_confirmed_and_its_notification(self, yangcli, bench):
-        said = yangcli.run("create-subscription", CREATE, "commit confirmed confirm-timeout=600", "commit")
+        # A notification is sent after the reply of its commit, and is shown while there is more to do.
+        more = ["get-config source=running"] * 10
+        said = yangcli.run("create-subscription", CREATE, "commit confirmed confirm-timeout=600", "commit", *more)
         assert "rror" not in said, said
         assert "netconf-config-change {" in said
         assert [application.name for application in bench.datastore.settings.applications] == ["a"]
