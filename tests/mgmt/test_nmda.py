@@ -38,6 +38,7 @@ def enabled(data):
     return found[0] if found else None
 
 
+@pytest.mark.clause("RFC 8526")
 class TestGetData:
     """get-data reads a datastore by name (3.1.1)."""
 
@@ -119,6 +120,7 @@ class TestGetData:
         assert list(data.iter(f"{{{SUBSCRIBERS}}}session")) == []
 
 
+@pytest.mark.clause("RFC 8526")
 class TestOrigin:
     """Configuration in operational has an origin (RFC 8342, 5.3.4)."""
 
@@ -163,6 +165,7 @@ class TestOrigin:
         assert (caught.value.tag, names(caught.value.reply_ele, "bad-element")) == ("invalid-value", ["with-origin"])
 
 
+@pytest.mark.clause("RFC 8526")
 class TestEditData:
     """edit-data edits candidate (3.1.2)."""
 
@@ -182,6 +185,7 @@ class TestEditData:
         assert caught.value.tag == "invalid-value"
 
 
+@pytest.mark.clause("RFC 8526")
 class TestOtherOperations:
     """lock, unlock and validate take a datastore of NMDA (3.2)."""
 

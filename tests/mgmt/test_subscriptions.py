@@ -113,6 +113,7 @@ def kind(event):
     return etree.QName(event).localname
 
 
+@pytest.mark.clause("RFC 8639")
 class TestOfTheStream:
     """A subscription to the stream NETCONF (RFC 8639, 2.4)."""
 
@@ -167,6 +168,7 @@ class TestOfTheStream:
         assert refusal(client, asked) == (tag, reason and f"ietf-subscribed-notifications:{reason}")
 
 
+@pytest.mark.clause("RFC 8639")
 class TestPeriodic:
     """State, whole, each period (RFC 8641, 3.1)."""
 
@@ -233,6 +235,7 @@ class TestHints:
         assert int(estimate) > int(limit) == 256
 
 
+@pytest.mark.clause("RFC 8639")
 class TestOnChange:
     """State, whole at first, then as it changes (RFC 8641, 3.1 and 3.3)."""
 
@@ -321,6 +324,7 @@ class TestBounds:
         assert refusal(client, of_stream()) == expected
 
 
+@pytest.mark.clause("RFC 8639")
 class TestModify:
     """modify-subscription changes filter, period and end (RFC 8639, 2.4.3)."""
 
@@ -356,6 +360,7 @@ class TestModify:
         assert refusal(client, by_id("modify-subscription", number, more)) == ("invalid-value", "")
 
 
+@pytest.mark.clause("RFC 8639")
 class TestEnd:
     """A subscription ends with its session, or when it is deleted or killed (RFC 8639, 2.4.4 and 2.4.5)."""
 
