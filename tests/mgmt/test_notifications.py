@@ -76,7 +76,7 @@ def moment(seconds):
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-@pytest.mark.clause("R-22700", "RFC 6470")
+@pytest.mark.clause("RFC 6470", "R-22700")
 class TestSessions:
     """Sessions that begin and end are told (RFC 6470, 2)."""
 
@@ -104,7 +104,7 @@ class TestSessions:
         assert (leaf(ended, "termination-reason"), leaf(ended, "killed-by")) == ("killed", "1")
 
 
-@pytest.mark.clause("R-22700", "RFC 6470")
+@pytest.mark.clause("RFC 6470", "R-22700")
 class TestChanges:
     """A commit is told with its user and the nodes that it changed (RFC 6470, 2)."""
 
@@ -153,6 +153,7 @@ class TestChanges:
         assert names(message[1], "target") == ["/snf-policies:policies"]
 
 
+@pytest.mark.clause("RFC 6470", "R-22700")
 class TestConfirmedCommits:
     """Each step of a confirmed commit is told (RFC 6470, 2)."""
 
@@ -217,7 +218,7 @@ class TestOfTheFunction:
         assert names(told[1], "leaf-name") == ["flows", "shards"]
 
 
-@pytest.mark.clause("R-13800", "RFC 5277")
+@pytest.mark.clause("RFC 5277", "R-13800")
 class TestFilters:
     """A filter says which events are of interest (RFC 5277, 3.6)."""
 
@@ -246,7 +247,7 @@ class TestFilters:
         assert caught.value.tag == "invalid-value"
 
 
-@pytest.mark.clause("R-13800", "RFC 5277")
+@pytest.mark.clause("RFC 5277", "R-13800")
 class TestReplay:
     """Past events are sent when a start is given, and the end of the past is told (RFC 5277, 2.1.1 and 3.3)."""
 
@@ -300,7 +301,7 @@ class TestReplay:
         assert (caught.value.tag, names(caught.value.reply_ele, "bad-element")) == (tag, [element])
 
 
-@pytest.mark.clause("RFC 5277")
+@pytest.mark.clause("RFC 5277", "R-13800")
 class TestInterleave:
     """Operations go on beside a subscription (RFC 5277, 6)."""
 
@@ -326,7 +327,7 @@ class TestInterleave:
         assert [etree.QName(etree.fromstring(m)).localname for m in (first, second)] == ["rpc-reply", "notification"]
 
 
-@pytest.mark.clause("RFC 5277")
+@pytest.mark.clause("RFC 5277", "R-13800")
 class TestStream:
     """The stream and its log are told (RFC 5277, 3.4), notifications are counted (RFC 6022)."""
 

@@ -72,7 +72,7 @@ def found(tree, leaf):
     return marked
 
 
-@pytest.mark.clause("R-58358", "RFC 6243")
+@pytest.mark.clause("RFC 6243", "R-58358")
 class TestModes:
     """The example of appendix A under basic mode explicit (2.3)."""
 
@@ -101,7 +101,7 @@ class TestModes:
         assert len(example.with_defaults(etree.Element("data"), "report-all")) == 0
 
 
-@pytest.mark.clause("R-58358", "RFC 6243")
+@pytest.mark.clause("RFC 6243", "R-58358")
 class TestOperations:
     """get and get-config take the parameter (4.5)."""
 
@@ -163,6 +163,7 @@ class TestOperations:
         assert shown == {"explicit": ["all"], "trim": []}
 
 
+@pytest.mark.clause("RFC 6243", "R-58358")
 class TestWriting:
     """A leaf that is marked as a default is not set (4.5.2); copy-config takes the parameter (4.5.3)."""
 
