@@ -59,7 +59,7 @@ class Call:
 
 
 class TestTheTimeOfAReport:
-    """What was lost until a side recovered is not said of the time after it."""
+    """Loss until a side recovered is not said of the time after it."""
 
     @pytest.mark.parametrize("at", range(EVERY))
     def test_radio_that_recovers_for_both_directions(self, at):
@@ -123,7 +123,7 @@ class TestTheTimeOfAReport:
 
 
 class TestTheHalfOfAReport:
-    """What the probe missed of the same packets was lost before it, and only the rest behind it."""
+    """Packets that the probe missed were lost before it, and only the others behind it."""
 
     @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
     @pytest.mark.parametrize("at", range(EVERY))
