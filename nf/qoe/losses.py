@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nf.qoe.inputs import Array
 from nf.qoe.states import copied
 
-__all__ = ["TOO_LONG", "TOO_OFTEN", "WINDOW", "follow", "forget", "forgive", "known", "loss", "run"]
+__all__ = ["FAST_S", "TOO_LONG", "TOO_OFTEN", "WINDOW", "follow", "forget", "forgive", "known", "loss", "run"]
 
 WINDOW = np.dtype([("fast", "f4", (3,)), ("slow", "f4", (3,)), ("clean", "f4")])
 """Expected, lost, runs of both sums; packets expected since the last loss. All zero: nothing known yet."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe import losses
-from nf.qoe.inputs import Array, known_or
+from nf.qoe.inputs import Array
 from nf.qoe.realtime import Seen
 from nf.qoe.states import copied
 
@@ -28,7 +28,8 @@ TOLD = np.dtype(
         ("until_s", "f8", (2,)),  # to when: it passed; 0: none did
         ("edge", "f4", (2,)),  # packets that were missing at the probe in the interval of that report,
         ("missing", "f4", (2,)),  # and in those since
-        ("side", losses.WINDOW, (2, 2)),  # what the probe saw lost on the side that these reports tell of, by direction
+        ("gone", "f4", (2, 2)),  # packets that the probe saw lost on the side that these reports tell of, by direction,
+        ("sent", "f4", (2, 2)),  # of so many, both fading
         ("hurt_s", "f8", (2,)),  # when a packet was lost there last,
         ("rate", "f4", (2, 2)),  # the loss then,
         ("since", "f4", (2, 2)),  # and packets since then, of which none was lost
@@ -89,11 +90,12 @@ def _over(after: NDArray[np.void], before: NDArray[np.void], seen: Seen) -> None
 
     Each direction counts by what it lost, as each has a queue of its own: one that never lost any says nothing.
     """
-    gone, of = seen.side_lost.astype(np.float64), seen.side_sent.astype(np.float64)
-    after["side"] = losses.follow(before["side"], of, gone, np.maximum(gone, 0), seen.interval_s)
-    lost = (gone[..., 0] > 0) | (gone[..., 1] > 0)
-    after["rate"] = np.where(lost[..., None], known_or(losses.loss(after["side"]), 0), before["rate"])
-    after["since"] = np.where(lost[..., None], 0.0, before["since"] + of)
+    fade = np.exp(-seen.interval_s / losses.FAST_S)
+    gone, sent = before["gone"] * fade + seen.side_lost, before["sent"] * fade + seen.side_sent
+    after["gone"], after["sent"] = gone, sent
+    lost = (seen.side_lost[..., 0] > 0) | (seen.side_lost[..., 1] > 0)
+    after["rate"] = np.where(lost[..., None], np.clip(gone / np.maximum(sent, 1), 0, 1), before["rate"])
+    after["since"] = np.where(lost[..., None], 0.0, before["since"] + seen.side_sent)
     should = after["rate"] * after["since"]
     ended = (should[..., 0] + should[..., 1] > losses.TOO_LONG) & (before["over_s"] == 0)
     ended &= seen.now_s - before["hurt_s"] >= QUIET_S

@@ -60,8 +60,8 @@ class _Bearer:
     some_ms: Array  # from one sample on, as what follows
     some_high_ms: Array
     loss: Array
-    lost: Array  # (n, 2) packets of the interval by direction,
-    sent: Array  # (n, 2) of so many of which that was seen
+    lost: Array  # (calls, 2) packets of the interval by direction, of rows with RTP,
+    sent: Array  # (calls, 2) of so many of which that was seen
 
 
 class Lately:
@@ -107,7 +107,7 @@ class Lately:
         core_known = samples >= RTT_LEAST_SAMPLES
         some = samples > 0
         behind = np.stack([lost[:, UPLINK] - before[:, UPLINK], before[:, DOWNLINK]], axis=1)
-        far = np.stack([(rows.lost - rows.before)[:, UPLINK], rows.before[:, DOWNLINK]], axis=1)
+        side_lost, side_sent = _told_of_sides(rows, bearer)
         sides = Sides(
             np.stack([np.where(some, core_ms, np.nan), bearer.some_ms], axis=1),
             np.stack([_ratio(high[:, 0], high[:, 1], some), bearer.some_high_ms], axis=1),
@@ -129,8 +129,8 @@ class Lately:
             bulk_octets=bulk,
             goodput_bps=8 * _ratio(bulk, busy_s, moving),
             goodput_now_bps=8 * _ratio(rows.bulk_octets, rows.busy_s, moving),
-            side_lost=np.stack([far, bearer.lost], axis=1),
-            side_sent=np.stack([_telling(rows, UPLINK), bearer.sent], axis=1),
+            side_lost=side_lost,
+            side_sent=side_sent,
         )
         return inputs, sides
 
@@ -150,9 +150,9 @@ class Lately:
         np.minimum.at(now_ms, of_timed, flows.rtt_min_us[timed, ACCESS] / 1000)
         row = np.searchsorted(bearers, person << _QFI_BITS | qfi[rows.largest])
         lost = np.stack([rows.before[:, UPLINK], rows.lost[:, DOWNLINK] - rows.before[:, DOWNLINK]], axis=1)
-        telling = _telling(rows, DOWNLINK)
-        ways = [np.bincount(row, column, count) for column in (*lost.T, *rows.sent.T, *telling.T)]
-        now = np.stack([high, n, *ways[:4]], axis=1)
+        seen = np.where(rows.rtp[:, DOWNLINK], 0, rows.sent[:, DOWNLINK])  # RTP does not tell what is lost behind here
+        *ways, told_of = (np.bincount(row, column, count) for column in (*lost.T, *rows.sent.T, seen))
+        now = np.stack([high, n, *ways], axis=1)
         sums, least_ms, samples = self._access.add(bearers, flows.t_end_s, now, now_ms, n)
         least_ms = _newest(least_ms, now_ms, n)
         told = samples >= RTT_LEAST_SAMPLES
@@ -165,24 +165,33 @@ class Lately:
         high_ms, some = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(known_ms)), samples > 0
         some_ms = np.where(some, least_ms, known_ms)
         some_high_ms = _ratio(sums[:, 0], sums[:, 1], ~np.isnan(some_ms))
-        of_now = (np.stack(pair, axis=1).astype(np.float64) for pair in (ways[:2], ways[4:]))
-        columns = (known_ms, high_ms, some_ms, some_high_ms, _lost(sums[:, 2:4], sums[:, 4:6]), *of_now)
-        return _Bearer(*(column[row] for column in columns))
+        columns = (known_ms, high_ms, some_ms, some_high_ms, _lost(sums[:, 2:4], sums[:, 4:6]))
+        calls = row[_calls(rows)]
+        of_now = (np.stack(pair, axis=1)[calls].astype(np.float64) for pair in (ways[:2], (ways[2], told_of)))
+        return _Bearer(*(column[row] for column in columns), *of_now)
+
+
+def _calls(rows: Rows) -> NDArray[np.intp]:
+    """Return the rows with RTP: only for these it matters what else was lost on their sides."""
+    return np.flatnonzero(rows.rtp[:, UPLINK] | rows.rtp[:, DOWNLINK])
+
+
+def _told_of_sides(rows: Rows, bearer: _Bearer) -> tuple[Array, Array]:
+    """Return (n, 2, 2) by CORE, ACCESS and direction the packets of the interval that were lost, and of how many."""
+    calls = _calls(rows)
+    lost, sent = np.zeros((len(rows), 2, 2)), np.zeros((len(rows), 2, 2))
+    lost[calls, CORE, DOWNLINK] = rows.before[calls, DOWNLINK]
+    sent[calls, CORE, DOWNLINK] = rows.sent[calls, DOWNLINK]
+    uplink = calls[~rows.rtp[calls, UPLINK]]  # RTP does not tell what is lost behind the probe
+    lost[uplink, CORE, UPLINK] = (rows.lost - rows.before)[uplink, UPLINK]
+    sent[uplink, CORE, UPLINK] = rows.sent[uplink, UPLINK]
+    lost[calls, ACCESS], sent[calls, ACCESS] = bearer.lost, bearer.sent
+    return lost, sent
 
 
 def _newest(least_ms: Array, now_ms: Array, n: Array) -> Array:
     """Return the least round trip: of the *n* samples of the interval where these are enough, else of more of them."""
     return np.where(n >= RTT_LEAST_SAMPLES, now_ms, least_ms)
-
-
-def _telling(rows: Rows, behind: int) -> Array:
-    """Return (n, 2) the packets of which it is seen if they are lost on a side, which the direction *behind* goes to.
-
-    RTP does not tell what was lost behind the probe.
-    """
-    sent = rows.sent.astype(np.float64)
-    sent[:, behind] = np.where(rows.rtp[:, behind], 0, sent[:, behind])
-    return sent
 
 
 def _lost(lost: Array, sent: Array) -> Array:

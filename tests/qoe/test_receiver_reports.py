@@ -123,7 +123,7 @@ class TestTheTimeOfAReport:
 
 
 class TestTheHalfOfAReport:
-    """Packets of a report that the probe missed were lost before it, and only the rest behind it."""
+    """Packets that the probe missed were lost before it, and only the others behind it."""
 
     @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
     @pytest.mark.parametrize("at", range(EVERY))
