@@ -153,7 +153,7 @@ ENDPOINT = "/snf-export:exporter/endpoint"
 
 
 class TestPrepare:
-    """What a commit would refuse is known before it, without touching traffic, and has its path."""
+    """A refusal of a commit is known before it, without touching traffic, and has its path."""
 
     @pytest.fixture
     def taken_port(self) -> Iterator[int]:
@@ -274,7 +274,7 @@ class TestState:
 
 
 class TestRestore:
-    """What was in force before comes back also when its device is away: it is waited for."""
+    """Settings of before come back also when a device of them is away: it is waited for."""
 
     def test_a_device_that_is_away(self, service):
         service.restore(service.settings, replace(BARE, interfaces=(MISSING,)))
