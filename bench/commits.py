@@ -70,7 +70,7 @@ def measure(sessions: int) -> list[str]:
         middle = sessions // 2
         change(range(middle, middle + 1), "first")
         one = [timed(lambda n=n: change(range(middle, middle + 1), f"one{n}")) for n in range(TIMES)]  # type: ignore[misc]
-        many = [timed(lambda n=n: change(range(TOGETHER), f"many{n}")) for n in range(TIMES // 20)]  # type: ignore[misc]
+        many = [timed(lambda n=n: change(range(TOGETHER), f"many{n}")) for n in range(max(1, TIMES // 20))]  # type: ignore[misc]
         lines = [said(f"one entry of {sessions:,}", one, GOALS_MS.get(sessions, 0))]
         return [*lines, said(f"{TOGETHER:,} entries of {sessions:,} in one edit", many, 400)]
 
