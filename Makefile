@@ -4,7 +4,7 @@
 # make coverage branches that the tests of protocols, feed and pure rooms reach, with a floor
 # make truth   labelled sets of real players, calls, pages and games (lab/truth), by Chromium, ffmpeg and players of npm; LIST=judge, TRUTH=folder
 # make fuzz    N=1000000 packets, payloads, signalling messages and rows through kernel, parsers, codecs and passes, a run of the lab; LISTS=10000 lists of rules of access, EDITS=100000 edit-configs; SEED= others
-# make soak    minutes of full load, an hour with a full flow table, ten minutes of signalling with loss and restarts; each is judged
+# make soak    minutes of full load, an hour with a full flow table, ten minutes of signalling with loss and restarts, thousands of peers that mean ill
 # make degraded one subscriber of ten with each impairment in turn, and what the bus says of all ten; ONLY=delay for some (7 minutes)
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
@@ -19,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-APT := python3-bpfcc python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime tcpdump \
+APT := python3-bpfcc python3-seccomp python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime tcpdump \
        netconfd yangcli
 APT_CHECK := clang-format
 # All tests share the processors, a file at a time: what a file's tests share is made once. A part runs in one process.
@@ -73,7 +73,9 @@ coverage: doctor
 	@$(BIN)/coverage report --fail-under $(COVERED)
 
 soak: doctor
-	@$(BIN)/python -m pytest -s tests/soak
+	@$(BIN)/python -m pytest -s tests/soak tests/mgmt/interop/soak
+	@SNF_TRUNCATIONS=100000 SNF_FLOOD=3000 SNF_FLOOD_BYTES=104857600 SNF_NOISES=3000 SNF_LOGINS=10000 SNF_LOGINS_S=900 \
+		$(BIN)/python -m pytest -s --timeout 1800 tests/mgmt/test_wire_faults.py tests/mgmt/test_login.py
 	@$(BIN)/python -m lab.soak $(ARGS)
 	@$(BIN)/python -m lab.soak --fourth $(ARGS)
 

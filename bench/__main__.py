@@ -44,6 +44,7 @@ FAMILIES = (
     "model",
     "workers",
     "identity",
+    "management",
     "memory",
     "names",
     "capacity",

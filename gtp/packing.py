@@ -18,7 +18,7 @@ from typing import Any
 
 __all__ = [
     "DIGITS", "FIELDS", "IPV4", "IPV6", "ODD",
-    "Constant", "Packer", "Shape", "ipv4_number", "ipv4_text", "reader",
+    "Constant", "Packer", "Shape", "forms_of", "ipv4_number", "ipv4_text", "reader",
 ]  # fmt: skip
 
 _MOST_SHAPES = 16_384  # a sender of ever new constants gets records that hold theirs
@@ -118,6 +118,11 @@ def _split(values: list[Any], wide: int) -> tuple[tuple[str, ...], list[Any]] | 
 
 def _digits(field: int) -> str:
     return str(field)[1:]
+
+
+def forms_of(digits: str) -> tuple[bytes, bytes]:
+    """Return the bytes as which digits are in a record: of a shape, and of none."""
+    return struct.pack("<" + FIELDS[DIGITS], int("1" + digits)), digits.encode("ascii")
 
 
 def _ipv6(field: bytes) -> str:

@@ -68,8 +68,7 @@ def _harms() -> Iterator[Harm]:
     for side in ("access", "core"):
         yield Harm("delay", side, Impairment(delay_ms=150), ("gaming", "messaging", "web"))
         yield Harm("variation", side, Impairment(delay_ms=10, jitter_ms=200), ("gaming", "messaging", "web"))
-        # A call notices, too; but receivers report each five seconds: two reports pass until that is known to be over.
-        yield Harm("loss", side, Impairment(delay_ms=10, loss=0.08), ("web",))
+        yield Harm("loss", side, Impairment(delay_ms=10, loss=0.08), ("voice", "web"))
         yield Harm("rate", side, low, ("web",))
 
 

@@ -33,6 +33,7 @@ from nf.settings import (
     Policy,
     Privacy,
     QoeProfile,
+    QoeThreshold,
     Rights,
     Role,
     Settings,
@@ -68,9 +69,10 @@ def bind(tree: Node, sessions: Sequence[StaticSession] = ()) -> Settings:
         policies=_ordered(map(_policy, policies.get("policy", []))),
         monitor=_monitor(policies.get("monitor")),
         applications=_ordered(map(_application, tree.get("snf-applications:applications", {}).get("application", []))),
-        export=_export(tree.get("snf-export:exporter", {}), function.get("name", Settings().nf_id)),
+        export=_export(tree, function.get("name", Settings().nf_id)),
         privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
+        thresholds=_thresholds(tree.get("snf-alarms:qoe-alarms", {})),
         management=_management(tree.get("snf-management:management", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
@@ -179,14 +181,16 @@ def _application(entry: Node) -> Application:
     return Application(entry["name"], entry["class"], domains, prefixes, ports, entry.get("confidence", 100))
 
 
-def _export(node: Node, nf_id: str) -> Export:
+def _export(tree: Node, nf_id: str) -> Export:
+    node = tree.get("snf-export:exporter", {})
+    named = {e["name"]: e["secret-key"] for e in tree.get("snf-keys:keys", {}).get("curve-key", [])}
     path = "/snf-export:exporter"
     return Export(
-        curve=_curve(node.get("curve"), nf_id, path),
+        curve=_curve(node.get("curve"), named, nf_id, path),
         further=_ordered(
             Listener(
                 name=entry["name"],
-                curve=_curve(entry.get("curve"), nf_id, f"{path}/listener[name='{entry['name']}']"),
+                curve=_curve(entry.get("curve"), named, nf_id, f"{path}/listener[name='{entry['name']}']"),
                 **_given(entry, endpoint="endpoint", high_water_mark="high-water-mark"),
             )
             for entry in node.get("listener", [])
@@ -202,11 +206,12 @@ def _export(node: Node, nf_id: str) -> Export:
     )
 
 
-def _curve(node: Node | None, nf_id: str, path: str) -> Curve | None:
+def _curve(node: Node | None, named: Mapping[str, str], nf_id: str, path: str) -> Curve | None:
     if node is None:
         return None
+    secret_key = node["secret-key"] if "secret-key" in node else named[node["secret-key-name"]]
     clients = [entry["public-key"] for entry in node.get("consumer", [])] + node.get("client", [])
-    for key in (node["public-key"], node["secret-key"], *clients):
+    for key in (node["public-key"], secret_key, *clients):
         published_keys.refuse(key, f"{path}/curve")
     consumers = []
     for entry in node.get("consumer", []):
@@ -221,7 +226,7 @@ def _curve(node: Node | None, nf_id: str, path: str) -> Curve | None:
         rights = Rights(topics=topics, follow=entry.get("follow", False), imsi=entry.get("imsi", False))
         consumers.append(Consumer(entry["public-key"], rights))
     return Curve(
-        secret_key=node["secret-key"],
+        secret_key=secret_key,
         public_key=node["public-key"],
         clients=tuple(sorted(node.get("client", []))),
         consumers=tuple(sorted(consumers, key=lambda consumer: consumer.key)),
@@ -236,6 +241,14 @@ def _profiles(node: Node) -> tuple[QoeProfile, ...]:
         given = sorted(_constants(leaves))
         found.append(QoeProfile(app_class, tuple((path, value) for path, value in given if value != published[path])))
     return tuple(profile for profile in found if profile.constants)
+
+
+def _thresholds(node: Node) -> tuple[QoeThreshold, ...]:
+    found = (
+        QoeThreshold(e["name"], float(e["score"]), **_given(e, percent="share", least="least-scores"))
+        for e in node.get("class", [])
+    )
+    return tuple(sorted(found, key=lambda each: each.app_class))
 
 
 def _constants(node: Node) -> Iterator[tuple[str, float]]:

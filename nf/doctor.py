@@ -16,21 +16,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from nf.errors import SnfError
 from nf.fast import library
-from nf.kernel import devices, links, pins, probe, redirects
+from nf.kernel import bpffs, confine, devices, links, privilege, probe, redirects
 
 __all__ = ["Check", "checks", "main"]
 
 OLDEST = (6, 1)  # the oldest one that is tried (make kernels)
-# linux/capability.h; CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON, and allows the lab's namespaces.
-CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_PERFMON": 38, "CAP_BPF": 39}
-SYS_ADMIN = 21
+_SYS_ADMIN = 21  # linux/capability.h; it allows the lab's namespaces
+_LOW_PORT = 830  # of NETCONF over SSH (RFC 6242)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +42,36 @@ class Check:
     required: bool = True
 
 
-def _root() -> Check:
-    return Check("root", os.geteuid() == 0, f"user {os.geteuid()}", "Run the command again with sudo.")
+def _root(lab: bool) -> Check:
+    """Say who runs it: the lab is root's, the function needs capabilities alone."""
+    return Check("root", os.geteuid() == 0, f"user {os.geteuid()}", "Run the command again with sudo.", required=lab)
 
 
 def _capabilities(lab: bool) -> Check:
-    found = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)
-    effective = int(found[1], 16) if found else 0
-    if effective >> SYS_ADMIN & 1:
-        effective |= 1 << CAPABILITIES["CAP_PERFMON"] | 1 << CAPABILITIES["CAP_BPF"]
-    wanted = CAPABILITIES | ({"CAP_SYS_ADMIN": SYS_ADMIN} if lab else {})
-    missing = [name for name, bit in wanted.items() if not effective >> bit & 1]
+    missing = privilege.missing() + ["CAP_SYS_ADMIN"] * (lab and not privilege.effective() >> _SYS_ADMIN & 1)
     return Check(
         "capabilities",
         not missing,
         f"without {' and '.join(missing)}" if missing else "for XDP" + " and namespaces" * lab,
-        f"Start the service or container with {', '.join(CAPABILITIES)}, or run the command with sudo.",
+        f"Start the service or container with {', '.join(privilege.NEEDED)}, or run the command with sudo.",
     )
+
+
+def _low_port() -> Check:
+    lacks = set(privilege.missing(_LOW_PORT)) - set(privilege.missing())
+    return Check(
+        f"NETCONF on port {_LOW_PORT}",
+        not lacks,
+        f"not without {' and '.join(lacks)}" if lacks else "can be listened on",
+        "Start the service with CAP_NET_BIND_SERVICE, or with --netconf ADDRESS:PORT.",
+        required=False,
+    )
+
+
+def _filter() -> Check:
+    lacks = confine.available()
+    remedy = "Run: apt-get install python3-seccomp"
+    return Check("filter of system calls", not lacks, lacks or "is loaded once it runs", remedy, required=False)
 
 
 def _version(release: str) -> tuple[int, int]:
@@ -91,7 +102,7 @@ def _data_plane(lab: bool) -> Iterator[Check]:
     yield Check(
         "bcc", origin not in ("", "other"), {"other": "another project's"}.get(origin, origin) or "missing", remedy
     )
-    if origin in ("", "other") or not (_root().ok and _capabilities(lab).ok):
+    if origin in ("", "other") or not _capabilities(lab).ok:
         return
     failed = probe.programs()
     remedy = "Boot a kernel of Debian 12 or newer, with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, outside of a container."
@@ -125,12 +136,14 @@ def _libyang() -> Check:
 
 
 def _names() -> Check:
-    place = pins.file_system()
+    place = bpffs.home()
     return Check(
         "BPF file system",
         place is not None,
-        f"at {place}" if place else "absent: after a crash names and payloads rest until the next start",
-        "Run: mount -t bpf bpf /sys/fs/bpf",
+        f"at {place}"
+        if place
+        else "absent, or not for this user: after a crash names and payloads rest until the next start",
+        "Run: mount -t bpf bpf /sys/fs/bpf, and: install -d -o USER /sys/fs/bpf/supernetflow",
         required=False,
     )
 
@@ -153,6 +166,8 @@ def _passes() -> Check:
 
 
 def _optional() -> Iterator[Check]:
+    yield _low_port()
+    yield _filter()
     yield _names()
     yield _losses()
     yield _passes()
@@ -193,7 +208,7 @@ def describe(device: devices.Device) -> Check:
 
 def checks(*, lab: bool = False) -> list[Check]:
     """Return all findings; *lab*: what the lab and the tests need is required as well."""
-    return [_root(), _capabilities(lab), _kernel(), *_tools(lab), *_data_plane(lab), _libyang(), *_optional()]
+    return [_root(lab), _capabilities(lab), _kernel(), *_tools(lab), *_data_plane(lab), _libyang(), *_optional()]
 
 
 def main(*, quiet: bool = False, lab: bool = False) -> int:

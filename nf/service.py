@@ -21,6 +21,7 @@ from gtp.events import SessionEvent
 from nf.apply import export, limits, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
+from nf.apply.quality import Quality
 from nf.apply.sources import Source, sources
 from nf.apply.transaction import Part, Undo, change, prepare, verify
 from nf.apply.unread import not_read
@@ -49,12 +50,13 @@ _ALL_NAMED_S = 60.0  # between two publications of all IMSIs, beside those of th
 class _PublisherSink:
     """The sink of the pipeline that publishes on the bus, with times of the clock on the wall."""
 
-    def __init__(self, publisher: Publisher, clock: Clock) -> None:
-        self._publisher, self._clock = publisher, clock
+    def __init__(self, publisher: Publisher, clock: Clock, quality: Quality) -> None:
+        self._publisher, self._clock, self._quality = publisher, clock, quality
         self.followed = publisher.followed
 
     def records(self, batch: RecordBatch) -> None:
         """Publish one interval of one application class."""
+        self._quality.see(batch)
         span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
         self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
@@ -86,7 +88,8 @@ class Service:
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.started_s = time.time()
         self._stop = threading.Event()
-        self._engine = Engine(_PublisherSink(self.publisher, self.clock), self.clock, held)
+        self._quality = Quality()
+        self._engine = Engine(_PublisherSink(self.publisher, self.clock, self._quality), self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self._parts = self._wire()
         self.publisher.start()
@@ -124,6 +127,7 @@ class Service:
             ("privacy", partial(privacy.apply, engine, self._keeper)),
             ("applications policies groups", partial(policies.apply, engine)),
             ("profiles", partial(profiles.apply, engine)),
+            ("thresholds", self._quality.apply),
             ("sessions", partial(sessions.apply, engine, self.clock.now_s)),
             ("pfcp_peers", self.interfaces.use_peers),
             ("export", partial(export.apply, publisher)),
@@ -256,7 +260,7 @@ class Service:
             session_room=self.limits.sessions,
             evicted=total["flow_evicted"],
             flow_room=self.limits.flows,
-            refused_entries=self.plane.refused_entries,
+            quality=self._quality.last,
         )
 
     def sources(self) -> dict[str, Source]:
@@ -300,6 +304,7 @@ class Service:
                 log.exception("an interval was lost")
 
     def _after_interval(self, now_s: float) -> None:
+        self._quality.turn()
         with self._engine.tables:
             sessions.write(self._engine, self.store.learn(self.pipeline.learned, now_s))
             sessions.write(self._engine, self.store.expire(now_s))

@@ -27,6 +27,7 @@ __all__ = [
     "Policy",
     "Privacy",
     "QoeProfile",
+    "QoeThreshold",
     "Rights",
     "Role",
     "Settings",
@@ -272,6 +273,16 @@ class QoeProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class QoeThreshold:
+    """The alarm of a class of applications: at least ``percent`` of its scores in an interval are below ``score``."""
+
+    app_class: str
+    score: float
+    percent: int = 10
+    least: int = 20  # scores of an interval, with fewer of which nothing is said
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """A user who may log in, beside those of the users file, and his public keys as they are on the wire."""
 
@@ -322,6 +333,7 @@ class Settings:
     privacy: Privacy = Privacy()
     limits: Limits = Limits()
     profiles: tuple[QoeProfile, ...] = ()
+    thresholds: tuple[QoeThreshold, ...] = ()
     management: Management = Management()
     naming_workers: int = 0  # processes that read payloads; 0: the function itself
 

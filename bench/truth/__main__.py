@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import rig
 from bench.figure import Figure
-from bench.truth import causes, lab, marks, mos, realtime, video, web
+from bench.truth import absent, causes, lab, marks, mos, realtime, video, web
 from nf.errors import SnfError
 
 _FILE = Path(__file__).parents[1] / "accuracy.json"
@@ -64,7 +64,13 @@ def main() -> int:
             print(f"{name}: no data here; the figures of bench/accuracy.json stay as they are")
     names = {figure.name for figure in found}
     kept = [row for row in json.loads(_FILE.read_text()) if row["name"] not in names] if _FILE.is_file() else []
+    kept = [row for row in kept if row["value"] is not None]
     rows = kept + [dataclasses.asdict(f) | {"met": f.met} for f in found]
+    for row in absent.missing(row["name"] for row in rows):
+        rows.append(row.row())
+        if not sys.argv[1:]:
+            print(f"{row.name:58} {'-':>9} {row.unit:7} {'>=' if row.more else '<='} {row.goal:<8g} not measured")
+            print(f"    {row.note}")
     _FILE.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"{sum(f.met for f in found)} of {len(found)} goals met, {time.monotonic() - begun:.0f} s")
     return 0

@@ -311,12 +311,12 @@ _GENERATED = "generated: a TCP of arithmetic on links with one impairment at a t
 
 
 _SOON = (
-    "from the begin of the impairment: a player notices once its buffer is played, "
-    "and the delay of the core is not seen in a download without a request"
+    "from the begin of the impairment; the delay of the core is not seen in a download until its next request, "
+    "and the speed is a mean over five seconds"
 )
 _GONE = (
-    "of calls two reports, five seconds apart, tell that loss is over; a transfer needs time to be fast again; "
-    "pages are held for three seconds instead of ten, the least round trip for three to six instead of four to eight"
+    "reports of calls, five seconds apart, are over with the loss that is seen on the same side; a page is told for "
+    "three seconds after its end"
 )
 
 

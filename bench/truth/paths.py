@@ -130,6 +130,7 @@ class _Half:
     sacked: set[int] = field(default_factory=set)
     again: list[int] = field(default_factory=list)
     was_again: set[int] = field(default_factory=set)
+    sent_s: dict[int, float] = field(default_factory=dict)  # when each was sent last
     window: float = _FIRST_WINDOW
     threshold: float = 1e9
     recover: int = 0
@@ -222,6 +223,7 @@ class Connection:
 
     def _segment(self, half: _Half, i: int) -> None:
         sequence, part, length = half.segments[i]
+        half.sent_s[i] = self.net.now_s
         flags = _ACK | (_PUSH if i + 1 == len(half.segments) else 0)
         stamp_s = self.net.now_s
         self._send_raw(half.down, sequence, flags, part, length, lambda: self._arrived(half, i, stamp_s))
@@ -270,6 +272,7 @@ class Connection:
         if new > 0:
             half.una, half.tries, half.probed = whole, 0, False
             half.again = [i for i in half.again if i >= whole]
+            half.was_again = {i for i in half.was_again if i >= whole}
             if whole >= half.recover:
                 half.window += new if half.window < half.threshold else new / half.window
                 half.window = min(half.window, _MOST_WINDOW)
@@ -285,9 +288,16 @@ class Connection:
             if lost and half.una >= half.recover:
                 half.recover, half.threshold = half.next, max(half.window / 2, 2)
                 half.window = half.threshold
+            # A segment sent again is lost again when one that was sent after it is there (RACK; RFC 8985, 6.2).
+            newest_s = max((half.sent_s[i] for i in fresh), default=0.0) - half.srtt_s / 4
+            lost += [i for i in sorted(half.was_again) if half.una <= i < top and self._lost_twice(half, i, newest_s)]
             half.again += lost
         if new > 0 or fresh:
             self._push(half, anew=new > 0)
+
+    @staticmethod
+    def _lost_twice(half: _Half, i: int, newest_s: float) -> bool:
+        return i not in half.sacked and i not in half.again and half.sent_s[i] < newest_s
 
     # -- receiver ---------------------------------------------------------------
 

@@ -138,6 +138,7 @@ def seen_of(batch: FlowBatch, row: int, rtt_ms: tuple[float, float]) -> realtime
     """Return one flow of a batch as calls and games see it; *rtt_ms* is of access and core."""
     number = batch.flow_id[row : row + 1]
     columns: dict[str, Any] = {"rtt_access_ms": np.array([rtt_ms[0]]), "rtt_core_ms": np.array([rtt_ms[1]])}
+    columns |= {"side_lost": np.zeros((1, 2, 2)), "side_sent": np.zeros((1, 2, 2))}  # nobody reports here
     for field in dataclasses.fields(realtime.Seen)[2:]:
         if field.name in columns:
             continue

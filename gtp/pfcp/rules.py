@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from gtp.events import Identity, Session, Side, Tunnel
-from gtp.packing import DIGITS, FIELDS, Constant, Packer, Shape
+from gtp.packing import DIGITS, FIELDS, Constant, Packer, Shape, forms_of
 from gtp.pfcp.ie import FTeid, Interface, OuterHeader, UeAddress
 from gtp.pfcp.message import Body, Far, Pdr
 from gtp.rows import Rows
@@ -215,7 +215,7 @@ class RulesPacker:
     def places_of(self, rows: Rows, imsi: str, keys: Collection[str]) -> list[int]:
         """Return the places of the sessions of a subscriber, and of those that have *keys*."""
         numbers = {int(key.rpartition("-")[2]) for key in keys if key.startswith("pfcp-")}
-        digits = struct.pack("<Q", int("1" + imsi))
+        digits, _ = forms_of(imsi)
 
         def looks(shape: Shape) -> list[bytes]:
             code = "<" + FIELDS[shape.kinds[0]]

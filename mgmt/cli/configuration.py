@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mgmt.cli.netconf_client import Client
     from mgmt.netconf.model.yang_model import Model
 
-__all__ = ["Difference", "Edit", "difference", "edit_of", "read", "show", "show_differences"]
+__all__ = ["REVISIONS", "Difference", "Edit", "before", "difference", "edit_of", "read", "show", "show_differences"]
 
 _OPERATION = f"{NC}operation"
 
@@ -145,6 +145,22 @@ def _fill(target: etree._Element, document: bytes, path: Path) -> None:
         raise SnfError(f"The XML is a {local(root)}.", f"Give the element {path[-1].node.name}.")
     keys = {local(child) for child in elements(target)}
     target.extend([child for child in elements(root) if local(child) not in keys])
+
+
+# -- revisions -------------------------------------------------------------------
+
+_SPACE = "urn:supernetflow:yang:snf-revisions"
+REVISIONS = f'<revisions xmlns="{_SPACE}"/>'
+
+
+def before(data: etree._Element) -> int:
+    """Return the number of the revision before the current one, of an element ``data``. Raises SnfError."""
+    current = int(data.findtext(f".//{{{_SPACE}}}current") or 0)
+    kept = [int(number.text or 0) for number in data.iter(f"{{{_SPACE}}}number")]
+    earlier = [number for number in kept if number < current]
+    if not earlier:
+        raise SnfError("The function keeps no earlier revision.")
+    return max(earlier)
 
 
 # -- comparing -------------------------------------------------------------------

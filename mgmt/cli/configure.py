@@ -1,4 +1,7 @@
-"""Commands that read and change the configuration of a running function: get, set, diff, commit, discard."""
+"""Commands that read and change the configuration of a running function: get, set, diff, commit, discard, rollback.
+
+And ``snf watch-config``, which tells who changed it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 import click
 
-from mgmt.cli.options import Access, netconf_options
+from mgmt.cli.options import Access, Seconds, netconf_options
 from nf.errors import SnfError
 
 __all__ = ["COMMANDS"]
@@ -100,11 +103,59 @@ def diff(output: str, access: Access) -> None:
 
 
 @click.command()
+@click.option(
+    "--confirmed", "seconds", type=click.IntRange(1, 86_400), metavar="SECONDS", help="Undo it unless it is confirmed."
+)
+@click.option("--confirm", "then", flag_value="confirm", help="Confirm such a commit: it stays.")
+@click.option("--cancel", "then", flag_value="cancel", help="Undo such a commit now.")
 @netconf_options
-def commit(access: Access) -> None:
+def commit(seconds: int | None, then: str | None, access: Access) -> None:
     """Put candidate in force."""
+    if seconds is not None and then is not None:
+        raise click.UsageError(f"--confirmed begins what --{then} ends: give one of them.")
+    persist = f"snf-{access.user}"  # the session that confirms is another one
     with access.open() as client:
-        client.commit()
+        if then == "confirm":
+            client.confirm(persist)
+        elif then == "cancel":
+            client.cancel(persist)
+        else:
+            client.commit(seconds, persist if seconds is not None else None)
+    if seconds is not None:
+        click.echo(f"snf: In {seconds} seconds it is undone, unless: snf commit --confirm", err=True)
+
+
+@click.command()
+@click.argument("revision", required=False, type=click.IntRange(0))
+@netconf_options
+def rollback(revision: int | None, access: Access) -> None:
+    """Put an earlier REVISION in force again.
+
+    Without one it is the one before. See them: snf get /revisions
+    """
+    from mgmt.cli import configuration as view
+
+    with access.open() as client:
+        number = view.before(client.state(view.REVISIONS)) if revision is None else revision
+        client.roll_back(number)
+    if revision is None:
+        click.echo(f"snf: Revision {number} is in force again.", err=True)
+
+
+@click.command("watch-config")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--seconds", type=Seconds(min=0, min_open=True), help="Stop after so many seconds.")
+@netconf_options
+def watch_config(output: str, seconds: float | None, access: Access) -> None:
+    """Show changes of the configuration and other events, as they come."""
+    from mgmt.cli import events as view
+
+    with access.open() as client:
+        client.subscribe()
+        try:
+            view.watch(client.event, output, seconds)
+        except KeyboardInterrupt:
+            return
 
 
 @click.command()
@@ -115,4 +166,4 @@ def discard(access: Access) -> None:
         client.discard()
 
 
-COMMANDS: Sequence[Any] = (get, set_values, diff, commit, discard)
+COMMANDS: Sequence[Any] = (get, set_values, diff, commit, discard, rollback, watch_config)

@@ -183,6 +183,9 @@ def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
     """Check all inputs of ``snf run``; return the startup configuration. The state directory is made."""
+    from nf.kernel import privilege
+
+    privilege.require(port)
     from mgmt.netconf.ssh.access import check_host_key, listening_socket, read_users
     from mgmt.netconf.store.datastore import check_start
     from nf.sessions.restart import statedir

@@ -7,6 +7,7 @@ Modules are imported by the command that needs them, so that ``snf watch`` start
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -49,6 +50,8 @@ for _command in configure.COMMANDS:
 def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, netconf: str, verbose: bool) -> None:
     """Run the function in the foreground until SIGTERM or Ctrl-C."""
     address, port = inputs.endpoint(netconf)
+    # Threads of numpy would keep the capabilities that `serve` gives away.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     document = inputs.service(state_dir, users, host_key, startup, address, port)
     from mgmt.cli.run import Options, serve
 

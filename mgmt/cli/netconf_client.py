@@ -15,11 +15,13 @@ from typing import Any
 from lxml import etree
 from ncclient import manager
 from ncclient.operations import OperationError, RPCError
+from ncclient.operations.errors import MissingCapabilityError
 from ncclient.transport import AuthenticationError, SSHUnknownHostError, TransportError
 
 from mgmt.cli.profile import KnownHosts
 from mgmt.netconf import explain as explaining
 from mgmt.netconf import marks as marking
+from mgmt.netconf.revisions import ROLLBACK
 from mgmt.netconf.xml_names import BASE
 from nf.errors import SnfError
 from nf.naming.explain import Ground
@@ -111,9 +113,40 @@ class Client:
             lambda: self.session.edit_config(target="candidate", config=text, default_operation=default_operation)
         )
 
-    def commit(self) -> None:
-        """Put candidate in force."""
-        self._ask(self.session.commit)
+    def commit(self, confirm_s: int | None = None, persist: str | None = None) -> None:
+        """Put candidate in force; with *confirm_s* it is undone when nobody confirms it in so many seconds.
+
+        *persist* lets another session confirm it, or cancel it (RFC 6241, 8.4).
+        """
+        if confirm_s is None:
+            self._ask(self.session.commit)
+        else:
+            self._ask(lambda: self.session.commit(confirmed=True, timeout=str(confirm_s), persist=persist))
+
+    def confirm(self, persist: str) -> None:
+        """Confirm the commit that was made with *persist*."""
+        self._ask(lambda: self.session.commit(persist_id=persist))
+
+    def cancel(self, persist: str) -> None:
+        """Undo the commit that was made with *persist* and not confirmed."""
+        self._ask(lambda: self.session.cancel_commit(persist_id=persist))
+
+    def roll_back(self, revision: int) -> None:
+        """Put a revision in force again."""
+        request = etree.Element(ROLLBACK)
+        etree.SubElement(request, f"{{{etree.QName(ROLLBACK).namespace}}}revision").text = str(revision)
+        self._ask(lambda: self.session.dispatch(request))
+
+    def subscribe(self) -> None:
+        """Ask for the events of the server (RFC 5277)."""
+        self._ask(self.session.create_subscription)
+
+    def event(self, timeout_s: float) -> etree._Element | None:
+        """Return the next element ``notification``, None when there was none in time. Raises SnfError at the end."""
+        found = self.session.take_notification(block=True, timeout=timeout_s)
+        if found is None and not self.session.connected:
+            raise SnfError("The function ended the NETCONF session.")
+        return None if found is None else etree.fromstring(found.notification_xml.encode())
 
     def discard(self) -> None:
         """Drop the changes of candidate."""
@@ -163,5 +196,7 @@ class Client:
             return request()
         except RPCError as error:
             raise Refused(error.message or error.tag, error.tag, error.path or "") from None
+        except MissingCapabilityError as error:
+            raise SnfError(f"The function does not offer this: {error}") from None
         except (TransportError, OperationError) as error:
             raise SnfError(f"The NETCONF session was lost: {type(error).__name__}.") from None

@@ -29,7 +29,7 @@ SETTINGS: Mapping[str, Callable[[], str | None]] = {
     "endpoint": lambda: "tcp://127.0.0.1:5556",
     "curve": lambda: None,
 }
-"""What a profile holds, and what counts where it says nothing."""
+"""The settings of a profile, and what counts where it says nothing."""
 
 _FILES = frozenset({"key", "host-key", "curve"})  # paths, of which ~ is the home of who calls
 

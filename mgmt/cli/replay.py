@@ -89,6 +89,7 @@ def ignored(settings: Settings) -> list[str]:
         "limits": settings.limits != some.limits,
         "management": settings.management != some.management,
         "naming-workers": bool(settings.naming_workers),
+        "qoe-alarms": bool(settings.thresholds),
     }
     return [name for name, given in named.items() if given]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
+import socket
 import sys
 import threading
 import time
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from mgmt.cli.watchman import Watchman
 from mgmt.netconf.events import ConfigChange, Event, Events, RestartNeeded
 from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.access import bound_socket
 from mgmt.netconf.state import ClockState, InterfaceState, PathState, PlaceState, SourceState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarms
 from nf.apply.sources import Source
 from nf.apply.unread import not_read
+from nf.kernel import links, privilege
 from nf.kernel.clock import Clock
+from nf.kernel.confine import confine
 from nf.kernel.dataplane import Path
 from nf.kernel.process import no_core_dumps
 from nf.publish import Publisher
@@ -51,7 +55,9 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
 
     Raises SnfError with a sentence when it cannot start.
     """
+    bound = _port_alone(options.address, options.port)
     no_core_dumps()
+    links.lock_beside(options.state_dir / "locks")
     with ExitStack() as stack:
         held = stack.enter_context(hold(options.state_dir))
         with _phase("making the kernel programs"):
@@ -63,8 +69,7 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )
 
-        alarms = Alarms()
-        interfaces: dict[str, InterfaceState] = {}
+        alarms, interfaces = Alarms(), dict[str, InterfaceState]()
         server = NetconfServer(
             datastore,
             Function(
@@ -79,12 +84,13 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
                 reload_signatures=service.reload_signatures,
             ),
             address=options.address,
-            port=options.port,
+            bound=bound,
             host_key_file=options.host_key,
             users_file=options.users,
         )
         datastore.events.listen(_restart_needed(service, datastore.events))
         server.start()
+        confine()
         stack.callback(server.stop)
         watchman = Watchman(service, alarms, datastore.events)
         watchman.start()
@@ -92,6 +98,14 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         ready(f"snf: NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}")
         threading.Thread(target=_stop_when, args=(stop, service), name="stop", daemon=True).start()
         service.run()
+
+
+def _port_alone(address: str, port: int) -> socket.socket:
+    """Take the port of NETCONF, and give all capabilities away that the function does not need after that."""
+    privilege.begin(port)
+    bound = bound_socket(address, port)
+    privilege.forget_low_ports()
+    return bound
 
 
 @contextmanager

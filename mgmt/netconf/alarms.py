@@ -8,12 +8,12 @@ from lxml import etree
 
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.params import Params
-from mgmt.netconf.rpcerror import RpcError, bad_element, missing_element
+from mgmt.netconf.rpcerror import Namespaces, RpcError, bad_element, missing_element
 from mgmt.netconf.xml_names import elements, local, qualified_path, wall_time
 from mgmt.vitals.alarms import SEVERITIES, Alarm, Alarms
 from mgmt.vitals.conditions import KINDS
 
-__all__ = ["add_alarms", "meant", "purged"]
+__all__ = ["add_alarms", "alarm_notification", "meant", "purged"]
 
 _SPACE = "urn:ietf:params:xml:ns:yang:ietf-alarms"
 _KINDS = "snf-alarms"  # the module of their identities
@@ -26,7 +26,7 @@ def add_alarms(model: Model, tree: etree._Element, alarms: Alarms) -> None:
     inventory = _add(top, "alarm-inventory")
     for kind in KINDS.values():
         entry = _add(inventory, "alarm-type")
-        _add_kind(model, entry, kind.name)
+        _add_kind(model.namespace, entry, kind.name)
         _leaves(entry, {"will-clear": "true", "severity-level": kind.severity, "description": kind.description})
     found = alarms.all()
     alarm_list = _add(top, "alarm-list")
@@ -34,14 +34,28 @@ def add_alarms(model: Model, tree: etree._Element, alarms: Alarms) -> None:
     if alarms.changed_s is not None:
         _add(alarm_list, "last-changed", wall_time(alarms.changed_s))
     for alarm in found:
-        _add_alarm(model, _add(alarm_list, "alarm"), alarm)
+        _add_alarm(model.namespace, _add(alarm_list, "alarm"), alarm)
 
 
-def _add_alarm(model: Model, entry: etree._Element, alarm: Alarm) -> None:
-    path, prefixes = qualified_path(alarm.resource, model.namespace)
+def alarm_notification(alarm: Alarm, namespaces: Namespaces) -> etree._Element:
+    """Return the notification of a change of an alarm."""
+    root = etree.Element(f"{{{_SPACE}}}alarm-notification", nsmap={None: _SPACE})
+    _add_named(namespaces, root, alarm)
+    severity = "cleared" if alarm.cleared else alarm.severity
+    _leaves(root, {"time": wall_time(alarm.changed_s), "perceived-severity": severity, "alarm-text": alarm.text})
+    return root
+
+
+def _add_named(namespaces: Namespaces, entry: etree._Element, alarm: Alarm) -> None:
+    """Add what names an alarm: resource and type."""
+    path, prefixes = qualified_path(alarm.resource, namespaces)
     resource = etree.SubElement(entry, f"{{{_SPACE}}}resource", nsmap=prefixes)
     resource.text = path
-    _add_kind(model, entry, alarm.kind)
+    _add_kind(namespaces, entry, alarm.kind)
+
+
+def _add_alarm(namespaces: Namespaces, entry: etree._Element, alarm: Alarm) -> None:
+    _add_named(namespaces, entry, alarm)
     _leaves(
         entry,
         {
@@ -55,8 +69,8 @@ def _add_alarm(model: Model, entry: etree._Element, alarm: Alarm) -> None:
     )
 
 
-def _add_kind(model: Model, entry: etree._Element, kind: str) -> None:
-    identity = etree.SubElement(entry, f"{{{_SPACE}}}alarm-type-id", nsmap={_KINDS: model.namespace(_KINDS)})
+def _add_kind(namespaces: Namespaces, entry: etree._Element, kind: str) -> None:
+    identity = etree.SubElement(entry, f"{{{_SPACE}}}alarm-type-id", nsmap={_KINDS: namespaces(_KINDS)})
     identity.text = f"{_KINDS}:{kind}"
     _add(entry, "alarm-type-qualifier", "")
 

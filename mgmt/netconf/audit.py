@@ -89,7 +89,9 @@ class Audit:
             log.warning("%d more logins failed", unlogged)
         if closed:
             named = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in sorted(closed.items()))
-            log.warning("%d connections were closed before they had a session: %s", closed.total(), named)
+            # A peer that goes by itself is what a probe of a load balancer does.
+            level = logging.INFO if closed.keys() == {"gone"} else logging.WARNING
+            log.log(level, "%d connections were closed before they had a session: %s", closed.total(), named)
 
     @property
     def untold(self) -> bool:

@@ -19,4 +19,4 @@ class Caller:
     peer: str = ""  # address
     port: int = 0
     fingerprint: str = ""
-    groups: frozenset[str] | None = None
+    groups: frozenset[str] | None = frozenset()

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.02  # between two looks at whether somebody waits
 _START_S = 30.0  # for an interpreter to start, on a busy machine; it takes 0.1
+_QUEUE_S = 15.0  # for a place: fifty sessions that each take their second are through by then
 _AT_ONCE = 4  # processes; a session asks one thing at a time
 _places = threading.BoundedSemaphore(_AT_ONCE)
 _idle: list[_Worker] = []  # the ones that answered and wait
@@ -91,8 +92,12 @@ class _Worker:
 
 def evaluate(expression: str, prefixes: Mapping[str, str], document: bytes, budget: Budget) -> Mapping[str, Any]:
     """Return what the process says (`xpath_worker`). Raises RpcError (resource-denied) when it costs too much."""
-    if not _places.acquire(timeout=budget.SECONDS):
-        raise RpcError("resource-denied", "Too many filters are evaluated now. Try again.", kind="protocol")
+    until_s = time.monotonic() + _QUEUE_S
+    while not _places.acquire(timeout=_LOOK_S):
+        budget.begin()  # to wait costs nothing
+        budget.look()
+        if time.monotonic() > until_s:
+            raise RpcError("resource-denied", "Too many filters are evaluated now. Try again.", kind="protocol")
     asked = json.dumps({"select": expression, "prefixes": dict(prefixes)}).encode()
     worker: _Worker | None = None
     try:

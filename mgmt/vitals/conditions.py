@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mgmt.vitals.health import check
+from nf.apply.quality import Scores
 from nf.apply.vitals import Vitals
 
 __all__ = ["KINDS", "Kind", "Reading", "read"]
@@ -75,6 +76,14 @@ KINDS = {
             60.0,  # of a minute without one
         ),
         Kind(
+            "qoe-degraded",
+            "minor",
+            "A share of the scores of a class of applications is below the threshold of qoe-alarms; it is cleared at "
+            "half of that share. The records of the class say whose, and where the quality is lost (column suspect).",
+            10.0,
+            30.0,
+        ),
+        Kind(
             "function-unhealthy",
             "major",
             "A check of the operation health-check is bad. The text is what it says.",
@@ -116,6 +125,8 @@ def read(now: Vitals, before: Vitals | None) -> Iterator[Reading]:
     gone = now.evicted - before.evicted if before is not None else 0
     said = f"{gone} flows left the table of {now.flow_room} for others in the last second."
     yield Reading("flow-table-full", _FUNCTION, evicting, said)
+    for name, scores in now.quality.items():
+        yield _quality(name, scores)
     bad = [each.text for name, each in checks.items() if not each.good and name not in _ALARMED]
     yield Reading("function-unhealthy", _FUNCTION, bool(bad), " ".join(bad))
 
@@ -125,3 +136,14 @@ def _session_table(now: Vitals) -> Reading:
     there = True if used >= _NEARLY_FULL else False if used < _ROOM_AGAIN else None
     said = f"{now.sessions} of {now.session_room} sessions are known. Raise limits/sessions and restart the function."
     return Reading("session-table-nearly-full", _SESSIONS, there, said)
+
+
+def _quality(name: str, scores: Scores) -> Reading:
+    limit = scores.threshold
+    percent = 100 * scores.bad / scores.scores if scores.scores >= limit.least else 0.0
+    there = True if percent >= limit.percent else False if percent < limit.percent / 2 else None
+    said = (
+        f"{scores.bad} of {scores.scores} scores of {name} in an interval are below {limit.score}. "
+        "See the records of the class, and their column suspect."
+    )
+    return Reading("qoe-degraded", f"/snf-alarms:qoe-alarms/class[name='{name}']", there, said)

@@ -33,5 +33,5 @@ def apply(publisher: Publisher, old: Settings, new: Settings) -> Undo:
 
 def apply_nf_id(publisher: Publisher, old: Settings, new: Settings) -> Undo:
     """Publish under the new name of the function."""
-    publisher.nf_id = new.nf_id
-    return lambda: setattr(publisher, "nf_id", old.nf_id)
+    publisher.rename(new.nf_id)
+    return lambda: publisher.rename(old.nf_id)

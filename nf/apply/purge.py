@@ -8,6 +8,7 @@ What is published already is the consumers', and a flow that goes on is one of a
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +29,15 @@ class Purged:
 
 
 def purge(engine: Engine, interfaces: Interfaces, imsi: str, now_s: float) -> Purged:
-    """Forget all of the subscriber *imsi* but what is configured."""
-    with interfaces.lock, engine.sweeping, engine.tables:
+    """Forget all of the subscriber *imsi* but what is configured. The caller keeps changes of interfaces out."""
+    listeners = list(interfaces.listeners.values())
+    with ExitStack() as held:
+        # A listener's turn first: its thread has it while it waits for the tables.
+        for lock in (*(each.turn for each in listeners), interfaces.lock, engine.sweeping, engine.tables):
+            held.enter_context(lock)
         name = engine.pseudonymiser.name(imsi)
         forgotten = engine.store.purge(imsi, now_s)
-        for listener in interfaces.listeners.values():
+        for listener in listeners:
             listener.purge(imsi, forgotten.keys)
         sessions.write(engine, forgotten.changes)
         numbers = np.fromiter(forgotten.numbers, np.uint32, len(forgotten.numbers))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nf.apply.quality import Scores
+
 __all__ = ["PortVitals", "Vitals"]
 
 
@@ -31,4 +33,4 @@ class Vitals:
     session_room: int = 1
     evicted: int = 0  # flows that left a full part of the flow table, since the start
     flow_room: int = 1
-    refused_entries: int = 0  # entries of sessions that found no room in the kernel's table, since the start
+    quality: Mapping[str, Scores] = field(default_factory=dict)  # of the classes with a threshold

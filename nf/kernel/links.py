@@ -24,6 +24,8 @@ __all__ = [
     "claimed",
     "far_end",
     "find",
+    "lock_beside",
+    "locks",
     "refuse_claimed",
     "refuse_unread",
     "refuse_unsafe",
@@ -34,7 +36,8 @@ __all__ = [
     "set_promiscuous",
 ]
 
-LOCKS = Path("/run/supernetflow")
+_RUN = Path("/run/supernetflow")
+_beside: list[Path] = []  # where locks are when the user of this process may not write there
 _BARE = frozenset(("none", "rawip", "[519]", "ppp"))  # ARPHRD_NONE, _RAWIP, _PPP of include/uapi/linux/if_arp.h
 _ETHERNET = frozenset(("ether", "loopback"))
 _ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
@@ -137,27 +140,59 @@ def refuse_unsafe(interface: Interface, link: Link) -> None:
         )
 
 
-def _lock_file(link: Link) -> Path:
+def _lock_name(link: Link) -> str:
     namespace = os.stat("/proc/self/ns/net").st_ino
-    return LOCKS / f"{namespace}-{link.ifindex}.lock"
+    return f"{namespace}-{link.ifindex}.lock"
+
+
+def lock_beside(folder: Path) -> None:
+    """Have locks in *folder* where neither systemd gave this process one nor /run/supernetflow can be written."""
+    _beside[:] = [folder]
+
+
+def locks() -> Path:
+    """Return the folder of locks: RUNTIME_DIRECTORY of systemd.exec(5), /run/supernetflow, or that of `lock_beside`.
+
+    Raises AttachRefused when none can be written.
+    """
+    given = [Path(path) for path in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
+    for folder in (*given, _RUN, *_beside):
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o755, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+    raise AttachRefused(
+        f"The locks of interfaces cannot be written to {_RUN}.",
+        "Make the folder for the user of the function, by RuntimeDirectory= of its unit or: install -d -o USER",
+    )
 
 
 def claimed(link: Link) -> bool:
     """Say whether a living process holds the interface."""
+    return _held(link) is not None
+
+
+def _held(link: Link) -> Path | None:
+    """Return the lock that a living process has, where this user would have it or where others do."""
+    places = (folder / _lock_name(link) for folder in {locks(), _RUN})
+    return next(filter(_is_held, places), None)
+
+
+def _is_held(path: Path) -> bool:
     try:
-        with _lock_file(link).open("r") as lock:
+        with path.open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # there is none, or it is not to be seen
+        return False
     return False
 
 
 def refuse_claimed(link: Link) -> None:
     """Refuse an interface that a living process holds."""
-    if claimed(link):
-        raise _in_use(link, _lock_file(link).read_text().partition("\n")[0])
+    if (held := _held(link)) is not None:
+        raise _in_use(link, held.read_text().partition("\n")[0])
 
 
 def _in_use(link: Link, holder: str) -> AttachRefused:
@@ -169,8 +204,11 @@ def _in_use(link: Link, holder: str) -> AttachRefused:
 
 def claim(link: Link) -> IO[str]:
     """Take the interface for this process; the kernel gives it back when the process ends, however it ends."""
-    LOCKS.mkdir(mode=0o755, exist_ok=True)
-    lock = _lock_file(link).open("a+")
+    refuse_claimed(link)
+    path = locks() / _lock_name(link)
+    if path.exists() and not os.access(path, os.W_OK):
+        path.unlink()  # of another user, whose function is gone
+    lock: IO[str] = path.open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -25,7 +25,7 @@ from nf.abi import (
     NEXT_TLS,
 )
 from nf.errors import SnfError, Unsupported
-from nf.kernel import links, objects, pins, source
+from nf.kernel import bpffs, links, objects, pins, source
 from nf.kernel.compiled import Code, Compiled, MapDefinition, compiled
 from nf.kernel.maps import Map, possible_cpus
 from nf.settings import Limits
@@ -145,7 +145,7 @@ class Programs:
             close(list(fds.values()))
             return bool(self.left)
 
-        pins.sweep()
+        bpffs.sweep()
         return pins.claim(is_ours)
 
     def _find(self) -> dict[str, int]:

@@ -128,6 +128,13 @@ class Bus:
                     log.error("the publisher could not go back: %s", error)
             raise
 
+    def rename(self, nf_id: str) -> None:
+        """Publish under another name of the function."""
+        if nf_id != self.nf_id:
+            self.nf_id = nf_id
+            for outlet in self.outlets.values():
+                outlet.rename(nf_id)
+
     def _open(self, listener: Listener) -> None:
         outlet = Outlet(self._context, listener, self.nf_id, self._allow_list, self.follows, self._moved, self.counters)
         self.outlets = {**self.outlets, listener.name: outlet}

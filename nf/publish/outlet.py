@@ -216,6 +216,11 @@ class Outlet:
         self._rights, self.listener = rights, listener
         self._admit()
 
+    def rename(self, nf_id: str) -> None:
+        """Make the socket anew, so that all ask again: whom they follow depends on the name of the function."""
+        self._rebind(self.listener, self._rights)
+        self.nf_id = nf_id
+
     def _rebind(self, listener: Listener, rights: Mapping[str, Rights]) -> None:
         new, before = self._configured(listener), self._rights
         self._rights = rights  # they judge clients that connect during the bind

@@ -95,6 +95,7 @@ class _Change:
     """A configuration on its way to the thread, and its answer."""
 
     export: Export
+    nf_id: str
     done: threading.Event = field(default_factory=threading.Event)
     error: SnfError | None = None
 
@@ -172,24 +173,33 @@ class Publisher:
 
     def reconfigure(self, export: Export) -> None:
         """Change endpoint, keys, allow-list or batching; on failure the old ones stay and SnfError is raised."""
-        if self._thread is not None:
-            change = _Change(export)
-            try:
-                self._queue.put(change, timeout=_ANSWER_S)
-            except queue.Full:
-                raise SnfError(
-                    "The publisher does not take a new configuration.", "Look at its log, and start it again."
-                ) from None
-            self._signal()
-            if not change.done.wait(_ANSWER_S):
-                raise SnfError(
-                    "The publisher did not answer to a new configuration.", "Look at its log, and start it again."
-                )
-            if change.error is not None:
-                raise change.error
+        self._change(_Change(export, self.nf_id))
         self.export = export
         with self._lock:
             self._batches.batch_rows, self._batches.batch_ms = export.batch_rows, export.batch_ms
+
+    def rename(self, nf_id: str) -> None:
+        """Publish under another name of the function; who follows a subscriber asks again, under that name."""
+        self._change(_Change(self.export, nf_id))
+        self.nf_id = nf_id
+
+    def _change(self, change: _Change) -> None:
+        """Have the thread take a configuration; raises SnfError when it does not."""
+        if self._thread is None:
+            return
+        try:
+            self._queue.put(change, timeout=_ANSWER_S)
+        except queue.Full:
+            raise SnfError(
+                "The publisher does not take a new configuration.", "Look at its log, and start it again."
+            ) from None
+        self._signal()
+        if not change.done.wait(_ANSWER_S):
+            raise SnfError(
+                "The publisher did not answer to a new configuration.", "Look at its log, and start it again."
+            )
+        if change.error is not None:
+            raise change.error
 
     # -- publication -------------------------------------------------------
 
@@ -364,6 +374,7 @@ class Publisher:
                 continue
             try:
                 bus.reconfigure(item.export)
+                bus.rename(item.nf_id)
             except SnfError as error:
                 item.error = error
             except Exception as error:  # the waiting caller must get an answer, and it is no success

@@ -58,7 +58,7 @@ def forgive(window: NDArray[np.void], rows: NDArray[np.bool_]) -> None:
 
 
 def forget(window: NDArray[np.void], rows: NDArray[np.bool_]) -> None:
-    """Forget all of some windows, in place."""
+    """Clear some windows, of which nothing is known then, in place."""
     for name in ("fast", "slow"):
         window[name] = np.where(rows[..., None], 0.0, window[name])
     window["clean"] = np.where(rows, 0.0, window["clean"])

@@ -1,7 +1,7 @@
 """Reports of receivers (RTCP, RFC 3550, 6.4): what they say of the way behind the probe, and of which time.
 
-A report tells of all packets since the one before, seconds ago, and of the whole way. What the probe missed of the same
-packets was lost before it and is not lost once more behind it. What it says of a time that is over is not said of now:
+A report tells of all packets since the one before, seconds ago, and of the whole way. Those of them that the probe
+missed were lost before it, and are not lost once more behind it. A report of a time that is over says nothing of now:
 where the same side lost packets of the other direction as well, or of other flows in the same QoS flow, and loses none
 any more, it is over.
 
@@ -40,8 +40,8 @@ TOLD = np.dtype(
 
 # Two reports in a row did not come: they come each five seconds, at most half as much later (RFC 3550, 6.2 and 6.3.1).
 LONGEST_S = 12.0
-# A loss of TCP is seen once it is sent again, up to a time-out later (RFC 6298, 2.4: a second), and a full queue drops
-# in bursts. So long nothing may be lost before it is over.
+# A loss of TCP is seen once the segment is sent again, up to a time-out later (RFC 6298, 2.4: a second), and a full
+# queue drops in bursts. So long nothing may be lost before it is over.
 QUIET_S = 2.0
 
 

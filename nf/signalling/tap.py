@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from typing import Any
 
 from gtp.events import Notice, SessionEvent
@@ -80,6 +81,7 @@ class N4Listener:
         self._read = self.signalling.bare if bare else self.signalling.frame
         self._stop = threading.Event()
         self._feeding = threading.Lock()  # the trackers change
+        self._turn = threading.Lock()  # frames are read, and not all that they changed is told yet
         self._counted: Counter[str] = Counter()
         self._socket = self._opened(ifname)
         self._next: socket.socket | None = None  # the socket after it: the thread changes them
@@ -123,6 +125,11 @@ class N4Listener:
         with self._feeding:
             return self.signalling.pfcp.dump()
 
+    @property
+    def turn(self) -> AbstractContextManager[bool]:
+        """A lock that keeps frames from being read: meanwhile all that was read is told."""
+        return self._turn
+
     def associations(self) -> dict[tuple[str, str], int]:
         """Return how many sessions each two associated PFCP nodes have, while nothing is read."""
         with self._feeding:
@@ -154,20 +161,21 @@ class N4Listener:
             ready, _, _ = select.select([self._socket], [], [], _POLL_S)
             if not ready:
                 continue
-            events: list[SessionEvent] = []
-            try:
-                with self._feeding:
-                    for _ in range(_BURST):
-                        frame = self._socket.recv(65_535, socket.MSG_DONTWAIT)
-                        self._counted["n4_frames"] += 1
-                        events += self._read(frame, self._now_s())
-            except BlockingIOError:
-                pass
-            except OSError as error:  # it went down, and may come back
-                self._counted["n4_interface_down"] += 1
-                log.warning("%s: %s; its sessions are not followed while it is so", self.ifname, error.strerror)
-                self._stop.wait(_POLL_S)
-            self._tell(events)
+            with self._turn:
+                events: list[SessionEvent] = []
+                try:
+                    with self._feeding:
+                        for _ in range(_BURST):
+                            frame = self._socket.recv(65_535, socket.MSG_DONTWAIT)
+                            self._counted["n4_frames"] += 1
+                            events += self._read(frame, self._now_s())
+                except BlockingIOError:
+                    pass
+                except OSError as error:  # it went down, and may come back
+                    self._counted["n4_interface_down"] += 1
+                    log.warning("%s: %s; its sessions are not followed while it is so", self.ifname, error.strerror)
+                    self._stop.wait(_POLL_S)
+                self._tell(events)
 
     def _tell(self, events: list[SessionEvent]) -> None:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.truth import lab, lab_sets, lab_talks, lab_video
+from bench.truth import absent, lab, lab_sets, lab_talks, lab_video
 from bench.truth.lab_sets import LabSet
 
 
@@ -78,3 +78,17 @@ class TestSets:
 
     def test_no_set_is_no_figure(self, tmp_path):
         assert lab.figures(tmp_path) == []
+
+
+class TestRowsWithoutData:
+    """A goal that no data at hand can judge stands in the table as not measured, until something measures it."""
+
+    def test_each_has_a_reason_and_no_value(self):
+        rows = [row.row() for row in absent.missing([])]
+
+        assert all(row["value"] is None and not row["met"] and row["note"] for row in rows)
+
+    def test_one_that_is_measured_is_not_among_them(self):
+        first = absent.ABSENT[0].name
+
+        assert first not in [row.name for row in absent.missing([first])]

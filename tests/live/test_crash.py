@@ -15,7 +15,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from nf.kernel import links, pins
+from nf.kernel import bpffs, links
 from tests.live.wire import Wire, wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,12 +113,11 @@ class TestRestart:
         assert bump.seen() == bump.sent() == 192
 
     def test_a_stop_leaves_no_name(self, bump):
-        root = pins.file_system()
+        root = bpffs.home()
         assert root is not None
-        namespace = Path(f"{root}/supernetflow")
         with function(bump) as once:
             once.ask()
-            here = list(namespace.glob(f"{bump_number(bump)}-*"))
+            here = list(root.glob(f"{bump_number(bump)}-*"))
             assert once.end() == 0
 
         assert len(here) == 1
@@ -130,11 +129,11 @@ class TestRestart:
             killed.ask()
             number = bump_number(gone)
             killed.kill()
-        pins.sweep()
+        bpffs.sweep()
 
-        root = pins.file_system()
+        root = bpffs.home()
         assert root is not None
-        assert not list((root / "supernetflow").glob(f"{number}-*"))
+        assert not list(root.glob(f"{number}-*"))
 
 
 def bump_number(bump: Wire) -> int:

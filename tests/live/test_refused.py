@@ -153,7 +153,7 @@ ENDPOINT = "/snf-export:exporter/endpoint"
 
 
 class TestPrepare:
-    """A refusal of a commit is known before it, without touching traffic, and has its path."""
+    """A refusal is known before the commit, without touching traffic, and has its path."""
 
     @pytest.fixture
     def taken_port(self) -> Iterator[int]:
@@ -274,7 +274,7 @@ class TestState:
 
 
 class TestRestore:
-    """Settings of before come back also when a device of them is away: it is waited for."""
+    """Settings of before come back also when their device is away: it is waited for."""
 
     def test_a_device_that_is_away(self, service):
         service.restore(service.settings, replace(BARE, interfaces=(MISSING,)))

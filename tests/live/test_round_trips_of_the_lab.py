@@ -21,7 +21,7 @@ from lab.tcpinfo import Readings, tcp_info
 from lab.wait import slowness
 from nf.privacy import Pseudonymiser
 
-KEY = bytes(range(32))
+KEY = b"a key of the tests of the lab ..."
 EACH = 15  # records of each subscriber: its applications in about ten intervals
 NOBODY = "0" * 32
 

@@ -263,15 +263,19 @@ class TestLimits:
         ]
 
 
-def establish(board: Switchboard, number: int, imsi: str) -> None:
-    """Signal a session, and wait until the kernel has it."""
+def exchange(number: int, imsi: str) -> tuple[bytes, bytes]:
+    """Return the frames that begin a session."""
     plan = SessionPlan(SMF, number, Identity(imsi=imsi), f"10.45.0.{number}", (UPF, number), (GNB, number))
     ether, ports = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02"), UDP(sport=8805, dport=8805)
-    exchange = (
+    return (
         bytes(ether / IP(src=SMF, dst=UPF) / ports / build.establishment_request(number, plan)),
         bytes(ether / IP(src=UPF, dst=SMF) / ports / build.establishment_response(number, number, UPF, number)),
     )
-    with sender("smf", exchange):
+
+
+def establish(board: Switchboard, number: int, imsi: str) -> None:
+    """Signal a session, and wait until the kernel has it."""
+    with sender("smf", exchange(number, imsi)):
         wait_until(lambda: board.service.store.by_tunnel(UPF, number), "the session is known")
 
 
@@ -355,5 +359,40 @@ class TestPurge:
         assert purged.configured == 1
         assert len(keyed.service.store.by_imsi(OTHER)) == 1
 
+    def test_nothing_is_read_and_not_told_meanwhile(self, keyed):
+        """Else an event of a session that its tracker has forgotten would come after."""
+        listener = keyed.service.interfaces.listeners["n4"]
+        frames = exchange(31, IMSI)
+        with sender("smf", frames) as sent:
+            with listener.turn:
+                read, sent_before = listener.counters["n4_frames"], sent.frames
+                wait_until(lambda: sent.frames > sent_before + 10, "frames come")
+                assert listener.counters["n4_frames"] == read
+            wait_until(lambda: keyed.service.store.by_tunnel(UPF, 31), "they are read then")
+        assert keyed.service.purge_subscriber(IMSI).sessions >= 1
+
     def test_a_stranger_has_nothing(self, keyed):
         assert keyed.service.purge_subscriber("001019999999999").sessions == 0
+
+
+class TestPurgeInShards:
+    """Processes that have the flows of some subscribers each forget as the function itself does, and go on."""
+
+    def test_they_go_on(self, board):
+        before = board.service.settings
+        board.service.apply(before, bare := replace(before, interfaces=(), privacy=Privacy()))
+        for imsi in (IMSI, OTHER):  # other limits are in force at once without sessions
+            board.service.purge_subscriber(imsi)
+        two = replace(bare, limits=replace(bare.limits, shards=2))
+        board.service.apply(bare, two)
+        assert board.service.limits.shards == 2
+        board.service.apply(two, after := replace(two, interfaces=(N3, N4)))
+        establish(board, 41, IMSI)
+
+        with sender("gnb", [FRAME]):
+            board.count_on("n3")
+            assert board.service.purge_subscriber(IMSI).sessions == 1
+            ended_s = board.service._interval_s  # which each shard has to agree to
+            wait_until(lambda: board.service._interval_s > ended_s + 1.5, "intervals go on")
+        assert board.service.pipeline.status()["restarts"] == 0
+        board.service.apply(after, replace(after, interfaces=()))

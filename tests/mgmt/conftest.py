@@ -103,6 +103,7 @@ def second_engine() -> Callable[[Path, tuple[str, ...]], Validator]:
     """Make what validates top-level nodes with another libyang than the server's; it raises when they are wrong."""
 
     def make(folder: Path, modules: tuple[str, ...]) -> Validator:
+        second.set_log_options(second.LogOptions.Store)  # it warns of references to what is deprecated
         context = second.Context(str(folder), second.ContextOptions.NoYangLibrary)
         for name in modules:
             context.load_module(name)

@@ -176,6 +176,8 @@ def compare(model: Model, tree: etree._Element, found: list[Instance], rng: rand
 
     for module, name, deny in OPERATIONS:
         assert rights.may_execute(module, name, deny.all) == reading.may_execute(*who, module, name, deny), (xml, name)
+    for module, name, deny in NOTIFICATIONS:
+        assert rights.may_be_told(module, name, deny.all) == reading.may_hear(*who, module, name, deny), (xml, name)
     readable: set[tuple[Step, ...]] = set()
     for steps, node, _ in found:
         key_of = _key_of(steps)
@@ -186,7 +188,7 @@ def compare(model: Model, tree: etree._Element, found: list[Instance], rng: rand
         if above and reading.may_access(*who, steps, "read", deny_of(steps)):
             readable.add(steps)
     assert _left(model, rights, tree) == _shown(found, readable), (xml, user, external)
-    return len(OPERATIONS) + len(found) * len(ACCESS)
+    return len(OPERATIONS) + len(NOTIFICATIONS) + len(found) * len(ACCESS)
 
 
 def _key_of(steps: tuple[Step, ...]) -> Callable[[int, str], str | None]:

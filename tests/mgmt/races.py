@@ -112,7 +112,7 @@ class _Orchestrator(threading.Thread):
 
 
 def race(bench: Bench, seconds: float, orchestrators: int = 2) -> tuple[Tally, int]:
-    """Run the race for so long; return the account of all, and the counter in the end."""
+    """Run the race so long; return the account of all, and the counter in the end."""
     until_s, sessions = time.monotonic() + seconds, dict[int, int]()
     runners = [_Orchestrator(bench, until_s, sessions, seed) for seed in range(orchestrators)]
     for runner in runners:

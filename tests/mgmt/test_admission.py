@@ -58,6 +58,11 @@ class TestPlaces:
         silent = Somebody("192.0.2.8", 8)
         assert filled(*guests, silent).enter(Somebody("198.51.100.1", 9), LIMITS) == [silent]
 
+    def test_one_that_has_just_come_has_its_time_to_talk(self):
+        guests = [Somebody(f"192.0.2.{n}", n, Stage.GREETED) for n in range(7)]
+        fresh = Somebody("192.0.2.8", 8.9)
+        assert filled(*guests, fresh).enter(Somebody("198.51.100.1", 9), LIMITS) == [guests[0]]
+
     def test_one_on_which_a_login_failed_goes_before_one_that_has_not_tried(self):
         guests = [Somebody(f"192.0.2.{n}", n) for n in range(7)]
         wrong = Somebody("192.0.2.8", 8, Stage.KEYED, failed=True)

@@ -15,7 +15,9 @@ from mgmt.netconf.served import Function
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarm, Alarms
 from mgmt.vitals.conditions import KINDS, Reading, read
+from nf.apply.quality import Scores
 from nf.apply.vitals import PortVitals, Vitals
+from nf.settings import QoeThreshold
 from tests.mgmt.raw import BASE, names, served, tag_of
 
 WELL = Vitals(interval_s=1.0, endpoint="tcp://127.0.0.1:5556", ports={"n3": PortVitals("up")}, session_room=100)
@@ -97,6 +99,21 @@ class TestRaisedAndCleared:
     def test_below_the_upper_one_none_is_raised(self):
         assert looks(Alarms(), *seconds((60, replace(WELL, sessions=89)))) == []
 
+    @pytest.mark.parametrize(
+        ("scores", "bad", "stands"),
+        [(100, 20, True), (100, 19, None), (100, 10, None), (100, 9, False), (49, 49, False), (0, 0, False)],
+    )
+    def test_a_share_of_bad_scores(self, scores, bad, stands):
+        """A fifth of at least fifty raises it, less than a tenth clears it, and between it stays as it was."""
+
+        def video(scores: int, bad: int) -> Vitals:
+            return replace(WELL, quality={"video": Scores(QoeThreshold("video", 3.5, 20, 50), scores, bad)})
+
+        for before in (True, False):
+            alarms = Alarms()
+            looks(alarms, *seconds((20, video(100, 50 if before else 0)), (60, video(scores, bad))))
+            assert any(not a.cleared for a in alarms.all()) == (before if stands is None else stands)
+
     def test_another_reason_is_told_and_other_figures_are_not(self):
         alarms = Alarms()
         other = replace(WELL, ports={"n3": PortVitals("not-present", "Somebody took the program off.")})
@@ -144,7 +161,7 @@ def ask(datastore: Datastore, alarms: Alarms) -> Callable[[str], etree._Element]
 
     def run(operation: str) -> etree._Element:
         rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'
-        return etree.fromstring(dispatcher.handle(Caller(session, "alice"), rpc.encode()).message)
+        return etree.fromstring(dispatcher.handle(Caller(session, "alice", groups=None), rpc.encode()).message)
 
     return run
 
@@ -169,6 +186,23 @@ class TestTold:
         assert resource.nsmap["ietf-interfaces"] == IF
         assert names(data, "last-changed")[0] == names(data, "last-raised")[-1] == "2023-11-14T22:14:00Z"
 
+    def test_each_resource_is_a_node_of_the_modules(self, ask: Any, alarms: Alarms, libyang_reads: Any):
+        bad = Vitals(
+            interval_s=1.0,
+            rings_age_s=60.0,
+            publisher_age_s=None,
+            ports={"n'3": PortVitals("down", "Gone."), 'n"6': PortVitals("down", "Gone.")},
+            sessions=1,
+            session_room=1,
+            evicted=5,
+            quality={"live-video": Scores(QoeThreshold("live-video", 3.5), 100, 100)},
+        )
+        for at_s in range(60):
+            alarms.look(read(replace(bad, evicted=5 + at_s), bad), float(at_s), 1_700_000_000.0 + at_s)
+
+        libyang_reads(ask(f'<get><filter><alarms xmlns="{AL}"/></filter></get>')[0])
+        assert {alarm.kind for alarm in alarms.all() if not alarm.cleared} == set(KINDS)
+
     def test_the_inventory_has_each_kind_as_the_module_has_it(self, ask: Any, model: Any):
         data = ask(f'<get><filter><alarms xmlns="{AL}"><alarm-inventory/></alarms></filter></get>')[0]
         told = [text.partition(":")[2] for text in names(data, "alarm-type-id")]
@@ -179,7 +213,9 @@ class TestTold:
 
     def test_the_library_tells_of_the_deviation(self, ask: Any):
         data = ask("<get/>")[0]
-        assert "snf-alarms" in names(data, "deviation")
+        assert "snf-alarms" in data.xpath(
+            "//*[local-name()='module' and *='ietf-alarms']/*[local-name()='deviation']/text()"
+        )
         entry = data.xpath("//*[local-name()='modules-state']/*[*='ietf-alarms']/*[local-name()='deviation']/*")
         assert [leaf.text for leaf in entry] == ["snf-alarms", "2026-11-29"]
 

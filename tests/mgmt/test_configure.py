@@ -14,7 +14,10 @@ from typing import NamedTuple
 import pytest
 from lxml import etree
 
+from lab.wait import slowness
+from mgmt.cli import events
 from mgmt.cli.main import main
+from mgmt.cli.netconf_client import connect
 from mgmt.cli.paths import completions, leaves, parse_path
 from nf.errors import SnfError
 
@@ -162,6 +165,7 @@ class TestReading:
         run = snf("get", "/ietf-interfaces:interfaces/interface[name='n3']/oper-status")
         assert run.out.split() == [f"{N3}/oper-status", "up"]
 
+    @pytest.mark.clause("RFC 7951")
     def test_json_has_types_and_lists(self, snf):
         set_policy(snf)
         snf("set", f"{A}/snap-length", "128")
@@ -259,7 +263,11 @@ class TestCompletion:
         words = line.split()
         more = {"_SNF_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
         run = subprocess.run(
-            [ROOT / ".venv" / "bin" / "snf"], env={**os.environ, **more}, capture_output=True, text=True, check=True
+            [Path(sys.executable).parent / "snf"],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return [item.partition(",")[2] for item in run.stdout.splitlines()]
 
@@ -270,9 +278,87 @@ class TestCompletion:
 
     def test_the_line_of_the_documentation_is_what_bash_takes(self):
         line = next(x for x in (ROOT / "docs" / "commands.md").read_text().splitlines() if "bash_source" in x).strip()
-        path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         script = f"{line}; complete -p snf"
         run = subprocess.run(
             ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
         )
         assert "_snf_completion" in run.stdout, run.stderr
+
+
+class TestConfirmed:
+    """A commit that has to be confirmed is undone when nobody does; another session of the same user may."""
+
+    def test_confirmed_in_time(self, snf, bench):
+        set_policy(snf)
+        first = snf("commit", "--confirmed", 600)
+        assert (first.status, "snf commit --confirm" in first.err) == (0, True)
+        assert snf("commit", "--confirm") == (0, "", "")
+        assert [p.name for p in bench.datastore.settings.policies] == ["a"]
+        assert snf("commit", "--cancel").err == "snf: No confirmed commit has this persist-id.\n"
+
+    def test_cancelled(self, snf, bench):
+        set_policy(snf)
+        snf("commit", "--confirmed", 600)
+        assert [p.name for p in bench.datastore.settings.policies] == ["a"]
+        assert snf("commit", "--cancel") == (0, "", "")
+        assert bench.datastore.settings.policies == ()
+
+    def test_not_confirmed(self, snf, bench):
+        set_policy(snf)
+        snf("commit", "--confirmed", 1)
+        assert bench.settles(lambda: bench.datastore.settings.policies == ())
+
+
+class TestRollback:
+    """An earlier revision comes in force again, as a new one."""
+
+    def test_to_the_one_before_and_to_one_by_number(self, snf, bench):
+        set_policy(snf, "a")
+        snf("commit")
+        first = bench.datastore.revision
+        set_policy(snf, "b", "netflix")
+        snf("commit")
+        told = snf("rollback")
+        assert (told.status, f"Revision {first} is in force" in told.err) == (0, True)
+        assert [p.name for p in bench.datastore.settings.policies] == ["a"]
+        assert snf("rollback", first + 1) == (0, "", "")
+        assert [p.name for p in bench.datastore.settings.policies] == ["a", "b"]
+
+    def test_refusals_are_sentences(self, snf):
+        assert "keeps no earlier revision" in snf("rollback").err
+        assert snf("rollback", 4711).err.count("\n") == 1
+
+
+class TestWatching:
+    """A change is told as it comes, with who made it and where."""
+
+    @pytest.fixture
+    def told(self, bench, policy, capsys) -> Callable[[str], str]:
+        def run(output: str) -> str:
+            with connect("127.0.0.1", bench.server.port, "alice", bench.key) as client:
+                client.subscribe()
+                client.change(policy("a"))
+                heard = iter(lambda: client.event(30 * slowness()), None)
+                found = [next(event for event in heard if is_change(event))]
+                events.watch(lambda _: found.pop() if found else None, output, 0.1)
+            return capsys.readouterr().out
+
+        def is_change(event) -> bool:
+            return event.find("{*}netconf-config-change") is not None
+
+        return run
+
+    def test_as_json(self, told):
+        (change,) = map(json.loads, told("json").splitlines())
+        assert change["event"] == "netconf-config-change"
+        assert change["changed-by"]["username"] == "alice"
+        assert change["time"].startswith("20")
+
+    def test_as_lines(self, told):
+        (line,) = told("table").splitlines()
+        assert line.split()[1] == "netconf-config-change"
+        assert "username=alice" in line
+
+    def test_the_command_ends_after_its_seconds(self, snf):
+        assert snf("watch-config", "--seconds", 0.1) == (0, "", "")

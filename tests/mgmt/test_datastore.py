@@ -30,6 +30,7 @@ def texts(tree, name):
     return tree.xpath(f"//*[local-name()='{name}']/text()")
 
 
+@pytest.mark.clause("RFC 6241, 8.3")
 class TestCommit:
     """A commit reaches the applier once, with the settings before and after."""
 
@@ -343,6 +344,7 @@ class TestLocks:
             datastore.lock(session, "candidate")
         assert (caught.value.tag, caught.value.info) == ("lock-denied", (("session-id", "0"),))
 
+    @pytest.mark.clause("R-96554")
     def test_only_the_owner_unlocks(self, datastore, session):
         other = datastore.open_session()
         datastore.lock(session, "running")
@@ -352,6 +354,7 @@ class TestLocks:
         with pytest.raises(RpcError):
             datastore.unlock(session, "running")
 
+    @pytest.mark.clause("R-96554", "RFC 6241, 8.3")
     def test_unlock_discards_what_was_not_committed(self, datastore, session, config, policy):
         # RFC 6241, 8.3.5.2
         datastore.lock(session, "candidate")

@@ -62,6 +62,7 @@ def policy(inner: str, attribute: str = "") -> str:
     return f'<policies xmlns="{P}"><policy {attribute}>{inner}</policy></policies>'
 
 
+@pytest.mark.clause("R-44281")
 class TestMerge:
     """merge adds what is not there and changes what is."""
 
@@ -104,6 +105,7 @@ class TestMerge:
         assert two.texts("//p:policy[p:name='a']/p:action") == ["count"]
 
 
+@pytest.mark.clause("R-44281")
 class TestReplace:
     """replace sets a node and everything under it."""
 
@@ -117,6 +119,7 @@ class TestReplace:
         assert (two.texts("//p:name"), two.texts("//a:name")) == ([], ["v"])
 
 
+@pytest.mark.clause("R-44281")
 class TestCreate:
     """create is for what is not there."""
 
@@ -133,6 +136,7 @@ class TestCreate:
         assert two.texts("//p:name") == ["a", "b", "c"]
 
 
+@pytest.mark.clause("R-44281")
 class TestDelete:
     """delete is for what is there, remove does not mind."""
 
@@ -173,6 +177,7 @@ class TestDelete:
         assert two.texts("//p:policy[p:name='a']/*") == ["a", "count"]
 
 
+@pytest.mark.clause("R-44281")
 class TestNone:
     """none leaves alone what has no operation of its own."""
 
@@ -228,6 +233,7 @@ class TestRefused:
         if path is not None:
             assert error.path == path
 
+    @pytest.mark.clause("R-83873", "RFC 6241, 8.5")
     def test_the_first_error_ends_an_edit(self, two):
         two.refuses(policy("<name>a</name><action>count</action><nothing/>"))
         assert two.texts("//p:policy[p:name='a']/p:action") == ["inspect"]

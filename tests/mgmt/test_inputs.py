@@ -35,7 +35,8 @@ def loaded(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "bcc", None)
     monkeypatch.setattr(Programs, "__init__", make)
-    monkeypatch.setattr("mgmt.cli.run.no_core_dumps", lambda: None)  # it would hold for all tests of this process
+    for name in ("no_core_dumps", "privilege.begin", "privilege.forget_low_ports"):  # for all tests of this process
+        monkeypatch.setattr(f"mgmt.cli.run.{name}", lambda *_: None)
     return asked
 
 

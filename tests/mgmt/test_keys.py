@@ -72,9 +72,8 @@ class TestExamples:
 
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
     def test_an_example_has_no_key(self, path: Path):
-        for element in etree.parse(path).iter(
-            "{*}public-key", "{*}secret-key", f"{{{EXPORT}}}client", "{*}key", "{*}previous-key"
-        ):
+        names = ("{*}public-key", "{*}secret-key", "{*}client", "{*}key", "{*}previous-key")
+        for element in (e for e in etree.parse(path).iter(*names) if not len(e)):
             assert re.fullmatch(r"@[a-z-]+@", element.text), element.tag
 
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
@@ -82,6 +81,7 @@ class TestExamples:
         with pytest.raises(SnfError, match="snf keys DIR -f"):
             inputs.configuration(path)
 
+    @pytest.mark.clause("R-95950", "R-10129", "R-12271", "R-33955")
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
     def test_an_example_is_taken_with_its_keys(self, path: Path, tmp_path: Path):
         main(["keys", str(tmp_path / "keys"), "-f", str(path)])

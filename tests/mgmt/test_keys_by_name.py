@@ -1,8 +1,10 @@
 """Keys by name (module snf-keys), and who opted out (snf-opt-out): what the settings get of them."""
 
 import base64
+from xml.sax.saxutils import escape
 
 import pytest
+import zmq
 
 from mgmt.netconf.rpcerror import RpcError
 from tests.mgmt.raw import tag_of
@@ -81,6 +83,23 @@ class TestKeysByName:
             commit(xml)
         assert (caught.value.tag, caught.value.app_tag) == (tag, app_tag)
 
+    def test_the_key_of_the_bus(self, datastore, commit):
+        public, secret = (text.decode() for text in zmq.curve_keypair())
+        entry = f"<curve-key><name>bus</name><secret-key>{escape(secret)}</secret-key></curve-key>"
+        curve = f"<public-key>{escape(public)}</public-key><secret-key-name>bus</secret-key-name>"
+
+        exporter = f'<exporter xmlns="urn:supernetflow:yang:snf-export"><curve>{curve}</curve></exporter>'
+        commit(f'<keys xmlns="{KEYS}">{entry}</keys>{exporter}')
+
+        found = datastore.settings.export.curve
+        assert (found.public_key, found.secret_key) == (public, secret)
+
+    def test_one_of_an_example_is_refused(self, commit):
+        example = base64.b64decode("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+
+        with pytest.raises(RpcError, match="example"):
+            commit(keys(a=example) + privacy("<key-name>a</key-name>"))
+
     def test_who_may_change_the_name_needs_no_right_to_the_key(self, datastore):
         desk = Desk(datastore)
         path = '<path xmlns:k="urn:supernetflow:yang:snf-privacy">/k:privacy/k:key-name</path>'
@@ -117,3 +136,26 @@ class TestOptOut:
 
         assert tag_of(desk.edit(self.LIST)) == "ok"
         assert tag_of(desk.edit(privacy("<opt-out>001010000000003</opt-out>"))) == "access-denied"
+
+
+def _every(node):
+    yield node
+    for child in node.children.values():
+        yield from _every(child)
+
+
+class TestSecrets:
+    """A secret is read and written by nobody without an explicit rule (RFC 8341, default-deny-all)."""
+
+    def test_keys_and_who_opted_out(self, model):
+        denied = {node.name for top in model.top.values() for node in _every(top) if node.deny_all}
+        assert {
+            "key",
+            "previous-key",
+            "opt-out",
+            "opt-outs",
+            "subscriber",
+            "secret-key",
+            "symmetric-key",
+            "value",
+        } <= denied

@@ -8,10 +8,19 @@ import pytest
 
 from lab.wait import slowness
 from mgmt.netconf.rpcerror import RpcError
+from nf.settings import Management
 from tests.mgmt.raw import ask, names, read
 
 MANAGEMENT = "urn:supernetflow:yang:snf-management"
 M = "/snf-management:management"
+LEAVES = {
+    "max-sessions": "sessions",
+    "max-unauthenticated": "unauthenticated",
+    "max-unauthenticated-per-source": "per_source",
+    "login-time": "login_s",
+    "least-login-time": "least_login_s",
+    "idle-time": "idle_s",
+}
 
 
 def management(inner: str) -> str:
@@ -81,6 +90,11 @@ class TestUsers:
 
 class TestLimits:
     """A limit holds for connections after the commit, without a restart."""
+
+    def test_what_is_not_configured_is_what_the_module_says(self, model):
+        server = next(n for n in model.top.values() if n.name == "management").child("server")
+        stated = {leaf.name: int(leaf.handle.default()) for leaf in server.children.values()}
+        assert stated == {name: getattr(Management(), setting) for name, setting in LEAVES.items()}
 
     def test_the_session_above_the_most_is_closed(self, bench, commit):
         commit("<server><max-sessions>1</max-sessions></server>")

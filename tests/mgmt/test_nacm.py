@@ -52,8 +52,8 @@ class Desk:
     def __init__(self, datastore: Datastore) -> None:
         self.datastore = datastore
         self.killed: list[int] = []
-        answered = served(datastore, Function(lambda: {}), lambda _, victim: not self.killed.append(victim))
-        self._dispatcher = Dispatcher(answered)
+        self.served = served(datastore, Function(lambda: {}), lambda _, victim: not self.killed.append(victim))
+        self._dispatcher = Dispatcher(self.served)
         self.sessions: dict[tuple[str, frozenset[str] | None], int] = {}
 
     def ask(self, operation: str, user: str = "bob", groups: frozenset[str] | None = NOC) -> etree._Element:

@@ -1,5 +1,7 @@
 """Groups of the users file: one may do everything, and a file or a configuration from before them locks nobody out."""
 
+import base64
+
 import pytest
 
 from mgmt.netconf.served import Function
@@ -45,6 +47,11 @@ def asks(bench, user, key_pair, *operations):
     return [tag_of(reply) for reply in replies], str([reply.xpath("string()") for reply in replies])
 
 
+def wire(line: str) -> bytes:
+    """Return a public key as it is on the wire."""
+    return base64.b64decode(line.split()[1])
+
+
 class TestUsersFile:
     """A line is a name and then a line of OpenSSH, whose one option is the groups."""
 
@@ -62,7 +69,9 @@ class TestUsersFile:
 
         known = Users(users, tuple)
 
-        assert {name: known.groups(name) for name in expected} == expected
+        assert {name: known.groups(name, wire(public["bob" if name == "bob" else "alice"])) for name in expected} == (
+            expected
+        )
 
     @pytest.mark.parametrize("option", ['group=""', 'group="a,,b"', 'group="*"', "group=admin", 'groups="admin"'])
     def test_what_is_none_is_a_sentence_with_its_line(self, tmp_path, public, option):
@@ -77,7 +86,10 @@ class TestUsersFile:
         known = Users(users, tuple)
         users.write_text("alice is no line")
 
-        assert (known.allows("alice", b""), known.groups("alice")) == (False, frozenset())
+        assert (known.allows("alice", wire(public["alice"])), known.groups("alice", wire(public["alice"]))) == (
+            False,
+            frozenset(),
+        )
 
 
 class TestUpgrade:
@@ -132,3 +144,20 @@ class TestFirstUser:
         asks(bench, "alice", key_pair, given, "<commit/>")
 
         assert asks(bench, "bob", key_pair, EDIT, "<commit/>")[0] == ["ok", "ok"]
+
+
+class TestConfiguredKeys:
+    """A key that stands in the configuration gives no group of the users file, whatever the name."""
+
+    def test_a_key_under_the_name_of_an_administrator(self, served, key_pair, public):
+        bench = served('alice group="admin" {alice}', 'bob group="noc" {bob}')
+        space = "urn:supernetflow:yang:snf-management"
+        kind, blob = public["bob"].split()[:2]
+        key = f"<authorized-key><name>k</name><algorithm>{kind}</algorithm><key-data>{blob}</key-data></authorized-key>"
+        added = f'<management xmlns="{space}"><user><name>alice</name>{key}</user></management>'
+        given = f"<edit-config><target><candidate/></target>{wrapped(added)}</edit-config>"
+        assert asks(bench, "alice", key_pair, given, "<commit/>")[0] == ["ok", "ok"]
+
+        with bench.channel("alice", key_pair("bob")) as channel:
+            assert tag_of(ask(channel, EDIT)) == "access-denied"
+        assert asks(bench, "alice", key_pair, EDIT)[0] == ["ok"]

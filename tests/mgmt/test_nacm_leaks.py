@@ -1,14 +1,19 @@
 """Nothing that a user may not read comes to him, by no way around (RFC 8341, 3.2.4 and 3.2.5)."""
 
+import ast
 import logging
 import re
+from pathlib import Path
 
 import pytest
 from lxml import etree
 
+from mgmt.netconf import operations
+from mgmt.netconf.caller import Caller
 from mgmt.netconf.store.datastore import Datastore
+from tests.mgmt.nacm_random import ACM
 from tests.mgmt.raw import BASE, tag_of
-from tests.mgmt.test_nacm import PRIVACY, SUBSCRIBERS, Desk, P, deny, permit, rules, told
+from tests.mgmt.test_nacm import NOC, PRIVACY, SUBSCRIBERS, Desk, P, deny, permit, rules, told
 
 OPT_OUTS = "urn:supernetflow:yang:snf-opt-out"
 RULES = rules(
@@ -40,7 +45,7 @@ FULL = (
     + f'<opt-outs xmlns="{OPT_OUTS}"><subscriber><imsi>001010000000098</imsi></subscriber></opt-outs>'
 )
 BARE = policies(SEEN) + private("")
-TIME = re.compile(r"20\d\d-\d\d-\d\dT[0-9:.]+Z")
+TIME = re.compile(r"20\d\d-\d\d-\d\dT[0-9:.]+(?:Z|\+00:00)")
 MARKS = ("whisper-app", "veiled-group", "veiled-dnn", KEY, IMSI, "001010000000098", "hidden-phone", "001010000000001")
 HIDDEN = {  # a fragment that names a hidden node, and how it is written with an operation
     "policy": lambda op: policies(HUSH.replace("<policy>", f"<policy {op}>")),
@@ -59,8 +64,23 @@ HIDDEN = {  # a fragment that names a hidden node, and how it is written with an
     "whole": lambda op: f'<subscribers xmlns="{SUBSCRIBERS}" {op}/>',
 }
 OPERATIONS = ("", *(f'nc:operation="{o}"' for o in ("merge", "replace", "create", "delete", "remove")))
+WD = '<with-defaults xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults">{}</with-defaults>'
+DATA = (
+    '<get-data xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-nmda" '
+    'xmlns:ds="urn:ietf:params:xml:ns:yang:ietf-datastores">'
+    "<datastore>ds:{}</datastore>{}<with-defaults>{}</with-defaults></get-data>"
+)
+CONFIGURED = "".join(
+    f'<{name} xmlns="{space}"/>'
+    for name, space in (("policies", P), ("privacy", PRIVACY), ("subscribers", SUBSCRIBERS), ("opt-outs", OPT_OUTS))
+)
+SUBTREE = f"<subtree-filter>{CONFIGURED}</subtree-filter>"
+MODES = ("explicit", "report-all", "report-all-tagged", "trim")
 READS = (
     "<get/>",
+    *(f"<get><filter>{CONFIGURED}</filter>{WD.format(mode)}</get>" for mode in MODES),
+    *(f"<get-config><source><running/></source>{WD.format(mode)}</get-config>" for mode in MODES),
+    *(DATA.format(store, SUBTREE, mode) for store in ("running", "candidate", "operational") for mode in MODES),
     "<get-config><source><running/></source></get-config>",
     "<get-config><source><candidate/></source></get-config>",
     *(
@@ -124,6 +144,154 @@ class TestTwoFunctions:
                 self.same(desks, "<discard-changes/>")
 
 
+class TestActions:
+    """An action needs a right of its own; a node on the way that may not be read is refused before it is looked for."""
+
+    IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
+    N3 = (
+        f'<interfaces xmlns="{IF}"><interface><name>n3</name>'
+        '<type xmlns:i="urn:ietf:params:xml:ns:yang:iana-if-type">i:ethernetCsmacd</type>'
+        '<capture xmlns="urn:supernetflow:yang:snf-interfaces"><role>n3</role></capture></interface></interfaces>'
+    )
+    RULE = (
+        f'<path xmlns:f="{IF}" xmlns:c="urn:supernetflow:yang:snf-interfaces">'
+        "/f:interfaces/f:interface[f:name='n3']/c:capture/c:reset-statistics</path><action>permit</action>"
+    )
+    HIDE = f"<path xmlns:f=\"{IF}\">/f:interfaces/f:interface[f:name='n3']</path><action>deny</action>"
+
+    def reset(self, name):
+        inner = '<capture xmlns="urn:supernetflow:yang:snf-interfaces"><reset-statistics/></capture>'
+        way = f'<interfaces xmlns="{self.IF}"><interface><name>{name}</name>{inner}</interface></interfaces>'
+        return f'<action xmlns="urn:ietf:params:xml:ns:yang:1">{way}</action>'
+
+    def test_without_a_rule(self, desks):
+        desks[0].given(self.N3)
+
+        assert tag_of(desks[0].admin(self.reset("n3"))) == "operation-failed"  # the desk has no statistics
+        assert tag_of(desks[0].ask(self.reset("n3"))) == "access-denied"
+
+    def test_with_one(self, desks):
+        desks[0].given(self.N3 + rules(self.RULE))
+
+        assert tag_of(desks[0].ask(self.reset("n3"))) == "operation-failed"
+        assert tag_of(desks[0].ask(self.reset("n4"))) == "access-denied"
+
+    def test_a_hidden_way_is_not_told(self, desks):
+        desks[0].given(self.N3 + rules(self.HIDE, permit("/")))
+        desks[1].given(rules(self.HIDE, permit("/")))
+
+        replies = {told(desk.ask(self.reset("n3"))) for desk in desks}
+
+        assert len(replies) == 1
+        assert "access-denied" in replies.pop()
+
+
+class TestNotifications:
+    """A notification comes to who may hear it, without the paths that he may not read."""
+
+    SPACE = "urn:ietf:params:xml:ns:yang:ietf-netconf-notifications"
+
+    def event(self, *targets):
+        edits = "".join(
+            f'<edit><target xmlns:v="{PRIVACY}" xmlns:p="{P}">{target}</target><operation>create</operation></edit>'
+            for target in targets
+        )
+        return etree.fromstring(f'<netconf-config-change xmlns="{self.SPACE}">{edits}</netconf-config-change>')
+
+    def seen(self, desk, event, groups=NOC):
+        return desk.served.access.seen(Caller(7, "bob", groups=groups), event)
+
+    def test_hidden_paths_are_left_out(self, desks):
+        event = self.event(
+            "/v:privacy/v:key", "/p:policies/p:policy[p:name='hush']", "/p:policies/p:policy[p:name='a']"
+        )
+
+        assert self.seen(desks[0], event).xpath("//*[local-name()='target']/text()") == [
+            "/p:policies/p:policy[p:name='a']"
+        ]
+        assert self.seen(desks[0], event, frozenset({"admin"})) is event
+
+    def test_a_rule_about_one(self, desks):
+        desk = desks[0]
+        denied = "<notification-name>netconf-config-change</notification-name><action>deny</action>"
+        desk.given(rules(denied, permit("/p:policies")))
+
+        assert self.seen(desk, self.event("/p:policies")) is None
+        found = desk.admin(f'<get><filter><nacm xmlns="{ACM}"/></filter></get>')
+        assert "<denied-notifications>1</denied-notifications>" in told(found)
+
+
+class TestAlarms:
+    """An alarm about a node that may not be read is neither in a reply nor sent."""
+
+    SPACE = "urn:ietf:params:xml:ns:yang:ietf-alarms"
+
+    def alarm(self, name, resource):
+        path = f'<resource xmlns:p="{P}" xmlns:s="{SUBSCRIBERS}">{resource}</resource>'
+        return f'<{name} xmlns="{self.SPACE}">{path}<alarm-text>of {resource}</alarm-text></{name}>'
+
+    def test_of_one_that_may_and_one_that_may_not(self, desks):
+        access, bob = desks[0].served.access, Caller(7, "bob", groups=NOC)
+        seen, hidden = "/p:policies/p:policy[p:name='a']", "/s:subscribers/s:static-session[s:name='hidden-phone']"
+        both = self.alarm("alarm", seen) + self.alarm("alarm", hidden)
+        alarms = f'<alarms xmlns="{self.SPACE}"><alarm-list>{both}</alarm-list></alarms>'
+        tree = etree.fromstring(f"<data>{alarms}{SESSION}</data>")
+
+        assert "hidden-phone" not in told(access.prune(bob, tree))
+        assert "policy" in told(tree)
+        for resource, expected in ((seen, True), (hidden, False)):
+            event = etree.fromstring(self.alarm("alarm-notification", resource))
+            assert (access.seen(bob, event) is event) == expected
+
+
+class TestDefaults:
+    """A leaf that may not be read does not come back with its default."""
+
+    @pytest.mark.parametrize("mode", ["report-all", "report-all-tagged", "explicit", "trim"])
+    @pytest.mark.parametrize("operation", ["<get>%s</get>", "<get-config><source><running/></source>%s</get-config>"])
+    def test_it_is_not_there(self, desks, operation, mode):
+        desks[0].given(rules(deny("/v:privacy/v:epoch", "read"), permit("/p:policies")))
+        space = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
+        asked = operation % f'<with-defaults xmlns="{space}">{mode}</with-defaults>'
+
+        assert "<epoch" not in told(desks[0].ask(asked))
+        assert "<epoch" in told(desks[0].admin(asked))
+
+
+class TestOperationsThatChange:
+    """Each that changes a datastore says by whose rights."""
+
+    MUTATORS = ("edit", "commit", "copy_to_candidate", "copy_to_running", "roll_back")
+
+    def test_none_is_without(self):
+        folder = Path(operations.__file__).parent
+        calls = [
+            (path.name, node)
+            for path in sorted(folder.glob("*.py"))
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in self.MUTATORS
+        ]
+        assert len(calls) >= len(self.MUTATORS)
+        assert [f"{name}:{call.lineno}" for name, call in calls if "guard" not in ast.unparse(call)] == []
+
+
+class TestHiddenDefaults:
+    """A default is not told of a node that may not be read: it would say that the node is not set."""
+
+    @pytest.mark.parametrize("mode", ["report-all", "report-all-tagged"])
+    def test_of_a_hidden_leaf(self, tmp_path, recorder, mode):
+        desk = Desk(Datastore(tmp_path / "state", recorder))
+        desk.given(policies(SEEN) + rules(deny("/p:policies/p:policy/p:subscriber-group"), permit("/p:policies")))
+
+        for request in (
+            f"<get-config><source><running/></source>{WD.format(mode)}</get-config>",
+            DATA.format("running", "", mode),
+        ):
+            reply = told(desk.ask(request))
+            assert "youtube" in reply
+            assert "subscriber-group" not in reply
+
+
 class TestErrors:
     """An error about what is hidden says that there is one, and nothing of it."""
 
@@ -160,6 +328,20 @@ class TestErrors:
 
         assert "operation-failed" in reply
         assert "hidden-phone" not in reply
+
+
+class TestLocks:
+    """An error of the protocol is about sessions, and says what it has to."""
+
+    def test_who_has_the_lock(self, desks):
+        desk = desks[0]
+        desk.ask("<get/>")
+        owner = desk.sessions["bob", NOC]
+        desk.given(f'<privacy xmlns="{PRIVACY}"><epoch>{owner}</epoch></privacy>' + rules(deny("/v:privacy")))
+        lock = "<lock><target><candidate/></target></lock>"
+        assert tag_of(desk.ask(lock)) == "ok"
+
+        assert f"<session-id>{owner}</session-id>" in told(desk.ask(lock, user="eve"))
 
 
 class TestRestore:

@@ -72,6 +72,7 @@ def subtree(inner):
     return etree.fromstring(f'<filter type="subtree" xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">{inner}</filter>')
 
 
+@pytest.mark.clause("R-60656", "RFC 6241, 6")
 class TestSubtree:
     """RFC 6241, section 6."""
 
@@ -125,6 +126,42 @@ class TestSubtree:
         assert etree.tostring(data) == before
 
 
+class TestLongLists:
+    """An entry is found by its values in a list of any length, also by one that is no key or not the only one."""
+
+    SPACE = "urn:example:l"
+
+    @pytest.fixture
+    def tree(self):
+        entries = "".join(
+            f"<e><k>k{n}</k><odd>{n % 2}</odd><of>{n % 3}</of><of>{n % 5}</of>"
+            f'<id xmlns:p="urn:example:i">p:i{n % 4}</id></e>'
+            for n in range(60)
+        )
+        return etree.fromstring(f'<data><l xmlns="{self.SPACE}">{entries}</l></data>')
+
+    @pytest.mark.parametrize(
+        ("inside", "holds"),
+        [
+            ("<k>k7</k>", lambda n: n == 7),
+            ("<k> k7 </k>", lambda n: n == 7),
+            ("<odd>1</odd>", lambda n: n % 2 == 1),
+            ("<of>2</of>", lambda n: 2 in (n % 3, n % 5)),
+            ("<odd>0</odd><of>4</of>", lambda n: n % 2 == 0 and n % 5 == 4),
+            ('<id xmlns:q="urn:example:i">q:i3</id>', lambda n: n % 4 == 3),
+            ("<k>k7</k><odd>0</odd>", lambda _: False),
+            ('<k xmlns="urn:example:other">k7</k>', lambda _: False),
+            ("<nothing>1</nothing>", lambda _: False),
+        ],
+    )
+    def test_it_is_found(self, tree, inside, holds):
+        wanted = subtree(f'<l xmlns="{self.SPACE}"><e>{inside}</e></l>')
+        found = filter_subtree(tree, wanted, {})
+        got = [k.text for k in found.iter(f"{{{self.SPACE}}}k")]
+        assert got == [f"k{n}" for n in range(60) if holds(n)]
+
+
+@pytest.mark.clause("R-11499", "RFC 6241, 8.9")
 class TestXPath:
     """RFC 6241, 8.9: an expression whose root has the top-level nodes as children."""
 

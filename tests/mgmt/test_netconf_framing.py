@@ -35,6 +35,7 @@ def decoder(*, chunked: bool, limit: int = 1000) -> Decoder:
     return made
 
 
+@pytest.mark.clause("RFC 6242, 4.2", "R-78282")
 class TestChunks:
     """Version 1.1: chunks with their length, and an end."""
 
@@ -72,6 +73,7 @@ class TestChunks:
             messages(decoder(chunked=True, limit=99), [b"\n#10\n0123456789" * 10])
 
 
+@pytest.mark.clause("R-04158", "R-33946")
 class TestMarks:
     """Version 1.0: a mark after each message."""
 

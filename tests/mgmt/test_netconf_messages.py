@@ -13,6 +13,7 @@ from nf.settings import Settings
 from tests.mgmt.raw import BASE, HELLO_11, ask, names, read, tag_of, wrapped
 
 
+@pytest.mark.clause("RFC 6241, 3", "RFC 6241, 4.3")
 class TestMessages:
     """A bad request gets an rpc-error, and the next good one its answer (RFC 6241, 4 and appendix A)."""
 
@@ -101,6 +102,7 @@ class TestMessages:
 class TestSessions:
     """Locks and the ends of sessions."""
 
+    @pytest.mark.clause("R-02597")
     def test_a_lock_is_told_with_its_owner(self, bench):
         with bench.manager() as one, bench.manager() as two:
             one.lock(target="candidate")
@@ -110,6 +112,7 @@ class TestSessions:
             owner = caught.value.reply_ele.findtext(f".//{{{BASE}}}session-id")
             assert owner == str(one.session.session_id)
 
+    @pytest.mark.clause("R-29495", "R-53015")
     def test_an_edit_against_a_lock_is_refused(self, bench, policy):
         with bench.manager() as one, bench.manager() as two:
             one.lock(target="candidate")
@@ -118,6 +121,7 @@ class TestSessions:
             assert caught.value.tag == "in-use"
 
     @pytest.mark.parametrize("how", ["close-session", "drop"])
+    @pytest.mark.clause("R-54190")
     def test_a_lock_ends_with_its_session(self, bench, how):
         with bench.channel() as channel:
             assert tag_of(ask(channel, "<lock><target><candidate/></target></lock>")) == "ok"
@@ -126,12 +130,14 @@ class TestSessions:
         assert bench.settles(lambda: bench.datastore.lock_owner("candidate")[0] is None)
         assert bench.datastore.settings == Settings()
 
+    @pytest.mark.clause("R-90007")
     def test_close_session_is_a_regular_end(self, bench):
         with bench.channel() as channel:
             ask(channel, "<close-session/>")
             assert channel.recv(100) == b""
             assert channel.recv_exit_status() == 0
 
+    @pytest.mark.clause("R-11235", "R-10173")
     def test_kill_session_ends_the_one_it_names_and_frees_its_locks(self, bench):
         with bench.manager() as killer, bench.channel() as victim:
             ask(victim, "<lock><target><running/></target></lock>")
@@ -166,7 +172,18 @@ class TestIdle:
             assert channel.recv(100) == b""
         assert bench.settles(lambda: bench.datastore.lock_owner("running")[0] is None)
 
+    def test_one_that_listens_stays(self, bench):
+        # Nobody has to talk to hear: both are silent for the same time, the one with a subscription longer.
+        subscribe = '<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>'
+        with bench.channel() as listening, bench.channel() as channel:
+            assert tag_of(ask(listening, subscribe)) == "ok"
+            ask(channel, "<get-config><source><running/></source></get-config>")
+            assert channel.recv(100) == b""
+            (kept,) = bench.server.notifications.subscriptions()
+            assert bench.datastore.has_session(kept.caller.session)
 
+
+@pytest.mark.clause("R-66793", "R-88899", "R-10716")
 class TestRaces:
     """Sessions that work at the same time each get what they were promised."""
 

@@ -32,6 +32,7 @@ def statistic(client, name):
     return int(state(client).xpath(f"//n:statistics/n:{name}/text()", namespaces=N)[0])
 
 
+@pytest.mark.clause("RFC 6022")
 class TestSessions:
     """Each open session is listed with who has it (RFC 6022, 2.1.4)."""
 
@@ -58,6 +59,7 @@ class TestSessions:
         assert bench.settles(lambda: len(state(client).xpath("//n:session", namespaces=N)) == 1)
 
 
+@pytest.mark.clause("RFC 6022")
 class TestStatistics:
     """Counts of all sessions since the start of the server (RFC 6022, 2.1.5)."""
 

@@ -12,6 +12,7 @@ from nf.settings import Action
 from tests.mgmt.raw import BASE, IF, N3, NM, P, ask, names, wrapped
 
 
+@pytest.mark.clause("RFC 6241, 8.1", "R-88026")
 class TestHello:
     """The server tells its capabilities (RFC 6241, 8.1; RFC 7950, 5.6.4)."""
 
@@ -50,6 +51,7 @@ class TestChange:
         ((_, new),) = bench.recorder.calls
         assert [(p.application, p.action) for p in new.policies] == [("youtube", Action.SUPPRESS)]
 
+    @pytest.mark.clause("R-18733")
     def test_discard_changes(self, bench, policy):
         with bench.manager() as client:
             client.edit_config(wrapped(policy("a")), target="candidate")
@@ -58,6 +60,7 @@ class TestChange:
             assert names(client.get_config(source="running").data_ele, "name") == []
         assert bench.recorder.calls == []
 
+    @pytest.mark.clause("R-29324")
     def test_copy_config_replaces_candidate(self, bench, policy):
         with bench.manager() as client:
             client.edit_config(wrapped(policy("a")), target="candidate")
@@ -98,6 +101,7 @@ class TestChange:
             client.edit_config(wrapped(policy("a")), target="running")
         assert caught.value.tag == "operation-not-supported"
 
+    @pytest.mark.clause("R-83790", "RFC 6241, 8.6")
     def test_validate_says_what_is_wrong(self, bench, policy):
         with bench.manager() as client:
             client.edit_config(wrapped(policy("a", action="truncate")), target="candidate")
@@ -105,6 +109,7 @@ class TestChange:
                 client.validate(source="candidate")
         assert caught.value.message == "Action truncate needs the leaf snap-length."
 
+    @pytest.mark.clause("R-44281")
     def test_test_options(self, bench, policy):
         with bench.manager() as client:
             for option in ("test-then-set", "set", "test-only"):
@@ -113,6 +118,7 @@ class TestChange:
         assert found == ["test-then-set", "set"]
 
 
+@pytest.mark.clause("R-60106")
 class TestGet:
     """get has running and state; filters by subtree and XPath choose."""
 
@@ -184,6 +190,7 @@ class TestGet:
         prefix, _, name = kind.text.partition(":")
         assert (kind.nsmap[prefix], name) == ("urn:ietf:params:xml:ns:yang:iana-if-type", "ethernetCsmacd")
 
+    @pytest.mark.clause("R-29488")
     def test_get_config_has_no_state(self, client):
         data = client.get_config(source="running").data_ele
         assert (names(data, "attached-mode"), names(data, "oper-status")) == ([], [])
@@ -193,9 +200,11 @@ class TestGet:
         data = client.get_config(source="running", filter=select).data_ele
         assert [etree.QName(e).localname for e in data.iter()] == ["data", "policies", "policy", "name", "action"]
 
+    @pytest.mark.clause("R-80898")
     def test_an_empty_subtree_filter_selects_nothing(self, client):
         assert len(client.get(filter="<filter/>").data_ele) == 0
 
+    @pytest.mark.clause("R-97529", "R-59610", "RFC 6022")
     def test_the_modules_are_told_and_can_be_had(self, client, model):
         data = client.get(filter=f'<filter><netconf-state xmlns="{NM}"><schemas/></netconf-state></filter>').data_ele
         told = {

@@ -75,6 +75,7 @@ class TestUsersFile:
             login(bench, "alice", bob)
 
     @pytest.mark.parametrize(("kind", "bits"), [("ed25519", ""), ("ecdsa", "256"), ("ecdsa", "521"), ("rsa", "2048")])
+    @pytest.mark.clause("RFC 4253")
     def test_kinds_of_keys(self, bench, key_pair, kind, bits):
         key = key_pair(f"{kind}{bits}", kind, bits)
         with bench.users.open("a") as users:
@@ -273,6 +274,7 @@ class TestPeersThatGo:
                 client.lock(target="running")
 
 
+@pytest.mark.clause("R-73468")
 class TestAddress:
     """S6: it listens where it is told to, and nowhere else."""
 
@@ -292,6 +294,7 @@ class TestAddress:
         other.stop()
 
 
+@pytest.mark.clause("R-73468")
 class TestHostKey:
     """S7: there is a host key, or a sentence why not."""
 

@@ -11,6 +11,8 @@ DS = "urn:ietf:params:xml:ns:yang:ietf-datastores"
 OR = "urn:ietf:params:xml:ns:yang:ietf-origin"
 WD = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
 INTERFACES = f'<subtree-filter><interfaces xmlns="{IF}"/></subtree-filter>'
+CAPTURE = "urn:supernetflow:yang:snf-interfaces"
+XPATH = f'<xpath-filter xmlns:i="{IF}" xmlns:c="{CAPTURE}">/i:interfaces/{{}}</xpath-filter>'
 SUBSCRIBERS = "urn:supernetflow:yang:snf-subscribers"
 
 
@@ -82,6 +84,28 @@ class TestGetData:
     def test_defaults_of_a_configuration_are_asked_for(self, client):
         assert enabled(client.get_data(datastore="ds:running").data_ele) is None
         assert enabled(client.get_data(datastore="ds:running", with_defaults="report-all").data_ele) is not None
+
+    @pytest.mark.parametrize(
+        ("wanted", "depth", "expected"),
+        [
+            (None, 1, ["interfaces"]),
+            (None, 2, ["interfaces", "interface", "name"]),  # the key of an entry
+            (INTERFACES, 3, ["interfaces", "interface", "name", "type", "capture"]),
+            (XPATH.format("i:interface"), 1, ["interfaces", "interface", "name"]),
+            (XPATH.format("i:interface/c:capture"), 2, ["interfaces", "interface", "name", "capture", "role"]),
+            (XPATH.format("i:interface | /i:interfaces"), 1, ["interfaces", "interface", "name"]),
+        ],
+    )
+    def test_max_depth(self, client, wanted, depth, expected):
+        # So many levels of each selected node; its ancestors and their keys are there as ever.
+        data = client.get_data(datastore="ds:running", filter=wanted, max_depth=depth).data_ele
+        assert [etree.QName(e).localname for e in data.iterdescendants()] == expected
+
+    @pytest.mark.parametrize("depth", ["0", "65536", "all"])
+    def test_a_depth_that_is_none(self, client, depth):
+        with pytest.raises(ClientError) as caught:
+            client.get_data(max_depth=depth)
+        assert (caught.value.tag, names(caught.value.reply_ele, "bad-element")) == ("invalid-value", ["max-depth"])
 
     @pytest.mark.parametrize("store", ["startup", "intended", "factory-default"])
     def test_another_datastore_is_refused(self, client, store):

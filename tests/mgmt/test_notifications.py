@@ -1,18 +1,25 @@
 """The stream of events as a client sees it (RFC 5277), and the events of the server in it (RFC 6470)."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import libyang
 import pytest
 from libyang.util import DataType
 from lxml import etree
+from ncclient import manager as ncclient_manager
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
+from mgmt.netconf.caller import Caller
+from mgmt.netconf.events import AlarmChange, RestartNeeded
 from mgmt.netconf.model.yang_model import IMPLEMENTED, yang_dir
 from mgmt.netconf.notify.log import EventLog
+from mgmt.netconf.notify.stream import StreamSubscription
+from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.ssh.outbox import Outbox
+from mgmt.vitals.alarms import Alarm
 from tests.mgmt.raw import BASE, HELLO_10, NM, P, ask, names, read, wrapped
 
 NOTIFICATION = "urn:ietf:params:xml:ns:netconf:notification:1.0"
@@ -142,6 +149,70 @@ class TestChanges:
         message = self.change(client, f'<policies xmlns="{P}">{many}</policies>')
 
         assert names(message[1], "target") == ["/snf-policies:policies"]
+
+
+class TestConfirmedCommits:
+    """Each step of a confirmed commit is told (RFC 6470, 2)."""
+
+    def steps(self, client, number):
+        """Return the steps of confirmed commits in the next notifications, which are valid."""
+        found = [take(client) for _ in range(number)]
+        return [(leaf(m, "confirm-event"), leaf(m, "username")) for m in found if event(m).endswith("confirmed-commit")]
+
+    def test_start_extension_and_completion(self, client, policy, read_by_libyang):
+        client.create_subscription()
+        client.edit_config(wrapped(policy("a")), target="candidate")
+        client.commit(confirmed=True, confirm_timeout=600)
+        started = next(m for m in iter(lambda: take(client), None) if event(m) == "netconf-confirmed-commit")
+        read_by_libyang(started)
+        assert (leaf(started, "confirm-event"), leaf(started, "timeout")) == ("start", "600")
+        client.commit(confirmed=True, confirm_timeout=600)
+        client.commit()
+        assert self.steps(client, 2) == [("extend", "alice"), ("complete", "alice")]
+
+    def test_a_cancelled_one(self, client, policy):
+        client.create_subscription()
+        client.edit_config(wrapped(policy("a")), target="candidate")
+        client.commit(confirmed=True, confirm_timeout=600)
+        client.cancel_commit()
+        assert self.steps(client, 4) == [("start", "alice"), ("cancel", "alice")]
+
+    def test_one_that_is_late_names_nobody(self, client, policy, read_by_libyang):
+        client.create_subscription()
+        client.edit_config(wrapped(policy("a")), target="candidate")
+        client.commit(confirmed=True, confirm_timeout=1)
+        late = next(m for m in iter(lambda: take(client), None) if leaf(m, "confirm-event") == "timeout")
+        read_by_libyang(late)
+        assert leaf(late, "username") is None
+
+
+class TestOfTheFunction:
+    """Alarms, and settings that wait for a restart, are told as events of the function's own modules."""
+
+    def test_an_alarm_that_is_raised_and_cleared(self, bench, client, read_by_libyang):
+        client.create_subscription()
+        port = "/ietf-interfaces:interfaces/interface[name='n3']"
+        alarm = Alarm(port, "interface-down", "major", "n3 is down.", 1_700_000_000.0, 1_700_000_000.0, 1_700_000_000.0)
+        for each in (alarm, replace(alarm, cleared=True, changed_s=1_700_000_010.0)):
+            bench.datastore.events.tell(AlarmChange(each))
+
+        raised, cleared = take(client), take(client)
+        for each in (raised, cleared):
+            read_by_libyang(each)
+            assert event(each) == "alarm-notification"
+            assert leaf(each, "resource").endswith("interface[ietf-interfaces:name='n3']")
+            assert leaf(each, "alarm-type-id") == "snf-alarms:interface-down"
+        assert [leaf(each, "perceived-severity") for each in (raised, cleared)] == ["major", "cleared"]
+        assert [leaf(each, "time") for each in (raised, cleared)] == ["2023-11-14T22:13:20Z", "2023-11-14T22:13:30Z"]
+
+    def test_limits_that_wait(self, bench, client, read_by_libyang):
+        client.create_subscription()
+        bench.datastore.events.tell(RestartNeeded(("flows", "shards")))
+
+        told = take(client)
+        read_by_libyang(told)
+        assert event(told) == "restart-needed"
+        assert names(told[1], "leaf-name") == ["flows", "shards"]
 
 
 class TestFilters:
@@ -306,6 +377,20 @@ class TestBounds:
             assert bench.settles(lambda: bench.server.notifications.subscriptions() == [])
         assert len(client.get_config(source="running").data_ele) == 0
 
+    @pytest.mark.parametrize(("number", "over"), [(2, False), (3, True)])
+    def test_a_filter_that_takes_too_long_ends_its_subscription(self, number, over):
+        def late(_tree):
+            raise RpcError("resource-denied", "The filter takes more than a second.")
+
+        events, sent = EventLog(), []
+        ended = etree.Element(f"{{{MANAGE}}}notificationComplete")
+        one = StreamSubscription(Caller(1), events, late, replayed=ended, completed=ended)
+        for _ in range(number):
+            events.append(example())
+        one.step(lambda session, message: sent.append((session, message)), lambda _caller, event: event)
+
+        assert (one.over, len(sent)) == (over, over)
+
     def test_no_thread_is_left(self, bench):
         with bench.manager() as client:
             client.create_subscription(start_time=moment(-1))
@@ -339,3 +424,17 @@ class TestBounds:
         assert done.wait(20 * slowness())
         outbox.close()
         assert sent == [b"reply", b"1", b"2", b"3"]
+
+
+class TestNcclient:
+    """The client that most orchestrators are built on takes notifications as well."""
+
+    def test_they_come(self, bench, client):
+        login = {"username": "alice", "key_filename": str(bench.key), "hostkey_verify": False}
+        quiet = {"allow_agent": False, "look_for_keys": False}
+        with ncclient_manager.connect(host="127.0.0.1", port=bench.server.port, **login, **quiet) as session:
+            session.create_subscription(filter=("subtree", f'<netconf-config-change xmlns="{OF_6470}"/>'))
+            client.edit_config(wrapped(PRIVATE), target="candidate")
+            client.commit()
+            told = session.take_notification(timeout=20 * slowness())
+        assert names(told.notification_ele, "username") == ["alice"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import paramiko
 import pytest
 
+from mgmt.cli.main import main
 from mgmt.cli.netconf_client import connect
 from mgmt.cli.profile import SETTINGS, KnownHosts
 from mgmt.netconf.served import Function
@@ -19,11 +19,24 @@ from nf.errors import SnfError
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class Run(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def snf() -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mgmt.cli.main", *map(str, words)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def snf(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Run a command as a shell would, but for a process of its own."""
+
+    def run(*words: object) -> Run:
+        status = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Run(status, said.out, said.err)
 
     return run
 

@@ -1,5 +1,6 @@
 """Dynamic subscriptions, to the stream of events and to state (RFC 8639, RFC 8640, RFC 8641)."""
 
+import queue
 from datetime import UTC, datetime, timedelta
 
 import libyang
@@ -9,13 +10,16 @@ from lxml import etree
 from netconf_client.error import RpcError as ClientError
 
 from lab.wait import slowness
+from mgmt.netconf.caller import Caller
+from mgmt.netconf.events import SessionEnd
 from mgmt.netconf.model.yang_model import FEATURES, IMPLEMENTED, yang_dir
-from mgmt.netconf.notify.patch import edits
 from mgmt.netconf.notify.push import LIMIT_BYTES, Periodic
+from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer
 from tests.mgmt.conftest import STATE, Bench
-from tests.mgmt.raw import IF, N3, names, wrapped
+from tests.mgmt.raw import BASE, IF, N3, names, served, tag_of, wrapped
+from tests.mgmt.test_nacm import NOC, deny, permit, rules
 
 SN = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications"
 YP = "urn:ietf:params:xml:ns:yang:ietf-yang-push"
@@ -210,6 +214,25 @@ class TestPeriodic:
         assert refusal(client, asked) == expected
 
 
+class TestHints:
+    """A refusal says what would be taken (RFC 8641, grouping hints)."""
+
+    def test_of_a_period(self, client):
+        with pytest.raises(ClientError) as caught:
+            client.dispatch(of_state(periodic(1)))
+        (info,) = caught.value.reply_ele.iter(f"{{{YP}}}establish-subscription-datastore-error-info")
+        prefix, _, reason = info.findtext(f"{{{YP}}}reason").partition(":")
+        assert (info.nsmap[prefix], reason, names(info, "period-hint")) == (YP, "period-unsupported", ["100"])
+
+    def test_of_a_size(self, client, status):
+        status["attached_mode_reason"] = "x" * LIMIT_BYTES
+        wanted = f'<yp:datastore-subtree-filter><interfaces xmlns="{IF}"/></yp:datastore-subtree-filter>'
+        with pytest.raises(ClientError) as caught:
+            client.dispatch(of_state(periodic(), wanted))
+        (estimate,), (limit,) = (names(caught.value.reply_ele, f"kilobytes-{end}") for end in ("estimate", "limit"))
+        assert int(estimate) > int(limit) == 256
+
+
 class TestOnChange:
     """State, whole at first, then as it changes (RFC 8641, 3.1 and 3.3)."""
 
@@ -281,6 +304,15 @@ class TestBounds:
         assert (kind(message[1]), names(message[1], "reason")) == ("subscription-suspended", ["yp:update-too-big"])
         del status["attached_mode_reason"]
         assert [kind(take(client)) for _ in range(2)] == ["subscription-resumed", "push-update"]
+
+    def test_to_state(self, bench, client):
+        with bench.manager() as other:
+            for each in (client, other):
+                for _ in range(8):
+                    establish(each, of_state(periodic(100_000)))
+            expected = ("resource-denied", "ietf-subscribed-notifications:insufficient-resources")
+            assert refusal(other, of_state(periodic())) == expected
+            establish(other, of_stream())
 
     def test_of_one_session(self, client):
         for _ in range(16):
@@ -386,29 +418,59 @@ class TestState:
             client.validate(source="candidate")
 
 
-class TestPatch:
-    """The difference of two trees as edits of a YANG patch (RFC 8072)."""
+class TestRights:
+    """A subscriber gets what he may read, and may not end the subscriptions of others (RFC 8641, 3.9; RFC 8639, 8)."""
 
-    def changed(self, model, old, new):
-        trees = [etree.fromstring(f"<data>{xml}</data>") for xml in (old, new)]
-        return [(e.operation, e.target) for e in edits(*trees, model.top)]
+    HIDDEN = "/p:policies/p:policy/p:application"
 
-    def of(self, *entries):
-        inner = "".join(f"<interface><name>{name}</name>{more}</interface>" for name, more in entries)
-        return f'<interfaces xmlns="{IF}">{inner}</interfaces>'
+    @pytest.fixture
+    def bob(self, datastore, policy):
+        """Ask as bob, who may read policies but for their application, and return what he is sent."""
+        root, number = datastore.open_session(), datastore.open_session()
+        caller = Caller(number, "bob", groups=NOC)
 
-    def test_entries_come_and_go(self, model):
-        old, new = self.of(("a", ""), ("b", "")), self.of(("b", ""), ("c/d,e", ""))
-        assert self.changed(model, old, new) == [
-            ("create", "/ietf-interfaces:interfaces/interface=c%2Fd%2Ce"),  # RFC 8040, 3.5.3
-            ("delete", "/ietf-interfaces:interfaces/interface=a"),
-        ]
+        def change(xml):
+            datastore.edit(root, etree.fromstring(f'<config xmlns="{BASE}">{xml}</config>'))
+            datastore.commit(root)
 
-    def test_leaves(self, model):
-        old = self.of(("a", "<description>x</description><mtu/>"))
-        new = self.of(("a", "<description>y</description><enabled>true</enabled>"))
-        path = "/ietf-interfaces:interfaces/interface=a"
-        assert self.changed(model, old, new) == [("replace", f"{path}/description"), ("create", f"{path}/enabled")]
+        change(policy("a") + rules(deny(self.HIDDEN), permit("/p:policies")))
+        answered = served(datastore, Function(lambda: {}), lambda _, _victim: False)
+        datastore.events.listen(answered.notifications.listen)
+        inbox = queue.Queue()
+        answered.roster.enter(caller, lambda message: inbox.put(message) is None)
+        dispatcher = Dispatcher(answered)
 
-    def test_nothing(self, model):
-        assert self.changed(model, self.of(("a", "")), self.of(("a", ""))) == []
+        def ask(operation):
+            rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'
+            return etree.fromstring(dispatcher.handle(caller, rpc.encode()).message)
+
+        yield ask, change, lambda: inbox.get(timeout=20 * slowness())
+        datastore.events.tell(SessionEnd(number, "closed"))
+
+    def test_state_that_is_hidden_is_in_no_update(self, bob, policy):
+        ask, change, sent = bob
+        wanted = (
+            '<yp:datastore-subtree-filter><policies xmlns="urn:supernetflow:yang:snf-policies"/>'
+            "</yp:datastore-subtree-filter>"
+        )
+        ask(of_state(on_change(), wanted))
+        whole = sent()
+        change(policy("b", application="whisper", action="count"))
+        later = sent()
+        assert b"inspect" in whole
+        assert b"count" in later
+        assert b"youtube" not in whole
+        assert b"whisper" not in later
+
+    def test_a_change_that_is_hidden_is_in_no_event(self, bob, policy):
+        ask, change, sent = bob
+        ask(of_stream())
+        change(policy("a", application="whisper", action="count"))
+        told = sent()
+        assert b"action" in told
+        assert b"application" not in told
+
+    def test_only_by_a_rule_one_may_kill(self, bob):
+        ask, _, _ = bob
+        number = ask(of_stream()).findtext(f"{{{SN}}}id")
+        assert tag_of(ask(by_id("kill-subscription", number))) == "access-denied"

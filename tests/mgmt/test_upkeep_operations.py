@@ -79,7 +79,7 @@ def ask(datastore: Datastore, asked: Asked, config: Any) -> Callable[[str], etre
 
     def run(operation: str) -> etree._Element:
         rpc = f'<rpc xmlns="{BASE}" message-id="1">{operation}</rpc>'
-        return etree.fromstring(dispatcher.handle(Caller(session, "alice"), rpc.encode()).message)
+        return etree.fromstring(dispatcher.handle(Caller(session, "alice", groups=None), rpc.encode()).message)
 
     return run
 

@@ -5,6 +5,7 @@ from lxml import etree
 from netconf_client.error import RpcError as ClientError
 
 from mgmt.netconf.model.yang_model import Model, yang_dir
+from mgmt.netconf.rpcerror import RpcError
 from tests.mgmt.raw import BASE, IF, N3, P, names, wrapped
 
 WD = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
@@ -129,7 +130,7 @@ class TestOperations:
 
     def test_get_has_state_and_defaults(self, client, libyang_reads):
         data = client.get(with_defaults="report-all").data_ele
-        assert names(data.find(f"{{{IF}}}interfaces"), "oper-status")[:1] == ["up"]
+        assert data.findtext(f".//{{{IF}}}oper-status") == "up"
         assert [e.text for e in data.iter(f"{{{IF}}}enabled")] == ["true"]
         libyang_reads(data)
 
@@ -158,3 +159,72 @@ class TestOperations:
         for mode in ("explicit", "trim"):
             shown[mode] = names(client.get_config(source="candidate", with_defaults=mode).data_ele, "subscriber-group")
         assert shown == {"explicit": ["all"], "trim": []}
+
+
+class TestWriting:
+    """A leaf that is marked as a default is not set (4.5.2); copy-config takes the parameter (4.5.3)."""
+
+    MARK = f'xmlns:wd="{WD}" wd:default'
+
+    @pytest.fixture
+    def group(self, datastore, config):
+        """Edit the leaf subscriber-group of a policy, whose default is all, and return what is set then."""
+        number = datastore.open_session()
+
+        def edit(attributes, value="all"):
+            leaf = f"<subscriber-group {attributes}>{value}</subscriber-group>"
+            inner = f"<name>a</name><application>x</application>{leaf}<action>inspect</action>"
+            datastore.edit(number, config(f'<policies xmlns="{P}"><policy>{inner}</policy></policies>'))
+            return names(datastore.tree("candidate"), "subscriber-group")
+
+        return edit
+
+    def test_what_was_set_is_set_no_more(self, group):
+        assert group("") == ["all"]
+        assert group(f'{self.MARK}="true"') == []
+
+    def test_false_is_as_if_it_was_not_there(self, group):
+        assert group(f'{self.MARK}="false"') == ["all"]
+
+    def test_what_is_there_is_not_created(self, group):
+        assert group("") == ["all"]
+        with pytest.raises(RpcError) as caught:
+            group(f'nc:operation="create" {self.MARK}="true"')
+        assert caught.value.tag == "data-exists"
+
+    @pytest.mark.parametrize(
+        ("attributes", "value", "tag"),
+        [
+            ('="true"', "other", "invalid-value"),
+            ('="yes"', "all", "bad-attribute"),
+            ('="true" nc:operation="remove"', "all", "bad-attribute"),
+        ],
+    )
+    def test_what_is_refused(self, group, attributes, value, tag):
+        with pytest.raises(RpcError) as caught:
+            group(self.MARK + attributes, value)
+        assert (caught.value.tag, caught.value.path) == (
+            tag,
+            "/snf-policies:policies/policy[name='a']/subscriber-group",
+        )
+
+    def test_a_tagged_reply_can_be_written_back(self, bench):
+        with bench.manager() as client:
+            client.edit_config(wrapped(N3), target="candidate")
+            client.commit()
+            before = bench.datastore.tree("running")
+            data = client.get_config(source="running", with_defaults="report-all-tagged").data_ele
+            content = "".join(etree.tostring(child, encoding="unicode") for child in data)
+            client.edit_config(wrapped(content), target="candidate", default_operation="replace")
+            assert etree.tostring(bench.datastore.tree("candidate")) == etree.tostring(before)
+
+    @pytest.mark.parametrize(("mode", "found"), [(None, []), ("report-all", ["true"]), ("report-all-tagged", [])])
+    def test_a_copy_has_defaults(self, bench, mode, found):
+        parameter = f'<with-defaults xmlns="{WD}">{mode}</with-defaults>' if mode else ""
+        with bench.manager() as client:
+            client.edit_config(wrapped(N3), target="candidate")
+            client.commit()
+            stores = "<target><candidate/></target><source><running/></source>"
+            client.dispatch(f'<copy-config xmlns="{BASE}">{stores}{parameter}</copy-config>')
+            data = client.get_config(source="candidate").data_ele
+        assert [e.text for e in data.iter(f"{{{IF}}}enabled")] == found

@@ -26,6 +26,7 @@ def library(client):
     return client.get(filter=f"<filter>{select}</filter>").data_ele
 
 
+@pytest.mark.clause("RFC 8525")
 class TestLibrary:
     """yang-library and modules-state list what is implemented here, and what that imports (RFC 8525, RFC 7895)."""
 
@@ -69,6 +70,7 @@ class TestLibrary:
         }
 
 
+@pytest.mark.clause("R-59610")
 class TestSchemas:
     """get-schema gives each module that is told, and together they compile (RFC 6022, 3.1)."""
 

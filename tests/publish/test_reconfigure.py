@@ -6,12 +6,13 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import pytest
 
 from nf.errors import SnfError
 from nf.publish import Publisher
 from nf.settings import Export
-from tests.feed.samples import batch, eventually, header
+from tests.feed.samples import batch, eventually, flows, header, records
 
 Start = Callable[..., Publisher]
 
@@ -88,6 +89,19 @@ class TestReconfigure:
 
         assert header(sub)["rows"] == 10
         assert publisher.status()["rebinds"] == 0
+
+    def test_under_another_name_a_subscriber_is_followed_by_that(self, start: Start, plain: Any) -> None:
+        publisher = start()
+        sub = plain(publisher.endpoint, "sub.v1/nf1/ab/", "sub.v1/nf2/cd/", "qoe.v1/")
+        assert eventually(lambda: publisher.followed() == {"ab"})
+
+        publisher.rename("nf2")
+        assert eventually(lambda: not sub.poll(5) and publisher.subscriptions == 3)
+        publisher.publish_subscriber("cd", records(1, 1), flows(1), 0, 1)
+        topic, head, _ = sub.recv_multipart()
+
+        assert publisher.followed() == {"cd"}
+        assert (topic, msgpack.unpackb(head)["nf"]) == (b"sub.v1/nf2/cd/", "nf2")
 
     def test_an_unlimited_queue_is_refused(self, start: Start) -> None:
         with pytest.raises(SnfError, match="high-water mark"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections import Counter
@@ -137,6 +138,33 @@ class TestCut:
     @pytest.mark.parametrize("asked", [b"", b"imsi", b"imsi.v1/nf1/"])
     def test_imsis_are_a_right_of_their_own(self, asked: bytes) -> None:
         assert cut(asked, PAIRS) == ((asked,) if asked.startswith(b"imsi.v1/") else (b"imsi.v1/",))
+
+
+class TestCutOfAnything:
+    """Whatever a client asks for and may have: what reaches it are topics that it asked for and may have."""
+
+    def test_by_a_plain_reading_of_rights(self) -> None:
+        draw = random.Random(7)
+        names = ("qoe.v1", "sub.v1", "imsi.v1", "health.v1", "change.v1", "nf1", "nf2", "video", "voice", "ab", "")
+        topics = [f"qoe.v1/{nf}/{kind}/" for nf in ("nf1", "nf2") for kind in ("video", "voice")]
+        topics += ["sub.v1/nf1/ab/", "sub.v1/nf1/abc/", "imsi.v1/nf1/", "health.v1/nf1/", "change.v1/nf1/"]
+        reached = 0
+        for _ in range(5000):
+            may = [t[: draw.choice([i + 1 for i, c in enumerate(t) if c == "/"])] for t in draw.sample(topics[:4], 2)]
+            rights = Rights(tuple(may), follow=draw.random() < 0.5, imsi=draw.random() < 0.5)
+            asked = "/".join(draw.choices(names, k=draw.randint(0, 4)))[: draw.randint(0, 24)]
+            asked = draw.choice([asked, draw.choice(topics)])
+            given = [prefix.decode() for prefix in cut(asked.encode(), rights)]
+            for topic in topics:
+                kind = topic.partition("/")[0]
+                allowed = any(topic.startswith(prefix) for prefix in may)
+                allowed |= kind == "imsi.v1" and rights.imsi
+                allowed |= kind == "sub.v1" and rights.follow and asked == topic
+                wanted = topic.startswith(asked) and allowed
+                got = any(topic.startswith(prefix) for prefix in given)
+                assert got == wanted, (asked, rights, topic, given)
+                reached += got
+        assert reached > 1000
 
 
 class TestOnTheBus:

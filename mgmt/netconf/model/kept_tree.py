@@ -52,7 +52,7 @@ class KeptTree:
 
     def take(self, tree: etree._Element, since: Since) -> Any:
         """Return the libyang tree of *tree*, not valid yet, which is the caller's from now on; None: read it anew."""
-        # The touched places are counted from `since.tree` on, and grow as long as they are the same object.
+        # The set of touched nodes counts from `since.tree` on, and grows as long as it is the same object.
         if not self._root or (self._tree is not since.tree and self._touched is not since.touched):
             return None
         if since.touched.all or sum(max(1, len(t.below)) for t in since.touched.below.values()) > _MOST:

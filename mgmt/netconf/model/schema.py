@@ -13,7 +13,17 @@ from typing import Any
 
 from lxml import etree
 
-__all__ = ["ActionNode", "Key", "Kind", "Module", "SchemaNode", "identity", "instance", "instances_of", "list_keys"]
+__all__ = [
+    "ActionNode",
+    "Key",
+    "Kind",
+    "Module",
+    "SchemaNode",
+    "identity",
+    "instance",
+    "instances_of",
+    "list_keys",
+]
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 """The tag of a node, and what tells its entries apart."""
@@ -60,6 +70,7 @@ class SchemaNode:
     deny_all: bool = False  # nacm:default-deny-all stands in its statement or in one around it (RFC 8341, 3.2)
     deny_write: bool = False  # the same of nacm:default-deny-write
     identity: bool = False  # a value that carries a prefix
+    default: str | None = None  # of a leaf, in canonical form
     path_value: bool = False  # a value that is an expression over paths, with a prefix at its names
     parent: SchemaNode | None = None
     children: dict[str, SchemaNode] = field(default_factory=dict)  # by tag
@@ -97,6 +108,7 @@ class ActionNode:
 
     path: str
     inputs: dict[str, SchemaNode]
+    node: SchemaNode  # as rules see it: a node below that of the action, without content
 
 
 def list_keys(node: SchemaNode, element: etree._Element) -> tuple[tuple[str, str], ...]:

@@ -168,8 +168,8 @@ class Model:
         self.top: dict[str, SchemaNode] = {}
         self.notifications: dict[str, SchemaNode] = {}
         self.inputs: dict[str, dict[str, SchemaNode]] = {}  # of each rpc by tag, by name of the parameter
-        self._kept = KeptTree(self._ctx, self.top)
         self.guarded: set[str] = set()  # with nacm:default-deny-all, by tag
+        self._kept = KeptTree(self._ctx, self.top)
         for module in self._all:
             if self.modules[module.name()].implemented:
                 self._add_children(self.top, module.children(), None)
@@ -202,7 +202,9 @@ class Model:
         for action in snode.children(types=(libyang.SNode.ACTION,)):
             module = self.modules[action.module().name()]
             path = f"{node.path}/{module.name}:{action.name()}"
-            node.actions[f"{{{module.namespace}}}{action.name()}"] = ActionNode(path, self._parameters(action))
+            deny_all = node.deny_all or _has(action, "default-deny-all")
+            seen = SchemaNode(action.name(), module, Kind.CONTAINER, config=False, deny_all=deny_all, parent=node)
+            node.actions[seen.tag] = ActionNode(path, self._parameters(action), seen)
 
     def _add_children(self, into: dict[str, SchemaNode], children: Any, parent: SchemaNode | None) -> None:
         for snode in children:
@@ -227,6 +229,7 @@ class Model:
                 node.presence = snode.presence() is not None
             else:
                 node.identity = snode.type().base() in _IDENTITY
+                node.default = _default(snode) if kind is Kind.LEAF else None
                 node.path_value = snode.type().name() == "node-instance-identifier"
             into[node.tag] = node
             if kind in (Kind.CONTAINER, Kind.LIST):
@@ -428,6 +431,12 @@ def _enable(module: Any, features: tuple[str, ...]) -> None:
     names = [ffi.new("char[]", name.encode()) for name in features]
     if features and lib.lys_set_implemented(module.cdata, ffi.new("const char *[]", [*names, ffi.NULL])):
         raise module.context.error("no such feature")
+
+
+def _default(snode: Any) -> str | None:
+    """Return the default of a leaf in canonical form."""
+    value = snode.default()
+    return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 
 def _case(snode: Any) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ from mgmt.netconf.caller import Caller
 from mgmt.netconf.model.schema import SchemaNode
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.nacm.guard import Guard, Writer
-from mgmt.netconf.nacm.places import Place, asked, place_of
+from mgmt.netconf.nacm.places import Place, asked, place_of, way_to_action
 from mgmt.netconf.nacm.prune import prune, readable
 from mgmt.netconf.nacm.rights import Rights
 from mgmt.netconf.nacm.rules import ACM, Access, Nacm, read_nacm
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 ADMIN = "admin"  # the group of the users file whose sessions are recovery sessions (RFC 8341, 2.1 and 3.1)
 
+_ALARMS = "{urn:ietf:params:xml:ns:yang:ietf-alarms}"
 _MOST_RIGHTS = 256  # users whose rights are remembered
 _SHORT = 4  # characters: a value of less is part of other words
 _WORD = re.compile(r"[^\s\[\]'\"=,;()]+")
@@ -77,11 +78,29 @@ class AccessControl:
             said = f"You have no right to call {name}."
             raise RpcError("access-denied", said, kind="protocol", path=f"/ietf-netconf:rpc/{module}:{name}")
 
+    def act(self, caller: Caller, request: etree._Element) -> None:
+        """Raise RpcError (access-denied) when the session may not ask for the action that *request* leads to.
+
+        A way to it of which a node may not be read is refused before anything looks if that is there.
+        """
+        rights = self.rights(caller)
+        place, action = way_to_action(self._model.top, request)
+        nodes = place.nodes if action is None else (*place.nodes, action.node)
+        known = readable(rights, place) == len(place.nodes)
+        if not known or (action is not None and not rights.verdict(action.node, Access.EXEC).at(place.key_of)):
+            name = nodes[-1].name
+            self._count(caller, "denied-operations", f"{nodes[-1].module.name}:{name}")
+            raise RpcError("access-denied", f"You have no right to ask for {name}.", path=place.path(len(place.nodes)))
+
     # -- reading -----------------------------------------------------------
 
     def prune(self, caller: Caller, tree: etree._Element) -> etree._Element:
         """Take out of *tree*, whose children are top-level nodes, what the session may not read; return it."""
-        prune(self.rights(caller), tree, self._model.top)
+        rights = self.rights(caller)
+        if prune(rights, tree, self._model.top):
+            for alarm in list(tree.iter(f"{_ALARMS}alarm")):
+                if self._is_about_hidden(rights, alarm.find(f"{_ALARMS}resource")):
+                    alarm.getparent().remove(alarm)
         return tree
 
     def reads(self, caller: Caller, path: str) -> bool:
@@ -104,7 +123,9 @@ class AccessControl:
         rights = self.rights(caller)
         module, name = self._model.module_of(etree.QName(event).namespace) or "", local(event)
         if not rights.may_be_told(module, name, event.tag in self._model.guarded):
-            self._count(caller, "denied-notifications", f"{module}:{name}")
+            self._count(caller, "denied-notifications")
+            return None
+        if self._is_about_hidden(rights, event.find(f"{_ALARMS}resource")):
             return None
         if rights.unlimited or not any(self._is_hidden(rights, edit) for edit in event.iterchildren("{*}edit")):
             return event
@@ -114,14 +135,23 @@ class AccessControl:
                 less.remove(edit)
         return less
 
+    def _is_about_hidden(self, rights: Rights, leaf: etree._Element | None) -> bool:
+        """Say if the path in a leaf, if it is one, is of a node that may not be read."""
+        path = self._path_in(leaf) if leaf is not None and not rights.unlimited else None
+        if path is None:
+            return False
+        place = place_of(self._model.top, path)
+        return readable(rights, place) < len(place.nodes)
+
+    def _path_in(self, leaf: etree._Element) -> str | None:
+        return with_prefixes(leaf.text or "", lambda prefix: self._model.module_of(leaf.nsmap.get(prefix or None)))
+
     def _is_hidden(self, rights: Rights, edit: etree._Element) -> bool:
         """Say if the target of an edit of netconf-config-change may not be read (RFC 6470)."""
         target = edit.find("{*}target")
         if target is None:
             return False
-        path = with_prefixes(target.text or "", lambda prefix: self._model.module_of(target.nsmap.get(prefix or None)))
-        place = place_of(self._model.top, path or "")
-        return path is None or readable(rights, place) < len(place.nodes)
+        return self._path_in(target) is None or self._is_about_hidden(rights, target)
 
     # -- changing ----------------------------------------------------------
 
@@ -133,10 +163,11 @@ class AccessControl:
 
         return Writer(self._model, self.rights(caller), denied)
 
-    def _count(self, caller: Caller, counter: str, what: str) -> None:
+    def _count(self, caller: Caller, counter: str, what: str = "") -> None:
         with self._lock:
             self._denied[counter] = (self._denied[counter] + 1) & 0xFFFFFFFF  # zero-based-counter32
-        log.warning("session %d of %s was denied: %s", caller.session, caller.user, what)
+        if what:
+            log.warning("session %d of %s was denied: %s", caller.session, caller.user, what)
 
     # -- errors ------------------------------------------------------------
 
@@ -146,8 +177,8 @@ class AccessControl:
         What the request itself named is told back to it, but not if it is there.
         """
         rights = self.rights(caller)
-        if rights.unlimited or error.tag == "access-denied":
-            return error
+        if rights.unlimited or error.tag == "access-denied" or error.kind != "application":
+            return error  # those of the protocol, as of a lock, are about sessions
         if isinstance(error, RpcErrors):
             return RpcErrors([self.veil(caller, each, operation) for each in error.errors])
         place = place_of(self._model.top, error.path)

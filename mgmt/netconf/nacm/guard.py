@@ -16,6 +16,7 @@ from typing import Protocol
 from lxml import etree
 
 from mgmt.netconf.model.schema import Kind, SchemaNode
+from mgmt.netconf.model.touched import Touched
 from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.nacm.order import moved
 from mgmt.netconf.nacm.places import Asked, Place, asked, place_of
@@ -38,8 +39,15 @@ class Guard(Protocol):
     def asks(self, config: etree._Element, default_operation: str) -> None:
         """Look at an edit before it is applied."""
 
-    def edited(self, old: etree._Element, new: etree._Element, config: etree._Element, default_operation: str) -> None:
-        """Look at what an edit made of a datastore."""
+    def edited(
+        self,
+        old: etree._Element,
+        new: etree._Element,
+        config: etree._Element,
+        default_operation: str,
+        within: Touched | None = None,
+    ) -> None:
+        """Look at what an edit made of a datastore; it differs nowhere but *within*, when that is known."""
 
     def copied(self, old: etree._Element, source: etree._Element) -> etree._Element:
         """Look at a copy of the datastore *source* over *old*; return what the user may copy of it."""
@@ -54,7 +62,14 @@ class _Unguarded:
     def asks(self, config: etree._Element, default_operation: str) -> None:
         return
 
-    def edited(self, old: etree._Element, new: etree._Element, config: etree._Element, default_operation: str) -> None:
+    def edited(
+        self,
+        old: etree._Element,
+        new: etree._Element,
+        config: etree._Element,
+        default_operation: str,
+        within: Touched | None = None,
+    ) -> None:
         return
 
     def copied(self, old: etree._Element, source: etree._Element) -> etree._Element:
@@ -93,7 +108,14 @@ class Writer:
             return (Access.DELETE,)
         return (Access.CREATE,) if each.operation == "create" else (Access.CREATE, Access.UPDATE)
 
-    def edited(self, old: etree._Element, new: etree._Element, config: etree._Element, default_operation: str) -> None:
+    def edited(
+        self,
+        old: etree._Element,
+        new: etree._Element,
+        config: etree._Element,
+        default_operation: str,
+        within: Touched | None = None,
+    ) -> None:
         """Refuse a change without a right, and a hidden node that goes without being named."""
         if self._rights.unlimited:
             return
@@ -102,7 +124,7 @@ class Writer:
             for each in asked(self._model.top, elements(config), default_operation)
             if each.operation in _REMOVING
         }
-        self._judge(old, new, changes(self._model, old, new), named)
+        self._judge(old, new, changes(self._model, old, new, within), named)
 
     def copied(self, old: etree._Element, source: etree._Element) -> etree._Element:
         """Leave out of the source what may not be read (3.2.6), and refuse what that would delete."""

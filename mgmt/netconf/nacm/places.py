@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from mgmt.netconf.model.schema import Kind, SchemaNode, list_keys
+from mgmt.netconf.model.schema import ActionNode, Kind, SchemaNode, list_keys
 from mgmt.netconf.xml_names import NC, elements, path_steps, step
 
-__all__ = ["Asked", "Place", "asked", "place_of"]
+__all__ = ["Asked", "Place", "asked", "place_of", "way_to_action"]
 
 _Keys = tuple[tuple[str, str], ...]
 
@@ -67,6 +67,24 @@ def place_of(top: Mapping[str, SchemaNode], path: str) -> Place:
         keys.append(each.keys)
         inner = node.children
     return Place(tuple(nodes), tuple(keys), complete=bool(steps))
+
+
+def way_to_action(top: Mapping[str, SchemaNode], request: etree._Element) -> tuple[Place, ActionNode | None]:
+    """Return the place that the content of a request leads to, as far as the modules know it, and the action there."""
+    place, nodes, inside = Place((), ()), top, request
+    actions: Mapping[str, ActionNode] = {}
+    while True:
+        keys = place.nodes[-1].keys if place.nodes else ()
+        below = [e for e in elements(inside) if not (e.tag in nodes and nodes[e.tag].name in keys)]
+        if not below:
+            return place, None
+        if below[0].tag in actions:
+            return place, actions[below[0].tag]
+        if below[0].tag not in nodes:
+            return place, None
+        inside = below[0]
+        place = place.below(nodes[inside.tag], inside)
+        nodes, actions = place.nodes[-1].children, place.nodes[-1].actions
 
 
 @dataclass(frozen=True, slots=True)

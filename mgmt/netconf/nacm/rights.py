@@ -18,6 +18,7 @@ __all__ = ["KeyOf", "Rights", "Verdict", "lineage"]
 
 _NETCONF = "ietf-netconf"
 _ALWAYS = (_NETCONF, "close-session")  # 3.4.4, step 3
+_TOLD_TO_ALL = (("nc-notifications", "replayComplete"), ("nc-notifications", "notificationComplete"))  # 3.4.6, step 3
 _NEVER_BY_DEFAULT = ((_NETCONF, "kill-session"), (_NETCONF, "delete-config"))  # 3.4.4, step 11
 
 KeyOf = Callable[[int, str], str | None]
@@ -81,7 +82,7 @@ class Rights:
 
     def may_be_told(self, module: str, name: str, deny_all: bool = False) -> bool:
         """Say if a notification may be sent (3.4.6). ``deny_all``: default-deny-all stands in it."""
-        if self.unlimited:
+        if self.unlimited or (module, name) in _TOLD_TO_ALL:
             return True
         found = self._named(RuleType.NOTIFICATION, Access.READ, module, name)
         return found if found is not None else not deny_all and self.nacm.read

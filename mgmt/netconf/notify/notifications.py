@@ -69,7 +69,7 @@ class Notifications:
             with self._changed:
                 self._subscriptions = [s for s in self._subscriptions if s.caller.session != event.session]
                 self._wake()
-        element = element_of(event, self._roster.caller, self.model.namespace)
+        element = element_of(event, self._roster.caller, self.model)
         if element is not None:
             self.publish(element)
 
@@ -86,6 +86,10 @@ class Notifications:
         """Return the subscriptions that are served."""
         with self._changed:
             return [s for s in self._subscriptions if not s.over]
+
+    def has(self, session: int) -> bool:
+        """Say if a session has a subscription."""
+        return any(each.caller.session == session for each in self.subscriptions())
 
     def remove(self, subscription: Subscription) -> None:
         """Serve a subscription no more."""

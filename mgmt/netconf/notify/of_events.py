@@ -1,4 +1,4 @@
-"""Events of the server as notifications of ietf-netconf-notifications (RFC 6470)."""
+"""Events as notifications: of the server by RFC 6470, alarms by RFC 8632, what waits for a restart by snf-function."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ from collections.abc import Callable
 
 from lxml import etree
 
+from mgmt.netconf.alarms import alarm_notification
 from mgmt.netconf.caller import Caller
-from mgmt.netconf.events import ConfigChange, Event, SessionEnd, SessionStart
+from mgmt.netconf.events import (
+    AlarmChange,
+    ConfigChange,
+    ConfirmedCommit,
+    Event,
+    RestartNeeded,
+    SessionEnd,
+    SessionStart,
+)
 from mgmt.netconf.model.schema import Kind
+from mgmt.netconf.model.yang_model import Model
 from mgmt.netconf.rpcerror import Namespaces
 from mgmt.netconf.store.changes import Changed
 from mgmt.netconf.xml_names import qualified_path
@@ -20,8 +30,24 @@ _EDITS = 200  # of more, only the top-level nodes are named
 _OPERATIONS = {"create": "create", "delete": "delete", "update": "replace"}  # of a change, as of edit-config
 
 
-def element_of(event: Event, caller_of: Callable[[int], Caller], namespaces: Namespaces) -> etree._Element | None:
+def element_of(event: Event, caller_of: Callable[[int], Caller], model: Model) -> etree._Element | None:
     """Return the notification of an event, None when it has none."""
+    if isinstance(event, RestartNeeded):
+        return _restart_needed(model, event)
+    if isinstance(event, AlarmChange):
+        return alarm_notification(event.alarm, model.namespace)
+    return _of_rfc_6470(event, caller_of, model)
+
+
+def _restart_needed(model: Model, event: RestartNeeded) -> etree._Element:
+    space = model.namespace("snf-function")
+    root = etree.Element(f"{{{space}}}restart-needed", nsmap={None: space})
+    for name in event.leaves:
+        etree.SubElement(root, f"{{{space}}}leaf-name").text = name
+    return root
+
+
+def _of_rfc_6470(event: Event, caller_of: Callable[[int], Caller], model: Model) -> etree._Element | None:
     if isinstance(event, SessionStart):
         root = _root("netconf-session-start")
         _add_session(root, caller_of(event.session))
@@ -39,7 +65,14 @@ def element_of(event: Event, caller_of: Callable[[int], Caller], namespaces: Nam
         else:
             _add_session(by, caller_of(event.session))
         _add(root, "datastore", "running")
-        _add_edits(root, event.changes, namespaces)
+        _add_edits(root, event.changes, model.namespace)
+    elif isinstance(event, ConfirmedCommit):
+        root = _root("netconf-confirmed-commit")
+        if event.session is not None:
+            _add_session(root, caller_of(event.session))
+        _add(root, "confirm-event", event.event)
+        if event.timeout_s is not None:
+            _add(root, "timeout", str(event.timeout_s))
     else:
         return None
     return root
@@ -66,7 +99,8 @@ def _add_edits(root: etree._Element, changes: tuple[Changed, ...], namespaces: N
 def _edit(change: Changed) -> tuple[str, str]:
     """Return path and operation; that of an entry of a leaf-list would hold its value."""
     if change.node.kind is Kind.LEAF_LIST:
-        return change.path[: change.path.rindex("[.=")].rpartition("/")[0], "merge"
+        # The first of its kind: a value can have anything in it.
+        return change.path[: change.path.index(f"{change.node.name}[.=")].rpartition("/")[0], "merge"
     return change.path, _OPERATIONS.get(change.operation, "merge")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
-__all__ = ["SN", "YP", "Terms", "add_subscription", "modified", "state_change"]
+__all__ = ["SN", "YP", "Terms", "add_subscription", "modified", "state_change", "terminated"]
 
 SN = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications"
 YP = "urn:ietf:params:xml:ns:yang:ietf-yang-push"
@@ -33,6 +33,11 @@ def state_change(name: str, identifier: int, reason: tuple[str, str] | None = No
         prefix = "sn" if space == SN else "yp"
         etree.SubElement(root, f"{{{SN}}}reason", nsmap={prefix: space}).text = f"{prefix}:{identity}"
     return root
+
+
+def terminated(terms: Terms, reason: str = "filter-unavailable") -> etree._Element:
+    """Return the notification that the function ended a subscription, by default as its filter cannot be evaluated."""
+    return state_change("subscription-terminated", terms.identifier, (SN, reason))
 
 
 def modified(terms: Terms) -> etree._Element:

@@ -55,6 +55,7 @@ def actions(served: Served) -> Operations:
 def _act(
     served: Served, known: Mapping[str, Act], caller: Caller, request: etree._Element
 ) -> list[etree._Element] | None:
+    served.access.act(caller, request)
     found = _find(served, request)
     act = known.get(found.node.path)
     if act is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.defaults import WITH_DEFAULTS, with_defaults
 from mgmt.netconf.params import Params
 from mgmt.netconf.revisions import ROLLBACK, number_of
 from mgmt.netconf.rpcerror import RpcError, missing_element
@@ -13,6 +14,7 @@ from mgmt.netconf.xml_names import NC
 
 __all__ = ["changing"]
 
+_CHANGING = ("report-all", "trim")  # modes of with-defaults in which a copy is another configuration
 _NONE: tuple[str, ...] = ()
 
 
@@ -24,7 +26,10 @@ def changing(served: Served) -> Operations:
             ("target", "default-operation", "test-option", "error-option", "config"),
             lambda caller, params: _edit_config(served, caller, params),
         ),
-        f"{NC}copy-config": (("target", "source"), lambda caller, params: _copy_config(served, caller, params)),
+        f"{NC}copy-config": (
+            ("target", "source", WITH_DEFAULTS),
+            lambda caller, params: _copy_config(served, caller, params),
+        ),
         f"{NC}validate": (("source",), lambda _caller, params: store.validate(params.datastore("source"))),
         f"{NC}commit": (
             ("confirmed", "confirm-timeout", "persist", "persist-id"),
@@ -65,10 +70,16 @@ def _copy_config(served: Served, caller: Caller, params: Params) -> None:
     target, source = params.named_datastore("target"), params.datastore("source")
     if source == target:
         raise RpcError("invalid-value", "Source and target are the same.", kind="protocol")
+    mode = with_defaults(params)
     if source == "candidate":
+        if mode in _CHANGING:
+            said = f"{mode} changes what is copied, which is for a copy of running to candidate."
+            raise RpcError("operation-not-supported", said, kind="protocol")
         store.copy_to_running(caller.session, guard)
         return
     _only_candidate(params)
+    if source == "running" and mode in _CHANGING:
+        source = store.model.with_defaults(store.read("running"), mode)
     store.copy_to_candidate(caller.session, source, guard)
 
 

@@ -13,11 +13,11 @@ from lxml import etree
 
 from mgmt.netconf.budget import Budget
 from mgmt.netconf.caller import Caller
-from mgmt.netconf.defaults import WD_DEFAULT, WITH_DEFAULTS, reported, with_defaults
+from mgmt.netconf.defaults import WD_DEFAULT, WITH_DEFAULTS, with_defaults
 from mgmt.netconf.filters import Nodes
 from mgmt.netconf.model.library import DATASTORES
 from mgmt.netconf.model.schema import Kind, SchemaNode
-from mgmt.netconf.operations.reading import operational
+from mgmt.netconf.operations.reading import in_mode, operational
 from mgmt.netconf.params import Params, identity
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.selecting import selected
@@ -42,6 +42,7 @@ def nmda(served: Served) -> Operations:
         "xpath-filter",
         "config-filter",
         "max-depth",
+        "max-depth",
         "with-defaults",
         WITH_DEFAULTS,
     )
@@ -63,22 +64,19 @@ def _edit_data(served: Served, caller: Caller, params: Params) -> None:
 
 
 def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
-    model, store, wanted = (
-        served.datastore.model,
-        _datastore(params),
-        as_filter(params, "subtree-filter", "xpath-filter"),
-    )
+    model, store = served.datastore.model, _datastore(params)
+    wanted = as_filter(params, "subtree-filter", "xpath-filter")
     for name in _OF_OPERATIONAL:
         if store != "operational" and params.get(name) is not None:
             raise _bad(name, f"{name} is for the datastore operational.")
     if store == "operational":
         mode = with_defaults(params, _mode_given(params), "report-all")
         tree = operational(served, caller, wanted)
-        tree = reported(model, tree, "trim" if mode == "trim" else "report-all-tagged", wanted)
+        tree = in_mode(served, caller, tree, "trim" if mode == "trim" else "report-all-tagged", wanted)
     else:
         mode = with_defaults(params, _mode_given(params))
-        tree = reported(model, served.access.prune(caller, served.datastore.read(store)), mode, wanted)
-    found = selected(tree, wanted, model.top, Budget(lambda: served.gone(caller.session)))
+        tree = in_mode(served, caller, served.datastore.read(store), mode, wanted)
+    found = selected(tree, wanted, model.top, Budget(lambda: served.gone(caller.session)), _depth(params))
     kept = _Kept(_config_filter(params), _origin_filter(params), mode, params.get("with-origin") is not None)
     _prune(found, model.top, kept, ())
     if store == "operational" and kept.with_origin:
@@ -91,9 +89,8 @@ def _get_data(served: Served, caller: Caller, params: Params) -> list[etree._Ele
 
 def in_operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
     """Return what a filter selects in operational, with the defaults in use."""
-    model = served.datastore.model
-    tree = reported(model, operational(served, caller, wanted), "report-all", wanted)
-    return selected(tree, wanted, model.top)
+    tree = in_mode(served, caller, operational(served, caller, wanted), "report-all", wanted)
+    return selected(tree, wanted, served.datastore.model.top, Budget(lambda: served.gone(caller.session)))
 
 
 def _mode_given(params: Params) -> str:
@@ -116,6 +113,15 @@ def _datastore(params: Params) -> str:
     if name not in DATASTORES:
         raise _bad("datastore", f"The datastores are {', '.join(DATASTORES)}.")
     return str(name)
+
+
+def _depth(params: Params) -> int | None:
+    text = params.text("max-depth", "unbounded")
+    if text == "unbounded":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise _bad("max-depth", "max-depth is unbounded, or a number of levels from 1 to 65535.")
+    return int(text)
 
 
 def _config_filter(params: Params) -> bool | None:
@@ -171,6 +177,8 @@ def _is_kept(element: etree._Element, node: SchemaNode, kept: _Kept) -> bool:
     if not node.config:
         return kept.config is not True
     if node.kind in (Kind.CONTAINER, Kind.LIST):
+        if not len(element):  # cut off by max-depth: the tree has no empty ones
+            return kept.config is not False and kept.origin("intended")
         inside = _prune(element, node.children, kept, node.keys)
         itself = node.kind is Kind.LIST or node.presence
         return inside or (itself and kept.config is not False and kept.origin("intended"))

@@ -20,7 +20,7 @@ from mgmt.netconf.state import add_sessions, add_state
 from mgmt.netconf.xml_names import BASE, NC
 from nf.sessions import Query
 
-__all__ = ["operational", "reading"]
+__all__ = ["in_mode", "operational", "reading"]
 
 _NM = f"{{{MONITORING}}}"
 
@@ -43,7 +43,7 @@ def _get(served: Served, caller: Caller, params: Params) -> list[etree._Element]
 
 
 def operational(served: Served, caller: Caller, wanted: etree._Element | None) -> etree._Element:
-    """Return running and the state as the caller may see them, of sessions those that the filter names by key."""
+    """Return running and the state, of sessions those that the filter names by key; `in_mode` leaves out of it."""
     datastore, function = served.datastore, served.function
     tree = datastore.read("running")
     add_state(datastore.model, tree, function.state())
@@ -54,13 +54,22 @@ def operational(served: Served, caller: Caller, wanted: etree._Element | None) -
     add_streams(tree, served.notifications)
     for number in session_numbers(wanted, datastore.model.namespace("snf-subscribers")):
         add_sessions(datastore.model, tree, function.find_sessions(Query(number=number)))
-    return served.access.prune(caller, tree)
+    return tree
 
 
 def _get_config(served: Served, caller: Caller, params: Params) -> list[etree._Element]:
     tree = served.datastore.read(params.named_datastore("source"))
-    tree = served.access.prune(caller, tree)
     return [_data(served, caller, tree, params.get("filter"), with_defaults(params))]
+
+
+def in_mode(
+    served: Served, caller: Caller, tree: etree._Element, mode: str, wanted: etree._Element | None
+) -> etree._Element:
+    """Return what the caller may see of *tree* with defaults as a mode wants them.
+
+    The default of a node that he may not read would say that it is not set.
+    """
+    return served.access.prune(caller, reported(served.datastore.model, tree, mode, wanted))
 
 
 def _data(
@@ -68,7 +77,7 @@ def _data(
 ) -> etree._Element:
     model, budget = served.datastore.model, Budget(lambda: served.gone(caller.session))
     data = etree.Element(f"{NC}data", nsmap={None: BASE})
-    data.extend(list(selected(reported(model, tree, mode, wanted), wanted, model.top, budget)))
+    data.extend(list(selected(in_mode(served, caller, tree, mode, wanted), wanted, model.top, budget)))
     return data
 
 

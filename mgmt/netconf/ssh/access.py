@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from mgmt.keys import KEY_TYPES, public_key
 from nf.errors import SnfError
 
-__all__ = ["UsersFile", "check_host_key", "listening_socket", "no_host_key", "read_users"]
+__all__ = ["UsersFile", "bound_socket", "check_host_key", "listening_socket", "no_host_key", "read_users"]
 
 _HOST_KEYS = (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
@@ -107,14 +107,13 @@ def no_host_key(path: Path) -> SnfError:
     )
 
 
-def listening_socket(address: str, port: int, waiting: int) -> socket.socket:
-    """Return a socket that listens. Raises SnfError when the address is not of this host, or taken."""
+def bound_socket(address: str, port: int) -> socket.socket:
+    """Return a socket that may listen. Raises SnfError when the address is not of this host, or taken."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
-        listener.listen(waiting)
     except OSError as error:
         listener.close()
         remedy = "Choose another address or port, or end what uses it."
@@ -123,4 +122,11 @@ def listening_socket(address: str, port: int, waiting: int) -> socket.socket:
                 "A low port needs CAP_NET_BIND_SERVICE: grant it, or choose another one with --netconf ADDRESS:PORT."
             )
         raise SnfError(f"NETCONF cannot listen at {address} port {port}: {error.strerror}.", remedy) from None
+    return listener
+
+
+def listening_socket(address: str, port: int, waiting: int) -> socket.socket:
+    """Return a socket that listens. Raises SnfError when the address is not of this host, or taken."""
+    listener = bound_socket(address, port)
+    listener.listen(waiting)
     return listener

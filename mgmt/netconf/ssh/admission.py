@@ -17,6 +17,7 @@ from nf.settings import Management
 
 __all__ = ["Guest", "Lobby", "Penalties", "Stage", "source_of"]
 
+_YOUNG_S = 0.5  # two round trips by satellite: who is younger may still be on the way with his first word
 _NETWORK_V6 = 64  # bits that one host has at least (RFC 7934, 3)
 
 
@@ -81,22 +82,22 @@ class Lobby(Generic[T]):
         """Take a connection in, and return those that go for it.
 
         First of its own source, when that has too many. Then of the source that has the most: a source with one
-        connection loses it only when each has one. Of those one on which a login failed, then the least far, then the
-        oldest.
+        connection loses it only when each has one. Of those one on which a login failed, then one that had its time to
+        begin, then the least far, then the oldest.
         """
         gone: list[T] = []
         own = [g for g in self._guests if g.source == guest.source]
         if len(own) >= limits.per_source:
-            gone.append(self._leaves(own))
+            gone.append(self._leaves(own, guest.since_s))
         while len(self._guests) >= limits.unauthenticated:
             many = Counter(g.source for g in self._guests)
             most = max(many.values())
-            gone.append(self._leaves([g for g in self._guests if many[g.source] == most]))
+            gone.append(self._leaves([g for g in self._guests if many[g.source] == most], guest.since_s))
         self._guests[guest] = None
         return gone
 
-    def _leaves(self, among: list[T]) -> T:
-        victim = min(among, key=lambda g: (not g.failed, g.stage, g.since_s))
+    def _leaves(self, among: list[T], now_s: float) -> T:
+        victim = min(among, key=lambda g: (not g.failed, now_s - g.since_s < _YOUNG_S, g.stage, g.since_s))
         self.leave(victim)
         return victim
 

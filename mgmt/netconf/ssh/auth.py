@@ -18,7 +18,7 @@ import hmac
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -76,18 +76,23 @@ class Users:
 
     def allows(self, name: str, key: bytes) -> bool:
         """Say if *key*, a public key as it is on the wire, is one of the user's."""
-        known = [
-            *self._current().keys.get(name, ()),
-            *(k for u in self._configured() if u.name == name for k in u.keys),
-        ]
-        return any(hmac.compare_digest(key, each) for each in known)
+        configured = (k for u in self._configured() if u.name == name for k in u.keys)
+        return _is_one_of(key, self._current().keys.get(name, ())) or _is_one_of(key, configured)
 
-    def groups(self, name: str) -> frozenset[str] | None:
-        """Return the groups of a user; None for a user of a file in which nobody has one."""
+    def groups(self, name: str, key: bytes) -> frozenset[str] | None:
+        """Return the groups that the users file gives to who logs in with a key; None when nobody has one there.
+
+        A key that only the configuration has gives none, also where the file knows the name: who may add keys to the
+        configuration must not get the rights of others.
+        """
         current = self._current()
-        if current.groups is None and name in current.keys:
-            return None
-        return (current.groups or {}).get(name, frozenset())
+        if not _is_one_of(key, current.keys.get(name, ())):
+            return frozenset()
+        return None if current.groups is None else current.groups.get(name, frozenset())
+
+
+def _is_one_of(key: bytes, known: Iterable[bytes]) -> bool:
+    return any(hmac.compare_digest(key, each) for each in known)
 
 
 class Visit(Protocol):
@@ -112,6 +117,7 @@ class Login(paramiko.ServerInterface):  # type: ignore[misc]
         self._started = False
         self._tried = ""
         self.user = self.fingerprint = ""  # name and key that were accepted last
+        self.groups: frozenset[str] | None = frozenset()  # of these
         self.failures = 0
 
     def get_allowed_auths(self, username: str) -> str:
@@ -142,6 +148,7 @@ class Login(paramiko.ServerInterface):  # type: ignore[misc]
         if not self._users.allows(username, key.asbytes()):
             return int(paramiko.AUTH_FAILED)
         self.user, self.fingerprint = username, self._tried
+        self.groups = self._users.groups(username, key.asbytes())
         return int(paramiko.AUTH_SUCCESSFUL)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:

@@ -35,10 +35,11 @@ class Calls:
         self._clients, self._bring = clients, bring
         self._lock = threading.Lock()
         self._states: dict[CallHome, CallHomeState] = {}
-        self._stopped = threading.Event()
+        self._started, self._stopped = False, threading.Event()
 
     def start(self) -> None:
         """Call each client that is not called yet."""
+        self._started = True
         for client in self._clients():
             with self._lock:
                 if client in self._states or self._stopped.is_set():
@@ -52,7 +53,7 @@ class Calls:
 
     def listen(self, event: Event) -> None:
         """Call who is new in the configuration."""
-        if isinstance(event, ConfigChange):
+        if isinstance(event, ConfigChange) and self._started:
             self.start()
 
     def states(self) -> list[CallHomeState]:

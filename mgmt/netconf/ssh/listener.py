@@ -59,8 +59,10 @@ class NetconfServer:
         port: int = 830,
         host_key_file: Path | None = None,
         users_file: Path,
+        bound: socket.socket | None = None,
     ) -> None:
-        self._datastore = datastore
+        """*bound*: a socket with address and port, made while the process could have a low port."""
+        self._datastore, self._bound = datastore, bound
         self._address, self._port = address, port
         self._users = Users(users_file, lambda: self._limits.users)
         self._host_key = host_key(host_key_file, datastore.state_dir)
@@ -113,7 +115,8 @@ class NetconfServer:
 
     def start(self) -> None:
         """Listen."""
-        listener = listening_socket(self._address, self._port, _WAITING)
+        listener = self._bound or listening_socket(self._address, self._port, _WAITING)
+        listener.listen(_WAITING)
         listener.setblocking(False)
         self._port = listener.getsockname()[1]
         self._thread = threading.Thread(target=self._gate.run, args=(listener,), name="netconf-accept", daemon=True)
@@ -224,7 +227,9 @@ class NetconfServer:
             if connection.logged_in or not (connection.called or self._lobby.leave(connection)):
                 return connection.logged_in
             self._penalties.forgive(connection.source, login.failures, time.monotonic())
-            connection.caller = Caller(0, login.user, connection.address, connection.port, login.fingerprint)
+            connection.caller = Caller(
+                0, login.user, connection.address, connection.port, login.fingerprint, login.groups
+            )
             connection.logged_in = True
             full = sum(c.logged_in for c in self._connections) > self._limits.sessions
         transport.packetizer.trust()
@@ -255,9 +260,8 @@ class NetconfServer:
 
     def _open(self, connection: Connection, channel: paramiko.Channel) -> None:
         assert connection.caller is not None
-        user = connection.caller.user
-        number = self._datastore.open_session(user)
-        caller = replace(connection.caller, session=number, groups=self._users.groups(user))
+        number = self._datastore.open_session(connection.caller.user)
+        caller = replace(connection.caller, session=number)
         connection.caller = caller
         session = ServerSession(
             channel,
@@ -267,6 +271,7 @@ class NetconfServer:
             lambda: self._datastore.events.tell(SessionStart(caller.session)),
             lambda: self._end(connection),
             idle_s=self._limits.idle_s or float("inf"),
+            listens=lambda: self.notifications.has(caller.session),
         )
         connection.session = session
         self._roster.enter(caller, session.notify)

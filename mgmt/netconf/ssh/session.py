@@ -39,8 +39,8 @@ _POLL_S = 5.0  # a blocked read looks at its deadlines this often; a send that w
 class _Wire:
     """The messages of one channel. Shaped as the package's framing transport, which it replaces."""
 
-    def __init__(self, channel: Any, idle_s: float) -> None:
-        self._channel, self._idle_s = channel, idle_s
+    def __init__(self, channel: Any, idle_s: float, listens: Callable[[], bool]) -> None:
+        self._channel, self._idle_s, self._listens = channel, idle_s, listens
         self._decoder = Decoder()
         self._sending = threading.Lock()
         self.timed_out = False
@@ -88,6 +88,8 @@ class _Wire:
                 return _checked_hello(message) if waits_for_hello else message or b" "
             now = time.monotonic()
             deadline = self.hello_by if waits_for_hello else last + self._idle_s
+            if now > deadline and not waits_for_hello and self._listens():
+                last, deadline = now, now + self._idle_s
             if now > deadline:
                 self.timed_out = True
                 return None
@@ -120,7 +122,7 @@ def _checked_hello(message: bytes) -> str:
 
 class ServerSession(NetconfSession):  # type: ignore[misc]
     """A session; ``started`` is called once after the hellos, before the first request is handled, and ``ended`` once,
-    from its own thread, when it has read its last message.
+    from its own thread, when it has read its last message. It may be silent for *idle_s*, longer while it *listens*.
     """
 
     def __init__(
@@ -133,11 +135,12 @@ class ServerSession(NetconfSession):  # type: ignore[misc]
         ended: Callable[[], None],
         *,
         idle_s: float,
+        listens: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(channel, debug=False, session_id=caller.session)
         package_framing: Any = self.pkt_stream
         package_framing.stream = None  # or the package closes the channel when that is collected
-        self._wire = _Wire(channel, idle_s)
+        self._wire = _Wire(channel, idle_s, listens)
         self.pkt_stream: _Wire | None = self._wire
         self.number, self._caller = caller.session, caller
         self._dispatcher, self._capabilities, self._ended = dispatcher, tuple(capabilities), ended

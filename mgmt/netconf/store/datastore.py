@@ -236,7 +236,7 @@ class Datastore:
                 continue_on_error=continue_on_error,
                 touched=self._touched,
             )
-            guard.edited(self._candidate, tree, config, default_operation)
+            guard.edited(self._candidate, tree, config, default_operation, self._touched)
             if test_option != "set":
                 self._check(tree, edited=True)
             if test_option != "test-only":

@@ -29,6 +29,7 @@ DEFAULT_OPERATIONS = ("merge", "replace", "none")
 _OPERATIONS = ("merge", "replace", "create", "delete", "remove")
 _REMOVING = ("delete", "remove")
 _OPERATION = f"{NC}operation"
+_IS_DEFAULT = "{urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults}default"
 _FEW = 4  # entries of one list that are searched one by one: an index costs as much as some searches
 
 _Keys = tuple[tuple[str, str], ...]
@@ -174,7 +175,7 @@ def _unknown_attribute(attribute: str, element: etree._Element, path: str) -> Rp
 
 def _operation_of(element: etree._Element, inherited: str, path: str) -> str:
     for attribute in element.attrib:
-        if attribute != _OPERATION:
+        if attribute != _OPERATION and (attribute != _IS_DEFAULT or len(element)):
             raise _unknown_attribute(str(attribute), element, path)
     operation = element.get(_OPERATION)
     if operation is None:
@@ -197,6 +198,8 @@ def _node(walk: _Walk, place: _Place, element: etree._Element, node: SchemaNode,
     target, existing = place.target, _find(walk, place.target, node, keys)
     _check_existence(node, existing, operation, path)
     touched = place.touched.at(node.tag, keys)
+    if element.get(_IS_DEFAULT) is not None:
+        operation = _as_default(walk.model, element, node, operation, path)
     if operation in _REMOVING:
         _check_below(walk.model, element, node, path)
         if existing is not None:
@@ -221,6 +224,23 @@ def _node(walk: _Walk, place: _Place, element: etree._Element, node: SchemaNode,
         _children(walk, _Place(existing, node, path, touched, was_there), element, operation)
         if not len(existing) and not _is_data(node):
             target.remove(existing)
+
+
+def _as_default(model: Model, element: etree._Element, node: SchemaNode, operation: str, path: str) -> str:
+    """Return the operation for a leaf that is marked as a default (RFC 6243, 4.5.2): it is not set any more.
+
+    So what was read with report-all-tagged can be written back.
+    """
+    marked = (element.get(_IS_DEFAULT) or "").strip()
+    info = [("bad-attribute", "default"), ("bad-element", node.name)]
+    if marked in ("false", "0"):
+        return operation
+    if marked not in ("true", "1") or operation in _REMOVING or operation == "none":
+        said = "The attribute default is true or false, and for create, merge and replace."
+        raise RpcError("bad-attribute", said, path=path, info=info)
+    if node.default is None or _value(model, node, element, path) != node.default:
+        raise RpcError("invalid-value", f"This is not the default of {node.name}.", path=path, info=info)
+    return "remove"
 
 
 def _check_below(model: Model, element: etree._Element, node: SchemaNode, path: str) -> None:

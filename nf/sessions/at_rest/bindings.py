@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gtp.events import Session
-from gtp.packing import Shape
+from gtp.packing import Shape, forms_of
 from nf.sessions.at_rest.held import Held
 from nf.sessions.at_rest.records import NOBODY, Freezer, Label
 from nf.sessions.binding import LEARNED, Binding, is_partial
@@ -165,10 +165,14 @@ class Bindings:
 
     def blank(self, imsi: str) -> None:
         """Forget of the sessions of a subscriber that ended all but that their numbers are taken."""
-        self._history = deque(
-            (each for each in self._history if self.freezer.label(*each).imsi != imsi), self._history.maxlen
-        )
-        mine = [number for number, record in self._over.items() if self.freezer.label(number, record).imsi == imsi]
+        forms = forms_of(imsi)
+
+        def is_of(number: int, record: bytes) -> bool:
+            # Labels take ten times as long, and there may be a hundred thousand.
+            return any(form in record for form in forms) and self.freezer.label(number, record).imsi == imsi
+
+        self._history = deque((each for each in self._history if not is_of(*each)), self._history.maxlen)
+        mine = [number for number, record in self._over.items() if is_of(number, record)]
         for number in mine:
             before = self.freezer.thaw(number, self._over[number])
             nothing = Session("", NOBODY)

@@ -1,29 +1,33 @@
 """Two servers that hold the module ``neutral``, asked request by request, and their answers in one form.
 
-`Ours` is the dispatcher of this function over a datastore; `Yuma` is ``netconfd`` of yuma123, which listens at a socket
+`Ours` is the server of this function over SSH; `Yuma` is ``netconfd`` of yuma123, which listens at a socket
 and is asked through its own ``netconf-subsystem``, as sshd would start it.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lxml import etree
 
 from lab.wait import comes_true, slowness
-from mgmt.netconf.caller import Caller
 from mgmt.netconf.model.yang_model import IMPLEMENTED, Model, yang_dir
-from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function
+from mgmt.netconf.ssh.listener import NetconfServer
 from mgmt.netconf.store.datastore import Datastore
 from nf.settings import Settings
+from tests.mgmt import raw
 from tests.mgmt.interop.rpcs import BASE, NEUTRAL
-from tests.mgmt.raw import served
 
 HERE = Path(__file__).parent
 NC = f"{{{BASE}}}"
@@ -89,8 +93,21 @@ def _lines(element: etree._Element, above: str, lines: list[str]) -> None:
         _lines(child, here, lines)
 
 
+class Nothing:
+    """An applier that puts nothing in force: the neutral module means nothing."""
+
+    def prepare(self, _old: Settings, _new: Settings) -> None: ...
+
+    def apply(self, _old: Settings, _new: Settings) -> None: ...
+
+    def restore(self, _old: Settings, _new: Settings) -> None: ...
+
+    def verify(self, _old: Settings, _new: Settings) -> tuple[str, ...]:
+        return ()
+
+
 class Ours:
-    """The operations of this function over a datastore with the neutral module, without SSH around them."""
+    """This server with the neutral module beside its own, and a session of it for each number."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -99,20 +116,36 @@ class Ours:
         for path in [*yang_dir().glob("*.yang"), HERE / "neutral.yang"]:
             (modules / path.name).symlink_to(path)
         (modules / "ietf").symlink_to(yang_dir() / "ietf")
-        self.model = Model(modules, (*IMPLEMENTED, "neutral"))
-        self.datastore = Datastore(folder / "state", self, model=self.model)
-        self._dispatcher = Dispatcher(served(self.datastore, Function(dict), self._kill))
-        self._callers = {n: Caller(self.datastore.open_session(), "root") for n in (1, 2)}
+        datastore = Datastore(folder / "state", Nothing(), model=Model(modules, (*IMPLEMENTED, "neutral")))
+        key, users = paramiko.Ed25519Key(file_obj=io.StringIO(_private_key())), folder / "users"
+        users.write_text(f"root ssh-ed25519 {key.get_base64()} test\n")
+        users.chmod(0o600)
+        with ExitStack() as opened:
+            server = opened.enter_context(NetconfServer(datastore, Function(dict), port=0, users_file=users))
+            self._channels = [self._channel(opened, server.port, key) for _ in (1, 2)]
+            self._opened = opened.pop_all()
 
-    def apply(self, old: Settings, new: Settings) -> None:
-        """Put nothing in force: the neutral module means nothing."""
+    @staticmethod
+    def _channel(opened: ExitStack, port: int, key: paramiko.PKey) -> paramiko.Channel:
+        transport = paramiko.Transport(("127.0.0.1", port))
+        opened.callback(transport.close)
+        transport.connect(username="root", pkey=key)
+        channel = transport.open_session()
+        channel.settimeout(30 * slowness())
+        channel.invoke_subsystem("netconf")
+        return channel
 
-    def _kill(self, _by: int, session: int) -> bool:
-        return self.datastore.has_session(session)
+    def close(self) -> None:
+        self._opened.close()
 
     def ask(self, session: int, operation: str) -> etree._Element:
-        message = f'<rpc message-id="1" xmlns="{BASE}">{operation}</rpc>'.encode()
-        return etree.fromstring(self._dispatcher.handle(self._callers[session], message, chunked=True).message)
+        return raw.ask(self._channels[session - 1], operation)
+
+
+def _private_key() -> str:
+    form = serialization.PrivateFormat.OpenSSH
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
 
 
 class Yuma:

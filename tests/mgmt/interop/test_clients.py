@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ncclient.operations import RPCError
+from netconf_client.error import RpcError
+from netconf_client.ncclient import Manager
 
+from lab.wait import slowness
 from tests.mgmt.interop.clients import (
     BASE,
     LIBRARIES,
@@ -19,6 +23,19 @@ from tests.mgmt.interop.clients import (
     policy,
     schema_request,
 )
+
+CREATE = "create /applications/application -- name=a class=video domain=a.example.com confidence=90"
+
+
+def confirmed_commit(session: Any, seconds: int) -> None:
+    """Commit so that it has to be confirmed; the libraries name the time differently."""
+    name = "confirm_timeout" if isinstance(session, Manager) else "timeout"
+    session.commit(confirmed=True, **{name: str(seconds)})
+
+
+def xml_of(notification: Any) -> str:
+    text = notification.notification_xml
+    return text.decode() if isinstance(text, bytes) else str(text)
 
 
 def committed(bench) -> list[str]:
@@ -62,6 +79,7 @@ def yangcli(bench, tmp_path: Path) -> Yangcli:
     return Yangcli(bench.server.port, bench.key, tmp_path)
 
 
+@pytest.mark.clause("R-59610")
 class TestLibraries:
     """ncclient and netconf-client."""
 
@@ -86,7 +104,33 @@ class TestLibraries:
             assert bench.settles(lambda: bench.datastore.lock_owner("candidate")[0] is None)
             session.lock(target="candidate")
 
+    def test_a_confirmed_commit_that_is_confirmed(self, session, bench):
+        session.edit_config(target="candidate", config=wrapped(policy("a")))
+        confirmed_commit(session, 600)
+        assert committed(bench) == ["a"]
+        session.commit()
+        with pytest.raises((RPCError, RpcError)):  # nothing waits for a confirmation any more
+            session.cancel_commit()
+        assert committed(bench) == ["a"]
 
+    def test_a_confirmed_commit_that_times_out(self, session, bench):
+        session.edit_config(target="candidate", config=wrapped(policy("a")))
+        confirmed_commit(session, 1)
+        assert bench.settles(lambda: committed(bench) == [])
+        session.get_config(source="running")
+
+    def test_notifications_of_another_session(self, session, bench):
+        session.create_subscription()
+        with bench.manager() as other:
+            other.edit_config(target="candidate", config=wrapped(policy("a")))
+            other.commit()
+            number = str(other.session_id)
+        heard = [xml_of(session.take_notification(timeout=20 * slowness())) for _ in range(2)]
+        (change,) = [event for event in heard if "netconf-config-change" in event]
+        assert f"<session-id>{number}</session-id>" in change
+
+
+@pytest.mark.clause("R-59610")
 class TestConsole:
     """netconf-console2."""
 
@@ -102,12 +146,32 @@ class TestConsole:
         console.run("--lock", "--edit-config", file, "--validate", "candidate", "--commit", "--unlock")
         assert committed(bench) == ["a"]
 
+    def test_a_confirmed_commit_that_is_confirmed(self, console, bench):
+        file = console.file("policy.xml", policy("a"))
+        said = console.run("--timeout", 600, "--edit-config", file, "--commit", "confirmed", "--commit")
+        assert "rpc-error" not in said
+        assert committed(bench) == ["a"]
+
+    def test_a_confirmed_commit_that_is_not(self, console, bench):
+        # It cannot give a persist, so the end of its session undoes the commit where the time-out has not.
+        file = console.file("policy.xml", policy("a"))
+        said = console.run("--timeout", 1, "--edit-config", file, "--commit", "confirmed")
+        assert "rpc-error" not in said
+        assert bench.settles(lambda: committed(bench) == [])
+        assert [calls[1].policies[0].name for calls in bench.recorder.calls if calls[1].policies] == ["a"]
+
+    def test_notifications(self, console):
+        file = console.file("policy.xml", policy("a"))
+        said = console.run("--create-subscription", "--edit-config", file, "--commit", "--sleep", 1)
+        assert "netconf-config-change" in said
+
     def test_kill_session(self, console, bench):
         with bench.manager() as victim:
             console.run("--kill-session", victim.session_id)
             assert bench.settles(lambda: not bench.datastore.has_session(victim.session_id))
 
 
+@pytest.mark.clause("R-59610")
 class TestYangcli:
     """yangcli of yuma123."""
 
@@ -118,16 +182,28 @@ class TestYangcli:
     def test_by_path(self, yangcli, bench):
         said = yangcli.run(
             "lock target=candidate",
-            "create /policies/policy -- name=a application=youtube action=count",
+            CREATE,
             "validate source=candidate",
             "commit",
             "unlock target=candidate",
-            "sget-config /policies source=running",
-            "sget /policies/policy[name='a']/action",
+            "sget-config /applications source=running",
+            "sget /applications/application[name='a']/class",
         )
         assert "rror" not in said, said
-        assert said.count("action count") == 2
-        assert committed(bench) == ["a"]
+        assert said.count("class video") == 2
+        assert [application.name for application in bench.datastore.settings.applications] == ["a"]
+
+    def test_a_confirmed_commit_that_is_confirmed_and_its_notification(self, yangcli, bench):
+        said = yangcli.run("create-subscription", CREATE, "commit confirmed confirm-timeout=600", "commit")
+        assert "rror" not in said, said
+        assert "netconf-config-change {" in said
+        assert [application.name for application in bench.datastore.settings.applications] == ["a"]
+
+    def test_a_confirmed_commit_that_times_out(self, yangcli, bench):
+        said = yangcli.run(CREATE, "commit confirmed confirm-timeout=1 persist=yangcli")
+        assert "rror" not in said, said
+        assert bench.settles(lambda: bench.datastore.settings.applications == ())
+        assert any(new.applications for _, new in bench.recorder.calls)
 
     def test_kill_session(self, yangcli, bench):
         with bench.manager() as victim:

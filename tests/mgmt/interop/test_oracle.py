@@ -19,8 +19,10 @@ _USED: set[str] = set()  # clauses of the rules that explained something
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Ours:
-    return Ours(tmp_path_factory.mktemp("ours"))
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+    server = Ours(tmp_path_factory.mktemp("ours"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def begin(server: Ours | Yuma) -> None:
     assert outcome_of(server.ask(1, get("", "running"))).data == ""
 
 
+@pytest.mark.clause("RFC 6241, 7.2", "RFC 6241, 7.5", "RFC 7950, 8", "RFC 7950, 9", "R-08134")
 class TestTheSame:
     """Each request of a story has the same outcome, and the story leaves the same configuration."""
 

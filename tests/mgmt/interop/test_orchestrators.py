@@ -29,7 +29,7 @@ def here(bench) -> Callable[[str], str]:
     words = {
         "192.0.2.10": "127.0.0.1",
         "830": str(bench.server.port),
-        "/etc/orchestrator/id_ed25519": str(bench.key),
+        "/keys/alice": str(bench.key),
         "AAAAC3NzaC1lZDI1NTE5AAAAIExample": host_key,
     }
     return lambda text: re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)
@@ -69,16 +69,17 @@ class TestNetconfConsole:
 class TestYangcli:
     """A client that is led by the modules."""
 
-    def test_its_block_without_a_word_about_the_modules(self, bench, here, tmp_path):
+    def test_its_block(self, bench, here, tmp_path):
         (commands,) = blocks("yangcli")
         (tmp_path / "commands").write_text(commands)
         words = here(blocks("sh")[1]).replace("\\\n", " ").split()
         said = in_a_terminal(words, tmp_path)
-        _, checked, rest = said.partition("Checking Server Modules")
-        assert checked, said
+        modules, answered, rest = said.partition("\nRPC ")
+        assert answered, said
+        assert re.search(r"^snf-(applications|interfaces|qoe)@[\d-]+\.yang:.*error", modules, re.M) is None, modules
         assert "rror" not in rest, rest
-        assert "application whatsapp" in rest
-        assert policies(bench) == ["games"]
+        assert rest.count("class video") == 2
+        assert [application.name for application in bench.datastore.settings.applications] == ["campus"]
 
 
 class TestOrder:
