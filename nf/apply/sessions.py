@@ -27,7 +27,7 @@ def apply(engine: Engine, now_s: Callable[[], float], old: Settings, new: Settin
 def verify(engine: Engine, old: Settings, new: Settings) -> list[str]:
     """Look for the tunnels of the sessions that differ in the kernel's table; return what is not there, in words."""
     was = {session.name: session for session in old.sessions}
-    changed = [session for session in new.sessions if was.get(session.name) != session]
+    changed = [s for s in new.sessions if (before := was.get(s.name)) is not s and before != s]
     keys = [tunnel for session in changed for tunnel in (*session.uplink, *session.downlink)]
     with engine.tables:
         missing = len(keys) - int(engine.plane.sessions.has_tunnels(keys).sum()) if keys else 0

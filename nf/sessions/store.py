@@ -122,14 +122,16 @@ class BindingStore(Intake):
     def _configure(self, old: Sequence[StaticSession], new: Sequence[StaticSession], at_s: float) -> list[TableChange]:
         was, will = {s.name: s for s in old}, {s.name: s for s in new}
         changes: list[TableChange] = []
-        for name, session in was.items():
+        # Most are the same objects as before: equality of ten thousand would be asked field by field.
+        ended = [n for n, session in was.items() if (now := will.get(n)) is not session and now != session]
+        begun = [s for n, s in will.items() if (before := was.get(n)) is not s and before != s]
+        for name in ended:
             binding = self._of(self._by_key, f"{CONFIGURED}-{name}")
-            if will.get(name) != session and binding is not None:
+            if binding is not None:
                 changes += self._down(binding, at_s, EndReason.REMOVED.value)
         freed = bool(changes)
-        for name, session in will.items():
-            if was.get(name) != session:
-                changes += self._up(configured(session), at_s)
+        for session in begun:
+            changes += self._up(configured(session), at_s)
         for number in list(self._wanting) if freed else ():  # its claims may be free now
             wanting = self._bindings.at(number) if self._bindings.holds(number) else None
             if wanting is None:

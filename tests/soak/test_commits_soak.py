@@ -100,6 +100,6 @@ class TestRace:
 
     @pytest.mark.timeout(7200)
     def test_for_ten_minutes(self):
-        words = [sys.executable, "-m", "pytest", "-q", "-s", "-n0", "tests/mgmt/test_races.py"]
+        words = [sys.executable, "-m", "pytest", "-q", "-s", "-n0", "--show-capture=no", "tests/mgmt/test_races.py"]
         environment = {"SNF_RACE_S": "600"} | os.environ
         assert subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode == 0

@@ -313,11 +313,13 @@ def _keys_of(model: Model, element: etree._Element, node: SchemaNode, path: str)
 
 
 def _find(walk: _Walk, target: etree._Element, node: SchemaNode, keys: _Keys) -> etree._Element | None:
+    if not keys:
+        return instance(node, target, keys)
     place = target, node.tag
     entries = walk.index.get(place)
     if entries is None:
         walk.searched[place] += 1
-        if not keys or walk.searched[place] <= _FEW:
+        if walk.searched[place] <= _FEW:
             return instance(node, target, keys)
         entries = walk.index[place] = {identity(node, e): e for e in target.iterchildren(node.tag)}
     return entries.get(keys)
