@@ -13,6 +13,8 @@ from typing import Any
 
 from bench.truth.streams import Packet
 from bench.truth.waits import START_S, Capture, Connection
+from nf.privacy import Pseudonymiser
+from tests.replay.conftest import KEY
 
 __all__ = ["NOBODY", "Told", "call_of", "player", "replayed", "with_datagrams"]
 
@@ -95,10 +97,10 @@ def replayed(
     made: Mapping[str, Callable[[], Capture]], folder: Path, run: Callable[..., Any], *, snap: int = 65_535
 ) -> dict[str, Told]:
     """Write one capture of all, replay it, and return what was told of each by its name."""
-    together, of_ue = Capture(), {}
+    together, of_ue, names = Capture(), {}, Pseudonymiser(KEY, 1)
     for n, (which, make) in enumerate(made.items(), 1):
         ue = bytes((10, 45, n, 2))
-        of_ue[".".join(map(str, ue))] = which
+        of_ue[names.unknown(f"ue::{'.'.join(map(str, ue))}")] = which
         for at_s, frame in make().frames:
             ends = frame[26:34].replace(_UE, ue)
             together.frames.append((at_s, frame[:26] + ends + frame[34:]))
@@ -108,7 +110,7 @@ def replayed(
     out: dict[str, list[dict[str, Any]]] = {which: [] for which in (*made, NOBODY)}
     for batch in done.batches:
         for i, subscriber in enumerate(batch.columns["subscriber"]):
-            which = of_ue.get(subscriber.rsplit(":", 1)[1], NOBODY)
+            which = of_ue.get(subscriber, NOBODY)
             row = {column: values[i] for column, values in batch.columns.items()}
             out[which].append({**row, "class": batch.app_class, "at_s": batch.t_end_s - START_S})
     return {which: Told(sorted(rows, key=lambda row: row["at_s"])) for which, rows in out.items()}

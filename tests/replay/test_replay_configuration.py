@@ -131,7 +131,9 @@ class TestWhatAReplayIgnores:
         wrpcap(str(tmp_path / "one.pcap"), [Ether(dst="02:00:00:00:00:01")])
         monkeypatch.setattr("mgmt.cli.replay.replay_files", lambda *a, **more: None)
 
-        file = ROOT / "yang" / "examples" / "everything.xml"
+        cli.main(["keys", str(tmp_path / "keys"), "-f", str(ROOT / "yang" / "examples" / "everything.xml")])
+        capsys.readouterr()
+        file = tmp_path / "keys" / "everything.xml"
         cli.main(["replay", str(tmp_path / "one.pcap"), "--config", str(file)])
 
         said = capsys.readouterr().err
