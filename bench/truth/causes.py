@@ -35,6 +35,7 @@ __all__ = ["CASES", "Case", "figures", "main", "run"]
 BEGIN_S, END_S, LENGTH_S = 20.0, 40.0, 56.0
 SETTLED_S = 8.0
 _ACCESS, _CORE = Impairment(delay_ms=10, rate_bps=12e6), Impairment(delay_ms=5, rate_bps=100e6)
+_PSEUDONYMS = Pseudonymiser(bytes(32), 1)
 _RESOLVER = "198.51.100.53"
 _NAMES = {  # application classes, and a name whose server is of that class
     "web": "en.wikipedia.org",
@@ -280,10 +281,10 @@ def run(cases: Iterable[Case]) -> list[Told]:
         net.at(BEGIN_S, lambda case=case, ue=ue: case.begin(ue))  # type: ignore[misc]
         net.at(END_S, lambda case=case, ue=ue: case.end(ue))  # type: ignore[misc]
         told.append(Told(case))
-        keys[ue.address] = told[-1]
+        keys[_PSEUDONYMS.unknown(f"ue::{ue.address}")] = told[-1]
     net.run(LENGTH_S)
     for row in _records(net):
-        mine = keys.get(str(row["subscriber"]).rpartition(":")[2])
+        mine = keys.get(str(row["subscriber"]))
         if mine is not None and row["class"] == mine.case.app_class:
             second = round(row["t_ms"] / 1000 - START_S)
             mine.seconds[second] = row["mos"], row["suspect"], row["suspect_by"], row["suspect_value"]
@@ -294,7 +295,7 @@ def _records(net: Net) -> list[dict[str, Any]]:
     sink = Collector()
     with tempfile.TemporaryDirectory() as folder:
         net.write(Path(folder) / "causes.pcap")
-        replay = Replay(Signatures.load(), Pseudonymiser(bytes(32), 1), sink)
+        replay = Replay(Signatures.load(), _PSEUDONYMS, sink)
         try:
             replay.run([Path(folder) / "causes.pcap"], [None])
         finally:
