@@ -76,15 +76,17 @@ class Checks:
         """Return in what the two differ, or "", and whether the tree is valid."""
         apply_edit(self._model, self._last, request, default, touched=self._touched)
         self._last = tree
-        found = []
+        found, refused = [], list[str]()
         for since in (Since(self._valid, self._touched, BULK), None):
             try:
                 found.append(check(self._model, tree, since, self._settings))
             except RpcError as error:
-                found.append((error.tag, error.path, error.app_tag, error.message))
+                # Of several constraints that a tree breaks either may tell the first that it meets (RFC 7950, 8.3.3).
+                refused.append(f"{error.tag} at {error.path}")
+                found.append("refused")
         few, whole = found
         if few != whole:
-            return f"{few} by what was touched, {whole} by the whole", False
+            return f"{few} by what was touched, {whole} by the whole: {', '.join(refused)}", False
         if isinstance(whole, Settings):
             self._valid, self._settings, self._touched = tree, whole, Touched()
         return "", isinstance(whole, Settings)
