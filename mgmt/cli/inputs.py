@@ -112,7 +112,8 @@ def example(path: Path) -> str:
 def _filled(path: Path) -> bytes:
     """Return a configuration in XML in which no key is left to be filled in."""
     text = example(path)
-    if place := re.search("@[a-z0-9-]+@", text):
+    # All of an element: a key in Z85 may have @x@ in it, but its < and > are escaped.
+    if place := re.search("(?<=>)@[a-z0-9-]+@(?=<)", text):
         raise SnfError(
             f"{path} is an example: it has no key at {place[0]}.",
             f"Make keys, and a file with them: snf keys DIR -f {path}",

@@ -94,6 +94,14 @@ class TestExamples:
         assert inputs.curve_keys(tmp_path / "keys/analytics.curve").public_key == consumer.key
         assert len(settings.privacy.key) == 32
 
+    def test_a_key_that_looks_like_a_place_is_a_key(self, tmp_path: Path):
+        # One of a hundred files of `snf keys` has one.
+        curve = f"<public-key>{'a' * 37}@t@</public-key><secret-key>{'b' * 40}</secret-key>"
+        file = tmp_path / "filled.xml"
+        file.write_text(f'<config><exporter xmlns="{EXPORT}"><curve>{curve}</curve></exporter></config>')
+
+        assert inputs.configuration(file).export.curve.public_key.endswith("@t@")
+
 
 class TestPublishedKeys:
     """A key that was in an example is refused, wherever it stands but where it is the key of before."""
