@@ -263,6 +263,7 @@ class TestStrict:
             (f'some text<policies xmlns="{P}"/>', "bad-element", "config"),
             (f'<policies xmlns="{P}"/>some text', "bad-element", "config"),
             (f'<policies xmlns="{P}">some text</policies>', "bad-element", "policies"),
+            (f'<policies xmlns="{P}">&#xA0;</policies>', "bad-element", "policies"),  # no white space of XML 1.0, 2.3
             # RFC 7950, 7.8.2: an entry is nothing without its key.
             (policy('<name nc:operation="delete">a</name>'), "bad-attribute", "operation"),
             (policy('<name nc:operation="remove">a</name>'), "bad-attribute", "operation"),

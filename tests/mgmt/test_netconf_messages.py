@@ -12,6 +12,10 @@ from lab.wait import slowness
 from nf.settings import Settings
 from tests.mgmt.raw import BASE, HELLO_11, ask, names, read, tag_of, wrapped
 
+# Half a megabyte each: copied into the reply, it kept every thread of the process waiting for half a minute.
+MANY = " ".join(f'a{n}="x"' for n in range(50_000))
+MANY_SPACES = " ".join(f'xmlns:a{n}="u{n}"' for n in range(20_000))
+
 
 @pytest.mark.clause("RFC 6241, 3", "RFC 6241, 4.3")
 class TestMessages:
@@ -26,6 +30,13 @@ class TestMessages:
             (f'<!DOCTYPE rpc [<!ENTITY x "1">]><rpc xmlns="{BASE}" message-id="&x;"><get/></rpc>', "operation-failed"),
             (f'<rpc xmlns="{BASE}"><get/></rpc>', "missing-attribute"),
             ('<rpc message-id="1"><get/></rpc>', "unknown-element"),
+            pytest.param(f'<rpc xmlns="{BASE}" message-id="1" {MANY}><get/></rpc>', "too-big", id="attributes"),
+            pytest.param(
+                f'<rpc xmlns="{BASE}" message-id="1"><get><filter><a {MANY}/></filter></get></rpc>',
+                "too-big",
+                id="attributes inside",
+            ),
+            pytest.param(f'<rpc xmlns="{BASE}" message-id="1" {MANY_SPACES}><get/></rpc>', "too-big", id="namespaces"),
             (f'<rpc xmlns="{BASE}" message-id="1"/>', "missing-element"),
             (f'<rpc xmlns="{BASE}" message-id="1"><get/><get/></rpc>', "bad-element"),
             (f'<rpc xmlns="{BASE}" message-id="1"><nothing/></rpc>', "operation-not-supported"),

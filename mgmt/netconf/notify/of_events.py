@@ -86,9 +86,12 @@ def _add_session(parent: etree._Element, caller: Caller) -> None:
 
 
 def _add_edits(root: etree._Element, changes: tuple[Changed, ...], namespaces: Namespaces) -> None:
-    edits = list(dict.fromkeys(_edit(change) for change in changes))
+    # Of a leaf-list the node above is named, which more may read: it would tell of what is hidden from them.
+    told = [change for change in changes if change.node.kind is not Kind.LEAF_LIST or not change.node.deny_all]
+    edits = list(dict.fromkeys(map(_edit, told)))
     if len(edits) > _EDITS:
-        edits = list(dict.fromkeys((f"/{change.path.split('/')[1]}", "merge") for change in changes))
+        told = [change for change in told if not change.node.deny_all]
+        edits = list(dict.fromkeys((f"/{change.path.split('/')[1]}", "merge") for change in told))
     for path, operation in edits:
         edit = _add(root, "edit")
         target, prefixes = qualified_path(path, namespaces)

@@ -33,6 +33,7 @@ _IS_DEFAULT = "{urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults}default"
 _FEW = 4  # entries of one list that are searched one by one: an index costs as much as some searches
 
 _Keys = tuple[tuple[str, str], ...]
+_SPACES = " \t\r\n"  # XML 1.0, 2.3: other spaces are text
 
 
 def empty_tree() -> etree._Element:
@@ -263,7 +264,7 @@ def _identity_of(model: Model, element: etree._Element, node: SchemaNode, path: 
 
 
 def _has_text(element: etree._Element) -> bool:
-    return bool((element.text or "").strip()) or any((child.tail or "").strip() for child in element)
+    return any((text or "").strip(_SPACES) for text in (element.text, *(child.tail for child in element)))
 
 
 def _check_form(element: etree._Element, node: SchemaNode, leaf: bool, path: str) -> None:
