@@ -1,7 +1,7 @@
 """``snf``: the command line. Exit 0: done; 1: a check failed; 2: wrong use or refused, in one sentence.
 
-Modules are imported by the command that needs them, so that ``snf watch`` starts without bcc and
-``snf --help`` without anything.
+75 is 2 where what stands in the way may be over in a while by itself. Modules are imported by the command that needs
+them, so that ``snf watch`` starts without bcc and ``snf --help`` without anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import click
 
 from mgmt.cli import configure, inputs
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
-from nf.errors import SnfError
+from nf.errors import SnfError, passes
 
 __all__ = ["main"]
 
@@ -302,7 +302,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except SnfError as error:
         click.echo(f"snf: {error}", err=True)
-        sys.exit(2)
+        sys.exit(_status(error))
+    except MemoryError as error:
+        click.echo("snf: There is not enough memory.", err=True)
+        sys.exit(_status(error))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
@@ -311,7 +314,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             "run as root, or see: snf doctor" if isinstance(error, PermissionError) else "it was to be written or read"
         )
         click.echo(f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}", err=True)
-        sys.exit(2)
+        sys.exit(_status(error))
+
+
+def _status(error: BaseException) -> int:
+    """Return the status of a refusal: os.EX_TEMPFAIL, when it may be over in a while by itself."""
+    return os.EX_TEMPFAIL if passes(error) else 2
 
 
 if __name__ == "__main__":
