@@ -32,7 +32,7 @@ from nf.publish.auth import pair_of
 from nf.publish.bindable import check as check_endpoint
 from nf.settings import Curve, Interface, Role, Settings
 
-__all__ = ["Fault", "Report", "as_json", "device_name", "lines", "look", "look_at_ports", "look_beside"]
+__all__ = ["Fault", "Report", "as_json", "device_name", "lines", "look", "look_at", "look_at_ports", "look_beside"]
 
 _MOST = 100  # faults that are told of one file
 _SECRETS = {"secret-key", "key", "previous-key", "value"}
@@ -90,7 +90,15 @@ def look(path: Path) -> Report:
         raise SnfError(f"{path} is not text.", "Give a configuration in XML.") from None
     except OSError as error:
         raise SnfError(f"{path} cannot be read: {error.strerror}.", "Give a configuration in XML.") from None
-    report = Report(document=document)
+    report = look_at(text, path)
+    if report.root is not None:
+        _look_at_modes(report, path, mode)
+    return report
+
+
+def look_at(text: str, path: Path) -> Report:
+    """Return what is wrong with the text of a configuration, and its settings; *path* is its name in remedies."""
+    report = Report(document=text.encode())
     places = [*PLACE.finditer(text)]
     for place in places:
         what, remedy = f"No key is here but {place[0]}", f"Make keys, and a file with them: snf keys DIR -f {path}"
@@ -106,7 +114,6 @@ def look(path: Path) -> Report:
         around.append(root)
         root = around
     report.root = root
-    _look_at_modes(report, path, mode, root, bool(places))
     _look_at_tree(report, root)
     report.faults.sort(key=lambda fault: (fault.warning, fault.line))
     return report
@@ -118,8 +125,10 @@ def _stand_in(place: re.Match[str]) -> str:
     return digest.hexdigest()[:40] if place["kind"] else b64encode(digest.digest()).decode()
 
 
-def _look_at_modes(report: Report, path: Path, mode: int, root: etree._Element, example: bool) -> None:
-    secret = not example and any(local(e) in _SECRETS and (e.text or "").strip() for e in root.iter("{*}*"))
+def _look_at_modes(report: Report, path: Path, mode: int) -> None:
+    found = report.root.iter("{*}*") if report.root is not None else ()
+    example = PLACE.search(report.document.decode()) is not None
+    secret = not example and any(local(e) in _SECRETS and (e.text or "").strip() for e in found)
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         report.faults.append(Fault("The file can be written by others than its owner", f"chmod go-w {path}"))
     if secret and mode & stat.S_IRWXO:
