@@ -280,11 +280,12 @@ def keys(folder: Path, clients: tuple[str, ...], fill: Path | None) -> None:
 
 @snf.command()
 @click.option("--quiet", is_flag=True, help="Print only what is missing.")
-def doctor(quiet: bool) -> None:
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def doctor(quiet: bool, output: str) -> None:
     """Say what this host can do, and how to mend what it cannot."""
     from nf import doctor as checks
 
-    sys.exit(checks.main(quiet=quiet))
+    sys.exit(checks.main(quiet=quiet, output=output))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
