@@ -30,7 +30,7 @@ def passes(error: BaseException) -> bool:
     while here is not None:
         if isinstance(here, SnfError) and here.passing:
             return True
-        if isinstance(here, MemoryError) or (isinstance(here, OSError) and here.errno in _PASSING):
+        if isinstance(here, MemoryError) or getattr(here, "errno", None) in _PASSING:  # of OSError, and of ZeroMQ's
             return True
         here = here.__context__
     return False

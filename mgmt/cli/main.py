@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -65,7 +67,37 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    serve(options, stop, ready=click.echo)
+    with _told(verbose):
+        serve(options, stop, ready=click.echo)
+
+
+@contextmanager
+def _told(verbose: bool) -> Iterator[None]:
+    """Tell of a fault of the program itself in a sentence with its place: its text may name a subscriber."""
+    try:
+        yield
+    except (SnfError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if (refused := _refusal(error)) is not None:
+            raise refused from None
+        if "start new thread" in str(error):
+            remedy = "Give it more memory and tasks (MemoryMax=, TasksMax= of its unit)."
+            raise SnfError("The kernel starts no thread.", remedy, passing=True) from None
+        if verbose:
+            raise
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f"{type(error).__name__} at {Path(last.filename).name} line {last.lineno}"
+        click.echo(f"snf: A fault of the program ended it: {where}. Tell the project, with what -v shows.", err=True)
+        sys.exit(1)
+
+
+def _refusal(error: BaseException) -> SnfError | None:
+    """Return the refusal at whose end an error came up: who could not begin may fail to end."""
+    here = error.__context__
+    while here is not None and not isinstance(here, SnfError):
+        here = here.__context__
+    return here
 
 
 @snf.command()
