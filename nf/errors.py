@@ -20,7 +20,8 @@ __all__ = ["AttachRefused", "BadCapture", "BadSettings", "BadSignatures", "SnfEr
 
 # Of the kernel: no memory, no room, or somebody else has it.
 _PASSING = frozenset(
-    {errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+    {errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+    | {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 )
 
 

@@ -85,4 +85,5 @@ def _plane(limits: Limits) -> DataPlane:
         return DataPlane(limits, tails_later=True)
     except OSError as error:
         said = f"No tables are made for {limits.flows:,} flows and {limits.sessions:,} sessions: {error.strerror}."
-        raise Unsupported(said, "Lower limits/flows and limits/sessions, or give it more memory.") from None
+        remedy = "Lower limits/flows and limits/sessions, or give it more memory and tasks (MemoryMax=, TasksMax=)."
+        raise Unsupported(said, remedy) from None
