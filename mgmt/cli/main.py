@@ -77,6 +77,17 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
 
 
 @snf.command()
+@click.argument("config", required=False, type=EXISTING)
+@click.option("--unit", is_flag=True, help="Print the lines of a drop-in for supernetflow.service, and nothing else.")
+def memory(config: Path | None, unit: bool) -> None:
+    """Say how much memory the function takes with the limits of CONFIG (XML), or without one by default."""
+    settings = inputs.configuration(config)
+    from mgmt.cli import memory as view
+
+    view.show(settings.limits if settings is not None else None, unit=unit)
+
+
+@snf.command()
 @click.argument("captures", nargs=-1, required=True, type=EXISTING)
 @click.option(
     "--role",
