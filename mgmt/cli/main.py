@@ -19,7 +19,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import configure, inputs
+from mgmt.cli import configure, inputs, journal
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
 from nf.errors import SnfError
 
@@ -62,11 +62,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     document = inputs.service(state_dir, users, host_key, startup, address, port)
     from mgmt.cli.run import Options, Wishes, serve
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop, wishes = threading.Event(), Wishes()
@@ -320,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except SnfError as error:
-        click.echo(f"snf: {error}", err=True)
+        click.echo(journal.marked(f"snf: {error}"), err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -329,7 +325,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         remedy = (
             "run as root, or see: snf doctor" if isinstance(error, PermissionError) else "it was to be written or read"
         )
-        click.echo(f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}", err=True)
+        said = f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}"
+        click.echo(journal.marked(said), err=True)
         sys.exit(2)
 
 
