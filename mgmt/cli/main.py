@@ -55,7 +55,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     from nf.kernel import manager
 
     manager.begin()
-    manager.tell(STATUS="checking options and files")
+    manager.tell(STATUS="checking options and files", EXTEND_TIMEOUT_USEC=60_000_000)  # imports take a while as well
     address, port = inputs.endpoint(netconf)
     # Threads of numpy would keep the capabilities that `serve` gives away.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
