@@ -44,7 +44,10 @@ _ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
 
 
 class NotThere(AttachRefused):
-    """No device has the name or the address of a configured interface."""
+    """No device has the name or the address of a configured interface; one may come."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy, passing=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,7 @@ def locks() -> Path:
 
     Raises AttachRefused when none can be written.
     """
-    given = [Path(path) for path in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
-    for folder in (*given, _RUN, *_beside):
+    for folder in _places():
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o755, exist_ok=True)
             if os.access(folder, os.W_OK | os.X_OK):
@@ -167,6 +169,11 @@ def locks() -> Path:
     )
 
 
+def _places() -> list[Path]:
+    given = [Path(path) for path in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
+    return [*given, _RUN, *_beside]
+
+
 def claimed(link: Link) -> bool:
     """Say whether a living process holds the interface."""
     return _held(link) is not None
@@ -174,8 +181,7 @@ def claimed(link: Link) -> bool:
 
 def _held(link: Link) -> Path | None:
     """Return the lock that a living process has, where this user would have it or where others do."""
-    places = (folder / _lock_name(link) for folder in {locks(), _RUN})
-    return next(filter(_is_held, places), None)
+    return next(filter(_is_held, (folder / _lock_name(link) for folder in _places())), None)
 
 
 def _is_held(path: Path) -> bool:
@@ -199,6 +205,7 @@ def _in_use(link: Link, holder: str) -> AttachRefused:
     return AttachRefused(
         f"Interface {link.name} is in use by another snf (process {holder.strip() or 'unknown'}).",
         "Stop it first, or choose another interface.",
+        passing=True,
     )
 
 
