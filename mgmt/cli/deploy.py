@@ -1,4 +1,4 @@
-"""Commands of a first port: ``snf config check``, ``snf init``.
+"""Commands of a first port: ``snf config check``, ``snf init``, ``snf detach``.
 
 Each looks at all that it was given before it changes anything, and says in one sentence what it does not take.
 """
@@ -121,4 +121,20 @@ def _ask_for_user() -> str:
     return f"{name}={key}"
 
 
-COMMANDS: Sequence[Any] = (config, init)
+@click.command()
+@click.argument("ports", nargs=-1, metavar="[PORT]...")
+def detach(ports: tuple[str, ...]) -> None:
+    """Take back what a function that was killed left on PORTs, on all without one.
+
+    That is its programs, promiscuous mode, offloads, and names in the BPF file system. A living function is left alone.
+    """
+    from nf.kernel.detach import detach as take_back
+
+    taken = take_back(ports)
+    for each in taken:
+        click.echo(f"{each.place}: {', '.join(each.what)}")
+    if not taken:
+        click.echo("Nothing is left of a function that died.")
+
+
+COMMANDS: Sequence[Any] = (config, init, detach)
