@@ -10,6 +10,7 @@
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
+# make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -32,7 +33,7 @@ APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
 
-.PHONY: help demo test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded pins clean
+.PHONY: help demo test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -125,6 +126,9 @@ fresh:
 loaded:
 	@scripts/require-root
 	@scripts/loaded $(ONLY)
+
+deb:
+	@deploy/deb/build $(if $(VERSION),--version $(VERSION)) $(if $(TREE),--tree $(TREE)) dist
 
 pins: setup
 	@scripts/pins

@@ -137,7 +137,9 @@ def _lock(folder: Path) -> tuple[IO[bytes], Before | None]:
         lock.close()
         who = f"process {holder.pid}" if holder else "another process"
         raise SnfError(
-            f"The state directory {folder} is in use by another snf ({who}).", "Stop it, or choose another --state-dir."
+            f"The state directory {folder} is in use by another snf ({who}).",
+            "Stop it, or choose another --state-dir.",
+            passing=True,
         ) from None
     return lock, _read(lock)
 
