@@ -21,7 +21,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import configure, deploy, inputs
+from mgmt.cli import configure, deploy, health, inputs, journal
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
 from nf.errors import SnfError, passes
 
@@ -36,7 +36,7 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in (*configure.COMMANDS, *deploy.COMMANDS):
+for _command in (*configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS):
     snf.add_command(_command)
 
 
@@ -57,18 +57,14 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     from nf.kernel import manager
 
     manager.begin()
-    manager.tell(STATUS="checking options and files")
+    manager.tell(STATUS="checking options and files", EXTEND_TIMEOUT_USEC=60_000_000)  # imports take a while as well
     address, port = inputs.endpoint(netconf)
     # Threads of numpy would keep the capabilities that `serve` gives away.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     document = inputs.service(state_dir, users, host_key, startup, address, port)
     from mgmt.cli.run import Options, Wishes, serve
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop, wishes = threading.Event(), Wishes()
@@ -106,6 +102,17 @@ def _refusal(error: BaseException) -> SnfError | None:
     while here is not None and not isinstance(here, SnfError):
         here = here.__context__
     return here
+
+
+@snf.command()
+@click.argument("config", required=False, type=EXISTING)
+@click.option("--unit", is_flag=True, help="Print the lines of a drop-in for supernetflow.service, and nothing else.")
+def memory(config: Path | None, unit: bool) -> None:
+    """Say how much memory the function takes with the limits of CONFIG (XML), or without one by default."""
+    settings = inputs.configuration(config)
+    from mgmt.cli import memory as view
+
+    view.show(settings.limits if settings is not None else None, unit=unit)
 
 
 @snf.command()
@@ -344,10 +351,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except SnfError as error:
-        click.echo(f"snf: {error}", err=True)
+        click.echo(journal.marked(f"snf: {error}"), err=True)
         sys.exit(refused if passes(error) else 2)
     except MemoryError as error:
-        click.echo("snf: There is not enough memory.", err=True)
+        click.echo(journal.marked("snf: There is not enough memory."), err=True)
         sys.exit(refused if passes(error) else 2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -356,7 +363,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         remedy = (
             "run as root, or see: snf doctor" if isinstance(error, PermissionError) else "it was to be written or read"
         )
-        click.echo(f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}", err=True)
+        said = f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}"
+        click.echo(journal.marked(said), err=True)
         sys.exit(refused if passes(error) else 2)
 
 

@@ -1,4 +1,4 @@
-"""Whose a frame of a fixed line is: tags and PPPoE session say the line, the gateway's address the direction."""
+"""Frames of fixed lines: tags and PPPoE session say the line, the gateway's address the direction."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class TestTags:
 
 
 class TestSessions:
-    """Where PPPoE sessions share a VLAN, their numbers name the line."""
+    """The number of a PPPoE session names the line where several share a VLAN."""
 
     @pytest.fixture
     def shared(self, lines: Rig) -> Rig:
@@ -145,7 +145,7 @@ class TestDirection:
 
 
 class TestOthers:
-    """What is no frame of a line is what it was."""
+    """Frames of no line are what they were."""
 
     def test_a_line_that_nobody_configured_is_of_who_has_its_address(self, lines: Rig) -> None:
         lines.know_ue(HOME, SESSION)
