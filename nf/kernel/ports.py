@@ -42,7 +42,7 @@ from nf.kernel.redirects import Redirects
 from nf.kernel.rtnetlink import LinkState, is_meant
 from nf.settings import Encapsulation, Interface, Mode, Monitor, Role, XdpMode
 
-__all__ = ["PROGRAM", "Attached", "Ports", "load_role"]
+__all__ = ["PROGRAM", "Attached", "Ports", "load_role", "restore_tags"]
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Ports:
         except Exception:
             if known is None:
                 self._clear_port(link.ifindex)
-            _restore_tags(lock, link)
+            restore_tags(lock, link)
             links.release(lock)
             raise
         number = objects.program_info(program.fd).id
@@ -253,7 +253,7 @@ class Ports:
         self._clear_port(link.ifindex)
         if link.name:
             restore_far_end(attached.lock, link)
-            _restore_tags(attached.lock, link)
+            restore_tags(attached.lock, link)
         links.release(attached.lock)
 
     def check(self, seen: Mapping[int, LinkState]) -> dict[str, str]:
@@ -338,7 +338,7 @@ class Ports:
             links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
         restore_far_end(lock, link)
-        _restore_tags(lock, link)
+        restore_tags(lock, link)
         links.release(lock)
 
     def has_left(self, link: links.Link, kept: int = 0) -> bool:
@@ -461,7 +461,8 @@ def _leave_tags(lock: IO[str], link: links.Link) -> bool:
     return False
 
 
-def _restore_tags(lock: IO[str], link: links.Link) -> None:
+def restore_tags(lock: IO[str], link: links.Link) -> None:
+    """Make the card take VLAN tags off again, if it did before it was ours."""
     if links.remembers(lock, _RX_VLAN):
         devices.set_rx_vlan(link.name, True)
 
