@@ -1,4 +1,4 @@
-"""Commands of a first port: ``snf config check``, ``snf init``, ``snf detach``.
+"""Commands of a first port: ``snf config check`` and ``fill``, ``snf init``, ``snf detach``.
 
 Each looks at all that it was given before it changes anything, and says in one sentence what it does not take.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from mgmt.cli.options import EXISTING, PATH
+from nf.errors import SnfError
 
 __all__ = ["COMMANDS"]
 
@@ -49,6 +50,27 @@ def check(file: Path, users: Path | None, here: bool, output: str) -> None:
         for line in checks.lines(report, str(file), known):
             click.echo(line)
     sys.exit(1 if report.errors else 0)
+
+
+@config.command()
+@click.argument("file", type=EXISTING)
+@click.option("--keys", "folder", required=True, type=PATH, help="Where its keys are, by the names of snf keys.")
+@click.option("--out", required=True, type=PATH, help="What is written, readable by its owner alone.")
+@click.option("--name", help="Name of the function, in the place of the one in FILE.")
+def fill(file: Path, folder: Path, out: Path, name: str | None) -> None:
+    """Write a configuration with keys that are there in its places @...@; a file of before is replaced."""
+    from mgmt.cli import keys
+    from mgmt.cli.inputs import example, named
+
+    whole = keys.fill_from(folder, example(file))
+    if name:
+        whole = named(whole, name, file)
+    try:
+        out.unlink(missing_ok=True)
+        with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as made:
+            made.write(whole)
+    except OSError as error:
+        raise SnfError(f"{out} cannot be written: {error.strerror}.", "Give another place.") from None
 
 
 @click.command()

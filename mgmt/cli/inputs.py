@@ -112,6 +112,27 @@ def example(path: Path) -> str:
     return _text(path, "Give a configuration in XML.")
 
 
+def named(text: str, name: str, path: Path) -> str:
+    """Return a configuration with another name of the function; raises SnfError when *path* is no XML."""
+    from lxml import etree
+
+    space = "urn:supernetflow:yang:snf-function"
+    try:
+        root = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.XMLSyntaxError as error:
+        raise SnfError(f"{path} is no XML: {error.msg}.", "Give a configuration in XML.") from None
+    function = root.find(f"{{{space}}}network-function")
+    if function is None:
+        function = etree.Element(f"{{{space}}}network-function", nsmap={None: space})
+        root.insert(0, function)
+    leaf = function.find(f"{{{space}}}name")
+    if leaf is None:
+        leaf = etree.Element(f"{{{space}}}name")
+        function.insert(0, leaf)
+    leaf.text = name
+    return str(etree.tostring(root, encoding="unicode"))
+
+
 def _filled(path: Path) -> bytes:
     """Return a configuration in XML in which no key is left to be filled in."""
     text = example(path)
@@ -199,8 +220,9 @@ def service(
     if host_key is not None:
         check_host_key(host_key)
     document = None
-    if not check_start(state_dir) and startup is not None:
-        document = _first_configuration(startup)
+    if not check_start(state_dir):
+        statedir.check_room(state_dir)
+        document = _first_configuration(startup) if startup is not None else None
     listening_socket(address, port, 1).close()
     return document
 

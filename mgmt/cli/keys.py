@@ -17,7 +17,7 @@ from feed.consumer import key_pair
 from mgmt.published_keys import is_published
 from nf.errors import SnfError
 
-__all__ = ["fill", "make", "plan"]
+__all__ = ["fill", "fill_from", "make", "plan"]
 
 _PUBLISHER = "publisher"
 _PLACE = re.compile(r"@([a-z0-9-]+?)(-public|-secret)?@")
@@ -112,6 +112,30 @@ def fill(text: str, pairs: Mapping[str, tuple[str, str]], secrets: Mapping[str, 
     keys = {f"{n}-public": public for n, (public, _) in pairs.items()}
     keys |= {f"{n}-secret": secret for n, (_, secret) in pairs.items()} | dict(secrets)
     return _PLACE.sub(lambda place: escape(keys[place[0].strip("@")]), text)
+
+
+def fill_from(folder: Path, text: str) -> str:
+    """Return a configuration with keys of *folder* in its places; of a client the public key is enough.
+
+    Raises SnfError that names the file that is not there, or has no such key.
+    """
+
+    def key_of(place: re.Match[str]) -> str:
+        name, kind = place[1], place[2] or ""
+        path = folder / f"{name}.{'curve' if kind else 'key'}"
+        key = _line_of(path, f"{kind[1:]}_key") if kind else _secret_of(path)
+        if not key:
+            raise SnfError(
+                f"{path} has no key for {place[0]}.", f"Make keys: snf keys DIR {name if kind else ''}".strip()
+            )
+        return escape(key)
+
+    return _PLACE.sub(key_of, text)
+
+
+def _line_of(path: Path, name: str) -> str:
+    found = dict(line.split("=", 1) for line in _kept(path).splitlines() if "=" in line)
+    return found.get(name, "")
 
 
 def _write(folder: Path, files: dict[Path, str]) -> None:

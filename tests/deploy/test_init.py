@@ -63,7 +63,7 @@ USER = ("--user", "alice=alice.pub")
 
 
 class TestMade:
-    """What it makes is a configuration that the function takes, and that a client of the bus can read."""
+    """The configuration is one that the function takes, and a client of the bus can read."""
 
     def test_a_mirror_port_by_name_and_one_by_address(self, init, folder: Path):
         init("--n3", MAC, "--n6", "n6", *USER, "--client", "noc")

@@ -16,7 +16,7 @@ from mgmt.netconf.store.datastore import settings_of
 from nf.service import Service
 from nf.settings import Interface, Mode, Settings
 
-RUN = ("inline-pair", "probe-mirror", "upf-host")
+RUN = ("enterprise", "fixed-line", "inline-pair", "probe-mirror", "upf-host")
 
 
 def plug(interface: Interface, number: int) -> None:
