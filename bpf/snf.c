@@ -12,6 +12,7 @@
 #include "fragments.h"
 #include "gtpu.h"
 #include "handoff.h"
+#include "line.h"
 #include "loss.h"
 #include "media.h"
 #include "naming.h"
@@ -50,7 +51,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct frame *in)
 	if (why != SNF_C_gtpu_gpdu)
 		return why;
 	in->st->n[SNF_C_gtpu_gpdu]++;
-	s->gtpu = 1;
+	s->gtpu = IN_TUNNEL;
 	s->inner_off = s->off;
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
@@ -274,6 +275,8 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	data = (void *)(long)ctx->data; /* Linux 6.12 takes a tail call for a change of the frame */
 	end = (void *)(long)ctx->data_end;
 	read_transport(data, end, &in);
+	if (role != SNF_N3 && in.c->lines && !in.s->gtpu)
+		read_line(data, end, in.s);
 	coarse_clock(in.s, in.c);
 	flow_key(in.s, in.c);
 	copy = is_copy(&in, role);

@@ -18,7 +18,7 @@ import numpy as np
 
 from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
-from nf.apply import export, limits, monitor, naming, policies, privacy, profiles, purge, sessions
+from nf.apply import export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
 from nf.apply.quality import Quality
@@ -129,6 +129,7 @@ class Service:
             ("applications policies groups", partial(policies.apply, engine)),
             ("profiles", partial(profiles.apply, engine)),
             ("thresholds", self._quality.apply),
+            ("line_gateways", partial(lines.apply, engine)),
             ("sessions", partial(sessions.apply, engine, self.clock.now_s)),
             ("pfcp_peers", self.interfaces.use_peers),
             ("export", partial(export.apply, publisher)),

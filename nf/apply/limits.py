@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from nf.apply import memory, policies
+from nf.apply import lines, memory, policies
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
 from nf.apply.transaction import Undo
@@ -53,4 +53,5 @@ def _resize(engine: Engine, interfaces: Interfaces, settings: Settings, limits: 
         finally:
             interfaces.plane = engine.plane
             policies.put(engine.pipeline, settings.policies, settings.groups)
+            lines.put(engine, settings.line_gateways)
             engine.plane.set_monitor(settings.monitor)
