@@ -45,7 +45,7 @@ def _mark(path: Path) -> str:
 
 
 def ports(machine: Machine) -> dict[str, str]:
-    """Return the ports of the machine with flags, programs, promiscuity and offloads, and what the BPF file system has."""
+    """Return the ports with flags, programs, promiscuity and offloads, and what the BPF file system has."""
     found = {}
     for link in json.loads(machine.run("ip", "-json", "-details", "link", "show")):
         name = link["ifname"]
