@@ -12,7 +12,9 @@
 #include "fragments.h"
 #include "gtpu.h"
 #include "handoff.h"
+#ifndef EGRESS
 #include "loss.h"
+#endif
 #include "media.h"
 #include "naming.h"
 #include "outer.h"
@@ -95,7 +97,7 @@ static __always_inline u32 is_tunnel(void *data, void *end, u32 at, u16 sport, u
 }
 
 /* s->off at a UDP header. Returns 0 when the packet, or what is in its tunnel, is to be counted for a flow. */
-static __always_inline u32 datagram(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role)
+static __always_inline u32 datagram(hook *ctx, void *data, void *end, struct frame *in, u32 role)
 {
 	struct scratch *s = in->s;
 	u32 at = s->off & MAX_OFFSET;
@@ -131,7 +133,7 @@ static __always_inline u32 fragment_counted(struct frame *in, u32 role)
 
 /* The packet at s->start, of ethertype *type*. Returns 0 when s->inner is to be counted for a flow, else the counter
  * that says why not; SNF_C_MAX when that is counted already. */
-static __always_inline u32 open_packet(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role, u16 type)
+static __always_inline u32 open_packet(hook *ctx, void *data, void *end, struct frame *in, u32 role, u16 type)
 {
 	struct scratch *s = in->s;
 	u32 result;
@@ -164,7 +166,7 @@ static __always_inline u32 open_packet(struct xdp_md *ctx, void *data, void *end
 }
 
 /* Find the packet of a frame, and what of it is to be counted for a flow. Returns as open_packet(). */
-static __always_inline u32 open_frame(struct xdp_md *ctx, struct frame *in, u32 role)
+static __always_inline u32 open_frame(hook *ctx, struct frame *in, u32 role)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	u32 off = 0, why = SNF_C_not_ip;
@@ -203,6 +205,26 @@ static __always_inline void read_transport(void *data, void *end, struct frame *
 		fragment_ports(s);
 }
 
+#ifdef EGRESS
+/* What the host sends as one packet and its driver cuts into several: all count, with the headers of each. */
+static __always_inline void count_segments(hook *ctx, struct frame *in)
+{
+	struct scratch *s = in->s;
+	u32 size = ctx->gso_size, headers = s->payload_off - (s->inner.end - s->inner.total);
+
+	s->segments = 1;
+	if (!size || !s->whole_l4 || !s->payload_length)
+		return;
+	if (s->gtpu && s->gtpu_end < s->frame_length) { /* each segment is a tunnel packet of its own */
+		in->st->n[SNF_C_joined_unread]++;
+		return;
+	}
+	s->segments = (s->payload_length + size - 1) / size;
+	s->inner.total += (s->segments - 1) * headers;
+	in->st->n[SNF_C_frames] += s->segments - 1;
+}
+#endif
+
 /* Did the packet pass in another tunnel already, where there are several on its way? */
 static __always_inline u32 is_copy(struct frame *in, u32 role)
 {
@@ -227,13 +249,13 @@ static __always_inline void time_the_way(void *data, void *end, struct frame *in
 }
 
 /* Count the packet for its flow, time its way, and let its payload be read. */
-static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role, u32 copy)
+static __always_inline void follow_flow(hook *ctx, void *data, void *end, struct frame *in, u32 role, u32 copy)
 {
 	struct flow *f = flow_of(in->s, in->c, in->st, in->p->instance, role);
 	u32 want;
 
 	if (!f) {
-		in->st->n[SNF_C_unflowed]++;
+		in->st->n[SNF_C_unflowed] += SEGMENTS(in->s);
 		in->st->n[SNF_C_unflowed_octets] += in->s->inner.total;
 		return;
 	}
@@ -249,7 +271,7 @@ static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *en
 }
 
 /* A frame of which nothing is counted for a flow: by its counter, when outer.h finds no more in it. */
-static __always_inline int leave(struct xdp_md *ctx, struct frame *in, u32 why)
+static __always_inline int leave(hook *ctx, struct frame *in, u32 why)
 {
 	if (may_hide(why)) {
 		in->s->why = why;
@@ -260,20 +282,24 @@ static __always_inline int leave(struct xdp_md *ctx, struct frame *in, u32 why)
 	return decide(ctx, in, in->s->signalling);
 }
 
-static __always_inline int run(struct xdp_md *ctx, u32 role)
+static __always_inline int run(hook *ctx, u32 role)
 {
 	void *data, *end;
 	struct frame in;
 	u32 why, copy;
 
-	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != ctx->ingress_ifindex)
-		return XDP_PASS;
+	make_linear(ctx);
+	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != PORT_OF(ctx))
+		return HOOK_PASS;
 	why = open_frame(ctx, &in, role);
 	if (why)
 		return leave(ctx, &in, why);
 	data = (void *)(long)ctx->data; /* Linux 6.12 takes a tail call for a change of the frame */
 	end = (void *)(long)ctx->data_end;
 	read_transport(data, end, &in);
+#ifdef EGRESS
+	count_segments(ctx, &in);
+#endif
 	coarse_clock(in.s, in.c);
 	flow_key(in.s, in.c);
 	copy = is_copy(&in, role);
@@ -284,42 +310,44 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	return decide(ctx, &in, in.s->signalling);
 }
 
-int snf_n3(struct xdp_md *ctx)
+int snf_n3(hook *ctx)
 {
 	return run(ctx, SNF_N3);
 }
 
-int snf_n6(struct xdp_md *ctx)
+int snf_n6(hook *ctx)
 {
 	return run(ctx, SNF_N6);
 }
 
 #ifdef REPLAY /* an interface has a role; a capture may hold anything */
-int snf_any(struct xdp_md *ctx)
+int snf_any(hook *ctx)
 {
 	return run(ctx, SNF_ANY);
 }
 #endif
 
+#ifndef EGRESS
 /* Run once by user space, which then knows what time each tick has. */
-int snf_tick(struct xdp_md *ctx)
+int snf_tick(hook *ctx)
 {
 	struct control *c;
 	u32 zero = 0;
 
 	c = control.lookup(&zero);
 	if (!c)
-		return XDP_PASS;
+		return HOOK_PASS;
 	c->tick = bpf_jiffies64();
 	c->tick_ns = ktime_get_coarse_ns();
-	return XDP_PASS;
+	return HOOK_PASS;
 }
 
-int snf_monitor(struct xdp_md *ctx)
+int snf_monitor(hook *ctx)
 {
 	struct frame in;
 
 	if (!enter(ctx, &in, ASKS_PORT))
-		return XDP_DROP;
+		return HOOK_DROP;
 	return monitor(ctx, &in);
 }
+#endif
