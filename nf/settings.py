@@ -107,6 +107,7 @@ class Interface:
     instance: str = ""  # N6: network instance of the UE addresses behind it
     force: bool = False  # mirror: take the interface although it has an address
     encapsulation: Encapsulation | None = None  # None: those that the mode makes likely
+    sent: bool = False  # local: what the port sends is read as well
 
     @property
     def opens(self) -> Encapsulation:

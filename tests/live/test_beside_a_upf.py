@@ -38,6 +38,7 @@ MIRROR = (Interface("t3", Role.N3), Interface("t6", Role.N6), Interface("t4", Ro
 COPY = Interface("t-tun", Role.N6)
 TUN = Interface("ogstun", Role.N6, Mode.LOCAL)
 N3, N6, N4 = (Interface(name, Role(name), Mode.LOCAL) for name in ("n3", "n6", "n4"))
+N3_BOTH, N6_BOTH, TUN_BOTH = (replace(port, sent=True) for port in (N3, N6, TUN))
 DOWNLINK = {"dl_bytes", "dl_packets"}
 
 Start = Callable[..., "Probe"]
@@ -78,9 +79,9 @@ class Probe:
 
     def interval(self) -> None:
         """End an interval when all that was sent is counted."""
-        for name in self.service.plane.attached:
-            sent = self.host.received[name]
-            wait_until(lambda: self.service.plane.read_counters(name)["frames"] >= sent, f"{name} has all")  # noqa: B023
+        for name, attached in self.service.plane.attached.items():
+            passed = self.host.received[name] + self.host.sent[name] * attached.interface.sent
+            wait_until(lambda: self.service.plane.read_counters(name)["frames"] >= passed, f"{name} has all")  # noqa: B023
         self.batches += self.service.pipeline.sweep(self.service.clock.now_s())
 
     def talk(self, ues: tuple[Ue, ...] = UES) -> None:
@@ -321,6 +322,22 @@ class TestTun:
     def test_its_copy_has_them_beside_a_translated_n6(self, start: Start) -> None:
         probe = start(COPY, *MIRROR[1:], translated=True)
         probe.talk(UES[:2])
+
+        assert probe.volumes() == probe.truth()
+
+
+class TestSent:
+    """Ports of the UPF's host of which also is read what they send."""
+
+    @pytest.mark.parametrize("translated", [False, True], ids=["routed", "translated"])
+    @pytest.mark.parametrize(
+        "ports",
+        [(N3_BOTH, N4), (TUN_BOTH, N4), (N3_BOTH, TUN_BOTH, N4), (N3_BOTH, N6, N4), (N3_BOTH, TUN, N6_BOTH, N4)],
+        ids=["N3", "the TUN", "both", "N3 beside N6", "all"],
+    )
+    def test_each_ue_has_its_volumes_once(self, start: Start, ports: tuple[Interface, ...], translated: bool) -> None:
+        probe = start(*ports, translated=translated)
+        probe.talk()
 
         assert probe.volumes() == probe.truth()
 

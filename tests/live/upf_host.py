@@ -86,7 +86,8 @@ class UpfHost:
         self.net = net
         self.translated = False  # IPv4, as an installation by the book does it; IPv6 is routed
         self.truth: dict[Ue, Counter[str]] = {}
-        self.received: Counter[str] = Counter()  # frames that each device received
+        self.received: Counter[str] = Counter()  # frames that each device received,
+        self.sent: Counter[str] = Counter()  # and sent
         self._ports: dict[tuple[str, str, int], int] = {}
         net.add("host", "around")
         self.path = net.path("host")
@@ -123,6 +124,7 @@ class UpfHost:
         self.translated = translated
         self.truth = {ue: Counter() for ue in UES}
         self.received.clear()
+        self.sent.clear()
         self._ports.clear()
 
     # -- packets ------------------------------------------------------------
@@ -140,6 +142,7 @@ class UpfHost:
 
     def _passed(self, device: str, *, received: bool) -> None:
         self.received[device] += received
+        self.sent[device] += not received
         self.received["t-tun" if device == "ogstun" else f"t{device[1:]}"] += 1
 
     def up(self, ue: Ue, packet: Packet) -> None:
