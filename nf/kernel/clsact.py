@@ -90,7 +90,13 @@ def put_on(ifindex: int, device: str, fd: int, name: str) -> bool:
             f"Interface {device} has a filter of kind {before[0].kind} of its own before all others on what it sends.",
             f"Give it a priority above {_FIRST} (tc filter show dev {device} egress), or set directions received.",
         )
-    made = not _qdisc(ifindex)
+    there_is = _qdisc(ifindex)
+    if there_is not in ("", "clsact"):  # the filter would be one on what is received
+        raise AttachRefused(
+            f"Interface {device} has the qdisc {there_is} in the place of clsact, which has no hook for what is sent.",
+            f"Have its owner use clsact instead (tc qdisc show dev {device}), or set directions received.",
+        )
+    made = not there_is
     if made and (why := request(_NEW_QDISC, _CREATE | _EXCLUSIVE, _clsact(ifindex))):
         raise AttachRefused(
             f"Interface {device} takes no clsact qdisc: {why}.",
@@ -105,8 +111,7 @@ def put_on(ifindex: int, device: str, fd: int, name: str) -> bool:
             request(_DEL_QDISC, 0, _clsact(ifindex))
         raise AttachRefused(
             f"Interface {device} takes no program on what it sends: {why}.",
-            "Another qdisc than clsact is in its place (tc qdisc show), or the module cls_bpf is missing;"
-            " or set directions received.",
+            "Load the module cls_bpf, or set directions received.",
         )
     return made
 
