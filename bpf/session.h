@@ -146,7 +146,7 @@ static __always_inline void look_session_up(struct scratch *s, struct control *c
 	s->session = 0;
 	s->group = 0;
 	s->way = SIDE_UNKNOWN;
-	if (role == SNF_N3 || (role == SNF_ANY && s->gtpu)) {
+	if (role == SNF_N3 || ((role == SNF_ANY || role == SNF_MIXED) && s->gtpu)) {
 		u32 *endpoint = endpoints.lookup((struct address *)s->outer.dst);
 
 		if (!endpoint)

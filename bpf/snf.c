@@ -2,8 +2,8 @@
 /*
  * The packet path: parse, decapsulate, find the flow, count, decide.
  *
- * One entry for each role of a port: snf_n3 (GTP-U), snf_n6 (plain IP) and snf_any
- * (both, for captures that hold everything). They differ in a constant only.
+ * One entry for each role of a port: snf_n3 (GTP-U), snf_n6 (plain IP), snf_mixed (both and signalling, by what
+ * each packet is) and snf_any (for captures that hold anything). They differ in a constant only.
  * With -DREPLAY the clock is the capture's (clock.h); nothing else changes.
  */
 #include "action.h"
@@ -26,6 +26,9 @@ static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; not every 
 
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
+#define PORT_ACCT 1813 /* RFC 2866, 3 */
+
+#define PROTO_SCTP 132 /* of NGAP: TS 38.412, 7 */
 
 static __always_inline u32 inner_counter(u32 result)
 {
@@ -76,7 +79,8 @@ static __always_inline u32 tunnel(void *data, void *end, struct frame *in, u32 r
 	gtpu_path(s, c, CLOCK_NS(c), why);
 	if (why == SNF_C_gtpu_error_indication)
 		tunnel_refused(data, end, s, CLOCK_NS(c));
-	if (role != SNF_ANY || (why != SNF_C_gtpu_version && !is_message(why)))
+	if (role == SNF_MIXED ? why != SNF_C_gtpu_version
+			      : role != SNF_ANY || (why != SNF_C_gtpu_version && !is_message(why)))
 		return why;
 	in->st->n[why]++;
 	s->off = at;
@@ -89,6 +93,21 @@ static __always_inline u32 tunnel(void *data, void *end, struct frame *in, u32 r
 static __always_inline u32 is_signalling(u16 sport, u16 dport)
 {
 	return sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC;
+}
+
+/* Signalling of a port that carries N3 and N6 as well: of no subscriber, and passed on to who listens. Returns that it
+ * is counted. */
+static __always_inline u32 take_signalling(struct frame *in)
+{
+	struct scratch *s = in->s;
+
+	s->signalling = 1;
+	if (s->outer.fragment == FRAGMENT_LATER)
+		return SNF_C_MAX;
+	in->st->n[SNF_C_signalling]++;
+	if (s->outer.fragment == FRAGMENT_FIRST)
+		outer_fragment(s, 1, FRAGMENT_OF_SIGNALLING);
+	return SNF_C_MAX;
 }
 
 static __always_inline u32 is_tunnel(void *data, void *end, u32 at, u16 sport, u16 dport)
@@ -108,6 +127,8 @@ static __always_inline u32 datagram(hook *ctx, void *data, void *end, struct fra
 		return 0;
 	sport = load16(h);
 	dport = load16(h + 2);
+	if (role == SNF_MIXED && (is_signalling(sport, dport) || sport == PORT_ACCT || dport == PORT_ACCT))
+		return take_signalling(in);
 	if (is_signalling(sport, dport)) {
 		in->st->n[SNF_C_signalling]++;
 		s->signalling = 1;
@@ -147,9 +168,16 @@ static __always_inline u32 open_packet(hook *ctx, void *data, void *end, struct 
 	FORGET();
 	if (result)
 		return outer_counter(result);
+	if (role == SNF_MIXED && s->outer.proto == PROTO_SCTP)
+		return take_signalling(in);
 	if (s->outer.fragment == FRAGMENT_LATER) {
 		if (fragment_counted(in, role))
 			return SNF_C_MAX;
+		if (role == SNF_MIXED && s->outer.proto == PROTO_UDP) {
+			if (outer_fragment(s, 0, FRAGMENT_OF_SIGNALLING))
+				return take_signalling(in);
+			s->signalling = 1; /* its first one may come later: who listens joins them */
+		}
 	} else if (s->outer.proto == PROTO_UDP) {
 		result = datagram(ctx, data, end, in, role);
 		if (result)
@@ -294,6 +322,8 @@ static __always_inline int run(hook *ctx, u32 role)
 	why = open_frame(ctx, &in, role);
 	if (why)
 		return leave(ctx, &in, why);
+	if (role == SNF_MIXED) /* from here on it is a packet of one of two ports */
+		in.s->role = in.s->gtpu ? SNF_N3 : SNF_N6;
 	data = (void *)(long)ctx->data; /* Linux 6.12 takes a tail call for a change of the frame */
 	end = (void *)(long)ctx->data_end;
 	read_transport(data, end, &in);
@@ -318,6 +348,11 @@ int snf_n3(hook *ctx)
 int snf_n6(hook *ctx)
 {
 	return run(ctx, SNF_N6);
+}
+
+int snf_mixed(hook *ctx)
+{
+	return run(ctx, SNF_MIXED);
 }
 
 #ifdef REPLAY /* an interface has a role; a capture may hold anything */

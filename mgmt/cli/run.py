@@ -219,13 +219,12 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
         if port.why:
             state["not_attached"] = port.why
         counters = service.counters(name)
-        if name in service.interfaces.listeners:
-            if not port.why:
-                state["attached_mode"] = "socket"
-        elif counters is not None:
+        if name in service.interfaces.listeners and not port.why:
+            state["attached_mode"] = "socket"
+        if counters is not None and "octets" in counters:
             state |= {"octets": counters["octets"], "not_read": not_read(counters)}
         if counters is not None:
-            state |= {"packets": counters.get("n4_frames", counters.get("frames", 0)), "counters": counters}
+            state |= {"packets": counters.get("frames", counters.get("n4_frames", 0)), "counters": counters}
         if (attached := plane.attached.get(name)) is not None:
             state |= {
                 "attached_mode": attached.xdp_mode,

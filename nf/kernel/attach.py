@@ -97,8 +97,7 @@ class Attach(Shared):
             self._ports.forget(name)
 
     def _follow(self) -> None:
-        roles = {attached.interface.role for attached in self.attached.values()}
-        self.follow = {Role.N3, Role.N6} <= roles
+        self.follow = Role.both_sides([attached.interface.role for attached in self.attached.values()])
 
     @property
     def follow(self) -> bool:
@@ -152,8 +151,7 @@ class Attach(Shared):
         if self._replay or not self.attached:
             return True, True
         ports = [(port.interface, port.link.bare) for port in self.attached.values()]
-        whole = any(
-            (p.sent or (p.mode is not Mode.LOCAL and not bare)) and (p.role is Role.N3 or bare or not translated)
-            for p, bare in ports
-        )
-        return whole or any(p.role is Role.N3 or bare for p, bare in ports), whole
+        before = [bare or p.role in (Role.N3, Role.MIXED) for p, bare in ports]  # all translation
+        both = [p.sent or (p.mode is not Mode.LOCAL and not bare) for p, bare in ports]
+        whole = any(b and (n or not translated) for b, n in zip(both, before, strict=True))
+        return whole or any(before), whole

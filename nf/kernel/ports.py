@@ -20,6 +20,7 @@ from nf.abi import (
     SNF_INLINE,
     SNF_LOCAL,
     SNF_MIRROR,
+    SNF_MIXED,
     SNF_MONITOR_INNER,
     SNF_MONITOR_PORT,
     SNF_MONITOR_SEND,
@@ -47,8 +48,8 @@ __all__ = ["PROGRAM", "Attached", "Ports", "load_role"]
 
 log = logging.getLogger(__name__)
 
-PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
-_ROLES = {Role.N3: SNF_N3, Role.N6: SNF_N6, None: SNF_ANY}
+PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", Role.MIXED: "snf_mixed", None: "snf_any"}
+_ROLES = {Role.N3: SNF_N3, Role.N6: SNF_N6, Role.MIXED: SNF_MIXED, None: SNF_ANY}
 _BARE = "snf_bare"  # the program of packets without Ethernet header
 _MODES = {Mode.MIRROR: SNF_MIRROR, Mode.LOCAL: SNF_LOCAL, Mode.INLINE: SNF_INLINE}
 _OPENS = {
@@ -461,7 +462,7 @@ def load_role(programs: Programs, role: Role | None, *, sent: bool = False) -> P
 
     *sent*: the one on what a port sends.
     """
-    tail = NEXT_ROLE + _ROLES[role]
+    tail = NEXT_ROLE + (_ROLES[role] & 3)  # read_on() of outer.h
     return on_sent(programs, PROGRAM[role], tail) if sent else programs.load(PROGRAM[role], tail=tail)
 
 

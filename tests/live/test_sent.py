@@ -114,7 +114,7 @@ class TestOthers:
         others = (
             "filter add dev ogstun egress prio 10 protocol all u32 match u32 0 0 action mirred egress mirror dev m-t6"
         )
-        tc(*others.split())
+        tc(others)
         before = on_tc("ogstun")
         plane.attach(TUN)
         host.down(UES[0], _packet())
