@@ -74,7 +74,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     "--role",
     "roles",
     multiple=True,
-    type=click.Choice(["auto", "n3", "n6", "n4"]),
+    type=click.Choice(["auto", "n3", "n6", "n4", "mixed"]),
     help="What a capture holds; once for all, or once for each.",
 )
 @click.option("--flows", type=PATH, help="Write flows (.csv or .jsonl).")

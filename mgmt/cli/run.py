@@ -232,6 +232,9 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
                 "vlan_offload": "true" if attached.rx_vlan else "false",
                 "multi_buffer": "false" if attached.mtu_limit else "true",
             }
+            state["link_type"] = "bare" if attached.bare else "ethernet"
+            if attached.sent_id:
+                state["sent_program_id"] = attached.sent_id
             if attached.mtu_limit:
                 state["mtu_limit"] = attached.mtu_limit
             if attached.why:

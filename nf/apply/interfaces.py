@@ -19,7 +19,7 @@ from nf.apply.statistics import Statistics
 from nf.apply.transaction import Undo, go_back
 from nf.errors import AttachRefused, BadSettings, SnfError
 from nf.kernel.attach import Attach
-from nf.kernel.links import Link, NotThere, find, refuse_unread, refuse_unsafe
+from nf.kernel.links import Link, NotThere, find, refuse_twice, refuse_unread, refuse_unsafe
 from nf.kernel.rtnetlink import LinkTable, is_meant
 from nf.sessions.restart.lanes import Lanes
 from nf.settings import Interface, Mode, Settings
@@ -171,6 +171,7 @@ class Interfaces:
         if attached.interface.mode is not Mode.MIRROR:
             refuse_unsafe(interface, attached.link)
         refuse_unread(interface, attached.link)
+        refuse_twice(interface, attached.link)
         return attached.link
 
     def verify(self, _old: Settings, new: Settings) -> list[str]:

@@ -27,6 +27,7 @@ class Attach(Shared):
         """Check that an interface could be attached once the *leaving* ones are not; raises AttachRefused."""
         link = links.find(interface)
         links.refuse_unread(interface, link)
+        links.refuse_twice(interface, link)
         links.refuse_unsafe(interface, link)
         with self._changing:
             holder = next((name for name, port in self.attached.items() if port.link.ifindex == link.ifindex), None)
@@ -150,8 +151,8 @@ class Attach(Shared):
         """
         if self._replay or not self.attached:
             return True, True
-        ports = [(port.interface, port.link.bare) for port in self.attached.values()]
-        before = [bare or p.role in (Role.N3, Role.MIXED) for p, bare in ports]  # all translation
-        both = [p.sent or (p.mode is not Mode.LOCAL and not bare) for p, bare in ports]
+        ports = [(port.interface, port.link) for port in self.attached.values()]
+        before = [link.bare or p.role in (Role.N3, Role.MIXED) for p, link in ports]  # all translation
+        both = [p.sent or link.loopback or (p.mode is not Mode.LOCAL and not link.bare) for p, link in ports]
         whole = any(b and (n or not translated) for b, n in zip(both, before, strict=True))
         return whole or any(before), whole

@@ -26,17 +26,10 @@ from nf.abi import (
     SNF_MONITOR_SEND,
     SNF_N3,
     SNF_N6,
-    SNF_OPEN_ERSPAN,
-    SNF_OPEN_ETHERNET,
-    SNF_OPEN_GRE,
-    SNF_OPEN_MPLS,
-    SNF_OPEN_RAW_IP,
-    SNF_OPEN_SGT,
-    SNF_OPEN_TAGS,
-    SNF_OPEN_VXLAN,
 )
 from nf.errors import AttachRefused, SnfError
 from nf.kernel import devices, links, objects, sent, tags, xdp
+from nf.kernel.opens import bits
 from nf.kernel.pairs import Pairs, restore_far_end
 from nf.kernel.programs import Program, Programs
 from nf.kernel.redirects import Redirects
@@ -52,16 +45,6 @@ PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", Role.MIXED: "snf_mixed", None: 
 _ROLES = {Role.N3: SNF_N3, Role.N6: SNF_N6, Role.MIXED: SNF_MIXED, None: SNF_ANY}
 _BARE = "snf_bare"  # the program of packets without Ethernet header
 _MODES = {Mode.MIRROR: SNF_MIRROR, Mode.LOCAL: SNF_LOCAL, Mode.INLINE: SNF_INLINE}
-_OPENS = {
-    Encapsulation.VLAN_TAGS: SNF_OPEN_TAGS,
-    Encapsulation.CISCO_SGT: SNF_OPEN_SGT,
-    Encapsulation.MPLS: SNF_OPEN_MPLS,
-    Encapsulation.VXLAN: SNF_OPEN_VXLAN,
-    Encapsulation.GRE: SNF_OPEN_GRE,
-    Encapsulation.ERSPAN: SNF_OPEN_ERSPAN,
-    Encapsulation.ETHERNET_SESSION: SNF_OPEN_ETHERNET,
-    Encapsulation.RAW_IP: SNF_OPEN_RAW_IP,
-}
 _NO_PEER = 255  # no index of the device map: a redirect there passes the packet
 _TRIES = {
     XdpMode.AUTO: (("native", xdp.DRIVER), ("generic", xdp.GENERIC)),
@@ -93,6 +76,11 @@ class Attached:
     taken_over: bool = False  # with its XDP mode
     sent_id: int = 0  # number of the program on what it sends, 0: that is not read
 
+    @property
+    def bare(self) -> bool:
+        """Say whether its packets have no Ethernet header."""
+        return _is_bare(self.interface, self.link)
+
 
 class Ports:
     """The attached interfaces of one function, by configured name."""
@@ -115,6 +103,7 @@ class Ports:
         """
         link = links.find(interface)
         links.refuse_unread(interface, link)
+        links.refuse_twice(interface, link)
         links.refuse_unsafe(interface, link)
         lock = links.claim(link)
         kept = self.kept.get(interface.name)
@@ -170,6 +159,7 @@ class Ports:
         if old.mode is not Mode.MIRROR:
             links.refuse_unsafe(interface, attached.link)
         links.refuse_unread(interface, attached.link)
+        links.refuse_twice(interface, attached.link)
         self._alter(attached, interface)
         try:
             self._pairs.settle()
@@ -403,7 +393,7 @@ class Ports:
     def take_test_runs(self, ifindex: int, mode: Mode, opens: Encapsulation) -> None:
         """Count packets of test runs, which come from *ifindex*, as those of a port."""
         monitor = self._monitored(mode)
-        self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=_bits(opens))
+        self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=bits(opens))
 
     def _monitored(self, mode: Mode) -> int:
         if self._monitor is None or mode is not Mode.MIRROR:
@@ -420,7 +410,7 @@ class Ports:
             monitor=0 if _is_bare(interface, link) else self._monitored(interface.mode),
             instance=self._instance_number(interface.instance),
             role=_ROLES[interface.role],
-            opens=_bits(interface.opens),
+            opens=bits(interface.opens),
         )
 
     def is_told(self, attached: Attached) -> bool:
@@ -464,11 +454,6 @@ def load_role(programs: Programs, role: Role | None, *, sent: bool = False) -> P
     """
     tail = NEXT_ROLE + (_ROLES[role] & 3)  # read_on() of outer.h
     return on_sent(programs, PROGRAM[role], tail) if sent else programs.load(PROGRAM[role], tail=tail)
-
-
-def _bits(opens: Encapsulation) -> int:
-    """Return the bits of encapsulations as the programs know them (``enum snf_encapsulation``)."""
-    return sum(_OPENS[each] for each in opens)
 
 
 def _is_bare(interface: Interface, link: links.Link) -> bool:

@@ -118,7 +118,6 @@ class Programs:
         self.abi = source.abi(limits, replay=replay) ^ self.frags
         self._compiled: Compiled = compiled(self._flags())
         self._definitions = _sized(self._compiled, source.table_sizes(limits))
-        self._definitions[_NEXT_SENT] = replace(self._definitions[_NEXT], name=_NEXT_SENT)
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
         self.left: set[int] = set()  # numbers of programs that the previous process left on interfaces
@@ -150,7 +149,7 @@ class Programs:
     def _need_sent(self) -> None:
         if not any(name.startswith(SENT) for name in self._compiled.programs):
             self._compiled = self._with_sent(self._compiled)
-            self.maps[_NEXT_SENT] = self._map(self._definitions[_NEXT_SENT])
+            self.maps |= {name: self._map(d) for name, d in self._definitions.items() if name == _NEXT_SENT}
 
     # -- left by the previous process --------------------------------------
 
@@ -359,10 +358,8 @@ class Programs:
 
 def _sized(build: Compiled, sizes: Mapping[str, int]) -> dict[str, MapDefinition]:
     """Return the definitions with the sizes of this site."""
-    return {
-        name: MapDefinition(d.name, d.kind, sizes.get(name, d.entries), d.flags, d.key, d.value, d.inner)
-        for name, d in build.maps.items()
-    }
+    sent = [replace(build.maps[_NEXT], name=_NEXT_SENT)] if _NEXT in build.maps else []
+    return {d.name: replace(d, entries=sizes.get(d.name, d.entries)) for d in (*build.maps.values(), *sent)}
 
 
 def _make(definition: MapDefinition, inner: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""What a port sends, read by the same programs as what it receives, at the clsact hook (nf/kernel/clsact.py)."""
+"""Packets that a port sends, read by the same programs as those it receives, at its clsact hook (clsact.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a port sends is read at its clsact hook: how that begins and ends, what is in its way, and what is counted."""
+"""Packets that a port sends are read at its clsact hook: its beginning and end, others there, and the counts."""
 
 from __future__ import annotations
 
@@ -145,6 +145,12 @@ class TestOthers:
         assert "tc qdisc show" in caught.value.remedy
         assert on_tc("n3") == before
 
+    def test_a_device_that_receives_what_it_sends_is_told(self, plane: DataPlane) -> None:
+        with pytest.raises(AttachRefused, match="lo receives all that it sends") as caught:
+            plane.attach(replace(N3, name="lo"))
+
+        assert "directions received" in caught.value.remedy
+
     def test_who_takes_it_off_is_told_and_it_comes_again(self, host: UpfHost, tmp_path: object) -> None:
         with Service() as service:
             service.apply(Settings(), replace(SETTINGS, export=Export(endpoint=f"ipc://{tmp_path}/bus")))
@@ -196,7 +202,7 @@ class TestKilled:
 
 
 class TestJoined:
-    """What the host's stack joined counts as the packets on the wire, by the statistics of the device."""
+    """Segments that the stack of the host joined count as the packets on the wire, as their receiver counts them."""
 
     @pytest.fixture
     def pair(self) -> Iterator[Net]:
