@@ -377,6 +377,18 @@ class TestSent:
 
         assert probe.volumes() == probe.truth()
 
+    def test_n3_and_the_tun_time_the_way_through_the_upf(self, start: Start) -> None:
+        probe = start(N3_BOTH, TUN_BOTH, N4, translated=True)
+        probe.talk()
+        timed = {"upf_ul_ms": 0, "upf_dl_ms": 0}
+        for batch in probe.batches:
+            for name in timed.keys() & batch.columns.keys():
+                timed[name] += int((batch.columns[name] > 0).sum())
+
+        assert min(timed.values()) > 0
+        # A SYN and its answer of each UE are followed always, of other packets one in sixteen.
+        assert probe.service.plane.read_counters()["transit_measured"] >= 2 * len(UES)
+
 
 class TestLab:
     """The lab's UPF, a process between its sockets and a TUN: each UE has what its own device counted."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from gtp.gtpu import encode_gpdu
 from lab.net import Net, inside
 from nf.errors import AttachRefused
 from nf.kernel.dataplane import DataPlane
@@ -159,6 +160,23 @@ class TestOthers:
 
             wait_until(lambda: "snf_tx_bare" in on_tc("ogstun"), "it is there again")
         assert "clsact" not in on_tc("ogstun")
+
+
+class TestLoopback:
+    """On lo both directions are received: a gNB or an SMF on the host of the UPF."""
+
+    def test_each_packet_is_counted_once(self, host: UpfHost, plane: DataPlane) -> None:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        plane.attach(Interface("lo", Role.MIXED, Mode.LOCAL))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("127.0.0.1", 0))
+            for teid, up in ((UES[0].uplink[1], True), (UES[0].downlink[1], False)):
+                sender.sendto(encode_gpdu(teid, bytes(_packet()), 9, uplink=up), ("127.0.0.7", 2152))
+            sender.sendto(bytes(40), ("127.0.0.7", 8805))
+        wait_until(lambda: plane.read_counters("lo")["signalling"] == 1, "all came")
+
+        assert plane.read_counters("lo")["gtpu_gpdu"] == 2
+        assert plane.sees(translated=True) == (True, True)
 
 
 class TestKilled:
