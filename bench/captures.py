@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def sessions_of(ues: int) -> tuple[StaticSession, ...]:
 
 def session_of(number: int, ue: str, teid: int, gnb: str = "", imsi: str = "") -> StaticSession:
     """Return the session of a UE whose uplink TEID is *teid*, as `Tunnels` and the mixed capture have it."""
-    version = {"ue_ipv6": ue} if ":" in ue else {"ue_ipv4": ue}
+    version: dict[str, Any] = {"ue_ipv6": ue} if ":" in ue else {"ue_ipv4": ue}
     upf, gnb = str(ipaddress.IPv4Address(UPF)), gnb or str(ipaddress.IPv4Address(GNB))
     return StaticSession(
         name=f"ue{number:05d}",

@@ -53,8 +53,8 @@ struct control {
 	__u32 stale;	     /* replay: after so many epochs without a packet the clocks of a flow say nothing */
 	__u32 flow_buckets;  /* of the flow table */
 	__u32 detail_sets;   /* of the details of media flows */
-	__u32 pad;
-	__u64 flow_hash[5];		   /* secret: nobody can aim flows at one bucket */
+	__u32 lines;	     /* 1: there are gateways of fixed lines, whose frames say the line that they are of */
+	__u64 flow_hash[5];  /* secret: nobody can aim flows at one bucket */
 	__u16 ranges[1 << SNF_RANGE_BITS]; /* of UE addresses: one changes when a UE in it changed its session */
 };
 _Static_assert(sizeof(struct control) == 184 + (2 << SNF_RANGE_BITS), "control is ABI");

@@ -43,6 +43,16 @@ struct route_key {
 };
 _Static_assert(sizeof(struct route_key) == 28, "route_key is ABI");
 
+/* A fixed line is a tunnel to the table (line.h): its TEID is C-VLAN and number of the PPPoE session, its receiving
+ * address an IPv6 address that no host has (RFC 6666): prefix, direction and S-VLAN, number of the gateway. */
+#define LINE_PREFIX	  0x0100
+#define LINE_DOWNLINK	  0x8000 /* beside the S-VLAN */
+#define LINE_VLAN	  0x0fff /* IEEE 802.1Q, 9.6 */
+#define LINE_SESSION_BITS 16	 /* RFC 2516, 4 */
+#define LINE_GATEWAY_BITS 48	 /* of a gateway's number */
+#define LINE_BY_SESSION	  1	 /* above them: several PPPoE sessions share a VLAN */
+#define SNF_GATEWAYS	  256
+
 enum entry_tag { TAG_FREE = 0, TAG_HELD = 0xff }; /* held: it was left, and is not free yet */
 
 #define SNF_ENTRIES   15

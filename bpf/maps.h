@@ -36,6 +36,10 @@ BPF_F_TABLE("hash", struct address, u32, endpoints, SNF_ENDPOINTS, BPF_F_NO_PREA
  * while there are any. Full: user space counts what it does not write. */
 BPF_F_TABLE("lpm_trie", struct route_key, u32, routes, SNF_ROUTES, BPF_F_NO_PREALLOC);
 
+/* Gateways of fixed lines by the Ethernet addresses of their side of the lines: LINE_BY_SESSION above the number of the
+ * gateway. Written at a commit; read with each frame of a port for N6, while there are any. */
+BPF_F_TABLE("hash", u64, u64, gateways, SNF_GATEWAYS, BPF_F_NO_PREALLOC);
+
 /* Policy by group of subscribers and, within it, application number; number 0: traffic without a name. Written at a
  * commit. */
 BPF_ARRAY(policies, struct policy, SNF_GROUPS *SNF_APPS);

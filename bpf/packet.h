@@ -55,7 +55,7 @@ struct scratch {
 	u16 snap_length; /* bytes that a monitor port may see of the packet */
 	u8 tcp_flags;
 	u8 whole_l4; /* 1: the transport header was all there, but perhaps the options of TCP */
-	u8 gtpu;     /* 1: the packet came in a tunnel */
+	u8 gtpu;     /* IN_TUNNEL: the packet came in a tunnel; IN_LINE: on a fixed line */
 	u8 qfi;
 	u8 side; /* enum snf_side by the PDU Session Container; SIDE_UNKNOWN without one */
 	u8 dir;
@@ -104,6 +104,8 @@ struct scratch {
 };
 BPF_PERCPU_ARRAY(scratch, struct scratch, 1);
 #define SIDE_UNKNOWN 2
+#define IN_TUNNEL    1 /* values of s->gtpu, beside 0 */
+#define IN_LINE	     2
 #define START_INNER  1 /* no ethertype: the inner packet is parsed already */
 #define WHY_TUNNEL   0xffffffff
 

@@ -137,25 +137,35 @@ static __always_inline u32 session_of_route(struct scratch *s, u32 kind, u32 sco
 	return session ? *session : 0;
 }
 
+/* Look the tunnel that the packet is in up; 0: nobody has it. */
+static __always_inline u32 find_tunnel(struct scratch *s)
+{
+	u32 *endpoint = endpoints.lookup((struct address *)s->outer.dst);
+
+	if (!endpoint)
+		return 0;
+	s->wanted.key = s->teid;
+	s->wanted.more = 0;
+	s->wanted.head = ENTRY_TUNNEL | (*endpoint & ENTRY_SCOPE);
+	s->which = ENTRY_KIND | ENTRY_SCOPE;
+	return find(s);
+}
+
 /* Leave in s whose the packet is by the session table: of which session by its tunnel, or on N6 by its UE's address, of
  * which group, and which way it flows. */
 static __always_inline void look_session_up(struct scratch *s, struct control *c, struct port_stats *st, u32 instance,
 					    u32 role)
 {
+	u32 in_tunnel = 0;
+
 	s->session_buckets = c->buckets;
 	s->session = 0;
 	s->group = 0;
 	s->way = SIDE_UNKNOWN;
-	if (role == SNF_N3 || ((role == SNF_ANY || role == SNF_MIXED) && s->gtpu)) {
-		u32 *endpoint = endpoints.lookup((struct address *)s->outer.dst);
-
-		if (!endpoint)
-			return;
-		s->wanted.key = s->teid;
-		s->wanted.more = 0;
-		s->wanted.head = ENTRY_TUNNEL | (*endpoint & ENTRY_SCOPE);
-		s->which = ENTRY_KIND | ENTRY_SCOPE;
-		if (!find(s))
+	if (role == SNF_N3 || s->gtpu)
+		in_tunnel = find_tunnel(s);
+	if (role == SNF_N3 || in_tunnel || s->gtpu == IN_TUNNEL) {
+		if (!in_tunnel)
 			return;
 		s->way = s->found.head & ENTRY_DOWNLINK ? SNF_DOWNLINK : SNF_UPLINK;
 		/* Through memory, so that the verifier goes through what follows once. */
@@ -167,15 +177,17 @@ static __always_inline void look_session_up(struct scratch *s, struct control *c
 			st->n[SNF_C_ue_mismatch]++;
 			return;
 		}
-	} else if (session_of_ue(s, instance, s->inner.src)) {
-		s->way = SNF_UPLINK;
-	} else if (session_of_ue(s, instance, s->inner.dst)) {
+	} else if (s->side != SNF_DOWNLINK && session_of_ue(s, instance, s->inner.src)) {
+		s->way = SNF_UPLINK; /* a line that nobody configured is known by its end's address, when that is */
+	} else if (s->side != SNF_UPLINK && session_of_ue(s, instance, s->inner.dst)) {
 		s->way = SNF_DOWNLINK;
 	} else if (c->routes) {
-		s->found.session = session_of_route(s, ROUTE_OF_INSTANCE, instance, s->inner.src);
+		s->found.session =
+			s->side == SNF_DOWNLINK ? 0 : session_of_route(s, ROUTE_OF_INSTANCE, instance, s->inner.src);
 		if (s->found.session)
 			s->way = SNF_UPLINK;
-		else if ((s->found.session = session_of_route(s, ROUTE_OF_INSTANCE, instance, s->inner.dst)))
+		else if (s->side != SNF_UPLINK &&
+			 (s->found.session = session_of_route(s, ROUTE_OF_INSTANCE, instance, s->inner.dst)))
 			s->way = SNF_DOWNLINK;
 	}
 	s->session = s->found.session;

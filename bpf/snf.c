@@ -12,6 +12,7 @@
 #include "fragments.h"
 #include "gtpu.h"
 #include "handoff.h"
+#include "line.h"
 #ifndef EGRESS
 #include "loss.h"
 #endif
@@ -55,7 +56,7 @@ static __always_inline u32 open_tunnel(void *data, void *end, struct frame *in)
 	if (why != SNF_C_gtpu_gpdu)
 		return why;
 	in->st->n[SNF_C_gtpu_gpdu]++;
-	s->gtpu = 1;
+	s->gtpu = IN_TUNNEL;
 	s->inner_off = s->off;
 	if (s->off >= s->gtpu_end)
 		return SNF_C_inner_truncated;
@@ -330,6 +331,8 @@ static __always_inline int run(hook *ctx, u32 role)
 #ifdef EGRESS
 	count_segments(ctx, &in);
 #endif
+	if (role != SNF_N3 && in.c->lines && !in.s->gtpu)
+		read_line(data, end, in.s);
 	coarse_clock(in.s, in.c);
 	flow_key(in.s, in.c);
 	copy = is_copy(&in, role);

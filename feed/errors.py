@@ -6,8 +6,11 @@ __all__ = ["SnfError"]
 
 
 class SnfError(Exception):
-    """A broken promise: one sentence that says what, and ``remedy``: what to do next."""
+    """A broken promise: one sentence that says what, and ``remedy``: what to do next.
 
-    def __init__(self, what: str, remedy: str = "") -> None:
+    ``passing``: it may be over in a while without anybody's doing, as when another process holds what is wanted.
+    """
+
+    def __init__(self, what: str, remedy: str = "", *, passing: bool = False) -> None:
         super().__init__(f"{what} {remedy}".strip())
-        self.what, self.remedy = what, remedy
+        self.what, self.remedy, self.passing = what, remedy, passing

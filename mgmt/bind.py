@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from mgmt import published_keys
@@ -16,6 +17,7 @@ from mgmt.keys import public_key
 from nf.errors import BadSettings
 from nf.qoe.models import MODELS
 from nf.qoe.profiles import constants
+from nf.sessions import lines
 from nf.settings import (
     Action,
     Application,
@@ -26,6 +28,7 @@ from nf.settings import (
     Export,
     Interface,
     Limits,
+    LineGateway,
     Listener,
     Management,
     Mode,
@@ -64,6 +67,7 @@ def bind(tree: Node, sessions: Sequence[StaticSession] = ()) -> Settings:
         nf_id=function.get("name", Settings().nf_id),
         interfaces=_ordered(map(_interface, _captured(tree))),
         sessions=sessions,
+        line_gateways=_gateways(subscribers.get("line-gateway", [])),
         pfcp_peers=tuple(sorted(subscribers.get("pfcp-peer", []))),
         groups=_ordered(map(_group, policies.get("subscriber-group", []))),
         policies=_ordered(map(_policy, policies.get("policy", []))),
@@ -127,11 +131,50 @@ def _encapsulation(text: str) -> Encapsulation | None:
 
 
 def _session(entry: Node) -> StaticSession:
+    up, down = _line(entry["line"]) if "line" in entry else ((), ())
     return StaticSession(
         name=entry["name"],
-        uplink=_tunnels(entry.get("uplink", [])),
-        downlink=_tunnels(entry.get("downlink", [])),
-        **_given(entry, imsi="imsi", ue_ipv4="ue-ipv4", ue_ipv6="ue-ipv6", dnn="dnn", instance="network-instance"),
+        uplink=_tunnels(entry.get("uplink", [])) + up,
+        downlink=_tunnels(entry.get("downlink", [])) + down,
+        prefixes=tuple(str(ip_network(prefix, strict=False)) for prefix in sorted(entry.get("prefix", []))),
+        line="line" in entry,
+        **_given(
+            entry,
+            imsi="imsi",
+            ue_ipv4="ue-ipv4",
+            ue_ipv6="ue-ipv6",
+            dnn="dnn",
+            instance="network-instance",
+            subscriber="subscriber",
+        ),
+    )
+
+
+def _line(node: Node) -> tuple[tuple[lines.End, ...], tuple[lines.End, ...]]:
+    """Return the tunnels, up and down, that the programs take a line for."""
+    numbers = (node.get(leaf, 0) for leaf in ("s-vlan", "c-vlan", "pppoe-session"))
+    up, down = lines.ends(node["gateway"], *numbers)
+    return (up,), (down,)
+
+
+def _gateways(entries: Sequence[Node]) -> tuple[LineGateway, ...]:
+    owner: dict[str, str] = {}
+    for entry in entries:
+        for mac in entry["mac-address"]:
+            other = owner.setdefault(mac.lower(), entry["name"])
+            if other != entry["name"]:
+                raise BadSettings(
+                    f"The address is also one of gateway {other}.",
+                    f"/snf-subscribers:subscribers/line-gateway[name='{entry['name']}']/mac-address[.='{mac}']",
+                    "An Ethernet address is one gateway's.",
+                )
+    return _ordered(
+        LineGateway(
+            entry["name"],
+            tuple(sorted(mac.lower() for mac in entry["mac-address"])),
+            **_given(entry, pppoe_sessions="pppoe-sessions"),
+        )
+        for entry in entries
     )
 
 
@@ -145,6 +188,12 @@ def _check_tunnels(sessions: Sequence[StaticSession]) -> None:
     for session in sessions:
         for direction, tunnels in (("uplink", session.uplink), ("downlink", session.downlink)):
             for end in tunnels:
+                if end in owner and lines.is_line(end[0]):
+                    raise BadSettings(
+                        f"The line is also that of session {owner[end]}.",
+                        f"/snf-subscribers:subscribers/static-session[name='{session.name}']/line",
+                        "Tags, and the PPPoE session where its gateway counts that, are one line's.",
+                    )
                 if end in owner:
                     raise BadSettings(
                         f"The tunnel is also one of session {owner[end]}.",

@@ -6,7 +6,7 @@ import hashlib
 
 from nf.errors import BadSettings
 
-__all__ = ["refuse"]
+__all__ = ["is_published", "refuse"]
 
 _DIGESTS = frozenset(  # SHA-256 of the text of each
     {
@@ -19,9 +19,14 @@ _DIGESTS = frozenset(  # SHA-256 of the text of each
 )
 
 
+def is_published(key: str) -> bool:
+    """Say whether a key was in an example."""
+    return hashlib.sha256(key.encode()).hexdigest() in _DIGESTS
+
+
 def refuse(key: str, path: str) -> None:
     """Raise BadSettings, which names *path*, when *key* was in an example."""
-    if hashlib.sha256(key.encode()).hexdigest() in _DIGESTS:
+    if is_published(key):
         raise BadSettings(
             "The key is one of an example, which everybody can read.", path, "Make keys of your own: snf keys DIR"
         )

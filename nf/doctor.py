@@ -8,6 +8,7 @@ what the lab needs as well.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
@@ -214,13 +215,21 @@ def checks(*, lab: bool = False) -> list[Check]:
     return [_root(lab), _capabilities(lab), _kernel(), *_tools(lab), *_data_plane(lab), _libyang(), *_optional()]
 
 
-def main(*, quiet: bool = False, lab: bool = False) -> int:
+def _as_json(check: Check) -> dict[str, object]:
+    told = {"name": check.name, "ok": check.ok, "required": check.required, "fact": check.detail}
+    return told if check.ok else told | {"remedy": check.remedy}
+
+
+def main(*, quiet: bool = False, lab: bool = False, output: str = "table") -> int:
     """Print the findings; return 1 when something required is missing, else 0.
 
-    *quiet*: print only the first thing that is missing, in one sentence.
+    *quiet*: print only the first thing that is missing, in one sentence. With the output json they are one object.
     """
     found = checks(lab=lab)
     missing = [c for c in found if c.required and not c.ok]
+    if output == "json":
+        print(json.dumps({"ok": not missing, "checks": [_as_json(c) for c in found if not quiet or c in missing]}))
+        return 1 if missing else 0
     if not quiet:
         table = Table(box=None, header_style="bold")
         for column in ("", "check", "found"):

@@ -12,9 +12,29 @@ Expected events (a short packet, an unknown tunnel) are counters, not errors.
 
 from __future__ import annotations
 
+import errno
+
 from feed.errors import SnfError
 
-__all__ = ["AttachRefused", "BadCapture", "BadSettings", "BadSignatures", "SnfError", "Unsupported"]
+__all__ = ["AttachRefused", "BadCapture", "BadSettings", "BadSignatures", "SnfError", "Unsupported", "passes"]
+
+# Of the kernel: no memory, no room, or somebody else has it.
+_PASSING = frozenset(
+    {errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+    | {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+)
+
+
+def passes(error: BaseException) -> bool:
+    """Say whether what an error tells of, or one that it was made from, may be over in a while by itself."""
+    here: BaseException | None = error
+    while here is not None:
+        if isinstance(here, SnfError) and here.passing:
+            return True
+        if isinstance(here, MemoryError) or getattr(here, "errno", None) in _PASSING:  # of OSError, and of ZeroMQ's
+            return True
+        here = here.__context__
+    return False
 
 
 class Unsupported(SnfError):

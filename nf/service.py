@@ -18,7 +18,7 @@ import numpy as np
 
 from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
-from nf.apply import export, limits, monitor, naming, policies, privacy, profiles, purge, sessions
+from nf.apply import export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
 from nf.apply.quality import Quality
@@ -88,6 +88,7 @@ class Service:
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
         self.started_s = time.time()
         self._stop = threading.Event()
+        self._leaves = False
         self._quality = Quality()
         self._engine = Engine(_PublisherSink(self.publisher, self.clock, self._quality), self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
@@ -128,6 +129,7 @@ class Service:
             ("applications policies groups", partial(policies.apply, engine)),
             ("profiles", partial(profiles.apply, engine)),
             ("thresholds", self._quality.apply),
+            ("line_gateways", partial(lines.apply, engine)),
             ("sessions", partial(sessions.apply, engine, self.clock.now_s)),
             ("pfcp_peers", self.interfaces.use_peers),
             ("export", partial(export.apply, publisher)),
@@ -263,6 +265,20 @@ class Service:
             quality=self._quality.last,
         )
 
+    def goes_on(self, patience_s: float) -> bool:
+        """Say whether rings are read, intervals end and the publisher turns, each at most *patience_s* late."""
+        now_s, publisher_s = self.clock.now_s(), self.publisher.age_s
+        return (
+            now_s - self._rings_s <= patience_s
+            and now_s - self._interval_s <= self.settings.export.interval_ms / 1e3 + patience_s
+            and publisher_s is not None
+            and publisher_s <= patience_s
+        )
+
+    def counted(self) -> str:
+        """Return in words how many sessions and flows are known."""
+        return f"{len(self.store):,} sessions, {len(self.plane.flows.present()):,} flows"
+
     def sources(self) -> dict[str, Source]:
         """Return the sources of sessions, by name."""
         return sources(
@@ -355,8 +371,9 @@ class Service:
     def _due_s(self, swept_s: float) -> float:
         return interval_end_s(swept_s, self.settings.export.interval_ms)
 
-    def stop(self) -> None:
-        """End `run`."""
+    def stop(self, *, leave: bool = False) -> None:
+        """End `run`. *leave*: `close` then leaves the data plane to the next process, as a kill would."""
+        self._leaves |= leave
         self._stop.set()
 
     def close(self) -> None:
@@ -369,6 +386,9 @@ class Service:
                 self.pipeline.sweep(self.clock.now_s())
             self.publisher.stop()
             self.pipeline.close()
+            if self._leaves:
+                log.warning("the data plane is left to the next process: %s", ", ".join(self.plane.attached) or "none")
+                return
             self.plane.close()
 
     def __enter__(self) -> Service:

@@ -20,6 +20,7 @@ __all__ = [
     "Export",
     "Interface",
     "Limits",
+    "LineGateway",
     "Listener",
     "Management",
     "Mode",
@@ -145,11 +146,23 @@ class StaticSession:
     ue_ipv6: str = ""
     dnn: str = ""
     instance: str = ""
-    uplink: tuple[tuple[str, int], ...] = ()  # (receiving address, TEID)
+    uplink: tuple[tuple[str, int], ...] = ()  # (receiving address, TEID); of a fixed line as `nf.sessions.lines` says
     downlink: tuple[tuple[str, int], ...] = ()
+    prefixes: tuple[str, ...] = ()  # further ones of its network
+    line: bool = False  # it is a fixed line
+    subscriber: str = ""  # its name in records, as it is, where it has no IMSI
 
     def __repr__(self) -> str:
         return f"StaticSession({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class LineGateway:
+    """A gateway of fixed lines (BNG): frames that come from its addresses, or go to them, say their line."""
+
+    name: str
+    macs: tuple[str, ...] = ()  # of its side of the lines
+    pppoe_sessions: bool = False  # several share a VLAN, and their numbers tell lines apart
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -341,6 +354,7 @@ class Settings:
     nf_id: str = "snf"
     interfaces: tuple[Interface, ...] = ()
     sessions: tuple[StaticSession, ...] = ()
+    line_gateways: tuple[LineGateway, ...] = ()
     pfcp_peers: tuple[str, ...] = ()  # addresses and prefixes of SMFs and UPFs; none: they are learned
     groups: tuple[SubscriberGroup, ...] = ()
     policies: tuple[Policy, ...] = ()

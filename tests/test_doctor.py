@@ -251,3 +251,26 @@ class TestSetup:
         assert run.returncode == 1
         assert run.stderr.splitlines()[-1].startswith("apt-get could not install no-such-package-1")
         assert "E: Unable to locate" in run.stderr
+
+
+class TestJson:
+    """A program reads the same findings: each with its fact, and with a remedy where something is missing."""
+
+    def of(self, *restriction):
+        command = [*restriction, sys.executable, "-m", "mgmt.cli.main", "doctor", "--output", "json"]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return run.returncode, json.loads(run.stdout)
+
+    def test_where_nothing_is_missing(self):
+        status, told = self.of()
+        assert (status, told["ok"]) == (0, True)
+        assert all(c["ok"] or not c["required"] for c in told["checks"])
+        (kernel,) = (c for c in told["checks"] if c["name"] == "kernel")
+        assert kernel == {"name": "kernel", "ok": True, "required": True, "fact": platform.release()}
+
+    def test_where_something_is(self):
+        status, told = self.of("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+        assert (status, told["ok"]) == (1, False)
+        (lacks,) = (c for c in told["checks"] if c["required"] and not c["ok"])
+        assert (lacks["name"], lacks["fact"][:17]) == ("capabilities", "without CAP_NET_A")
+        assert "sudo" in lacks["remedy"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nf.settings import Settings
 
 __all__ = [
+    "PLACE",
     "captures",
     "configuration",
     "curve_keys",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 _CURVE = ("server_key", "public_key", "secret_key")
+# Of a key that is to be filled in, all of an element: a key in Z85 may have @x@ in it, but its < and > are escaped.
+PLACE = re.compile(r"(?<=>)@(?P<name>[a-z0-9-]+?)(?P<kind>-public|-secret)?@(?=<)")
 _Z85_KEY = 40  # characters of a CURVE key (ZeroMQ RFC 32)
 
 
@@ -109,11 +112,31 @@ def example(path: Path) -> str:
     return _text(path, "Give a configuration in XML.")
 
 
+def named(text: str, name: str, path: Path) -> str:
+    """Return a configuration with another name of the function; raises SnfError when *path* is no XML."""
+    from lxml import etree
+
+    space = "urn:supernetflow:yang:snf-function"
+    try:
+        root = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.XMLSyntaxError as error:
+        raise SnfError(f"{path} is no XML: {error.msg}.", "Give a configuration in XML.") from None
+    function = root.find(f"{{{space}}}network-function")
+    if function is None:
+        function = etree.Element(f"{{{space}}}network-function", nsmap={None: space})
+        root.insert(0, function)
+    leaf = function.find(f"{{{space}}}name")
+    if leaf is None:
+        leaf = etree.Element(f"{{{space}}}name")
+        function.insert(0, leaf)
+    leaf.text = name
+    return str(etree.tostring(root, encoding="unicode"))
+
+
 def _filled(path: Path) -> bytes:
     """Return a configuration in XML in which no key is left to be filled in."""
     text = example(path)
-    # All of an element: a key in Z85 may have @x@ in it, but its < and > are escaped.
-    if place := re.search("(?<=>)@[a-z0-9-]+@(?=<)", text):
+    if place := PLACE.search(text):
         raise SnfError(
             f"{path} is an example: it has no key at {place[0]}.",
             f"Make keys, and a file with them: snf keys DIR -f {path}",
@@ -184,7 +207,7 @@ def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
     """Check all inputs of ``snf run``; return the startup configuration. The state directory is made."""
-    from nf.kernel import privilege
+    from nf.kernel import links, privilege
 
     privilege.require(port)
     from mgmt.netconf.ssh.access import check_host_key, listening_socket, read_users
@@ -192,10 +215,29 @@ def service(
     from nf.sessions.restart import statedir
 
     statedir.check(state_dir)
+    links.lock_beside(state_dir / "locks")
     read_users(users)
     if host_key is not None:
         check_host_key(host_key)
-    document = _filled(startup) if startup else None
-    check_start(state_dir, document)
+    document = None
+    if not check_start(state_dir):
+        statedir.check_room(state_dir)
+        document = _first_configuration(startup) if startup is not None else None
     listening_socket(address, port, 1).close()
     return document
+
+
+def _first_configuration(path: Path) -> bytes:
+    """Return a startup configuration in which nothing is wrong, on this host either. Raises SnfError."""
+    from mgmt.cli import check
+
+    report = check.look(path)
+    if not report.errors and report.settings is not None:
+        report.faults += check.look_at_ports(report, warning=False)
+    if errors := report.errors:
+        more = f"{len(errors) - 1} more: snf config check --here {path}" if errors[1:] else ""
+        where = f"{path}:{errors[0].line}" if errors[0].line else str(path)
+        passing = all(fault.passing for fault in errors)
+        said = f"The startup configuration cannot be used: {where}: {errors[0].sentence.rstrip('.')}."
+        raise SnfError(said, more, passing=passing)
+    return report.document

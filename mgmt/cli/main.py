@@ -1,7 +1,7 @@
 """``snf``: the command line. Exit 0: done; 1: a check failed; 2: wrong use or refused, in one sentence.
 
-Modules are imported by the command that needs them, so that ``snf watch`` starts without bcc and
-``snf --help`` without anything.
+``snf run`` ends with 75 instead where that may be over in a while by itself. Modules are imported by the command that
+needs them, so that ``snf watch`` starts without bcc and ``snf --help`` without anything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -19,9 +21,9 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import configure, inputs
+from mgmt.cli import configure, deploy, health, inputs, journal
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
-from nf.errors import SnfError
+from nf.errors import SnfError, passes
 
 __all__ = ["main"]
 
@@ -34,7 +36,7 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in configure.COMMANDS:
+for _command in (*configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS):
     snf.add_command(_command)
 
 
@@ -48,24 +50,69 @@ for _command in configure.COMMANDS:
 @click.option("--netconf", default="127.0.0.1:830", show_default=True, help="ADDRESS:PORT of NETCONF over SSH.")
 @click.option("-v", "--verbose", is_flag=True, help="Log at level info.")
 def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, netconf: str, verbose: bool) -> None:
-    """Run the function in the foreground until SIGTERM or Ctrl-C."""
+    """Run the function in the foreground until SIGTERM or Ctrl-C.
+
+    SIGUSR1 ends it, too, and leaves the programs to the next start; SIGHUP has it read users, host key and signatures.
+    """
+    from nf.kernel import manager
+
+    manager.begin()
+    manager.tell(STATUS="checking options and files", EXTEND_TIMEOUT_USEC=60_000_000)  # imports take a while as well
     address, port = inputs.endpoint(netconf)
     # Threads of numpy would keep the capabilities that `serve` gives away.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     document = inputs.service(state_dir, users, host_key, startup, address, port)
-    from mgmt.cli.run import Options, serve
+    from mgmt.cli.run import Options, Wishes, serve
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    serve(options, stop, ready=click.echo)
+    stop, wishes = threading.Event(), Wishes()
+    wanted = {signal.SIGTERM: (stop,), signal.SIGINT: (stop,), signal.SIGUSR1: (wishes.leave, stop)}
+    for number, events in (wanted | {signal.SIGHUP: (wishes.reload,)}).items():
+        signal.signal(number, lambda *_, told=events: [event.set() for event in told])
+    with _told(verbose):
+        serve(options, stop, ready=click.echo, wishes=wishes)
+
+
+@contextmanager
+def _told(verbose: bool) -> Iterator[None]:
+    """Tell of a fault of the program itself in a sentence with its place: its text may name a subscriber."""
+    try:
+        yield
+    except (SnfError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if (refused := _refusal(error)) is not None:
+            raise refused from None
+        if "start new thread" in str(error):
+            remedy = "Give it more memory and tasks (MemoryMax=, TasksMax= of its unit)."
+            raise SnfError("The kernel starts no thread.", remedy, passing=True) from None
+        if verbose:
+            raise
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f"{type(error).__name__} at {Path(last.filename).name} line {last.lineno}"
+        click.echo(f"snf: A fault of the program ended it: {where}. Tell the project, with what -v shows.", err=True)
+        sys.exit(1)
+
+
+def _refusal(error: BaseException) -> SnfError | None:
+    """Return the refusal at whose end an error came up: who could not begin may fail to end."""
+    here = error.__context__
+    while here is not None and not isinstance(here, SnfError):
+        here = here.__context__
+    return here
+
+
+@snf.command()
+@click.argument("config", required=False, type=EXISTING)
+@click.option("--unit", is_flag=True, help="Print the lines of a drop-in for supernetflow.service, and nothing else.")
+def memory(config: Path | None, unit: bool) -> None:
+    """Say how much memory the function takes with the limits of CONFIG (XML), or without one by default."""
+    settings = inputs.configuration(config)
+    from mgmt.cli import memory as view
+
+    view.show(settings.limits if settings is not None else None, unit=unit)
 
 
 @snf.command()
@@ -280,17 +327,20 @@ def keys(folder: Path, clients: tuple[str, ...], fill: Path | None) -> None:
 
 @snf.command()
 @click.option("--quiet", is_flag=True, help="Print only what is missing.")
-def doctor(quiet: bool) -> None:
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def doctor(quiet: bool, output: str) -> None:
     """Say what this host can do, and how to mend what it cannot."""
     from nf import doctor as checks
 
-    sys.exit(checks.main(quiet=quiet))
+    sys.exit(checks.main(quiet=quiet, output=output))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``snf``; an expected error is one sentence on standard error."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    refused = os.EX_TEMPFAIL if words[:1] == ["run"] else 2  # when it may be over in a while by itself
     try:
-        snf.main(args=list(argv) if argv is not None else None, prog_name="snf", standalone_mode=False)
+        snf.main(args=words, prog_name="snf", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.UsageError as error:
@@ -301,8 +351,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except SnfError as error:
-        click.echo(f"snf: {error}", err=True)
-        sys.exit(2)
+        click.echo(journal.marked(f"snf: {error}"), err=True)
+        sys.exit(refused if passes(error) else 2)
+    except MemoryError as error:
+        click.echo(journal.marked("snf: There is not enough memory."), err=True)
+        sys.exit(refused if passes(error) else 2)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
@@ -310,8 +363,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         remedy = (
             "run as root, or see: snf doctor" if isinstance(error, PermissionError) else "it was to be written or read"
         )
-        click.echo(f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}", err=True)
-        sys.exit(2)
+        said = f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}"
+        click.echo(journal.marked(said), err=True)
+        sys.exit(refused if passes(error) else 2)
 
 
 if __name__ == "__main__":

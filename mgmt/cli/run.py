@@ -10,8 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
+from mgmt.cli.reporter import Reporter
 from mgmt.cli.watchman import Watchman
 from mgmt.netconf.events import ConfigChange, Event, Events, RestartNeeded
 from mgmt.netconf.served import Function
@@ -19,8 +22,10 @@ from mgmt.netconf.ssh.access import bound_socket
 from mgmt.netconf.state import ClockState, InterfaceState, PathState, PlaceState, SourceState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarms
+from nf.apply import memory
 from nf.apply.sources import Source
 from nf.apply.unread import not_read
+from nf.errors import SnfError
 from nf.kernel import links, privilege
 from nf.kernel.clock import Clock
 from nf.kernel.confine import confine
@@ -30,8 +35,12 @@ from nf.publish import Publisher
 from nf.service import Service
 from nf.sessions.restart.statedir import hold
 from nf.sessions.restart.takeover import Takeover
+from nf.settings import Limits
 
-__all__ = ["Options", "serve", "state_of"]
+if TYPE_CHECKING:
+    from mgmt.netconf.ssh.listener import NetconfServer
+
+__all__ = ["Options", "Wishes", "serve", "state_of"]
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +59,33 @@ class Options:
     port: int
 
 
-def serve(options: Options, stop: threading.Event, ready: Callable[[str], object]) -> None:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """Wishes beside a stop: that the data plane is left to the next process, and that files are read again."""
+
+    leave: threading.Event = field(default_factory=threading.Event)
+    reload: threading.Event = field(default_factory=threading.Event)
+
+
+def serve(
+    options: Options, stop: threading.Event, ready: Callable[[str], object], wishes: Wishes | None = None
+) -> None:
     """Run until *stop* is set; *ready* is told once when the function answers.
 
     Raises SnfError with a sentence when it cannot start.
     """
+    wishes = wishes or Wishes()
     bound = _port_alone(options.address, options.port)
     no_core_dumps()
     links.lock_beside(options.state_dir / "locks")
+    reporter = Reporter()
+    reporter.start()
     with ExitStack() as stack:
         held = stack.enter_context(hold(options.state_dir))
-        with _phase("making the kernel programs"):
+        memory.check(Limits())  # which it begins with
+        with _phase("making the kernel programs"), reporter.phase("making the kernel programs"):
             service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
-        with _phase("putting the configuration in force"):
+        with _phase("putting the configuration in force"), reporter.phase("putting the configuration in force"):
             datastore = Datastore(options.state_dir, service, options.startup)
             stack.callback(datastore.close)
         from mgmt.netconf.ssh.listener import (
@@ -95,9 +118,15 @@ def serve(options: Options, stop: threading.Event, ready: Callable[[str], object
         watchman = Watchman(service, alarms, datastore.events)
         watchman.start()
         stack.callback(watchman.stop)
-        ready(f"snf: NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}")
-        threading.Thread(target=_stop_when, args=(stop, service), name="stop", daemon=True).start()
+        where = f"NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}"
+        ready(f"snf: {where}")
+        reporter.runs(service, where)
+        threading.Thread(target=_stop_when, args=(stop, service, wishes), name="stop", daemon=True).start()
+        again = partial(_reload, reporter, server, service)
+        threading.Thread(target=_read_again, args=(wishes, again), name="reload", daemon=True).start()
         service.run()
+        leaves = wishes.leave.is_set()
+        reporter.stops("leaving the data plane to the next process" if leaves else "taking the programs off")
 
 
 def _port_alone(address: str, port: int) -> socket.socket:
@@ -137,9 +166,32 @@ def _restart_needed(service: Service, events: Events) -> Callable[[Event], None]
     return listen
 
 
-def _stop_when(stop: threading.Event, service: Service) -> None:
+def _stop_when(stop: threading.Event, service: Service, wishes: Wishes) -> None:
     stop.wait()
-    service.stop()
+    service.stop(leave=wishes.leave.is_set())
+
+
+def _read_again(wishes: Wishes, again: Callable[[], None]) -> None:
+    while True:
+        wishes.reload.wait()
+        wishes.reload.clear()
+        again()
+
+
+def _reload(reporter: Reporter, server: NetconfServer, service: Service) -> None:
+    """Read files again: users, host key, signatures. Each is taken or refused for itself, and the log says which."""
+    before = "what was read before stays"
+    steps: tuple[tuple[str, Callable[[], str], str], ...] = (
+        ("the users file", server.reload_users, "nobody logs in by it until it is mended"),
+        ("the host key", server.reload_host_key, before),
+        ("the signatures", lambda: f"{service.reload_signatures()} applications", before),
+    )
+    with reporter.reload():
+        for what, step, otherwise in steps:
+            try:
+                log.warning("read %s again: %s", what, step())
+            except SnfError as error:
+                log.error("%s cannot be used, and %s: %s", what, otherwise, error)
 
 
 def state_of(service: Service, last: dict[str, InterfaceState] | None = None) -> StateTree:

@@ -18,6 +18,7 @@ from mgmt.vitals.alarms import Alarms
 from nf.naming.readers import Status
 from nf.sessions import Page, Query
 from nf.sessions.find import Found
+from nf.sessions.lines import is_line
 from nf.settings import Limits
 
 __all__ = [
@@ -346,6 +347,8 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
     for prefix in s.routes:
         write.add(entry, module, "ue-prefix", prefix)
     for t in s.tunnels:
+        if is_line(t.address):
+            continue  # it is none: the entry of the configuration says the line
         direction = "uplink" if t.side is Side.UPLINK else "downlink"
         tunnel = {"address": t.address, "teid": t.teid, "direction": direction}
         write.leaves(write.add(entry, module, "tunnel"), module, tunnel)

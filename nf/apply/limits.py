@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from nf.apply import policies
+from nf.apply import lines, memory, policies
 from nf.apply.engine import Engine
 from nf.apply.interfaces import Interfaces
 from nf.apply.transaction import Undo
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 def apply(engine: Engine, interfaces: Interfaces, old: Settings, new: Settings) -> Undo:
     """Put limits in force, as far as possible now; raises BadSettings when the kernel refuses the sizes."""
     if replace(old.limits, unknown_flows_per_s=new.limits.unknown_flows_per_s) != new.limits:
+        memory.check(new.limits)
+        if said := memory.complaint(new.limits, memory.allowed_bytes()):
+            log.warning("%s", said)
         if not engine.plane.attached and not interfaces.waiting and not len(engine.store):
             _resize(engine, interfaces, old, new.limits)
             return lambda: _resize(engine, interfaces, old, old.limits)
@@ -50,4 +53,5 @@ def _resize(engine: Engine, interfaces: Interfaces, settings: Settings, limits: 
         finally:
             interfaces.plane = engine.plane
             policies.put(engine.pipeline, settings.policies, settings.groups)
+            lines.put(engine, settings.line_gateways)
             engine.plane.set_monitor(settings.monitor)

@@ -150,7 +150,7 @@ class FlowBook:
         if not len(events):
             return
         self._begin(events)
-        tunnelled = rows_at(events, events["gtpu"] == 1)
+        tunnelled = rows_at(events, events["gtpu"] > 0)
         if not len(tunnelled):
             return
         ends = np.concatenate([tunnelled["outer_src"], tunnelled["outer_dst"]], axis=1)

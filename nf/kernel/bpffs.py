@@ -16,7 +16,7 @@ from typing import IO
 
 from nf.kernel import links
 
-__all__ = ["clear", "home", "lock", "release", "sweep"]
+__all__ = ["clear", "folders", "home", "lock", "release", "sweep"]
 
 _NAME = "supernetflow"
 _MOUNT = Path("/sys/fs/bpf")
@@ -40,6 +40,15 @@ def home() -> Path | None:
             with contextlib.suppress(OSError):
                 subprocess.run(["mount", "-t", "bpf", "bpf", _MOUNT], capture_output=True, check=False)
     return None
+
+
+def folders(namespace: int) -> list[Path]:
+    """Return the folders of names of a network namespace, of all users whose folders can be seen."""
+    root = home()
+    if root is None:
+        return []
+    parents = (path for path in root.parent.glob(f"{_NAME}*") if os.access(path, os.R_OK | os.X_OK))
+    return sorted(path for parent in parents for path in parent.glob(f"{namespace}-*") if path.is_dir())
 
 
 def clear(folder: Path) -> None:

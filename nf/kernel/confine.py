@@ -62,11 +62,11 @@ def confine() -> None:
         return
     seccomp: Any = importlib.import_module("seccomp")
     rules = seccomp.SyscallFilter(seccomp.ALLOW)
-    rules.set_attr(seccomp.Attr.CTL_TSYNC, 1)  # of all threads
     for name in DENIED:
         if seccomp.resolve_syscall(seccomp.Arch(), name) >= 0:
             rules.add_rule(seccomp.ERRNO(errno.EPERM), name)
     try:
+        rules.set_attr(seccomp.Attr.CTL_TSYNC, 1)  # of all threads
         rules.load()
     except (OSError, RuntimeError) as error:
         raise SnfError(f"The kernel takes no filter of system calls: {error}.") from None

@@ -89,6 +89,7 @@ class DataPlane(Attach, Tell, Ask):
         self._control["first_session"] = self.first_session
         self.sessions.clear()
         self.routes.clear()
+        self.set_gateways({})
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.tell_again()
         self.new_generation()

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,6 +27,7 @@ __all__ = [
     "find",
     "lock_beside",
     "locks",
+    "noted",
     "refuse_claimed",
     "refuse_twice",
     "refuse_unread",
@@ -39,13 +41,17 @@ __all__ = [
 
 _RUN = Path("/run/supernetflow")
 _beside: list[Path] = []  # where locks are when the user of this process may not write there
+_PROMISC = "promisc"  # noted in the lock: the interface took its own frames only before it was ours
 _BARE = frozenset(("none", "rawip", "[519]", "ppp"))  # ARPHRD_NONE, _RAWIP, _PPP of include/uapi/linux/if_arp.h
 _ETHERNET = frozenset(("ether", "loopback"))
 _ATTACHED_SKB = 2  # XDP_ATTACHED_SKB of include/uapi/linux/if_link.h
 
 
 class NotThere(AttachRefused):
-    """No device has the name or the address of a configured interface."""
+    """No device has the name or the address of a configured interface; one may come."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy, passing=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Link:
     xdp_program: int  # 0: none attached
     xdp_generic: bool = False  # it runs in the stack
     kind: str = "ether"  # of its link layer, in the words of iproute2
+    promiscuous: bool = False  # because somebody said so; a packet socket's wish does not count
 
     @property
     def bare(self) -> bool:
@@ -91,10 +98,10 @@ def links() -> list[Link]:
     found = []
     for d in json.loads(_ip("-json", "-details", "address", "show")):
         addresses = tuple(a["local"] for a in d.get("addr_info", ()) if a.get("scope") != "link")
-        xdp, up = d.get("xdp", {}), "UP" in d.get("flags", ())
+        xdp, flags = d.get("xdp", {}), d.get("flags", ())
         program, generic = xdp.get("prog", {}).get("id", 0), xdp.get("mode") == _ATTACHED_SKB
-        kind = d.get("link_type", "ether")
-        found.append(Link(d["ifname"], d["ifindex"], d.get("address", ""), up, addresses, program, generic, kind))
+        said = d["ifname"], d["ifindex"], d.get("address", ""), "UP" in flags, addresses, program, generic
+        found.append(Link(*said, d.get("link_type", "ether"), "PROMISC" in flags))
     return found
 
 
@@ -170,8 +177,7 @@ def locks() -> Path:
 
     Raises AttachRefused when none can be written.
     """
-    given = [Path(path) for path in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
-    for folder in (*given, _RUN, *_beside):
+    for folder in _places():
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o755, exist_ok=True)
             if os.access(folder, os.W_OK | os.X_OK):
@@ -182,6 +188,11 @@ def locks() -> Path:
     )
 
 
+def _places() -> list[Path]:
+    given = [Path(path) for path in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
+    return [*given, _RUN, *_beside]
+
+
 def claimed(link: Link) -> bool:
     """Say whether a living process holds the interface."""
     return _held(link) is not None
@@ -189,8 +200,7 @@ def claimed(link: Link) -> bool:
 
 def _held(link: Link) -> Path | None:
     """Return the lock that a living process has, where this user would have it or where others do."""
-    places = (folder / _lock_name(link) for folder in {locks(), _RUN})
-    return next(filter(_is_held, places), None)
+    return next(filter(_is_held, (folder / _lock_name(link) for folder in _places())), None)
 
 
 def _is_held(path: Path) -> bool:
@@ -214,13 +224,42 @@ def _in_use(link: Link, holder: str) -> AttachRefused:
     return AttachRefused(
         f"Interface {link.name} is in use by another snf (process {holder.strip() or 'unknown'}).",
         "Stop it first, or choose another interface.",
+        passing=True,
     )
+
+
+def _stale(link: Link) -> Iterator[Path]:
+    """Yield the locks of an interface that processes left, of whichever user."""
+    for folder in dict.fromkeys(_places()):
+        path = folder / _lock_name(link)
+        with contextlib.suppress(OSError):
+            if path.exists() and not _is_held(path):
+                yield path
+
+
+def noted(link: Link) -> bool:
+    """Say whether a process that died noted something about the interface."""
+    with contextlib.suppress(OSError):
+        return any(set(_notes(path.read_text(), link)) - {_address(link)} for path in _stale(link))
+    return False
+
+
+def _address(link: Link) -> str:
+    return f"address {link.mac}"
+
+
+def _notes(lock: str, link: Link) -> list[str]:
+    """Return what the text of a lock notes of an interface; numbers of namespace and device are given again."""
+    words = lock.splitlines()[1:]
+    others = any(word.startswith("address ") for word in words) and _address(link) not in words
+    return [] if others else words
 
 
 def claim(link: Link) -> IO[str]:
     """Take the interface for this process; the kernel gives it back when the process ends, however it ends."""
     refuse_claimed(link)
     path = locks() / _lock_name(link)
+    elsewhere = [other for other in _stale(link) if other != path]  # of a function that was started in another way
     if path.exists() and not os.access(path, os.W_OK):
         path.unlink()  # of another user, whose function is gone
     lock: IO[str] = path.open("a+")
@@ -232,9 +271,13 @@ def claim(link: Link) -> IO[str]:
         lock.close()
         raise _in_use(link, holder) from None
     lock.seek(0)
-    kept = lock.read().splitlines()[1:]
+    kept = _notes(lock.read(), link)
+    for other in elsewhere:
+        with contextlib.suppress(OSError):
+            kept += _notes(other.read_text(), link)
+            other.unlink()
     lock.truncate(0)
-    lock.write("\n".join([str(os.getpid()), *kept]))
+    lock.write("\n".join([str(os.getpid()), *dict.fromkeys([_address(link), *kept])]))
     lock.flush()
     return lock
 
@@ -259,6 +302,19 @@ def release(lock: IO[str]) -> None:
     lock.close()
 
 
-def set_promiscuous(link: Link, on: bool) -> None:
-    """Make a mirror port take frames that are not addressed to it, and bring it up; or make it take its own only."""
-    _ip("link", "set", "dev", link.name, *(("up", "promisc", "on") if on else ("promisc", "off")))
+def set_promiscuous(link: Link, on: bool) -> bool:
+    """Make a mirror port that is claimed take frames that are not addressed to it, and bring it up; or undo that.
+
+    Returns whether the mode changed: one that somebody else set before stays.
+    """
+    with (locks() / _lock_name(link)).open("a+") as lock:
+        now = next((each.promiscuous for each in links() if each.ifindex == link.ifindex), False)
+        if on:
+            if not now:
+                remember(lock, _PROMISC)
+            _ip("link", "set", "dev", link.name, "up", "promisc", "on")
+            return not now
+        if not now or not remembers(lock, _PROMISC):
+            return False
+    _ip("link", "set", "dev", link.name, "promisc", "off")
+    return True

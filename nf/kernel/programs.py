@@ -7,6 +7,7 @@ a running data plane.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,14 +26,14 @@ from nf.abi import (
     NEXT_TLS,
 )
 from nf.errors import SnfError, Unsupported
-from nf.kernel import bpffs, links, objects, pins, source
+from nf.kernel import manager, objects, source
 from nf.kernel.compiled import Code, Compiled, MapDefinition, compiled
+from nf.kernel.left import PREFIX, Left, close, maps_of
 from nf.kernel.maps import Map, possible_cpus
 from nf.settings import Limits
 
-__all__ = ["PREFIX", "SENT", "TAILS", "Program", "Programs", "takes_frags"]
+__all__ = ["SENT", "TAILS", "Program", "Programs", "takes_frags"]
 
-PREFIX = "snf_"  # of the names of our programs
 SENT = "snf_tx_"  # of those on what ports send, which are the others compiled once more
 TAILS = {
     NEXT_HANDOFF: "snf_handoff",
@@ -61,51 +62,6 @@ class Program:
     fd: int
 
 
-def maps_of(program: int) -> dict[str, int]:
-    """Return descriptors of the maps of a loaded program by name, those of its tail calls included.
-
-    The caller closes them. Empty when the program is gone, or without CAP_SYS_ADMIN.
-    """
-    found: dict[str, int] = {}
-    todo, seen = [program], set()
-    while todo:
-        number = todo.pop()
-        fd = objects.open_program(number)
-        seen.add(number)
-        if fd < 0:
-            continue
-        for map_number in objects.program_info(fd).maps:
-            opened = objects.open_map(map_number)
-            name = objects.map_info(opened).name if opened >= 0 else ""
-            if opened < 0 or name in found:
-                close([opened])
-                continue
-            found[name] = opened
-            if name == _NEXT:
-                todo += [p for p in objects.programs_in(opened) if p not in seen]
-        os.close(fd)
-    return found
-
-
-def close(fds: list[int]) -> None:
-    """Close descriptors; negative ones are none."""
-    for fd in fds:
-        if fd >= 0:
-            os.close(fd)
-
-
-def _unattended() -> list[links.Link]:
-    """Return the interfaces that carry a program and belong to no living process of ours."""
-    try:
-        return [link for link in links.links() if link.xdp_program and not links.claimed(link)]
-    except SnfError:  # an attach will say why
-        return []
-
-
-def _number(fd: int) -> int:
-    return objects.program_info(fd).id
-
-
 class Programs:
     """One set of programs and maps. ``taken_over``: the maps are those of a process that died.
 
@@ -120,17 +76,23 @@ class Programs:
         self._definitions = _sized(self._compiled, source.table_sizes(limits))
         self._loaded: dict[str, Program] = {}
         self._tails: dict[str, int] = {}
-        self.left: set[int] = set()  # numbers of programs that the previous process left on interfaces
-        self._folder = None if replay or alone else self._claim()
+        self._left = None if replay or alone else Left()
         self._held = False
-        found = {} if replay or alone else self._find()
-        self.taken_over = bool(found) and self._fits(found)
-        if not self.taken_over:
-            close(list(found.values()))
-            found = {}
-        self._fds = dict(found)
-        self.maps = {name: self._map(definition) for name, definition in self._definitions.items()}
-        self.rings = self._rings()
+        self._fds = self._find(self._left) if self._left else {}
+        self.taken_over = bool(self._fds)
+        try:
+            self.maps = {name: self._map(definition) for name, definition in self._definitions.items()}
+            self.rings = self._rings()
+        except Exception:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Free what was made before the kernel had no more: who tries with smaller tables needs the memory."""
+        close(self._fds.values())
+        self._fds = {}
+        if self._left is not None and self._left.folder is not None:
+            self._left.folder.release()
 
     def _flags(self) -> list[str]:
         return source.flags(replay=self._replay) + (["-DXDP_FRAGS"] if self.frags else [])
@@ -153,55 +115,33 @@ class Programs:
 
     # -- left by the previous process --------------------------------------
 
-    def _claim(self) -> pins.Folder | None:
-        """Take the folder of names; note the programs of the previous process that are still on interfaces."""
-        on_links = {link.xdp_program for link in _unattended()}
+    def _find(self, left: Left) -> dict[str, int]:
+        """Return the maps of a data plane that runs in this network namespace without its process, by name.
 
-        def is_ours(folder: pins.Folder) -> bool:
-            fds = folder.open()
-            self.left |= {_number(fd) for name, fd in fds.items() if name.startswith(PREFIX)} & on_links
-            close(list(fds.values()))
-            return bool(self.left)
-
-        bpffs.sweep()
-        return pins.claim(is_ours)
-
-    def _find(self) -> dict[str, int]:
-        """Return the maps of a data plane that runs in this network namespace without its process, by name."""
-        if self.left and self._folder:
-            found = self._folder.open()
-            close([found.pop(name) for name in list(found) if name.startswith(PREFIX)])
-            return found
-        for link in _unattended():
-            fd = objects.open_program(link.xdp_program)
-            ours = fd >= 0 and objects.program_info(fd).name.startswith(PREFIX)
-            close([fd])
-            if ours:
-                self.left.add(link.xdp_program)
-                if maps := maps_of(link.xdp_program):
-                    return maps
-        return {}
+        Empty when there is none, or when its maps are not those that this code would make.
+        """
+        ways = left.finds()
+        fits = next((found for found in ways if self._fits(found, whole=left.knows_names)), {})
+        for found in ways:
+            if found is not fits:
+                close(found.values())
+        return fits
 
     def is_left(self, number: int) -> bool:
         """Say whether a program is one that a process of ours left behind."""
-        if number in self.left:
-            return True
-        fd = objects.open_program(number)
-        name = objects.program_info(fd).name if fd >= 0 else ""
-        close([fd])
-        return name.startswith(PREFIX)
+        return self._left is not None and self._left.has(number)
 
     def shares_maps(self, number: int) -> bool:
         """Say whether a program works on the maps of this data plane."""
-        if self.taken_over and number in self.left:
+        if self.taken_over and self._left is not None and number in self._left.numbers:
             return True
         maps = maps_of(number)
         ours = _ABI in maps and objects.map_info(maps[_ABI]).id == objects.map_info(self.maps[_ABI].fd).id
-        close(list(maps.values()))
+        close(maps.values())
         return ours
 
-    def _fits(self, maps: Mapping[str, int]) -> bool:
-        """Say whether the maps that were found are those that this code would make."""
+    def _fits(self, maps: Mapping[str, int], *, whole: bool) -> bool:
+        """Say whether the maps that were found are those that this code would make; *whole*: and all of them."""
         for name, fd in maps.items():
             if name.startswith("ring_"):
                 continue
@@ -213,25 +153,35 @@ class Programs:
                 made.entries,
             ):
                 return False
-        return {_ABI, _TABLE} <= maps.keys() and self._abi_of(maps[_ABI]) == self.abi
+        if not ({_ABI, _TABLE} <= maps.keys() and self._abi_of(maps[_ABI]) == self.abi):
+            return False
+        # A process that was killed while it named them has left some without a name.
+        return not whole or self._compiled.used | set(self._ring_names()) <= maps.keys()
 
     def _abi_of(self, control: int) -> int:
         key = np.zeros(1, np.uint32)
         return int(objects.read_element(control, key, self._definitions[_ABI].value)["abi"][0])
 
     def hold(self) -> None:
-        """Keep maps and programs beyond this process, from the first attach on, by names in the BPF file system."""
-        if self._folder is None:
+        """Keep maps and programs beyond this process, from the first attach on.
+
+        They get names in the BPF file system, and a service manager gets their descriptors.
+        """
+        if self._left is None:
             return
-        if not self._held and not self.taken_over:
-            self._folder.clear()
+        fds = {name: each.fd for name, each in self.maps.items() if each.fd >= 0}
+        fds |= zip(self._ring_names(), (fd for of_kind in self.rings for fd in of_kind), strict=True)
+        fds |= {name: program.fd for name, program in self._loaded.items()}
+        if self._left.folder is not None:
+            if not self._held and not self.taken_over:
+                self._left.folder.clear()
+            self._left.folder.pin(fds)
         self._held = True
-        numbered = {f"ring_{kind}_{at}": fd for kind, fds in enumerate(self.rings) for at, fd in enumerate(fds)}
-        self._folder.pin(
-            {name: each.fd for name, each in self.maps.items() if each.fd >= 0}
-            | numbered
-            | {name: program.fd for name, program in self._loaded.items()}
-        )
+        manager.keep(fds)
+
+    def _ring_names(self) -> list[str]:
+        kinds = range(len(source.ring_sizes(1)))
+        return [f"ring_{kind}_{at}" for kind in kinds for at in range(source.rings(replay=self._replay))]
 
     # -- maps --------------------------------------------------------------
 
@@ -323,7 +273,7 @@ class Programs:
             for name in self._loaded:
                 fresh[name] = self._load(build, name)
         except SnfError:
-            close([program.fd for program in fresh.values()])
+            close(program.fd for program in fresh.values())
             raise
         self._compiled = build
         old, self._loaded = self._loaded, fresh
@@ -331,7 +281,7 @@ class Programs:
             self._set_tail(name, fresh[name])
         if self._held:
             self.hold()
-        close([program.fd for program in old.values()])
+        close(program.fd for program in old.values())
 
     def verify(self) -> dict[str, objects.Verified]:
         """Load every program once more and return the verifier's figures; raises Unsupported when it refuses one."""
@@ -346,13 +296,16 @@ class Programs:
 
     def close(self, *, leave_behind: bool = False) -> None:
         """Free programs and maps that nothing else holds; *leave_behind*: keep all that the previous process left."""
-        if self._folder is not None:
+        if self._left is not None:
             if self._held or not leave_behind:
-                self._folder.clear()
-            self._folder.release()
-        close([program.fd for program in self._loaded.values()])
-        close([fd for kind in self.rings for fd in kind])
-        close(list(self._fds.values()))
+                manager.forget()
+                if self._left.folder is not None:
+                    self._left.folder.clear()
+            if self._left.folder is not None:
+                self._left.folder.release()
+        close(program.fd for program in self._loaded.values())
+        close(fd for kind in self.rings for fd in kind)
+        close(self._fds.values())
         self._loaded, self._fds, self.rings = {}, {}, ()
 
 
@@ -370,10 +323,14 @@ def _make(definition: MapDefinition, inner: int = 0) -> int:
     try:
         return objects.make_map(definition.name, definition.kind, *sizes, definition.entries, flags, inner)
     except OSError as why:
-        raise Unsupported(
-            f"The kernel does not make the table {definition.name} of {definition.entries:,} entries: {why.strerror}.",
-            "Lower the limits of flows and sessions, or run: snf doctor",
-        ) from None
+        remedy = {
+            errno.ENOMEM: "Lower limits/flows and limits/sessions, or give it more memory.",
+            errno.EMFILE: "Let the process have more open files.",
+        }.get(why.errno or 0, "Lower the limits of flows and sessions, or run: snf doctor")
+        said = (
+            f"The kernel does not make the table {definition.name} of {definition.entries:,} entries: {why.strerror}."
+        )
+        raise Unsupported(said, remedy) from None
 
 
 def takes_frags() -> bool:

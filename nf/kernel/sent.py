@@ -7,7 +7,8 @@ from typing import IO
 
 from nf.abi import NEXT_MONITOR
 from nf.kernel import clsact, links, objects
-from nf.kernel.programs import PREFIX, SENT, TAILS, Program, Programs
+from nf.kernel.left import PREFIX
+from nf.kernel.programs import SENT, TAILS, Program, Programs
 
 __all__ = ["begin", "end", "load", "on_it"]
 

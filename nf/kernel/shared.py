@@ -68,7 +68,7 @@ class Shared:
         return {
             name: self._maps[name].fd
             for name in (
-                *("policies", "sessions", "endpoints", "routes"),
+                *("policies", "sessions", "endpoints", "routes", "gateways"),
                 *("ports", "paths", "earlies", "answers"),
                 *("delays", "transits", "copies"),
             )

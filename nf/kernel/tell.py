@@ -93,6 +93,18 @@ class Tell(Shared):
         """Take (network instance, prefix, session) rows, as `RouteTable.change`."""
         self.routes.change({(self.instance_number(name), prefix, n): has for (name, prefix, n), has in rows.items()})
 
+    def set_gateways(self, values: Mapping[str, int]) -> None:
+        """Name the gateways of fixed lines: what line.h is to know of each, by Ethernet address, and no others."""
+        table = self._maps["gateways"]
+        wanted = {int(mac.replace(":", ""), 16): value for mac, value in values.items()}
+        for mac in table.read()[0].tolist():
+            if mac not in wanted:
+                table.delete(mac)
+        for mac, value in wanted.items():
+            table.put(mac, value)
+        self._control["lines"] = bool(wanted)
+        self.new_generation()  # of each flow somebody asks whose it is now
+
     def put_groups(self, groups: Mapping[int, int]) -> None:
         """Write the group of each session, by number; 0: none. It holds from the next packet on."""
         self.sessions.put_groups(groups)

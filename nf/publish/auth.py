@@ -18,7 +18,7 @@ from zmq.utils import z85
 from nf.errors import SnfError
 from nf.settings import Curve, Rights
 
-__all__ = ["KEY_CHARACTERS", "AllowList", "client_rights", "secure"]
+__all__ = ["KEY_CHARACTERS", "AllowList", "client_rights", "pair_of", "secure"]
 
 KEY_CHARACTERS = 40  # a CURVE key of 32 bytes in Z85 (RFC 32/Z85)
 _ENDPOINT = "inproc://zeromq.zap.01"  # fixed by RFC 27
@@ -44,11 +44,8 @@ def client_rights(curve: Curve | None) -> Mapping[str, Rights]:
     return {_key(key, "public key of a client").decode(): right for key, right in rights.items()}
 
 
-def secure(socket: zmq.Socket[bytes], curve: Curve, domain: str) -> None:
-    """Make *socket* a CURVE server whose clients are those of *domain*, before its bind.
-
-    Raises SnfError when the keys are no keys, or no pair.
-    """
+def pair_of(curve: Curve) -> tuple[bytes, bytes]:
+    """Return the secret and the public key of the publisher; raises SnfError when they are no keys, or no pair."""
     secret, public = (
         _key(curve.secret_key, "secret key of the publisher"),
         _key(curve.public_key, "public key of the publisher"),
@@ -57,6 +54,15 @@ def secure(socket: zmq.Socket[bytes], curve: Curve, domain: str) -> None:
         raise SnfError(
             "The public key of the publisher does not belong to its secret key.", "Give both keys of one pair."
         )
+    return secret, public
+
+
+def secure(socket: zmq.Socket[bytes], curve: Curve, domain: str) -> None:
+    """Make *socket* a CURVE server whose clients are those of *domain*, before its bind.
+
+    Raises SnfError when the keys are no keys, or no pair.
+    """
+    secret, public = pair_of(curve)
     socket.curve_secretkey = secret
     socket.curve_publickey = public
     socket.curve_server = True

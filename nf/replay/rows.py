@@ -14,6 +14,7 @@ from nf.apps.basis import Basis
 from nf.flows.book import FlowBook
 from nf.pipeline import Pipeline
 from nf.sessions import is_of_ue
+from nf.sessions.lines import tunnel_name
 
 __all__ = ["Ended", "flow_rows"]
 
@@ -197,6 +198,5 @@ def _who(pipeline: Pipeline, flow: Mapping[str, Any]) -> tuple[str, str]:
         source = label.identity_source if label else "none"
         return store.subscriber(binding.index, pipeline.pseudonymiser), source
     if receivers:
-        address, teid = receivers[0]
-        return pipeline.pseudonymiser.unknown(f"teid:{address}:0x{teid:08x}"), "none"
+        return pipeline.pseudonymiser.unknown(tunnel_name(*receivers[0])), "none"
     return "", "none"

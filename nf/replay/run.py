@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gtp.events import Notice, PeersRefused, SessionEvent
-from nf.apply import policies, sessions
+from nf.apply import lines, policies, sessions
 from nf.apps.signatures import Signatures
 from nf.capture import merged, to_ethernet
 from nf.kernel.dataplane import MAX_FRAME, DataPlane
@@ -85,6 +85,7 @@ class Replay:
         self.pipeline.set_profiles(self._settings.profiles)
         if self._settings.policies:
             policies.put(self.pipeline, self._settings.policies, self._settings.groups)
+        lines.put(self, self._settings.line_gateways)
         self.signalling = Signalling()
         self.signalling.use_peers(self._settings.pfcp_peers)
         self._interval_ns = round(interval_s * 1e9)

@@ -25,6 +25,7 @@ __all__ = [
     "CONFIGURED",
     "JOIN_S",
     "LEARNED",
+    "LINE",
     "RADIO",
     "Binding",
     "TunnelKey",
@@ -51,6 +52,7 @@ __all__ = [
 JOIN_S = 5.0  # a procedure on all interfaces (TS 23.401, 5.3.2.1) with retransmissions; T3 and T1 are about 1 s
 CONFIGURED = "netconf"  # all other sources are signalling
 LEARNED = "uplink"  # the UE's address by the packets in a session's tunnels, where signalling told no more than these
+LINE = "line:"  # beginning of the identity of a fixed line
 RADIO = "ngap"  # it comes and goes with the radio, while the session of the core stays
 
 TunnelKey = tuple[str, int]
@@ -239,7 +241,7 @@ def configured(s: StaticSession) -> Session:
     return Session(
         key=f"{CONFIGURED}-{s.name}",
         source=CONFIGURED,
-        identity=Identity(imsi=s.imsi),
+        identity=Identity(imsi=s.imsi, nai=s.subscriber or (f"{LINE}{s.name}" if s.line else "")),
         ue_ipv4=s.ue_ipv4,
         ue_ipv6=s.ue_ipv6,
         dnn=s.dnn,
@@ -248,4 +250,5 @@ def configured(s: StaticSession) -> Session:
             *(Tunnel(a, t, Side.UPLINK) for a, t in s.uplink),
             *(Tunnel(a, t, Side.DOWNLINK) for a, t in s.downlink),
         ),
+        routes=s.prefixes,
     )

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from gtp.events import Session
 from nf.privacy import Pseudonymiser
-from nf.sessions.binding import Binding, in_routes, is_of_ue
+from nf.sessions.binding import LINE, Binding, in_routes, is_of_ue
 from nf.sessions.store import BindingStore
 
 __all__ = ["Found", "Page", "Query", "find"]
 
-_UNKNOWN = ("ue-", "teid-")  # beginnings of `Pseudonymiser.unknown`
+_UNKNOWN = ("ue-", "teid-", "line-")  # beginnings of `Pseudonymiser.unknown`
+_HEX = frozenset("0123456789abcdef")
 _LOOKS = 10_000  # sessions that one page looks at: some 20 ms
 
 
@@ -96,7 +97,8 @@ def _by_key(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> 
         # One that was not published lately is found by looking at all.
         return {number for name in names for number in _by_name(store, name)} or None
     if query.subscriber:
-        return set(_by_name(store, query.subscriber))
+        # A line, or a name that the configuration gives, is found by looking at all.
+        return set(_by_name(store, query.subscriber)) or (None if _is_own(query.subscriber) else set())
     if query.tunnel_address and query.teid:
         binding = store.by_tunnel(query.tunnel_address, query.teid)
         return {binding.index} if binding else set()
@@ -110,7 +112,7 @@ def _by_key(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> 
 def _by_name(store: BindingStore, name: str) -> Iterator[int]:
     """Yield the sessions that may have a published name; an unknown subscriber's is that of an address or tunnel."""
     kind, colon, rest = name.partition(":")
-    if not colon:
+    if not colon and set(kind) <= _HEX:
         yield from store.numbers_by_pseudonym(name)
     elif kind == "ue":
         instance, _, address = rest.partition(":")
@@ -118,9 +120,13 @@ def _by_name(store: BindingStore, name: str) -> Iterator[int]:
             yield binding.index
     elif kind == "teid":
         address, _, teid = rest.rpartition(":0x")
-        number = int(teid, 16) if teid and all(c in "0123456789abcdef" for c in teid) and len(teid) <= 8 else 0
+        number = int(teid, 16) if teid and set(teid) <= _HEX and len(teid) <= 8 else 0
         if (binding := store.by_tunnel(address, number)) is not None:
             yield binding.index
+
+
+def _is_own(name: str) -> bool:
+    return ":" not in name or name.startswith(LINE)
 
 
 def _may_match(store: BindingStore, number: int, query: Query, pseudonymiser: Pseudonymiser) -> bool:

@@ -5,9 +5,10 @@
     Stop                         SessionDown deleted
     Accounting-On, -Off          SessionDown restarted, of all sessions of that gateway
 
-RFC 2866; the IMSI is 3GPP-IMSI (TS 29.061, 16.4.7), never User-Name. A session is known by its gateway
-and Acct-Session-Id, which the gateway gives once: a Start that comes after its Stop is late and changes
-nothing. There are no tunnels here; a session joins those of PFCP and GTP-C by the UE address.
+RFC 2866; the IMSI is 3GPP-IMSI (TS 29.061, 16.4.7), never User-Name. A fixed line is known by Agent-Circuit-Id
+(RFC 4679, 3.3.1), which an access node gives one line; NAS-Port-Id may be that of a VLAN with many lines. A session is
+known by its gateway and Acct-Session-Id, which the gateway gives once: a Start that comes after its Stop is late and
+changes nothing. There are no tunnels here; a session joins those of PFCP and GTP-C by the UE address.
 pyrad decodes. Bad input is counted, never raised.
 """
 
@@ -35,7 +36,7 @@ _IMSI_DIGITS, _DIGITS = 15, 16  # at most (TS 23.003, 2.2, 6.2)
 _HEADER_BYTES = 20
 _UNASSIGNED = ("255.255.255.255", "255.255.255.254", "0.0.0.0")  # Framed-IP-Address (RFC 2865, 5.8)
 
-# Attributes that matter: RFC 2865, 2866, 3162, 6911 and TS 29.061, table 7.
+# Attributes that matter: RFC 2865, 2866, 3162, 4679, 6911 and TS 29.061, table 7.
 _DICTIONARY = """
 ATTRIBUTE NAS-IP-Address 4 ipaddr
 ATTRIBUTE Framed-IP-Address 8 ipaddr
@@ -52,6 +53,10 @@ BEGIN-VENDOR 3GPP
 ATTRIBUTE 3GPP-IMSI 1 string
 ATTRIBUTE 3GPP-IMEISV 20 string
 END-VENDOR 3GPP
+VENDOR ADSL-Forum 3561
+BEGIN-VENDOR ADSL-Forum
+ATTRIBUTE Agent-Circuit-Id 1 string
+END-VENDOR ADSL-Forum
 """
 
 _Key = tuple[str, bytes]  # gateway and Acct-Session-Id
@@ -148,7 +153,7 @@ class RadiusTracker:
         return [SessionUp(at_s, session) if before is None else SessionMoved(at_s, session)]
 
     def _session(self, key: str, packet: Packet) -> Session:
-        ipv4 = _text(packet, "Framed-IP-Address")
+        ipv4, circuit = _text(packet, "Framed-IP-Address"), _text(packet, "Agent-Circuit-Id")
         apn = apn_name(_text(packet, "Called-Station-Id").encode().split(b"."))
         return Session(
             key=key,
@@ -156,7 +161,8 @@ class RadiusTracker:
             identity=Identity(
                 self._digits(packet, "3GPP-IMSI", _IMSI_DIGITS),
                 self._digits(packet, "3GPP-IMEISV", _DIGITS),
-                self._digits(packet, "Calling-Station-Id", _DIGITS - 1),
+                self._digits(packet, "Calling-Station-Id", _DIGITS - 1) if not circuit else "",
+                f"line:{circuit}" if circuit else "",
             ),
             ue_ipv4="" if ipv4 in _UNASSIGNED else ipv4,
             ue_ipv6=_ipv6(packet),

@@ -15,6 +15,7 @@ from nf.flows.book import FlowBook
 from nf.flows.search import distinct
 from nf.kernel.rows import rows_at
 from nf.sessions import BindingStore, is_of_ue
+from nf.sessions.lines import is_line, tunnel_name
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 
 __all__ = ["far_ends", "late_sessions", "subjects"]
@@ -78,7 +79,8 @@ def far_ends(numbers: NDArray[np.uint64], uplink_from_b: NDArray[np.bool_], book
     rows, uplink = np.arange(len(numbers)), uplink_from_b.astype(np.intp)
     down, up = outer[rows, 1 - uplink].astype(np.int64), outer[rows, uplink].astype(np.int64)
     ends, at = np.unique(np.where(down > 0, 2 * down + 1, 2 * up), return_inverse=True)  # odd: the receiver
-    return np.array([book.endpoint(end >> 1, end & 1) for end in ends.tolist()], object)[at]
+    texts = (book.endpoint(end >> 1, end & 1) for end in ends.tolist())
+    return np.array(["" if is_line(text) else text for text in texts], object)[at]
 
 
 class _Tunnels:
@@ -135,7 +137,7 @@ class _Tunnels:
             )
         plain = number < 0
         addresses, at = np.unique(ue[plain], return_inverse=True)
-        names = [f"teid:{address}:0x{teid:08x}" for address, teid in self._receivers]
+        names = [tunnel_name(address, teid) for address, teid in self._receivers]
         number[plain] = len(names) + at
         names += [f"ue::{self._book.text(address)}" for address in addresses]
         used, number = np.unique(number, return_inverse=True)

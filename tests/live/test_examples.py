@@ -16,7 +16,7 @@ from mgmt.netconf.store.datastore import settings_of
 from nf.service import Service
 from nf.settings import Interface, Mode, Settings
 
-RUN = ("inline-pair", "open5gs-host", "probe-mirror", "upf-host")
+RUN = ("enterprise", "fixed-line", "inline-pair", "open5gs-host", "probe-mirror", "upf-host")
 
 WITHOUT_A_READER = {"ogstun": "lower-layer-down"}  # a TUN has a carrier while a process has it open
 

@@ -28,7 +28,7 @@ from lab.wait import slowness
 from mgmt.cli.netconf_client import Refused
 from nf.abi import SNF_SUPPRESS
 from nf.kernel import links, objects, syscall
-from nf.kernel.programs import maps_of
+from nf.kernel.left import maps_of
 
 KEY = b"a key of the tests of the lab ..."
 SIX_INTERVALS_S = 6.0

@@ -17,6 +17,7 @@ from gtp.gtpu import encode_gpdu
 from lab.net import Net, inside
 from nf.errors import AttachRefused
 from nf.kernel.dataplane import DataPlane
+from nf.kernel.detach import detach
 from nf.service import Service
 from nf.settings import Export, Interface, Limits, Mode, Role, Settings, XdpMode
 from tests.live.conftest import wait_until
@@ -203,6 +204,19 @@ class TestKilled:
 
         assert "snf_tx_bare" in left
         assert "snf_tx_bare" in taken
+        assert on_tc("ogstun") == before
+
+    def test_who_does_not_start_again_takes_it_back(self, host: UpfHost, tmp_path: object) -> None:
+        before = on_tc("ogstun")
+        words = [sys.executable, "-c", CHILD, host.path, str(tmp_path)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+        (taken, *_) = detach(["ogstun"])
+
+        assert taken.what[-1].endswith("on what it sends")
         assert on_tc("ogstun") == before
 
     def test_one_that_is_not_configured_any_more_is_taken_off(self, host: UpfHost, tmp_path: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import subprocess
 import sys
@@ -42,14 +43,14 @@ def loaded(monkeypatch):
 
 @pytest.fixture
 def snf(loaded, capsys, monkeypatch, tmp_path):
-    """Run ``snf``; return what it says to standard error. Its status is 2, and what it says is one sentence."""
+    """Run ``snf``; return what it says to standard error, which is one sentence, and check its status."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: object) -> str:
+    def run(*words: object, status: int = 2) -> str:
         with pytest.raises(SystemExit) as end:
             cli.main([str(w) for w in words])
         said = capsys.readouterr()
-        assert end.value.code == 2, said
+        assert end.value.code == status, said
         assert said.out == ""
         assert said.err.startswith("snf: ")
         assert said.err.count("\n") == 1, said.err
@@ -118,6 +119,31 @@ class TestReplay:
         assert says in snf("replay", *words)
         assert loaded == []
 
+    def test_a_startup_configuration_is_told_with_its_line_and_how_much_more_is_wrong(self, snf, files, loaded):
+        capture = "<capture xmlns='urn:supernetflow:yang:snf-interfaces'><role>n3</role>{}</capture>"
+        entry = (
+            "<interface><name>{}</name><type xmlns:i='urn:ietf:params:xml:ns:yang:iana-if-type'>i:ethernetCsmacd</type>"
+        )
+        wrong = entry.format("a") + capture.format("\n<mode>sideways</mode>") + "</interface>"
+        wrong += entry.format("a b") + capture.format("") + "</interface>"
+        spaces = "<config><interfaces xmlns='urn:ietf:params:xml:ns:yang:ietf-interfaces'>{}</interfaces></config>"
+        (files / "wrong.xml").write_text(spaces.format(wrong))
+        said = snf("run", "--state-dir", "s", "--users", "users", "--startup", "wrong.xml", "--netconf", "127.0.0.1:0")
+        assert "wrong.xml:2: " in said
+        assert " 1 more: snf config check --here wrong.xml" in said
+        assert loaded == []
+
+    def test_a_port_that_is_not_here_may_come(self, snf, files, loaded):
+        (files / "absent.xml").write_text(
+            "<config><interfaces xmlns='urn:ietf:params:xml:ns:yang:ietf-interfaces'><interface><name>snf-absent</name>"
+            "<type xmlns:i='urn:ietf:params:xml:ns:yang:iana-if-type'>i:ethernetCsmacd</type>"
+            "<capture xmlns='urn:supernetflow:yang:snf-interfaces'><role>n3</role></capture>"
+            "</interface></interfaces></config>"
+        )
+        words = ["run", "--state-dir", "s", "--users", "users", "--startup", "absent.xml", "--netconf", "127.0.0.1:0"]
+        assert "No interface has the name snf-absent" in snf(*words, status=os.EX_TEMPFAIL)
+        assert loaded == []
+
     def test_good_input_comes_to_the_programs(self, snf, files, loaded):
         assert "the programs would be made" in snf("replay", "good.pcap", "--flows", "f.csv", "--key", "key")
         assert len(loaded) == 1
@@ -156,7 +182,6 @@ class TestRun:
             (["--users", "users", "--netconf", "830"], "830"),
             (["--users", "users", "--netconf", "127.0.0.1:²"], "ADDRESS:PORT"),
             (["--users", "users", "--netconf", "127.0.0.1:65536"], "65536"),
-            (["--users", "users", "--netconf", "192.0.2.77:0"], "cannot listen at 192.0.2.77"),
         ],
         ids=str,
     )
@@ -177,7 +202,13 @@ class TestRun:
     def test_a_port_that_is_taken(self, snf, files, loaded):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             where = f"127.0.0.1:{taken.getsockname()[1]}"
-            assert "in use" in snf("run", "--state-dir", "state", "--users", "users", "--netconf", where)
+            words = ["run", "--state-dir", "state", "--users", "users", "--netconf", where]
+            assert "in use" in snf(*words, status=os.EX_TEMPFAIL)
+        assert loaded == []
+
+    def test_an_address_that_is_not_here_may_come(self, snf, files, loaded):
+        words = ["run", "--state-dir", "state", "--users", "users", "--netconf", "192.0.2.77:0"]
+        assert "cannot listen at 192.0.2.77" in snf(*words, status=os.EX_TEMPFAIL)
         assert loaded == []
 
     def test_a_stored_configuration_that_is_damaged(self, snf, files, loaded):

@@ -217,5 +217,5 @@ CHECK = """
 import sys
 from pathlib import Path
 from mgmt.netconf.store.datastore import check_start
-check_start(Path(sys.argv[1]), None)
+check_start(Path(sys.argv[1]))
 """

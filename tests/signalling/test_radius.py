@@ -11,6 +11,7 @@ from pyrad.packet import AcctPacket
 from scapy.layers.radius import Radius, RadiusAttr_Vendor_Specific, RadiusAttribute
 
 from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Tunnel
+from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, PutUe
 from nf.signalling.radius import RadiusTracker
 
@@ -23,6 +24,7 @@ WORDS = Dictionary(
         "ATTRIBUTE Called-Station-Id 30 string\nATTRIBUTE Calling-Station-Id 31 string\n"
         "ATTRIBUTE Acct-Status-Type 40 integer\nATTRIBUTE Acct-Session-Id 44 string\n"
         "ATTRIBUTE Framed-IPv6-Prefix 97 ipv6prefix\n"
+        "VENDOR ADSL-Forum 3561\nBEGIN-VENDOR ADSL-Forum\nATTRIBUTE Agent-Circuit-Id 1 string\nEND-VENDOR ADSL-Forum\n"
         "VENDOR 3GPP 10415\nBEGIN-VENDOR 3GPP\nATTRIBUTE 3GPP-IMSI 1 string\nATTRIBUTE 3GPP-IMEISV 20 string\n"
         "END-VENDOR 3GPP\n"
     )
@@ -101,6 +103,25 @@ class TestSession:
         events = feed(tracker, account(ON, "", imsi="", ue="", apn=""))
         assert {e.session.identity.imsi for e in events} == {ALICE, BOB}
         assert {e.reason for e in events} == {EndReason.RESTARTED}
+
+
+class TestLine:
+    """A fixed line is its access node's circuit (RFC 4679, 3.3.1), whatever its address is."""
+
+    def test_it_is_named_by_its_circuit(self, tracker):
+        raw = account(START, imsi="", Agent_Circuit_Id="olt-7 eth 1/3:100.12", Calling_Station_Id="02:00:00:00:0c:01")
+        (event,) = feed(tracker, raw)
+        assert event.session.identity == Identity(nai="line:olt-7 eth 1/3:100.12")
+        assert not tracker.counters["radius_identity_refused"]
+
+    def test_its_name_goes_with_it_to_another_address(self, tracker):
+        store, names = BindingStore(10), Pseudonymiser(b"k" * 32, 0)
+        for session, ue in (("1", "192.0.2.7"), ("2", "192.0.2.8")):
+            for event in feed(tracker, account(START, session, imsi="", ue=ue, Agent_Circuit_Id="olt-7:12")):
+                store.apply(event)
+        first, second = (store.subscriber(n, names) for n in (1, 2))
+        assert first == second
+        assert first.startswith("line-")
 
 
 class TestIdentity:

@@ -21,7 +21,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from mgmt.keys import KEY_TYPES, public_key
 from nf.errors import SnfError
 
-__all__ = ["UsersFile", "bound_socket", "check_host_key", "listening_socket", "no_host_key", "read_users"]
+__all__ = [
+    "UsersFile",
+    "bound_socket",
+    "check_host_key",
+    "listening_socket",
+    "look_at_users",
+    "no_host_key",
+    "read_users",
+]
 
 _HOST_KEYS = (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\Z")
@@ -39,6 +47,14 @@ class UsersFile:
 
 def read_users(path: Path) -> UsersFile:
     """Return the users of a file. Raises SnfError with the line."""
+    users, faults = look_at_users(path)
+    if faults:
+        raise faults[0]
+    return users
+
+
+def look_at_users(path: Path) -> tuple[UsersFile, list[SnfError]]:
+    """Return the users of a file as far as they can be read, and what is wrong. Raises SnfError when it is no text."""
     try:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -47,16 +63,21 @@ def read_users(path: Path) -> UsersFile:
         raise SnfError(
             f"The users file {path} cannot be read: {reason}.", "Give a file with lines of NAME and a public key."
         ) from None
+    faults = []
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SnfError(f"The users file {path} can be written by others than its owner.", f"chmod go-w {path}")
+        faults.append(SnfError(f"The users file {path} can be written by others than its owner.", f"chmod go-w {path}"))
     keys: dict[str, tuple[bytes, ...]] = {}
     groups: dict[str, frozenset[str]] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            name, named, key = _read_line(path, number, line.split())
+            try:
+                name, named, key = _read_line(path, number, line.split())
+            except SnfError as fault:
+                faults.append(fault)
+                continue
             keys[name] = (*keys.get(name, ()), key)
             groups[name] = groups.get(name, frozenset()) | named
-    return UsersFile(keys, groups if any(groups.values()) else None)
+    return UsersFile(keys, groups if any(groups.values()) else None), faults
 
 
 def _read_line(path: Path, number: int, words: list[str]) -> tuple[str, frozenset[str], bytes]:

@@ -74,6 +74,13 @@ class Users:
                     self._file = UsersFile({}, {})
             return self._file
 
+    def reload(self) -> int:
+        """Read the file and return how many users it has; raises SnfError, and nobody logs in by it any more."""
+        with self._lock:
+            self._seen = ()  # no stamp of a file
+        read_users(self.path)
+        return len(self._current().keys)
+
     def allows(self, name: str, key: bytes) -> bool:
         """Say if *key*, a public key as it is on the wire, is one of the user's."""
         configured = (k for u in self._configured() if u.name == name for k in u.keys)

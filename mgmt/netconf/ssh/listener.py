@@ -65,6 +65,7 @@ class NetconfServer:
         self._datastore, self._bound = datastore, bound
         self._address, self._port = address, port
         self._users = Users(users_file, lambda: self._limits.users)
+        self._host_key_file = host_key_file
         self._host_key = host_key(host_key_file, datastore.state_dir)
         self._capabilities = tuple(capabilities(datastore.model))
         self._roster = Roster()
@@ -112,6 +113,15 @@ class NetconfServer:
     def host_key_fingerprint(self) -> str:
         """The fingerprint of the host key as OpenSSH prints it."""
         return str(self._host_key.fingerprint)
+
+    def reload_users(self) -> str:
+        """Read the users file again, and say how many users it has; raises SnfError, and then it has none."""
+        return f"{self._users.reload()} users"
+
+    def reload_host_key(self) -> str:
+        """Read the host key again, for connections from now on, and return its fingerprint; raises SnfError."""
+        self._host_key = host_key(self._host_key_file, self._datastore.state_dir)
+        return self.host_key_fingerprint
 
     def start(self) -> None:
         """Listen."""

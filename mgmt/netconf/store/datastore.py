@@ -39,12 +39,14 @@ TARGETS = ("running", "candidate")
 _AGAIN_S = 10.0  # until going back to what was not confirmed is tried again
 
 
-def check_start(state_dir: Path, startup: bytes | None) -> None:
-    """Check what a `Datastore` of these would put in force at its start, without an applier. Raises SnfError."""
+def check_start(state_dir: Path) -> bool:
+    """Check what is stored for the start of a `Datastore`, without an applier; False: nothing is. Raises SnfError."""
     store = Store(state_dir)
-    _, body, origin = _first(store, store.load(), startup)
-    if body is not None:
-        settings_of(body, origin)
+    _, body, origin = _first(store, store.load(), None)
+    if body is None:
+        return False
+    settings_of(body, origin)
+    return True
 
 
 def settings_of(document: bytes, origin: str) -> Settings:

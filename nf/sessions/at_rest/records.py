@@ -17,7 +17,8 @@ from gtp.events import Identity, Session, Side, Tunnel
 from gtp.packing import DIGITS, FIELDS, IPV4, IPV6, Packer, Shape, reader
 from nf.privacy import Pseudonymiser
 from nf.sessions.at_rest.held import Held
-from nf.sessions.binding import CONFIGURED, LEARNED, Binding, addresses_of, together
+from nf.sessions.binding import CONFIGURED, LEARNED, LINE, Binding, addresses_of, together
+from nf.sessions.lines import is_line, tunnel_name
 
 __all__ = [
     "FIRST_S",
@@ -45,7 +46,7 @@ NUMBER_BYTES = 4
 
 
 # Places of the values in a record of one part: four of the binding, those of `_split`, then its tunnels.
-NUMBER, FIRST_S, UE_S, _LAST_S, KEY, IMSI, _IMEI, _MSISDN, _NAI, _MSIN, UE_IPV4, UE_IPV6, TUNNELS = range(13)
+NUMBER, FIRST_S, UE_S, _LAST_S, KEY, IMSI, _IMEI, _MSISDN, NAI, _MSIN, UE_IPV4, UE_IPV6, TUNNELS = range(13)
 OWN_VALUES, PART_VALUES = KEY, TUNNELS - KEY  # of the binding; of each part before its tunnels
 TUNNEL_VALUES = 2  # address and TEID of each
 
@@ -135,9 +136,11 @@ class Freezer:
         gnb = _far_end(far, near)
         if imsi:
             return Label(imsi, "", source, dnn, snssai, gnb)
+        if own := _own_name(source, values[NAI]):
+            return Label("", own, source, dnn, snssai, gnb)
         if ue or not codes:
             return Label("", f"ue:{instance}:{ue}" if ue else "unknown", source, dnn, snssai, gnb)
-        return Label("", f"teid:{values[TUNNELS]}:0x{values[TUNNELS + 1]:08x}", source, dnn, snssai, gnb)
+        return Label("", tunnel_name(values[TUNNELS], values[TUNNELS + 1]), source, dnn, snssai, gnb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +259,9 @@ def _joined_held(
     return held
 
 
+_NAMELESS = ("", "unknown")
+
+
 class Label:
     """The part of a session that is published with each of its records. No repr: it holds the IMSI."""
 
@@ -263,26 +269,35 @@ class Label:
 
     def __init__(self, imsi: str, name: str, source: str, dnn: str, slice_: str = "", gnb: str = "") -> None:
         self.imsi, self.name, self.source, self.dnn, self.slice = imsi, name, source, dnn, slice_
-        self.gnb = gnb  # address of the far end on the access side, where signalling tells of one
+        self.gnb = (
+            "" if is_line(gnb) else gnb
+        )  # address of the far end on the access side, where signalling tells of one
 
     @property
     def identity_source(self) -> str:
         """The source of the subscriber, or of the UE address; `NOBODY` where a tunnel is all that is known."""
-        return self.source if self.imsi or self.name.startswith("ue:") else NOBODY
+        return NOBODY if not self.imsi and (self.name.startswith("teid:") or self.name in _NAMELESS) else self.source
 
     def published(self, pseudonymiser: Pseudonymiser) -> str:
         """Return the published name: a pseudonym of the IMSI, or of address or tunnel while that is not known."""
         return pseudonymiser.name(self.imsi) if self.imsi else pseudonymiser.unknown(self.name)
 
 
+def _own_name(source: str, nai: str) -> str:
+    """Return the name that a configuration gives, or that of a fixed line; what a core calls a subscriber is none."""
+    return nai if source == CONFIGURED or nai.startswith(LINE) else ""
+
+
 def label_of(binding: Binding) -> Label:
     """Return what is published of a session."""
     whole = binding.whole
-    if whole.ue_ipv4 or whole.ue_ipv6:
+    if own := _own_name(whole.source, whole.identity.nai):
+        name = own
+    elif whole.ue_ipv4 or whole.ue_ipv6:
         name = f"ue:{whole.instance}:{whole.ue_ipv4 or whole.ue_ipv6}"
     else:
         first = next(iter(binding.held), None)
-        name = f"teid:{first.address}:0x{first.teid:08x}" if first else "unknown"
+        name = tunnel_name(first.address, first.teid) if first else "unknown"
     told = {p.source for p in binding.said.values() if p.ue_ipv4 or p.ue_ipv6}
     source = LEARNED if not whole.identity.imsi and told == {LEARNED} else whole.source
     now = binding.parts.values() or (binding.session,)

@@ -1,0 +1,82 @@
+{{- define "snf.name" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | replace (printf "%s-%s" .Chart.Name .Chart.Name) .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "snf.labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "snf.configMap" -}}
+{{- .Values.configuration.existingConfigMap | default (printf "%s-startup" (include "snf.name" .)) -}}
+{{- end -}}
+
+{{- define "snf.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* The least memory of all, as `snf memory` computes it (nf/apply/memory.py), in MiB: 1.25 times the sum of
+  48 MB and 300 MB, 16 MB for each eight processors beyond the first, 912 bytes a flow, 482 bytes a session and 120 MB a
+  shard when there are several; rounded up to 64 MiB. */}}
+{{- define "snf.memory" -}}
+{{- $l := .Values.limits -}}
+{{- $rings := mul 16000000 (sub (div (add (int64 $l.processors) 7) 8) 1) -}}
+{{- $shards := ternary (mul 120000000 (int64 $l.shards)) 0 (gt (int64 $l.shards) 1) -}}
+{{- $sum := add 348000000 $rings $shards (mul 912 (int64 $l.flows)) (mul 482 (int64 $l.sessions)) -}}
+{{- mul 64 (div (add (div (mul $sum 5) 4) 67108863) 67108864) -}}
+{{- end -}}
+
+{{/* The annotation of Multus. */}}
+{{- define "snf.networks" -}}
+{{- $all := list -}}
+{{- range .Values.network.multus -}}
+{{- $one := dict "name" .name "namespace" (.namespace | default $.Release.Namespace) "interface" .interface -}}
+{{- if .mac -}}{{- $one = set $one "mac" .mac -}}{{- end -}}
+{{- $all = append $all $one -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
+{{/* What no schema can say. */}}
+{{- define "snf.check" -}}
+{{- if not .Values.keys.existingSecret -}}
+{{- fail "keys.existingSecret is empty: make the keys and a Secret of them, as deploy/kubernetes/README.md says, and give its name." -}}
+{{- end -}}
+{{- if and .Values.configuration.startup .Values.configuration.existingConfigMap -}}
+{{- fail "configuration.startup and configuration.existingConfigMap are both given: give one of them." -}}
+{{- end -}}
+{{- if not (or .Values.configuration.startup .Values.configuration.existingConfigMap) -}}
+{{- fail "There is no configuration: --set-file configuration.startup=FILE, or name a ConfigMap with startup.xml by configuration.existingConfigMap." -}}
+{{- end -}}
+{{- if and (eq .Values.network.mode "multus") (not .Values.network.multus) -}}
+{{- fail "network.multus is empty: name the attachments that carry traffic, or set network.mode to host." -}}
+{{- end -}}
+{{- if and (eq .Values.network.mode "host") .Values.network.multus -}}
+{{- fail "network.multus has attachments and network.mode is host: a pod on the network of its node gets none. Set network.mode to multus." -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range .Values.network.multus -}}
+{{- if hasKey $seen .interface -}}
+{{- fail (printf "Two attachments of network.multus have the interface %s: give each a name of its own." .interface) -}}
+{{- end -}}
+{{- $_ := set $seen .interface true -}}
+{{- end -}}
+{{- if and (eq .Values.state.type "persistentVolumeClaim") (not .Values.state.claim) -}}
+{{- fail "state.claim is empty: name a claim that all nodes may write, or set state.type to hostPath." -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (eq .Values.network.mode "host") -}}
+{{- fail "networkPolicy.enabled needs network.mode multus: no NetworkPolicy holds for a pod on the network of its node. Set netconf.address to an address that only managers reach." -}}
+{{- end -}}
+{{- if .Values.serviceMonitor.enabled -}}
+{{- fail "serviceMonitor.enabled cannot be: the function has no endpoint of metrics. Its feed has the counters (health.v1), and NETCONF has them as state." -}}
+{{- end -}}
+{{- with .Values.configuration.startup -}}
+{{- range $leaf := list "flows" "sessions" "shards" -}}
+{{- $said := regexFind (printf "<%s>[0-9]+</%s>" $leaf $leaf) $.Values.configuration.startup | regexFind "[0-9]+" -}}
+{{- $here := get $.Values.limits $leaf | int64 -}}
+{{- if and $said (ne (int64 $said) $here) -}}
+{{- fail (printf "limits.%s is %d and the configuration has %s: give one number in both, as the limit of memory follows from it." $leaf $here $said) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

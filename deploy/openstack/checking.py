@@ -1,0 +1,245 @@
+"""Own checks of HOT templates, for what Heat's engine lets pass: it looks at one set of parameters, they at all.
+
+Each fault is one sentence. Nothing is read but the files that are named, and nothing is asked of a cloud.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["check", "check_environment", "check_folder", "check_user_data", "main"]
+
+# Keys of cloud-init's cloud-config that our user data may have (modules of its documentation that the image runs):
+# cloud-init itself takes a misspelt one for nothing and goes on.
+CLOUD_CONFIG = {"hostname", "fqdn", "write_files", "bootcmd", "runcmd", "users", "ntp", "timezone", "ca_certs"}
+WRITE_FILE = {"path", "content", "permissions", "owner", "encoding", "append", "defer"}
+# The ports that are read; a function without port security on them sees only frames to its own address.
+READ_PORT = re.compile(r"n[346](_|$)")
+SECRET = re.compile(r"(secret|password|pseudonym_key|_keys$|token)")
+PRIVATE = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY")
+PLACE = re.compile(r"%[a-z_]+%")
+REFERENCES = {"get_param": "parameters", "get_resource": "resources", "get_attr": "resources"}
+PSEUDO = {"OS::stack_name", "OS::stack_id", "OS::project_id", "OS::no_value"}
+
+
+def main(arguments: list[str], here: Path) -> int:
+    """Look at a folder, *here* without an argument, and return the exit status."""
+    if len(arguments) > 1 or arguments[:1] in (["-h"], ["--help"]):
+        print("usage: deploy/openstack/check [FOLDER]", file=sys.stderr)
+        return 2
+    folder = Path(arguments[0]) if arguments else here
+    if not list(folder.glob("*.yaml")):
+        print(f"{folder} has no templates: give a folder with files that end in .yaml.", file=sys.stderr)
+        return 2
+    faults = list(check_folder(folder))
+    for fault in faults:
+        print(fault)
+    return 1 if faults else 0
+
+
+def check_folder(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the templates of a folder, and with the environments beneath it."""
+    try:
+        templates = [path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("first-boot")]
+        for path in templates:
+            yield from (f"{path.name}: {fault}" for fault in check(path))
+        for path in sorted(folder.glob("env/*.yaml")):
+            yield from check_environment(path, templates)
+    except yaml.YAMLError as error:
+        yield f"A file is no YAML: {_one_line(error)}."
+
+
+def check(path: Path) -> Iterator[str]:
+    """Yield what is wrong with a template, and with the user data that it gets from files."""
+    template = _load(path)
+    if not isinstance(template, dict) or "heat_template_version" not in template:
+        yield f"{path.name} is no HOT template: it has no heat_template_version."
+        return
+    yield from _references(template)
+    yield from _conditions(template)
+    yield from _parameters(template)
+    yield from _ports(template)
+    for name, resource in template.get("resources", {}).items():
+        if resource.get("type") == "OS::Nova::Server":
+            yield from _server(name, resource.get("properties", {}), path.parent)
+    if PRIVATE.search(path.read_text(encoding="utf-8")):
+        yield f"{path.name} has a private key in it: give it as a hidden parameter."
+
+
+def check_environment(path: Path, templates: list[Path]) -> Iterator[str]:
+    """Yield what an environment file gives that no template asks for."""
+    asked = set().union(*(_load(template).get("parameters", {}) for template in templates))
+    for name in _load(path).get("parameters", {}):
+        if name not in asked:
+            yield f"{path.name} gives {name}, which no template has for a parameter."
+
+
+def check_user_data(text: str) -> Iterator[str]:
+    """Yield what is wrong with a cloud-config that has all its values."""
+    if not text.startswith("#cloud-config\n"):
+        yield "The user data do not begin with #cloud-config, so cloud-init takes them for something else."
+        return
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        yield f"The user data are no YAML: {_one_line(error)}."
+        return
+    for key in sorted(config.keys() - CLOUD_CONFIG):
+        yield f"cloud-init knows no {key} that an image of SuperNetflow runs."
+    for entry in config.get("write_files", []):
+        for key in sorted(entry.keys() - WRITE_FILE):
+            yield f"The file {entry.get('path')} has {key}, which write_files of cloud-init does not know."
+        if not re.fullmatch(r"0[0-7]{3}", str(entry.get("permissions", "0644"))):
+            yield f"The file {entry.get('path')} has permissions {entry['permissions']}: write them as '0640'."
+    for command in config.get("runcmd", []):
+        if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+            yield f"The command {command} is no list of words, so a shell would read it."
+    for place in sorted(set(PLACE.findall(text))):
+        yield f"Nobody gave a value for {place}."
+
+
+def _load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error))
+
+
+def _walk(value: Any, at: str) -> Iterator[tuple[str, str, Any]]:
+    """Yield (place, key, value) of every entry of every map."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        here = f"{at}.{key}" if isinstance(key, str) else at
+        if isinstance(key, str):
+            yield here, key, inner
+        yield from _walk(inner, here)
+
+
+def _references(template: dict[str, Any]) -> Iterator[str]:
+    """Refer to what is there, in all branches; the engine looks at those that hold."""
+    for part in ("conditions", "resources", "outputs"):
+        for at, key, value in _walk(template.get(part, {}), part):
+            if key not in REFERENCES:
+                continue
+            name = value[0] if isinstance(value, list) and value else value
+            if not isinstance(name, str) or name in PSEUDO:
+                continue
+            if name not in template.get(REFERENCES[key], {}):
+                yield f"{at} refers to {name}, which is none of the {REFERENCES[key]}."
+    known = set(template.get("conditions", {}))
+    for at, key, value in _walk(template.get("resources", {}), "resources"):
+        name = value[0] if key == "if" and isinstance(value, list) and value else value if key == "condition" else None
+        if isinstance(name, str) and name not in known:
+            yield f"{at} depends on {name}, which is none of the conditions."
+
+
+def _conditions(template: dict[str, Any]) -> Iterator[str]:
+    """A resource that may be missing is referred to only where the same condition holds."""
+    resources = template.get("resources", {})
+    maybe = {name: r["condition"] for name, r in resources.items() if "condition" in r}
+    for part in ("resources", "outputs"):
+        for name, body in template.get(part, {}).items():
+            for at, target in _unguarded(body.get("properties", body.get("value", {})), f"{part}.{name}", frozenset()):
+                if target in maybe and maybe[target] not in {body.get("condition"), *at[1]}:
+                    yield f"{at[0]} refers to {target}, which is not there unless {maybe[target]} holds."
+
+
+def _unguarded(value: Any, at: str, held: frozenset[str]) -> Iterator[tuple[tuple[str, frozenset[str]], str]]:
+    """Yield ((place, conditions that hold there), resource) of each reference to a resource."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _unguarded(inner, at, held)
+        return
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key in {"get_resource", "get_attr"}:
+            yield (at, held), inner[0] if isinstance(inner, list) else inner
+        elif key == "if" and isinstance(inner, list) and isinstance(inner[0], str):
+            yield from _unguarded(inner[1:2], at, held | {inner[0]})
+            yield from _unguarded(inner[2:], at, held)
+        else:
+            yield from _unguarded(inner, f"{at}.{key}", held)
+
+
+def _parameters(template: dict[str, Any]) -> Iterator[str]:
+    used = {
+        value[0] if isinstance(value, list) else value
+        for part in ("resources", "outputs")
+        for _, key, value in _walk(template.get(part, {}), part)
+        if key == "get_param"
+    }
+    grouped = [name for group in template.get("parameter_groups", []) for name in group.get("parameters", [])]
+    for name, schema in template.get("parameters", {}).items():
+        if name not in used:
+            yield f"The parameter {name} is used by nobody."
+        if grouped and name not in grouped:
+            yield f"The parameter {name} is in no group, so a form shows it at the end."
+        if not schema.get("description"):
+            yield f"The parameter {name} has no description."
+        if schema.get("type") == "string" and not schema.get("constraints") and name not in _checked(template):
+            yield f"The parameter {name} takes any text: give it a constraint."
+        if SECRET.search(name):
+            if schema.get("hidden") is not True:
+                yield f"The parameter {name} is a secret and not hidden, so everybody who may see the stack reads it."
+            if schema.get("default"):
+                yield f"The parameter {name} is a secret with a default, which everybody knows."
+
+
+def _checked(template: dict[str, Any]) -> set[str]:
+    """Return parameters that are the network of a port that may be missing: Heat looks for it when the port is made."""
+    return {
+        resource["properties"]["network"]["get_param"]
+        for resource in template.get("resources", {}).values()
+        if resource.get("type") == "OS::Neutron::Port" and "condition" in resource
+    }
+
+
+def _ports(template: dict[str, Any]) -> Iterator[str]:
+    for name, resource in template.get("resources", {}).items():
+        if resource.get("type") != "OS::Neutron::Port":
+            continue
+        given = resource.get("properties", {})
+        if READ_PORT.match(name):
+            if given.get("port_security_enabled") is not False:
+                yield f"The port {name} has port security, so the switch keeps frames of others from it."
+            if given.get("no_fixed_ips") is not True:
+                yield f"The port {name} is read, and would get an address."
+            if "binding:vnic_type" not in given:
+                yield f"The port {name} has no binding:vnic_type, so an environment cannot make it a virtual function."
+        elif not given.get("security_groups"):
+            yield f"The port {name} has an address and no security group of its own."
+
+
+def _server(name: str, given: dict[str, Any], folder: Path) -> Iterator[str]:
+    if given.get("user_data_format") != "RAW":
+        yield f"The server {name} has user data that are not RAW, so Heat puts its own tools around them."
+    first = given["networks"][0] if given.get("networks") else {}
+    if "management" not in str(first.get("port", "")):
+        yield f"The first port of the server {name} is not that of management, which gets the default route."
+    for at, key, value in _walk(given.get("user_data", {}), f"resources.{name}.user_data"):
+        if key != "str_replace":
+            continue
+        file = folder / str(value.get("template", {}).get("get_file", ""))
+        if not file.is_file():
+            yield f"{at} reads {file.name}, which is not there."
+            continue
+        text = "".join(line for line in file.read_text(encoding="utf-8").splitlines(True) if not line.startswith("# "))
+        places = set(PLACE.findall(text))
+        for place in sorted(places - value.get("params", {}).keys()):
+            yield f"{file.name} has {place}, for which {at} gives no value."
+        for place in sorted(value.get("params", {}).keys() - places):
+            yield f"{at} gives a value for {place}, which {file.name} does not have."
+        if at == f"resources.{name}.user_data.str_replace":
+            yield from _plain(text)
+
+
+def _plain(text: str) -> Iterator[str]:
+    """Look at user data whose places have stand-ins for values; a place for further lines has none."""
+    lines = [line for line in text.splitlines() if not PLACE.fullmatch(line)]
+    yield from check_user_data(PLACE.sub("value", "\n".join(lines) + "\n"))
