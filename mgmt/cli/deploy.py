@@ -78,6 +78,7 @@ def fill(file: Path, folder: Path, out: Path, name: str | None) -> None:
 @click.option("--n3", multiple=True, metavar="PORT", help="A port with copies of N3; PORT is a name or a MAC address.")
 @click.option("--n6", multiple=True, metavar="PORT", help="A port with copies of N6.")
 @click.option("--n4", multiple=True, metavar="PORT", help="A port with copies of signalling: N4, S11, S5/S8, Gn, N2.")
+@click.option("--mixed", multiple=True, metavar="PORT", help="A port with all of these together.")
 @click.option("--inline-n3", metavar="A,B", help="Two ports that forward N3 to each other.")
 @click.option("--inline-n6", metavar="A,B", help="Two ports that forward N6 to each other.")
 @click.option("--local", is_flag=True, help="N3 and N6 are those of this host's UPF, not copies.")
@@ -92,6 +93,7 @@ def init(
     n3: tuple[str, ...],
     n6: tuple[str, ...],
     n4: tuple[str, ...],
+    mixed: tuple[str, ...],
     inline_n3: str | None,
     inline_n6: str | None,
     local: bool,
@@ -108,13 +110,13 @@ def init(
     from mgmt.cli import init as first
     from nf.settings import Mode, Role
 
-    if not any((n3, n6, n4, inline_n3, inline_n6)) and sys.stdin.isatty():
-        n3, n6, n4 = _ask_for_ports(first.found_ports())
+    if not any((n3, n6, n4, mixed, inline_n3, inline_n6)) and sys.stdin.isatty():
+        n3, n6, n4, mixed = _ask_for_ports(first.found_ports())
     if not users and sys.stdin.isatty():
         users = (_ask_for_user(),)
     mode = Mode.LOCAL if local else Mode.MIRROR
     ports = [*first.ports_of(Role.N3, n3, mode), *first.ports_of(Role.N6, n6, mode)]
-    ports += first.ports_of(Role.N4, n4, Mode.MIRROR)
+    ports += [*first.ports_of(Role.N4, n4, Mode.MIRROR), *first.ports_of(Role.MIXED, mixed, mode)]
     for role, given in ((Role.N3, inline_n3), (Role.N6, inline_n6)):
         ports += first.pair(role, given) if given else []
     wanted = first.Wanted(folder, tuple(ports), users, clients or ("watch",), endpoint, elsewhere)
@@ -124,13 +126,13 @@ def init(
 
 
 def _ask_for_ports(found: Iterable[tuple[str, str, str]]) -> list[tuple[str, ...]]:
-    """Ask for the ports of N3, N6 and N4 in turn; names are separated by commas, and none is an answer."""
+    """Ask for the ports of each role in turn; names are separated by commas, and none is an answer."""
     click.echo("Ports of this host:")
     for name, mac, said in found:
         click.echo(f"  {name:<15} {mac:<17} {said}")
     answers = []
-    for role, what in (("N3", "between gNB and UPF"), ("N6", "behind the UPF"), ("N4", "signalling")):
-        said = click.prompt(f"Ports with copies of {role}, {what}; names with commas", default="", show_default=False)
+    for what in ("N3, between gNB and UPF", "N6, behind the UPF", "N4 or other signalling", "all of these together"):
+        said = click.prompt(f"Ports with copies of {what}; names with commas", default="", show_default=False)
         answers.append(tuple(word.strip() for word in said.split(",") if word.strip()))
     return answers
 

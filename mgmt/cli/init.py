@@ -107,7 +107,9 @@ def found_ports() -> Iterator[tuple[str, str, str]]:
 
 def _check_ports(wanted: Wanted) -> None:
     if not wanted.ports:
-        raise SnfError("No port is given.", "Give one with --n3, --n6, --n4 or --inline-n3; list them: ip -brief link")
+        raise SnfError(
+            "No port is given.", "Give one with --n3, --n6, --n4, --mixed or --inline-n3; list them: ip -brief link"
+        )
     seen: dict[int | str, Port] = {}
     for port in wanted.ports:
         same: int | str = port.mac or port.name
@@ -210,6 +212,8 @@ def _interface(port: Port) -> str:
     leaves = {"role": port.role.value, "mode": port.mode.value, "peer": port.peer, "mac-address": port.mac}
     if port.mode is Mode.MIRROR:
         del leaves["mode"]  # the default
+    elif port.mode is Mode.LOCAL:
+        leaves["directions"] = "both"  # of a UPF's host: what goes down is sent, not received
     said = "".join(f"\n        <{leaf}>{escape(value)}</{leaf}>" for leaf, value in leaves.items() if value)
     return f"""
     <interface>

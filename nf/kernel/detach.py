@@ -53,26 +53,31 @@ def _is_left(link: links.Link, *, named: bool) -> bool:
             links.refuse_claimed(link)
         return False
     if not link.xdp_program:
-        return links.noted(link)
-    program = objects.open_program(link.xdp_program)
-    if program < 0:
-        raise Unsupported(f"The program on {link.name} cannot be looked at.", "Run the command as root.")
-    try:
-        about = objects.program_info(program)
-    finally:
-        os.close(program)
+        return bool(sent.on_it(link)) or links.noted(link)
+    about = _about(link)
     if not about.name.startswith(_PREFIX):
         if named:
             said = (
                 f"Interface {link.name} carries the XDP program {about.name} ({about.id}), which is not the function's."
             )
             raise AttachRefused(said, "Whoever put it there takes it off.")
-        return links.noted(link)
+        return bool(sent.on_it(link)) or links.noted(link)
     if (holder := _holder(about.id)) is not None:
         if named:
             raise AttachRefused(f"Interface {link.name} is in use by another snf (process {holder}).", "Stop it first.")
         return False
     return True
+
+
+def _about(link: links.Link) -> objects.ProgramInfo:
+    """Return what the kernel says of the XDP program on an interface. Raises Unsupported when it does not."""
+    program = objects.open_program(link.xdp_program)
+    if program < 0:
+        raise Unsupported(f"The program on {link.name} cannot be looked at.", "Run the command as root.")
+    try:
+        return objects.program_info(program)
+    finally:
+        os.close(program)
 
 
 def _holder(program: int) -> int | None:
@@ -92,13 +97,14 @@ def _take(link: links.Link) -> Iterator[str]:
     """Take all back from an interface, and tell each thing that was."""
     lock = links.claim(link)
     try:
-        if link.xdp_program:
+        if link.xdp_program and _about(link).name.startswith(_PREFIX):
             why = xdp.set_program(link.ifindex, -1, xdp.GENERIC if link.xdp_generic else xdp.DRIVER)
             if why:
                 raise AttachRefused(f"The program on {link.name} cannot be taken off: {why}.", "Run it as root.")
             yield f"XDP program {link.xdp_program} ({'generic' if link.xdp_generic else 'native'})"
-        if number := sent.on_it(link):
-            sent.end(lock, link)
+        number = sent.on_it(link)
+        sent.end(lock, link)
+        if number:
             yield f"program {number} on what it sends"
         if links.set_promiscuous(link, False):
             yield "promiscuous mode"

@@ -84,10 +84,15 @@ class TestMade:
             main(["config", "check", "--here", str(folder / "startup.xml")])
         assert (end.value.code, capsys.readouterr().out.count("\n")) == (0, 1)
 
-    def test_an_inline_pair_and_ports_of_a_upf_s_host(self, init, folder: Path):
+    def test_an_inline_pair(self, init, folder: Path):
         init("--inline-n6", f"{MAC},n6", *USER)
         ports = {i.name: (i.mode, i.peer) for i in inputs.configuration(folder / "startup.xml").interfaces}
         assert ports == {"n6-a": (Mode.INLINE, "n6"), "n6": (Mode.INLINE, "n6-a")}
+
+    def test_a_port_with_all_together_and_the_ports_of_a_upf_s_host(self, init, folder: Path):
+        init("--mixed", "n6", "--n3", "n3", "--local", *USER)
+        ports = {(i.name, i.role, i.mode, i.sent) for i in inputs.configuration(folder / "startup.xml").interfaces}
+        assert ports == {("n3", Role.N3, Mode.LOCAL, True), ("n6", Role.MIXED, Mode.LOCAL, True)}
 
     def test_the_first_user_may_do_everything(self, init, folder: Path):
         init("--n3", "n3", *USER, "--user", "bob=alice.pub")
@@ -209,7 +214,7 @@ class TestTerminal:
         with subprocess.Popen(words, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs) as run:
             os.close(theirs)
             shown = ""
-            for answer in ("n3", "n6", "", "alice", str(folder.parent / "alice.pub")):
+            for answer in ("n3", "n6", "", "", "alice", str(folder.parent / "alice.pub")):
                 shown += self.until(ours, ": ")
                 os.write(ours, answer.encode() + b"\n")
             shown += self.until(ours, "\n", at_the_end=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,9 +21,11 @@ from nf.kernel import links, objects, xdp
 from nf.settings import Export, Interface, Mode, Role, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+TAP = Interface("tap", Role.N6)
 SETTINGS = Settings(
     interfaces=(
-        Interface("tap", Role.N6),
+        Interface("upf", Role.N3, Mode.LOCAL, sent=True),
+        TAP,
         Interface("ran", Role.N3, Mode.INLINE, peer="core"),
         Interface("core", Role.N3, Mode.INLINE, peer="ran"),
     ),
@@ -40,7 +43,7 @@ with Service() as service:
     print("ready", flush=True)
     service.run()
 """
-PORTS = ("tap", "ran", "core")
+PORTS = ("tap", "ran", "core", "upf")
 
 
 @pytest.fixture
@@ -60,11 +63,23 @@ def state() -> dict[str, object]:
     for link in said:
         features = subprocess.run(["ethtool", "-k", link["ifname"]], capture_output=True, text=True, check=False).stdout
         lines = [line.strip() for line in features.splitlines() if line.startswith(("rx-vlan-offload", "generic-rec"))]
-        seen[link["ifname"]] = "PROMISC" in link["flags"], link.get("promiscuity"), "xdp" in link, lines
+        qdiscs = subprocess.run(
+            ["tc", "qdisc", "show", "dev", link["ifname"]], capture_output=True, text=True, check=True
+        )
+        seen[link["ifname"]] = "PROMISC" in link["flags"], link.get("promiscuity"), "xdp" in link, lines, qdiscs.stdout
     namespace = os.stat("/proc/self/ns/net").st_ino
     seen["names"] = sorted(str(path) for path in Path("/sys/fs/bpf").glob(f"supernetflow*/{namespace}-*"))
     seen["locks"] = sorted(path.name for path in Path("/run/supernetflow").glob(f"{namespace}-*"))
     return seen
+
+
+def put_on_a_program() -> None:
+    """Put a program of somebody else on a port."""
+    code = np.zeros(2, objects.INSTRUCTION)
+    code["code"], code["immediate"] = (0xB7, 0x95), (2, 0)  # r0 = XDP_PASS, exit
+    fd = objects.load_program("other", code, 0)
+    assert xdp.set_program(links.find(TAP).ifindex, fd, xdp.GENERIC) == ""
+    os.close(fd)
 
 
 @contextmanager
@@ -128,6 +143,7 @@ class TestOfTheDead:
         tap = next(line for line in rest.splitlines() if line.startswith("tap: "))
         assert "promiscuous mode" in tap
         assert "VLAN offload, on again" in tap
+        assert re.search(r"^upf: .*what it sends", rest, re.MULTILINE)
         assert "names of programs and maps" in rest
         after = state()
         for port in PORTS:
@@ -144,7 +160,13 @@ class TestOfTheDead:
             for kind in ("xdp", "xdpgeneric"):
                 subprocess.run(["ip", "link", "set", port, kind, "off"], check=False)
 
+        other = Path("/run/supernetflow") / f"{os.stat('/proc/self/ns/net').st_ino}-{links.find(TAP).ifindex}.lock"
+        assert other.exists()
+        put_on_a_program()
+
         assert "tap: promiscuous mode" in detach()
+        assert state()["tap"][2], "somebody else's program stays"
+        subprocess.run(["ip", "link", "set", "tap", "xdpgeneric", "off"], check=True)
         assert state() == before
 
 
@@ -155,11 +177,7 @@ class TestOfOthers:
         assert "No interface has the name nowhere" in refused("nowhere")
 
     def test_somebody_else_s_program(self, home: str, refused: Callable[..., str], detach: Callable[..., str]):
-        code = np.zeros(2, objects.INSTRUCTION)
-        code["code"], code["immediate"] = (0xB7, 0x95), (2, 0)  # r0 = XDP_PASS, exit
-        fd = objects.load_program("other", code, 0)
-        assert xdp.set_program(links.find(Interface("tap", Role.N6)).ifindex, fd, xdp.GENERIC) == ""
-        os.close(fd)
+        put_on_a_program()
 
         assert "which is not the function's" in refused("tap")
         assert detach() == "Nothing is left of a function that died.\n"
