@@ -317,13 +317,34 @@ def _gone(number: int) -> str:
     )
 
 
+def _check() -> Figure:
+    """Return the processor time of a whole ``snf config check`` of a configuration as snf init makes it."""
+    snf = [sys.executable, "-m", "mgmt.cli.main"]
+    with tempfile.TemporaryDirectory() as folder:
+        public = Path(folder) / "key.pub"
+        key = Ed25519PrivateKey.generate().public_key()
+        public.write_bytes(key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH))
+        made = [*snf, "init", "--dir", folder, "--n3", "n3", "--n4", "n4", "--user", f"bench={public}", "--elsewhere"]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        times_s = []
+        for _ in range(5):
+            before = os.times()
+            asked = [*snf, "config", "check", f"{folder}/startup.xml"]
+            subprocess.run(asked, check=True, stdout=subprocess.DEVNULL)
+            after = os.times()
+            used = after.children_user + after.children_system - before.children_user - before.children_system
+            times_s.append(used)
+    note = "of the whole command, imports and modules in it; two ports, the users file and the keys"
+    return Figure("snf config check", statistics.median(times_s), "s", 1, {}, note)
+
+
 def measure() -> list[Figure]:
     """Return the figures of management."""
     with function(1000) as server:
         figures = [*_sessions(server), _together(server), _commits(server, 1000), _thousand(server)]
     with function(MOST - COMMITS[MOST]) as server:
         figures.append(_commits(server, MOST))
-    return [*figures, *_memory()]
+    return [*figures, _check(), *_memory()]
 
 
 # -- the processes that are asked ---------------------------------------------------

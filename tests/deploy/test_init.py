@@ -234,3 +234,22 @@ class TestTerminal:
             except OSError:  # the other side is closed
                 break
         return shown
+
+
+class TestOfTheService:
+    """Where the group of the service exists, its files are root's, and the service can read them."""
+
+    def test_owner_and_mode(self, host: str, folder: Path):
+        groups = folder.parent / "group"
+        groups.write_text(Path("/etc/group").read_text() + "\n", encoding="utf-8")
+        kept = [line for line in groups.read_text().splitlines() if not line.startswith("supernetflow:")]
+        groups.write_text("\n".join([*kept, "supernetflow:x:64321:", ""]))
+        words = [sys.executable, "-m", "mgmt.cli.main", "init", "--dir", str(folder), "--n3", "n3"]
+        words += ["--user", f"alice={folder.parent}/alice.pub"]
+        command = ["unshare", "--mount", "sh", "-c", f'mount --bind {groups} /etc/group && exec "$@"', "sh", *words]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+        for path in (folder, *folder.rglob("*")):
+            about = path.stat()
+            assert (about.st_uid, about.st_gid) == (0, 64321)
+            assert stat.S_IMODE(about.st_mode) == (0o750 if path.is_dir() else 0o640)
