@@ -12,7 +12,7 @@ import stat
 from base64 import b64encode
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lxml import etree
@@ -116,6 +116,8 @@ def look_at(text: str, path: Path) -> Report:
     report.root = root
     _look_at_tree(report, root)
     report.faults.sort(key=lambda fault: (fault.warning, fault.line))
+    if "\n" not in text.strip():  # one line tells nothing apart: the paths do
+        report.faults = [replace(fault, line=0) if fault.path else fault for fault in report.faults]
     return report
 
 

@@ -343,6 +343,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         snf.main(args=words, prog_name="snf", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         usage = f" See: {error.ctx.command_path} --help" if error.ctx else ""
         click.echo(f"snf: {error.format_message().rstrip('.')}.{usage}", err=True)

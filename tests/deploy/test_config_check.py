@@ -211,6 +211,23 @@ class TestSeveral:
         assert lines[0].startswith(f"{good}:{line_of('<role>n4', good) - 1}: An N4 interface is listened to only")
         assert lines[-1] == f"{good} cannot be used: 1 error, 2 warnings."
 
+    def test_a_document_of_one_line_is_told_by_its_paths(self, good: Path, capsys: pytest.CaptureFixture[str]):
+        plant(good, *FAULTS["a must"][:2])
+        head, _, body = good.read_text().partition("?>")
+        good.write_text(re.sub(r"\s*\n\s*", " ", re.sub("<!--.*?-->", "", f"{head}?>{body}", flags=re.DOTALL)))
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(["config", "check", str(good)])
+        where = "/ietf-interfaces:interfaces/interface[name='n4']/snf-interfaces:capture"
+        assert f"its mode is mirror ({where})." in capsys.readouterr().out
+
+    def test_a_group_of_commands_alone_says_which_there_are(self, capsys: pytest.CaptureFixture[str]):
+        with pytest.raises(SystemExit) as end:
+            main(["config"])
+        said = capsys.readouterr()
+        assert (end.value.code, said.err) == (2, "")
+        assert "check" in said.out
+
 
 class TestPorts:
     """A port that this host lacks is a warning, unless the file is for this host."""
