@@ -67,7 +67,7 @@ class TestHold:
             words = [sys.executable, "-m", "mgmt.cli.main", "run", "--state-dir", tmp_path / "state", "--users", users]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
 
-        assert done.returncode == 2
+        assert done.returncode == os.EX_TEMPFAIL
         assert done.stderr == (
             f"snf: The state directory {tmp_path / 'state'} is in use by another snf (process {os.getpid()}). "
             "Stop it, or choose another --state-dir.\n"
