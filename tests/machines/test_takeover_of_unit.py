@@ -46,9 +46,8 @@ def goes_on(unit: Unit, change: Callable[[], None], *, counters: bool = True) ->
         if counters:
             assert traffic.came == traffic.sent
             wait_until(lambda: "read again after" in unit.said(), "it is read again")
-            used_s = int(unit.shows("CPUUsageNSec")) / 1e9
-            print(f"nobody read for {gap_s(unit.said()):.1f} s, at a slowness of {slowness():.1f}; {used_s:.1f} s of")
-            print("the processor since the start")
+            said = f"nobody read for {gap_s(unit.said()):.1f} s, at a slowness of {slowness():.1f}"
+            print(f"{said}; {unit.used_s():.1f} s of the processor since the start")
             # Beside the traffic there are the trial frames of the pair, and those of the ports' own hosts.
             assert unit.frames() >= traffic.sent
         else:
