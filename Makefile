@@ -13,6 +13,7 @@
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout
+# make package-test  two builds of the package in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -35,7 +36,7 @@ APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
 
-.PHONY: help demo test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb oci pins clean
+.PHONY: help demo test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb package-test oci pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -139,6 +140,10 @@ loaded:
 
 deb:
 	@deploy/deb/build $(if $(VERSION),--version $(VERSION)) $(if $(TREE),--tree $(TREE)) dist
+
+package-test: setup
+	@scripts/setup --apt-only lintian mmdebstrap man-db
+	@$(BIN)/python -m tests.packages $(if $(KEEP),--keep $(KEEP))
 
 pins: setup
 	@scripts/pins

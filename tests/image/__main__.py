@@ -36,7 +36,9 @@ def _older(below: Path) -> Path:
     """Build a package of a lower version from another tree: this one with a program that is another."""
     tree = below / "older"
     _run("git", "-c", "safe.directory=*", "worktree", "prune")
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "build", "dist", ".*_cache", "__pycache__"))
+    shutil.copytree(
+        ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "build", "dist", ".*_cache", "__pycache__")
+    )
     text = tree / "bpf/parse.h"
     if "SNF_OLDER" in text.read_text():
         raise LabError("bpf/parse.h knows SNF_OLDER already.")
