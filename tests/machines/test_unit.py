@@ -130,6 +130,13 @@ class TestRefused:
         assert "The tables of 4,000,000 flows and 65,536 sessions take 1,621 MB" in said
         assert "limited to 671 MB" in said
 
+    def test_a_capability_that_is_missing(self, unit):
+        unit.configure()
+        given = "CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_NET_BIND_SERVICE"
+        unit.change("AmbientCapabilities=", f"AmbientCapabilities={given}")
+
+        assert "may not start without CAP_PERFMON (" in self.refused(unit)
+
     def test_no_memory_for_the_tables_that_it_begins_with(self, unit):
         unit.configure()
         unit.change("MemoryMax=96M")
