@@ -6,10 +6,11 @@ import json
 import re
 import subprocess
 import time
+from pathlib import Path
 
 from lab.wait import slowness, wait_until
 from nf.settings import Limits
-from tests.machines.unit import UNIT
+from tests.machines.unit import UNIT, another_tree
 
 BITS = {"net_admin": 12, "net_raw": 13, "perfmon": 38, "bpf": 39}  # include/uapi/linux/capability.h
 PORT = 830  # of NETCONF over SSH (RFC 6242)
@@ -19,6 +20,7 @@ held = socket.create_server(("127.0.0.1", {PORT}))
 print(os.getpid(), flush=True)
 time.sleep(1e6)
 """
+LOCKED = "                with self._engine.sweeping:\n"  # of the loop of the function
 LIMIT_S = 5  # longer than it takes until the function says its first word, and shorter than a start
 FUNCTION = '<network-function xmlns="urn:supernetflow:yang:snf-function">'
 TOO_MANY = f"{FUNCTION}<limits><flows>4000000</flows></limits></network-function>"
@@ -101,6 +103,26 @@ class TestHang:
 
         assert "takes over the data plane of process" in unit.said()
         assert "Watchdog timeout" in unit.machine.run("journalctl", f"--unit={UNIT}", "--output=cat")
+
+    def test_a_loop_that_hangs_while_all_else_goes_on(self, unit):
+        """The function is another tree's, whose loop waits with its lock as long as a file is there."""
+        hang = unit.machine.root / "run/supernetflow/hang"
+        stuck = f'{LOCKED}                    while Path("/run/supernetflow/hang").exists():\n'
+        stuck += "                        time.sleep(0.1)\n"
+        another_tree(unit.machine.root / "opt/other", "nf/service.py", LOCKED, stuck)
+        unit.use(Path("/opt/other"))
+        unit.change("WatchdogSec=6")
+        unit.configure()
+        unit.start()
+        main = unit.main
+
+        hang.touch()
+        wait_until(lambda: unit.main not in (0, main), "the watchdog has ended it", 120)
+        hang.unlink()
+        unit.restarted(main)
+
+        assert f"Killing process {main} (" in unit.said()
+        assert "takes over the data plane of process" in unit.said()
 
 
 class TestRefused:

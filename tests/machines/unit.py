@@ -21,7 +21,7 @@ from mgmt.cli.netconf_client import Client, connect
 from tests.live.test_crash import payload
 from tests.machines.machine import Machine
 
-__all__ = ["PACKAGES", "ROOT", "UNIT", "Traffic", "Unit"]
+__all__ = ["PACKAGES", "ROOT", "UNIT", "Traffic", "Unit", "another_tree"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy" / "systemd"
@@ -173,6 +173,16 @@ class Unit:
             find /sys/fs/bpf/supernetflow -mindepth 1
             for port in n3 n6; do ip -details link show $port | grep -oE 'prog/xdp.*|promiscuity [1-9].*' || true; done
         """)
+
+
+def another_tree(folder: Path, file: str, old: str, new: str) -> Path:
+    """Return a copy of the product with a change in one of its files, as another version has."""
+    for name in ("bpf", "feed", "gtp", "mgmt", "nf", "yang"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+    return folder
 
 
 class Traffic:
