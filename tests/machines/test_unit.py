@@ -95,7 +95,7 @@ class TestHang:
 
 
 class TestRefused:
-    """What another start cannot mend ends at once: one sentence, status 2, no further start."""
+    """A failure that another start cannot mend ends it at once: one sentence, status 2, no further start."""
 
     def refused(self, unit) -> str:
         unit.machine.run("systemctl", "start", UNIT, check=False)

@@ -23,7 +23,7 @@ __all__ = ["PACKAGES", "ROOT", "UNIT", "Traffic", "Unit"]
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy" / "systemd"
 UNIT = "supernetflow.service"
-# What the service needs of Debian beside its Python environment, and a manager to run it.
+# The service needs these of Debian beside its Python environment, and a manager to run it.
 PACKAGES = ("dbus", "ethtool", "iproute2", "libyang2", "procps", "python3", "python3-bpfcc", "python3-seccomp")
 PACKAGES += ("systemd", "systemd-sysv", "util-linux")
 CACHE = Path("/var/cache/supernetflow")
