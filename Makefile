@@ -12,6 +12,8 @@
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout
+# make image   the disk of a virtual machine with the package in it, into dist/; KERNEL=6.12 for the newer kernel
+# make image-test the image with both kernels, booted from its disk in QEMU, configured, fed, upgraded, started again; its Vagrant box; ONLY=6.1, 6.12 or box
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -33,8 +35,9 @@ COVERED := 93
 APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
+APT_IMAGE := $(APT_KERNELS) qemu-utils dosfstools mtools ovmf
 
-.PHONY: help demo test deploy-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb oci pins clean
+.PHONY: help demo test deploy-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb image image-test oci pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -134,6 +137,14 @@ loaded:
 
 deb:
 	@deploy/deb/build $(if $(VERSION),--version $(VERSION)) $(if $(TREE),--tree $(TREE)) dist
+
+image:
+	@mkdir -p dist
+	@deploy/image/build --kernel $(or $(KERNEL),6.1) dist/supernetflow-$(or $(KERNEL),6.1).qcow2
+
+image-test: doctor
+	@scripts/setup --apt-only $(APT_IMAGE)
+	@$(BIN)/python -m tests.image $(ONLY)
 
 pins: setup
 	@scripts/pins

@@ -44,7 +44,10 @@ _PARTS = (
     ("initrd", ("systemd 252", "Welcome to")),
     ("systemd", ("running 'init-local'",)),
     ("cloud-init, local stage", ("running 'init' at",)),
-    ("cloud-init, network stage", ("Starting supernetflow.service", "Starting SuperNetflow", "running 'modules:final'")),
+    (
+        "cloud-init, network stage",
+        ("Starting supernetflow.service", "Starting SuperNetflow", "running 'modules:final'"),
+    ),
 )
 
 
@@ -81,7 +84,9 @@ class Story:
             answer = client.config("<nothing/>")
             assert answer is not None
             now = Said("", self.machine.processor_s, self.machine.clock_s)
-            self.report.part("the function, to its answer", now.processor_s - before.processor_s, now.clock_s - before.clock_s)
+            self.report.part(
+                "the function, to its answer", now.processor_s - before.processor_s, now.clock_s - before.clock_s
+            )
             self.report.answered(now.processor_s, now.clock_s)
 
     @contextmanager
@@ -132,13 +137,17 @@ class Story:
         ok &= (state["NoNewPrivs"], state["Seccomp"]) == ("1", "2")
         capabilities = bin(int(state["CapBnd"], 16)).count("1")
         self.report.check(
-            what, ok and capabilities <= 5, f"{said['ActiveState']}, user {said['User']}, {capabilities} capabilities, seccomp"
+            what,
+            ok and capabilities <= 5,
+            f"{said['ActiveState']}, user {said['User']}, {capabilities} capabilities, seccomp",
         )
 
     def phases(self) -> Iterator[tuple[str, str]]:
         """Yield what the service's own log says of its start: seconds of the machine."""
         text = self.machine.must("journalctl -b -u supernetflow -o json --output-fields=MESSAGE | cat")
         for line in text.splitlines():
+            if not line.startswith("{"):
+                continue
             entry: dict[str, Any] = json.loads(line)
             yield f"{int(entry['__MONOTONIC_TIMESTAMP']) / 1e6:.1f} s", str(entry.get("MESSAGE"))
 
@@ -234,7 +243,9 @@ class Story:
     def exchange(self, disk: str, package: str, what: str) -> None:
         """Install another version from a disk while the function runs: it takes the data plane over, counts go on."""
         before, program = self.counted(), self._program()
-        self.machine.must(f"mkdir -p /run/packages && (mountpoint -q /run/packages || mount -o ro {disk} /run/packages)")
+        self.machine.must(
+            f"mkdir -p /run/packages && (mountpoint -q /run/packages || mount -o ro {disk} /run/packages)"
+        )
         self.machine.must(f"dpkg --install --force-downgrade /run/packages/{package}")
         version = self.machine.must("dpkg-query -W -f '${Version}' supernetflow")
         self.ports(f"ports, {what} to {version}")

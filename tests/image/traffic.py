@@ -34,7 +34,13 @@ def frames(number: int = FRAMES) -> Iterator[bytes]:
     dice = random.Random(_SEED)
     for _ in range(number):
         inner = IP(src=_UE, dst=_SERVER) / UDP(sport=40_000, dport=443)
-        yield ether(outer() / gtpu(teid=_TEID, E=1, next_ex=0x85) / psc(1) / inner / Raw(dice.randbytes(dice.randrange(1, 1200))))
+        yield ether(
+            outer()
+            / gtpu(teid=_TEID, E=1, next_ex=0x85)
+            / psc(1)
+            / inner
+            / Raw(dice.randbytes(dice.randrange(1, 1200)))
+        )
 
 
 def octets(number: int = FRAMES) -> int:
