@@ -13,3 +13,4 @@ _NEWER_KERNEL = ["-DXDP_FRAGS"]  # Linux 5.18, as each kernel of Debian 12 is
 os.environ["SNF_CACHE"] = sys.argv[1]
 for replay in (False, True):
     compiled.compiled([*source.flags(replay=replay), *_NEWER_KERNEL])
+compiled.compiled([*source.flags(replay=False), *_NEWER_KERNEL, source.SENT])  # for the leaf directions

@@ -358,6 +358,7 @@ def _not_here(settings: Settings) -> Iterator[tuple[SnfError, str]]:
         try:
             link = links.find(interface)
             links.refuse_unread(interface, link)
+            links.refuse_twice(interface, link)
             if interface.role is not Role.N4:
                 links.refuse_unsafe(interface, link)
                 links.refuse_claimed(link)

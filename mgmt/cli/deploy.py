@@ -78,10 +78,11 @@ def fill(file: Path, folder: Path, out: Path, name: str | None) -> None:
 @click.option("--n3", multiple=True, metavar="PORT", help="A port with copies of N3; PORT is a name or a MAC address.")
 @click.option("--n6", multiple=True, metavar="PORT", help="A port with copies of N6.")
 @click.option("--n4", multiple=True, metavar="PORT", help="A port with copies of signalling: N4, S11, S5/S8, Gn, N2.")
-@click.option("--mixed", multiple=True, metavar="PORT", help="A port with all of these together.")
+@click.option("--mixed", multiple=True, metavar="PORT", help="A port with copies of all of these.")
 @click.option("--inline-n3", metavar="A,B", help="Two ports that forward N3 to each other.")
 @click.option("--inline-n6", metavar="A,B", help="Two ports that forward N6 to each other.")
 @click.option("--local", is_flag=True, help="N3 and N6 are those of this host's UPF, not copies.")
+@click.option("--both", is_flag=True, help="With --local: what they send is read as well.")
 @click.option("--user", "users", multiple=True, metavar="NAME=FILE", help="Who may log in, and a public SSH key; the"
               " first may do everything.")  # fmt: skip
 @click.option("--client", "clients", multiple=True, metavar="NAME", help="Who reads the bus.  [default: watch]")
@@ -97,6 +98,7 @@ def init(
     inline_n3: str | None,
     inline_n6: str | None,
     local: bool,
+    both: bool,
     users: tuple[str, ...],
     clients: tuple[str, ...],
     endpoint: str,
@@ -110,13 +112,16 @@ def init(
     from mgmt.cli import init as first
     from nf.settings import Mode, Role
 
+    if both and not local:
+        raise click.UsageError("--both is for the ports of this host's UPF: give --local too.")
     if not any((n3, n6, n4, mixed, inline_n3, inline_n6)) and sys.stdin.isatty():
         n3, n6, n4, mixed = _ask_for_ports(first.found_ports())
     if not users and sys.stdin.isatty():
         users = (_ask_for_user(),)
     mode = Mode.LOCAL if local else Mode.MIRROR
-    ports = [*first.ports_of(Role.N3, n3, mode), *first.ports_of(Role.N6, n6, mode)]
-    ports += [*first.ports_of(Role.N4, n4, Mode.MIRROR), *first.ports_of(Role.MIXED, mixed, mode)]
+    ports = [port for role, given in ((Role.N3, n3), (Role.N6, n6), (Role.MIXED, mixed))
+             for port in first.ports_of(role, given, mode, both=both)]  # fmt: skip
+    ports += first.ports_of(Role.N4, n4, Mode.MIRROR)
     for role, given in ((Role.N3, inline_n3), (Role.N6, inline_n6)):
         ports += first.pair(role, given) if given else []
     wanted = first.Wanted(folder, tuple(ports), users, clients or ("watch",), endpoint, elsewhere)

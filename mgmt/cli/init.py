@@ -39,6 +39,7 @@ class Port:
     mode: Mode = Mode.MIRROR
     mac: str = ""
     peer: str = ""
+    both: bool = False  # what it sends is read as well
 
     @property
     def said(self) -> str:
@@ -58,17 +59,19 @@ class Wanted:
     elsewhere: bool = False  # the ports are those of another host
 
 
-def ports_of(role: Role, given: Iterable[str], mode: Mode) -> list[Port]:
+def ports_of(role: Role, given: Iterable[str], mode: Mode, *, both: bool = False) -> list[Port]:
     """Return the ports of a role, each given by its name or its MAC address. Raises SnfError."""
     found: list[Port] = []
     for text in given:
         if _MAC.fullmatch(text):
             number = len(found) + 1
-            found.append(Port(f"{role.value}-{number}" if number > 1 else role.value, role, mode, text.lower()))
+            found.append(
+                Port(f"{role.value}-{number}" if number > 1 else role.value, role, mode, text.lower(), both=both)
+            )
         elif why := check.device_name(text):
             raise SnfError(f"No port can be called {text!r}: {why}.", "List them with: ip -brief link")
         else:
-            found.append(Port(text, role, mode))
+            found.append(Port(text, role, mode, both=both))
     return found
 
 
@@ -114,9 +117,10 @@ def _check_ports(wanted: Wanted) -> None:
     for port in wanted.ports:
         same: int | str = port.mac or port.name
         if not wanted.elsewhere:
-            interface = Interface(port.name, port.role, port.mode, port.mac)
+            interface = Interface(port.name, port.role, port.mode, port.mac, sent=port.both)
             link = links.find(interface)
             links.refuse_unread(interface, link)
+            links.refuse_twice(interface, link)
             if port.role is not Role.N4:
                 links.refuse_unsafe(interface, link)
             same = link.ifindex
@@ -209,11 +213,10 @@ _TYPE = '<type xmlns:ianaift="urn:ietf:params:xml:ns:yang:iana-if-type">ianaift:
 
 
 def _interface(port: Port) -> str:
-    leaves = {"role": port.role.value, "mode": port.mode.value, "peer": port.peer, "mac-address": port.mac}
+    leaves = {"role": port.role.value, "mode": port.mode.value, "directions": "both" if port.both else ""}
+    leaves |= {"peer": port.peer, "mac-address": port.mac}
     if port.mode is Mode.MIRROR:
         del leaves["mode"]  # the default
-    elif port.mode is Mode.LOCAL:
-        leaves["directions"] = "both"  # of a UPF's host: what goes down is sent, not received
     said = "".join(f"\n        <{leaf}>{escape(value)}</{leaf}>" for leaf, value in leaves.items() if value)
     return f"""
     <interface>

@@ -99,7 +99,7 @@ class Programs:
 
     def _with_sent(self, build: Compiled) -> Compiled:
         """Return a build with the programs on what ports send, which few sites need, beside it."""
-        sent = compiled([*source.flags(replay=self._replay), "-DEGRESS"])
+        sent = compiled([*self._flags(), source.SENT])
         renamed = {
             SENT + name.removeprefix(PREFIX): Code(
                 code.instructions, {row: _NEXT_SENT if used == _NEXT else used for row, used in code.maps.items()}

@@ -35,6 +35,7 @@ from nf.settings import Limits
 
 __all__ = [
     "BPF_DIR",
+    "SENT",
     "abi",
     "captured_stderr",
     "flags",
@@ -64,6 +65,7 @@ _RING_BYTES = {
 }
 RINGS_MOST = 64  # of a kind, a power of two; more CPUs than these share them
 _LEAST_SHARE = 8  # a machine of many CPUs takes more room in all: a ring has an eighth of the above, at least
+SENT = "-DEGRESS"  # the flag, behind all others, of programs on what a port sends (bpf/hook.h)
 ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
 ROUTES = 65_536  # prefixes of sessions beyond their first addresses, two or three entries each
 # A session has a tunnel each way and an address, or two with IPv4 and IPv6: four entries then fill 84 % of the table.

@@ -89,10 +89,14 @@ class TestMade:
         ports = {i.name: (i.mode, i.peer) for i in inputs.configuration(folder / "startup.xml").interfaces}
         assert ports == {"n6-a": (Mode.INLINE, "n6"), "n6": (Mode.INLINE, "n6-a")}
 
-    def test_a_port_with_all_together_and_the_ports_of_a_upf_s_host(self, init, folder: Path):
-        init("--mixed", "n6", "--n3", "n3", "--local", *USER)
+    def test_a_upf_s_host_that_is_read_both_ways_and_a_port_with_everything(self, init, folder: Path):
+        init("--local", "--both", "--n3", "n3", "--mixed", "n6", "--n4", "lo", *USER)
         ports = {(i.name, i.role, i.mode, i.sent) for i in inputs.configuration(folder / "startup.xml").interfaces}
-        assert ports == {("n3", Role.N3, Mode.LOCAL, True), ("n6", Role.MIXED, Mode.LOCAL, True)}
+        assert ports == {
+            ("n3", Role.N3, Mode.LOCAL, True),
+            ("n6", Role.MIXED, Mode.LOCAL, True),
+            ("lo", Role.N4, Mode.MIRROR, False),
+        }
 
     def test_the_first_user_may_do_everything(self, init, folder: Path):
         init("--n3", "n3", *USER, "--user", "bob=alice.pub")
@@ -151,6 +155,8 @@ class TestRefused:
             (USER, "No port is given"),
             (("--n3", "n3"), "No user is given"),
             (("--n3", "nowhere", *USER), "name nowhere"),
+            (("--both", "--n3", "n3", *USER), "give --local too"),
+            (("--local", "--both", "--mixed", "lo", *USER), "receives all that it sends"),
             (("--n3", "02:00:00:00:00:99", *USER), "address 02:00:00:00:00:99"),
             (("--n3", "n 3", *USER), "no spaces"),
             (("--n3", "enp3s0f0np0-mirror", *USER), "1 to 15 characters"),

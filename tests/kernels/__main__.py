@@ -117,7 +117,9 @@ def _compile(cache: Path) -> None:
     os.environ["SNF_CACHE"] = str(cache)
     for replay in (False, True):
         for loops in ([], [inside.TWICE]):
-            compiled.compiled([*source.flags(replay=replay), "-DXDP_FRAGS", *loops])
+            flags = [*source.flags(replay=replay), "-DXDP_FRAGS", *loops]
+            compiled.compiled(flags)
+            compiled.compiled([*flags, source.SENT])
 
 
 # -- the kernels -------------------------------------------------------------

@@ -46,6 +46,7 @@ class Doubled(Programs):
 
 def _verify(programs: Programs) -> Iterator[tuple[str, objects.Verified | str]]:
     """Yield what the verifier says of each program: its figures, or why it refuses."""
+    programs._need_sent()
     for name, compiled in programs._compiled.programs.items():
         code = programs._bound(compiled)
         try:

@@ -418,8 +418,10 @@ class TestLab:
             ("probe", [Interface(name, Role(name)) for name in ("n3", "n6", "n4")], set()),
             ("upf", [N3, N6, N4], set()),
             ("upf", [N3, Interface(plan.UPF_DEVICE, Role.N6, Mode.LOCAL), N4], DOWNLINK),
+            ("upf", [N3_BOTH, Interface(plan.UPF_DEVICE, Role.N6, Mode.LOCAL, sent=True), N4], set()),
+            ("upf", [N3_BOTH, N4], set()),
         ],
-        ids=["mirror", "local", "TUN"],
+        ids=["mirror", "local", "TUN", "both ways", "N3 both ways"],
     )
     def test_each_ue_has_what_its_device_counted_and_nobody_else_has_any(
         self, lab: Lab, tmp_path: Path, namespace: str, ports: list[Interface], missing: set[str]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -29,6 +31,7 @@ TUN = Interface("ogstun", Role.N6, Mode.LOCAL, sent=True)
 UE, SERVER = "10.45.0.2", "10.45.0.1"
 WIRE_OF_THE_HOST = "ethtool -K n6 tso off gso on tx off"  # the stack joins, and cuts before the device
 WIRE_OF_THE_UE = "ethtool -K eth0 tso off gso off tx off gro off"
+WHAT = ("packets", "bytes")
 PATTERN = bytes(range(256)) * 4096  # 1 MiB
 SETTINGS = Settings(interfaces=(TUN,), export=Export(endpoint="ipc:///tmp/snf-sent.sock"))
 CHILD = """
@@ -252,6 +255,7 @@ class TestJoined:
         with inside(pair.path("host")):
             plane = DataPlane(SMALL)
             plane.attach(Interface("n6", Role.N6, Mode.LOCAL, xdp=XdpMode.GENERIC, sent=True))
+            before = json.loads(pair.run("host", "ip", "-json", "-stats", "link", "show", "n6"))[0]["stats64"]
             listener = socket.create_server((SERVER, 5001))
             client = pair.call("ue", lambda: socket.create_connection((SERVER, 5001)))
             served, _ = listener.accept()
@@ -261,6 +265,8 @@ class TestJoined:
             sender.join()
             assert got == PATTERN
             flow = max(plane.read_flows()[1], key=lambda f: int(f["bytes"].sum()))
+            passed = plane.read_counters("n6")
+            told = json.loads(pair.run("host", "ip", "-json", "-stats", "link", "show", "n6"))[0]["stats64"]
             segments = pair.run("ue", "nstat", "-asz", "TcpInSegs", "TcpOutSegs")
             numbers = {line.split()[0]: int(line.split()[1]) for line in segments.splitlines() if "Tcp" in line}
             down = 0 if flow["bytes"][0] > flow["bytes"][1] else 1
@@ -269,6 +275,9 @@ class TestJoined:
             packets = int(flow["packets"][down])
             assert packets == numbers["TcpInSegs"]
             assert int(flow["bytes"][down]) == len(PATTERN) + 52 * packets + 8
+            moved = Counter({(way, what): told[way][what] - before[way][what] for way in told for what in WHAT})
+            assert passed["frames"] == moved["rx", "packets"] + moved["tx", "packets"]
+            assert passed["octets"] == moved["rx", "bytes"] + moved["tx", "bytes"]
             for each in (client, served, listener):
                 each.close()
             plane.close()
