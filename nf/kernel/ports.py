@@ -116,8 +116,9 @@ class Ports:
                     "%s: its program has tables of other sizes or of another version: counts begin anew", link.name
                 )
             program = self._program(interface, link)
+            ahead = self._ahead(interface, slot) if left and known is None else _NO_PEER
             if known is None:
-                self._tell(interface, link, slot)
+                self._tell(interface, link, slot, ahead)
             sent_id = self._read_sent(interface, link, lock)
             rx_vlan = tags.leave(lock, link)
             xdp_mode = _put_on(interface, link, program.fd, left)
@@ -133,9 +134,8 @@ class Ports:
         number = objects.program_info(program.fd).id
         limit = 0 if self._programs.frags else devices.mtu_limit()
         attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit, taken_over=left)
+        attached.heir_of = int(known["peer"]) if known and known["mode"] == _MODES[Mode.INLINE] else ahead
         attached.sent_id = sent_id
-        if known and known["mode"] == _MODES[Mode.INLINE]:
-            attached.heir_of = int(known["peer"])
         self.attached[interface.name] = attached
         self._pair()
         try:
@@ -383,12 +383,26 @@ class Ports:
             )
         if kept is not None:
             return kept
-        used = set(taken["slot"].tolist()) | {slot for slot, _ in self.kept.values()}
-        for slot in range(len(stats)):
-            if slot not in used:
-                stats.put(slot, stats.zeros())
-                return slot
+        if free := self._free():
+            stats.put(min(free), stats.zeros())
+            return min(free)
         raise AttachRefused(f"No more than {len(stats)} interfaces can be attached.", "Detach one first.")
+
+    def _free(self) -> set[int]:
+        entries = self._programs.maps["ports"].read()[1]
+        used = set(entries["slot"][entries["ifindex"] != 0].tolist()) | {slot for slot, _ in self.kept.values()}
+        return set(range(len(self._programs.maps["stats"]))) - used
+
+    def _ahead(self, interface: Interface, slot: int) -> int:
+        """Return a place by which an inline port reaches a partner that the previous process left, before `_pair`."""
+        here = self.attached.get(interface.peer)
+        with contextlib.suppress(SnfError, ValueError):
+            link = here.link if here else links.find(Interface(interface.peer, interface.role))
+            if interface.mode is Mode.INLINE and (here or self._programs.is_left(link.xdp_program)):
+                place = here.slot if here else max(self._free() - {slot})  # ValueError: all have a port
+                self._programs.maps["tx_ports"].put(place, link.ifindex)
+                return place
+        return _NO_PEER
 
     def take_test_runs(self, ifindex: int, mode: Mode, opens: Encapsulation) -> None:
         """Count packets of test runs, which come from *ifindex*, as those of a port."""

@@ -167,7 +167,7 @@ class TestRefused:
 
 
 class TestLater:
-    """What may be there in a while is tried again, for as long as the unit says."""
+    """A failure that may be over in a while is tried again, for as long as the unit says."""
 
     def test_a_port_of_netconf_that_another_process_has(self, unit):
         unit.configure()
