@@ -43,7 +43,7 @@ def show(report: Report, place: Installed, package: Path, shared: Path) -> None:
 
 def _install(report: Report, place: Installed, package: Path) -> None:
     machine = place.machine
-    with report.step(f"apt install {package.name}") as said:
+    with report.step(f"apt install {package.name}", needed=True) as said:
         before = machine.run("dpkg-query", "-f", "${Package}\n", "-W").split()
         place.apt("install", f"/root/{package.name}")
         brought = set(machine.run("dpkg-query", "-f", "${Package}\n", "-W").split()) - set(before)
@@ -106,12 +106,14 @@ def _commands(report: Report, place: Installed) -> None:
 
 def _first(report: Report, place: Installed) -> None:
     machine = place.machine
-    with report.step("snf init") as said:
+    with report.step("snf init", needed=True) as said:
         place.init()
-        assert "changed" not in place.init()
+        made = place.kept()
+        place.init()
+        assert made == place.kept()
         machine.run("snf", "config", "check", "/etc/supernetflow/startup.xml")
         said.append("users, keys, startup.xml; the same command again is no error; snf config check finds nothing")
-    with report.step("systemctl start") as said:
+    with report.step("systemctl start", needed=True) as said:
         machine.run("systemctl", "start", UNIT)
         place.ready()
         kept = [each.name for each in (machine.root / "var/cache/supernetflow").iterdir()]
@@ -123,8 +125,9 @@ def _first(report: Report, place: Installed) -> None:
 
 
 def _count(report: Report, place: Installed) -> None:
-    with report.step("configuration by ncclient"), place.client() as client:
+    with report.step("configuration by ncclient") as said, place.client() as client:
         client.change(_SESSION)
+        said.append("a session of a subscriber: locked, edited, committed")
     with report.step("packets and records") as said:
         before = place.counters()["frames"]
         with Traffic(place.network, "gnb", "upf") as traffic:

@@ -26,15 +26,13 @@ def show(report: Report, place: Installed, package: Path, before: Before) -> Non
     """Remove, install again, kill, and purge."""
     machine = place.machine
     with report.step("apt remove") as said:
-        kept = machine.shell("cd /etc/supernetflow && find . -type f | sort | xargs sha256sum")
+        kept = place.kept()
         place.apt("remove", "supernetflow")
         wrong = marks.unlike(before.ports, marks.ports(machine))
         assert not wrong, "\n".join(wrong)
-        assert kept == machine.shell("cd /etc/supernetflow && find . -type f | sort | xargs sha256sum")
+        assert kept == place.kept()
         assert not (machine.root / HOME).exists()
-        said.append(
-            f"no program, name or promiscuous port; the {len(kept.splitlines())} files of /etc/supernetflow are kept"
-        )
+        said.append(f"no program, name or promiscuous port; the {len(kept)} files of /etc/supernetflow are kept")
     with report.step("apt install again"):
         place.apt("install", f"/root/{package.name}")
         wait_until(lambda: place.state == "active", "the service starts with what was kept", last_words=place.said)
