@@ -80,6 +80,7 @@ def main() -> int:
         report.say("a service manager boots in it ...")
         with machine(root) as debian:
             place = Installed(debian, folder)
+            begin.depend(report, place, packages[0])
             before = end.Before(place)
             begin.show(report, place, packages[0], SHARED)
             change.show(report, place, packages)
