@@ -13,14 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.net import interruptible
 from tests.machines.machine import machine
 from tests.packages import begin, built, change, end
 from tests.packages.installed import Installed
-from tests.packages.report import Report
+from tests.packages.report import Report, Stopped
 
 MOST_BYTES = 45_000_000  # of a package
 SHARED = Path(os.environ.get("SNF_SHARED") or built.ROOT.parent / "shared")
@@ -40,7 +40,7 @@ def _folder(kept: Path | None) -> Iterator[Path]:
 def _packages(report: Report, folder: Path) -> list[Path]:
     made = []
     for version in (built.OLD, built.NEW):
-        with report.step(f"build of {version}") as said:
+        with report.step(f"build of {version}", needed=True) as said:
             found = next(folder.glob(f"supernetflow_{version}_*.deb"), None)
             if found is None:
                 tree = built.ROOT
@@ -70,19 +70,17 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="Folder for packages and root, which a next run takes.")
     kept = parser.parse_args().keep
     report = Report()
-    with interruptible(), _folder(kept) as folder:
+    with interruptible(), suppress(Stopped), _folder(kept) as folder:
         packages = _packages(report, folder)
-        if not report.ok:
-            report.show()
-            return 1
         _lintian(report, packages[-1])
         root = folder / "root"
         if not (root / "sbin/init").exists():
-            with report.step("a minimal Debian"):
+            with report.step("a minimal Debian", needed=True):
                 built.debian(root, packages)
         report.say("a service manager boots in it ...")
         with machine(root) as debian:
             place = Installed(debian, folder)
+            begin.depend(report, place, packages[0])
             before = end.Before(place)
             begin.show(report, place, packages[0], SHARED)
             change.show(report, place, packages)

@@ -20,7 +20,7 @@ from tests.packages.installed import HOME, UNIT, Installed
 from tests.packages.report import Report
 from tests.packages.traffic import Traffic
 
-__all__ = ["show"]
+__all__ = ["depend", "show"]
 
 MOST_MB = 170.0  # installed, with byte code
 _FRAMES = 1000
@@ -41,18 +41,27 @@ def show(report: Report, place: Installed, package: Path, shared: Path) -> None:
     _count(report, place)
 
 
+def depend(report: Report, place: Installed, package: Path) -> None:
+    """Install what the package depends on, so that files can be compared before and after the package alone."""
+    with report.step("dependencies", needed=True) as said:
+        before = _packages(place)
+        place.apt("satisfy", place.machine.run("dpkg-deb", "--field", f"/root/{package.name}", "Depends").strip())
+        said.append(f"apt resolves them: {len(_packages(place) - before)} packages of Debian, beside a service manager")
+
+
+def _packages(place: Installed) -> set[str]:
+    return set(place.machine.run("dpkg-query", "-f", "${Package}\n", "-W").split())
+
+
 def _install(report: Report, place: Installed, package: Path) -> None:
     machine = place.machine
-    with report.step(f"apt install {package.name}") as said:
-        before = machine.run("dpkg-query", "-f", "${Package}\n", "-W").split()
+    with report.step(f"apt install {package.name}", needed=True) as said:
         place.apt("install", f"/root/{package.name}")
-        brought = set(machine.run("dpkg-query", "-f", "${Package}\n", "-W").split()) - set(before)
         code = list((machine.root / HOME).rglob("*.pyc"))
         in_mb = unpacked_mb(machine.root / HOME)
         said.append(
             f"{in_mb:.0f} MB (at most {MOST_MB:.0f}), {sum(f.stat().st_size for f in code) / 1e6:.0f} of it byte code"
         )
-        said.append(f"{len(brought) - 1} packages of Debian came with it")
         assert code
         assert in_mb <= MOST_MB
     with report.step("the service waits for a configuration") as said:
@@ -106,12 +115,14 @@ def _commands(report: Report, place: Installed) -> None:
 
 def _first(report: Report, place: Installed) -> None:
     machine = place.machine
-    with report.step("snf init") as said:
+    with report.step("snf init", needed=True) as said:
         place.init()
-        assert "changed" not in place.init()
+        made = place.kept()
+        place.init()
+        assert made == place.kept()
         machine.run("snf", "config", "check", "/etc/supernetflow/startup.xml")
         said.append("users, keys, startup.xml; the same command again is no error; snf config check finds nothing")
-    with report.step("systemctl start") as said:
+    with report.step("systemctl start", needed=True) as said:
         machine.run("systemctl", "start", UNIT)
         place.ready()
         kept = [each.name for each in (machine.root / "var/cache/supernetflow").iterdir()]
@@ -123,8 +134,9 @@ def _first(report: Report, place: Installed) -> None:
 
 
 def _count(report: Report, place: Installed) -> None:
-    with report.step("configuration by ncclient"), place.client() as client:
+    with report.step("configuration by ncclient") as said, place.client() as client:
         client.change(_SESSION)
+        said.append("a session of a subscriber: locked, edited, committed")
     with report.step("packets and records") as said:
         before = place.counters()["frames"]
         with Traffic(place.network, "gnb", "upf") as traffic:

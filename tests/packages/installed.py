@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.net import inside
@@ -18,7 +20,7 @@ __all__ = ["HOME", "PAIR", "UNIT", "Installed"]
 UNIT = "supernetflow.service"
 HOME = Path("usr/lib/supernetflow")
 PAIR = ("n3a", "n3b")  # the ports of the function; their far ends are gnb and upf
-_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-q", "-y", "--no-download")
+_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-y")
 _STATE = '<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"/>'
 
 
@@ -44,12 +46,18 @@ class Installed:
         return Path(f"/proc/{self.machine.pid}/ns/net")
 
     def apt(self, *words: str) -> str:
-        """Run apt-get, without a network."""
-        return self.machine.run(*_APT, *words)
+        """Run apt-get, without a network; an AssertionError has the end of what it said."""
+        done = subprocess.run(self.machine.words(*_APT, *words), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"apt-get {' '.join(words)}: {(done.stdout + done.stderr)[-1000:]}"
+        return done.stdout + done.stderr
 
     def init(self) -> str:
         """Make the first configuration: an inline pair of N3."""
         return self.machine.run("snf", "init", "--inline-n3", ",".join(PAIR), "--user", f"{USER}=/root/operator.pub")
+
+    def kept(self) -> list[str]:
+        """Return the hash of each file that belongs to the operator."""
+        return self.machine.shell("cd /etc/supernetflow && find . -type f | sort | xargs sha256sum").splitlines()
 
     @property
     def state(self) -> str:
@@ -76,16 +84,13 @@ class Installed:
         with inside(self.network), connect("127.0.0.1", 830, USER, self._key, host_key) as client:
             yield client
 
-    def counters(self) -> dict[str, int]:
+    def counters(self) -> Counter[str]:
         """Return the counters of the port of the gNB."""
         with self.client() as client:
             data = client.state(_STATE)
         port = next(each for each in data.iter("{*}interface") if each.findtext("{*}name") == PAIR[0])
-        found = {}
-        for leaf in port.iter():
-            with suppress(ValueError, TypeError):
-                found[str(leaf.tag).rpartition("}")[2]] = int(leaf.text)
-        return found
+        counters = port.iter("{*}counter")
+        return Counter({each.findtext("{*}name"): int(each.findtext("{*}value")) for each in counters})
 
     def programs(self) -> dict[str, str]:
         """Return the tag of the program on each port: a hash of its instructions."""

@@ -53,7 +53,7 @@ def ports(machine: Machine) -> dict[str, str]:
         kept = {key: link.get(key) for key in ("flags", "mtu", "promiscuity", "allmulti", "address")}
         kept["xdp"] = link.get("xdp", {}).get("mode", "none")
         found[name] = json.dumps(kept | {"offloads": hashlib.sha256(offloads.encode()).hexdigest()[:16]})
-    found["/sys/fs/bpf"] = machine.run("find", "/sys/fs/bpf", "-mindepth", "1")
+    found["/sys/fs/bpf"] = " ".join(sorted(machine.run("find", "/sys/fs/bpf", "-mindepth", "1").split()))
     return found
 
 

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab.net import LabError
+from nf.errors import SnfError
 
-__all__ = ["Report"]
+__all__ = ["Report", "Stopped"]
+
+
+class Stopped(Exception):
+    """Nothing more can be shown."""
 
 
 class Report:
@@ -33,14 +38,19 @@ class Report:
         self.say(f"{what}: {text}{'' if holds else '  WRONG'}")
 
     @contextmanager
-    def step(self, what: str) -> Iterator[list[str]]:
-        """Do a step, the text of whose row is what is appended to the list. An AssertionError in it is a row, too."""
+    def step(self, what: str, *, needed: bool = False) -> Iterator[list[str]]:
+        """Do a step, the text of whose row is what is appended to the list. One that fails is a row, too.
+
+        Raises Stopped when it failed and is *needed* for what follows.
+        """
         self.say(f"{what} ...")
         begun, said = time.monotonic(), list[str]()
         try:
             yield said
-        except (AssertionError, LabError) as why:
+        except (AssertionError, LabError, SnfError, OSError, ValueError) as why:
             self.row(what, False, "; ".join([*said, str(why) or "does not hold"]), time.monotonic() - begun)
+            if needed:
+                raise Stopped from None
         else:
             self.row(what, True, "; ".join(said), time.monotonic() - begun)
 

@@ -22,6 +22,7 @@ __all__ = ["Traffic"]
 _MARK = b"snf-package-test"
 _GAP_S = 0.002  # between two packets
 _ETH_P_IP = 0x0800
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 _BUFFER_BYTES = 16 << 20  # of the receiver: seconds that a busy host may let it wait
 
 
@@ -33,7 +34,7 @@ class Traffic:
             self._out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
             self._out.bind((sender, 0))
             self._in = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-            self._in.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, _BUFFER_BYTES)
+            self._in.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
             self._in.bind((receiver, _ETH_P_IP))
         self._in.settimeout(0.1)
         payload = Raw(_MARK + bytes(8))
