@@ -74,7 +74,7 @@ def _story(kernel: str, disk: Path, packages: boot.Packages, report: Report) -> 
         files = {"here.deb": packages.here, "older.deb": packages.older}
         more = [source, seed.disk(below / "packages", "PACKAGES", files)]
         with Machine(_overlay(disk, below / "disk.qcow2"), more) as machine:
-            story = boot.Story(report, machine, key)
+            story = boot.Story(report, machine, key, told_early=kernel == KERNELS[0])
             story.power_on()
             story.inside()
             story.ports("native XDP by MAC address")
