@@ -103,7 +103,7 @@ class TestMade:
         said = init("--n3", "n3", *USER, "--endpoint", "tcp://*:6000")
         assert f"snf run --users {folder}/users --startup {folder}/startup.xml" in said
         assert f"snf watch --curve {folder}/keys/watch.curve --endpoint tcp://127.0.0.1:6000" in said
-        assert "snf get /interfaces --user alice --key alice" in said
+        assert "snf sessions --user alice --key alice" in said
 
 
 class TestAgain:

@@ -93,7 +93,7 @@ class TestSecurity:
 
 
 class TestAgreement:
-    """What the unit gives is what the function asks for."""
+    """The unit gives what the function asks for."""
 
     def test_capabilities_are_those_that_are_used(self):
         said = settings(UNIT.read_text())

@@ -54,7 +54,7 @@ def home() -> Iterator[str]:
 
 
 def state() -> dict[str, object]:
-    """Say what iproute2 and ethtool know of the ports of this namespace; its names in the BPF file system; its locks."""
+    """Say what iproute2 and ethtool know of the ports here; names in the BPF file system; locks."""
     said = json.loads(subprocess.run(["ip", "-j", "-d", "link"], capture_output=True, text=True, check=True).stdout)
     seen: dict[str, object] = {}
     for link in said:
