@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,17 +19,13 @@ from nf.errors import SnfError
 from tests.image import boot, seed
 from tests.image.machine import Machine
 from tests.image.report import Report
+from tests.packages import built
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ("6.1", "6.12")
 BOX = "box"
 EFI = Path("/usr/share/ovmf/OVMF.fd")  # of Debian's package ovmf
-OLDER = "0.0.9"
 MOST_BYTES = 300_000_000
-_TREE = ("LICENSES", "bpf", "constraints", "docs", "feed", "gtp", "mgmt", "nf", "yang")
-_TREE += ("CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "pyproject.toml")
-# A flood may have two seconds' worth of new flows at once instead of one: other programs, which do the same here.
-_CHANGED = ("bpf/limit.h", "LIMIT_BURST_NS 1000000000ull", "LIMIT_BURST_NS 2000000000ull")
 
 
 def _run(*words: str | Path, cwd: Path = ROOT) -> str:
@@ -43,16 +38,7 @@ def _run(*words: str | Path, cwd: Path = ROOT) -> str:
 def _packages(here: Path | None, older: Path | None, below: Path) -> boot.Packages:
     """Return the package of this tree, and one of a lower version whose programs are others."""
     here = here or Path(_run("deploy/deb/build", below / "packages"))
-    if older is None:
-        tree = below / "older"
-        for name in _TREE:
-            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tree / name)
-        program = tree / _CHANGED[0]
-        text = program.read_text()
-        if _CHANGED[1] not in text:
-            raise LabError(f"{_CHANGED[0]} has no {_CHANGED[1]} any more: name another change for the older version.")
-        program.write_text(text.replace(*_CHANGED[1:]))
-        older = Path(_run("deploy/deb/build", "--version", OLDER, "--tree", tree, below / "packages"))
+    older = older or built.build(below / "packages", built.OLD, built.old_tree(below / "older"))
     return boot.Packages(here, older)
 
 
@@ -74,7 +60,7 @@ def _story(kernel: str, disk: Path, packages: boot.Packages, report: Report) -> 
         files = {"here.deb": packages.here, "older.deb": packages.older}
         more = [source, seed.disk(below / "packages", "PACKAGES", files)]
         with Machine(_overlay(disk, below / "disk.qcow2"), more) as machine:
-            story = boot.Story(report, machine, key)
+            story = boot.Story(report, machine, key, told_early=kernel == KERNELS[0])
             story.power_on()
             story.inside()
             story.ports("native XDP by MAC address")
@@ -149,7 +135,7 @@ def main() -> int:
     parser.add_argument("part", nargs="*", metavar="PART", help=f"of: {', '.join(names)}; all without a name")
     parser.add_argument("--disk", type=Path, help="a disk that is there already; of one kernel")
     parser.add_argument("--package", type=Path, help="the package in it, which is there already")
-    parser.add_argument("--older", type=Path, help=f"the package {OLDER}, which is there already")
+    parser.add_argument("--older", type=Path, help=f"the package {built.OLD}, which is there already")
     given = parser.parse_args()
     wanted = given.part or [*names]
     if unknown := set(wanted) - set(names):

@@ -46,8 +46,17 @@ _PARTS = (
     ("cloud-init, local stage", ("running 'init' at",)),
     (
         "cloud-init, network stage",
-        ("Starting supernetflow.service", "Starting SuperNetflow", "running 'modules:final'"),
+        ("Starting supernetflow.service", "running 'modules:final'"),
     ),
+)
+
+
+# The same of the log of the function, where user data have it on the console before it starts.
+_FUNCTION = (
+    ("cloud-init, final stage, snf init", ("Starting supernetflow.service - SuperNetflow",)),
+    ("the function: Python and imports", ("making the kernel programs",)),
+    ("the function: verifier", ("making the kernel programs: ",)),
+    ("the function: ports and configuration", ("putting the configuration in force: ",)),
 )
 
 
@@ -67,6 +76,7 @@ class Story:
     machine: Machine
     key: Path
     pair: tuple[str, str] = field(default_factory=key_pair)  # of the consumer of the bus
+    told_early: bool = False  # the log of the function is on the console before it starts
     server_key: str = ""
     pseudonym: str = ""
 
@@ -75,7 +85,7 @@ class Story:
     def power_on(self) -> None:
         """Follow the boot until NETCONF answers, and tell what each part took."""
         before = Said("", 0.0, 0.0)
-        for name, words in _PARTS:
+        for name, words in (*_PARTS, *(_FUNCTION if self.told_early else ())):
             said = self.machine.hear(*words)
             self.report.part(name, said.processor_s - before.processor_s, said.clock_s - before.clock_s)
             self.report.say(f"{said.processor_s:6.1f} processor s: {name} is through")
@@ -85,7 +95,9 @@ class Story:
             assert answer is not None
             now = Said("", self.machine.processor_s, self.machine.clock_s)
             self.report.part(
-                "the function, to its answer", now.processor_s - before.processor_s, now.clock_s - before.clock_s
+                "NETCONF, to its answer" if self.told_early else "the function, to its answer",
+                now.processor_s - before.processor_s,
+                now.clock_s - before.clock_s,
             )
             self.report.answered(now.processor_s, now.clock_s)
 
@@ -201,6 +213,7 @@ class Story:
         keys = CurveKeys(self.server_key, *self.pair)
         with Subscriber(f"tcp://127.0.0.1:{self.machine.bus_port}", ["qoe.v1/"], keys) as bus:
             self._wait(lambda: bus.receive(1.0) is not None or bus.heard_s is not None, "nothing is heard on the bus")
+            begun_s, begun_clock_s = self.machine.processor_s, self.machine.clock_s
             for frame in traffic.frames():
                 self.machine.ports["n3"].send(frame)
             octets, packets, due = 0, 0, traffic.octets()
@@ -210,6 +223,9 @@ class Story:
                 nonlocal octets, packets
                 message = bus.receive(1.0)
                 if message is not None and message.topic.startswith("qoe.v1/"):
+                    if not octets:
+                        took = self.machine.processor_s - begun_s, self.machine.clock_s - begun_clock_s
+                        self.report.part(f"first packet, to its record, {what}", *took)
                     octets += sum(self._mine(message, "ul_bytes", others))
                     packets += sum(self._mine(message, "ul_packets", others))
                 return octets >= due

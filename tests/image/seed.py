@@ -32,10 +32,19 @@ _SHELL = """\
       StandardError=tty
       TTYPath=/dev/ttyS1
       Restart=always
+      KillSignal=SIGKILL
+      [Install]
+      WantedBy=multi-user.target
+  - path: /etc/systemd/system/telling.service
+    content: |
+      [Unit]
+      Description=the log of the function on the console
+      [Service]
+      ExecStart=/bin/sh -c 'exec journalctl --follow --lines 1000 --output cat --unit supernetflow >/dev/ttyS0'
       [Install]
       WantedBy=multi-user.target
 """
-_START = "  - [systemctl, enable, --now, --no-block, looking.service]\n"
+_START = "  - [systemctl, enable, --now, --no-block, looking.service, telling.service]\n"
 
 
 def with_shell(user_data: str) -> str:

@@ -7,6 +7,7 @@ nothing is started: that takes a hypervisor. For VirtualBox only what Vagrant it
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.wait import wait_until
 from tests.test_house import ROOT
 
 FILES = ("vagrant/Vagrantfile", "deploy/image/box.libvirt/Vagrantfile", "deploy/image/box.virtualbox/Vagrantfile")
@@ -29,13 +31,52 @@ def debian(root: Path, *packages: str) -> Path:
     return root
 
 
-def inside(root: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a root, in a namespace of mounts that ends with it."""
+def words(root: Path, command: str) -> list[str]:
+    """Return the words that run a command in a root, in a namespace of mounts that ends with it."""
     mounts = "mount -t proc proc $0/proc && mount --rbind /sys $0/sys && mount --rbind /dev $0/dev"
-    words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
-    words += [f'{mounts} && mount -t tmpfs tmpfs $0/run && exec chroot $0 sh -ec "$1"', str(root), command]
-    environment = ENVIRONMENT | {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    script = f'{mounts} && mount -t tmpfs tmpfs $0/run && mkdir $0/run/netns && exec chroot $0 sh -ec "$1"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, str(root), command]
+
+
+def environment() -> dict[str, str]:
+    return ENVIRONMENT | {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+
+
+def inside(root: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a root to its end."""
+    return subprocess.run(
+        words(root, command),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def first_record(root: Path, command: str) -> str:
+    """Run the lab in a root until its feed is written down; returns what was, and ends the lab."""
+    there = root / "tmp"
+    with (root / "tmp/said").open("w+") as said:
+        before = set(there.glob("snf-lab-*"))
+        lab = subprocess.Popen(
+            words(root, command), env=environment(), stdout=said, stderr=said, stdin=subprocess.DEVNULL
+        )
+        try:
+            found: list[str] = []
+
+            def heard() -> bool:
+                files = [path / "records.jsonl" for path in there.glob("snf-lab-*") if path not in before]
+                found[:] = [path.read_text() for path in files if path.exists() and path.stat().st_size]
+                return bool(found) or lab.poll() is not None
+
+            wait_until(heard, "the feed is written down", 600)
+            said.seek(0)
+            assert found, said.read()
+            return found[0]
+        finally:
+            lab.terminate()
+            lab.wait()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +135,8 @@ class TestProvisioning:
     """What `vagrant up` runs in the machine installs package and lab, and the network comes up from them."""
 
     @pytest.fixture(scope="class")
-    def machine(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    @classmethod
+    def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         root = debian(tmp_path_factory.mktemp("machine"), "systemd", "systemd-sysv", "ca-certificates", "iproute2")
         tree = root / "srv/supernetflow"
         skipped = shutil.ignore_patterns(".git", ".venv", "build", ".*_cache", "__pycache__", "*.so")
@@ -123,17 +165,10 @@ class TestProvisioning:
         assert inside(machine, "systemd-analyze verify /etc/systemd/system/playground.service").stderr == ""
 
     def test_the_network_comes_up_and_its_feed_is_written_down(self, machine):
-        command = (
-            "mkdir -p /run/netns; cd /srv/supernetflow; "
-            "timeout --signal INT 600 sh -c '"
-            "words=$(sed -n s/^ExecStart=//p /etc/systemd/system/playground.service); "
-            "eval exec $words' >/tmp/said & lab=$!; "
-            "until grep -q qoe.v1 /tmp/snf-lab-*/records.jsonl 2>/dev/null || ! kill -0 $lab; do sleep 1; done; "
-            "grep -m 3 subscriber /tmp/snf-lab-*/records.jsonl; kill -INT $lab; wait $lab || true; cat /tmp/said"
-        )
-        done = inside(machine, command)
+        unit = (machine / "etc/systemd/system/playground.service").read_text()
+        (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
 
-        assert '"subscriber"' in done.stdout, done.stdout + done.stderr
+        assert '"subscriber"' in first_record(machine, f"cd /srv/supernetflow; exec {command}")
 
     def test_another_system_is_refused(self, machine):
         said = machine / "etc/os-release"
