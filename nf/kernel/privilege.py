@@ -46,8 +46,20 @@ class _Words(ctypes.Structure):
 
 def effective() -> int:
     """Return the capabilities in force, a bit each."""
-    found = re.search(r"^CapEff:\s*(\w+)", Path("/proc/thread-self/status").read_text(), re.MULTILINE)
+    return _of_thread("CapEff")
+
+
+def _of_thread(which: str) -> int:
+    found = re.search(rf"^{which}:\s*(\w+)", Path("/proc/thread-self/status").read_text(), re.MULTILINE)
     return int(found[1], 16) if found else 0
+
+
+def _raise(bits: set[int]) -> None:
+    """Put in force what the process may have of these: those of a file are permitted, and no more (capabilities(7))."""
+    permitted, inheritable = _of_thread("CapPrm"), _of_thread("CapInh")
+    wanted = effective() | (permitted & _mask(bits))
+    if wanted != effective():
+        _set(wanted, permitted, inheritable)
 
 
 def is_low(port: int) -> bool:
@@ -69,6 +81,7 @@ def missing(port: int = 0) -> list[str]:
 
 def require(port: int) -> None:
     """Raise SnfError that names what the function needs, with NETCONF on *port*, and this process has not."""
+    _raise({bit for bit, _ in (*NEEDED.values(), *_BIND.values())})
     if lacks := missing(port):
         reasons = " and ".join(f"{name} ({({**NEEDED, **_BIND})[name][1]})" for name in lacks)
         raise SnfError(
@@ -105,12 +118,18 @@ def _keep(bits: set[int]) -> None:
         _libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0)  # that takes CAP_SETPCAP; without it nothing could be gained either
     _libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0)
     held, inherited = _mask(bits), _mask(heirs)
-    words = (_Words * 2)(*(_Words(*(mask >> at & 0xFFFF_FFFF for mask in (held, held, inherited))) for at in (0, 32)))
-    if _libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), words) != 0:
-        why = os.strerror(ctypes.get_errno())
+    if why := _set(held, held, inherited):
         raise SnfError(f"Capabilities that are not needed cannot be taken away: {why}.")
     for bit in heirs:  # `ip` is started now and then
         _libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, bit, 0, 0)
+
+
+def _set(*sets: int) -> str:
+    """Set the effective, permitted and inheritable capabilities of this thread; return why not, "" when it is done."""
+    words = (_Words * 2)(*(_Words(*(mask >> at & 0xFFFF_FFFF for mask in sets)) for at in (0, 32)))
+    if _libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), words) != 0:
+        return os.strerror(ctypes.get_errno())
+    return ""
 
 
 def _mask(bits: set[int]) -> int:

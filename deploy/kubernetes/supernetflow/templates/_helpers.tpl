@@ -67,6 +67,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if and .Values.networkPolicy.enabled (eq .Values.network.mode "host") -}}
 {{- fail "networkPolicy.enabled needs network.mode multus: no NetworkPolicy holds for a pod on the network of its node. Set netconf.address to an address that only managers reach." -}}
 {{- end -}}
+{{- if hasKey (.Values.resources.limits | default dict) "memory" -}}
+{{- fail "resources.limits.memory cannot be given: it follows from limits.flows, limits.sessions and limits.shards." -}}
+{{- end -}}
 {{- if .Values.serviceMonitor.enabled -}}
 {{- fail "serviceMonitor.enabled cannot be: the function has no endpoint of metrics. Its feed has the counters (health.v1), and NETCONF has them as state." -}}
 {{- end -}}

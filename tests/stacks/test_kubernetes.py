@@ -1,0 +1,222 @@
+"""The Helm chart, by Helm's own engine and the schemas of Kubernetes: what it renders, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mgmt.cli.main import snf
+from nf.apply.memory import unit_bytes
+from nf.kernel.privilege import NEEDED
+from nf.settings import Limits
+from tests.stacks.validators import verdicts
+from tests.test_house import ROOT
+
+CHART = ROOT / "deploy" / "kubernetes" / "supernetflow"
+OLDEST, NEWEST = "1.27.0", "1.37.0"  # Chart.yaml, kubeVersion; the newest that kubernetes-validate knows
+STARTUP = (ROOT / "yang" / "examples" / "probe-mirror.xml").read_text()
+HOST: dict[str, Any] = {"keys": {"existingSecret": "probe-keys"}, "configuration": {"startup": STARTUP}}
+N3 = {"name": "n3-mirror", "interface": "n3"}
+N6 = {"name": "n6-mirror", "namespace": "ran", "interface": "n6", "mac": "02:00:00:00:00:06"}
+MULTUS = HOST | {"network": {"mode": "multus", "multus": [N3, N6]}}
+LIMITED = HOST | {"configuration": {"existingConfigMap": "startup"}}
+
+
+def changed(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return values with another one at a path of names."""
+    whole = copy.deepcopy(values)
+    *way, last = path.split(".")
+    at = whole
+    for name in way:
+        at = at.setdefault(name, {})
+    at[last] = value
+    return whole
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "host": HOST,
+    "multus": MULTUS,
+    "config map": LIMITED,
+    "claim": changed(HOST, "state", {"type": "persistentVolumeClaim", "claim": "probes"}),
+    "policy": MULTUS
+    | {
+        "networkPolicy": {
+            "enabled": True,
+            "netconfFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+            "feedFrom": [{"namespaceSelector": {"matchLabels": {"team": "analytics"}}}],
+        }
+    },
+    "detach": changed(HOST, "onStop", "detach"),
+    "much": HOST
+    | {
+        "tolerations": [{"key": "upf", "operator": "Exists"}],
+        "priorityClassName": "system-node-critical",
+        "imagePullSecrets": [{"name": "registry"}],
+        "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "4"}},
+        "updateStrategy": {"maxUnavailable": "25%"},
+        "seccomp": {"localhostProfile": "profiles/snf.json"},
+        "service": {"enabled": False},
+        "netconf": {"address": "[::]", "port": 1830},
+    },
+}
+
+# What is given, and words of the sentence that refuses it.
+BAD = [
+    ({}, "keys.existingSecret is empty"),
+    (changed(HOST, "keys.existingSecret", ""), "keys.existingSecret is empty"),
+    (changed(HOST, "keys.existingSecret", "Probe Keys"), "/keys/existingSecret"),
+    (changed(HOST, "keys.secret", "x"), "additional properties 'secret' not allowed"),
+    (changed(HOST, "configuration.startup", ""), "There is no configuration"),
+    (changed(HOST, "configuration.startup", "{}"), "/configuration/startup"),
+    (changed(HOST, "configuration.existingConfigMap", "other"), "are both given"),
+    (changed(HOST, "network.mode", "bridge"), "value must be one of 'host', 'multus'"),
+    (changed(HOST, "network.mode", "multus"), "network.multus is empty"),
+    (changed(MULTUS, "network.mode", "host"), "gets none. Set network.mode to multus"),
+    (changed(MULTUS, "network.multus", [N3, N3]), "Two attachments of network.multus have the interface n3"),
+    (changed(MULTUS, "network.multus", [N3 | {"interface": "eth0"}]), "/network/multus/0/interface"),
+    (changed(MULTUS, "network.multus", [N3 | {"interface": "a name with spaces"}]), "/network/multus/0/interface"),
+    (changed(MULTUS, "network.multus", [N3 | {"mac": "02:00"}]), "/network/multus/0/mac"),
+    (changed(HOST, "nodeSelector", None), "missing property 'nodeSelector'"),
+    (changed(HOST, "netconf.port", 70000), "/netconf/port"),
+    (changed(HOST, "netconf.address", "fe80::1%eth0"), "/netconf/address"),
+    (changed(HOST, "feed.port", 556), "/feed/port"),
+    (changed(HOST, "limits.flows", "many"), "got string, want integer"),
+    (changed(HOST, "limits.flow", 1), "additional properties 'flow' not allowed"),
+    (changed(HOST, "resources.limits", {"memory": "1Gi"}), "resources.limits.memory cannot be given"),
+    (changed(HOST, "state.type", "emptyDir"), "/state/type"),
+    (changed(HOST, "state.type", "persistentVolumeClaim"), "state.claim is empty"),
+    (changed(HOST, "onStop", "kill"), "/onStop"),
+    (changed(HOST, "probes.periodSeconds", 0), "/probes/periodSeconds"),
+    (changed(HOST, "serviceMonitor.enabled", True), "the function has no endpoint of metrics"),
+    (changed(HOST, "networkPolicy.enabled", True), "no NetworkPolicy holds for a pod on the network of its node"),
+    (
+        changed(
+            HOST, "configuration.startup", STARTUP.replace("<exporter", "<limits><flows>7</flows></limits><exporter")
+        ),
+        "limits.flows is 131072 and the configuration has 7",
+    ),
+    (changed(HOST, "images", {}), "additional properties 'images' not allowed"),
+]
+
+
+def render(*all_values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the engine says of each of some values."""
+    cases = [{"chart": str(CHART), "versions": [OLDEST, NEWEST], "values": values} for values in all_values]
+    return verdicts("kubernetes", "helm_engine.py", cases)
+
+
+@pytest.fixture(scope="module")
+def good() -> dict[str, dict[str, Any]]:
+    return dict(zip(GOOD, render(*GOOD.values()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def bad() -> list[dict[str, Any]]:
+    return render(*(values for values, _ in BAD))
+
+
+def daemon(said: dict[str, Any]) -> dict[str, Any]:
+    """Return the template of the pods."""
+    (found,) = (each for each in said["documents"] if each["kind"] == "DaemonSet")
+    template: dict[str, Any] = found["spec"]["template"]
+    return template
+
+
+def function(said: dict[str, Any]) -> dict[str, Any]:
+    """Return the container of the function."""
+    container: dict[str, Any] = daemon(said)["spec"]["containers"][0]
+    return container
+
+
+@pytest.mark.parametrize("name", GOOD)
+class TestGood:
+    """Values that an operator has render to objects that Kubernetes takes, the oldest version and the newest."""
+
+    def test_they_are_taken(self, good: dict[str, Any], name: str) -> None:
+        assert "error" not in good[name]
+        assert good[name]["faults"] == {OLDEST: [], NEWEST: []}
+
+    def test_lint_has_nothing_but_the_missing_icon(self, good: dict[str, Any], name: str) -> None:
+        lint = good[name]["lint"]
+        assert (lint["errors"], [each["error"] for each in lint["messages"]]) == ([], ["icon is recommended"])
+
+    def test_the_container_has_the_capabilities_of_the_function_and_no_more(
+        self, good: dict[str, Any], name: str
+    ) -> None:
+        context = function(good[name])["securityContext"]
+        wanted = {capability.removeprefix("CAP_") for capability in NEEDED} | {"NET_BIND_SERVICE"}
+        assert set(context["capabilities"]["add"]) == wanted
+        assert context["capabilities"]["drop"] == ["ALL"]
+        assert not context["privileged"]
+        assert not context["allowPrivilegeEscalation"]
+        assert context["readOnlyRootFilesystem"]
+
+    def test_each_command_and_option_is_there(self, good: dict[str, Any], name: str) -> None:
+        pod = daemon(good[name])["spec"]
+        own = pod["containers"][0]
+        probes = [own[probe]["exec"]["command"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+        for command in (pod["initContainers"][0]["command"], own["command"], *probes):
+            assert command[0] == "snf"
+            words = [word for word in command[1:] if word.isalpha()]
+            options = {word for word in command if word.startswith("--")}
+            shown = next(
+                said.output
+                for many in (2, 1)
+                if (said := CliRunner().invoke(snf, [*words[:many], "--help"])).exit_code == 0
+                and "Usage" in said.output
+            )
+            assert options <= {word for word in shown.split() if word.startswith("--")}
+
+    def test_what_is_mounted_is_there(self, good: dict[str, Any], name: str) -> None:
+        pod = daemon(good[name])["spec"]
+        there = {volume["name"] for volume in pod["volumes"]}
+        mounted = {
+            mount["name"] for each in (*pod["initContainers"], *pod["containers"]) for mount in each["volumeMounts"]
+        }
+        assert mounted == there
+
+
+class TestMemory:
+    """The limit of memory is what snf memory says for the same limits."""
+
+    SIZES = ((131_072, 65_536, 1, 8), (1024, 64, 1, 1), (1_000_000, 500_000, 4, 64), (16_777_216, 4_194_304, 64, 1024))
+
+    def test_of_each_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = ("flows", "sessions", "shards", "processors")
+        said = render(*(changed(LIMITED, "limits", dict(zip(names, size, strict=True))) for size in self.SIZES))
+        for answer, (flows, sessions, shards, processors) in zip(said, self.SIZES, strict=True):
+            monkeypatch.setattr(os, "cpu_count", lambda n=processors: n)
+            wanted = unit_bytes(Limits(flows=flows, sessions=sessions, shards=shards)) >> 20
+            assert function(answer)["resources"]["limits"]["memory"] == f"{wanted}Mi"
+
+
+class TestMultus:
+    """The annotation is a text to Kubernetes; Multus reads JSON: name, namespace, interface, mac (its how-to-use)."""
+
+    def test_it_names_each_attachment(self, good: dict[str, Any]) -> None:
+        annotation = daemon(good["multus"])["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"]
+        assert json.loads(annotation) == [N3 | {"namespace": "telco"}, N6]
+
+    def test_there_is_none_on_the_network_of_the_node(self, good: dict[str, Any]) -> None:
+        assert "k8s.v1.cni.cncf.io/networks" not in daemon(good["host"])["metadata"]["annotations"]
+        assert daemon(good["host"])["spec"]["hostNetwork"]
+        assert "hostNetwork" not in daemon(good["multus"])["spec"]
+
+
+class TestStop:
+    """A pod on the network of its node leaves the programs to the next one; no other pod leaves anything."""
+
+    @pytest.mark.parametrize(("name", "leaves"), [("host", True), ("detach", False), ("multus", False)])
+    def test_of_each(self, good: dict[str, Any], name: str, leaves: bool) -> None:
+        before = function(good[name]).get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
+        assert before == (["sh", "-c", "kill -USR1 1"] if leaves else None)
+
+
+@pytest.mark.parametrize("number", range(len(BAD)), ids=[words for _, words in BAD])
+def test_bad_values_are_refused_in_a_sentence(bad: list[dict[str, Any]], number: int) -> None:
+    assert BAD[number][1] in bad[number].get("error", "rendered")
