@@ -178,9 +178,9 @@ def _definitions(archive: zipfile.ZipFile, meta: dict[str, str], names: list[str
     try:
         yield from descriptor.check(templates, entry.name)
         yield from _images(archive, templates, names, entry.parent)
-    except (KeyError, TypeError, AttributeError) as error:
-        yield f"The definitions have not the form of a descriptor: {type(error).__name__} at {error}."
-    yield from _base_templates(archive, templates, names)
+        yield from _base_templates(archive, templates, names)
+    except (LookupError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
+        yield f"The definitions have not the form of a descriptor: {' '.join(str(error).split())}."
 
 
 def _images(

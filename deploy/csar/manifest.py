@@ -88,8 +88,10 @@ def parse(text: str) -> Manifest:
 
 def sign(text: str, key: Path, certificate: Path) -> str:
     """Return a manifest with a signature at its end. Raises SigningError."""
-    command = ["cms", "-sign", "-binary", "-md", "sha256", "-outform", "PEM", "-inkey", key, "-signer", certificate]
-    done = subprocess.run(["openssl", *command], input=text.encode(), capture_output=True, check=False)
+    command = ["openssl", "cms", "-sign", "-binary", "-md", "sha256", "-outform", "PEM"]
+    done = subprocess.run(
+        [*command, "-inkey", key, "-signer", certificate], input=text.encode(), capture_output=True, check=False
+    )
     if done.returncode:
         raise SigningError(f"openssl does not sign with {key} and {certificate}: {_reason(done.stderr)}.")
     return text + done.stdout.decode()
@@ -102,10 +104,11 @@ def verify(manifest: Manifest, certificate: bytes, authority: Path | None) -> It
         (below / "signed").write_bytes(manifest.signed.encode())
         (below / "signature").write_text(manifest.signature, encoding="ascii", errors="replace")
         (below / "certificate").write_bytes(certificate)
-        trust = ["-CAfile", str(authority)] if authority else ["-noverify"]
-        command = ["cms", "-verify", "-binary", "-inform", "PEM", "-in", below / "signature", "-out", below / "out"]
-        command += ["-content", below / "signed", "-nointern", "-certfile", below / "certificate", "-purpose", "any"]
-        done = subprocess.run(["openssl", *command, *trust], capture_output=True, check=False)
+        trust: list[str | Path] = ["-CAfile", authority] if authority else ["-noverify"]
+        command: list[str | Path] = ["openssl", "cms", "-verify", "-binary", "-inform", "PEM", "-purpose", "any"]
+        command += ["-in", below / "signature", "-content", below / "signed", "-out", below / "out"]
+        command += ["-nointern", "-certfile", below / "certificate", *trust]
+        done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         yield f"The signature of the manifest does not hold: {_reason(done.stderr)}."
 

@@ -158,6 +158,8 @@ def _files(image: Path | None, types: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted((ROOT / "yang").rglob("*")):
         if path.is_file():
             yield f"Files/yang/{path.relative_to(ROOT / 'yang')}", path.read_bytes()
+    for path in sorted((HERE / "Tests").iterdir()):
+        yield f"Tests/{path.name}", path.read_bytes()
     yield CHANGES, (ROOT / "CHANGELOG.md").read_bytes()
     for path in (ROOT / "LICENSE", ROOT / "NOTICE", *sorted((ROOT / "LICENSES").iterdir())):
         yield f"Licenses/{path.stem}.txt", path.read_bytes()
@@ -180,6 +182,7 @@ def _meta(signed: bool) -> str:
         "Entry-Definitions": "Definitions/supernetflow.yaml",
         "ETSI-Entry-Manifest": MANIFEST,
         "ETSI-Entry-Change-Log": CHANGES,
+        "ETSI-Entry-Tests": "Tests",
         "ETSI-Entry-Licenses": "Licenses",
     } | ({"ETSI-Entry-Certificate": CERTIFICATE} if signed else {})
     return "".join(f"{name}: {value}\n" for name, value in lines.items())
@@ -210,7 +213,7 @@ def _released() -> str:
     """Return the time of the release: SOURCE_DATE_EPOCH, else that of the last commit."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not epoch:
-        command = ["git", "-C", ROOT, "-c", "safe.directory=*", "log", "-1", "--format=%ct"]
+        command = ["git", "-C", str(ROOT), "-c", "safe.directory=*", "log", "-1", "--format=%ct"]
         epoch = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     if not epoch.isdecimal():
         raise Refused("The time of the release is not known: set SOURCE_DATE_EPOCH to seconds since 1970.")
@@ -225,6 +228,6 @@ def _digest(path: Path) -> str:
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, EPOCH)
     entry.compress_type = zipfile.ZIP_STORED if name == IMAGE else zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
+    entry.external_attr = (0o755 if name.endswith(".sh") else 0o644) << 16
     entry.create_system = 3
     return entry

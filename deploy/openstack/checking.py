@@ -44,21 +44,32 @@ def main(arguments: list[str], here: Path) -> int:
 
 def check_folder(folder: Path) -> Iterator[str]:
     """Yield what is wrong with the templates of a folder, and with the environments beneath it."""
+    templates = [path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("first-boot")]
+    wrong = False
+    for path in templates:
+        for fault in _formed(check(path)):
+            wrong = True
+            yield f"{path.name}: {fault}"
+    # An environment is compared with all templates, so they have to be well first.
+    for path in sorted(folder.glob("env/*.yaml")) if not wrong else ():
+        yield from (f"env/{path.name}: {fault}" for fault in _formed(check_environment(path, templates)))
+
+
+def _formed(faults: Iterator[str]) -> Iterator[str]:
+    """Yield faults of a file; what cannot be looked at, as it has another form than all templates, is one."""
     try:
-        templates = [path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("first-boot")]
-        for path in templates:
-            yield from (f"{path.name}: {fault}" for fault in check(path))
-        for path in sorted(folder.glob("env/*.yaml")):
-            yield from check_environment(path, templates)
+        yield from faults
     except yaml.YAMLError as error:
-        yield f"A file is no YAML: {_one_line(error)}."
+        yield f"It is no YAML: {_one_line(error)}."
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        yield f"It has not the form of a template or an environment: {_one_line(error)}."
 
 
 def check(path: Path) -> Iterator[str]:
     """Yield what is wrong with a template, and with the user data that it gets from files."""
     template = _load(path)
     if not isinstance(template, dict) or "heat_template_version" not in template:
-        yield f"{path.name} is no HOT template: it has no heat_template_version."
+        yield "It is no template: it has no heat_template_version."
         return
     yield from _references(template)
     yield from _conditions(template)
@@ -68,7 +79,7 @@ def check(path: Path) -> Iterator[str]:
         if resource.get("type") == "OS::Nova::Server":
             yield from _server(name, resource.get("properties", {}), path.parent)
     if PRIVATE.search(path.read_text(encoding="utf-8")):
-        yield f"{path.name} has a private key in it: give it as a hidden parameter."
+        yield "It has a private key in it: give it as a hidden parameter."
 
 
 def check_environment(path: Path, templates: list[Path]) -> Iterator[str]:
@@ -76,7 +87,7 @@ def check_environment(path: Path, templates: list[Path]) -> Iterator[str]:
     asked = set().union(*(_load(template).get("parameters", {}) for template in templates))
     for name in _load(path).get("parameters", {}):
         if name not in asked:
-            yield f"{path.name} gives {name}, which no template has for a parameter."
+            yield f"It gives {name}, which no template has for a parameter."
 
 
 def check_user_data(text: str) -> Iterator[str]:

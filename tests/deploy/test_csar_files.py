@@ -75,6 +75,7 @@ class TestBuild:
             "Definitions/supernetflow.yaml",
             "supernetflow.mf",
             "ChangeLog.txt",
+            "Tests",
             "Licenses",
             "supernetflow.cert",
         }

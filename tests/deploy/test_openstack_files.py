@@ -53,7 +53,7 @@ class TestCheck:
 
         assert (done.returncode, done.stderr) == (1, "")
         assert done.stdout.count("\n") == 1
-        assert done.stdout == f"{said}\n" if said else done.stdout.startswith("A file is no YAML: ")
+        assert done.stdout == f"{said}\n" if said else done.stdout.startswith("mirror.yaml: It is no YAML: ")
 
     @pytest.mark.parametrize("arguments", [("nowhere",), ("a", "b"), ("--help",)])
     def test_what_it_cannot_look_at_is_refused(self, arguments):
