@@ -8,11 +8,13 @@
 # make degraded one subscriber of ten with each impairment in turn, and what the bus says of all ten; ONLY=delay for some (7 minutes)
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make deploy-test what orchestrators get, by their own engines: templates of OpenStack, packages of ETSI NFV and others; TESTS=tests/stacks/test_x.py for one
+# make service-test the unit under systemd itself in a minimal Debian: start, hang, kill, update and downgrade under traffic, refusals, a tenth of a processor
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make oci     a container image from that package, as an OCI archive, into dist/; PACKAGE= for a package that is there
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout
+# make package-test  two builds of the package in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -23,7 +25,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 APT := python3-bpfcc python3-seccomp python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime tcpdump openssl python3-yaml \
-       netconfd yangcli
+       netconfd yangcli systemd cpulimit
 APT_CHECK := clang-format
 # All tests share the processors, a file at a time: what a file's tests share is made once. A part runs in one process.
 # There is one process more than processors, four at most: some tests wait.
@@ -35,7 +37,7 @@ APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
 
-.PHONY: help demo test deploy-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb oci pins clean
+.PHONY: help demo test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb package-test oci pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -70,6 +72,10 @@ test: doctor
 # Validators come by scripts/validators, each with its first test that asks for it.
 deploy-test: doctor
 	@$(BIN)/python -m pytest $(or $(TESTS),tests/stacks)
+
+# The root is made once, by deploy/base.
+service-test: doctor
+	@$(BIN)/python -m pytest -s $(or $(TESTS),tests/machines)
 
 # What is tested with plain values and bytes; `coverage` in pyproject.toml names the sources.
 PURE := $(wildcard tests/apps tests/feed tests/flows tests/gtp tests/naming tests/publish tests/qoe tests/sessions tests/signalling tests/subscribers)
@@ -139,6 +145,10 @@ loaded:
 
 deb:
 	@deploy/deb/build $(if $(VERSION),--version $(VERSION)) $(if $(TREE),--tree $(TREE)) dist
+
+package-test: setup
+	@scripts/setup --apt-only lintian mmdebstrap man-db
+	@$(BIN)/python -m tests.packages $(if $(KEEP),--keep $(KEEP))
 
 pins: setup
 	@scripts/pins

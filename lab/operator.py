@@ -10,7 +10,7 @@ import base64
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -114,7 +114,9 @@ class Operator:
         address: str = plan.PROBE,
         port: int = NETCONF_PORT,
         part: str = PART,
+        program: Sequence[str] = (sys.executable, "-m", "mgmt.cli.main"),
     ) -> None:
+        self.program = program
         self.lab, self.namespace, self.address, self.port, self.part = lab, namespace, address, port, part
         self.state = lab.folder / f"{part}.state"
         self.users, self.key_file = lab.folder / "users", lab.folder / "operator.key"
@@ -135,7 +137,7 @@ class Operator:
     def command(self) -> list[str]:
         """Return the command line of the function."""
         return [
-            *(sys.executable, "-m", "mgmt.cli.main", "run", "--verbose"),
+            *(*self.program, "run", "--verbose"),
             *("--state-dir", str(self.state), "--users", str(self.users), "--host-key", str(self._host_key_file)),
             *("--netconf", f"{self.address}:{self.port}"),
         ]

@@ -20,7 +20,8 @@ __all__ = ["AttachRefused", "BadCapture", "BadSettings", "BadSignatures", "SnfEr
 
 # Of the kernel: no memory, no room, or somebody else has it.
 _PASSING = frozenset(
-    {errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+    {errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+    | {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 )
 
 
@@ -30,7 +31,7 @@ def passes(error: BaseException) -> bool:
     while here is not None:
         if isinstance(here, SnfError) and here.passing:
             return True
-        if isinstance(here, MemoryError) or (isinstance(here, OSError) and here.errno in _PASSING):
+        if isinstance(here, MemoryError) or getattr(here, "errno", None) in _PASSING:  # of OSError, and of ZeroMQ's
             return True
         here = here.__context__
     return False

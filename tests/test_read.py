@@ -38,6 +38,7 @@ CALLED_BY = {
         "check_channel_subsystem_request",
         "start_handshake",
     },
+    "logging": {"emit"},
     "netconf": {"send_hello", "_reader_handle_message", "_reader_exits", "send_pdu", "receive_pdu"},
 }
 

@@ -15,9 +15,8 @@ import yaml
 
 __all__ = ["check", "check_environment", "check_folder", "check_user_data", "main"]
 
-# Keys of cloud-init's cloud-config that our user data may have (modules of its documentation that the image runs):
-# cloud-init itself takes a misspelt one for nothing and goes on.
-CLOUD_CONFIG = {"hostname", "fqdn", "write_files", "bootcmd", "runcmd", "users", "ntp", "timezone", "ca_certs"}
+# Keys of cloud-config that something in the image reads; a misspelt one is nothing to cloud-init, and it goes on.
+KEYS = Path(__file__).resolve().parents[1] / "image" / "cloud-init" / "keys"
 WRITE_FILE = {"path", "content", "permissions", "owner", "encoding", "append", "defer"}
 # The ports that are read; a function without port security on them sees only frames to its own address.
 READ_PORT = re.compile(r"n[346](_|$)")
@@ -90,8 +89,8 @@ def check_user_data(text: str) -> Iterator[str]:
     except yaml.YAMLError as error:
         yield f"The user data are no YAML: {_one_line(error)}."
         return
-    for key in sorted(config.keys() - CLOUD_CONFIG):
-        yield f"cloud-init knows no {key} that an image of SuperNetflow runs."
+    for key in sorted(config.keys() - set(KEYS.read_text(encoding="utf-8").splitlines())):
+        yield f"Nothing in the image reads {key}; deploy/image/cloud-init/keys has what is read."
     for entry in config.get("write_files", []):
         for key in sorted(entry.keys() - WRITE_FILE):
             yield f"The file {entry.get('path')} has {key}, which write_files of cloud-init does not know."

@@ -138,7 +138,7 @@ def _users_text(given: Sequence[str]) -> str:
         name, sign, file = text.partition("=")
         if not sign or not file or not _USER.fullmatch(name):
             raise SnfError(
-                f"{text!r} is no user with a key.", "Write it as alice=/home/alice/.ssh/id_ed25519.pub, without spaces."
+                f"{text!r} is no user with a key.", "Write it as alice=~/.ssh/id_ed25519.pub, without spaces."
             )
         if name in names:
             raise SnfError(f"The user {name} is given twice.", "Give each user one key here.")
@@ -312,11 +312,12 @@ def next_steps(wanted: Wanted, made: Sequence[Path], state_dir: Path) -> Iterato
         yield f"  snf run --users {folder}/users --startup {folder}/startup.xml"
     name, _, file = wanted.users[0].partition("=")
     key = Path(file).expanduser().with_suffix("") if file.endswith(".pub") else "KEY"
+    own = "" if key == Path("~/.ssh/id_ed25519").expanduser() else f" --key {key}"
     yield "Look at it, in another shell:"
     where = "" if wanted.endpoint in _HERE else f" --endpoint {_reached(wanted.endpoint)}"
     if wanted.clients:
         yield f"  snf watch --curve {folder}/keys/{wanted.clients[0]}.curve{where}"
-    yield f"  snf get /interfaces --user {name} --key {key}"
+    yield f"  snf sessions --user {name}{own}"
 
 
 _HERE = ("tcp://127.0.0.1:5556", "tcp://*:5556")

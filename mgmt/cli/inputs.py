@@ -220,8 +220,9 @@ def service(
     if host_key is not None:
         check_host_key(host_key)
     document = None
-    if not check_start(state_dir) and startup is not None:
-        document = _first_configuration(startup)
+    if not check_start(state_dir):
+        statedir.check_room(state_dir)
+        document = _first_configuration(startup) if startup is not None else None
     listening_socket(address, port, 1).close()
     return document
 

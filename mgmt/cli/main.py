@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import configure, deploy, health, inputs
+from mgmt.cli import configure, deploy, health, inputs, journal
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
 from nf.errors import SnfError, passes
 
@@ -55,25 +57,51 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     from nf.kernel import manager
 
     manager.begin()
-    manager.tell(STATUS="checking options and files")
+    manager.tell(STATUS="checking options and files", EXTEND_TIMEOUT_USEC=60_000_000)  # imports take a while as well
     address, port = inputs.endpoint(netconf)
     # Threads of numpy would keep the capabilities that `serve` gives away.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     document = inputs.service(state_dir, users, host_key, startup, address, port)
     from mgmt.cli.run import Options, Wishes, serve
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop, wishes = threading.Event(), Wishes()
     wanted = {signal.SIGTERM: (stop,), signal.SIGINT: (stop,), signal.SIGUSR1: (wishes.leave, stop)}
     for number, events in (wanted | {signal.SIGHUP: (wishes.reload,)}).items():
         signal.signal(number, lambda *_, told=events: [event.set() for event in told])
-    serve(options, stop, ready=click.echo, wishes=wishes)
+    with _told(verbose):
+        serve(options, stop, ready=click.echo, wishes=wishes)
+
+
+@contextmanager
+def _told(verbose: bool) -> Iterator[None]:
+    """Tell of a fault of the program itself in a sentence with its place: its text may name a subscriber."""
+    try:
+        yield
+    except (SnfError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if (refused := _refusal(error)) is not None:
+            raise refused from None
+        if "start new thread" in str(error):
+            remedy = "Give it more memory and tasks (MemoryMax=, TasksMax= of its unit)."
+            raise SnfError("The kernel starts no thread.", remedy, passing=True) from None
+        if verbose:
+            raise
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f"{type(error).__name__} at {Path(last.filename).name} line {last.lineno}"
+        click.echo(f"snf: A fault of the program ended it: {where}. Tell the project, with what -v shows.", err=True)
+        sys.exit(1)
+
+
+def _refusal(error: BaseException) -> SnfError | None:
+    """Return the refusal at whose end an error came up: who could not begin may fail to end."""
+    here = error.__context__
+    while here is not None and not isinstance(here, SnfError):
+        here = here.__context__
+    return here
 
 
 @snf.command()
@@ -323,10 +351,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except SnfError as error:
-        click.echo(f"snf: {error}", err=True)
+        click.echo(journal.marked(f"snf: {error}"), err=True)
         sys.exit(refused if passes(error) else 2)
     except MemoryError as error:
-        click.echo("snf: There is not enough memory.", err=True)
+        click.echo(journal.marked("snf: There is not enough memory."), err=True)
         sys.exit(refused if passes(error) else 2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -335,7 +363,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         remedy = (
             "run as root, or see: snf doctor" if isinstance(error, PermissionError) else "it was to be written or read"
         )
-        click.echo(f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}", err=True)
+        said = f"snf: {error.strerror or error}: {getattr(error, 'filename', '') or remedy}"
+        click.echo(journal.marked(said), err=True)
         sys.exit(refused if passes(error) else 2)
 
 

@@ -1,4 +1,4 @@
-"""What the service manager hears of the function: phases of start and stop, that it answers, and that it goes on.
+"""Words to the service manager: phases of start and stop, that the function answers, and that it goes on.
 
 A unit's time limits are for what hangs. While a start or a stop makes progress, which is to use the processor, the
 manager is asked for more time; so a machine of a tenth of the speed starts as well. Once the function runs, the

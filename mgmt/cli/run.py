@@ -22,6 +22,7 @@ from mgmt.netconf.ssh.access import bound_socket
 from mgmt.netconf.state import ClockState, InterfaceState, PathState, PlaceState, SourceState, StateTree, TakeoverState
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarms
+from nf.apply import memory
 from nf.apply.sources import Source
 from nf.apply.unread import not_read
 from nf.errors import SnfError
@@ -34,6 +35,7 @@ from nf.publish import Publisher
 from nf.service import Service
 from nf.sessions.restart.statedir import hold
 from nf.sessions.restart.takeover import Takeover
+from nf.settings import Limits
 
 if TYPE_CHECKING:
     from mgmt.netconf.ssh.listener import NetconfServer
@@ -80,6 +82,7 @@ def serve(
     reporter.start()
     with ExitStack() as stack:
         held = stack.enter_context(hold(options.state_dir))
+        memory.check(Limits())  # which it begins with
         with _phase("making the kernel programs"), reporter.phase("making the kernel programs"):
             service = stack.enter_context(Service(options.state_dir / "sessions.snapshot", held))
         with _phase("putting the configuration in force"), reporter.phase("putting the configuration in force"):

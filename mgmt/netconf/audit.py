@@ -62,7 +62,7 @@ class Audit:
     def logged_in(self, caller: Caller) -> None:
         """Log and count a login."""
         self._count("logins")
-        log.info("login of %s %s", safe(caller.user), _origin(caller))
+        log.info("login of %s %s", safe(caller.user), _origin(caller), extra=caller.logged)
 
     def failed(self, user: str, peer: str, how: str) -> None:
         """Count a login that failed, and log it where there were not many; *how* names key or method."""
@@ -75,7 +75,7 @@ class Audit:
             if self._lines > _LINES:
                 self._unlogged += 1
                 return
-        log.warning("login of %s from %s failed: %s", safe(user), peer, how)
+        log.warning("login of %s from %s failed: %s", safe(user), peer, how, extra={"user": safe(user).strip('"')})
 
     def tell(self) -> None:
         """Log in one line each what was only counted, at most once a second."""
@@ -110,7 +110,7 @@ class Audit:
         if isinstance(event, SessionStart):
             self._count("sessions")
             caller = self._caller_of(event.session)
-            log.info("session %d of %s is open", event.session, _who(caller))
+            log.info("session %d of %s is open", event.session, _who(caller), extra=caller.logged)
         elif isinstance(event, SessionEnd):
             self._count(f"sessions_{event.reason.replace('-', '_')}")
             by = "" if event.killed_by is None else f" by {self._session(event.killed_by)}"
@@ -120,11 +120,13 @@ class Audit:
                 self._session(event.session),
                 event.reason,
                 by,
+                extra=self._caller_of(event.session).logged,
             )
         elif isinstance(event, ConfigChange):
             self._count("commits")
             who = "the function" if event.session is None else self._session(event.session)
-            log.warning("%s committed revision %d: %s", who, event.revision, _paths(event.changes))
+            by_whom = {} if event.session is None else self._caller_of(event.session).logged
+            log.warning("%s committed revision %d: %s", who, event.revision, _paths(event.changes), extra=by_whom)
         elif isinstance(event, AlarmChange):
             log.warning(
                 "alarm %s %s: %s", event.alarm.kind, "cleared" if event.alarm.cleared else "raised", event.alarm.text

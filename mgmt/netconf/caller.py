@@ -20,3 +20,8 @@ class Caller:
     port: int = 0
     fingerprint: str = ""
     groups: frozenset[str] | None = frozenset()
+
+    @property
+    def logged(self) -> dict[str, object]:
+        """Session and user as fields of a message of the log (the *extra* of logging)."""
+        return ({"session": self.session} if self.session else {}) | ({"user": self.user} if self.user else {})

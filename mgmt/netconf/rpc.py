@@ -67,7 +67,7 @@ class Dispatcher:
             failed = error
         except Exception as error:
             # The exception's text may hold a value of the configuration, so only its type is logged.
-            log.error("session %d: a request failed with %s", caller.session, type(error).__name__)
+            log.error("session %d: a request failed with %s", caller.session, type(error).__name__, extra=caller.logged)
             failed = RpcError("operation-failed", "The function failed on this request. See its log.")
         if failed is not None:
             body = failed.elements(self._namespace)

@@ -10,6 +10,7 @@ import threading
 from typing import Protocol
 
 from nf.apps.signatures import Signatures
+from nf.errors import Unsupported
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import DataPlane
 from nf.naming.inference import TURN_S
@@ -18,7 +19,7 @@ from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.sessions.restart.statedir import StateDir
 from nf.sessions.restart.takeover import Takeover
-from nf.settings import Settings
+from nf.settings import Limits, Settings
 
 __all__ = ["Engine", "Tables"]
 
@@ -58,7 +59,7 @@ class Engine:
     def build(self, settings: Settings) -> None:
         """Make all three; the caller has closed those before them."""
         self.limits = settings.limits  # in force
-        self.plane = DataPlane(settings.limits, tails_later=True)
+        self.plane = _plane(settings.limits)
         if self.plane.taken_over:
             self.takeover = Takeover(self._clock, self._held, self.plane)
         self.plane.economy = True
@@ -76,3 +77,13 @@ class Engine:
         if settings.naming_workers:
             pipeline.read_names_in(settings.naming_workers)
         return pipeline
+
+
+def _plane(limits: Limits) -> DataPlane:
+    """Return a data plane with tables of these sizes. Raises SnfError."""
+    try:
+        return DataPlane(limits, tails_later=True)
+    except OSError as error:
+        said = f"No tables are made for {limits.flows:,} flows and {limits.sessions:,} sessions: {error.strerror}."
+        remedy = "Lower limits/flows and limits/sessions, or give it more memory and tasks (MemoryMax=, TasksMax=)."
+        raise Unsupported(said, remedy) from None

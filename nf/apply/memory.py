@@ -1,4 +1,4 @@
-"""How much memory the function takes, by its limits: tables of the kernel, and user space.
+"""The memory that the function takes, by its limits: tables of the kernel, and user space.
 
 The kernel charges tables to the service that makes them. Figures of the kernel are what Linux 6.18 on x86-64 charges
 (tests/deploy/test_memory.py compares); those of user space are of a full table (docs/performance.md), rounded up.

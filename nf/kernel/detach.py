@@ -1,4 +1,4 @@
-"""What a function that died left on this host, taken back: programs, promiscuous mode, offloads, names.
+"""The leavings of a function that died, taken back: programs, promiscuous mode, offloads, names.
 
 A killed function goes on in the kernel by design, and the next start takes it over. This is for who does not want to
 start it again. What was so before is in the lock of each interface (`nf.kernel.links`), which lasts until a reboot.
@@ -24,7 +24,7 @@ _PREFIX = "snf_"  # of the names of our programs
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was taken back from an interface, or from a folder of names."""
+    """The things that were taken back from an interface, or from a folder of names."""
 
     place: str
     what: tuple[str, ...]

@@ -225,8 +225,19 @@ def _stale(link: Link) -> Iterator[Path]:
 def noted(link: Link) -> bool:
     """Say whether a process that died noted something about the interface."""
     with contextlib.suppress(OSError):
-        return any(path.read_text().splitlines()[1:] for path in _stale(link))
+        return any(set(_notes(path.read_text(), link)) - {_address(link)} for path in _stale(link))
     return False
+
+
+def _address(link: Link) -> str:
+    return f"address {link.mac}"
+
+
+def _notes(lock: str, link: Link) -> list[str]:
+    """Return what the text of a lock notes of an interface; numbers of namespace and device are given again."""
+    words = lock.splitlines()[1:]
+    others = any(word.startswith("address ") for word in words) and _address(link) not in words
+    return [] if others else words
 
 
 def claim(link: Link) -> IO[str]:
@@ -245,13 +256,13 @@ def claim(link: Link) -> IO[str]:
         lock.close()
         raise _in_use(link, holder) from None
     lock.seek(0)
-    kept = lock.read().splitlines()[1:]
+    kept = _notes(lock.read(), link)
     for other in elsewhere:
         with contextlib.suppress(OSError):
-            kept += [word for word in other.read_text().splitlines()[1:] if word not in kept]
+            kept += _notes(other.read_text(), link)
             other.unlink()
     lock.truncate(0)
-    lock.write("\n".join([str(os.getpid()), *kept]))
+    lock.write("\n".join([str(os.getpid()), *dict.fromkeys([_address(link), *kept])]))
     lock.flush()
     return lock
 

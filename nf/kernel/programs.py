@@ -7,6 +7,7 @@ a running data plane.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,8 +78,19 @@ class Programs:
         self._held = False
         self._fds = self._find(self._left) if self._left else {}
         self.taken_over = bool(self._fds)
-        self.maps = {name: self._map(definition) for name, definition in self._definitions.items()}
-        self.rings = self._rings()
+        try:
+            self.maps = {name: self._map(definition) for name, definition in self._definitions.items()}
+            self.rings = self._rings()
+        except Exception:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Free what was made before the kernel had no more: who tries with smaller tables needs the memory."""
+        close(self._fds.values())
+        self._fds = {}
+        if self._left is not None and self._left.folder is not None:
+            self._left.folder.release()
 
     def _flags(self) -> list[str]:
         return source.flags(replay=self._replay) + (["-DXDP_FRAGS"] if self.frags else [])
@@ -288,10 +300,14 @@ def _make(definition: MapDefinition, inner: int = 0) -> int:
     try:
         return objects.make_map(definition.name, definition.kind, *sizes, definition.entries, flags, inner)
     except OSError as why:
-        raise Unsupported(
-            f"The kernel does not make the table {definition.name} of {definition.entries:,} entries: {why.strerror}.",
-            "Lower the limits of flows and sessions, or run: snf doctor",
-        ) from None
+        remedy = {
+            errno.ENOMEM: "Lower limits/flows and limits/sessions, or give it more memory.",
+            errno.EMFILE: "Let the process have more open files.",
+        }.get(why.errno or 0, "Lower the limits of flows and sessions, or run: snf doctor")
+        said = (
+            f"The kernel does not make the table {definition.name} of {definition.entries:,} entries: {why.strerror}."
+        )
+        raise Unsupported(said, remedy) from None
 
 
 def takes_frags() -> bool:

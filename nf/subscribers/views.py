@@ -68,6 +68,7 @@ class Interval:
         self.flows, self.key, self.keys, self.rows, self.inputs = flows, key, keys, rows, inputs
         self.begun_s, self._clock_s = begun_s, clock_s
         self.now_s, self.interval_s = flows.t_end_s, max(flows.t_end_s - flows.t_start_s, 1e-3)
+        self._now_us = round((self.now_s - clock_s) * 1e6)  # by the kernel's clock, as ages are counted
         flow, there = at(flows.flow_id, flows.media.number)
         self._detail = np.flatnonzero(there)  # rows of the media columns,
         self._flow = flow[self._detail]  # and their flows
@@ -164,7 +165,8 @@ class Interval:
         closed, under_way = media.closed, np.flatnonzero(row >= 0)
         done = np.flatnonzero(row[closed.row] >= 0)
         asked = _first(media.open_request_us[under_way], media.open_unanswered_us[under_way])
-        under_way, asked = under_way[asked != NEVER], asked[asked != NEVER]
+        told = (asked != NEVER) & (asked > 0)  # an age of 0 is of a request that came while this was read
+        under_way, asked = under_way[told], asked[told]
         return (
             self._answers(
                 row[closed.row[done]],
@@ -205,14 +207,15 @@ class Interval:
         return self._time_s(_taken(self.flows.media.open_waiting_us, detail, NEVER))
 
     def _time_s(self, age_us: NDArray[Any]) -> Array:
-        return np.where(age_us == NEVER, np.nan, self.now_s - age_us / 1e6)
+        """Return times by their ages: of one moment the same in each interval, to the last bit."""
+        return np.where(age_us == NEVER, np.nan, self._clock_s + (self._now_us - age_us.astype(np.int64)) / 1e6)
 
     # -- flows of pages -------------------------------------------------------------
 
     def slots(self, flow: NDArray[np.intp]) -> tuple[NDArray[np.uint32], NDArray[np.int64], float]:
         """Return slots (m, 12) of flows, the number of the newest of each, and where the slot 0 begins."""
         media, detail = self.flows.media, self._detail_of_flow[flow]
-        now_us = round((self.now_s - self._clock_s) * 1e6) % _LOW_US
+        now_us = self._now_us % _LOW_US
         newest = now_us // SLOT_US
         begin_s = self.now_s - (now_us - newest * SLOT_US) / 1e6
         zero_s = begin_s % (SLOT_US / 1e6)

@@ -180,7 +180,7 @@ class TestUsers:
 
 
 class TestSeveral:
-    """What is wrong is told together, in the order of its lines, without what follows from it."""
+    """Faults are told together, in the order of their lines, without what follows from them."""
 
     def test_all_of_it(self, good: Path, check):
         for name in ("unknown element", "a must", "a reference", "a zone", "unknown module"):
@@ -213,7 +213,7 @@ class TestSeveral:
 
 
 class TestPorts:
-    """What this host lacks is a warning, unless the file is for this host."""
+    """A port that this host lacks is a warning, unless the file is for this host."""
 
     def test_a_port_that_is_not_here(self, good: Path, capsys: pytest.CaptureFixture[str]):
         for words, status, severity in (([], 0, "warning"), (["--here"], 1, "error")):

@@ -63,7 +63,7 @@ USER = ("--user", "alice=alice.pub")
 
 
 class TestMade:
-    """What it makes is a configuration that the function takes, and that a client of the bus can read."""
+    """The configuration is one that the function takes, and a client of the bus can read."""
 
     def test_a_mirror_port_by_name_and_one_by_address(self, init, folder: Path):
         init("--n3", MAC, "--n6", "n6", *USER, "--client", "noc")
@@ -103,7 +103,7 @@ class TestMade:
         said = init("--n3", "n3", *USER, "--endpoint", "tcp://*:6000")
         assert f"snf run --users {folder}/users --startup {folder}/startup.xml" in said
         assert f"snf watch --curve {folder}/keys/watch.curve --endpoint tcp://127.0.0.1:6000" in said
-        assert "snf get /interfaces --user alice --key alice" in said
+        assert "snf sessions --user alice --key alice" in said
 
 
 class TestAgain:

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class Manager:
     def __init__(self, folder: Path, watchdog_s: float = 0.0) -> None:
         self._watchdog_s = watchdog_s
         self.told: list[dict[str, str]] = []
+        self._at_s: list[float] = []  # when each of them was
+        self._begun_s = 0.0
         self.store: dict[str, int] = {}
         self.main = 0
         self.strangers = 0  # messages of other processes
@@ -60,6 +63,8 @@ class Manager:
         if self._watchdog_s:
             ours["WATCHDOG_USEC"] = str(round(self._watchdog_s * 1e6))
         self.told.clear()
+        self._at_s.clear()
+        self._begun_s = time.monotonic()
         with log.open("w") as file:
             child = subprocess.Popen(launch, stdout=file, stderr=file, pass_fds=fds, env={**environment, **ours})
         self.main = child.pid
@@ -68,6 +73,19 @@ class Manager:
     def heard(self, name: str) -> list[str]:
         """Return all values of a word that were told since the start, the latest last."""
         return [message[name] for message in list(self.told) if name in message]
+
+    def silence_s(self, limit_s: float) -> float:
+        """Return for how long a start was beyond its time, at the worst, until it was ready; 0.0: never.
+
+        *limit_s* is that of the unit (TimeoutStartSec=), and each EXTEND_TIMEOUT_USEC is one from then on.
+        """
+        until_s, late_s = self._begun_s + limit_s, 0.0
+        for at_s, message in zip(list(self._at_s), list(self.told), strict=False):
+            late_s = max(late_s, at_s - until_s)
+            until_s = max(until_s, at_s + int(message.get("EXTEND_TIMEOUT_USEC", "0")) / 1e6)
+            if "READY" in message:
+                break
+        return late_s
 
     def close(self) -> None:
         """Forget everything."""
@@ -97,6 +115,7 @@ class Manager:
                     os.close(fd)
                 continue
             self._keep(message, list(fds))
+            self._at_s.append(time.monotonic())
             self.told.append(message)
 
     def _keep(self, message: Mapping[str, str], fds: list[int]) -> None:

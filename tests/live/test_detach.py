@@ -54,7 +54,7 @@ def home() -> Iterator[str]:
 
 
 def state() -> dict[str, object]:
-    """What iproute2 and ethtool say of the ports of this namespace; its names in the BPF file system; its locks."""
+    """Say what iproute2 and ethtool know of the ports here; names in the BPF file system; locks."""
     said = json.loads(subprocess.run(["ip", "-j", "-d", "link"], capture_output=True, text=True, check=True).stdout)
     seen: dict[str, object] = {}
     for link in said:
@@ -149,7 +149,7 @@ class TestOfTheDead:
 
 
 class TestOfOthers:
-    """What is no dead function's is refused by name, and passed over without one."""
+    """A port of somebody else is refused by name, and passed over without one."""
 
     def test_a_port_that_is_not_here(self, home: str, refused: Callable[..., str]):
         assert "No interface has the name nowhere" in refused("nowhere")

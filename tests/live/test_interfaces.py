@@ -22,7 +22,7 @@ from scapy.packet import Raw
 from lab.net import Net, inside
 from lab.wait import slowness
 from nf.errors import AttachRefused
-from nf.kernel import devices, source, xdp
+from nf.kernel import devices, links, source, xdp
 from nf.kernel.dataplane import DataPlane
 from nf.settings import Action, Interface, Limits, Mode, Monitor, Role
 from tests.live.conftest import wait_until
@@ -122,6 +122,18 @@ class TestTags:
         plane.detach("n3")
 
         assert features("n3") == "off"
+
+    def test_what_was_noted_of_another_device_of_that_number_does_not_count(self, ports, plane):
+        assert not devices.set_rx_vlan("n3", False)
+        number = links.find(N3).ifindex
+        lock = links.locks() / f"{os.stat('/proc/self/ns/net').st_ino}-{number}.lock"
+        lock.write_text("4711\naddress 02:00:00:00:00:99\nrx-vlan\npromisc")
+
+        plane.attach(N3)
+        plane.detach("n3")
+
+        assert features("n3") == "off"
+        assert not lock.exists()
 
     def test_it_is_restored_after_a_process_was_killed(self, ports):
         words = [sys.executable, "-c", CHILD, ports.path]

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,15 @@ from lab.net import Net, inside
 from lab.operator import USER, exporter, interfaces, key_pair
 from lab.wait import wait_until
 from mgmt.cli.netconf_client import connect
+from nf.service import Service
+from nf.settings import Export, Settings
 from tests.live.manager import Manager
 from tests.live.switchboard import ip
 from tests.live.test_crash import payload
 from tests.live.test_privilege import FOUR, NOBODY, OWN_BPF, PORT, Home
 
 GIVEN = (*FOUR, "net_bind_service")
+PHASES = ["checking options and files", "making the kernel programs", "putting the configuration in force"]
 STATE = '<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"/>'
 
 
@@ -37,10 +41,19 @@ class Managed:
         self.home, self.manager, self._far_end = home, manager, far_end
         self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "SNF_CACHE": "/var/cache/supernetflow"}
+    def start(self, percent: int = 0, cache: str = "/var/cache/supernetflow") -> subprocess.Popen[bytes]:
+        """Start it and wait until it is ready; *percent*: of a processor, at most, until then."""
+        environment = {**os.environ, "SNF_CACHE": cache}
         child = self._child = self.manager.start(self.home.words(*GIVEN), self.home.log, environment)
-        wait_until(lambda: self.manager.heard("READY") or child.poll() is not None, "it is ready or ends", 90)
+        brake = (
+            subprocess.Popen(["cpulimit", f"--pid={child.pid}", f"--limit={percent}", "--lazy"]) if percent else None
+        )
+        patience_s = 90 * 100 / (percent or 100)
+        wait_until(lambda: self.manager.heard("READY") or child.poll() is not None, "it is ready or ends", patience_s)
+        if brake is not None:
+            brake.terminate()
+            brake.wait()
+            child.send_signal(signal.SIGCONT)
         assert child.poll() is None, self.log
         return child
 
@@ -122,11 +135,7 @@ class TestLife:
         child = managed.start()
         try:
             told = managed.manager.heard("STATUS")
-            assert told[:3] == [
-                "checking options and files",
-                "making the kernel programs",
-                "putting the configuration in force",
-            ]
+            assert told[:3] == PHASES
             assert told[3].startswith(f"NETCONF on 127.0.0.1:{PORT}")
             # More time is asked for with each phase: a slow machine may need it.
             assert len(managed.manager.heard("EXTEND_TIMEOUT_USEC")) >= 2
@@ -231,6 +240,58 @@ class TestLeft:
             second.terminate()
             assert second.wait() == 0
         assert "xdp" not in programs()
+
+
+class TestSlow:
+    """On a slow machine a start takes longer than a limit for what hangs: it goes on, and says with what."""
+
+    def test_more_time_is_asked_for_before_it_is_over(self, managed):
+        child = managed.start(percent=25)
+        try:
+            assert managed.manager.heard("STATUS")[:3] == PHASES
+            assert managed.manager.silence_s(limit_s=30) == 0.0
+        finally:
+            child.terminate()
+            assert child.wait() == 0
+
+
+class TestHang:
+    """The watchdog hears nothing once rings are not read, intervals do not end, or the publisher turns no more."""
+
+    @pytest.fixture
+    def service(self) -> Iterator[Service]:
+        """Return a function that runs, with no port."""
+        with Net() as net:
+            net.add("home")
+            with inside(net.path("home")), Service() as made:
+                made.apply(Settings(), Settings(export=Export(endpoint="ipc:///tmp/snf-hang.sock")))
+                loop = threading.Thread(target=made.run)
+                loop.start()
+                try:
+                    wait_until(lambda: made.goes_on(2.0), "it goes on")
+                    yield made
+                finally:
+                    made.stop()
+                    loop.join()
+
+    def test_a_loop_that_waits_for_something(self, service):
+        with service._engine.sweeping:
+            wait_until(lambda: not service.goes_on(2.0), "it is seen to hang")
+        wait_until(lambda: service.goes_on(2.0), "it goes on")
+
+    def test_intervals_that_fail(self, service, monkeypatch):
+        def fail(now_s: float) -> None:
+            raise ValueError(now_s)
+
+        monkeypatch.setattr(service.pipeline, "sweep", fail)
+        wait_until(lambda: not service.goes_on(2.0), "it is seen to make no records")
+        monkeypatch.undo()
+        wait_until(lambda: service.goes_on(2.0), "it goes on")
+
+    def test_a_publisher_that_has_ended(self, service):
+        service.publisher.stop()
+
+        assert not service.goes_on(2.0)
 
 
 class TestReload:

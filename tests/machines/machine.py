@@ -64,7 +64,7 @@ mkdir -p .old
 pivot_root . .old
 cd /
 umount -l /.old
-exec env -i container=snf PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-target=kmsg
+exec env -i container=snf PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-target=journal-or-kmsg
 """
 
 

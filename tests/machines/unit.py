@@ -1,9 +1,12 @@
-"""The service as the package installs it, in a machine that runs this tree: files, user, a port, a key to log in."""
+"""The service as the package installs it, in a machine that runs this tree, and traffic through its inline pair."""
 
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,30 +15,39 @@ from lab.net import inside
 from lab.operator import USER, exporter, interfaces, key_pair
 from lab.wait import wait_until
 from mgmt.cli.netconf_client import Client, connect
+from tests.live.test_crash import payload
 from tests.machines.machine import Machine
 
-__all__ = ["PACKAGES", "ROOT", "UNIT", "Unit"]
+__all__ = ["PACKAGES", "ROOT", "UNIT", "Traffic", "Unit"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy" / "systemd"
 UNIT = "supernetflow.service"
-# What the service needs of Debian beside its Python environment, and a manager to run it.
+# The service needs these of Debian beside its Python environment, and a manager to run it.
 PACKAGES = ("dbus", "ethtool", "iproute2", "libyang2", "procps", "python3", "python3-bpfcc", "python3-seccomp")
 PACKAGES += ("systemd", "systemd-sysv", "util-linux")
 CACHE = Path("/var/cache/supernetflow")
-BUS = "ipc:///var/lib/supernetflow/feed"
-"""The bus, in a folder of the service's user."""
+BUS = "ipc:///var/lib/supernetflow/feed"  # in a folder of the service's user
+SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h
+PACE_S = 0.002  # between two frames: 500 a second
+STATE = '<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"/>'
+
+
+def pair() -> str:
+    """Return the configuration of an inline pair, with the bus."""
+    text = interfaces({"n3": "n3", "n6": "n6"}, mode="inline") + exporter(BUS)
+    for name, peer in (("n3", "n6"), ("n6", "n3")):
+        text = text.replace(
+            f"<role>{name}</role><mode>inline</mode>", f"<role>{name}</role><mode>inline</mode><peer>{peer}</peer>"
+        )
+    return text
 
 
 class Unit:
-    """The unit in a machine, with two veth ports: `n3` of the service and its far end `gnb`."""
+    """The unit in a machine, between two veth: its ports `n3` and `n6`, and their far ends `gnb` and `dn`."""
 
-    def __init__(self, machine: Machine, keys: Path, startup: str | None = None) -> None:
+    def __init__(self, machine: Machine, keys: Path) -> None:
         self.machine, self.keys = machine, keys
-        self.startup = startup or interfaces({"n3": "n3"}) + exporter(BUS)
-        self._install()
-
-    def _install(self) -> None:
         root = self.machine.root
         for name, place in {
             "supernetflow.service": "lib/systemd/system/supernetflow.service",
@@ -49,21 +61,23 @@ class Unit:
         self.machine.shell("""
             systemd-sysusers supernetflow.conf
             systemd-tmpfiles --create supernetflow.conf
-            systemctl daemon-reload
-            install -d -o supernetflow -g supernetflow /var/cache/supernetflow
-            ip link add n3 type veth peer name gnb
-            ip link set n3 up
-            ip link set gnb up
+            systemctl enable supernetflow.service
+            install -d /var/cache/supernetflow
+            for pair in n3:gnb n6:dn; do
+                ip link add ${pair%:*} type veth peer name ${pair#*:}
+                ethtool -K ${pair#*:} gro on
+                ip link set ${pair%:*} up
+                ip link set ${pair#*:} up
+            done
         """)
-        # Compiled here, as the package has them; a folder of another user than root and the service counts for nobody.
-        for file in CACHE.glob("*"):
-            if file.is_file():
-                shutil.copyfile(file, root / "var/cache/supernetflow" / file.name)
+        # Compiled before, as in the package.
+        for file in CACHE.glob("*.snf"):
+            shutil.copyfile(file, root / "var/cache/supernetflow" / file.name)
         self.machine.run("chown", "-R", "supernetflow:supernetflow", "/var/cache/supernetflow")
         self.write("users", f'{USER} group="admin" {key_pair(self.keys / "key")} {USER}\n')
 
     def use(self, tree: Path) -> None:
-        """Have the command be that of a tree."""
+        """Have the command be that of a tree, as an update does."""
         command = self.machine.root / "usr/bin/snf"
         start = f"PYTHONPATH={tree} PYTHONDONTWRITEBYTECODE=1 {ROOT}/.venv/bin/python -m mgmt.cli.main"
         command.write_text(f'#!/bin/sh\nexec env {start} "$@"\n')
@@ -73,30 +87,35 @@ class Unit:
         """Write a file of /etc/supernetflow."""
         (self.machine.root / "etc/supernetflow" / name).write_text(text)
 
-    def configure(self) -> None:
+    def configure(self, more: str = "") -> None:
         """Write the configuration of a first start."""
-        self.write("startup.xml", f"<config>{self.startup}</config>")
+        self.write("startup.xml", f"<config>{pair()}{more}</config>")
+
+    def change(self, *lines: str) -> None:
+        """Put lines into the section Service of a drop-in."""
+        folder = self.machine.root / "etc/systemd/system/supernetflow.service.d"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "test.conf").write_text("\n".join(["[Service]", *lines, ""]))
+        self.machine.run("systemctl", "daemon-reload")
 
     def start(self) -> None:
-        """Start the unit and wait, as systemctl does, until it is ready."""
-        done = subprocess.run(
-            self.machine.words("systemctl", "start", UNIT), capture_output=True, text=True, check=False
-        )
+        """Start the unit and wait, as systemctl does, until it is ready or has failed."""
+        words = self.machine.words("systemctl", "start", UNIT)
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + self.said()
 
     def said(self) -> str:
         """Return its messages."""
         return self.machine.journal(UNIT)
 
-    @property
-    def state(self) -> str:
-        """The state of the unit: active, inactive, failed."""
-        return self.machine.shows(UNIT, "ActiveState")
+    def shows(self, name: str) -> str:
+        """Return a property of the unit."""
+        return self.machine.shows(UNIT, name)
 
     @property
     def main(self) -> int:
         """The main process, as the machine counts."""
-        return int(self.machine.shows(UNIT, "MainPID"))
+        return int(self.shows("MainPID"))
 
     def kill(self, name: str = "KILL") -> int:
         """Send the main process a signal, and return which it was."""
@@ -106,14 +125,18 @@ class Unit:
 
     def restarted(self, old: int, seconds: float = 60) -> int:
         """Wait until another process than *old* is ready, and return it."""
-        wait_until(lambda: self.main not in (0, old) and self.state == "active", "it is started anew", seconds)
+        wait_until(
+            lambda: self.main not in (0, old) and self.shows("SubState") == "running", "it is started anew", seconds
+        )
         return self.main
 
     def frames(self) -> int:
-        """Return how many frames the port has counted, as a NETCONF client reads it."""
+        """Return how many frames `n3` has counted, as a NETCONF client reads it."""
         with self.client() as client:
-            data = client.state('<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"/>')
-        return int(data.findtext(".//{*}capture//{*}packets") or -1)
+            data = client.state(STATE)
+        port = next(each for each in data.iterfind(".//{*}interface") if each.findtext("{*}name") == "n3")
+        counters = {c.findtext("{*}name"): int(c.findtext("{*}value") or 0) for c in port.iterfind(".//{*}counter")}
+        return counters["frames"]
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -124,3 +147,67 @@ class Unit:
             connect("127.0.0.1", 830, USER, self.keys / "key", host_key) as client,
         ):
             yield client
+
+    @contextmanager
+    def traffic(self) -> Iterator[Traffic]:
+        """Send frames from `gnb`, count those that come out at `dn`, and end both."""
+        with inside(f"/proc/{self.machine.pid}/ns/net"):
+            made = Traffic()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+    def traces(self) -> str:
+        """Return what of the function is on the ports and in the BPF file system; "" when nothing is."""
+        return self.machine.shell("""
+            find /sys/fs/bpf/supernetflow -mindepth 1
+            for port in n3 n6; do ip -details link show $port | grep -oE 'prog/xdp.*|promiscuity [1-9].*' || true; done
+        """)
+
+
+class Traffic:
+    """Frames of one flow at an even pace, from `gnb` to `dn` of this network namespace."""
+
+    def __init__(self) -> None:
+        self.sent = self.came = 0
+        self._frame = payload(40_000)
+        self._out, self._in = (socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for _ in range(2))
+        self._out.bind(("gnb", 0))
+        self._in.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+        self._in.bind(("dn", 3))  # ETH_P_ALL
+        self._in.settimeout(0.05)
+        self._stop, self._quiet = threading.Event(), threading.Event()
+        self._threads = [threading.Thread(target=each) for each in (self._send, self._count)]
+        for each in self._threads:
+            each.start()
+
+    def end(self) -> None:
+        """Send no more, and wait for what is under way; the frames that did not come are lost."""
+        self._quiet.set()
+        self._threads[0].join()
+        came = -1
+        while came != self.came:
+            came = self.came
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Free everything."""
+        self._quiet.set()
+        self._stop.set()
+        for each in self._threads:
+            each.join()
+        self._out.close()
+        self._in.close()
+
+    def _send(self) -> None:
+        while not self._quiet.wait(PACE_S):
+            self._out.send(self._frame)
+            self.sent += 1
+
+    def _count(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.came += self._in.recv(2048) == self._frame
+            except TimeoutError:
+                continue

@@ -64,6 +64,16 @@ class TestRests:
         assert content.learned_s(state, DEFAULT) == pytest.approx([4.0])
         assert estimates[-1].media_bps == pytest.approx([8 * 549_000 / 4], rel=0.15)
 
+    def test_segments_of_the_lowest_level_are_no_sound_though_of_one_size(self):
+        """A live player falls from 3.5 Mbit/s to its lowest level twice, and comes back each time."""
+        levels = ([437_500.0] * 20 + [50_000.0] * 15) * 2 + [100_000.0, 187_500.0] + [437_500.0] * 6
+        rows = [(1.0 + k, 1.15 + k, octets, 1.0, HTTP1) for k, octets in enumerate(levels)]
+
+        state, estimates = heard(rows, len(rows), told_s=1.0)
+
+        assert content.parts(state) == [1]
+        assert [float(e.video_height[0]) for e in estimates[-3:]] == [1080] * 3
+
     def test_before_a_rest_the_service_tells_and_after_many_the_session(self):
         state, _ = heard(muxed(4.0, 2), 3, told_s=6.0)
         later, _ = heard(muxed(4.0, 14), 56, told_s=6.0)

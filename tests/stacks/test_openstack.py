@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 import yaml
 
 from deploy.openstack.checking import check_folder, check_user_data
+from feed.consumer import key_pair
 from tests.stacks.validators import verdicts
 from tests.test_house import ROOT
 
@@ -28,11 +35,11 @@ MIRROR = COMMON | {"n3_network": "n3-mirror", "n6_network": "n6-mirror"}
 INLINE = COMMON | {"n3_ran_network": "ran", "n3_core_network": "core"}
 N6_PAIR = {"n6_core_network": "n6-core", "n6_dn_network": "dn"}
 UPF = {f"{port}_tapped": f"0000000{n}-0000-4000-8000-000000000000" for n, port in enumerate(("n3", "n6", "n4"), 1)}
-# Keys as `snf keys` writes them, of nobody.
+PUBLIC, SECRET = key_pair()
 GIVEN_KEYS = {
-    "pseudonym_key": "q" * 43 + "=",
-    "publisher_keys": "a" * 40 + " " + "b" * 40,
-    "consumer_key": "c{}[]<>()$#%" + "c" * 28,
+    "pseudonym_key": b64encode(os.urandom(32)).decode(),
+    "publisher_keys": f"{PUBLIC} {SECRET}",
+    "consumer_key": key_pair()[0],
 }
 GROUP = "0000000a-0000-4000-8000-000000000000"
 
@@ -171,7 +178,7 @@ class TestUserData:
         assert {Path(path).name for path in keys} == {"pseudonyms.key", "publisher.curve", "analytics.curve"}
         assert {(f["owner"], f["permissions"]) for f in keys.values()} == {("root:supernetflow", "0640")}
         assert keys["/etc/supernetflow/keys/publisher.curve"]["content"] == (
-            f"public_key={'a' * 40}\nsecret_key={'b' * 40}\n"
+            f"public_key={PUBLIC}\nsecret_key={SECRET}\n"
         )
 
     def test_without_keys_none_is_written(self, stacks):
@@ -184,6 +191,73 @@ class TestUserData:
         files = {f["path"]: f["content"] for f in yaml.safe_load(user_data(stacks[variant]))["write_files"]}
 
         assert f'SNF_OPTIONS="--netconf {listens}"' in files["/etc/default/supernetflow"]
+
+    def test_cloud_init_of_the_image_takes_it(self, stacks, tmp_path):
+        paths = [tmp_path / variant for variant in VARIANTS]
+        for path in paths:
+            path.write_text(user_data(stacks[path.name]))
+
+        done = subprocess.run(
+            [ROOT / "deploy" / "image" / "check-user-data", *paths], capture_output=True, text=True, check=False
+        )
+
+        assert (done.returncode, done.stdout) == (0, f"cloud-init of the image takes {len(paths)}\n"), done.stderr
+
+
+class TestFirstConfiguration:
+    """The files and the command of the user data make a configuration that the function starts with."""
+
+    @pytest.fixture(scope="class")
+    def configured(self, stacks, tmp_path_factory) -> dict[str, Path]:
+        """Return a folder for each variant, as /etc/supernetflow of its machine is after the first boot."""
+        below, found = tmp_path_factory.mktemp("machines"), {}
+        for variant in VARIANTS:
+            found[variant] = folder = below / variant / "supernetflow"
+            given = yaml.safe_load(user_data(stacks[variant]).replace("/etc/", f"{folder.parent}/"))
+            for file in given["write_files"]:
+                path = Path(file["path"])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(file["content"])
+                path.chmod(int(file["permissions"], 8))
+            program, *words = given["runcmd"][0]
+            command = [Path(sys.executable).parent / program, *words, "--dir", folder, "--elsewhere"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        return found
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_the_function_s_own_check_takes_it(self, configured, variant):
+        startup = configured[variant] / "startup.xml"
+
+        command = [Path(sys.executable).parent / "snf", "config", "check", startup, "--output", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+        assert json.loads(done.stdout)["ok"], done.stdout
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_it_reads_the_ports_of_the_stack(self, stacks, configured, variant):
+        text = (configured[variant] / "startup.xml").read_text()
+        addresses = {mac for mac in stacks[variant]["outputs"]["ports"].values() if mac}
+
+        assert set(re.findall(r"<mac-address>(.*?)</mac-address>", text)) == addresses
+        assert text.count("<mode>inline</mode>") == (0 if variant.startswith("mirror") else len(addresses) - 1)
+
+    def test_the_keys_are_those_that_were_given(self, configured):
+        text = (configured["inline-all"] / "startup.xml").read_text()
+
+        for key in (*GIVEN_KEYS["publisher_keys"].split(), GIVEN_KEYS["pseudonym_key"], GIVEN_KEYS["consumer_key"]):
+            assert f">{escape(key)}<" in text
+
+    def test_without_keys_each_machine_has_its_own(self, configured):
+        one, other = (
+            re.findall(r"key>(.*?)<", (configured[v] / "startup.xml").read_text()) for v in ("mirror", "inline")
+        )
+
+        assert len(one) == 4
+        assert not set(one) & set(other)
+
+    def test_the_administrator_is_the_one_that_was_given(self, configured):
+        assert (configured["mirror"] / "users").read_text() == f'admin group="admin" {ADMIN_KEY}\n'
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class AccessControl:
         with self._lock:
             self._denied[counter] = (self._denied[counter] + 1) & 0xFFFFFFFF  # zero-based-counter32
         if what:
-            log.warning("session %d of %s was denied: %s", caller.session, caller.user, what)
+            log.warning("session %d of %s was denied: %s", caller.session, caller.user, what, extra=caller.logged)
 
     # -- errors ------------------------------------------------------------
 

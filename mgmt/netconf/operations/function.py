@@ -61,5 +61,5 @@ def _mark_change(served: Served, caller: Caller, params: Params) -> None:
     mark = marking.mark_of(served.datastore.model, params.all(), time.time())
     if served.function.mark_change is None:
         raise RpcError("operation-failed", "The function publishes nothing.")
-    log.info("session %d marked a change", caller.session)
+    log.info("session %d marked a change", caller.session, extra=caller.logged)
     served.function.mark_change(replace(mark, who=caller.user))

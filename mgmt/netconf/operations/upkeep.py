@@ -70,7 +70,13 @@ def _purge_subscriber(served: Served, caller: Caller, params: Params, operation:
     if served.function.purge_subscriber is None:
         raise RpcError("operation-failed", "The function follows no sessions.")
     purged = served.function.purge_subscriber(imsi)
-    log.warning("session %d of %s purged a subscriber with %d sessions", caller.session, caller.user, purged.sessions)
+    log.warning(
+        "session %d of %s purged a subscriber with %d sessions",
+        caller.session,
+        caller.user,
+        purged.sessions,
+        extra=caller.logged,
+    )
     return _output(operation, {"sessions": purged.sessions, "configured": purged.configured})
 
 
@@ -81,5 +87,11 @@ def _reload_signatures(served: Served, caller: Caller, operation: str) -> list[e
         known = served.function.reload_signatures()
     except SnfError as error:
         raise RpcError("operation-failed", str(error)) from None
-    log.warning("session %d of %s had the signatures read anew: %d applications", caller.session, caller.user, known)
+    log.warning(
+        "session %d of %s had the signatures read anew: %d applications",
+        caller.session,
+        caller.user,
+        known,
+        extra=caller.logged,
+    )
     return _output(operation, {"applications": known})

@@ -45,7 +45,8 @@ _BESIDE_S = 0.01  # a request so soon after the last byte of another answer was 
 _PIECES_S = 0.05  # an acknowledgement so soon after the last byte cuts an answer
 _APART_S = 0.45  # before the first media: a page that ended so long before is not the player's
 _UP = 2.5  # a second answer so many times the first is of a higher level, and in one of two players that segment again
-_SOUND_SHARE, _SOUND_ALIKE = 0.4, 0.06  # sound is less than so much of a usual answer; its sizes are alike
+_SOUND_SHARE, _ALIKE = 0.4, 0.06  # sound is less than so much of a usual answer; its sizes are alike
+_SOUND_RUN = 2  # answers of one size that may be sound, in a row
 _SOUND_LEAST_BPS = 50e3  # sound has at least so much, and a picture twice as much
 _WHOLE = 0.7  # of the usual size: an answer that has come to rest there is whole
 _SMALL = 0.5  # of the usual size: an answer under it and slower than the picture broke off, unless one did before,
@@ -215,12 +216,14 @@ def _whole(
     request, last, octets, _, _, _ = answers.T
     last = np.fmax(last, request)
     segment = segment_s(row, told_s, profile)
+    _repeated(row, media, octets)
     is_sound, known = _sound(row, media, octets, profile)
     took = np.maximum(last - request, 1e-3)
     slow = 8 * octets / took < profile.slower * np.nan_to_num(media_bps(row))
     slow &= (took > np.maximum(profile.wait_s, _LONG * segment)) & (octets < _SMALL * usual_octets(row))
     slow &= counts(row, profile) & ~(is_sound & known) & (not profile.segment_known)
-    broke = slow & ~(row["slow"] & (8 * octets <= _LOWEST_BPS * segment))
+    again = row["alike_n"] > 0  # like the one before it: none breaks off twice at one place
+    broke = slow & ~again & ~(row["slow"] & (8 * octets <= _LOWEST_BPS * segment))
     content = np.where(done & ~broke, _content(row, octets, times, told_s, profile), 0)
     neither = known & ~is_sound & (octets < 2 * _SOUND_LEAST_BPS / 8 * segment)
     content = np.where(neither, 0, content)
@@ -230,14 +233,32 @@ def _whole(
 
 
 def _sound(row: _State, media: _Bools, octets: Array, profile: Profile) -> tuple[_Bools, _Bools]:
-    """Say which answers are sound, and where that can be told: most small answers have one size (majority vote)."""
+    """Say which answers are sound, and where that can be told: most small answers have one size (majority vote).
+
+    Sound comes between pictures, two in a row at most while a large picture is fetched: more of one size in a row are
+    the segments of a low level, and votes against it.
+    """
     small = media & (octets <= _SOUND_SHARE * usual_octets(row))
-    alike = np.abs(octets - row["sound_octets"]) <= _SOUND_ALIKE * row["sound_octets"]
-    votes = row["sound_n"] + np.where(small, np.where(alike, 1, -1), 0)
+    alike = _alike(octets, row["sound_octets"])
+    vote = np.where(alike & (row["alike_n"] < _SOUND_RUN), 1, -1)
+    votes = row["sound_n"] + np.where(small, vote, 0)
     other = votes < 0
     row["sound_octets"] = np.where(other, octets, row["sound_octets"])
     row["sound_n"] = np.where(other, 1, votes)
     return media & alike, (row["sound_n"] >= SOUND_SURE) & counts(row, profile)
+
+
+def _repeated(row: _State, media: _Bools, octets: Array) -> None:
+    """Count how many answers of the size of this one came in a row before it."""
+    again = media & _alike(octets, row["before_octets"])
+    row["alike_n"] = np.where(again, row["alike_n"] + 1, np.where(media, 0, row["alike_n"]))
+    row["before_octets"] = np.where(media, octets, row["before_octets"])
+
+
+def _alike(octets: Array, others: Array) -> _Bools:
+    """Say which answers have the size of *others*."""
+    alike: _Bools = np.abs(octets - others) <= _ALIKE * others
+    return alike
 
 
 def _sure(row: _State, told_s: Array, profile: Profile) -> _Bools:

@@ -40,6 +40,8 @@ STATE = np.dtype(
         ("asked_s", "f8"),  # the last of them
         ("sound_octets", "f8"),  # an answer of this size comes again and again: sound, whose levels are one,
         ("sound_n", "f8"),  # so much more often than other small ones
+        ("before_octets", "f8"),  # size of the last answer that holds media,
+        ("alike_n", "f8"),  # and how many of that size came in a row before it
         ("picture_s", "f8"),  # last byte of the last whole answer that is no sound
         ("stall_from_s", "f8"),  # begin of the last stall
         ("slow", "?"),  # the last answer broke off

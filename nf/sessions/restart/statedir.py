@@ -16,7 +16,7 @@ from typing import IO
 
 from nf.errors import SnfError
 
-__all__ = ["Before", "StateDir", "check", "hold"]
+__all__ = ["Before", "StateDir", "check", "check_room", "hold"]
 
 _NOTE_S = 0.5  # between two notes: the end of a process is known to so much
 _TRIAL_BYTES = 4096  # a block: a full file system has none
@@ -88,16 +88,9 @@ class StateDir:
 
     def unwritable(self) -> str:
         """Return why the directory takes no file, by making one; "" when it does."""
-        trial = self.folder / "trial"
         try:
-            with trial.open("wb") as file:
-                file.write(b"\0" * _TRIAL_BYTES)
-                file.flush()
-                os.fsync(file.fileno())
-            trial.unlink()
+            _try(self.folder)
         except OSError as error:
-            with suppress(OSError):
-                trial.unlink()
             return error.strerror or type(error).__name__
         return ""
 
@@ -122,6 +115,28 @@ def hold(folder: Path) -> StateDir:
 def check(folder: Path) -> None:
     """Raise the SnfError that `hold` would raise; the directory is made."""
     _lock(folder)[0].close()
+
+
+def check_room(folder: Path) -> None:
+    """Raise SnfError when a directory takes no file."""
+    try:
+        _try(folder)
+    except OSError as error:
+        remedy = "Make room on its disk, or choose another --state-dir."
+        raise SnfError(f"The state directory {folder} takes no file: {error.strerror}.", remedy) from None
+
+
+def _try(folder: Path) -> None:
+    """Make a file of a block in a directory, and remove it. Raises OSError."""
+    trial = folder / "trial"
+    try:
+        with trial.open("wb") as file:
+            file.write(b"\0" * _TRIAL_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with suppress(OSError):
+            trial.unlink()
 
 
 def _lock(folder: Path) -> tuple[IO[bytes], Before | None]:

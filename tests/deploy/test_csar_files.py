@@ -1,0 +1,222 @@
+"""The package of ETSI NFV, as far as it can be made without ETSI's types; `make deploy-test` has them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.test_house import ROOT
+
+CSAR = ROOT / "deploy" / "csar"
+# As many of the types of SOL001 as the own checks ask for, with their requirements.
+TYPES = """
+tosca_definitions_version: tosca_simple_yaml_1_2
+node_types:
+  tosca.nodes.nfv.VNF: {requirements: [{virtual_link: {}}]}
+  tosca.nodes.nfv.Vdu.Compute: {}
+  tosca.nodes.nfv.VduCp: {requirements: [{virtual_link: {}}, {virtual_binding: {}}]}
+policy_types:
+  tosca.policies.nfv.ScalingAspects: {}
+  tosca.policies.nfv.VduInitialDelta: {}
+  tosca.policies.nfv.VduScalingAspectDeltas: {}
+  tosca.policies.nfv.InstantiationLevels: {}
+  tosca.policies.nfv.VduInstantiationLevels: {}
+  tosca.policies.nfv.AntiAffinityRule: {}
+  tosca.policies.nfv.SecurityGroupRule: {}
+"""
+
+
+def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([CSAR / name, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    """Return a folder with types, a disk, a key and its certificate, and another key."""
+    here = tmp_path_factory.mktemp("csar")
+    (here / "types").mkdir()
+    (here / "types" / "etsi_nfv_sol001_common_types.yaml").write_text(TYPES)
+    (here / "types" / "etsi_nfv_sol001_vnfd_types.yaml").write_text(
+        "tosca_definitions_version: tosca_simple_yaml_1_2\n"
+    )
+    (here / "disk.qcow2").write_bytes(b"QFI\xfb" + bytes(1000))
+    for name in ("key", "other"):
+        out = ["-keyout", here / name, "-out", here / f"{name}.cert", "-subj", f"/CN={name}"]
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        subprocess.run([*command, *out], check=True, capture_output=True)
+    return here
+
+
+@pytest.fixture(scope="module")
+def package(here) -> Path:
+    out = here / "signed.csar"
+    given = ["--image", here / "disk.qcow2", "--key", here / "key", "--cert", here / "key.cert"]
+    done = run("build", out, "--types", here / "types", *given)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return out
+
+
+class TestBuild:
+    """A package has its parts where SOL004 wants them, and is the same each time."""
+
+    def test_it_has_each_part_that_its_metadata_name(self, package):
+        with zipfile.ZipFile(package) as archive:
+            names = archive.namelist()
+            meta = yaml.safe_load(archive.read("TOSCA-Metadata/TOSCA.meta"))
+
+        assert names[0] == "TOSCA-Metadata/TOSCA.meta"
+        assert {meta[key] for key in meta if key.startswith(("Entry", "ETSI"))} == {
+            "Definitions/supernetflow.yaml",
+            "supernetflow.mf",
+            "ChangeLog.txt",
+            "Licenses",
+            "supernetflow.cert",
+        }
+        assert {"Files/images/supernetflow.qcow2", "BaseHOT/mirror/mirror.yaml", "BaseHOT/inline/inline.yaml"} < {
+            *names
+        }
+
+    def test_the_image_is_the_one_that_the_descriptor_tells_of(self, package, here):
+        with zipfile.ZipFile(package) as archive:
+            flavour = yaml.safe_load(archive.read("Definitions/supernetflow_inline.yaml"))
+        told = flavour["topology_template"]["node_templates"]["probe"]["properties"]["sw_image_data"]
+
+        assert told["checksum"] == {
+            "algorithm": "sha-256",
+            "hash": sha256((here / "disk.qcow2").read_bytes()).hexdigest(),
+        }
+        assert (told["size"], told["disk_format"]) == ("1004 B", "qcow2")
+
+    def test_without_an_image_the_descriptor_tells_of_none(self, here):
+        assert run("build", here / "plain.csar", "--types", here / "types").returncode == 0
+        with zipfile.ZipFile(here / "plain.csar") as archive:
+            flavour = yaml.safe_load(archive.read("Definitions/supernetflow_mirror.yaml"))
+        probe = flavour["topology_template"]["node_templates"]["probe"]
+
+        assert not {"artifacts"} & probe.keys()
+        assert "sw_image_data" not in probe["properties"]
+        assert run("check", here / "plain.csar").returncode == 0
+
+    def test_the_same_files_give_the_same_package(self, here):
+        given = ["--types", here / "types", "--image", here / "disk.qcow2"]
+        for name in ("one.csar", "two.csar"):
+            assert run("build", here / name, *given).returncode == 0
+
+        assert (here / "one.csar").read_bytes() == (here / "two.csar").read_bytes()
+
+    def test_the_time_of_the_release_is_that_of_the_environment(self, here):
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "1796000000"}
+        subprocess.run([CSAR / "build", here / "dated.csar", "--types", here / "types"], check=True, env=environment)
+        with zipfile.ZipFile(here / "dated.csar") as archive:
+            manifest = archive.read("supernetflow.mf").decode()
+
+        assert "  vnf_release_date_time: 2026-11-30T00:53:20Z\n" in manifest
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["{here}/x.zip"], "{here}/x.zip is no name for a package: it ends in .csar (R-506221)."),
+            (["{here}/no/x.csar"], "{here}/no is no folder: make it first."),
+            (["{here}/x.csar", "--key", "{here}/key"], "A signature needs both: give --key and --cert."),
+            (["{here}/x.csar", "--image", "{here}/none"], "{here}/none is no file."),
+            (["{here}/x.csar", "--image", "{here}/key"], "{here}/key is no qcow2: deploy/image/build makes one."),
+            (
+                ["{here}/x.csar", "--key", "{here}/key", "--cert", "{here}/key"],
+                "{here}/key has a private key in it, and would be in the package: give the certificate alone.",
+            ),
+            (
+                ["{here}/x.csar", "--key", "{here}/shown", "--cert", "{here}/key.cert"],
+                "Others on this host can read the key {here}/shown: chmod go= {here}/shown",
+            ),
+            (["{here}/x.csar", "--key", "{here}/key", "--cert", "{here}/other.cert"], None),
+            (
+                ["{here}/x.csar", "--types", "{here}"],
+                "{here} has no etsi_nfv_sol001_common_types.yaml: give the folder of the types of SOL001.",
+            ),
+        ],
+    )
+    def test_what_makes_no_package_is_refused_in_one_sentence(self, here, arguments, said):
+        (here / "shown").write_bytes((here / "key").read_bytes())
+        (here / "shown").chmod(0o644)
+
+        given = [argument.format(here=here) for argument in arguments]
+        done = run("build", *(["--types", here / "types"] if "--types" not in given else []), *given)
+
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        if said:
+            assert done.stderr == said.format(here=here) + "\n"
+        else:
+            assert done.stderr.startswith(f"openssl does not sign with {here}/key and {here}/other.cert: ")
+        assert not (here / "x.csar").exists()
+        assert not list(here.glob(".x.csar*"))
+
+
+class TestCheck:
+    """A package is checked in one command: 0 is well, 1 is a fault, 2 is no package."""
+
+    def test_ours_is_well_with_and_without_its_certificate(self, package, here):
+        for arguments in ([], ["--signed"], ["--ca", here / "key.cert"]):
+            done = run("check", package, *arguments)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), arguments
+
+    def test_another_authority_is_a_fault(self, package, here):
+        done = run("check", package, "--ca", here / "other.cert")
+
+        assert done.returncode == 1
+        assert done.stdout == "The signature of the manifest does not hold: certificate verify error.\n"
+
+    def test_a_package_that_should_be_signed_and_is_not_is_a_fault(self, here):
+        run("build", here / "unsigned.csar", "--types", here / "types")
+
+        done = run("check", "--signed", here / "unsigned.csar")
+
+        assert (done.returncode, done.stdout) == (1, "The manifest is not signed.\n")
+
+    @pytest.mark.parametrize(
+        ("name", "content", "said"),
+        [
+            ("Files/extra.txt", b"x", "Files/extra.txt is in the package and not in the manifest."),
+            ("../etc/passwd", b"x", "The package has ../etc/passwd, which leads out of it."),
+        ],
+    )
+    def test_what_was_added_is_a_fault(self, package, tmp_path, name, content, said):
+        path = tmp_path / "x.csar"
+        path.write_bytes(package.read_bytes())
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(name, content)
+
+        done = run("check", path)
+
+        assert done.returncode == 1
+        assert said in done.stdout.splitlines()
+
+    def test_what_is_no_zip_is_a_fault(self, here):
+        done = run("check", here / "key")
+
+        assert (done.returncode, done.stdout) == (1, "key is no zip: File is not a zip file.\n")
+
+    def test_what_is_not_there_is_refused(self, here):
+        done = run("check", here / "none.csar")
+
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{here}/none.csar is no file.\n")
+
+
+class TestDescriptor:
+    """The descriptor says of the machine what the templates of OpenStack say."""
+
+    @pytest.mark.parametrize("flavour", ["mirror", "inline"])
+    def test_its_ports_are_those_of_the_template_in_the_same_order(self, flavour):
+        described = yaml.safe_load((CSAR / "Definitions" / f"supernetflow_{flavour}.yaml").read_text())
+        heat = yaml.safe_load((ROOT / "deploy" / "openstack" / f"{flavour}.yaml").read_text())
+        nodes = described["topology_template"]["node_templates"]
+        points = {n["properties"]["order"]: name for name, n in nodes.items() if n["type"].endswith("VduCp")}
+        (server,) = (r for r in heat["resources"].values() if r["type"] == "OS::Nova::Server")
+        ports = [(p.get("if") or [None, p])[1]["port"]["get_resource"] for p in server["properties"]["networks"]]
+
+        assert [points[n].removesuffix("_cp") for n in sorted(points)] == [p.removesuffix("_port") for p in ports]

@@ -1,0 +1,169 @@
+"""The Debian package, as far as it can be looked at without building it; `make package-test` builds and installs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from mgmt.cli.main import snf
+
+ROOT = Path(__file__).resolve().parents[2]
+DEB = ROOT / "deploy" / "deb"
+DEBIAN = DEB / "debian"
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(each) for each in words], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, group
+    for each in group.commands.values():
+        if isinstance(each, click.Group):
+            yield from commands(each, f"{name}-{each.name}")
+        else:
+            yield f"{name}-{each.name}", each
+
+
+COMMANDS = dict(commands(snf, "snf"))
+
+
+@pytest.fixture(scope="module")
+def manual(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("manual")
+    done = run(sys.executable, DEB / "manual.py", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class TestManual:
+    """Each command has a page, which names each of its options, and shells complete it."""
+
+    def test_each_command_has_a_page(self, manual):
+        assert {file.stem for file in manual.glob("*.1")} == set(COMMANDS)
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_the_page_names_each_option(self, manual, name):
+        text = (manual / f"{name}.1").read_text().replace("\\-", "-")
+
+        shown = [each for each in COMMANDS[name].params if isinstance(each, click.Option) and not each.hidden]
+        assert [each.opts for each in shown if each.opts[0] not in text] == []
+
+    def test_no_line_of_a_page_is_a_request_by_accident(self, manual):
+        known = re.compile(r"\.(TH|SH|TP|PP|B|BR)( |$)")
+
+        lines = [line for file in manual.glob("*.1") for line in file.read_text().splitlines()]
+        assert [line for line in lines if line.startswith((".", "'")) and not known.match(line)] == []
+
+    @pytest.mark.parametrize("shell", ["bash/snf", "_snf", "snf.fish"])
+    def test_shells_ask_the_command(self, manual, shell):
+        assert "_SNF_COMPLETE=" in (manual / shell).read_text()
+
+
+class TestMaintainerScripts:
+    """They are sh, and a purge takes away what the service and its operator wrote."""
+
+    @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])
+    def test_they_are_sh(self, name):
+        done = run("sh", "-n", DEBIAN / f"supernetflow.{name}")
+
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_purge_takes_each_place_that_is_written_to(self):
+        places = re.findall(r"^\| `([^|]+)` \|", (ROOT / "deploy/README.md").read_text(), re.MULTILINE)
+        written = re.findall(r"/(?:etc|var/[a-z]+|run|sys/fs/bpf)/supernetflow", " ".join(places))
+
+        postrm = (DEBIAN / "supernetflow.postrm").read_text()
+        purge = postrm[postrm.index('"$1" = purge') :]
+        assert len(set(written)) == 5
+        assert [place for place in written if not re.search(rf"rm -rf [^\n]*{place}(\s|$)", purge)] == []
+
+    def test_a_removal_detaches_before_the_command_is_gone(self):
+        prerm = (DEBIAN / "supernetflow.prerm").read_text()
+
+        assert prerm.index("#DEBHELPER#") < prerm.index("snf detach") < prerm.index("py3clean")
+
+
+class TestControl:
+    """What Debian has is taken from there."""
+
+    def test_what_no_wheel_brings_is_depended_on(self):
+        depends = re.split(
+            r",\s*", (DEBIAN / "control").read_text().split("Depends:")[-1].split("Recommends:")[0].strip()
+        )
+
+        # libyang2 and the C library come by ${shlibs:Depends}, from what the modules are linked with.
+        wanted = {"python3-bpfcc", "python3-seccomp", "iproute2", "${shlibs:Depends}", "${misc:Depends}"}
+        assert wanted <= set(depends)
+
+    def test_one_python_only_as_wheels_are_of_one(self):
+        text = (DEBIAN / "control").read_text()
+
+        assert "python3 (>= 3.11), python3 (<< 3.12)" in text
+
+
+class TestTrim:
+    """It takes ASN.1 modules but the one that is read, tests, stubs, what pip noted, and nothing of the product."""
+
+    def test_what_stays(self, tmp_path):
+        kept = ("pycrate_asn1dir/__init__.py", "pycrate_asn1dir/NGAP.py", "nf/a.py", "numpy/linalg/b.py", "x.libs/c.so")
+        gone = ("pycrate_asn1dir/RRC3G.py", "pycrate_mobile/d.py", "numpy/tests/e.py", "nf/f.pyi", "g.dist-info/RECORD")
+        for name in (*kept, *gone):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("#!/usr/bin/env python\nvalue = 1\n")
+
+        done = run(DEB / "trim", tmp_path)
+
+        assert done.returncode == 0, done.stderr
+        assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(kept)
+        assert (tmp_path / "nf/a.py").read_text() == "value = 1\n"
+
+
+class TestCopyright:
+    """Each package in the environment has a licence that somebody looked at, or there is no package."""
+
+    @staticmethod
+    def installed(folder: Path, licence: str) -> Path:
+        info = folder / "thing-1.dist-info"
+        (info / "licenses").mkdir(parents=True)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.4\nName: thing\nVersion: 1\nLicense-Expression: {licence}\n"
+        )
+        (info / "licenses" / "LICENSE").write_text("Copyright (c) 2020 Somebody\n\nDo as you like.\n")
+        names = ("METADATA", "licenses/LICENSE")
+        (info / "RECORD").write_text(
+            "".join(f"thing-1.dist-info/{name},,\n" for name in names) + "thing/__init__.py,,\n"
+        )
+        return folder
+
+    def test_paths_holder_and_text(self, tmp_path):
+        done = run(sys.executable, DEB / "copyright.py", self.installed(tmp_path, "MIT"))
+
+        assert done.returncode == 0, done.stderr
+        said = "Files: thing/*\n thing-1.dist-info/*\nCopyright: 2020 Somebody\nLicense: MIT\n"
+        text = " Copyright (c) 2020 Somebody\n .\n Do as you like.\n"
+        assert said + text in done.stdout
+
+    def test_an_unknown_licence_ends_the_build(self, tmp_path):
+        done = run(sys.executable, DEB / "copyright.py", self.installed(tmp_path, "Proprietary"))
+
+        assert (done.returncode, "thing has a licence" in done.stderr) == (1, True)
+
+
+class TestBuild:
+    """Words that it does not understand are refused before anything is made."""
+
+    @pytest.mark.parametrize(
+        "words", [(), ("--version", "0.1"), ("--wersion", "0.1", "out"), ("--version", "1 0", "out"), ("--help",)]
+    )
+    def test_refused_in_a_sentence(self, words, tmp_path):
+        done = run(DEB / "build", *(tmp_path / each if each == "out" else each for each in words))
+
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert not (tmp_path / "out").exists()

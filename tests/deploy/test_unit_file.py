@@ -1,0 +1,160 @@
+"""The unit, read by systemd's own tools: no word that it does not know, and little that it leaves open."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nf.kernel import privilege
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
+UNIT = DEPLOY / "supernetflow.service"
+MOST = 30  # of systemd-analyze security, which says it as 3.0
+
+
+def settings(text: str) -> dict[str, list[str]]:
+    """Return the values of each setting; several lines of one are several values."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a root in which the unit lies as the package puts it, with a command and its manual."""
+    for place in ("usr/bin", "lib/systemd/system", "etc/supernetflow"):
+        (tmp_path / place).mkdir(parents=True)
+    for command in ("usr/bin/snf", "usr/bin/kill"):
+        (tmp_path / command).write_text("#!/bin/sh\n")
+        (tmp_path / command).chmod(0o755)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    shutil.copyfile(UNIT, tmp_path / "lib/systemd/system" / UNIT.name)
+    return tmp_path
+
+
+def analyze(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *words, f"--root={root}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def change(root: Path, old: str, new: str) -> None:
+    file = root / "lib/systemd/system" / UNIT.name
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def verify(root: Path) -> tuple[int, str]:
+    """Return the verdict, and what is said of this unit; its targets are in no root of a test."""
+    done = analyze(root, "verify", "--man=no", "--recursive-errors=no", UNIT.name)
+    return done.returncode, done.stderr
+
+
+class TestVerify:
+    """systemd reads the unit without a complaint, and complains of a slip."""
+
+    def test_it_is_clean(self, root):
+        assert verify(root) == (0, "")
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("WatchdogSec=2min", "WatchdogSecs=2min"),
+            ("Type=notify", "Type=notifies"),
+            ("MemoryMax=", "MemoryMax=lots of "),
+            ("ExecStart=/usr/bin/snf", "ExecStart=/usr/bin/snif"),
+        ],
+    )
+    def test_a_slip_is_seen(self, root, old, new):
+        change(root, old, new)
+
+        assert verify(root) != (0, "")
+
+
+class TestSecurity:
+    """The exposure is at most 3.0."""
+
+    def judge(self, root: Path) -> int:
+        return analyze(root, "security", "--offline=true", f"--threshold={MOST}", UNIT.name).returncode
+
+    def test_it_is_low(self, root):
+        assert self.judge(root) == 0
+
+    def test_root_with_all_capabilities_would_not_pass(self, root):
+        change(root, "User=supernetflow\n", "")
+        change(root, "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_PERFMON CAP_NET_BIND_SERVICE\n", "")
+
+        assert self.judge(root) != 0
+
+
+class TestAgreement:
+    """The unit gives what the function asks for."""
+
+    def test_capabilities_are_those_that_are_used(self):
+        said = settings(UNIT.read_text())
+
+        for name in ("AmbientCapabilities", "CapabilityBoundingSet"):
+            assert set(said[name][0].split()) == {*privilege.NEEDED, "CAP_NET_BIND_SERVICE"}
+
+    def test_a_failure_that_another_start_cannot_mend_is_the_last(self):
+        """2 is refused, 75 may be better in a while (docs/operation.md)."""
+        said = settings(UNIT.read_text())
+
+        assert said["Restart"] == ["on-failure"]
+        assert said["RestartPreventExitStatus"] == ["2"]
+        assert said["StartLimitBurst"]
+
+    def test_no_memory_is_written_to_a_disk(self):
+        assert settings(UNIT.read_text())["LimitCORE"] == ["0"]
+
+    def test_folders_are_those_that_the_page_of_deployment_names(self):
+        page = (DEPLOY.parent / "README.md").read_text()
+        said = settings(UNIT.read_text())
+
+        for name, place in (
+            ("StateDirectory", "/var/lib"),
+            ("CacheDirectory", "/var/cache"),
+            ("RuntimeDirectory", "/run"),
+        ):
+            assert f"`{place}/{said[name][0]}/`" in page
+        for place in (
+            said["ReadWritePaths"][0].lstrip("-"),
+            said["ConditionPathExists"][0],
+            said["EnvironmentFile"][0][1:],
+        ):
+            assert place in page
+
+
+class TestUser:
+    """The user and the folders are as sysusers.d(5) and tmpfiles.d(5) read them."""
+
+    def test_the_user_is_made_once_and_again(self, tmp_path):
+        (tmp_path / "etc").mkdir()
+        for _ in range(2):
+            words = ["systemd-sysusers", f"--root={tmp_path}", str(DEPLOY / "supernetflow.sysusers")]
+            subprocess.run(words, check=True, capture_output=True)
+
+        (user,) = (tmp_path / "etc/passwd").read_text().splitlines()
+        assert user.split(":")[0] == settings(UNIT.read_text())["User"][0]
+        assert user.split(":")[6] == "/usr/sbin/nologin"
+
+    def test_folders_have_their_modes(self, tmp_path):
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "sys/fs/bpf").mkdir(parents=True)
+        sysusers = ["systemd-sysusers", f"--root={tmp_path}", str(DEPLOY / "supernetflow.sysusers")]
+        tmpfiles = ["systemd-tmpfiles", "--create", f"--root={tmp_path}", str(DEPLOY / "supernetflow.tmpfiles")]
+        for words in (sysusers, tmpfiles):
+            done = subprocess.run(words, check=False, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+
+        modes = {
+            p: (tmp_path / p).stat().st_mode & 0o7777
+            for p in ("sys/fs/bpf", "sys/fs/bpf/supernetflow", "etc/supernetflow/keys")
+        }
+        assert modes == {"sys/fs/bpf": 0o1711, "sys/fs/bpf/supernetflow": 0o700, "etc/supernetflow/keys": 0o750}
+        assert (tmp_path / "sys/fs/bpf/supernetflow").stat().st_uid != 0

@@ -1,0 +1,194 @@
+"""docs/first-port.md as a person with only that page follows it: each command of it, with real traffic on the ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.net import Net, inside
+from lab.wait import wait_until
+from nf.capture.reader import open_capture
+from tests.deploy.page import Block, blocks
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "first-port.md"
+PORTS = ("enp3s0", "enp4s0", "enp6s0", "enp7s0")
+COPIES = {"n3": "enp3s0-far", "n4": "enp4s0-far"}
+PFCP_TYPE, SESSION_DELETION = 14 + 20 + 8 + 1, b"\x36"  # of Ethernet, IPv4, UDP; TS 29.244, table 7.3-1
+# The person's machine: the files of this one, with changes that are gone in the end.
+MACHINE = """
+mount -t tmpfs none {folder}
+for place in etc var root; do
+    mkdir {folder}/$place {folder}/$place.work
+    mount -t overlay -o lowerdir=/$place,upperdir={folder}/$place,workdir={folder}/$place.work none /$place
+done
+export HOME=/root
+unset XDG_CONFIG_HOME SNF_CLIENT
+exec bash --norc
+"""
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    with Net() as net:
+        net.add("host")
+        net.add("far")
+        for port in PORTS:
+            net.veth(("host", port), ("far", f"{port}-far"), mtu=9000)
+        with inside(net.path("far")):
+            for port in PORTS:
+                subprocess.run(["ethtool", "-K", f"{port}-far", "gro", "on"], check=True, capture_output=True)
+            yield net.path("host")
+
+
+@contextmanager
+def traffic(shared: Path) -> Iterator[None]:
+    """Copies of N3 and N4 beside a real UPF arrive in their time, again and again."""
+    stop = threading.Event()
+    packets = []
+    for name, port in COPIES.items():
+        with open_capture(shared / "realupf" / f"dev-{name}.pcapng.gz") as capture:
+            packets += [(at_ns, port, bytes(data)) for at_ns, data, _, _ in capture]
+    packets.sort()
+    # Until the sessions end: to the one who looks they go on.
+    ends_ns = min(
+        at for at, port, data in packets if port == COPIES["n4"] and data[PFCP_TYPE : PFCP_TYPE + 1] == SESSION_DELETION
+    )
+    packets = [packet for packet in packets if packet[0] < ends_ns]
+
+    def play() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+            while not stop.is_set():
+                begun_s = time.monotonic()
+                for at_ns, port, data in packets:
+                    wait_s = begun_s + (at_ns - packets[0][0]) / 1e9 - time.monotonic()
+                    if wait_s > 0.001 and stop.wait(wait_s):
+                        return
+                    wire.sendto(data, (port, 0))
+
+    player = threading.Thread(target=play, name="player")
+    player.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        player.join()
+
+
+class Person:
+    """A shell on the machine, and a second one for what goes on."""
+
+    def __init__(self, host: str, folder: Path) -> None:
+        words = ["nsenter", f"--net={host}", "unshare", "--mount", "--propagation", "private", "bash", "-c"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self.shell = subprocess.Popen([*words, MACHINE.format(folder=folder)], cwd=ROOT, text=True, **pipes)
+        self.running: subprocess.Popen[str] | None = None
+        self.log = folder.with_suffix(".log")
+
+    def types(self, block: Block) -> str:
+        """Type a block; return what it says. Each of its commands ends well."""
+        if "background" in block.marks:
+            return self.leaves(block)
+        assert self.shell.stdin is not None
+        assert self.shell.stdout is not None
+        self.shell.stdin.write(
+            f"trap 'echo failed: $BASH_COMMAND' ERR\n{block.text}\ntrap - ERR; echo done-of-a-block\n"
+        )
+        self.shell.stdin.flush()
+        said = []
+        for line in self.shell.stdout:
+            if line == "done-of-a-block\n":
+                break
+            said.append(line)
+        text = "".join(said)
+        assert "failed: " not in text, f"{PAGE.name}:{block.line}: {text}"
+        return text
+
+    def leaves(self, block: Block) -> str:
+        """Type a command in a second shell of the machine, where it goes on; return what it says when it is ready."""
+        words = ["nsenter", f"--target={self.shell.pid}", "--net", "--mount", "--wd=.", "bash", "-c"]
+        with self.log.open("w") as log:
+            environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
+            self.running = subprocess.Popen(
+                [*words, f"exec {block.text}"], cwd=ROOT, stdout=log, stderr=log, env=environment, text=True
+            )
+        wait_until(lambda: "NETCONF on" in self.log.read_text() or self.running.poll() is not None, "it answers", 60)
+        assert self.running.poll() is None, self.log.read_text()
+        return self.log.read_text()
+
+    def stops(self) -> None:
+        """Press Ctrl-C in the second shell."""
+        assert self.running is not None
+        self.running.send_signal(signal.SIGINT)
+        assert self.running.wait(60) == 0, self.log.read_text()
+
+    def goes(self) -> None:
+        if self.running is not None and self.running.poll() is None:
+            self.running.kill()
+            self.running.wait()
+        self.shell.stdin.close()
+        self.shell.wait()
+        self.shell.stdout.close()
+
+
+@pytest.fixture
+def person(host: str, tmp_path: Path) -> Iterator[Person]:
+    (tmp_path / "machine").mkdir()
+    made = Person(host, tmp_path / "machine")
+    yield made
+    made.goes()
+
+
+def crosses(one: str, two: str) -> bool:
+    """Say whether a frame that comes in at one end of a pair leaves at the other."""
+    frame = bytes.fromhex("020000000001 020000000002 0800") + bytes(60)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)) as far:
+        far.bind((two, 0x0800))
+        far.settimeout(1)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as near:
+            near.sendto(frame, (one, 0))
+        try:
+            return far.recv(2000).startswith(frame[:14])
+        except TimeoutError:
+            return False
+
+
+class TestPage:
+    """A person with a clone gets rows of the own subscribers, a pair that forwards, and a clean machine."""
+
+    def test_each_command_in_its_order(self, person: Person, host: str, shared: Path):
+        said: dict[str, str] = {}
+        with traffic(shared):
+            for block in blocks(PAGE, "clone"):
+                if block.heading == "Stop":
+                    person.stops()
+                said[block.heading] = said.get(block.heading, "") + person.types(block)
+                if block.heading == "An inline pair":
+                    wait_until(lambda: crosses("enp6s0-far", "enp7s0-far"), "frames cross the pair")
+
+        assert "startup.xml can be used: enp3s0 (n3 mirror), enp4s0 (n4 mirror)" in said["Configure"]
+        # The captures have five UEs, known by PFCP: each has rows, under a name of 32 digits that a table shortens.
+        rows = [line.split() for line in said["First rows"].splitlines()]
+        assert len({row[0] for row in rows if row and re.fullmatch("[0-9a-f]{8,32}", row[0])}) == 5
+        assert "5 shown of 5 sessions" in said["First rows"]
+        assert re.search(r"\+.*enp6s0.*inline", said["An inline pair"])
+        assert "Nothing is left of a function that died." in said["Stop"]
+        with inside(host):
+            links = subprocess.run(["ip", "-d", "link"], capture_output=True, text=True, check=True).stdout
+        assert "prog/xdp" not in links
+        assert "PROMISC" not in links
+
+    def test_a_person_with_the_package_has_what_is_named_to_install_start_stop_upgrade_and_remove(self):
+        typed = {block.heading: block.text for block in blocks(PAGE, "package") if "package" in block.marks}
+        assert set(typed) == {"Install", "Start", "Stop", "Upgrade", "Remove"}
+        assert not re.search(r"^(make|snf run)", "".join(b.text for b in blocks(PAGE, "package")), re.MULTILINE)

@@ -1,0 +1,95 @@
+"""The package in a minimal Debian of its own: ``python -m tests.packages [--keep FOLDER]``.
+
+Two builds, this tree and one with a lower version and a changed program, are installed by apt under a service manager,
+configured, upgraded and downgraded while packets pass, removed and purged; the machine is compared before and after.
+Exit 1 when anything does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.net import interruptible
+from tests.machines.machine import machine
+from tests.packages import begin, built, change, end
+from tests.packages.installed import Installed
+from tests.packages.report import Report
+
+MOST_BYTES = 45_000_000  # of a package
+SHARED = Path(os.environ.get("SNF_SHARED") or built.ROOT.parent / "shared")
+_KNOWN = built.ROOT / "deploy/deb/debian/supernetflow.lintian-overrides"
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="snf-packages-", dir="/var/tmp") as name:
+        yield Path(name)
+
+
+def _packages(report: Report, folder: Path) -> list[Path]:
+    made = []
+    for version in (built.OLD, built.NEW):
+        with report.step(f"build of {version}") as said:
+            found = next(folder.glob(f"supernetflow_{version}_*.deb"), None)
+            if found is None:
+                tree = built.ROOT
+                if version == built.OLD:
+                    tree = built.old_tree(folder / "tree") if not (folder / "tree").exists() else folder / "tree"
+                found = built.build(folder, version, tree)
+            size = found.stat().st_size
+            said.append(f"{size / 1e6:.1f} MB (at most {MOST_BYTES / 1e6:.0f})")
+            assert size <= MOST_BYTES
+            made.append(found)
+    return made
+
+
+def _lintian(report: Report, package: Path) -> None:
+    with report.step("lintian") as said:
+        words = ["lintian", "--no-cfg", "--allow-root", "--fail-on", "error", str(package)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        wrong = [line for line in done.stdout.splitlines() if line.startswith(("E:", "W:"))]
+        reasons = sum(line.startswith("supernetflow: ") for line in _KNOWN.read_text().splitlines())
+        said.append(f"no error but {reasons} kinds that have a reason beside them")
+        assert not wrong, "\n".join(wrong)
+
+
+def main() -> int:
+    """Return 0 when all holds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.packages", description=__doc__)
+    parser.add_argument("--keep", type=Path, help="Folder for packages and root, which a next run takes.")
+    kept = parser.parse_args().keep
+    report = Report()
+    with interruptible(), _folder(kept) as folder:
+        packages = _packages(report, folder)
+        if not report.ok:
+            report.show()
+            return 1
+        _lintian(report, packages[-1])
+        root = folder / "root"
+        if not (root / "sbin/init").exists():
+            with report.step("a minimal Debian"):
+                built.debian(root, packages)
+        report.say("a service manager boots in it ...")
+        with machine(root) as debian:
+            place = Installed(debian, folder)
+            before = end.Before(place)
+            begin.show(report, place, packages[0], SHARED)
+            change.show(report, place, packages)
+            end.show(report, place, packages[-1], before)
+    report.show()
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
