@@ -66,7 +66,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
 }
 
-# What is given, and words of the sentence that refuses it.
+# Values, and words of the sentence that refuses them.
 BAD = [
     ({}, "keys.existingSecret is empty"),
     (changed(HOST, "keys.existingSecret", ""), "keys.existingSecret is empty"),
