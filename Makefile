@@ -15,6 +15,8 @@
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout
 # make package-test  two builds of the package in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
+# make image   the disk of a virtual machine with the package in it, into dist/; KERNEL=6.12 for the newer kernel
+# make image-test the image with both kernels, booted from its disk in QEMU, configured, fed, upgraded, started again; its Vagrant box; ONLY=6.1, 6.12 or box
 # make pins    resolve the versions of constraints/ anew
 
 SHELL := /bin/bash
@@ -36,8 +38,9 @@ COVERED := 93
 APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
+APT_IMAGE := $(APT_KERNELS) qemu-utils dosfstools mtools ovmf
 
-.PHONY: help demo test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb package-test oci pins clean
+.PHONY: help demo test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb package-test image image-test oci pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -149,6 +152,14 @@ deb:
 package-test: setup
 	@scripts/setup --apt-only lintian mmdebstrap man-db
 	@$(BIN)/python -m tests.packages $(if $(KEEP),--keep $(KEEP))
+
+image:
+	@mkdir -p dist
+	@deploy/image/build --kernel $(or $(KERNEL),6.1) dist/supernetflow-$(or $(KERNEL),6.1).qcow2
+
+image-test: doctor
+	@scripts/setup --apt-only $(APT_IMAGE)
+	@$(BIN)/python -m tests.image $(ONLY)
 
 pins: setup
 	@scripts/pins

@@ -21,7 +21,7 @@ enum snf_next {
 	NEXT_ANSWERS = 6,
 	NEXT_OUTER = 7,
 	NEXT_MEDIA = 8,
-	NEXT_ROLE = 9, /* and enum snf_role: a packet again, from s->start on (outer.h) */
+	NEXT_ROLE = 9, /* and the low two bits of enum snf_role: a packet again, from s->start on (outer.h) */
 };
 
 /* What user space tells the programs, and in replay the time. One entry, mapped into user space. */

@@ -90,7 +90,8 @@
 	X(monitor_packets, "packets sent to the monitor port")                                                         \
 	X(monitor_lost, "of these: the monitor port did not take them, so they are lost")                              \
 	X(monitor_octets, "bytes of these packets as they were sent, the lost ones included")                          \
-	X(monitor_saved, "bytes that the monitor port was spared: packets not sent, tunnels and ends cut off")
+	X(monitor_saved, "bytes that the monitor port was spared: packets not sent, tunnels and ends cut off")         \
+	X(joined_unread, "tunnel packets that a host sends as one: only the first of them is read")
 
 #define SNF_ENUM(name, text) SNF_C_##name,
 enum snf_counter { SNF_COUNTERS(SNF_ENUM) SNF_C_MAX };

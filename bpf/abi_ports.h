@@ -7,7 +7,12 @@
 #define SNF_STATS	 16	   /* ports that can be attached at once */
 #define SNF_MONITOR_PORT SNF_STATS /* index of the monitor port in the device map */
 
-enum snf_role { SNF_N3 = 1, SNF_N6 = 2, SNF_ANY = 3 };
+enum snf_role {
+	SNF_N3 = 1,
+	SNF_N6 = 2,
+	SNF_ANY = 3,
+	SNF_MIXED = 4 /* N3, N6 and signalling on one port: each packet is of N3 or of N6 by what it is */
+};
 enum snf_mode { SNF_MIRROR = 0, SNF_LOCAL = 1, SNF_INLINE = 2 };
 enum snf_monitor { SNF_MONITOR_SEND = 1, SNF_MONITOR_INNER = 2 /* without the tunnel */ };
 enum snf_encapsulation {

@@ -7,23 +7,18 @@
 #include "frame.h"
 #include "parse.h"
 
-#ifdef XDP_FRAGS /* the kernel takes frames of several buffers; all headers are in the first */
-static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; not every bcc has a name for it */
-#define ONE_BUFFER 1536				      /* a frame of several buffers fills the first one beyond this */
-
-static __always_inline u32 frame_length(struct xdp_md *ctx)
-{
-	u32 length = ctx->data_end - ctx->data;
-
-	return length < ONE_BUFFER ? length : xdp_get_buff_len(ctx);
-}
-#define FRAME_LENGTH(ctx) frame_length(ctx)
-#else
-#define FRAME_LENGTH(ctx) ((u32)((ctx)->data_end - (ctx)->data))
-#endif
-
 #define MAC_BYTES 12 /* destination and source */
 #define ETH_BYTES 14
+
+#ifdef EGRESS
+
+static __always_inline int decide(hook *ctx, struct frame *in, u32 signalling)
+{
+	in->st->n[SNF_C_passed]++;
+	return HOOK_PASS;
+}
+
+#else
 
 /* A mirror port with a monitor: *length* bytes are not sent there. */
 static __always_inline int withhold(struct port_stats *st, u32 length)
@@ -33,7 +28,7 @@ static __always_inline int withhold(struct port_stats *st, u32 length)
 	return XDP_DROP;
 }
 
-static __always_inline int decide(struct xdp_md *ctx, struct frame *in, u32 signalling)
+static __always_inline int decide(hook *ctx, struct frame *in, u32 signalling)
 {
 	struct port_stats *st = in->st;
 	struct port *p = in->p;
@@ -46,7 +41,7 @@ static __always_inline int decide(struct xdp_md *ctx, struct frame *in, u32 sign
 	}
 	if (p->mode == SNF_LOCAL || signalling) {
 		st->n[SNF_C_passed]++;
-		return XDP_PASS;
+		return HOOK_PASS;
 	}
 	if (p->monitor) {
 		if (in->s->snap_length)
@@ -58,7 +53,7 @@ static __always_inline int decide(struct xdp_md *ctx, struct frame *in, u32 sign
 }
 
 /* Put the Ethernet header right before the inner packet. Returns the bytes taken off. */
-static __always_inline u32 decapsulate(struct xdp_md *ctx, struct scratch *s)
+static __always_inline u32 decapsulate(hook *ctx, struct scratch *s)
 {
 	u8 *data = (void *)(long)ctx->data, macs[MAC_BYTES];
 	u32 at = s->inner_off;
@@ -79,7 +74,7 @@ static __always_inline u32 decapsulate(struct xdp_md *ctx, struct scratch *s)
 }
 
 /* Send the packet of a mirror port to the monitor port, as much of it as its policy says. */
-static __always_inline int monitor(struct xdp_md *ctx, struct frame *in)
+static __always_inline int monitor(hook *ctx, struct frame *in)
 {
 	struct port_stats *st = in->st;
 	struct scratch *s = in->s;
@@ -109,4 +104,5 @@ static __always_inline int monitor(struct xdp_md *ctx, struct frame *in)
 	return action;
 }
 
+#endif
 #endif

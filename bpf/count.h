@@ -19,7 +19,7 @@ static __always_inline void inspect(void *data, void *end, struct scratch *s, st
 		fine_clock(s, c);
 	count_gap(f, d, s->now_us);
 	if (s->payload_length)
-		f->payload_packets[d]++;
+		f->payload_packets[d] += SEGMENTS(s);
 	if (!s->whole_l4)
 		return;
 	if (s->inner.proto == PROTO_TCP)
@@ -60,7 +60,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	}
 	if (!owner)
 		f->owner |= s->role << 2 * d;
-	st->n[SNF_C_counted]++;
+	st->n[SNF_C_counted] += SEGMENTS(s);
 	st->n[SNF_C_counted_octets] += s->inner.total;
 	if (!(f->flags & FLOW_FINAL) && f->left != LEFT_AT_FIRST && f->asked != (u8)c->answers)
 		adopt_verdict(s, c, f);
@@ -79,7 +79,7 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	if (s->inner.fragment)
 		count_fragment(s, f, d);
 	f->bytes[d] += s->inner.total;
-	f->packets[d]++;
+	f->packets[d] += SEGMENTS(s);
 	if (f->last_us[d] - s->now_us > TICK_MAX_US) /* a tick may be earlier than an exact time before it */
 		f->last_us[d] = s->now_us;
 	return media | wanted(data, end, s, c, f, d);

@@ -38,10 +38,11 @@ static __always_inline void fragment_ports(struct scratch *s)
 	}
 }
 
-#define FRAGMENT_OF_TUNNEL 0x80000000 /* in fragment_key.proto: of an outer packet */
+#define FRAGMENT_OF_TUNNEL     0x80000000 /* in fragment_key.proto: of an outer packet */
+#define FRAGMENT_OF_SIGNALLING 0x40000000
 
-/* Fragments of a tunnel packet: the first one has the T-PDU's header, and with it is counted the whole. */
-static __always_inline u32 tunnel_fragment(struct scratch *s, u32 first)
+/* Fragments of an outer packet: what it is, the first one says. */
+static __always_inline u32 outer_fragment(struct scratch *s, u32 first, u32 kind)
 {
 	struct fragment new = {}, *known;
 	struct fragment_key k;
@@ -50,11 +51,17 @@ static __always_inline u32 tunnel_fragment(struct scratch *s, u32 first)
 	__builtin_memcpy(k.src, s->outer.src, 16);
 	__builtin_memcpy(k.dst, s->outer.dst, 16);
 	k.id = s->outer.id;
-	k.proto = s->outer.proto | FRAGMENT_OF_TUNNEL;
+	k.proto = s->outer.proto | kind;
 	known = fragments.lookup(&k);
 	if (first)
 		fragments.update(&k, &new);
 	return !!known;
+}
+
+/* Those of a tunnel packet: the first one has the T-PDU's header, and with it is counted the whole. */
+static __always_inline u32 tunnel_fragment(struct scratch *s, u32 first)
+{
+	return outer_fragment(s, first, FRAGMENT_OF_TUNNEL);
 }
 
 #endif

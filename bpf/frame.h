@@ -3,6 +3,7 @@
 #ifndef SNF_FRAME_H
 #define SNF_FRAME_H
 
+#include "hook.h"
 #include "packet.h"
 
 struct frame {
@@ -15,9 +16,9 @@ struct frame {
 enum asks { ASKS_PORT, ASKS_CONTROL };
 
 /* Returns 0 when there is nothing to work on. */
-static __always_inline u32 enter(struct xdp_md *ctx, struct frame *in, enum asks asks)
+static __always_inline u32 enter(hook *ctx, struct frame *in, enum asks asks)
 {
-	u32 slot = ctx->ingress_ifindex & (SNF_PORTS - 1), zero = 0;
+	u32 slot = PORT_OF(ctx) & (SNF_PORTS - 1), zero = 0;
 
 	in->p = ports.lookup(&slot);
 	in->c = asks == ASKS_CONTROL ? control.lookup(&zero) : NULL;

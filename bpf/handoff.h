@@ -131,8 +131,7 @@ static __always_inline void hand_off(void *data, void *end, struct scratch *s, s
 }
 
 /* Let the program go on that reads such a payload. Returns when it is not loaded. */
-static __always_inline void read_payload(struct xdp_md *ctx, void *data, void *end, struct frame *in, struct flow *f,
-					 u32 want)
+static __always_inline void read_payload(hook *ctx, void *data, void *end, struct frame *in, struct flow *f, u32 want)
 {
 	struct scratch *s = in->s;
 
@@ -149,13 +148,13 @@ static __always_inline void read_payload(struct xdp_md *ctx, void *data, void *e
 		next_program.call(ctx, NEXT_HANDOFF);
 }
 
-int snf_handoff(struct xdp_md *ctx)
+int snf_handoff(hook *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame in;
 
 	if (!enter(ctx, &in, ASKS_PORT))
-		return XDP_PASS;
+		return HOOK_PASS;
 	hand_off(data, end, in.s, in.st);
 	return decide(ctx, &in, in.s->signalling);
 }

@@ -166,7 +166,8 @@ BPF_ARRAY(watch, struct watch, 1);
 /* By the slot of the port that received the frames. Written by loss.h, read when user space looks after the pairs. */
 BPF_ARRAY(refusals, struct refusal, SNF_STATS);
 
-/* Second programs, entered by tail call, by enum snf_next. */
+/* Second programs, entered by tail call, by enum snf_next. Those of each hook have a map of their own
+ * (nf/kernel/programs.py): the kernel takes programs of one kind only. */
 BPF_PROG_ARRAY(next_program, 13);
 
 /* Never used: they carry the types of the ring records to user space. */

@@ -213,14 +213,14 @@ static __always_inline void count_detail(void *data, void *end, struct scratch *
 }
 
 /* Entered by tail call with the packet parsed in scratch and counted for its flow. */
-int snf_media(struct xdp_md *ctx)
+int snf_media(hook *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame in;
 	struct flow *f;
 
 	if (!enter(ctx, &in, ASKS_CONTROL))
-		return XDP_PASS;
+		return HOOK_PASS;
 	f = flow_there(in.s);
 	if (f) {
 		count_detail(data, end, in.s, in.c, f, in.st);

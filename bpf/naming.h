@@ -26,7 +26,7 @@ static __always_inline struct flow *same_flow(struct scratch *s)
 }
 
 /* User space shall name the flow. */
-static __always_inline int give_up(struct xdp_md *ctx, struct frame *in)
+static __always_inline int give_up(hook *ctx, struct frame *in)
 {
 	in->st->n[in->s->name_basis == SNF_BY_SNI ? SNF_C_sni_handed_off : SNF_C_dns_handed_off]++;
 	full_addresses(&in->s->inner);
@@ -36,13 +36,13 @@ static __always_inline int give_up(struct xdp_md *ctx, struct frame *in)
 }
 
 /* A payload that begins as a ClientHello. */
-int snf_tls(struct xdp_md *ctx)
+int snf_tls(hook *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame in;
 
 	if (!enter(ctx, &in, ASKS_CONTROL))
-		return XDP_PASS;
+		return HOOK_PASS;
 	in.s->name_basis = SNF_BY_SNI;
 	if (server_name(data, end, in.s))
 		next_program.call(ctx, NEXT_NAME);
@@ -50,13 +50,13 @@ int snf_tls(struct xdp_md *ctx)
 }
 
 /* A DNS message to a client. */
-int snf_dns(struct xdp_md *ctx)
+int snf_dns(hook *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame in;
 
 	if (!enter(ctx, &in, ASKS_CONTROL))
-		return XDP_PASS;
+		return HOOK_PASS;
 	in.s->name_basis = SNF_BY_DNS;
 	if (dns_response(data, end, in.s))
 		next_program.call(ctx, NEXT_NAME);
@@ -64,25 +64,25 @@ int snf_dns(struct xdp_md *ctx)
 }
 
 /* A name in s->name. */
-int snf_name(struct xdp_md *ctx)
+int snf_name(hook *ctx)
 {
 	struct frame in;
 
 	if (!enter(ctx, &in, ASKS_CONTROL))
-		return XDP_PASS;
+		return HOOK_PASS;
 	if (hash_suffixes(in.s))
 		next_program.call(ctx, NEXT_SUFFIX);
 	return give_up(ctx, &in);
 }
 
 /* The hashes of a name's suffixes in s->suffix. */
-int snf_suffix(struct xdp_md *ctx)
+int snf_suffix(hook *ctx)
 {
 	struct frame in;
 	struct flow *f;
 
 	if (!enter(ctx, &in, ASKS_CONTROL))
-		return XDP_PASS;
+		return HOOK_PASS;
 	if (!match(in.s, in.c)) {
 		next_program.call(ctx, NEXT_SUFFIX);
 		return give_up(ctx, &in);
@@ -108,14 +108,14 @@ int snf_suffix(struct xdp_md *ctx)
 }
 
 /* A DNS response of which the name is known, s->off at its answers. */
-int snf_answers(struct xdp_md *ctx)
+int snf_answers(hook *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame in;
 	struct flow *f;
 
 	if (!enter(ctx, &in, ASKS_CONTROL))
-		return XDP_PASS;
+		return HOOK_PASS;
 	if (!learn_answers(data, end, in.s, in.st) || !tell_name(in.s, in.st))
 		return give_up(ctx, &in);
 	in.st->n[SNF_C_dns_read]++;

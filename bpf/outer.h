@@ -48,7 +48,7 @@ enum open {
 enum through { THROUGH_MORE, THROUGH_IP, THROUGH_NOT_IP, THROUGH_CUT, THROUGH_UNREAD };
 
 /* Count a frame that a program meets first. */
-static __always_inline void begin_frame(struct xdp_md *ctx, struct scratch *s, struct control *c, struct port_stats *st)
+static __always_inline void begin_frame(hook *ctx, struct scratch *s, struct control *c, struct port_stats *st)
 {
 	s->closed = 0;
 	s->snap_length = 0;
@@ -58,7 +58,7 @@ static __always_inline void begin_frame(struct xdp_md *ctx, struct scratch *s, s
 		s->frame_length = c->wire_length;
 #endif
 	st->n[SNF_C_frames]++;
-	st->n[SNF_C_octets] += s->frame_length;
+	st->n[SNF_C_octets] += WIRE_OCTETS(ctx, s);
 }
 
 /* Counters of frames in which outer.h may find more. */
@@ -69,7 +69,7 @@ static __always_inline u32 may_hide(u32 why)
 }
 
 /* s->off at the header of a tunnel that is none of N3. Returns where it is not opened, or cannot be. */
-static __always_inline void open_outer(struct xdp_md *ctx, struct scratch *s, u32 open)
+static __always_inline void open_outer(hook *ctx, struct scratch *s, u32 open)
 {
 	s->why = WHY_TUNNEL;
 	s->open = open;
@@ -259,7 +259,7 @@ static __always_inline u32 is_subscribers(struct scratch *s, struct control *c, 
 }
 
 /* Read the frame, or the rest of it, as one of the role of its port: a packet at s->start of ethertype *type*. */
-static __always_inline void read_on(struct xdp_md *ctx, struct scratch *s, u16 type)
+static __always_inline void read_on(hook *ctx, struct scratch *s, u16 type)
 {
 	s->start_type = type;
 	next_program.call(ctx, NEXT_ROLE + (s->role & 3));
@@ -273,14 +273,14 @@ static __always_inline void count_reason(struct port_stats *st, u64 counter)
 		st->n[counter]++;
 }
 
-static __always_inline int leave_unread(struct xdp_md *ctx, struct frame *in, u32 counter)
+static __always_inline int leave_unread(hook *ctx, struct frame *in, u32 counter)
 {
 	count_reason(in->st, counter);
 	return decide(ctx, in, 0);
 }
 
 /* A frame whose ethertype is not read. */
-static __always_inline int through_link(struct xdp_md *ctx, struct frame *in, void *data, void *end)
+static __always_inline int through_link(hook *ctx, struct frame *in, void *data, void *end)
 {
 	struct scratch *s = in->s;
 	u32 was = s->why, result;
@@ -312,7 +312,7 @@ static __always_inline int through_link(struct xdp_md *ctx, struct frame *in, vo
 }
 
 /* A tunnel between other ends than those of N3, whose outer packet begins at s->start. */
-static __always_inline int through_tunnel(struct xdp_md *ctx, struct frame *in, void *data, void *end)
+static __always_inline int through_tunnel(hook *ctx, struct frame *in, void *data, void *end)
 {
 	struct scratch *s = in->s;
 	u32 result;
@@ -339,7 +339,7 @@ static __always_inline int through_tunnel(struct xdp_md *ctx, struct frame *in, 
 }
 
 /* A T-PDU that is no IP packet: an Ethernet frame, when one that holds an IP packet fits (TS 23.501, 5.6.10.2). */
-static __always_inline int through_frame(struct xdp_md *ctx, struct frame *in, void *data, void *end)
+static __always_inline int through_frame(hook *ctx, struct frame *in, void *data, void *end)
 {
 	struct scratch *s = in->s;
 	u32 was = s->why;
@@ -357,13 +357,13 @@ static __always_inline int through_frame(struct xdp_md *ctx, struct frame *in, v
 }
 
 /* Entered by tail call with what is not read: its counter in s->why, or a tunnel at s->off. */
-int snf_outer(struct xdp_md *ctx)
+int snf_outer(hook *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame in;
 
 	if (!enter(ctx, &in, ASKS_CONTROL))
-		return XDP_PASS;
+		return HOOK_PASS;
 	in.s->opens = in.p->opens;
 	if (in.s->why == WHY_TUNNEL)
 		return through_tunnel(ctx, &in, data, end);
@@ -373,15 +373,19 @@ int snf_outer(struct xdp_md *ctx)
 }
 
 /* On a port whose packets have no Ethernet header. */
-int snf_bare(struct xdp_md *ctx)
+int snf_bare(hook *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *data, *end;
 	struct frame in;
-	u8 *h = data;
 	u16 type;
+	u8 *h;
 
-	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != ctx->ingress_ifindex)
-		return XDP_PASS;
+	make_linear(ctx);
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	h = data;
+	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != PORT_OF(ctx))
+		return HOOK_PASS;
 	begin_frame(ctx, in.s, in.c, in.st);
 	in.s->role = in.p->role;
 	in.s->slot = in.p->slot;

@@ -99,6 +99,7 @@ struct scratch {
 	u32 session; /* what the session table says of the packet */
 	u8 group;
 	u8 way;		   /* enum snf_side */
+	u16 segments;	   /* on the way out: packets that this one will be */
 	struct flow fresh; /* a new flow is built here: it is too large for the stack */
 };
 BPF_PERCPU_ARRAY(scratch, struct scratch, 1);

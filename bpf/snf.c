@@ -2,8 +2,8 @@
 /*
  * The packet path: parse, decapsulate, find the flow, count, decide.
  *
- * One entry for each role of a port: snf_n3 (GTP-U), snf_n6 (plain IP) and snf_any
- * (both, for captures that hold everything). They differ in a constant only.
+ * One entry for each role of a port: snf_n3 (GTP-U), snf_n6 (plain IP), snf_mixed (both and signalling, by what
+ * each packet is) and snf_any (for captures that hold anything). They differ in a constant only.
  * With -DREPLAY the clock is the capture's (clock.h); nothing else changes.
  */
 #include "action.h"
@@ -13,7 +13,9 @@
 #include "gtpu.h"
 #include "handoff.h"
 #include "line.h"
+#ifndef EGRESS
 #include "loss.h"
+#endif
 #include "media.h"
 #include "naming.h"
 #include "outer.h"
@@ -25,6 +27,9 @@ static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; not every 
 
 #define PORT_PFCP 8805 /* TS 29.244, 6.4 */
 #define PORT_GTPC 2123 /* TS 29.274, 4.2 */
+#define PORT_ACCT 1813 /* RFC 2866, 3 */
+
+#define PROTO_SCTP 132 /* of NGAP: TS 38.412, 7 */
 
 static __always_inline u32 inner_counter(u32 result)
 {
@@ -75,7 +80,8 @@ static __always_inline u32 tunnel(void *data, void *end, struct frame *in, u32 r
 	gtpu_path(s, c, CLOCK_NS(c), why);
 	if (why == SNF_C_gtpu_error_indication)
 		tunnel_refused(data, end, s, CLOCK_NS(c));
-	if (role != SNF_ANY || (why != SNF_C_gtpu_version && !is_message(why)))
+	if (role == SNF_MIXED ? why != SNF_C_gtpu_version
+			      : role != SNF_ANY || (why != SNF_C_gtpu_version && !is_message(why)))
 		return why;
 	in->st->n[why]++;
 	s->off = at;
@@ -90,13 +96,28 @@ static __always_inline u32 is_signalling(u16 sport, u16 dport)
 	return sport == PORT_PFCP || dport == PORT_PFCP || sport == PORT_GTPC || dport == PORT_GTPC;
 }
 
+/* Signalling of a port that carries N3 and N6 as well: of no subscriber, and passed on to who listens. Returns that it
+ * is counted. */
+static __always_inline u32 take_signalling(struct frame *in)
+{
+	struct scratch *s = in->s;
+
+	s->signalling = 1;
+	if (s->outer.fragment == FRAGMENT_LATER)
+		return SNF_C_MAX;
+	in->st->n[SNF_C_signalling]++;
+	if (s->outer.fragment == FRAGMENT_FIRST)
+		outer_fragment(s, 1, FRAGMENT_OF_SIGNALLING);
+	return SNF_C_MAX;
+}
+
 static __always_inline u32 is_tunnel(void *data, void *end, u32 at, u16 sport, u16 dport)
 {
 	return dport == GTPU_PORT || (sport == GTPU_PORT && is_gtpu_answer(data, end, at));
 }
 
 /* s->off at a UDP header. Returns 0 when the packet, or what is in its tunnel, is to be counted for a flow. */
-static __always_inline u32 datagram(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role)
+static __always_inline u32 datagram(hook *ctx, void *data, void *end, struct frame *in, u32 role)
 {
 	struct scratch *s = in->s;
 	u32 at = s->off & MAX_OFFSET;
@@ -107,6 +128,8 @@ static __always_inline u32 datagram(struct xdp_md *ctx, void *data, void *end, s
 		return 0;
 	sport = load16(h);
 	dport = load16(h + 2);
+	if (role == SNF_MIXED && (is_signalling(sport, dport) || sport == PORT_ACCT || dport == PORT_ACCT))
+		return take_signalling(in);
 	if (is_signalling(sport, dport)) {
 		in->st->n[SNF_C_signalling]++;
 		s->signalling = 1;
@@ -132,7 +155,7 @@ static __always_inline u32 fragment_counted(struct frame *in, u32 role)
 
 /* The packet at s->start, of ethertype *type*. Returns 0 when s->inner is to be counted for a flow, else the counter
  * that says why not; SNF_C_MAX when that is counted already. */
-static __always_inline u32 open_packet(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role, u16 type)
+static __always_inline u32 open_packet(hook *ctx, void *data, void *end, struct frame *in, u32 role, u16 type)
 {
 	struct scratch *s = in->s;
 	u32 result;
@@ -146,9 +169,16 @@ static __always_inline u32 open_packet(struct xdp_md *ctx, void *data, void *end
 	FORGET();
 	if (result)
 		return outer_counter(result);
+	if (role == SNF_MIXED && s->outer.proto == PROTO_SCTP)
+		return take_signalling(in);
 	if (s->outer.fragment == FRAGMENT_LATER) {
 		if (fragment_counted(in, role))
 			return SNF_C_MAX;
+		if (role == SNF_MIXED && s->outer.proto == PROTO_UDP) {
+			if (outer_fragment(s, 0, FRAGMENT_OF_SIGNALLING))
+				return take_signalling(in);
+			s->signalling = 1; /* its first one may come later: who listens joins them */
+		}
 	} else if (s->outer.proto == PROTO_UDP) {
 		result = datagram(ctx, data, end, in, role);
 		if (result)
@@ -165,7 +195,7 @@ static __always_inline u32 open_packet(struct xdp_md *ctx, void *data, void *end
 }
 
 /* Find the packet of a frame, and what of it is to be counted for a flow. Returns as open_packet(). */
-static __always_inline u32 open_frame(struct xdp_md *ctx, struct frame *in, u32 role)
+static __always_inline u32 open_frame(hook *ctx, struct frame *in, u32 role)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	u32 off = 0, why = SNF_C_not_ip;
@@ -204,6 +234,26 @@ static __always_inline void read_transport(void *data, void *end, struct frame *
 		fragment_ports(s);
 }
 
+#ifdef EGRESS
+/* What the host sends as one packet and its driver cuts into several: all count, with the headers of each. */
+static __always_inline void count_segments(hook *ctx, struct frame *in)
+{
+	struct scratch *s = in->s;
+	u32 size = ctx->gso_size, headers = s->payload_off - (s->inner.end - s->inner.total);
+
+	s->segments = 1;
+	if (!size || !s->whole_l4 || !s->payload_length)
+		return;
+	if (s->gtpu && s->gtpu_end < s->frame_length) { /* each segment is a tunnel packet of its own */
+		in->st->n[SNF_C_joined_unread]++;
+		return;
+	}
+	s->segments = (s->payload_length + size - 1) / size;
+	s->inner.total += (s->segments - 1) * headers;
+	in->st->n[SNF_C_frames] += s->segments - 1;
+}
+#endif
+
 /* Did the packet pass in another tunnel already, where there are several on its way? */
 static __always_inline u32 is_copy(struct frame *in, u32 role)
 {
@@ -228,13 +278,13 @@ static __always_inline void time_the_way(void *data, void *end, struct frame *in
 }
 
 /* Count the packet for its flow, time its way, and let its payload be read. */
-static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *end, struct frame *in, u32 role, u32 copy)
+static __always_inline void follow_flow(hook *ctx, void *data, void *end, struct frame *in, u32 role, u32 copy)
 {
 	struct flow *f = flow_of(in->s, in->c, in->st, in->p->instance, role);
 	u32 want;
 
 	if (!f) {
-		in->st->n[SNF_C_unflowed]++;
+		in->st->n[SNF_C_unflowed] += SEGMENTS(in->s);
 		in->st->n[SNF_C_unflowed_octets] += in->s->inner.total;
 		return;
 	}
@@ -250,7 +300,7 @@ static __always_inline void follow_flow(struct xdp_md *ctx, void *data, void *en
 }
 
 /* A frame of which nothing is counted for a flow: by its counter, when outer.h finds no more in it. */
-static __always_inline int leave(struct xdp_md *ctx, struct frame *in, u32 why)
+static __always_inline int leave(hook *ctx, struct frame *in, u32 why)
 {
 	if (may_hide(why)) {
 		in->s->why = why;
@@ -261,20 +311,26 @@ static __always_inline int leave(struct xdp_md *ctx, struct frame *in, u32 why)
 	return decide(ctx, in, in->s->signalling);
 }
 
-static __always_inline int run(struct xdp_md *ctx, u32 role)
+static __always_inline int run(hook *ctx, u32 role)
 {
 	void *data, *end;
 	struct frame in;
 	u32 why, copy;
 
-	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != ctx->ingress_ifindex)
-		return XDP_PASS;
+	make_linear(ctx);
+	if (!enter(ctx, &in, ASKS_CONTROL) || in.p->ifindex != PORT_OF(ctx))
+		return HOOK_PASS;
 	why = open_frame(ctx, &in, role);
 	if (why)
 		return leave(ctx, &in, why);
+	if (role == SNF_MIXED) /* from here on it is a packet of one of two ports */
+		in.s->role = in.s->gtpu ? SNF_N3 : SNF_N6;
 	data = (void *)(long)ctx->data; /* Linux 6.12 takes a tail call for a change of the frame */
 	end = (void *)(long)ctx->data_end;
 	read_transport(data, end, &in);
+#ifdef EGRESS
+	count_segments(ctx, &in);
+#endif
 	if (role != SNF_N3 && in.c->lines && !in.s->gtpu)
 		read_line(data, end, in.s);
 	coarse_clock(in.s, in.c);
@@ -287,42 +343,49 @@ static __always_inline int run(struct xdp_md *ctx, u32 role)
 	return decide(ctx, &in, in.s->signalling);
 }
 
-int snf_n3(struct xdp_md *ctx)
+int snf_n3(hook *ctx)
 {
 	return run(ctx, SNF_N3);
 }
 
-int snf_n6(struct xdp_md *ctx)
+int snf_n6(hook *ctx)
 {
 	return run(ctx, SNF_N6);
 }
 
+int snf_mixed(hook *ctx)
+{
+	return run(ctx, SNF_MIXED);
+}
+
 #ifdef REPLAY /* an interface has a role; a capture may hold anything */
-int snf_any(struct xdp_md *ctx)
+int snf_any(hook *ctx)
 {
 	return run(ctx, SNF_ANY);
 }
 #endif
 
+#ifndef EGRESS
 /* Run once by user space, which then knows what time each tick has. */
-int snf_tick(struct xdp_md *ctx)
+int snf_tick(hook *ctx)
 {
 	struct control *c;
 	u32 zero = 0;
 
 	c = control.lookup(&zero);
 	if (!c)
-		return XDP_PASS;
+		return HOOK_PASS;
 	c->tick = bpf_jiffies64();
 	c->tick_ns = ktime_get_coarse_ns();
-	return XDP_PASS;
+	return HOOK_PASS;
 }
 
-int snf_monitor(struct xdp_md *ctx)
+int snf_monitor(hook *ctx)
 {
 	struct frame in;
 
 	if (!enter(ctx, &in, ASKS_PORT))
-		return XDP_DROP;
+		return HOOK_DROP;
 	return monitor(ctx, &in);
 }
+#endif

@@ -168,13 +168,17 @@ static __always_inline u32 tcp_overtaken(struct scratch *s, struct control *c, s
 	return (s32)(fine_clock(s, c) - r->at.hole_us) < (s32)limit;
 }
 
-/* There is a gap in direction o: is it filled? The receiver acknowledges beyond its begin, and has nothing to SACK. */
+/* There is a gap in direction o: is it filled? The receiver acknowledges beyond its begin and what was sent last, and
+ * has nothing to SACK. It may forget what it has told (RFC 2018, 8), and then acknowledges no more than what was sent
+ * again. */
 static __always_inline void tcp_gap(void *data, void *end, struct scratch *s, struct flow *f, u32 o)
 {
 	u32 off = s->off + 20, options = s->payload_off - off;
 	u8 *h = data + (off & MAX_OFFSET);
 
 	if (!(s->tcp_flags & TCP_ACK) || (s32)(s->ack - f->rare.tcp.hole_seq) <= 0 || options > OPTION_TIMES)
+		return;
+	if ((s32)(s->ack - f->transport.tcp.probe[o]) <= 0)
 		return;
 	if (options == OPTION_TIMES && ((void *)h + 4 > end || (load32(h) & 0xffffff00) == SACK_OPTION))
 		return;

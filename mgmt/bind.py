@@ -115,6 +115,7 @@ def _interface(entry: Node) -> Interface:
         mac=capture.get("mac-address", "").lower(),
         xdp=XdpMode(capture.get("xdp-mode", "auto")),
         encapsulation=_encapsulation(capture.get("encapsulation", "auto")),
+        sent=capture.get("directions", "received") == "both",
         **_given(capture, peer="peer", instance="network-instance", force="force"),
     )
 

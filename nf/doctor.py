@@ -112,6 +112,9 @@ def _data_plane(lab: bool) -> Iterator[Check]:
         return
     failed = probe.native_xdp()
     yield Check("native XDP on veth", not failed, failed or "attaches", "Run: modprobe veth", required=lab)
+    failed = probe.sent()
+    remedy = "Run: modprobe -a sch_ingress cls_bpf"
+    yield Check("programs on what is sent", not failed, failed or "attach (directions both)", remedy, required=False)
     failed = _namespace()
     remedy = "Boot a kernel with CONFIG_NET_NS, outside of an unprivileged container."
     yield Check("network namespaces", not failed, failed or "can be made", remedy, required=lab)
@@ -184,7 +187,7 @@ def describe_link(link: links.Link) -> Check:
     """Say whether a device without Ethernet header, as the TUN of a UPF, is read."""
     said = f"link type {link.kind}, which is not read: take the Ethernet device below it"
     if link.bare:
-        said = "no Ethernet header: read where it receives, not in mode inline; for both ways take the device behind it"
+        said = "no Ethernet header: read where it receives, and both ways with directions both; not in mode inline"
     return Check(f"XDP on {link.name}", True, said, required=False)
 
 

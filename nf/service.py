@@ -215,11 +215,11 @@ class Service:
         return None if raw is None else self.interfaces.statistics.of(name, raw)
 
     def _raw_counters(self, name: str) -> dict[str, int] | None:
-        if (listener := self.interfaces.listeners.get(name)) is not None:
-            return dict(listener.counters)
+        listener = self.interfaces.listeners.get(name)
+        heard = {} if listener is None else dict(listener.counters)
         if name not in self.plane.attached and name not in self.plane.lost:
-            return None
-        counters = self.plane.read_counters(name)
+            return None if listener is None else heard
+        counters = self.plane.read_counters(name) | heard
         attached = self.plane.attached.get(name)
         return counters | {"moved_to_generic": attached.moves} if attached and attached.redirects else counters
 

@@ -7,7 +7,7 @@ touched. Nothing here knows YANG, sockets or the kernel.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 
 __all__ = [
@@ -46,6 +46,22 @@ class Role(enum.Enum):
     N3 = "n3"  # GTP-U between gNB and UPF
     N6 = "n6"  # plain IP between UPF and data network
     N4 = "n4"  # signalling, mirrored: PFCP, GTP-C, RADIUS, NGAP
+    MIXED = "mixed"  # all of these on one port
+
+    @property
+    def counts(self) -> bool:
+        """Say whether user data is counted."""
+        return self is not Role.N4
+
+    @property
+    def listens(self) -> bool:
+        """Say whether signalling is read."""
+        return self in (Role.N4, Role.MIXED)
+
+    @staticmethod
+    def both_sides(roles: Collection[Role | None]) -> bool:
+        """Say whether ports of these roles see packets before and behind the UPF."""
+        return {Role.N3, Role.N6} <= set(roles) or Role.MIXED in roles
 
 
 class Mode(enum.Enum):
@@ -108,6 +124,7 @@ class Interface:
     instance: str = ""  # N6: network instance of the UE addresses behind it
     force: bool = False  # mirror: take the interface although it has an address
     encapsulation: Encapsulation | None = None  # None: those that the mode makes likely
+    sent: bool = False  # local: what the port sends is read as well
 
     @property
     def opens(self) -> Encapsulation:

@@ -56,6 +56,7 @@ class TestThisHost:
     def test_it_leaves_no_device_behind(self):
         before = devices()
         assert probe.native_xdp() == ""
+        assert probe.sent() == ""
         assert devices() == before
 
     def test_the_kernel_is_asked_which_drivers_run_xdp(self):

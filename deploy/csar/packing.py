@@ -152,7 +152,8 @@ def _files(image: Path | None, types: Path) -> Iterator[tuple[str, bytes]]:
         yield f"Definitions/{name}", (types / name).read_bytes()
     openstack = ROOT / "deploy" / "openstack"
     for flavour in FLAVOURS:
-        for path in (openstack / f"{flavour}.yaml", *openstack.glob("first-boot*.yaml"), *openstack.glob("env/*.yaml")):
+        names = (f"{flavour}.yaml", "upfs.yaml", "first-boot*.yaml", "env/virtio.yaml", "env/sriov.yaml")
+        for path in sorted(path for name in (*names, f"env/upfs-{flavour}.yaml") for path in openstack.glob(name)):
             yield f"BaseHOT/{flavour}/{path.relative_to(openstack)}", path.read_bytes()
     for path in sorted((ROOT / "yang").rglob("*")):
         if path.is_file():

@@ -167,12 +167,7 @@ def _unguarded(value: Any, at: str, held: frozenset[str]) -> Iterator[tuple[tupl
 
 
 def _parameters(template: dict[str, Any]) -> Iterator[str]:
-    used = {
-        value[0] if isinstance(value, list) else value
-        for part in ("resources", "outputs")
-        for _, key, value in _walk(template.get(part, {}), part)
-        if key == "get_param"
-    }
+    used = _asked(template, "resources") | _asked(template, "outputs")
     grouped = [name for group in template.get("parameter_groups", []) for name in group.get("parameters", [])]
     for name, schema in template.get("parameters", {}).items():
         if name not in used:
@@ -188,6 +183,19 @@ def _parameters(template: dict[str, Any]) -> Iterator[str]:
                 yield f"The parameter {name} is a secret and not hidden, so everybody who may see the stack reads it."
             if schema.get("default"):
                 yield f"The parameter {name} is a secret with a default, which everybody knows."
+
+
+def _asked(template: dict[str, Any], part: str) -> set[str]:
+    """Return the parameters of a part, and of the conditions that it depends on."""
+    conditions, asked = template.get("conditions", {}), set()
+    for _, key, value in _walk(template.get(part, {}), part):
+        name = value[0] if isinstance(value, list) and value else value
+        if key == "get_param":
+            asked.add(name)
+        elif key in {"if", "condition"} and isinstance(name, str):
+            found = _walk(conditions.get(name, {}), name)
+            asked |= {inner[0] if isinstance(inner, list) else inner for _, k, inner in found if k == "get_param"}
+    return asked
 
 
 def _checked(template: dict[str, Any]) -> set[str]:

@@ -121,7 +121,7 @@ def memory(config: Path | None, unit: bool) -> None:
     "--role",
     "roles",
     multiple=True,
-    type=click.Choice(["auto", "n3", "n6", "n4"]),
+    type=click.Choice(["auto", "n3", "n6", "n4", "mixed"]),
     help="What a capture holds; once for all, or once for each.",
 )
 @click.option("--flows", type=PATH, help="Write flows (.csv or .jsonl).")

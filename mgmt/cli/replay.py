@@ -24,7 +24,7 @@ from nf.settings import Role, Settings
 
 __all__ = ["Outputs", "applications", "ignored", "replay_files"]
 
-_ROLES = {"auto": None, "n3": Role.N3, "n6": Role.N6, "n4": Role.N4}
+_ROLES = {"auto": None, "n3": Role.N3, "n6": Role.N6, "n4": Role.N4, "mixed": Role.MIXED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,13 +271,12 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
         if port.why:
             state["not_attached"] = port.why
         counters = service.counters(name)
-        if name in service.interfaces.listeners:
-            if not port.why:
-                state["attached_mode"] = "socket"
-        elif counters is not None:
+        if name in service.interfaces.listeners and not port.why:
+            state["attached_mode"] = "socket"
+        if counters is not None and "octets" in counters:
             state |= {"octets": counters["octets"], "not_read": not_read(counters)}
         if counters is not None:
-            state |= {"packets": counters.get("n4_frames", counters.get("frames", 0)), "counters": counters}
+            state |= {"packets": counters.get("frames", counters.get("n4_frames", 0)), "counters": counters}
         if (attached := plane.attached.get(name)) is not None:
             state |= {
                 "attached_mode": attached.xdp_mode,
@@ -285,6 +284,9 @@ def _interface_states(service: Service) -> dict[str, InterfaceState]:
                 "vlan_offload": "true" if attached.rx_vlan else "false",
                 "multi_buffer": "false" if attached.mtu_limit else "true",
             }
+            state["link_type"] = "bare" if attached.bare else "ethernet"
+            if attached.sent_id:
+                state["sent_program_id"] = attached.sent_id
             if attached.mtu_limit:
                 state["mtu_limit"] = attached.mtu_limit
             if attached.why:

@@ -56,6 +56,8 @@ class InterfaceState(TypedDict, total=False):
     device: str  # name of the device that was found
     not_attached: str  # reason
     attached_mode: str  # native, generic, socket
+    link_type: str  # ethernet, bare
+    sent_program_id: int
     attached_mode_reason: str  # reason for generic, when it is for the sake of the peer
     losses_counted: str  # true, false: of a port that redirects
     program_id: int

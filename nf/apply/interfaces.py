@@ -19,10 +19,10 @@ from nf.apply.statistics import Statistics
 from nf.apply.transaction import Undo, go_back
 from nf.errors import AttachRefused, BadSettings, SnfError
 from nf.kernel.attach import Attach
-from nf.kernel.links import Link, NotThere, find, refuse_unread, refuse_unsafe
+from nf.kernel.links import Link, NotThere, find, refuse_twice, refuse_unread, refuse_unsafe
 from nf.kernel.rtnetlink import LinkTable, is_meant
 from nf.sessions.restart.lanes import Lanes
-from nf.settings import Interface, Mode, Role, Settings
+from nf.settings import Interface, Mode, Settings
 from nf.signalling.tap import N4Listener
 from nf.signalling.trackers import Signalling
 
@@ -160,7 +160,7 @@ class Interfaces:
 
     def _prepare(self, interface: Interface, leaving: Collection[str]) -> Link | None:
         """Return the device that an interface will be attached to, None when it takes none or waits for it."""
-        if interface.role is Role.N4:
+        if not interface.role.counts:
             refuse_unread(interface, find(interface))
             return None
         if interface.name in self.waiting:
@@ -171,6 +171,7 @@ class Interfaces:
         if attached.interface.mode is not Mode.MIRROR:
             refuse_unsafe(interface, attached.link)
         refuse_unread(interface, attached.link)
+        refuse_twice(interface, attached.link)
         return attached.link
 
     def verify(self, _old: Settings, new: Settings) -> list[str]:
@@ -182,16 +183,18 @@ class Interfaces:
                 said.append(f"{name} is attached, and not configured")
             for interface in new.interfaces:
                 attached = self.plane.attached.get(interface.name)
-                if attached is None and interface.name not in {*self.waiting, *self.listeners}:
+                here = interface.name in self.listeners or not interface.role.listens
+                here &= attached is not None or not interface.role.counts
+                if not here and interface.name not in self.waiting:
                     said.append(f"{interface.name} is not attached")
-                elif attached is not None and (link := links.get(attached.link.ifindex)) is not None:
+                if attached is not None and (link := links.get(attached.link.ifindex)) is not None:
                     said.append(self.plane.differs(interface.name, link.programs))
         return [each for each in said if each]
 
     def _change(self, old: Interface, new: Interface) -> bool:
         """Change an interface without taking its program off, if that can be."""
         with self.lock:
-            if Role.N4 in (old.role, new.role):
+            if (old.role.counts, old.role.listens) != (new.role.counts, new.role.listens) or not old.role.counts:
                 return False
             if (waiting := self.waiting.get(old.name)) is not None:
                 waiting.interface = self._configured[new.name] = new
@@ -215,14 +218,19 @@ class Interfaces:
 
     def _put_on(self, interface: Interface) -> None:
         name = interface.name
-        if interface.role is Role.N4:
-            link = find(interface)
-            refuse_unread(interface, link)
-            self._listen(interface, link)
-            log.info("%s: n4 on %s", name, self.listeners[name].ifname)
-            return
-        attached = self.plane.attach(interface)
-        log.info("%s: %s on %s, XDP %s", name, interface.role.value, attached.link.name, attached.xdp_mode)
+        if interface.role.counts:
+            attached = self.plane.attach(interface)
+            log.info("%s: %s on %s, XDP %s", name, interface.role.value, attached.link.name, attached.xdp_mode)
+        if interface.role.listens:
+            try:
+                link = find(interface)
+                refuse_unread(interface, link)
+                self._listen(interface, link)
+            except Exception:
+                if interface.role.counts:
+                    self.plane.detach(name)
+                raise
+            log.info("%s: signalling on %s", name, self.listeners[name].ifname)
 
     def _listen(self, interface: Interface, link: Link) -> None:
         if (listener := self.listeners.get(interface.name)) is not None:  # it waited
@@ -248,7 +256,7 @@ class Interfaces:
             self.statistics.forget(name)
             if name in self.listeners:
                 self.listeners.pop(name).stop()
-            elif name in self.plane.attached:
+            if name in self.plane.attached:
                 self.plane.detach(name)
             self.plane.forget(name)
 
@@ -274,6 +282,8 @@ class Interfaces:
         with self.lock:
             for name, why in self.plane.check(self._links.read).items():
                 self._wait_for(self._configured[name], why)
+                if name in self.listeners:
+                    self.listeners[name].move("")
             links = self._links.read()
             for name, listener in self.listeners.items():
                 link = links.get(listener.ifindex)

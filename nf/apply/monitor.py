@@ -23,7 +23,7 @@ def prepare(_old: Settings, new: Settings) -> None:
     except SnfError as error:
         raise BadSettings(error.what, _PATH, error.remedy) from None
     for port in new.interfaces:
-        if port.role is not Role.N4 and (port.mac.lower() == link.mac if port.mac else port.name == link.name):
+        if port.role.counts and (port.mac.lower() == link.mac if port.mac else port.name == link.name):
             said = f"Interface {link.name} is read already."
             raise BadSettings(said, _PATH, "Choose another one for the monitor port.")
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 
 from nf.errors import AttachRefused
-from nf.kernel import links
+from nf.kernel import links, sent
 from nf.kernel.addresses import address_bytes
 from nf.kernel.ports import Attached
 from nf.kernel.rtnetlink import LinkState
@@ -27,6 +27,7 @@ class Attach(Shared):
         """Check that an interface could be attached once the *leaving* ones are not; raises AttachRefused."""
         link = links.find(interface)
         links.refuse_unread(interface, link)
+        links.refuse_twice(interface, link)
         links.refuse_unsafe(interface, link)
         with self._changing:
             holder = next((name for name, port in self.attached.items() if port.link.ifindex == link.ifindex), None)
@@ -47,6 +48,8 @@ class Attach(Shared):
             attached = self.attached[name]
             if attached.program_id not in programs:
                 return f"the program of {name} is not on {attached.link.name}"
+            if attached.sent_id != sent.on_it(attached.link):
+                return f"what {attached.link.name} sends is not read as {name} is configured"
             return "" if self._ports.is_told(attached) else f"the programs have another entry for {name}"
 
     def attach(self, interface: Interface) -> Attached:
@@ -95,8 +98,7 @@ class Attach(Shared):
             self._ports.forget(name)
 
     def _follow(self) -> None:
-        roles = {attached.interface.role for attached in self.attached.values()}
-        self.follow = {Role.N3, Role.N6} <= roles
+        self.follow = Role.both_sides([attached.interface.role for attached in self.attached.values()])
 
     @property
     def follow(self) -> bool:
@@ -144,12 +146,13 @@ class Attach(Shared):
         """Say whether the ports are sure to see uplink and downlink of a subscriber; *translated*: not on N6.
 
         A port in mode local sees what it receives, on a UPF's host: uplink on N3; on N6 downlink, where that is not
-        translated. A TUN receives uplink, in any mode, and is before all translation.
+        translated. A TUN receives uplink, in any mode, and is before all translation. Where what is sent is read as
+        well, a port sees both.
         """
         if self._replay or not self.attached:
             return True, True
-        ports = [(port.interface, port.link.bare) for port in self.attached.values()]
-        whole = any(
-            p.mode is not Mode.LOCAL and not bare and (p.role is Role.N3 or not translated) for p, bare in ports
-        )
-        return whole or any(p.role is Role.N3 or bare for p, bare in ports), whole
+        ports = [(port.interface, port.link) for port in self.attached.values()]
+        before = [link.bare or p.role in (Role.N3, Role.MIXED) for p, link in ports]  # all translation
+        both = [p.sent or link.loopback or (p.mode is not Mode.LOCAL and not link.bare) for p, link in ports]
+        whole = any(b and (n or not translated) for b, n in zip(both, before, strict=True))
+        return whole or any(before), whole

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nf.errors import AttachRefused, Unsupported
-from nf.kernel import bpffs, devices, links, objects, xdp
+from nf.kernel import bpffs, devices, links, objects, sent, tags, xdp
 from nf.kernel.pairs import restore_far_end
-from nf.kernel.ports import restore_tags
 
 __all__ = ["Taken", "detach"]
 
@@ -98,10 +97,13 @@ def _take(link: links.Link) -> Iterator[str]:
             if why:
                 raise AttachRefused(f"The program on {link.name} cannot be taken off: {why}.", "Run it as root.")
             yield f"XDP program {link.xdp_program} ({'generic' if link.xdp_generic else 'native'})"
+        if number := sent.on_it(link):
+            sent.end(lock, link)
+            yield f"program {number} on what it sends"
         if links.set_promiscuous(link, False):
             yield "promiscuous mode"
         yield from _changed(
-            lambda: devices.rx_vlan(link.name), lambda: restore_tags(lock, link), "VLAN offload, on again"
+            lambda: devices.rx_vlan(link.name), lambda: tags.restore(lock, link), "VLAN offload, on again"
         )
         far = links.far_end(link)
         if far:

@@ -29,6 +29,7 @@ __all__ = [
     "locks",
     "noted",
     "refuse_claimed",
+    "refuse_twice",
     "refuse_unread",
     "refuse_unsafe",
     "release",
@@ -71,6 +72,11 @@ class Link:
     def bare(self) -> bool:
         """Say whether its packets have no Ethernet header: TUN (ogstun of Open5GS), raw IP, PPP."""
         return self.kind in _BARE
+
+    @property
+    def loopback(self) -> bool:
+        """Say whether it receives all that it sends."""
+        return self.kind == "loopback"
 
     @property
     def ethernet(self) -> bool:
@@ -119,6 +125,15 @@ def refuse_unread(interface: Interface, link: Link) -> None:
         raise AttachRefused(
             f"Interface {link.name} has no Ethernet header, so nothing can be sent on from it in mode inline.",
             "Use mode local, or take the Ethernet device behind it.",
+        )
+
+
+def refuse_twice(interface: Interface, link: Link) -> None:
+    """Refuse to read what a device sends where it receives the same."""
+    if interface.sent and link.loopback:
+        raise AttachRefused(
+            f"Interface {link.name} receives all that it sends, which would count twice.",
+            "Set directions received: both are read there.",
         )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "INSTRUCTION",
     "RAW_TRACEPOINT",
     "RINGBUF",
+    "SCHED_CLS",
     "XDP",
     "MapInfo",
     "ProgramInfo",
@@ -55,7 +56,7 @@ RINGBUF = 27  # BPF_MAP_TYPE_RINGBUF
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 0, 1, 2, 3, 5, 6, 7
 _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _GET_INFO_BY_FD = 13, 14, 15
 _RAW_TRACEPOINT_OPEN = 17
-XDP, RAW_TRACEPOINT = 6, 17  # BPF_PROG_TYPE_*
+SCHED_CLS, XDP, RAW_TRACEPOINT = 3, 6, 17  # BPF_PROG_TYPE_*
 _LOG_STATS, _LOG_BYTES = 4, 1 << 16  # BPF_LOG_STATS: the reason and the statistics, without the trace
 _STATISTICS = ("processed ", "verification time ", "stack depth ")
 _PROCESSED = re.compile(r"processed (\d+) insns")

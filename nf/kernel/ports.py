@@ -20,47 +20,31 @@ from nf.abi import (
     SNF_INLINE,
     SNF_LOCAL,
     SNF_MIRROR,
+    SNF_MIXED,
     SNF_MONITOR_INNER,
     SNF_MONITOR_PORT,
     SNF_MONITOR_SEND,
     SNF_N3,
     SNF_N6,
-    SNF_OPEN_ERSPAN,
-    SNF_OPEN_ETHERNET,
-    SNF_OPEN_GRE,
-    SNF_OPEN_MPLS,
-    SNF_OPEN_RAW_IP,
-    SNF_OPEN_SGT,
-    SNF_OPEN_TAGS,
-    SNF_OPEN_VXLAN,
 )
 from nf.errors import AttachRefused, SnfError
-from nf.kernel import devices, links, objects, xdp
+from nf.kernel import devices, links, objects, sent, tags, xdp
+from nf.kernel.opens import bits
 from nf.kernel.pairs import Pairs, restore_far_end
 from nf.kernel.programs import Program, Programs
 from nf.kernel.redirects import Redirects
 from nf.kernel.rtnetlink import LinkState, is_meant
+from nf.kernel.sent import load as on_sent
 from nf.settings import Encapsulation, Interface, Mode, Monitor, Role, XdpMode
 
-__all__ = ["PROGRAM", "Attached", "Ports", "load_role", "restore_tags"]
+__all__ = ["PROGRAM", "Attached", "Ports", "load_role"]
 
 log = logging.getLogger(__name__)
 
-PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", None: "snf_any"}
-_ROLES = {Role.N3: SNF_N3, Role.N6: SNF_N6, None: SNF_ANY}
+PROGRAM = {Role.N3: "snf_n3", Role.N6: "snf_n6", Role.MIXED: "snf_mixed", None: "snf_any"}
+_ROLES = {Role.N3: SNF_N3, Role.N6: SNF_N6, Role.MIXED: SNF_MIXED, None: SNF_ANY}
 _BARE = "snf_bare"  # the program of packets without Ethernet header
 _MODES = {Mode.MIRROR: SNF_MIRROR, Mode.LOCAL: SNF_LOCAL, Mode.INLINE: SNF_INLINE}
-_OPENS = {
-    Encapsulation.VLAN_TAGS: SNF_OPEN_TAGS,
-    Encapsulation.CISCO_SGT: SNF_OPEN_SGT,
-    Encapsulation.MPLS: SNF_OPEN_MPLS,
-    Encapsulation.VXLAN: SNF_OPEN_VXLAN,
-    Encapsulation.GRE: SNF_OPEN_GRE,
-    Encapsulation.ERSPAN: SNF_OPEN_ERSPAN,
-    Encapsulation.ETHERNET_SESSION: SNF_OPEN_ETHERNET,
-    Encapsulation.RAW_IP: SNF_OPEN_RAW_IP,
-}
-_RX_VLAN = "rx-vlan"  # noted in the lock: the card took VLAN tags off before it was ours
 _NO_PEER = 255  # no index of the device map: a redirect there passes the packet
 _TRIES = {
     XdpMode.AUTO: (("native", xdp.DRIVER), ("generic", xdp.GENERIC)),
@@ -90,6 +74,12 @@ class Attached:
     refused: int = 0  # frames that the partner's driver had not taken when that was looked at
     redirects: bool = False  # to a partner or a monitor port
     taken_over: bool = False  # with its XDP mode
+    sent_id: int = 0  # number of the program on what it sends, 0: that is not read
+
+    @property
+    def bare(self) -> bool:
+        """Say whether its packets have no Ethernet header."""
+        return _is_bare(self.interface, self.link)
 
 
 class Ports:
@@ -113,6 +103,7 @@ class Ports:
         """
         link = links.find(interface)
         links.refuse_unread(interface, link)
+        links.refuse_twice(interface, link)
         links.refuse_unsafe(interface, link)
         lock = links.claim(link)
         kept = self.kept.get(interface.name)
@@ -127,19 +118,22 @@ class Ports:
             program = self._program(interface, link)
             if known is None:
                 self._tell(interface, link, slot)
-            rx_vlan = _leave_tags(lock, link)
+            sent_id = self._read_sent(interface, link, lock)
+            rx_vlan = tags.leave(lock, link)
             xdp_mode = _put_on(interface, link, program.fd, left)
             if interface.mode is Mode.MIRROR:
                 links.set_promiscuous(link, True)
         except Exception:
             if known is None:
                 self._clear_port(link.ifindex)
-            restore_tags(lock, link)
+                sent.end(lock, link)
+            tags.restore(lock, link)
             links.release(lock)
             raise
         number = objects.program_info(program.fd).id
         limit = 0 if self._programs.frags else devices.mtu_limit()
         attached = Attached(interface, link, xdp_mode, number, slot, lock, rx_vlan, mtu_limit=limit, taken_over=left)
+        attached.sent_id = sent_id
         if known and known["mode"] == _MODES[Mode.INLINE]:
             attached.heir_of = int(known["peer"])
         self.attached[interface.name] = attached
@@ -165,6 +159,7 @@ class Ports:
         if old.mode is not Mode.MIRROR:
             links.refuse_unsafe(interface, attached.link)
         links.refuse_unread(interface, attached.link)
+        links.refuse_twice(interface, attached.link)
         self._alter(attached, interface)
         try:
             self._pairs.settle()
@@ -175,6 +170,7 @@ class Ports:
 
     def _alter(self, attached: Attached, interface: Interface) -> None:
         old, program = attached.interface, self._program(interface, attached.link)
+        attached.sent_id = self._read_sent(interface, attached.link, attached.lock)
         if self._program(old, attached.link) != program:
             self._replace(attached, program.fd)
         if old.mode is not interface.mode and Mode.MIRROR in (old.mode, interface.mode):
@@ -210,11 +206,21 @@ class Ports:
         """Replace the program on each interface by the loaded one of its role."""
         for attached in self.attached.values():
             self._replace(attached, self._program(attached.interface, attached.link).fd)
+            attached.sent_id = self._read_sent(attached.interface, attached.link, attached.lock)
         self.redirects.renew()
 
     def _program(self, interface: Interface, link: links.Link) -> Program:
         program = load_role(self._programs, interface.role)
         return self._programs.load(_BARE) if _is_bare(interface, link) else program
+
+    def _read_sent(self, interface: Interface, link: links.Link, lock: IO[str]) -> int:
+        """Read what a port sends, or leave it; return the number of the program on it."""
+        if interface.sent:
+            program = load_role(self._programs, interface.role, sent=True)
+            return sent.begin(lock, link, on_sent(self._programs, _BARE) if _is_bare(interface, link) else program)
+        if sent.on_it(link):  # until now, or by a process that was killed
+            sent.end(lock, link)
+        return 0
 
     def _replace(self, attached: Attached, fd: int) -> None:
         why = xdp.set_program(attached.link.ifindex, fd, xdp.DRIVER if attached.xdp_mode == "native" else xdp.GENERIC)
@@ -252,8 +258,9 @@ class Ports:
                 links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
         if link.name:
+            sent.end(attached.lock, link)
             restore_far_end(attached.lock, link)
-            restore_tags(attached.lock, link)
+            tags.restore(attached.lock, link)
         links.release(attached.lock)
 
     def check(self, seen: Mapping[int, LinkState]) -> dict[str, str]:
@@ -268,6 +275,8 @@ class Ports:
                 ours = attached.program_id in now.programs
             elif attached.program_id not in now.programs:
                 why, here, ours = f"somebody took the program off {now.name}", now.name, False
+            elif attached.sent_id and sent.on_it(link) != attached.sent_id:
+                why, here, ours = f"somebody took the program off what {now.name} sends", now.name, True
             else:
                 if now.name != link.name:
                     log.warning("%s: the device %s is called %s now", name, link.name, now.name)
@@ -337,8 +346,9 @@ class Ports:
         if entry["ifindex"] == link.ifindex and entry["mode"] == _MODES[Mode.MIRROR]:
             links.set_promiscuous(link, False)
         self._clear_port(link.ifindex)
+        sent.end(lock, link)
         restore_far_end(lock, link)
-        restore_tags(lock, link)
+        tags.restore(lock, link)
         links.release(lock)
 
     def has_left(self, link: links.Link, kept: int = 0) -> bool:
@@ -383,7 +393,7 @@ class Ports:
     def take_test_runs(self, ifindex: int, mode: Mode, opens: Encapsulation) -> None:
         """Count packets of test runs, which come from *ifindex*, as those of a port."""
         monitor = self._monitored(mode)
-        self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=_bits(opens))
+        self._put_port(ifindex, slot=0, mode=_MODES[mode], peer=_NO_PEER, monitor=monitor, opens=bits(opens))
 
     def _monitored(self, mode: Mode) -> int:
         if self._monitor is None or mode is not Mode.MIRROR:
@@ -400,7 +410,7 @@ class Ports:
             monitor=0 if _is_bare(interface, link) else self._monitored(interface.mode),
             instance=self._instance_number(interface.instance),
             role=_ROLES[interface.role],
-            opens=_bits(interface.opens),
+            opens=bits(interface.opens),
         )
 
     def is_told(self, attached: Attached) -> bool:
@@ -437,34 +447,19 @@ class Ports:
             self._tell(a.interface, a.link, a.slot, partner.slot if partner else a.heir_of)
 
 
-def load_role(programs: Programs, role: Role | None) -> Program:
-    """Return the program of *role* (None: any), also as the tail of others, after they read through something."""
-    return programs.load(PROGRAM[role], tail=NEXT_ROLE + _ROLES[role])
+def load_role(programs: Programs, role: Role | None, *, sent: bool = False) -> Program:
+    """Return the program of *role* (None: any), also as the tail of others, after they read through something.
 
-
-def _bits(opens: Encapsulation) -> int:
-    """Return the bits of encapsulations as the programs know them (``enum snf_encapsulation``)."""
-    return sum(_OPENS[each] for each in opens)
+    *sent*: the one on what a port sends.
+    """
+    tail = NEXT_ROLE + (_ROLES[role] & 3)  # read_on() of outer.h
+    return on_sent(programs, PROGRAM[role], tail) if sent else programs.load(PROGRAM[role], tail=tail)
 
 
 def _is_bare(interface: Interface, link: links.Link) -> bool:
     """Say whether packets have no Ethernet header, by the device or, for a copy of such a device, by the operator."""
     named = interface.encapsulation is not None and Encapsulation.RAW_IP in interface.encapsulation
     return link.bare or named
-
-
-def _leave_tags(lock: IO[str], link: links.Link) -> bool:
-    """Make the card leave VLAN tags, so that a program sees them; return whether it takes them off all the same."""
-    if devices.rx_vlan(link.name):
-        links.remember(lock, _RX_VLAN)
-        return devices.set_rx_vlan(link.name, False)
-    return False
-
-
-def restore_tags(lock: IO[str], link: links.Link) -> None:
-    """Make the card take VLAN tags off again, if it did before it was ours."""
-    if links.remembers(lock, _RX_VLAN):
-        devices.set_rx_vlan(link.name, True)
 
 
 def _put_on(interface: Interface, link: links.Link, fd: int, left: bool) -> str:

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from nf.errors import SnfError
-from nf.kernel import objects, xdp
-from nf.kernel.programs import Programs
+from nf.kernel import clsact, objects, xdp
+from nf.kernel.programs import SENT, Programs
 from nf.settings import Limits
 
-__all__ = ["bcc_origin", "native_xdp", "programs", "xdp_features"]
+__all__ = ["bcc_origin", "native_xdp", "programs", "sent", "xdp_features"]
 
 _SMALL = Limits(flows=1024, sessions=256)
-_PASS = 2  # XDP_PASS
+_PASS, _UNSPECIFIED = 2, -1  # XDP_PASS, TC_ACT_UNSPEC
 
 
 def bcc_origin() -> str:
@@ -70,6 +70,28 @@ def native_xdp() -> str:
         return str(why)
     finally:
         _ip("link", "del", name)
+
+
+def sent() -> str:
+    """Put a program on what a veth device made for it sends; return "" or what failed."""
+    name, peer = f"snfp{os.getpid() % 100_000}c", f"snfp{os.getpid() % 100_000}d"
+    if not _ip("link", "add", name, "type", "veth", "peer", "name", peer):
+        return "no veth device can be made"
+    code = np.zeros(2, objects.INSTRUCTION)
+    code["code"], code["immediate"] = (0xB7, 0x95), (_UNSPECIFIED, 0)  # r0 = immediate, exit
+    try:
+        fd = objects.load_program("probe", code, kind=objects.SCHED_CLS)
+        try:
+            clsact.put_on(socket.if_nametoindex(name), name, fd, f"{SENT}probe")
+        finally:
+            os.close(fd)
+    except objects.Refused as why:
+        return str(why)
+    except SnfError as why:
+        return why.what.rstrip(".")
+    finally:
+        _ip("link", "del", name)
+    return ""
 
 
 # Generic netlink (linux/genetlink.h) and its family "netdev" (Documentation/netlink/specs/netdev.yaml, Linux 6.3).

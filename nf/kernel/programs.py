@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,12 +28,13 @@ from nf.abi import (
 from nf.errors import SnfError, Unsupported
 from nf.kernel import manager, objects, source
 from nf.kernel.compiled import Code, Compiled, MapDefinition, compiled
-from nf.kernel.left import Left, close, maps_of
+from nf.kernel.left import PREFIX, Left, close, maps_of
 from nf.kernel.maps import Map, possible_cpus
 from nf.settings import Limits
 
-__all__ = ["TAILS", "Program", "Programs", "takes_frags"]
+__all__ = ["SENT", "TAILS", "Program", "Programs", "takes_frags"]
 
+SENT = "snf_tx_"  # of those on what ports send, which are the others compiled once more
 TAILS = {
     NEXT_HANDOFF: "snf_handoff",
     NEXT_TLS: "snf_tls",
@@ -45,6 +46,7 @@ TAILS = {
     NEXT_OUTER: "snf_outer",
     NEXT_MEDIA: "snf_media",
 }
+_NEXT, _NEXT_SENT = "next_program", "next_egress"  # the arrays of tail calls
 _AT_TRACEPOINTS = {"snf_sent", "snf_refused", "snf_stuck"}  # the others are for XDP
 _ABI = "control"  # the map whose value holds the number of the ABI
 _TABLE = "flows"  # a map that every data plane has
@@ -94,6 +96,22 @@ class Programs:
 
     def _flags(self) -> list[str]:
         return source.flags(replay=self._replay) + (["-DXDP_FRAGS"] if self.frags else [])
+
+    def _with_sent(self, build: Compiled) -> Compiled:
+        """Return a build with the programs on what ports send, which few sites need, beside it."""
+        sent = compiled([*source.flags(replay=self._replay), "-DEGRESS"])
+        renamed = {
+            SENT + name.removeprefix(PREFIX): Code(
+                code.instructions, {row: _NEXT_SENT if used == _NEXT else used for row, used in code.maps.items()}
+            )
+            for name, code in sent.programs.items()
+        }
+        return Compiled({**build.programs, **renamed}, build.maps)
+
+    def _need_sent(self) -> None:
+        if not any(name.startswith(SENT) for name in self._compiled.programs):
+            self._compiled = self._with_sent(self._compiled)
+            self.maps |= {name: self._map(d) for name, d in self._definitions.items() if name == _NEXT_SENT}
 
     # -- left by the previous process --------------------------------------
 
@@ -205,6 +223,8 @@ class Programs:
     def load(self, name: str, tail: int | None = None) -> Program:
         """Load a program once; *tail*: its place in the array of tail calls."""
         if name not in self._loaded:
+            if name.startswith(SENT):
+                self._need_sent()
             self._loaded[name] = self._load(self._compiled, name)
             if self._held:
                 self.hold()
@@ -223,6 +243,8 @@ class Programs:
     def _flags_and_kind(self, name: str) -> tuple[int, int]:
         if name in _AT_TRACEPOINTS:
             return 0, objects.RAW_TRACEPOINT
+        if name.startswith(SENT):
+            return 0, objects.SCHED_CLS
         return objects.HAS_FRAGS if self.frags else 0, objects.XDP
 
     def _bound(self, code: Code) -> np.ndarray[tuple[int], np.dtype[np.void]]:
@@ -233,7 +255,7 @@ class Programs:
         return bound
 
     def _set_tail(self, name: str, program: Program) -> None:
-        self.maps["next_program"].put(self._tails[name], program.fd)
+        self.maps[_NEXT_SENT if name.startswith(SENT) else _NEXT].put(self._tails[name], program.fd)
 
     def swap(self) -> None:
         """Load the programs of the present sources on the maps in use; tail calls change one by one, none is empty.
@@ -244,6 +266,8 @@ class Programs:
         if source.abi(self._limits, replay=self._replay) ^ self.frags != self.abi:
             raise Unsupported("The new programs have other tables than the running ones.", "Restart the function.")
         build = compiled(self._flags())
+        if any(name.startswith(SENT) for name in self._loaded):
+            build = self._with_sent(build)
         fresh: dict[str, Program] = {}
         try:
             for name in self._loaded:
@@ -262,6 +286,7 @@ class Programs:
     def verify(self) -> dict[str, objects.Verified]:
         """Load every program once more and return the verifier's figures; raises Unsupported when it refuses one."""
         said = {}
+        self._need_sent()
         for name, code in self._compiled.programs.items():
             try:
                 said[name] = objects.verified(name, self._bound(code), *self._flags_and_kind(name))
@@ -286,10 +311,8 @@ class Programs:
 
 def _sized(build: Compiled, sizes: Mapping[str, int]) -> dict[str, MapDefinition]:
     """Return the definitions with the sizes of this site."""
-    return {
-        name: MapDefinition(d.name, d.kind, sizes.get(name, d.entries), d.flags, d.key, d.value, d.inner)
-        for name, d in build.maps.items()
-    }
+    sent = [replace(build.maps[_NEXT], name=_NEXT_SENT)] if _NEXT in build.maps else []
+    return {d.name: replace(d, entries=sizes.get(d.name, d.entries)) for d in (*build.maps.values(), *sent)}
 
 
 def _make(definition: MapDefinition, inner: int = 0) -> int:

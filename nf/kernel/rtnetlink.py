@@ -1,4 +1,4 @@
-"""The links of this network namespace as the kernel has them, and word of their changes (rtnetlink(7)).
+"""rtnetlink(7): requests, and the links of this network namespace as the kernel has them, with word of their changes.
 
 Layouts follow include/uapi/linux/{netlink,rtnetlink,if_link}.h. Whoever makes a `LinkTable` decides the namespace: it
 may be asked from threads that are in another one.
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 
 from nf.settings import Interface
 
-__all__ = ["LinkState", "LinkTable", "is_meant"]
+__all__ = ["LinkState", "LinkTable", "attribute", "attributes", "dump", "is_meant", "request"]
 
 _HEADER, _LINK, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HH")
 _ROUTE, _GROUP_LINK = 0, 1  # NETLINK_ROUTE, RTMGRP_LINK
 _NEWLINK, _GETLINK, _ERROR, _DONE = 16, 18, 2, 3
-_REQUEST, _DUMP, _INTERRUPTED = 1, 0x300, 0x10  # NLM_F_*
+_REQUEST, _ACK, _DUMP, _INTERRUPTED = 1, 4, 0x300, 0x10  # NLM_F_*
+_CAPPED, _HAS_WORDS, _WORDS = 0x100, 0x200, 1  # NLM_F_CAPPED, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _ADDRESS, _NAME, _OPERSTATE, _EXT_MASK, _XDP = 1, 3, 16, 29, 43  # IFLA_*
 _XDP_PROGRAMS = (4, 5, 6, 7)  # IFLA_XDP_PROG_ID, _DRV_PROG_ID, _SKB_PROG_ID, _HW_PROG_ID
 _SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
@@ -66,7 +68,8 @@ def is_meant(interface: Interface, link: LinkState) -> bool:
     return link.mac == interface.mac.lower() if interface.mac else link.name == interface.name
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (kind, value) of each attribute."""
     at = 0
     while at + _ATTRIBUTE.size <= len(data):
         size, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -74,10 +77,65 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += max(_ATTRIBUTE.size, (size + 3) & ~3)
 
 
+def attribute(kind: int, value: bytes) -> bytes:
+    """Return an attribute with its padding."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def _socket() -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _ROUTE)
+    made.settimeout(_PATIENCE_S)
+    return made
+
+
+def request(kind: int, flags: int, body: bytes) -> str:
+    """Ask the kernel for a change in this thread's network namespace; return "" or why it refused."""
+    with _socket() as netlink:
+        for option in (_CAP_ACK, _EXT_ACK):
+            netlink.setsockopt(_SOL_NETLINK, option, 1)
+        netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _ACK | flags, 1, 0) + body)
+        return _refusal(netlink.recv(_BYTES))
+
+
+def _refusal(answer: bytes) -> str:
+    """Return the words of a refusal, the kernel's own where it has some; "" for an acknowledgement."""
+    length, kind, flags, _, _ = _HEADER.unpack_from(answer)
+    if kind != _ERROR:
+        return "the kernel answered with another message"
+    code = struct.unpack_from("=i", answer, _HEADER.size)[0]
+    if not code:
+        return ""
+    at = _HEADER.size + 4 + _HEADER.size
+    if not flags & _CAPPED:
+        at = _HEADER.size + 4 + struct.unpack_from("=I", answer, _HEADER.size + 4)[0]
+    if flags & _HAS_WORDS:
+        words = dict(attributes(answer[at:length])).get(_WORDS, b"")
+        if words:
+            return words.split(b"\0")[0].decode(errors="replace")
+    return os.strerror(-code)
+
+
+def dump(kind: int, body: bytes) -> Iterator[bytes]:
+    """Yield the bodies of what the kernel has of this kind in this thread's network namespace; raises OSError."""
+    with _socket() as netlink:
+        netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
+        while True:
+            data, at = netlink.recv(_BYTES), 0
+            while at + _HEADER.size <= len(data):
+                length, told, *_ = _HEADER.unpack_from(data, at)
+                if told == _DONE:
+                    return
+                if told == _ERROR:
+                    code = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
+                    raise OSError(code, os.strerror(code))
+                yield data[at + _HEADER.size : at + length]
+                at += max(_HEADER.size, (length + 3) & ~3)
+
+
 def _link(body: bytes) -> LinkState:
     _, _, ifindex, flags, _ = _LINK.unpack_from(body)
-    found = dict(_attributes(body[_LINK.size :]))
-    xdp = dict(_attributes(found.get(_XDP, b"")))
+    found = dict(attributes(body[_LINK.size :]))
+    xdp = dict(attributes(found.get(_XDP, b"")))
     programs = (int.from_bytes(xdp.get(kind, b""), "little") for kind in _XDP_PROGRAMS)
     return LinkState(
         found.get(_NAME, b"").split(b"\0")[0].decode(errors="replace"),

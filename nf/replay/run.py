@@ -106,7 +106,7 @@ class Replay:
         *progress* is told (bytes read, bytes of all captures, packets run) now and then.
         """
         result, boundary, looked_ns = self.result, 0, 0
-        self.plane.follow = {Role.N3, Role.N6} <= set(roles)
+        self.plane.follow = Role.both_sides(roles)
         captures = merged(paths)
         for index, at_ns, frame, link, wire in captures:
             if at_ns >= boundary:

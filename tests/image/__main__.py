@@ -1,16 +1,18 @@
-"""The image on both kernels, booted from its disk: ``python -m tests.image [6.1] [6.12]``, both without a name.
+"""The image on both kernels, booted from its disk, and the box: ``python -m tests.image [6.1] [6.12] [box]``.
 
-Power-on to cloud-init, the unit under its hardening, native XDP on two ports found by MAC address, a change by ncclient,
+Power-on to cloud-init, the unit under its hardening, native XDP on two ports found by MAC, a change by ncclient,
 frames counted one by one, records over CURVE; then upgrade and reboot. Exit 1 when anything of it does not hold.
-``--disk FILE`` boots a disk that is there instead of making one; only one kernel then.
+``--disk``, ``--package``, ``--older`` take what is there instead of making it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab.net import LabError, interruptible
@@ -21,8 +23,14 @@ from tests.image.report import Report
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ("6.1", "6.12")
+BOX = "box"
+EFI = Path("/usr/share/ovmf/OVMF.fd")  # of Debian's package ovmf
 OLDER = "0.0.9"
 MOST_BYTES = 300_000_000
+_TREE = ("LICENSES", "bpf", "constraints", "docs", "feed", "gtp", "mgmt", "nf", "yang")
+_TREE += ("CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "pyproject.toml")
+# A flood may have two seconds' worth of new flows at once instead of one: other programs, which do the same here.
+_CHANGED = ("bpf/limit.h", "LIMIT_BURST_NS 1000000000ull", "LIMIT_BURST_NS 2000000000ull")
 
 
 def _run(*words: str | Path, cwd: Path = ROOT) -> str:
@@ -32,23 +40,20 @@ def _run(*words: str | Path, cwd: Path = ROOT) -> str:
     return done.stdout.strip()
 
 
-def _older(below: Path) -> Path:
-    """Build a package of a lower version from another tree: this one with a program that is another."""
-    tree = below / "older"
-    _run("git", "-c", "safe.directory=*", "worktree", "prune")
-    shutil.copytree(
-        ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "build", "dist", ".*_cache", "__pycache__")
-    )
-    text = tree / "bpf/parse.h"
-    if "SNF_OLDER" in text.read_text():
-        raise LabError("bpf/parse.h knows SNF_OLDER already.")
-    _change(tree / "bpf/snf.c")
-    return Path(_run("deploy/deb/build", "--version", OLDER, "--tree", tree, below / "packages"))
-
-
-def _change(program: Path) -> None:
-    """Change the programs so that they are other ones and do the same: what they multiply hashes by."""
-    raise NotImplementedError(program)
+def _packages(here: Path | None, older: Path | None, below: Path) -> boot.Packages:
+    """Return the package of this tree, and one of a lower version whose programs are others."""
+    here = here or Path(_run("deploy/deb/build", below / "packages"))
+    if older is None:
+        tree = below / "older"
+        for name in _TREE:
+            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tree / name)
+        program = tree / _CHANGED[0]
+        text = program.read_text()
+        if _CHANGED[1] not in text:
+            raise LabError(f"{_CHANGED[0]} has no {_CHANGED[1]} any more: name another change for the older version.")
+        program.write_text(text.replace(*_CHANGED[1:]))
+        older = Path(_run("deploy/deb/build", "--version", OLDER, "--tree", tree, below / "packages"))
+    return boot.Packages(here, older)
 
 
 def _overlay(disk: Path, path: Path) -> Path:
@@ -57,7 +62,7 @@ def _overlay(disk: Path, path: Path) -> Path:
     return path
 
 
-def _story(kernel: str, disk: Path, packages: boot.Packages | None, report: Report) -> None:
+def _story(kernel: str, disk: Path, packages: boot.Packages, report: Report) -> None:
     size = disk.stat().st_size
     report.check("size", size <= MOST_BYTES, f"{size / 1e6:.0f} MB of {MOST_BYTES / 1e6:.0f}")
     with boot.folder() as below:
@@ -66,10 +71,8 @@ def _story(kernel: str, disk: Path, packages: boot.Packages | None, report: Repo
             source = seed.no_cloud(below / "seed", boot.made_inside(public))
         else:
             source = seed.config_drive(below / "seed", boot.made_elsewhere(public, below))
-        more = [source]
-        if packages:
-            files = {"here.deb": packages.here, "older.deb": packages.older}
-            more.append(seed.disk(below / "packages", "PACKAGES", files))
+        files = {"here.deb": packages.here, "older.deb": packages.older}
+        more = [source, seed.disk(below / "packages", "PACKAGES", files)]
         with Machine(_overlay(disk, below / "disk.qcow2"), more) as machine:
             story = boot.Story(report, machine, key)
             story.power_on()
@@ -77,40 +80,88 @@ def _story(kernel: str, disk: Path, packages: boot.Packages | None, report: Repo
             story.ports("native XDP by MAC address")
             story.commit()
             story.traffic("first start")
-            if packages:
-                story.exchange("/dev/vdc", "older.deb", "downgrade")
-                story.exchange("/dev/vdc", "here.deb", "upgrade")
-                story.traffic("after the upgrade")
+            story.exchange("/dev/vdc", "older.deb", "downgrade")
+            story.exchange("/dev/vdc", "here.deb", "upgrade")
+            story.traffic("after the upgrade")
             story.reboot()
             story.traffic("after the reboot")
+
+
+def _efi(disk: Path, report: Report) -> None:
+    """Boot the disk as a machine with EFI does, as far as the kernel: what comes then is as with a BIOS."""
+    with boot.folder() as below, Machine(_overlay(disk, below / "disk.qcow2"), efi=EFI) as machine:
+        said = machine.hear("Run /init as init process")
+        report.check("EFI", True, f"the kernel runs after {said.processor_s:.0f} processor seconds")
+
+
+def _box(package: Path, report: Report) -> None:
+    """Unpack a box for libvirt, and boot its disk as far as ssh; VirtualBox's has the same disk."""
+    with boot.folder() as below:
+        disk, made = below / "disk.qcow2", below / "libvirt.box"
+        _run("deploy/image/build", "--package", package, "--box", disk)
+        _run("deploy/image/box", "--disk", disk, "libvirt", made)
+        _run("deploy/image/box", "--disk", disk, "virtualbox", below / "virtualbox.box")
+        for name in ("libvirt", "virtualbox"):
+            (below / name).mkdir()
+            _run("tar", "-C", below / name, "-xf", below / f"{name}.box")
+        told = json.loads((below / "libvirt/metadata.json").read_text())
+        report.check(
+            "metadata", told == {"provider": "libvirt", "format": "qcow2", "virtual_size": 2}, json.dumps(told)
+        )
+        same = subprocess.run(
+            ["qemu-img", "compare", below / "libvirt/box.img", below / "virtualbox/disk.vmdk"],
+            stdout=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        report.check("VirtualBox's disk", same.returncode == 0, same.stdout.strip())
+        for bus, image in (("virtio", below / "libvirt/box.img"), ("ide", below / "virtualbox/disk.vmdk")):
+            with Machine(_overlay(image, below / f"{bus}.qcow2"), bus=bus, service=22) as machine:
+                machine.hear("login:")
+                name = machine.greeting()
+                report.check(f"box, disk at {bus}", name.startswith("SSH-2.0-"), f"ssh says {name}")
+
+
+def _each(names: list[str], given: argparse.Namespace) -> Iterator[Report]:
+    """Yield the report on each kernel's image, and on the box."""
+    with boot.folder() as below:
+        packages = _packages(given.package, given.older, below)
+        for name in names:
+            report = Report(name)
+            try:
+                if name == BOX:
+                    _box(packages.here, report)
+                else:
+                    disk = given.disk or below / f"{name}.qcow2"
+                    if not given.disk:
+                        report.say("making the image")
+                        _run("deploy/image/build", "--kernel", name, "--package", packages.here, disk)
+                    _story(name, disk, packages, report)
+                    if name == KERNELS[-1]:
+                        _efi(disk, report)
+            except (LabError, SnfError, OSError) as why:
+                report.failed(str(why))
+            yield report
 
 
 def main() -> int:
     """Return 0 when all holds."""
     parser = argparse.ArgumentParser(prog="python -m tests.image", description=__doc__)
-    parser.add_argument("kernel", nargs="*", metavar="KERNEL", help=f"of: {', '.join(KERNELS)}")
-    parser.add_argument("--disk", type=Path, help="a disk that is there already")
-    parser.add_argument("--package", type=Path, help="the package, when it is there already")
+    names = (*KERNELS, BOX)
+    parser.add_argument("part", nargs="*", metavar="PART", help=f"of: {', '.join(names)}; all without a name")
+    parser.add_argument("--disk", type=Path, help="a disk that is there already; of one kernel")
+    parser.add_argument("--package", type=Path, help="the package in it, which is there already")
+    parser.add_argument("--older", type=Path, help=f"the package {OLDER}, which is there already")
     given = parser.parse_args()
-    names = given.kernel or [*KERNELS]
-    if unknown := set(names) - set(KERNELS):
-        parser.error(f"no kernel is named {', '.join(sorted(unknown))}; there are {', '.join(KERNELS)}")
-    if given.disk and len(names) > 1:
+    wanted = given.part or [*names]
+    if unknown := set(wanted) - set(names):
+        parser.error(f"nothing is named {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if given.disk and len(wanted) > 1:
         parser.error("--disk is of one kernel: name it")
-    reports = []
-    with interruptible(), boot.folder() as below:
-        packages = None
-        for name in names:
-            report = Report(name)
-            reports.append(report)
-            try:
-                disk = given.disk or below / f"{name}.qcow2"
-                if not given.disk:
-                    report.say("making the image")
-                    _run("deploy/image/build", "--kernel", name, disk)
-                _story(name, disk, packages, report)
-            except (LabError, SnfError, OSError) as why:
-                report.failed(str(why))
+    try:
+        with interruptible():
+            reports = list(_each(wanted, given))
+    except LabError as why:
+        print(f"image-test: {why}", file=sys.stderr)
+        return 1
     for report in reports:
         report.show()
     return 0 if all(report.ok for report in reports) else 1

@@ -146,6 +146,8 @@ class Story:
         """Yield what the service's own log says of its start: seconds of the machine."""
         text = self.machine.must("journalctl -b -u supernetflow -o json --output-fields=MESSAGE | cat")
         for line in text.splitlines():
+            if not line.startswith("{"):
+                continue
             entry: dict[str, Any] = json.loads(line)
             yield f"{int(entry['__MONOTONIC_TIMESTAMP']) / 1e6:.1f} s", str(entry.get("MESSAGE"))
 

@@ -52,9 +52,11 @@ class _Result:
 class Machine:
     """A machine from power-on to power-off; leaving the context takes its power."""
 
-    def __init__(self, disk: Path, more: Sequence[Path] = (), *, efi: Path | None = None) -> None:
-        """*disk* is changed by what runs; *more* are disks in raw format, read only."""
-        self._disk, self._more, self._efi = disk, more, efi
+    def __init__(
+        self, disk: Path, more: Sequence[Path] = (), *, efi: Path | None = None, bus: str = "virtio", service: int = 830
+    ) -> None:
+        """*disk* is changed by what runs; *more* are raw disks, read only; *service* is the port that is forwarded."""
+        self._disk, self._more, self._efi, self._bus, self._service = disk, more, efi, bus, service
         self._folder = tempfile.TemporaryDirectory(prefix="snf-image-")
         self._console = Path(self._folder.name) / "console"
         self._read, self._rest = 0, ""
@@ -72,13 +74,15 @@ class Machine:
             fds.append(wire)
             cards += ["-netdev", f"dgram,id=p{number},local.type=fd,local.str={wire.fileno()}"]
             cards += ["-device", f"virtio-net-pci,netdev=p{number},mac={MACS[name]},{_CARD}"]
-        forwards = f"hostfwd=tcp:127.0.0.1:{self.netconf_port}-:830,hostfwd=tcp:127.0.0.1:{self.bus_port}-:5556"
+        forwards = (
+            f"hostfwd=tcp:127.0.0.1:{self.netconf_port}-:{self._service},hostfwd=tcp:127.0.0.1:{self.bus_port}-:5556"
+        )
         words = [
             *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", str(_MEMORY_MB)),
             *("-nodefaults", "-display", "none", "-device", "virtio-rng-pci", "-boot", "c"),
             *("-chardev", f"file,id=console,path={self._console}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=shell,fd={theirs.fileno()}", "-serial", "chardev:shell"),
-            *("-drive", f"file={self._disk},if=virtio,format=qcow2,cache=unsafe"),
+            *("-drive", f"file={self._disk},if={self._bus},format=qcow2,cache=unsafe"),
             *("-netdev", f"user,id=m,{forwards}"),
             *("-device", f"virtio-net-pci,netdev=m,mac={MACS['management']},romfile="),
             *cards,
@@ -135,6 +139,8 @@ class Machine:
         *lines, self._rest = (self._rest + got.decode(errors="replace")).split("\n")
         told = [Said(_COLOURS.sub("", line), self.processor_s, self.clock_s) for line in lines]
         self.lines += told
+        if failed := next((said for said in told if "failed stage" in said.text), None):
+            raise LabError(f"cloud-init says: {failed.text.strip()}. Its last words:\n{self.last_words()}")
         return told
 
     def hear(self, *words: str, since: int = 0) -> Said:
@@ -166,6 +172,17 @@ class Machine:
         self._log.seek(0)
         lines = [said.text for said in self.lines[-_LAST_LINES:]]
         return "\n".join([*lines, self._rest, self._log.read().strip()]).strip()
+
+    def greeting(self) -> str:
+        """Return the first line of the service, once it is there."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < _SILENCE_S:
+            self.check()
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.netconf_port), 30) as client:
+                if line := client.makefile("rb").readline():
+                    return line.decode(errors="replace").strip()
+            time.sleep(0.5)  # between two tries
+        raise LabError(f"Port {self._service} of the machine says nothing. Its last words:\n{self.last_words()}")
 
     # -- the shell ------------------------------------------------------------------
 

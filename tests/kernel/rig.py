@@ -18,7 +18,7 @@ from nf.kernel.dataplane import DataPlane
 from nf.settings import Encapsulation, Limits, Mode, Role
 from tests.kernel.twin import DOWNLINK, UPLINK, Flow
 
-ROLES = {"n3": Role.N3, "n6": Role.N6, "any": None}
+ROLES = {"n3": Role.N3, "n6": Role.N6, "mixed": Role.MIXED, "any": None}
 VERDICTS = {1: "drop", 2: "pass", 4: "redirect"}  # enum xdp_action of linux/bpf.h
 VERDICT_COUNTERS = {"drop": "dropped", "pass": "passed", "redirect": "redirected"}
 BOOKS = {"frames", "octets", "counted", "counted_octets", "flow_new", "tcp_midway", "handed_off", "handed_off_octets"}

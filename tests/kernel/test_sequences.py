@@ -186,9 +186,14 @@ class TestRetransmission:
             *(([(0, segment(1)), (1, segment(401)), (90, segment(101)),
                 (99, segment(1, 0, back=True, ack=201, sack=(401, 501), ts=ts)),
                 (190, segment(201)), (191, segment(301))], 3) for ts in (None, (7, 8))),
+            # It tells four blocks at most and may forget the others (RFC 2018, 3 and 8): the gap is not filled for that.
+            ([(0, segment(1)), (1, segment(401)), (90, segment(101)), (99, segment(1, 0, back=True, ack=201)),
+              (190, segment(201)), (199, segment(1, 0, back=True, ack=301)), (290, segment(301)),
+              (299, segment(1, 0, back=True, ack=501)), (300, segment(501)), (390, segment(501))], 3),
             ([(0, segment(1, back=True)), (1, segment(201)), (90, segment(1, back=True))], 0),  # a gap of the other way
         ],
-        ids=["behind", "before", "two before", "before, then behind", "SACK", "SACK and stamps", "other direction"],
+        ids=["behind", "before", "two before", "before, then behind", "SACK", "SACK and stamps", "SACK forgotten",
+             "other direction"],
     )  # fmt: skip
     def test_what_fills_a_gap_was_lost_before_the_probe(self, rig: Rig, packets: list, filled: int) -> None:
         assert sum(pair(play(rig, *packets)["filled"])) == filled

@@ -27,8 +27,9 @@ from lab import plan
 from lab.lab import Lab
 from lab.net import inside
 from lab.wait import comes_true, slowness
+from mgmt.cli.run import state_of
 from nf.service import Service
-from nf.settings import Export, Interface, Mode, Privacy, Role, Settings
+from nf.settings import Export, Interface, Mode, Privacy, Role, Settings, XdpMode
 from tests.live.conftest import wait_until
 from tests.live.upf_host import SERVER, SERVER6, UES, Ue, UpfHost, upf_host
 
@@ -36,8 +37,10 @@ KEY = bytes(range(32))
 VOLUMES = ("ul_bytes", "ul_packets", "dl_bytes", "dl_packets")
 MIRROR = (Interface("t3", Role.N3), Interface("t6", Role.N6), Interface("t4", Role.N4))
 COPY = Interface("t-tun", Role.N6)
+SPAN = Interface("span", Role.MIXED)
 TUN = Interface("ogstun", Role.N6, Mode.LOCAL)
 N3, N6, N4 = (Interface(name, Role(name), Mode.LOCAL) for name in ("n3", "n6", "n4"))
+N3_BOTH, N6_BOTH, TUN_BOTH = (replace(port, sent=True) for port in (N3, N6, TUN))
 DOWNLINK = {"dl_bytes", "dl_packets"}
 
 Start = Callable[..., "Probe"]
@@ -78,9 +81,9 @@ class Probe:
 
     def interval(self) -> None:
         """End an interval when all that was sent is counted."""
-        for name in self.service.plane.attached:
-            sent = self.host.received[name]
-            wait_until(lambda: self.service.plane.read_counters(name)["frames"] >= sent, f"{name} has all")  # noqa: B023
+        for name, attached in self.service.plane.attached.items():
+            passed = self.host.received[name] + self.host.sent[name] * attached.interface.sent
+            wait_until(lambda: self.service.plane.read_counters(name)["frames"] >= passed, f"{name} has all")  # noqa: B023
         self.batches += self.service.pipeline.sweep(self.service.clock.now_s())
 
     def talk(self, ues: tuple[Ue, ...] = UES) -> None:
@@ -153,7 +156,7 @@ def start(upf: UpfHost, tmp_path: Any) -> Iterator[Start]:
         upf.begin(translated=translated)
         service = Service()
         running.append(service)
-        by_pfcp = any(port.role is Role.N4 for port in interfaces)
+        by_pfcp = any(port.role.listens for port in interfaces)
         wanted = Settings(
             interfaces=interfaces,
             sessions=tuple(ue.configured for ue in known if ":" in ue.address or not by_pfcp),
@@ -323,6 +326,68 @@ class TestTun:
         probe.talk(UES[:2])
 
         assert probe.volumes() == probe.truth()
+
+
+class TestMixed:
+    """One port has N3, N6 and the signalling: a SPAN port."""
+
+    @pytest.mark.parametrize("xdp", [XdpMode.AUTO, XdpMode.GENERIC])
+    @pytest.mark.parametrize("translated", [False, True], ids=["routed", "translated"])
+    def test_each_ue_has_its_volumes_once(self, start: Start, translated: bool, xdp: XdpMode) -> None:
+        probe = start(replace(SPAN, xdp=xdp), translated=translated)
+        probe.talk()
+
+        assert probe.volumes() == probe.truth()
+        assert probe.service.counters("span")["signalling"] == 2 * (1 + len(UES[:2]))  # requests and answers
+
+    def test_its_state_is_of_both(self, start: Start) -> None:
+        probe = start(SPAN)
+        state = state_of(probe.service)["interfaces"]["span"]
+
+        assert state["attached_mode"] in ("native", "generic")
+        assert {"n4_frames", "frames"} <= state["counters"].keys()
+        assert probe.service.sources()["pfcp"].oper_status == "up"
+        assert probe.service.interfaces.verify(Settings(), probe.service.settings) == []
+
+    def test_another_role_is_taken_in_place_of_it_and_back(self, start: Start) -> None:
+        probe = start(SPAN)
+        settings = probe.service.settings
+        probe.service.apply(settings, replace(settings, interfaces=(replace(SPAN, role=Role.N3),)))
+        assert not probe.service.interfaces.listeners
+        probe.service.apply(probe.service.settings, settings)
+        probe.begin()
+        probe.host.received.clear()
+        probe.talk()
+
+        assert probe.volumes() == probe.truth()
+
+
+class TestSent:
+    """Ports of the UPF's host of which also is read what they send."""
+
+    @pytest.mark.parametrize("translated", [False, True], ids=["routed", "translated"])
+    @pytest.mark.parametrize(
+        "ports",
+        [(N3_BOTH, N4), (TUN_BOTH, N4), (N3_BOTH, TUN_BOTH, N4), (N3_BOTH, N6, N4), (N3_BOTH, TUN, N6_BOTH, N4)],
+        ids=["N3", "the TUN", "both", "N3 beside N6", "all"],
+    )
+    def test_each_ue_has_its_volumes_once(self, start: Start, ports: tuple[Interface, ...], translated: bool) -> None:
+        probe = start(*ports, translated=translated)
+        probe.talk()
+
+        assert probe.volumes() == probe.truth()
+
+    def test_n3_and_the_tun_time_the_way_through_the_upf(self, start: Start) -> None:
+        probe = start(N3_BOTH, TUN_BOTH, N4, translated=True)
+        probe.talk()
+        timed = {"upf_ul_ms": 0, "upf_dl_ms": 0}
+        for batch in probe.batches:
+            for name in timed.keys() & batch.columns.keys():
+                timed[name] += int((batch.columns[name] > 0).sum())
+
+        assert min(timed.values()) > 0
+        # A SYN and its answer of each UE are followed always, of other packets one in sixteen.
+        assert probe.service.plane.read_counters()["transit_measured"] >= 2 * len(UES)
 
 
 class TestLab:

@@ -73,7 +73,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o755)
     (folder / "users").write_text(f"{USER} {key_pair(folder / 'key')} {USER}\n", encoding="ascii")
-    document = interfaces({"n3": "n3"}) + exporter(f"ipc://{folder}/state/feed")
+    n6 = interfaces({"n6": "n6"}, "local").replace("</mode>", "</mode><directions>both</directions>")
+    document = interfaces({"n3": "n3"}).replace("</interfaces>", n6.partition(">")[2])
+    document += exporter(f"ipc://{folder}/state/feed")
     (folder / "startup.xml").write_text(f"<config>{document}</config>", encoding="ascii")
     (folder / "state").mkdir(mode=0o700)
     os.chown(folder / "state", NOBODY.pw_uid, NOBODY.pw_gid)
@@ -81,7 +83,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         net.add("home")
         with inside(net.path("home")):
             ip("link", "add", "n3", "type", "veth", "peer", "name", "gnb")
-            for end in ("lo", "n3", "gnb"):
+            ip("link", "add", "n6", "type", "veth", "peer", "name", "dn")
+            for end in ("lo", "n3", "gnb", "n6", "dn"):
                 ip("link", "set", end, "up")
             holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", OWN_BPF], stdout=subprocess.PIPE, text=True)
             try:
@@ -100,6 +103,13 @@ def status(pid: int) -> list[dict[str, str]]:
     return [dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE)) for text in texts]
 
 
+def sent_by(device: str) -> str:
+    """Return the number of the program on what a device sends, as tc(8) tells it."""
+    said = subprocess.check_output(["tc", "filter", "show", "dev", device, "egress"], text=True)
+    found = re.search(r" snf_tx_\w+ direct-action .* id (\d+) ", said)
+    return found[1] if found else ""
+
+
 class TestEnough:
     """Four capabilities, and one more for a low port, are enough for a user who is not root."""
 
@@ -111,17 +121,21 @@ class TestEnough:
             first.send_signal(signal.SIGKILL)
             first.wait()
         assert "xdp" in subprocess.check_output(["ip", "link", "show", "n3"], text=True)
+        left = sent_by("n6")
 
         second = home.start(*FOUR, "net_bind_service")
         try:
             log = home.log.read_text()
             assert home.attached() == "native"
             assert "takes over the data plane of process" in log, log
+            assert left != sent_by("n6") != ""
             self.is_confined(second.pid)
         finally:
             second.terminate()
             assert second.wait() == 0
         assert "xdp" not in subprocess.check_output(["ip", "link", "show", "n3"], text=True)
+        assert sent_by("n6") == ""
+        assert "clsact" not in subprocess.check_output(["tc", "qdisc", "show", "dev", "n6"], text=True)
 
     def is_confined(self, pid: int) -> None:
         """Assert that each thread has the four capabilities, the filter, and no way to new privileges."""

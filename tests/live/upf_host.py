@@ -2,6 +2,7 @@
 
     gnb ==veth== n3 | the UPF | n6 ==veth== dn        n3, n6 and n4 are copied both ways to t3, t6 and t4,
     smf ==veth== n4 |         | ogstun                the TUN to t-tun: ports of a probe, as `tc ... mirred` feeds them
+                                                          n3, n6 and n4 all to span: one port of a switch
 
 The UPF is the test: what comes out of a tunnel leaves by the TUN or by n6, under its own address or a translated one,
 and back. Packets are of subscribers only where `UpfHost.up` and `UpfHost.down` say so.
@@ -86,14 +87,19 @@ class UpfHost:
         self.net = net
         self.translated = False  # IPv4, as an installation by the book does it; IPv6 is routed
         self.truth: dict[Ue, Counter[str]] = {}
-        self.received: Counter[str] = Counter()  # frames that each device received
+        self.received: Counter[str] = Counter()  # frames that each device received,
+        self.sent: Counter[str] = Counter()  # and sent
         self._ports: dict[tuple[str, str, int], int] = {}
         net.add("host", "around")
+        net.veth(("host", "m-span"), ("host", "span"))
         self.path = net.path("host")
         self.sockets: dict[str, socket.socket] = {}
         for far, near, copy in (("gnb", "n3", "t3"), ("dn", "n6", "t6"), ("smf", "n4", "t4")):
             net.veth(("around", far), ("host", near))
             self._copied(near, copy)
+            for hook in ("ingress", "egress"):
+                every = "protocol all u32 match u32 0 0 action mirred egress mirror dev m-span"
+                net.run("host", "tc", *f"filter add dev {near} {hook} {every}".split())
             self.sockets |= {far: self._open("around", far), near: self._open("host", near)}
         net.ip("host", f"address add {ADDRESS_N3}/24 dev n3", f"address add {ADDRESS_N6}/24 dev n6")
         with inside(self.path):
@@ -123,6 +129,7 @@ class UpfHost:
         self.translated = translated
         self.truth = {ue: Counter() for ue in UES}
         self.received.clear()
+        self.sent.clear()
         self._ports.clear()
 
     # -- packets ------------------------------------------------------------
@@ -140,7 +147,9 @@ class UpfHost:
 
     def _passed(self, device: str, *, received: bool) -> None:
         self.received[device] += received
+        self.sent[device] += not received
         self.received["t-tun" if device == "ogstun" else f"t{device[1:]}"] += 1
+        self.received["span"] += device != "ogstun"
 
     def up(self, ue: Ue, packet: Packet) -> None:
         """Send a packet of *ue*: through its tunnel, the TUN, and on by N6."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +10,10 @@ from pathlib import Path
 import pytest
 
 from lab.wait import slowness, wait_until
-from tests.machines.unit import ROOT, UNIT, Unit
+from tests.machines.unit import ROOT, UNIT, Unit, another_tree
 
 # The program of N3 has an instruction more, and does the same.
 ANOTHER_PROGRAM = "\treturn run(ctx, SNF_N3);", "\tvolatile int version = 2;\n\n\treturn run(ctx, SNF_N3);"
-
-
-def another_tree(folder: Path, file: str, old: str, new: str) -> Path:
-    """Return a copy of the product with a change in one of its files, as another version has."""
-    for name in ("bpf", "feed", "gtp", "mgmt", "nf", "yang"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (folder / file).read_text()
-    assert old in text
-    (folder / file).write_text(text.replace(old, new, 1))
-    return folder
 
 
 def gap_s(said: str) -> float:
@@ -46,9 +35,8 @@ def goes_on(unit: Unit, change: Callable[[], None], *, counters: bool = True) ->
         if counters:
             assert traffic.came == traffic.sent
             wait_until(lambda: "read again after" in unit.said(), "it is read again")
-            used_s = int(unit.shows("CPUUsageNSec")) / 1e9
-            print(f"nobody read for {gap_s(unit.said()):.1f} s, at a slowness of {slowness():.1f}; {used_s:.1f} s of")
-            print("the processor since the start")
+            said = f"nobody read for {gap_s(unit.said()):.1f} s, at a slowness of {slowness():.1f}"
+            print(f"{said}; {unit.used_s():.1f} s of the processor since the start")
             # Beside the traffic there are the trial frames of the pair, and those of the ports' own hosts.
             assert unit.frames() >= traffic.sent
         else:
@@ -83,10 +71,9 @@ class TestRestarted:
         goes_on(unit, restart)
 
     @pytest.mark.parametrize("way", ["update", "downgrade"])
-    def test_a_changed_program(self, unit, tmp_path, way):
+    def test_a_changed_program(self, unit, way):
         """Its text is another one, and its tables are the same: the next process swaps the programs."""
-        tree = another_tree(tmp_path / "tree", "bpf/snf.c", *ANOTHER_PROGRAM)
-        shutil.copytree(tree, unit.machine.root / "opt/other")
+        another_tree(unit.machine.root / "opt/other", "bpf/snf.c", *ANOTHER_PROGRAM)
         trees = [ROOT, Path("/opt/other")]
         first, second = trees if way == "update" else trees[::-1]
         unit.use(first)
@@ -97,9 +84,8 @@ class TestRestarted:
 
         goes_on(unit, replace)
 
-    def test_other_tables_begin_anew_and_the_log_says_so(self, unit, tmp_path):
-        tree = another_tree(tmp_path / "tree", "bpf/abi.h", "/*", "/* another version. ")
-        shutil.copytree(tree, unit.machine.root / "opt/other")
+    def test_other_tables_begin_anew_and_the_log_says_so(self, unit):
+        another_tree(unit.machine.root / "opt/other", "bpf/abi.h", "/*", "/* another version. ")
 
         def replace() -> None:
             unit.use(Path("/opt/other"))

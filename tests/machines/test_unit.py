@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
+from pathlib import Path
 
 from lab.wait import slowness, wait_until
-from tests.machines.unit import UNIT
+from nf.settings import Limits
+from tests.machines.unit import UNIT, another_tree
 
 BITS = {"net_admin": 12, "net_raw": 13, "perfmon": 38, "bpf": 39}  # include/uapi/linux/capability.h
+PORT = 830  # of NETCONF over SSH (RFC 6242)
+HOLD = f"""
+import os, socket, time
+held = socket.create_server(("127.0.0.1", {PORT}))
+print(os.getpid(), flush=True)
+time.sleep(1e6)
+"""
+LOCKED = "                with self._engine.sweeping:\n"  # of the loop of the function
 LIMIT_S = 5  # longer than it takes until the function says its first word, and shorter than a start
 FUNCTION = '<network-function xmlns="urn:supernetflow:yang:snf-function">'
 TOO_MANY = f"{FUNCTION}<limits><flows>4000000</flows></limits></network-function>"
@@ -93,6 +104,26 @@ class TestHang:
         assert "takes over the data plane of process" in unit.said()
         assert "Watchdog timeout" in unit.machine.run("journalctl", f"--unit={UNIT}", "--output=cat")
 
+    def test_a_loop_that_hangs_while_all_else_goes_on(self, unit):
+        """The function is another tree's, whose loop waits with its lock as long as a file is there."""
+        hang = unit.machine.root / "run/supernetflow/hang"
+        stuck = f'{LOCKED}                    while Path("/run/supernetflow/hang").exists():\n'
+        stuck += "                        time.sleep(0.1)\n"
+        another_tree(unit.machine.root / "opt/other", "nf/service.py", LOCKED, stuck)
+        unit.use(Path("/opt/other"))
+        unit.change("WatchdogSec=6")
+        unit.configure()
+        unit.start()
+        main = unit.main
+
+        hang.touch()
+        wait_until(lambda: unit.main not in (0, main), "the watchdog has ended it", 120)
+        hang.unlink()
+        unit.restarted(main)
+
+        assert f"Killing process {main} (" in unit.said()
+        assert "takes over the data plane of process" in unit.said()
+
 
 class TestRefused:
     """A failure that another start cannot mend ends it at once: one sentence, status 2, no further start."""
@@ -121,11 +152,65 @@ class TestRefused:
         assert "The tables of 4,000,000 flows and 65,536 sessions take 1,621 MB" in said
         assert "limited to 671 MB" in said
 
+    def test_a_capability_that_is_missing(self, unit):
+        unit.configure()
+        given = "CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_NET_BIND_SERVICE"
+        unit.change("AmbientCapabilities=", f"AmbientCapabilities={given}")
+
+        assert "may not start without CAP_PERFMON (" in self.refused(unit)
+
     def test_no_memory_for_the_tables_that_it_begins_with(self, unit):
         unit.configure()
         unit.change("MemoryMax=96M")
 
         assert "limited to 101 MB" in self.refused(unit)
+
+
+class TestLater:
+    """What may be there in a while is tried again, for as long as the unit says."""
+
+    def test_a_port_of_netconf_that_another_process_has(self, unit):
+        unit.configure()
+        words = unit.machine.words("python3", "-c", HOLD)
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            number = holder.stdout.readline().strip()  # as the machine counts
+            try:
+                unit.machine.run("systemctl", "start", "--no-block", UNIT)
+                wait_until(lambda: int(unit.shows("NRestarts")) >= 2, "it is tried again")
+                assert unit.shows("ExecMainStatus") in {"75", "0"}  # 0 while the next one begins
+            finally:
+                unit.machine.run("kill", number)
+
+        wait_until(lambda: unit.shows("SubState") == "running", "it runs once the port is free")
+        assert f"NETCONF cannot listen at 127.0.0.1 port {PORT}" in unit.said()
+
+
+class TestFull:
+    """With a full table of flows a stop and a takeover are as quick as the limits of the unit say, and much quicker."""
+
+    def test_the_time_to_stop_is_met(self, unit):
+        unit.configure()
+        unit.start()
+        flows = Limits().flows
+        with unit.traffic() as traffic:
+
+            def full() -> bool:
+                """Say whether the status line, which is written each minute, tells of a full table."""
+                traffic.fill(flows)
+                told = re.search(r"([\d,]+) flows;", unit.shows("StatusText"))
+                return told is not None and int(told[1].replace(",", "")) > 0.9 * flows
+
+            wait_until(full, "the table is full", 180)
+        killed = unit.kill()
+        unit.restarted(killed)
+        print(f"a takeover of a full table took {unit.used_s():.1f} s of the processor")
+
+        begun_s = time.monotonic()
+        unit.machine.run("systemctl", "stop", UNIT)
+        print(f"a stop with a full table took {time.monotonic() - begun_s:.1f} s at a slowness of {slowness():.1f}")
+        assert unit.shows("Result") == "success", unit.said()
+        assert unit.traces() == ""
 
 
 class TestSlow:

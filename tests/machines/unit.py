@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -18,7 +21,7 @@ from mgmt.cli.netconf_client import Client, connect
 from tests.live.test_crash import payload
 from tests.machines.machine import Machine
 
-__all__ = ["PACKAGES", "ROOT", "UNIT", "Traffic", "Unit"]
+__all__ = ["PACKAGES", "ROOT", "UNIT", "Traffic", "Unit", "another_tree"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy" / "systemd"
@@ -29,6 +32,7 @@ PACKAGES += ("systemd", "systemd-sysv", "util-linux")
 CACHE = Path("/var/cache/supernetflow")
 BUS = "ipc:///var/lib/supernetflow/feed"  # in a folder of the service's user
 SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h
+UE_AT = 70  # Ethernet 14, IPv4 20, UDP 8, GTP-U 16 with its container, and 12 of the inner IPv4
 PACE_S = 0.002  # between two frames: 500 a second
 STATE = '<interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces"/>'
 
@@ -112,6 +116,11 @@ class Unit:
         """Return a property of the unit."""
         return self.machine.shows(UNIT, name)
 
+    def used_s(self) -> float:
+        """Return the seconds of a processor that the main process has used (proc_pid_stat(5))."""
+        fields = (self.machine.root / f"proc/{self.main}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     @property
     def main(self) -> int:
         """The main process, as the machine counts."""
@@ -166,6 +175,16 @@ class Unit:
         """)
 
 
+def another_tree(folder: Path, file: str, old: str, new: str) -> Path:
+    """Return a copy of the product with a change in one of its files, as another version has."""
+    for name in ("bpf", "feed", "gtp", "mgmt", "nf", "yang"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+    return folder
+
+
 class Traffic:
     """Frames of one flow at an even pace, from `gnb` to `dn` of this network namespace."""
 
@@ -191,6 +210,14 @@ class Traffic:
             came = self.came
             time.sleep(0.2)
 
+    def fill(self, flows: int) -> None:
+        """Send one frame of each of so many flows, of UEs and servers of their own."""
+        frame = bytearray(self._frame)
+        for n in range(flows):
+            frame[UE_AT : UE_AT + 8] = struct.pack("!II", 0x0A00_0000 + n, 0xC633_6400 + n % 251)
+            with contextlib.suppress(OSError):  # the queue of the device is full: the next round has it
+                self._out.send(frame)
+
     def stop(self) -> None:
         """Free everything."""
         self._quiet.set()
@@ -202,8 +229,9 @@ class Traffic:
 
     def _send(self) -> None:
         while not self._quiet.wait(PACE_S):
-            self._out.send(self._frame)
-            self.sent += 1
+            with contextlib.suppress(OSError):  # the queue of the device is full
+                self._out.send(self._frame)
+                self.sent += 1
 
     def _count(self) -> None:
         while not self._stop.is_set():

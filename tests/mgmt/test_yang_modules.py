@@ -324,6 +324,11 @@ RULES = [
         id="N4 is mirrored",
     ),
     pytest.param(
+        interfaces(interface("a", "<role>mixed</role><directions>both</directions>")),
+        ("operation-failed", "both-without-local", f"{IF}[name='a']/snf-interfaces:capture"),
+        id="what is sent is read in mode local",
+    ),
+    pytest.param(
         interfaces(interface("a", "<role>n3</role><network-instance>x</network-instance>")),
         ("operation-failed", "instance-without-n6", f"{IF}[name='a']/snf-interfaces:capture"),
         id="an instance is for N6",

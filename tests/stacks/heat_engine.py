@@ -2,7 +2,8 @@
 
 Runs in the environment of `scripts/validators heat`, which has the packages openstack-heat and python-heatclient. Reads
 a list of cases in JSON from standard input: `template` and `environments` are paths, `parameters` a map. Writes a list
-of verdicts: `refused`, a sentence or nothing; else `resources`, types and resolved properties of each, and `outputs`.
+of verdicts: `refused`, a sentence or nothing; else `resources`, types and resolved properties of each, `outputs`, and
+`members` of groups with their properties.
 
 The client's library reads the files, as `openstack stack create` does. The cloud is a list of names: a constraint that
 Heat would ask Neutron, Nova or Glance about holds when the value is one of CLOUD.
@@ -61,6 +62,8 @@ def attributes_of(number: int, kind: str) -> dict[str, Any]:
     """Give the attributes that a resource has when it was made, as Neutron and Nova would."""
     if kind == "OS::Neutron::Port":
         return {"mac_address": MAC.format(number), "fixed_ips": [{"ip_address": f"192.0.2.{number}"}]}
+    if kind == "OS::Heat::ResourceGroup":
+        return {"netconf_address": ["192.0.2.1", "192.0.2.2"], "feed_endpoint": ["tcp://192.0.2.1:5556"] * 2}
     return {}
 
 
@@ -68,7 +71,8 @@ def made(built: stack.Stack) -> None:
     """Tell the stack that each of its resources is there, with an id that says its name, and attributes."""
     for number, (name, it) in enumerate(sorted(built.resources.items()), 1):
         known = Attributes(attributes_of(number, it.type()))
-        assert known.keys() <= it.attributes_schema.keys(), f"{it.type()} has not all of {set(known)}"
+        if it.type() != "OS::Heat::ResourceGroup":  # its attributes are those of its members
+            assert known.keys() <= it.attributes_schema.keys(), f"{it.type()} has not all of {set(known)}"
         data = node_data.NodeData(number, name, f"uuid-{number}", f"id-of-{name}", known, "CREATE", "COMPLETE")
         stk_defn.update_resource_data(built.defn, name, data)
 
@@ -94,6 +98,11 @@ def built(case: dict[str, Any]) -> stack.Stack:
     return stack.Stack(context, "probe", parsed, strict_validate=True)
 
 
+def nested(group: Any) -> stack.Stack:
+    """Return the stack that a group makes of its members."""
+    return group._parse_nested_stack(group.name, group.child_template(), group.child_params())
+
+
 def verdict(case: dict[str, Any]) -> dict[str, Any]:
     """Validate a case and resolve it."""
     try:
@@ -104,10 +113,15 @@ def verdict(case: dict[str, Any]) -> dict[str, Any]:
             name: {"type": r.type(), "properties": plain({k: r.properties[k] for k in r.properties})}
             for name, r in it.resources.items()
         }
+        members = {
+            name: {n: plain(dict(m.properties.items())) for n, m in nested(r).resources.items()}
+            for name, r in it.resources.items()
+            if r.type() == "OS::Heat::ResourceGroup"
+        }
         outputs = {name: plain(output.get_value()) for name, output in it.outputs.items()}
     except (exception.HeatException, exc.CommandError, ValueError, TypeError, KeyError) as error:
         return {"refused": str(error)}
-    return {"refused": None, "resources": found, "outputs": outputs}
+    return {"refused": None, "resources": found, "outputs": outputs, "members": members}
 
 
 def main() -> None:
@@ -121,6 +135,8 @@ def main() -> None:
         ours(neutron.NeutronClientPlugin, "find_resourceid_by_name_or_id", lambda _self, _kind, name, **_: name),
         ours(neutron.NeutronClientPlugin, "has_extension", lambda _self, _alias: True),
         ours(nova.NovaClientPlugin, "find_flavor_by_name_or_id", lambda _self, name: name),
+        ours(nova.NovaClientPlugin, "is_version_supported", lambda *_: True),
+        ours(resource.Resource, "rpc_client", lambda _self: None),
         ours(nova.NovaClientPlugin, "get_flavor", lambda *_: SimpleNamespace(**FLAVOR)),
         ours(glance.GlanceClientPlugin, "get_image", lambda *_: SimpleNamespace(**IMAGE)),
         ours(glance.GlanceClientPlugin, "find_image_by_name_or_id", lambda _self, name: name),

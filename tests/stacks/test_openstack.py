@@ -157,6 +157,65 @@ class TestVariants:
         assert len(set(out["ports"].values())) == len(ports) - 1
 
 
+class TestUpfs:
+    """A stack of several probes has one for each UPF, each on a host of its own."""
+
+    @pytest.fixture(scope="class")
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """Return three probes of each kind as the engine makes them, and stacks that it refuses."""
+        secret = {"pseudonym_key": GIVEN_KEYS["pseudonym_key"]}
+        asked: dict[str, tuple[list[str], dict[str, Any]]] = {
+            "mirror": (["upfs-mirror"], {"count": 3, "name": "upf", "probe": MIRROR, "probe_secrets": secret}),
+            "inline": (["upfs-inline"], {"count": 3, "probe": INLINE | N6_PAIR}),
+            "together": (["upfs-mirror"], {"count": 3, "probe": MIRROR, "anti_affinity": False}),
+            "too many": (["upfs-mirror"], {"count": 9, "probe": MIRROR}),
+            "unknown parameter": (["upfs-mirror"], {"probe": MIRROR | {"flavr": "snf.medium"}}),
+            "other kind": (["upfs-inline"], {"probe": MIRROR}),
+            "no kind": ([], {"probe": MIRROR}),
+        }
+        cases = [case(OURS, "upfs.yaml", *given) for given in asked.values()]
+        return dict(zip(asked, verdicts("heat", "heat_engine.py", cases), strict=True))
+
+    @pytest.mark.parametrize(("kind", "name"), [("mirror", "upf"), ("inline", "supernetflow")])
+    def test_each_has_a_name_of_its_own_and_the_group_of_all(self, groups, kind, name):
+        assert groups[kind]["refused"] is None
+        members = groups[kind]["members"]["probes"]
+
+        assert {m["name"] for m in members.values()} == {f"{name}-{n}" for n in range(3)}
+        assert {m["server_group"] for m in members.values()} == {"id-of-hosts"}
+        assert of_type(groups[kind], "OS::Nova::ServerGroup")["hosts"]["policies"] == ["anti-affinity"]
+
+    def test_the_engine_takes_what_each_member_is_given(self, groups):
+        given = [m | {"server_group": GROUP} for m in groups["mirror"]["members"]["probes"].values()]
+
+        said = verdicts("heat", "heat_engine.py", [case(OURS, "mirror.yaml", [], member) for member in given])
+
+        assert [verdict["refused"] for verdict in said] == [None] * 3
+        assert all(member["pseudonym_key"] == GIVEN_KEYS["pseudonym_key"] for member in given)
+
+    def test_they_may_be_on_one_host_when_that_is_asked_for(self, groups):
+        assert of_type(groups["together"], "OS::Nova::ServerGroup") == {}
+        assert all("server_group" not in m for m in groups["together"]["members"]["probes"].values())
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("too many", "One stack has 1 to 8 probes."),
+            ("unknown parameter", "Unknown Property flavr"),
+            ("other kind", "Unknown Property n3_network"),
+            ("no kind", "The Resource Type (SuperNetflow::Probe) could not be found."),
+        ],
+    )
+    def test_what_makes_no_probe_is_refused(self, groups, name, words):
+        assert words in groups[name]["refused"]
+
+    def test_its_outputs_are_outputs_of_either_kind(self):
+        upfs, *kinds = (yaml.safe_load((OURS / f"{name}.yaml").read_text()) for name in ("upfs", "mirror", "inline"))
+        asked = {output["value"]["get_attr"][1] for output in upfs["outputs"].values()}
+
+        assert all(asked <= kind["outputs"].keys() for kind in kinds)
+
+
 class TestUserData:
     """A machine gets at its first boot what cloud-init understands."""
 

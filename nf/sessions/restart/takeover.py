@@ -27,7 +27,7 @@ class Takeover:
         self.outage_s: float | None = None  # known when it is over
         log.warning(
             "takes over the data plane of %s: %s; %d flows, %d frames counted. %s",
-            "a process that died" if before is None else f"process {before.pid}, which died",
+            "a process that has ended" if before is None else f"process {before.pid}, which has ended",
             ", ".join(plane.left_behind()) or "no interface",
             len(plane.read_flows()[0]),
             plane.read_counters()["frames"],

@@ -1,0 +1,118 @@
+"""The scripts of image, box and playground: what they refuse, and user data that they make."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.operator import key_pair
+from mgmt.cli.main import main
+from tests.test_house import ROOT
+
+IMAGE = ROOT / "deploy/image"
+EXAMPLES = sorted(IMAGE.glob("cloud-init/*.yaml"))
+
+
+def run(script: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ROOT / script, *words], capture_output=True, text=True, check=False)
+
+
+class TestRefusals:
+    """Bad input is refused in one sentence with status 2, before anything is made."""
+
+    @pytest.mark.parametrize(
+        ("script", "words", "says"),
+        [
+            ("deploy/image/build", (), "usage"),
+            ("deploy/image/build", ("--kernel", "6.2", "@/x.qcow2"), "take 6.1 or 6.12"),
+            ("deploy/image/build", ("--kernl", "6.1", "@/x.qcow2"), "usage"),
+            ("deploy/image/build", ("@/x.img",), "ends in .qcow2"),
+            ("deploy/image/build", ("@/no/x.qcow2",), "make it first"),
+            ("deploy/image/build", ("--package", "@/no.deb", "@/x.qcow2"), "no Debian package"),
+            ("deploy/image/disk", ("@",), "usage"),
+            ("deploy/image/disk", ("@", "@/x.qcow2"), "install a kernel package"),
+            ("deploy/image/trim", ("@",), "usage"),
+            ("deploy/image/box", ("vmware", "@/x.box"), "take libvirt or virtualbox"),
+            ("deploy/image/box", ("libvirt", "@/x.tar"), "ends in .box"),
+            ("deploy/image/box", ("--disk", "@/no.qcow2", "libvirt", "@/x.box"), "is no file"),
+            ("deploy/image/check-user-data", (), "usage"),
+            ("deploy/image/check-user-data", ("@/no.yaml",), "is no file"),
+            ("deploy/image/user-data", (), "usage"),
+            ("deploy/image/user-data", ("@", "localhost"), "no address with a port"),
+            ("deploy/image/user-data", ("@",), "snf init --elsewhere"),
+        ],
+    )
+    def test_it_is_refused(self, tmp_path, script, words, says):
+        done = run(script, *(word.replace("@", str(tmp_path)) for word in words))
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestUserData:
+    """User data carry what snf init made elsewhere, readable by the function alone."""
+
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Path:
+        (tmp_path / "users").write_text("alice ssh-ed25519 AAAA\n")
+        (tmp_path / "startup.xml").write_text("<config/>\n")
+        return tmp_path
+
+    def test_both_files_and_the_address(self, site):
+        found = yaml.safe_load(run("deploy/image/user-data", site, "[::]:830").stdout)["write_files"]
+
+        assert {file["path"]: (file["owner"], file["permissions"]) for file in found} == {
+            "/etc/supernetflow/users": ("root:supernetflow", "0640"),
+            "/etc/supernetflow/startup.xml": ("root:supernetflow", "0640"),
+            "/etc/default/supernetflow": ("root:root", "0644"),
+        }
+
+    def test_what_openstack_would_not_take_is_refused(self, site):
+        (site / "startup.xml").write_bytes(b"x" * 40_000)
+
+        done = run("deploy/image/user-data", site)
+
+        assert done.returncode == 2
+        assert "65,535" in done.stderr
+
+
+class TestExamples:
+    """What the examples of user data run is taken by the command, and their keys are those that the image reads."""
+
+    @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+    def test_snf_init_takes_what_they_say(self, path, tmp_path):
+        public = tmp_path / "operator.pub"
+        public.write_text(key_pair(tmp_path / "key") + "\n")
+        command = yaml.safe_load(path.read_text())["runcmd"][0]
+        words = [word.replace("/etc/supernetflow/operator.pub", str(public)) for word in command[1:]]
+
+        main([*words, "--elsewhere", f"--dir={tmp_path / 'made'}"])
+
+        assert command[0] == "snf"
+        assert (tmp_path / "made/startup.xml").exists()
+
+    @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+    def test_their_keys_are_in_the_list(self, path):
+        known = {line for line in (IMAGE / "cloud-init/keys").read_text().splitlines() if not line.startswith("#")}
+
+        assert yaml.safe_load(path.read_text()).keys() <= known
+
+
+class TestBox:
+    """The descriptor for VirtualBox is well formed, and names the disk that is in the box."""
+
+    def test_it_names_the_disk_and_has_places_for_its_sizes(self):
+        text = (IMAGE / "box.virtualbox/box.ovf").read_text()
+        envelope = "{http://schemas.dmtf.org/ovf/envelope/1}"
+
+        (file,) = ET.fromstring(text).iter(f"{envelope}File")
+
+        assert file.attrib[f"{envelope}href"] == "disk.vmdk"
+        assert re.findall(r"@(\w+)@", text) == ["size", "bytes"]
