@@ -10,6 +10,7 @@
 # make deploy-test what orchestrators get, by their own engines: templates of OpenStack, packages of ETSI NFV and others; TESTS=tests/stacks/test_x.py for one
 # make service-test the unit under systemd itself in a minimal Debian: start, hang, kill, update and downgrade under traffic, refusals, a tenth of a processor
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
+# make oci     a container image from that package, as an OCI archive, into dist/; PACKAGE= for a package that is there
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout
@@ -132,6 +133,10 @@ truth: doctor
 kernels: doctor
 	@scripts/setup --apt-only $(APT_KERNELS)
 	@$(BIN)/python -m tests.kernels $(ONLY)
+
+oci:
+	@mkdir -p dist
+	@deploy/oci/build $(if $(PACKAGE),--package $(PACKAGE)) dist/supernetflow-oci.tar
 
 fresh:
 	@scripts/require-root

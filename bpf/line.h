@@ -57,7 +57,7 @@ static __always_inline u32 read_tags(void *data, void *end, u32 *s_vlan, u32 *c_
 /* Where a frame comes from a gateway of lines or goes to one, its line is the tunnel that its packet is in. */
 static __always_inline void read_line(void *data, void *end, struct scratch *s)
 {
-	u32 s_vlan = 0, c_vlan = 0, session = 0, way = SNF_UPLINK;
+	u32 s_vlan = 0, c_vlan = 0, session = 0, way = SNF_UPLINK, start;
 	u64 to, from, *gateway;
 
 	if (data + 14 > end)
@@ -69,7 +69,10 @@ static __always_inline void read_line(void *data, void *end, struct scratch *s)
 		gateway = gateways.lookup(&from);
 		way = SNF_DOWNLINK;
 	}
-	if (!gateway || read_tags(data, end, &s_vlan, &c_vlan, &session) != s->start)
+	if (!gateway)
+		return;
+	start = read_tags(data, end, &s_vlan, &c_vlan, &session);
+	if (!start || start != s->start)
 		return; /* a mirror put something around the frame: its own addresses are another's */
 	if (s_vlan | c_vlan && !(*gateway >> LINE_GATEWAY_BITS & LINE_BY_SESSION))
 		session = 0;

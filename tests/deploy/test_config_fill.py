@@ -56,7 +56,7 @@ class TestFilled:
 
 
 class TestRefused:
-    """What is missing is said by its file, before anything is written."""
+    """A key that is missing is said by its file, before anything is written."""
 
     @pytest.mark.parametrize("missing", ["analytics.curve", "publisher.curve", "pseudonyms.key"])
     def test_a_key_that_is_not_there(

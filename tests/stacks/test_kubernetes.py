@@ -51,6 +51,7 @@ GOOD: dict[str, dict[str, Any]] = {
             "feedFrom": [{"namespaceSelector": {"matchLabels": {"team": "analytics"}}}],
         }
     },
+    "no root": HOST | {"runAsNonRoot": True},
     "detach": changed(HOST, "onStop", "detach"),
     "much": HOST
     | {
@@ -65,7 +66,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
 }
 
-# What is given, and words of the sentence that refuses it.
+# Values, and words of the sentence that refuses them.
 BAD = [
     ({}, "keys.existingSecret is empty"),
     (changed(HOST, "keys.existingSecret", ""), "keys.existingSecret is empty"),
@@ -91,6 +92,10 @@ BAD = [
     (changed(HOST, "state.type", "emptyDir"), "/state/type"),
     (changed(HOST, "state.type", "persistentVolumeClaim"), "state.claim is empty"),
     (changed(HOST, "onStop", "kill"), "/onStop"),
+    (
+        HOST | {"runAsNonRoot": True, "state": {"type": "persistentVolumeClaim", "claim": "c"}},
+        "needs state.type hostPath",
+    ),
     (changed(HOST, "probes.periodSeconds", 0), "/probes/periodSeconds"),
     (changed(HOST, "serviceMonitor.enabled", True), "the function has no endpoint of metrics"),
     (changed(HOST, "networkPolicy.enabled", True), "no NetworkPolicy holds for a pod on the network of its node"),
@@ -160,7 +165,7 @@ class TestGood:
         pod = daemon(good[name])["spec"]
         own = pod["containers"][0]
         probes = [own[probe]["exec"]["command"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
-        for command in (pod["initContainers"][0]["command"], own["command"], *probes):
+        for command in (pod["initContainers"][-1]["command"], own["command"], *probes):
             assert command[0] == "snf"
             words = [word for word in command[1:] if word.isalpha()]
             options = {word for word in command if word.startswith("--")}

@@ -26,6 +26,29 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- mul 64 (div (add (div (mul $sum 5) 4) 67108863) 67108864) -}}
 {{- end -}}
 
+{{- define "snf.user" -}}
+{{- if .Values.runAsNonRoot -}}
+runAsNonRoot: true
+runAsUser: 64830
+runAsGroup: 64830
+{{- else -}}
+runAsUser: 0
+{{- end -}}
+{{- end -}}
+
+{{/* Folders of the node. */}}
+{{- define "snf.folders" -}}
+- name: state
+  mountPath: /var/lib/supernetflow
+  {{- if ne .Values.state.type "hostPath" }}
+  subPathExpr: $(NODE_NAME)
+  {{- end }}
+- name: run
+  mountPath: /run/supernetflow
+- name: bpf
+  mountPath: /sys/fs/bpf
+{{- end -}}
+
 {{/* The annotation of Multus. */}}
 {{- define "snf.networks" -}}
 {{- $all := list -}}
@@ -66,6 +89,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (eq .Values.network.mode "host") -}}
 {{- fail "networkPolicy.enabled needs network.mode multus: no NetworkPolicy holds for a pod on the network of its node. Set netconf.address to an address that only managers reach." -}}
+{{- end -}}
+{{- if and .Values.runAsNonRoot (ne .Values.state.type "hostPath") -}}
+{{- fail "runAsNonRoot needs state.type hostPath: the owner of a claim's folder is the claim's matter." -}}
 {{- end -}}
 {{- if hasKey (.Values.resources.limits | default dict) "memory" -}}
 {{- fail "resources.limits.memory cannot be given: it follows from limits.flows, limits.sessions and limits.shards." -}}
