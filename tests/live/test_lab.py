@@ -103,7 +103,7 @@ class TestTraffic:
         lab.stop("ue2-apps")
 
     def test_a_user_reads_one_page_at_a_time(self, lab, until):
-        """What loads within a second of a page is told as a part of it (nf/qoe/pages.py), so that nobody can judge it."""
+        """A page that loads within a second of another one is told as a part of it (nf/qoe/pages.py)."""
         lab.start_clients("ue3")
 
         until(lambda: sum("page_load_ms" in r for r in lab.truth("ue3")) >= 4, "four pages", seconds=60)
