@@ -67,6 +67,7 @@ class Ue:
         self.name, self.address, self.ca, self.readings = name, address, ca, readings
         self.random = random.Random(f"{seed}/{name}")
         self.steady = False  # all pages and messages alike, for comparisons of one moment with another
+        self.reading = asyncio.Lock()  # the user loads and reads one page at a time, of whichever site
         self._truth = truth
         self._tls = ssl.create_default_context(cafile=ca)
         self._tls.set_alpn_protocols(["http/1.1"])
@@ -125,6 +126,12 @@ async def _video(ue: Ue, service: Service) -> None:
 
 
 async def _web(ue: Ue, service: Service) -> None:
+    async with ue.reading:
+        await _page(ue, service)
+        await asyncio.sleep(ue.pause(1.5, 3.0))
+
+
+async def _page(ue: Ue, service: Service) -> None:
     site, media = service.names
     start = time.monotonic()
     async with ue.https(site) as page:
@@ -137,10 +144,15 @@ async def _web(ue: Ue, service: Service) -> None:
 
         await asyncio.gather(*(part() for _ in range(3)))
     ue.say(service, page_load_ms=round((time.monotonic() - start) * 1000, 1))
-    await asyncio.sleep(ue.pause(1.5, 3.0))
 
 
 async def _web3(ue: Ue, service: Service) -> None:
+    async with ue.reading:
+        await _page3(ue, service)
+        await asyncio.sleep(ue.pause(1.5, 3.0))
+
+
+async def _page3(ue: Ue, service: Service) -> None:
     from lab.http3 import fetch
 
     address = await ue.resolve(service.names[0])
@@ -148,7 +160,6 @@ async def _web3(ue: Ue, service: Service) -> None:
     sizes = [ue.size(20_000, 120_000) for _ in range(5)]
     await fetch(address, service.names[0], [f"/bytes/{n}" for n in sizes], ue.ca, partial(ue.readings.add, "quic"))
     ue.say(service, page_load_ms=round((time.monotonic() - start) * 1000, 1), bytes=sum(sizes))
-    await asyncio.sleep(ue.pause(1.5, 3.0))
 
 
 async def _social(ue: Ue, service: Service) -> None:

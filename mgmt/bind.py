@@ -284,13 +284,14 @@ def _curve(node: Node | None, named: Mapping[str, str], nf_id: str, path: str) -
 
 
 def _profiles(node: Node) -> tuple[QoeProfile, ...]:
-    """Return the classes of which a constant is not that of the published model, and these constants."""
+    """Return the classes that are not judged by the published model alone, and what is another one there."""
     found = []
     for app_class, leaves in sorted(node.items()):
         published = constants(MODELS[app_class].profile)
-        given = sorted(_constants(leaves))
-        found.append(QoeProfile(app_class, tuple((path, value) for path, value in given if value != published[path])))
-    return tuple(profile for profile in found if profile.constants)
+        given = sorted(_constants({leaf: value for leaf, value in leaves.items() if leaf != "by-bytes"}))
+        changed = tuple((path, value) for path, value in given if value != published[path])
+        found.append(QoeProfile(app_class, changed, tuple(sorted(leaves.get("by-bytes", ())))))
+    return tuple(profile for profile in found if profile.constants or profile.by_bytes)
 
 
 def _thresholds(node: Node) -> tuple[QoeThreshold, ...]:

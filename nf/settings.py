@@ -300,6 +300,7 @@ class QoeProfile:
 
     app_class: str
     constants: tuple[tuple[str, float], ...] = ()  # by their paths (`nf.qoe.profiles`)
+    by_bytes: tuple[str, ...] = ()  # applications of players that fetch parts of files (`nf.qoe.video`)
 
 
 @dataclass(frozen=True, slots=True)

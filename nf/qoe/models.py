@@ -22,7 +22,7 @@ from nf.qoe.inputs import Array
 from nf.qoe.profiles import changed
 from nf.settings import QoeProfile
 
-__all__ = ["CHANGED", "MODELS", "Estimates", "Model", "adjusted"]
+__all__ = ["CHANGED", "MODELS", "Estimates", "Model", "adjusted", "by_bytes"]
 
 CHANGED = "*"
 """What the name of a model ends in when its constants are not those of its version."""
@@ -96,3 +96,12 @@ MODELS: Mapping[str, Model] = {
 def adjusted(profiles: Iterable[QoeProfile]) -> Mapping[str, Model]:
     """Return the models under the constants that were changed."""
     return {**MODELS, **{p.app_class: MODELS[p.app_class].under(dict(p.constants)) for p in profiles}}
+
+
+def by_bytes(profile: QoeProfile) -> Model:
+    """Return the model of players that fetch parts of files, under the constants that were changed for their class."""
+    model = MODELS[profile.app_class]
+    advance, score, due = (_bound(function, video.BY_BYTES) for function in (model.advance, model.score, model.due))
+    name = f"{model.name} by bytes"
+    of_parts = replace(model, name=name, profile=video.BY_BYTES, advance=advance, score=score, due=due)
+    return of_parts.under(dict(profile.constants))

@@ -10,7 +10,7 @@ tables of their own (`nf.subscribers.paged`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ from nf.flows.batch import DOWNLINK, FlowBatch
 from nf.flows.search import at
 from nf.qoe import realtime, video
 from nf.qoe.inputs import Array
-from nf.qoe.models import MODELS, Model, adjusted
+from nf.qoe.models import MODELS, Model, adjusted, by_bytes
 from nf.qoe.reasons import REASONS
 from nf.settings import QoeProfile
 from nf.subscribers import views
 from nf.subscribers.fading import KeyTable
+from nf.subscribers.lately import APP_BITS
 from nf.subscribers.paged import Paged, of_screens, of_web
 from nf.subscribers.services import Segments
 from nf.subscribers.views import Interval, View
@@ -81,13 +82,39 @@ class Estimators:
         web, screens = of_web(HORIZON_S, capacity), of_screens(HORIZON_S, capacity)
         self._pages = {"web": web, "social": screens, "navigation": screens}
         self._models = MODELS
+        self._by_bytes: dict[str, tuple[tuple[str, ...], Model]] = {}  # by class: applications, and their model
+        self._of_bytes: dict[str, NDArray[np.int64]] = {}  # the numbers of these applications
+        self._app_names: Sequence[str] = ()
         self._segments = Segments()
 
     def use(self, profiles: Iterable[QoeProfile]) -> None:
         """Judge under other constants from now on; what is remembered stays."""
+        profiles = tuple(profiles)
         self._models = adjusted(profiles)
+        self._by_bytes = {p.app_class: (p.by_bytes, by_bytes(p)) for p in profiles if p.by_bytes}
         for name in ("web", "social"):
             self._pages[name].profile = self._models[name].profile
+        self._number()
+
+    def name_apps(self, app_names: Sequence[str]) -> None:
+        """Take the names of applications, by their numbers in the keys of rows."""
+        if app_names is not self._app_names:
+            self._app_names = app_names
+            self._number()
+
+    def _number(self) -> None:
+        self._of_bytes = {
+            name: np.array([n for n, app in enumerate(self._app_names) if app in apps], np.int64)
+            for name, (apps, _) in self._by_bytes.items()
+        }
+
+    def _parts(self, name: str, keys: NDArray[np.int64]) -> list[tuple[NDArray[np.intp], Model]]:
+        """Return the rows of a class by the model that judges them; the first part may have none."""
+        if name not in self._by_bytes:
+            return [(np.arange(len(keys)), self._models[name])]
+        mine = np.isin(keys & ((1 << APP_BITS) - 1), self._of_bytes[name])
+        parts = [(np.flatnonzero(~mine), self._models[name]), (np.flatnonzero(mine), self._by_bytes[name][1])]
+        return [part for k, part in enumerate(parts) if k == 0 or len(part[0])]
 
     def judge(self, name: str, interval: Interval, part: NDArray[np.intp], *, dark: int = 0) -> Judged:
         """Return estimates and scores of rows *part* of an interval, which are of class *name*.
@@ -95,15 +122,20 @@ class Estimators:
         Where the probe saw too little, for the reason with the number *dark*, nothing is judged, and what is remembered
         stays.
         """
-        model = self._models[name]
-        if name in self._pages:
-            estimates: Any = self._pages[name].of(interval.keys[part])
-        else:
-            estimates = self._advance(name, interval.keys[part], _VIEWS[name][0](interval, part), keep=not dark)
-        if not dark:
-            return _judged(model, estimates, model.score(estimates), estimates.unmeasured)
-        nothing = np.full(len(part), np.nan)
-        return _judged(model, estimates, nothing, np.full(len(part), dark, np.uint8))
+        judged = []
+        for rows, model in self._parts(name, interval.keys[part]):
+            mine = part[rows] if len(rows) < len(part) else part
+            if name in self._pages:
+                estimates: Any = self._pages[name].of(interval.keys[mine])
+            else:
+                seen = _VIEWS[name][0](interval, mine)
+                estimates = self._advance(name, model, interval.keys[mine], seen, keep=not dark)
+            if dark:
+                nothing = np.full(len(mine), np.nan)
+                judged.append((rows, _judged(model, estimates, nothing, np.full(len(mine), dark, np.uint8))))
+            else:
+                judged.append((rows, _judged(model, estimates, model.score(estimates), estimates.unmeasured)))
+        return _merged(judged)
 
     def load_pages(self, interval: Interval, class_of_flow: NDArray[np.uint8]) -> None:
         """Go on by an interval with the pages of the subscribers; *class_of_flow* (n,) is that of its flows."""
@@ -113,12 +145,13 @@ class Estimators:
     def _paged(self) -> tuple[Paged, Paged]:
         return self._pages["web"], self._pages["social"]
 
-    def _advance(self, name: str, keys: NDArray[np.int64], seen: Any, *, keep: bool = True) -> Any:
+    def _advance(self, name: str, model: Model, keys: NDArray[np.int64], seen: Any, *, keep: bool = True) -> Any:
         table, before = self._tables[name], self._tables[name].recall(keys)
-        if isinstance(seen, video.Seen):
+        counted = isinstance(seen, video.Seen) and model.profile.counted
+        if counted:
             seen = dataclasses.replace(seen, segment_s=self._segments.of(keys))
-        after, estimates = self._models[name].advance(before, seen)
-        if keep and isinstance(seen, video.Seen):
+        after, estimates = model.advance(before, seen)
+        if keep and counted:
             self._segments.told(keys, np.where(np.isnan(video.learned_s(before)), video.learned_s(after), np.nan))
         if keep:
             table.put(keys, after, seen.now_s)
@@ -147,9 +180,12 @@ class Estimators:
         out = {}
         for name, table in self._tables.items():
             absent = np.flatnonzero(~at(present, table.keys)[1])
-            due = absent[self._models[name].due(table.rows_of(absent), now_s)] if len(absent) else absent
+            parts = self._parts(name, table.keys[absent]) if len(absent) else []
+            due = np.concatenate(
+                [absent[:0], *(absent[rows][model.due(table.rows_of(absent[rows]), now_s)] for rows, model in parts)]
+            )
             if len(due):
-                out[name] = table.keys[due]
+                out[name] = table.keys[np.sort(due)]
         for paged in self._paged():
             out |= paged.silent(now_s)
         return out
@@ -160,12 +196,25 @@ class Estimators:
 
     def stand(self, name: str, keys: NDArray[np.int64], span_s: tuple[float, float]) -> Judged:
         """Return estimates and scores of rows of which nothing passed."""
-        model, interval_s = self._models[name], max(span_s[1] - span_s[0], 1e-3)
-        if name in self._pages:
-            estimates: Any = self._pages[name].stand(keys, span_s[1], interval_s)
-        else:
-            estimates = self._advance(name, keys, _VIEWS[name][1](len(keys), span_s[1], interval_s))
-        return _judged(model, estimates, model.score(estimates), estimates.unmeasured)
+        interval_s, judged = max(span_s[1] - span_s[0], 1e-3), []
+        for rows, model in self._parts(name, keys):
+            if name in self._pages:
+                estimates: Any = self._pages[name].stand(keys[rows], span_s[1], interval_s)
+            else:
+                nothing = _VIEWS[name][1](len(rows), span_s[1], interval_s)
+                estimates = self._advance(name, model, keys[rows], nothing)
+            judged.append((rows, _judged(model, estimates, model.score(estimates), estimates.unmeasured)))
+        return _merged(judged)
+
+
+def _merged(parts: Sequence[tuple[NDArray[np.intp], Judged]]) -> Judged:
+    """Return the rows of some parts, each with their places, in one."""
+    if len(parts) == 1:
+        return parts[0][1]
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    names = parts[0][1].columns
+    columns = {name: np.concatenate([judged.columns[name] for _, judged in parts])[order] for name in names}
+    return Judged(np.concatenate([judged.mos for _, judged in parts])[order], columns)
 
 
 def _judged(model: Model, estimates: Any, mos: Array, unmeasured: NDArray[np.uint8]) -> Judged:

@@ -97,6 +97,7 @@ class Subscribers:
         to on the access side, for subscribers of whom *names* does not.
         """
         self._silent.use(class_of_app)
+        self._estimators.name_apps(app_names)
         app = np.where(flows.app < len(class_of_app), flows.app, 0).astype(np.int64)
         of_group = np.zeros(len(names.subscriber), np.intp)
         of_group[: len(names.group)] = names.group

@@ -186,7 +186,7 @@ class TestRetransmission:
             *(([(0, segment(1)), (1, segment(401)), (90, segment(101)),
                 (99, segment(1, 0, back=True, ack=201, sack=(401, 501), ts=ts)),
                 (190, segment(201)), (191, segment(301))], 3) for ts in (None, (7, 8))),
-            # It tells four blocks at most and may forget the others (RFC 2018, 3 and 8): the gap is not filled for that.
+            # It tells four blocks at most and may forget others (RFC 2018, 3 and 8): the gap is not filled for that.
             ([(0, segment(1)), (1, segment(401)), (90, segment(101)), (99, segment(1, 0, back=True, ack=201)),
               (190, segment(201)), (199, segment(1, 0, back=True, ack=301)), (290, segment(301)),
               (299, segment(1, 0, back=True, ack=501)), (300, segment(501)), (390, segment(501))], 3),

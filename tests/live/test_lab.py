@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -25,8 +26,8 @@ WEB = plan.SERVICES["web"].address
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """A lab with two subscribers; the second one chats and watches."""
-    with Lab(plan.subscribers((), ("chat", "video"))) as running:
+    """A lab with three subscribers; the second one chats and watches, the third one reads two sites."""
+    with Lab(plan.subscribers((), ("chat", "video"), ("web", "web3"))) as running:
         running.announce_all()
         yield running
 
@@ -100,6 +101,18 @@ class TestTraffic:
         answers = [r["answer_ms"] for r in lab.truth("ue2") if "answer_ms" in r]
         assert min(answers) >= 16  # a round trip on this radio is 8 ms each way, or more
         lab.stop("ue2-apps")
+
+    def test_a_user_reads_one_page_at_a_time(self, lab, until):
+        """A page that loads within a second of another one is told as a part of it (nf/qoe/pages.py)."""
+        lab.start_clients("ue3")
+
+        until(lambda: sum("page_load_ms" in r for r in lab.truth("ue3")) >= 4, "four pages", seconds=60)
+
+        lab.stop("ue3-apps")
+        pages = [r for r in lab.truth("ue3") if "page_load_ms" in r]
+        assert {r["kind"] for r in pages} == {"web", "web3"}
+        read_s = [later["t"] - later["page_load_ms"] / 1000 - one["t"] for one, later in itertools.pairwise(pages)]
+        assert min(read_s) >= 1.4  # the least pause is 1.5 s; the file has milliseconds
 
 
 class TestMirror:

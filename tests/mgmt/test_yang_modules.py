@@ -225,6 +225,11 @@ class TestAgreement:
         (profile,) = bind(model.validate(tree_of(model, qoe(xml)))).profiles
         assert profile == QoeProfile("voice", (("silence.alone_s", 9.5),))
 
+    def test_applications_that_are_judged_by_bytes_are_of_a_profile(self, model):
+        xml = "<video><by-bytes>YouTube</by-bytes><by-bytes>Vimeo</by-bytes></video>"
+        (profile,) = bind(model.validate(tree_of(model, qoe(xml)))).profiles
+        assert profile == QoeProfile("video", by_bytes=("Vimeo", "YouTube"))
+
     def test_units_are_in_the_names_of_constants(self, model):
         (top,) = (node for node in model.top.values() if node.name == "qoe")
         ends = {"seconds": "-s", "milliseconds": "-ms", "bit/s": "-bps", "kbit/s": "-kbps", "Mbit/s": "-mbps"}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from feed.records import APP_CLASSES
 from nf.flows.batch import ACCESS, CORE, DOWNLINK, UPLINK
+from nf.flows.media import NEVER
 from nf.settings import QoeProfile
-from tests.subscribers.probe import FILE, GAME, TALK, TUBE, Flow, Probe, bulk, call, talk
+from nf.subscribers.estimators import Estimators
+from nf.subscribers.lately import APP_BITS
+from tests.subscribers.probe import APPS, CLASS_OF, FILE, GAME, TALK, TUBE, UDP, Flow, Probe, bulk, call, talk
 
 
 class TestDownload:
@@ -39,6 +44,61 @@ class TestProfiles:
         assert row["speed_bps"] == pytest.approx(before["speed_bps"], rel=0.05)
         assert row["mos"] == pytest.approx(1 + 4 * math.log(row["speed_bps"] / 1e5) / math.log(200e6 / 1e5), abs=1e-3)
         assert (before["model"], row["model"]) == ("snf-speed v1", "snf-speed v1*")
+
+
+class TestApplicationsByBytes:
+    """Players that fetch parts of files are judged by their bytes where an operator names their applications."""
+
+    def test_the_named_one_is_judged_so_and_the_others_as_before(self):
+        probe = Probe()
+        probe.subscribers.use_profiles([QoeProfile("video", by_bytes=("tube",))])
+        probe.class_of = np.where(np.array(APPS) == "site", APP_CLASSES.index("video"), CLASS_OF).astype(np.uint8)
+
+        rows = probe.second(asks("tube", 900_000), asks("site", 900_000), talk("game"))
+
+        assert rows[TUBE]["model"] == "snf-stream v2 by bytes"
+        assert rows["anna", "site"]["model"] == "snf-stream v2"
+        # 0.85 MB are enough for such a player; another one waits for two answers
+        assert 0 < rows[TUBE]["startup_s"] <= 1
+        assert math.isnan(rows["anna", "site"]["startup_s"])
+
+    def test_a_name_counts_as_soon_as_an_application_has_it(self):
+        probe = Probe()
+        probe.subscribers.use_profiles([QoeProfile("video", by_bytes=("other",))])
+
+        assert probe.second(asks("tube", 900_000))[TUBE]["model"] == "snf-stream v2"
+
+    def test_constants_of_the_class_hold_for_it_as_well(self):
+        probe = Probe()
+        probe.subscribers.use_profiles([QoeProfile("video", (("startup_octets", 5e6),), ("tube",))])
+
+        row = probe.second(asks("tube", 900_000))[TUBE]
+
+        assert row["model"] == "snf-stream v2 by bytes*"
+        assert math.isnan(row["startup_s"])
+
+    def test_rows_that_stand_still_stay_with_their_models_in_their_order(self):
+        estimators = Estimators(16)
+        estimators.use([QoeProfile("video", by_bytes=("tube",))])
+        estimators.name_apps(APPS)
+        tube, site = APPS.index("tube"), APPS.index("site")
+        keys = np.array([1 << APP_BITS | tube, 1 << APP_BITS | site, 2 << APP_BITS | tube])
+
+        judged = estimators.stand("video", keys, (1_700_000_000.0, 1_700_000_001.0))
+
+        of_bytes, counted = "snf-stream v2 by bytes", "snf-stream v2"
+        assert judged.columns["model"].tolist() == [of_bytes, counted, of_bytes]
+        assert len(judged.mos) == 3
+
+
+def asks(app: str, octets: int) -> Flow:
+    """Return a flow whose request has been answered with so many bytes within a second."""
+    ages = {"open_request_us": 900_000, "open_unanswered_us": NEVER, "open_waiting_us": NEVER, "open_first_us": 850_000}
+    chunk = {"open_last_us": 1, "open_octets": octets, "open_packets": octets // 1400, "open_requests": 1}
+    media = {**ages, **chunk, "open_request_length": 500}
+    packets = octets // 1400
+    sizes = {"packets": (400, packets), "octets": (20_800, octets), "payload_packets": (1, packets)}
+    return Flow(app, proto=UDP, media=media, **sizes)
 
 
 def echoing(core_ms: float) -> dict[str, tuple[int, int]]:

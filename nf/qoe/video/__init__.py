@@ -8,11 +8,13 @@ from nf.qoe.inputs import Array
 from nf.qoe.video import rate
 from nf.qoe.video.columns import STATE, STATES, Answers, Estimates, Seen
 from nf.qoe.video.content import learned_s
+from nf.qoe.video.profile import BY_BYTES
 from nf.qoe.video.profile import DEFAULT as PROFILE
 from nf.qoe.video.rate import MODEL
 from nf.qoe.video.session import advance, due
 
 __all__ = [
+    "BY_BYTES",
     "MODEL",
     "PROFILE",
     "STATE",
