@@ -243,7 +243,7 @@ class TestTerminal:
 
 
 class TestOfTheService:
-    """Where the group of the service exists, its files are root's, and the service can read them."""
+    """Its files are root's and the group of the service can read them, where there is one."""
 
     def test_owner_and_mode(self, host: str, folder: Path):
         groups = folder.parent / "group"
