@@ -68,7 +68,8 @@ class TestTakeover:
             assert state_of(service)["takeover"]["process"] == child.pid
             assert "outage" not in state_of(service)["takeover"]
             found = re.search(
-                rf"takes over the data plane of process {child.pid}, which has ended: n3; 1 flows, (\d+) frames counted. "
+                rf"takes over the data plane of process {child.pid}, which has ended: n3; 1 flows, "
+                r"(\d+) frames counted. "
                 r"Nobody has read it since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.",
                 caplog.text,
             )
