@@ -44,7 +44,7 @@ def _change(report: Report, place: Installed, what: str, package: Path, version:
         with Traffic(place.network, "gnb", "upf") as traffic:
             comes_true(lambda: traffic.sent >= _BEFORE, 60)
             started = time.monotonic()
-            place.apt("install", "--allow-downgrades", f"/root/{package.name}")
+            place.apt("install", "--allow-downgrades", f"/srv/{package.name}")
             apt_s = time.monotonic() - started
             wait_until(lambda: place.main not in (0, main), "another process runs", last_words=place.said)
             place.ready()

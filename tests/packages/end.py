@@ -35,7 +35,7 @@ def show(report: Report, place: Installed, package: Path, before: Before) -> Non
         assert not (machine.root / HOME).exists()
         said.append(f"no program, name or promiscuous port; the {len(kept)} files of /etc/supernetflow are kept")
     with report.step("apt install again"):
-        place.apt("install", f"/root/{package.name}")
+        place.apt("install", f"/srv/{package.name}")
         wait_until(lambda: place.state == "active", "the service starts with what was kept", last_words=place.said)
     with report.step("apt purge after SIGKILL") as said:
         drop_in = machine.root / f"run/systemd/system/{UNIT}.d/kill.conf"
