@@ -91,7 +91,7 @@ class TestMaintainerScripts:
 
 
 class TestControl:
-    """What Debian has is taken from there."""
+    """The package takes from Debian all that is there."""
 
     def test_what_no_wheel_brings_is_depended_on(self):
         depends = re.split(
