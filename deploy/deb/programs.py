@@ -9,7 +9,9 @@ import sys
 from nf.kernel import compiled, source
 
 _NEWER_KERNEL = ["-DXDP_FRAGS"]  # Linux 5.18, as each kernel of Debian 12 is
+_SENT = ["-DEGRESS"]  # the programs on what ports of a UPF's host send, which snf doctor looks at, too
 
 os.environ["SNF_CACHE"] = sys.argv[1]
 for replay in (False, True):
     compiled.compiled([*source.flags(replay=replay), *_NEWER_KERNEL])
+compiled.compiled([*source.flags(replay=False), *_SENT])
