@@ -108,6 +108,16 @@ class TestControl:
         assert "python3 (>= 3.11), python3 (<< 3.12)" in text
 
 
+class TestPrograms:
+    """The package brings each build of the programs that the function asks for, so that no start compiles."""
+
+    def test_each_flag_of_a_build_is_there(self):
+        asked = re.findall(r'"(-D\w+)"', (ROOT / "nf/kernel/programs.py").read_text())
+
+        assert asked
+        assert set(asked) == set(re.findall(r'"(-D\w+)"', (DEB / "programs.py").read_text()))
+
+
 class TestTrim:
     """It takes ASN.1 modules but the one that is read, tests, stubs, what pip noted, and nothing of the product."""
 
