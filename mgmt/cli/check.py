@@ -27,13 +27,25 @@ from mgmt.netconf.ssh.access import UsersFile, look_at_users
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 from mgmt.netconf.xml_names import Doctype, elements, local, parse, steps_to
 from mgmt.published_keys import is_published
+from nf.apply import memory
 from nf.errors import BadSettings, SnfError, passes
 from nf.kernel import links
 from nf.publish.auth import pair_of
 from nf.publish.bindable import check as check_endpoint
 from nf.settings import Curve, Interface, Role, Settings
 
-__all__ = ["Fault", "Report", "as_json", "device_name", "lines", "look", "look_at", "look_at_ports", "look_beside"]
+__all__ = [
+    "Fault",
+    "Report",
+    "as_json",
+    "device_name",
+    "lines",
+    "look",
+    "look_at",
+    "look_at_memory",
+    "look_at_ports",
+    "look_beside",
+]
 
 _MOST = 100  # faults that are told of one file
 _SECRETS = {"secret-key", "key", "previous-key", "value"}
@@ -330,6 +342,22 @@ def _not_here(settings: Settings) -> Iterator[tuple[SnfError, str]]:
         check_endpoint(settings.export.endpoint, "")
     except SnfError as error:
         yield error, "/snf-export:exporter/endpoint"
+
+
+def look_at_memory(report: Report, allowed: int | None, *, warning: bool) -> None:
+    """Add a fault when the tables have no room in the *allowed* bytes of the service, a warning when not all has."""
+    path, limits = "/snf-function:network-function/limits", (report.settings or Settings()).limits
+    if allowed is None:
+        return
+    try:
+        memory.check(limits, allowed)
+    except BadSettings as error:
+        fault = Fault(error.what, error.remedy, path, _line(report.root, path), warning=warning)
+    else:
+        if not (said := memory.complaint(limits, allowed)):
+            return
+        fault = Fault(said, "", path, _line(report.root, path), warning=True)
+    report.faults.append(fault)
 
 
 # -- files beside it ----------------------------------------------------------

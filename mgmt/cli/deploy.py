@@ -37,11 +37,13 @@ def check(file: Path, users: Path | None, here: bool, output: str) -> None:
     With the users file and the keys beside it. Ends with 1 when it cannot be used.
     """
     from mgmt.cli import check as checks
+    from nf.apply import memory
 
     beside = file.parent / "users"
     report = checks.look(file)
     if report.settings is not None:
         report.faults += checks.look_at_ports(report, warning=not here)
+        checks.look_at_memory(report, memory.service_bytes(), warning=not here)
     known = checks.look_beside(report, users or (beside if beside.is_file() else None), file.parent / "keys")
     if output == "json":
         told = [checks.as_json(fault) for fault in report.faults]

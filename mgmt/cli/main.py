@@ -330,9 +330,10 @@ def keys(folder: Path, clients: tuple[str, ...], fill: Path | None) -> None:
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(quiet: bool, output: str) -> None:
     """Say what this host can do, and how to mend what it cannot."""
+    from mgmt.cli import memory
     from nf import doctor as checks
 
-    sys.exit(checks.main(quiet=quiet, output=output))
+    sys.exit(checks.main(quiet=quiet, output=output, more=[*memory.checks()]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
 import click
 
-from nf.apply.memory import table_bytes, unit_bytes
-from nf.settings import Limits
+from mgmt.cli.inputs import configuration
+from nf.apply.memory import complaint, service_bytes, table_bytes, unit_bytes
+from nf.doctor import Check
+from nf.errors import SnfError
+from nf.settings import Limits, Settings
 
-__all__ = ["drop_in", "show"]
+__all__ = ["checks", "drop_in", "show"]
+
+# Of the service: the first that is there counts.
+_CONFIGURATIONS = (Path("/var/lib/supernetflow/running.xml"), Path("/etc/supernetflow/startup.xml"))
 
 _DROP_IN = "/etc/systemd/system/supernetflow.service.d/memory.conf"
 
@@ -28,3 +38,16 @@ def show(limits: Limits | None, *, unit: bool) -> None:
     click.echo(f"{limits.sessions:,} sessions")
     click.echo(f"all that a unit needs  MemoryMax={unit_bytes(limits) >> 20}M, with user space and room to spare")
     click.echo(f"to set it:  snf memory FILE --unit >{_DROP_IN}; systemctl daemon-reload")
+
+
+def checks(places: Sequence[Path] = _CONFIGURATIONS) -> Iterator[Check]:
+    """Yield a check of the installed service's memory, when it has a limit, against its tables."""
+    allowed = service_bytes()
+    if allowed is None:
+        return
+    settings = None
+    with suppress(SnfError, OSError):  # what is wrong with a configuration is for snf config check
+        settings = configuration(next((path for path in places if path.exists()), None))
+    said = complaint((settings or Settings()).limits, allowed)
+    remedy = f"Run: snf memory FILE --unit >{_DROP_IN}; systemctl daemon-reload"
+    yield Check("memory of the service", not said, said or f"{allowed / 1e6:,.0f} MB", remedy, required=False)
