@@ -338,10 +338,12 @@ def _not_here(settings: Settings) -> Iterator[tuple[SnfError, str]]:
             links.find(Interface(settings.monitor.interface, Role.N6))
         except SnfError as error:
             yield error, "/snf-policies:policies/monitor"
-    try:
-        check_endpoint(settings.export.endpoint, "")
-    except SnfError as error:
-        yield error, "/snf-export:exporter/endpoint"
+    for listener in settings.export.listeners:
+        above = "/snf-export:exporter" + f"/listener[name='{listener.name}']" * bool(listener.name)
+        try:
+            check_endpoint(listener.endpoint, "")
+        except SnfError as error:
+            yield error, f"{above}/endpoint"
 
 
 def look_at_memory(report: Report, allowed: int | None, *, warning: bool) -> None:

@@ -281,6 +281,13 @@ class TestPorts:
             assert end.value.code == status
             assert [(f["severity"], f["line"] > 0) for f in told] == [(severity, True)] * 3
 
+    def test_each_place_of_the_bus_is_looked_at(self, good: Path, check):
+        further = "<listener><name>noc</name><endpoint>tcp://198.51.100.7:5557</endpoint></listener>"
+        plant(good, "</exporter>", f"{further}</exporter>")
+        status, faults = check(good, "--here")
+        assert status == 1
+        assert ["198.51.100.7:5557" in f["message"] for f in faults].count(True) == 1
+
 
 class TestCost:
     """It takes less than a second of a processor, and neither bcc nor a compiler."""
