@@ -61,10 +61,10 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     address, port = inputs.endpoint(netconf)
     # Threads of numpy would keep the capabilities that `serve` gives away.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     document = inputs.service(state_dir, users, host_key, startup, address, port)
     from mgmt.cli.run import Options, Wishes, serve
 
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop, wishes = threading.Event(), Wishes()

@@ -136,6 +136,12 @@ class TestUnit:
 
         assert said.splitlines()[1:] == ["[Service]", "MemoryMax=640M"]
 
+    def test_the_folder_of_the_drop_in_is_made_by_what_it_tells_to_type(self):
+        said = subprocess.check_output([sys.executable, "-m", "mgmt.cli.main", "memory"], text=True, cwd=ROOT)
+
+        typed = said.partition("to set it:  ")[2].strip().split("; ")
+        assert typed[0].removeprefix("mkdir -p ") == typed[1].partition(">")[2].rpartition("/")[0]
+
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
