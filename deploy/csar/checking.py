@@ -10,7 +10,9 @@ import hashlib
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -62,6 +64,9 @@ def check(path: Path, authority: Path | None = None, signed: bool = False) -> It
             yield from _archive(archive, authority, signed)
     except zipfile.BadZipFile as error:
         yield f"{path.name} is no zip: {error}."
+    except (zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+        # Damaged, encrypted, or packed in a way that zipfile does not know.
+        yield f"{path.name} cannot be read: {error}."
 
 
 def _archive(archive: zipfile.ZipFile, authority: Path | None, signed: bool) -> Iterator[str]:
@@ -115,7 +120,7 @@ def _manifest(archive: zipfile.ZipFile, meta: dict[str, str], manifest: Manifest
         if not manifest.metadata.get(name):
             yield f"The manifest has no {name}."
     when = manifest.metadata.get("vnf_release_date_time", "")
-    if when and not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", when):
+    if when and not _is_time(when):
         yield f"The manifest has {when} for vnf_release_date_time, which is no time of RFC 3339."
     names = {entry.filename for entry in archive.infolist() if not entry.is_dir()}
     for name in sorted(names - manifest.hashes.keys() - {meta["ETSI-Entry-Manifest"]}):
@@ -133,6 +138,16 @@ def _manifest(archive: zipfile.ZipFile, meta: dict[str, str], manifest: Manifest
         for source in sources:
             if source not in manifest.hashes:
                 yield f"{source} is in the set {name} and has no hash."
+
+
+def _is_time(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _digest(archive: zipfile.ZipFile, name: str, algorithm: str) -> str:

@@ -13,12 +13,19 @@ __all__ = ["check"]
 
 _VNF, _COMPUTE, _CP = "tosca.nodes.nfv.VNF", "tosca.nodes.nfv.Vdu.Compute", "tosca.nodes.nfv.VduCp"
 _POLICY = "tosca.policies.nfv."
+# Parts of a template that define types; the ones that TOSCA itself has are in no file.
+_PARTS = (
+    *("node_types", "data_types", "policy_types", "capability_types", "relationship_types", "artifact_types"),
+    "interface_types",
+)
+_TOSCA = re.compile(r"tosca\.(?!.*\bnfv\b)|(string|integer|float|boolean|timestamp|range|list|map|version|scalar-unit\.\w+)$")
 
 
 def check(templates: Mapping[str, Any], entry: str) -> Iterator[str]:
     """Yield what is wrong with the templates of a package, of which *entry* is read first."""
     imported = yield from _imports(templates, entry)
     types = _types(imported)
+    yield from _known_types(imported, types)
     flavours = {name: it for name, it in imported.items() if _topology(it).get("substitution_mappings")}
     top = [node for node in _nodes(imported.get(entry, {})).values() if _is(node, _VNF, types)]
     if len(top) != 1:
@@ -63,7 +70,7 @@ def _types(templates: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: body
         for template in templates.values()
-        for part in ("node_types", "data_types", "policy_types")
+        for part in _PARTS
         for name, body in ((template or {}).get(part) or {}).items()
     }
 
@@ -80,13 +87,56 @@ def _is(node: Mapping[str, Any], kind: str, types: Mapping[str, Any]) -> bool:
     return kind in _ancestry(node.get("type", ""), types)
 
 
-def _requirements(kind: str, types: Mapping[str, Any]) -> set[str]:
+def _requirements(kind: str, types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a type of nodes requires, by names."""
     return {
-        name
+        name: (body or {}) if isinstance(body, dict) else {"capability": body}
         for ancestor in _ancestry(kind, types)
         for requirement in (types.get(ancestor) or {}).get("requirements") or []
-        for name in requirement
+        for name, body in requirement.items()
     }
+
+
+def _members(kind: str, part: str, types: Mapping[str, Any]) -> set[str]:
+    """Return names of the capabilities or properties that a type has, from its ancestors too."""
+    return {name for ancestor in _ancestry(kind, types) for name in (types.get(ancestor) or {}).get(part) or {}}
+
+
+def _capabilities(kind: str, types: Mapping[str, Any]) -> set[str]:
+    """Return the types of the capabilities that a type of nodes has."""
+    found = set()
+    for ancestor in _ancestry(kind, types):
+        for body in ((types.get(ancestor) or {}).get("capabilities") or {}).values():
+            found |= set(_ancestry(body["type"] if isinstance(body, dict) else body, types))
+    return found
+
+
+def _known_types(templates: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[str]:
+    """What requirements and artefacts refer to is a type, and a default is one of the values that are allowed."""
+
+    def unknown(kind: Any) -> bool:
+        return isinstance(kind, str) and kind not in types and not _TOSCA.match(kind)
+
+    for name, template in templates.items():
+        for kind, body in ((template or {}).get("node_types") or {}).items():
+            for requirement, wanted in _requirements(kind, {kind: body}).items():
+                for part in ("capability", "relationship", "node"):
+                    if unknown(wanted.get(part)):
+                        yield f"{name}: {requirement} of {kind} has the {part} {wanted[part]}, which is no type."
+            yield from (f"{name}: {kind}: {fault}" for fault in _defaults((body or {}).get("properties") or {}))
+        yield from (f"{name}: {fault}" for fault in _defaults(_topology(template).get("inputs") or {}))
+        for node, body in _nodes(template).items():
+            for artifact in (body.get("artifacts") or {}).values():
+                if isinstance(artifact, dict) and unknown(artifact.get("type")):
+                    yield f"{name}: {node} has an artefact of the type {artifact['type']}, which is none."
+
+
+def _defaults(schemas: Mapping[str, Any]) -> Iterator[str]:
+    for name, schema in schemas.items():
+        for constraint in schema.get("constraints") or []:
+            allowed, default = constraint.get("valid_values"), schema.get("default")
+            if allowed is not None and default is not None and default not in allowed:
+                yield f"{name} has the default {default}, which is none of its values."
 
 
 # -- a flavour --------------------------------------------------------------------
@@ -96,21 +146,70 @@ def _flavour(template: Any, types: Mapping[str, Any]) -> Iterator[str]:
     yield from _mappings(template, types)
     nodes, policies = _nodes(template), _policies(template)
     for name, node in nodes.items():
-        for requirement in node.get("requirements") or []:
-            for what, to in requirement.items():
-                target = to.get("node") if isinstance(to, dict) else to
-                if target not in nodes:
-                    yield f"{name} has {target} for {what}, which is no node."
+        yield from _required(name, node, nodes, types)
     for name, policy in policies.items():
-        if policy.get("type") not in types:
-            yield f"The policy {name} is a {policy.get('type')}, which is no type."
-        for target in policy.get("targets") or []:
-            if target not in nodes:
-                yield f"The policy {name} is for {target}, which is no node."
+        yield from _policy(name, policy, nodes, types)
+    yield from _profile(template, nodes, policies, types)
     yield from _scaling(nodes, policies)
     orders = sorted(n["properties"].get("order", -1) for n in nodes.values() if n.get("type") == _CP)
     if orders != list(range(len(orders))):
         yield f"The connection points have the orders {orders}, which do not count up from 0."
+
+
+def _required(
+    name: str, node: Mapping[str, Any], nodes: Mapping[str, Any], types: Mapping[str, Any]
+) -> Iterator[str]:
+    """A requirement leads to a node that has the capability for it, and a connection point belongs to a machine."""
+    known = _requirements(node.get("type", ""), types)
+    given = [pair for requirement in node.get("requirements") or [] for pair in requirement.items()]
+    for what, to in given:
+        target = to.get("node") if isinstance(to, dict) else to
+        capability = known.get(what, {}).get("capability")
+        if target not in nodes:
+            yield f"{name} has {target} for {what}, which is no node."
+        elif capability and capability not in _capabilities(nodes[target].get("type", ""), types):
+            yield f"{name} has {target} for {what}, which has no {capability}."
+    if node.get("type") == _CP and "virtual_binding" not in dict(given):
+        yield f"The connection point {name} belongs to no machine: it has no virtual_binding."
+
+
+def _policy(
+    name: str, policy: Mapping[str, Any], nodes: Mapping[str, Any], types: Mapping[str, Any]
+) -> Iterator[str]:
+    kind, properties = policy.get("type", ""), policy.get("properties") or {}
+    if kind not in types:
+        yield f"The policy {name} is a {kind}, which is no type."
+        return
+    wanted = {target for ancestor in _ancestry(kind, types) for target in (types.get(ancestor) or {}).get("targets") or []}
+    for target in policy.get("targets") or []:
+        if target not in nodes:
+            yield f"The policy {name} is for {target}, which is no node."
+        elif wanted and not any(_is(nodes[target], one, types) for one in wanted):
+            yield f"The policy {name} is for {target}, and {kind} is for no {nodes[target].get('type')}."
+    low, high = properties.get("port_range_min", 0), properties.get("port_range_max", 65535)
+    if kind == _POLICY + "SecurityGroupRule" and low > high:
+        yield f"The policy {name} lets in from {low} to {high}, which is no port."
+
+
+def _profile(
+    template: Any, nodes: Mapping[str, Any], policies: Mapping[str, Any], types: Mapping[str, Any]
+) -> Iterator[str]:
+    """The node of the VNF in a flavour is of that flavour, and its profile has a level and numbers that can be."""
+    flavour = (_topology(template)["substitution_mappings"].get("properties") or {}).get("flavour_id")
+    levels = {k for p in _of_type(policies, "InstantiationLevels").values() for k in p["properties"]["levels"]}
+    for name, node in nodes.items():
+        if not _is(node, _VNF, types):
+            continue
+        given = node.get("properties") or {}
+        if given.get("flavour_id") != flavour:
+            yield f"{name} is of the flavour {given.get('flavour_id')}, and its template of {flavour}."
+        profile = given.get("vnf_profile") or {}
+        level = profile.get("instantiation_level")
+        if level is not None and level not in levels:
+            yield f"The profile of {name} has the level {level}, which is none of the instantiation levels."
+        least, most = profile.get("min_number_of_instances", 1), profile.get("max_number_of_instances", 1)
+        if not 0 <= least <= most or most < 1:
+            yield f"The profile of {name} has {least} to {most} instances."
 
 
 def _mappings(template: Any, types: Mapping[str, Any]) -> Iterator[str]:
@@ -119,6 +218,15 @@ def _mappings(template: Any, types: Mapping[str, Any]) -> Iterator[str]:
     if kind not in types:
         yield f"The flavour substitutes {kind}, which is no type."
         return
+    for name in (mapping.get("properties") or {}).keys() - _members(kind, "properties", types):
+        yield f"The mappings have a value for {name}, which is no property of {kind}."
+    for name, (node, capability) in ((n, (*to, "", "")[:2]) for n, to in (mapping.get("capabilities") or {}).items()):
+        if name not in _members(kind, "capabilities", types):
+            yield f"The mapping of {name} is of no capability of {kind}."
+        if node not in nodes:
+            yield f"The mapping of {name} leads to {node}, which is no node."
+        elif capability not in _members(nodes[node].get("type", ""), "capabilities", types):
+            yield f"The mapping of {name} leads to {capability} of {node}, which {nodes[node].get('type')} does not have."
     known, mapped = _requirements(kind, types), set()
     for name, to in (mapping.get("requirements") or {}).items():
         node, requirement = (*to, "", "")[:2]
@@ -127,8 +235,12 @@ def _mappings(template: Any, types: Mapping[str, Any]) -> Iterator[str]:
             yield f"The mapping of {name} is of no requirement of {kind}."
         if node not in nodes:
             yield f"The mapping of {name} leads to {node}, which is no node."
-        elif requirement not in _requirements(nodes[node]["type"], types):
+            continue
+        there = _requirements(nodes[node].get("type", ""), types)
+        if requirement not in there:
             yield f"The mapping of {name} leads to {requirement} of {node}, which {nodes[node]['type']} does not have."
+        elif name in known and known[name].get("capability") != there[requirement].get("capability"):
+            yield f"The mapping of {name} leads to {requirement} of {node}, which is for another capability."
     for name, node in nodes.items():
         linked = any("virtual_link" in requirement for requirement in node.get("requirements") or [])
         if node.get("type") == _CP and name not in mapped and not linked:

@@ -52,7 +52,7 @@ def parse(text: str) -> Manifest:
     if _BEGIN in text:
         at = text.index(_BEGIN)
         found.signed, found.signature = text[:at], text[at:]
-        if _END not in found.signature:
+        if not found.signature.rstrip().endswith(_END):
             found.faults.append(f"The signature of the manifest does not end with {_END}.")
     part, set_name, source, algorithm = "", "", "", ""
     for number, line in enumerate(found.signed.splitlines(), 1):

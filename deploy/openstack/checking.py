@@ -5,6 +5,7 @@ Each fault is one sentence. Nothing is read but the files that are named, and no
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,13 @@ PRIVATE = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY")
 PLACE = re.compile(r"%[a-z_]+%")
 REFERENCES = {"get_param": "parameters", "get_resource": "resources", "get_attr": "resources"}
 PSEUDO = {"OS::stack_name", "OS::stack_id", "OS::project_id", "OS::no_value"}
+# Functions of HOT 2021-04-16 (Heat's template guide); where a map may have any key, the engine takes a misspelt one for a value.
+FUNCTIONS = {
+    *("get_param", "get_resource", "get_attr", "get_file", "if", "list_join", "list_concat", "list_concat_unique"),
+    *("map_merge", "map_replace", "repeat", "resource_facade", "str_replace", "str_replace_strict"),
+    *("str_replace_vstrict", "str_split", "digest", "filter", "make_url", "yaql"),
+}
+OUTPUT = {"description", "value", "condition"}
 
 
 def main(arguments: list[str], here: Path) -> int:
@@ -61,7 +69,9 @@ def _formed(faults: Iterator[str]) -> Iterator[str]:
         yield from faults
     except yaml.YAMLError as error:
         yield f"It is no YAML: {_one_line(error)}."
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+    except OSError as error:
+        yield f"It cannot be read: {error.strerror}."
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         yield f"It has not the form of a template or an environment: {_one_line(error)}."
 
 
@@ -71,6 +81,7 @@ def check(path: Path) -> Iterator[str]:
     if not isinstance(template, dict) or "heat_template_version" not in template:
         yield "It is no template: it has no heat_template_version."
         return
+    yield from _functions(template)
     yield from _references(template)
     yield from _conditions(template)
     yield from _parameters(template)
@@ -132,6 +143,21 @@ def _walk(value: Any, at: str) -> Iterator[tuple[str, str, Any]]:
         yield from _walk(inner, here)
 
 
+def _functions(template: dict[str, Any]) -> Iterator[str]:
+    """Name functions as Heat does: `get_atr` in an output is a map with one entry to it, and so is its value."""
+    for part in ("resources", "outputs"):
+        for at, _, value in _walk(template.get(part, {}), part):
+            for called in value if isinstance(value, list) else [value]:
+                # A function is a map with one entry.
+                (key,) = called if isinstance(called, dict) and len(called) == 1 else ("",)
+                near = difflib.get_close_matches(str(key), FUNCTIONS, 1, 0.8) if key not in FUNCTIONS else []
+                if near:
+                    yield f"{at} has {key}, which is no function of Heat: is it {near[0]}?"
+    for name, output in template.get("outputs", {}).items():
+        for key in sorted(output.keys() - OUTPUT):
+            yield f"The output {name} has {key}, which no output has."
+
+
 def _references(template: dict[str, Any]) -> Iterator[str]:
     """Refer to what is there, in all branches; the engine looks at those that hold."""
     for part in ("conditions", "resources", "outputs"):
@@ -187,6 +213,11 @@ def _parameters(template: dict[str, Any]) -> Iterator[str]:
             yield f"The parameter {name} is in no group, so a form shows it at the end."
         if not schema.get("description"):
             yield f"The parameter {name} has no description."
+        for constraint in schema.get("constraints", []):
+            try:
+                re.compile(constraint.get("allowed_pattern", ""))
+            except re.error as error:
+                yield f"The parameter {name} has a pattern that is none: {error}."
         if schema.get("type") == "string" and not schema.get("constraints") and name not in _checked(template):
             yield f"The parameter {name} takes any text: give it a constraint."
         if SECRET.search(name):
@@ -240,6 +271,7 @@ def _server(name: str, given: dict[str, Any], folder: Path) -> Iterator[str]:
     first = given["networks"][0] if given.get("networks") else {}
     if "management" not in str(first.get("port", "")):
         yield f"The first port of the server {name} is not that of management, which gets the default route."
+    whole, pieces = "", dict[str, str]()
     for at, key, value in _walk(given.get("user_data", {}), f"resources.{name}.user_data"):
         if key != "str_replace":
             continue
@@ -254,10 +286,14 @@ def _server(name: str, given: dict[str, Any], folder: Path) -> Iterator[str]:
         for place in sorted(value.get("params", {}).keys() - places):
             yield f"{at} gives a value for {place}, which {file.name} does not have."
         if at == f"resources.{name}.user_data.str_replace":
-            yield from _plain(text)
+            whole = text
+        elif within := re.search(rf"\.params\.({PLACE.pattern})\.", at):
+            pieces[within[1]] = pieces.get(within[1], "") + text
+    if whole:
+        yield from _plain(whole, pieces)
 
 
-def _plain(text: str) -> Iterator[str]:
-    """Look at user data whose places have stand-ins for values; a place for further lines has none."""
-    lines = [line for line in text.splitlines() if not PLACE.fullmatch(line)]
-    yield from check_user_data(PLACE.sub("value", "\n".join(lines) + "\n"))
+def _plain(text: str, pieces: dict[str, str]) -> Iterator[str]:
+    """Look at user data whose places have stand-ins for values; a place for further lines has all pieces it may get."""
+    lines = (pieces.get(line[:-1], "") if PLACE.fullmatch(line[:-1]) else line for line in text.splitlines(True))
+    yield from check_user_data(PLACE.sub("value", "".join(lines)))

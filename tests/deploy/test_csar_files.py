@@ -17,10 +17,20 @@ CSAR = ROOT / "deploy" / "csar"
 # As many of the types of SOL001 as the own checks ask for, with their requirements.
 TYPES = """
 tosca_definitions_version: tosca_simple_yaml_1_2
+capability_types:
+  tosca.capabilities.nfv.VirtualLinkable: {derived_from: tosca.capabilities.Node}
+  tosca.capabilities.nfv.VirtualBindable: {derived_from: tosca.capabilities.Node}
+relationship_types:
+  tosca.relationships.nfv.VirtualLinksTo: {derived_from: tosca.relationships.DependsOn}
+artifact_types:
+  tosca.artifacts.nfv.SwImage: {derived_from: tosca.artifacts.Deployment.Image}
 node_types:
-  tosca.nodes.nfv.VNF: {requirements: [{virtual_link: {}}]}
-  tosca.nodes.nfv.Vdu.Compute: {}
-  tosca.nodes.nfv.VduCp: {requirements: [{virtual_link: {}}, {virtual_binding: {}}]}
+  tosca.nodes.nfv.VNF: {requirements: [{virtual_link: {capability: tosca.capabilities.nfv.VirtualLinkable}}]}
+  tosca.nodes.nfv.Vdu.Compute: {capabilities: {virtual_binding: {type: tosca.capabilities.nfv.VirtualBindable}}}
+  tosca.nodes.nfv.VduCp:
+    requirements:
+      - virtual_link: {capability: tosca.capabilities.nfv.VirtualLinkable}
+      - virtual_binding: {capability: tosca.capabilities.nfv.VirtualBindable}
 policy_types:
   tosca.policies.nfv.ScalingAspects: {}
   tosca.policies.nfv.VduInitialDelta: {}
@@ -201,6 +211,24 @@ class TestCheck:
         done = run("check", here / "key")
 
         assert (done.returncode, done.stdout) == (1, "key is no zip: File is not a zip file.\n")
+
+    def test_what_is_damaged_or_locked_is_a_fault_in_one_sentence(self, package, tmp_path):
+        whole, path = bytearray(package.read_bytes()), tmp_path / "x.csar"
+        with zipfile.ZipFile(package) as archive:
+            entry = archive.getinfo("supernetflow.mf")
+        at = entry.header_offset
+        for name, place, value in (("damaged", at + 30 + len(entry.filename), 0xFF), ("locked", at + 6, 0x01)):
+            changed = whole.copy()
+            changed[place] = value
+            if name == "locked":  # the list at the end says so as well (APPNOTE.TXT, 4.4.4)
+                listed = changed.rindex(entry.filename.encode()) - 46
+                changed[listed + 8] |= 0x01
+            path.write_bytes(changed)
+
+            done = run("check", path)
+
+            assert (done.returncode, done.stderr) == (1, ""), name
+            assert done.stdout.splitlines()[-1].startswith("x.csar "), name
 
     def test_what_is_not_there_is_refused(self, here):
         done = run("check", here / "none.csar")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -119,7 +120,7 @@ def verdict(case: dict[str, Any]) -> dict[str, Any]:
             if r.type() == "OS::Heat::ResourceGroup"
         }
         outputs = {name: plain(output.get_value()) for name, output in it.outputs.items()}
-    except (exception.HeatException, exc.CommandError, ValueError, TypeError, KeyError) as error:
+    except (exception.HeatException, exc.CommandError, re.error, ValueError, TypeError, KeyError) as error:
         return {"refused": str(error)}
     return {"refused": None, "resources": found, "outputs": outputs, "members": members}
 

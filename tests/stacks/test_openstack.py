@@ -230,6 +230,12 @@ class TestUserData:
 
         assert set(re.findall(r"fa:16:3e:[0-9a-f:]{8}", " ".join(command))) == addresses
 
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_the_service_is_started_after_the_configuration_and_nobody_waits_for_it(self, stacks, variant):
+        _, start = yaml.safe_load(user_data(stacks[variant]))["runcmd"]
+
+        assert start == ["systemctl", "start", "--no-block", "supernetflow.service"]
+
     def test_keys_are_files_of_the_service_alone(self, stacks):
         files = {f["path"]: f for f in yaml.safe_load(user_data(stacks["mirror-all"]))["write_files"]}
         keys = {path: f for path, f in files.items() if path.startswith("/etc/supernetflow/keys/")}
