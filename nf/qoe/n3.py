@@ -21,16 +21,16 @@ __all__ = ["PROFILE", "N3Profile", "by_echo", "by_neighbours", "is_recent"]
 
 @dataclass(frozen=True, slots=True)
 class N3Profile:
-    """Constants of the evidence."""
+    """Constants of the evidence; an operator may change them (`nf.qoe.profiles`)."""
 
     # On a path an echo is sent at most every 60 s (TS 29.281, 7.2.1): an older one is of a path that is not asked.
     echo_s: float = 60.0
     # An echo that is as old as what a score tells of the past (`HOLD_S` of the suspects) is of now.
     recent_s: float = 10.0
     # The base of a path wants so many echoes (own: an answer alone may have waited in the gNB's own processor).
-    echoes: float = 3.0
+    echoes: int = 3
     # The base of a subscriber wants so many intervals with samples (own: three windows of 3 s of a round trip's least).
-    intervals: float = 10.0
+    intervals: int = 10
     # The window of a round trip's least is 3 s, so that a delayed acknowledgement (RFC 9293: 40 ms) is no rise;
     # one counts from half of a long access delay on (own: `LONG_RADIO_MS` of the suspects).
     rise_ms: float = 50.0

@@ -226,6 +226,7 @@ def _evidence(
         enough=goodput >= ENOUGH * media,
         level=np.where(plays, column("video_height"), np.nan),
         fps=column("fps"),
+        rise_ms=ways.profile.rise_ms,
     )
 
 

@@ -6,7 +6,7 @@ access round trips ─── base of each subscriber ──┴── `Ways`, ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count, repeat
 
@@ -17,6 +17,8 @@ from nf.flows.echoes import Echoes
 from nf.flows.search import values_at
 from nf.qoe import n3
 from nf.qoe.inputs import Array
+from nf.qoe.profiles import changed
+from nf.settings import QoeProfile
 from nf.subscribers.fading import memory
 from nf.subscribers.lately import APP_BITS, Sides
 from nf.subscribers.suspect import ACCESS
@@ -60,6 +62,7 @@ class Ways:
     intervals: Array
     access_ms: Array  # of rows, least of this very interval
     newest: _Newest
+    profile: n3.N3Profile
 
     def of(self, rows: NDArray[np.intp]) -> Evidence:
         """Return the evidence for some rows, which cost a look at all."""
@@ -74,11 +77,12 @@ class Ways:
         fastest_ms = np.full(len(numbers), np.inf)
         np.fmin.at(fastest_ms, gnb, self.access_ms)
         fastest_ms = np.where(np.isinf(fastest_ms), np.nan, fastest_ms)[gnb[rows]]
-        echo_ms, echo_sure = n3.by_echo(rise_ms, age_s, answers, fastest_ms)
+        echo_ms, echo_sure = n3.by_echo(rise_ms, age_s, answers, fastest_ms, self.profile)
         of_people = np.where(self.gnb[self.first] == "", -1, gnb[self.first])
         person = np.searchsorted(self.first, rows, "right") - 1
-        shared = (column[person] for column in n3.by_neighbours(of_people, self.rise_ms, self.intervals))
-        told = n3.is_recent(age_s, answers)  # an echo of now knows better
+        of_all = n3.by_neighbours(of_people, self.rise_ms, self.intervals, self.profile)
+        shared = (column[person] for column in of_all)
+        told = n3.is_recent(age_s, answers, self.profile)  # an echo of now knows better
         return Evidence(echo_ms, echo_sure, *(np.where(told, np.nan, column) for column in shared))
 
 
@@ -88,7 +92,13 @@ class Bases:
     def __init__(self, capacity: int) -> None:
         self._of_paths = memory(np.ones(1), BASE_WINDOW_S, PATHS)
         self._of_people = memory(np.ones(1), BASE_WINDOW_S, capacity)
+        self.profile = n3.PROFILE
         self._told: tuple[NDArray[np.int64], Array] = np.zeros(0, np.int64), np.zeros(0)  # paths, and their last echo
+
+    def use(self, profiles: Iterable[QoeProfile]) -> None:
+        """Ask for other evidence from now on; the bases stay."""
+        mine = {path: value for p in profiles if p.app_class == "n3" for path, value in p.constants}
+        self.profile = changed(n3.PROFILE, mine)
 
     def ways(self, interval: Interval, sides: Sides, gnb: NDArray[np.object_], echoes: Echoes, clock_s: float) -> Ways:
         """Take what an interval tells, and return the ways that its rows have, to *gnb*.
@@ -106,7 +116,9 @@ class Bases:
         _, base_ms[timed], intervals[timed] = self._of_people.add(
             person[first[timed]] << GNB_BITS | at_gnb, interval.now_s, np.zeros((n, 1)), least_ms[timed], np.ones(n)
         )
-        return Ways(gnb, first, least_ms - base_ms, intervals, interval.rows.rtt_min_ms[:, ACCESS], newest)
+        return Ways(
+            gnb, first, least_ms - base_ms, intervals, interval.rows.rtt_min_ms[:, ACCESS], newest, self.profile
+        )
 
     def _newest(self, echoes: Echoes, now_s: float, clock_s: float) -> _Newest:
         """Return the newest echo of each gNB."""

@@ -54,7 +54,9 @@ class Subscribers:
 
     def use_profiles(self, profiles: Iterable[QoeProfile]) -> None:
         """Judge under other constants from the next interval on; nothing is forgotten."""
+        profiles = tuple(profiles)
         self._estimators.use(profiles)
+        self._bases.use(profiles)
 
     def forget_subscriber(self, subscriber: str) -> None:
         """Forget whose the memory of a subscriber is; it fades with the next seconds."""

@@ -77,6 +77,7 @@ class Evidence:
     enough: NDArray[np.bool_]  # (n,) throughput that was seen was more than the media need
     level: Array  # (n,) height of the picture that a player took, while it played
     fps: Array  # (n,) frames a second that came
+    rise_ms: float = N3_PROFILE.rise_ms  # limit of what neighbours say
 
     def __len__(self) -> int:
         return len(self.wait_ms)
@@ -144,7 +145,7 @@ def _causes(seen: Evidence) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, 
         (_ACCESS, _RADIO, seen.radio_ms, seen.radio_ms / LONG_RADIO_MS),
         (_N3, _DELAY, seen.n3_ms, seen.n3_ms / LONG_TRANSIT_MS),
         (_N3, _ECHO, seen.echo_ms, seen.echo_ms / LONG_TRANSIT_MS),
-        (_N3, _NEIGHBOURS, seen.neighbours_ms, seen.neighbours_ms / N3_PROFILE.rise_ms),
+        (_N3, _NEIGHBOURS, seen.neighbours_ms, seen.neighbours_ms / seen.rise_ms),
         (_UPF, _DELAY, upf_ms, upf_ms / LONG_TRANSIT_MS),
     )
     words = np.r_[np.tile(_OF_SIDE, len(sides)), [word for word, *_ in single]]

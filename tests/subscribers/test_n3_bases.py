@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nf.flows.echoes import NO_ECHOES, Echoes
+from nf.settings import QoeProfile
 from nf.subscribers.lately import APP_BITS
 from nf.subscribers.n3 import BASE_WINDOW_S, Bases, Evidence
 
@@ -129,6 +130,13 @@ class TestNeighbours:
         told = site.second([RISEN_MS] * PEOPLE_AT_A + [USUAL_MS] * PEOPLE_AT_B)
 
         assert np.isnan(told.neighbours_ms).all()
+
+    def test_an_operator_may_ask_for_more_of_them(self, site):
+        site.bases.use([QoeProfile("n3", (("subscribers", 5),)), QoeProfile("web", (("content_s", 30.0),))])
+
+        told = site.second([RISEN_MS] * PEOPLE_AT_A + [USUAL_MS] * PEOPLE_AT_B)
+
+        assert np.isnan(told.neighbours_ms).all()  # four are left
 
     def test_a_gnb_that_is_not_known_is_none(self, site):
         site.gnb = np.array([""] * PEOPLE_AT_A + [B] * PEOPLE_AT_B, object)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TWO = ("least_ms", "high_ms", "loss", "jitter_ms", "silence_s", "spikes_ms", "up
 
 def verdict(**columns: object) -> tuple[str, str, float]:
     """Return word, measure and value for one row; what is not given was not seen."""
-    values = {f.name: np.full((1, 2) if f.name in TWO else 1, NAN) for f in fields(Evidence)}
+    values = {f.name: np.full((1, 2) if f.name in TWO else 1, NAN) for f in fields(Evidence) if f.default is MISSING}
     values |= {"enough": np.zeros(1, np.bool_), "fresh": np.ones(1, np.bool_)}
     values |= {name: np.array([value]) for name, value in columns.items()}
     told = suspect(Evidence(**values))
