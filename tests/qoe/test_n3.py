@@ -107,6 +107,17 @@ class TestNeighbours:
 
         assert by_neighbours(gnb, rise_ms, np.full(8, 99.0))[1][0] == pytest.approx(0.75)
 
+    @pytest.mark.parametrize(("gnbs", "each"), [(2, 3), (2, 4), (3, 5), (10, 4), (20, 10)])
+    @pytest.mark.parametrize("share_bad", [0.05, 0.2])
+    def test_radios_that_are_bad_each_by_themselves_convict_hardly_ever(self, gnbs, each, share_bad):
+        rng, convicted, rounds, n = np.random.default_rng(3), 0, 1000, gnbs * each
+        for _ in range(rounds):
+            rise_ms = np.where(rng.random(n) < share_bad, rng.uniform(100, 300, n), rng.exponential(10, n))
+            ms, _ = by_neighbours(np.repeat(np.arange(gnbs), each), rise_ms, np.full(n, 99.0))
+            convicted += np.count_nonzero(~np.isnan(ms))
+
+        assert convicted / (rounds * n) <= 0.01  # of the nine healthy ones at most 1 % have a suspect
+
     def test_nobody_at_all(self):
         none = np.zeros(0)
 
