@@ -25,7 +25,7 @@ Files: yang/ietf/*
 Copyright: IETF Trust and the persons identified as authors of the code
 License: BSD-3-Clause
 """
-# Where the metadata have no expression of SPDX: what they have, and the expression that is meant.
+# Words of metadata that have no expression of SPDX, and the expression that is meant.
 _MEANT = {
     "Apache": "Apache-2.0",
     "Apache-2": "Apache-2.0",

@@ -91,7 +91,7 @@ class TestMaintainerScripts:
 
 
 class TestControl:
-    """What Debian has is taken from there."""
+    """The package takes from Debian all that is there."""
 
     def test_what_no_wheel_brings_is_depended_on(self):
         depends = re.split(
@@ -106,6 +106,16 @@ class TestControl:
         text = (DEBIAN / "control").read_text()
 
         assert "python3 (>= 3.11), python3 (<< 3.12)" in text
+
+
+class TestPrograms:
+    """The package brings each build of the programs that the function asks for, so that no start compiles."""
+
+    def test_each_flag_of_a_build_is_there(self):
+        asked = re.findall(r'"(-D\w+)"', (ROOT / "nf/kernel/programs.py").read_text())
+
+        assert asked
+        assert set(asked) == set(re.findall(r'"(-D\w+)"', (DEB / "programs.py").read_text()))
 
 
 class TestTrim:

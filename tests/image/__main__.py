@@ -42,9 +42,9 @@ def _packages(here: Path | None, older: Path | None, below: Path) -> boot.Packag
     return boot.Packages(here, older)
 
 
-def _overlay(disk: Path, path: Path) -> Path:
+def _overlay(disk: Path, path: Path, form: str = "qcow2") -> Path:
     """Make a disk that has what *disk* has, and keeps what is written."""
-    _run("qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.resolve(), "-F", "qcow2", path)
+    _run("qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.resolve(), "-F", form, path)
     return path
 
 
@@ -99,9 +99,15 @@ def _box(package: Path, report: Report) -> None:
             stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         report.check("VirtualBox's disk", same.returncode == 0, same.stdout.strip())
-        for bus, image in (("virtio", below / "libvirt/box.img"), ("ide", below / "virtualbox/disk.vmdk")):
-            with Machine(_overlay(image, below / f"{bus}.qcow2"), bus=bus, service=22) as machine:
-                machine.hear("login:")
+        _answers(below / "libvirt/box.img", below / "virtualbox/disk.vmdk", report)
+
+
+def _answers(libvirt: Path, virtualbox: Path, report: Report) -> None:
+    """Boot the disks of both boxes, each at the controller that it will have, as far as ssh."""
+    with boot.folder() as below:
+        for bus, image, form in (("virtio", libvirt, "qcow2"), ("ide", virtualbox, "vmdk")):
+            with Machine(_overlay(image, below / f"{bus}.qcow2", form), bus=bus, service=22) as machine:
+                machine.hear("Reached target getty.target", "Reached target Login Prompts")
                 name = machine.greeting()
                 report.check(f"box, disk at {bus}", name.startswith("SSH-2.0-"), f"ssh says {name}")
 

@@ -202,6 +202,10 @@ class Machine:
         text = got[: found.start()].decode(errors="replace").replace("\r", "")
         return int(found[1]), text.strip()
 
+    def tell(self, command: str) -> None:
+        """Run a command inside that may end the shell before it could answer."""
+        self._shell.sendall(f"{command}\n".encode())
+
     def must(self, command: str) -> str:
         """Run a command inside that does not fail, and return what it printed."""
         status, text = self.shell(command)

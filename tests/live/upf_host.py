@@ -98,7 +98,7 @@ class UpfHost:
             net.veth(("around", far), ("host", near))
             self._copied(near, copy)
             for hook in ("ingress", "egress"):
-                every = "protocol all u32 match u32 0 0 action mirred egress mirror dev m-span"
+                every = "protocol all u32 match u32 0 0 action mirred egress mirror dev m-span continue"
                 net.run("host", "tc", *f"filter add dev {near} {hook} {every}".split())
             self.sockets |= {far: self._open("around", far), near: self._open("host", near)}
         net.ip("host", f"address add {ADDRESS_N3}/24 dev n3", f"address add {ADDRESS_N6}/24 dev n6")

@@ -45,7 +45,7 @@ def depend(report: Report, place: Installed, package: Path) -> None:
     """Install what the package depends on, so that files can be compared before and after the package alone."""
     with report.step("dependencies", needed=True) as said:
         before = _packages(place)
-        place.apt("satisfy", place.machine.run("dpkg-deb", "--field", f"/root/{package.name}", "Depends").strip())
+        place.apt("satisfy", place.machine.run("dpkg-deb", "--field", f"/srv/{package.name}", "Depends").strip())
         said.append(f"apt resolves them: {len(_packages(place) - before)} packages of Debian, beside a service manager")
 
 
@@ -56,7 +56,7 @@ def _packages(place: Installed) -> set[str]:
 def _install(report: Report, place: Installed, package: Path) -> None:
     machine = place.machine
     with report.step(f"apt install {package.name}", needed=True) as said:
-        place.apt("install", f"/root/{package.name}")
+        place.apt("install", f"/srv/{package.name}")
         code = list((machine.root / HOME).rglob("*.pyc"))
         in_mb = unpacked_mb(machine.root / HOME)
         said.append(

@@ -42,7 +42,7 @@ def old_tree(place: Path) -> Path:
 
 
 def debian(root: Path, packages: list[Path]) -> None:
-    """Make a minimal Debian with a service manager, the packages in /root, and what apt wants for them downloaded.
+    """Make a minimal Debian with a service manager, the packages in /srv, and what apt wants for them downloaded.
 
     So that apt resolves and installs inside of a machine that has no network.
     """
@@ -52,11 +52,11 @@ def debian(root: Path, packages: list[Path]) -> None:
     for file in _ARCHIVES.glob("*.deb"):
         shutil.copy2(file, cache)
     for package in packages:
-        shutil.copy2(package, root / "root")
+        shutil.copy2(package, root / "srv")
     shutil.copy2("/etc/resolv.conf", root / "etc/resolv.conf")
     for settings in Path("/etc/apt/apt.conf.d").glob("*proxy*"):
         shutil.copy2(settings, root / "etc/apt/apt.conf.d")
-    steps = ("apt-get update -q", f"apt-get install -q -y --download-only /root/{packages[-1].name}")
+    steps = ("apt-get update -q", f"apt-get install -q -y --download-only /srv/{packages[-1].name}")
     for step in steps:
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",

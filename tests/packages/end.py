@@ -13,7 +13,7 @@ __all__ = ["Before", "show"]
 
 # Debian's packages keep the user that they made, so that no later one gets its files.
 _NAMES = ("passwd", "group", "shadow", "gshadow")
-_USERS = tuple(f"{how}: /etc/{name}{end}" for how in ("changed", "came") for name in _NAMES for end in (":", "- "))
+_USERS = tuple(f"{how}: /etc/{name}" for how in ("changed", "came") for name in _NAMES)  # and name-, the one before
 
 
 class Before:
@@ -34,9 +34,10 @@ def show(report: Report, place: Installed, package: Path, before: Before) -> Non
         assert kept == place.kept()
         assert not (machine.root / HOME).exists()
         said.append(f"no program, name or promiscuous port; the {len(kept)} files of /etc/supernetflow are kept")
-    with report.step("apt install again"):
-        place.apt("install", f"/root/{package.name}")
+    with report.step("apt install again") as said:
+        place.apt("install", f"/srv/{package.name}")
         wait_until(lambda: place.state == "active", "the service starts with what was kept", last_words=place.said)
+        said.append("the service starts with the configuration that was kept")
     with report.step("apt purge after SIGKILL") as said:
         drop_in = machine.root / f"run/systemd/system/{UNIT}.d/kill.conf"
         drop_in.parent.mkdir(parents=True)

@@ -30,7 +30,7 @@ class Installed:
     def __init__(self, machine: Machine, keys: Path) -> None:
         self.machine, self._key = machine, keys / "key"
         public = key_pair(self._key)
-        (machine.root / "root/operator.pub").write_text(f"{public} {USER}\n")
+        (machine.root / "srv/operator.pub").write_text(f"{public} {USER}\n")
         for name, far in zip(PAIR, ("gnb", "upf"), strict=True):
             machine.shell(f"""
                 ip link add {name} type veth peer name {far}
@@ -53,7 +53,7 @@ class Installed:
 
     def init(self) -> str:
         """Make the first configuration: an inline pair of N3."""
-        return self.machine.run("snf", "init", "--inline-n3", ",".join(PAIR), "--user", f"{USER}=/root/operator.pub")
+        return self.machine.run("snf", "init", "--inline-n3", ",".join(PAIR), "--user", f"{USER}=/srv/operator.pub")
 
     def kept(self) -> list[str]:
         """Return the hash of each file that belongs to the operator."""

@@ -1,4 +1,4 @@
-"""What a machine is like: its files, and its ports as the kernel has them; to be compared before and after."""
+"""The files of a machine, and its ports as the kernel has them, to be compared before and after."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.machines.machine import Machine
 __all__ = ["files", "ports", "unlike"]
 
 _RUNTIME = {"dev", "proc", "run", "sys", "tmp"}  # and what is in them; /sys/fs/bpf is looked at by itself
-# What a machine changes by itself, and what the management of packages keeps of what it did.
+# A machine changes these by itself, and the management of packages keeps there what it did.
 _ITS_OWN = re.compile(
-    r"/(root/.*\.deb|var/(backups|cache/(apt|debconf|ldconfig)|lib/(apt|dpkg|systemd)|log|tmp)"
+    r"/(srv|var/(backups|cache/(apt|debconf|ldconfig)|lib/(apt|dpkg|systemd)|log|tmp)"
     r"|etc/(ld\.so\.cache|\.pwd\.lock|machine-id|apt/.*|mtab|\.updated)|var/\.updated)(/.*)?"
 )
 

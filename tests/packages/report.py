@@ -1,4 +1,4 @@
-"""What was shown, told while it comes and as a table at the end."""
+"""The report: each thing that was shown, told while it comes and as a table at the end."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Traffic:
 
     @property
     def sent(self) -> int:
-        """How many were sent."""
+        """The number of those that were sent."""
         return len(self._sent_s)
 
     def sent_at(self, number: int) -> float:

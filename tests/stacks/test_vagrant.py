@@ -33,7 +33,8 @@ def debian(root: Path, *packages: str) -> Path:
 
 def words(root: Path, command: str) -> list[str]:
     """Return the words that run a command in a root, in a namespace of mounts that ends with it."""
-    mounts = "mount -t proc proc $0/proc && mount --rbind /sys $0/sys && mount --rbind /dev $0/dev"
+    mounts = "mount -t proc proc $0/proc && mount -t sysfs sysfs $0/sys && mount -t bpf bpf $0/sys/fs/bpf"
+    mounts += " && mount --rbind /dev $0/dev"
     script = f'{mounts} && mount -t tmpfs tmpfs $0/run && mkdir $0/run/netns && exec chroot $0 sh -ec "$1"'
     return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, str(root), command]
 
