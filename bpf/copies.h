@@ -24,6 +24,8 @@ static __always_inline u32 passed_before(struct scratch *s, struct control *c)
 	fine_clock(s, c);
 	full_addresses(&s->outer);
 	hash = (u64)packet_hash(s, 0x85ebca6b) << 32 | packet_hash(s, 0x27d4eb2f);
+	if (s->gtpu == IN_LINE) /* what goes to one line is no copy of what came from another */
+		hash ^= s->side + 1;
 	new.at_ns = s->now_ns;
 	new.leg = s->gtpu ? leg_of(s) : 0;
 	old = leg_sights.lookup(&hash);

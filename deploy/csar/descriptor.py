@@ -18,7 +18,7 @@ _PARTS = (
     *("node_types", "data_types", "policy_types", "capability_types", "relationship_types", "artifact_types"),
     "interface_types",
 )
-_TOSCA = re.compile(r"tosca\.(?!.*\bnfv\b)|(string|integer|float|boolean|timestamp|range|list|map|version|scalar-unit\.\w+)$")
+_TOSCA = re.compile(r"tosca\.(?!.*\bnfv\b)")
 
 
 def check(templates: Mapping[str, Any], entry: str) -> Iterator[str]:
@@ -156,9 +156,7 @@ def _flavour(template: Any, types: Mapping[str, Any]) -> Iterator[str]:
         yield f"The connection points have the orders {orders}, which do not count up from 0."
 
 
-def _required(
-    name: str, node: Mapping[str, Any], nodes: Mapping[str, Any], types: Mapping[str, Any]
-) -> Iterator[str]:
+def _required(name: str, node: Mapping[str, Any], nodes: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[str]:
     """A requirement leads to a node that has the capability for it, and a connection point belongs to a machine."""
     known = _requirements(node.get("type", ""), types)
     given = [pair for requirement in node.get("requirements") or [] for pair in requirement.items()]
@@ -173,14 +171,13 @@ def _required(
         yield f"The connection point {name} belongs to no machine: it has no virtual_binding."
 
 
-def _policy(
-    name: str, policy: Mapping[str, Any], nodes: Mapping[str, Any], types: Mapping[str, Any]
-) -> Iterator[str]:
+def _policy(name: str, policy: Mapping[str, Any], nodes: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[str]:
     kind, properties = policy.get("type", ""), policy.get("properties") or {}
     if kind not in types:
         yield f"The policy {name} is a {kind}, which is no type."
         return
-    wanted = {target for ancestor in _ancestry(kind, types) for target in (types.get(ancestor) or {}).get("targets") or []}
+    above = [types.get(ancestor) or {} for ancestor in _ancestry(kind, types)]
+    wanted = {target for body in above for target in body.get("targets") or []}
     for target in policy.get("targets") or []:
         if target not in nodes:
             yield f"The policy {name} is for {target}, which is no node."
@@ -226,7 +223,7 @@ def _mappings(template: Any, types: Mapping[str, Any]) -> Iterator[str]:
         if node not in nodes:
             yield f"The mapping of {name} leads to {node}, which is no node."
         elif capability not in _members(nodes[node].get("type", ""), "capabilities", types):
-            yield f"The mapping of {name} leads to {capability} of {node}, which {nodes[node].get('type')} does not have."
+            yield f"The mapping of {name} leads to {capability} of {node}, which it does not have."
     known, mapped = _requirements(kind, types), set()
     for name, to in (mapping.get("requirements") or {}).items():
         node, requirement = (*to, "", "")[:2]

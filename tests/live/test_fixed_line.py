@@ -77,6 +77,24 @@ class TestLines:
             lines.pseudonym("line:olt-7.pon-3.onu-12"): tuple(map(sum, zip(*volumes, strict=True)))
         }
 
+    def test_of_a_talk_between_two_lines_each_has_both_directions(self, lines: Site) -> None:
+        """Each packet passes twice: on its way to the gateway, and from there to the other line."""
+        first, second = (Dot1AD(vlan=100), Dot1Q(vlan=12)), (Dot1Q(vlan=30),)
+        to = IP(src="192.0.2.12", dst="192.0.2.30") / UDP(sport=5000, dport=5001) / Raw(bytes(200))
+        back = IP(src="192.0.2.30", dst="192.0.2.12") / UDP(sport=5001, dport=5000) / Raw(bytes(100))
+        for packet, here, there in ((to, first, second), (back, second, first)):
+            for tags, head in ((here, Ether(src=CPE, dst=BNG_1)), (there, Ether(src=BNG_1, dst=CPE))):
+                frame = head
+                for tag in tags:
+                    frame = frame / tag
+                lines.send("access", frame / packet)
+
+        there, here = float(len(to)), float(len(back))
+        assert lines.volumes() == {
+            lines.pseudonym("line:olt-7.pon-3.onu-12"): (there, here),
+            lines.pseudonym("line:switch-2.port-30"): (here, there),
+        }
+
     def test_one_that_nobody_configured_has_a_name_of_its_own(self, lines: Site) -> None:
         both = [talk(lines, (Dot1Q(vlan=vlan),), "192.0.2.77", 60 + vlan, port=vlan) for vlan in (31, 32)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 from scapy.utils import wrpcap
 
@@ -151,3 +151,41 @@ class TestWhatAReplayIgnores:
 
         assert [app.name for settings in taken for app in settings.applications] == ["Pages"]
         assert capsys.readouterr().err == ""
+
+
+LINES = """
+<subscribers xmlns="urn:supernetflow:yang:snf-subscribers">
+  <line-gateway><name>bng</name><mac-address>02:00:00:00:00:b1</mac-address></line-gateway>
+  <static-session><name>one</name><subscriber>one</subscriber>
+    <line><gateway>bng</gateway><c-vlan>12</c-vlan></line></static-session>
+  <static-session><name>other</name><subscriber>other</subscriber>
+    <line><gateway>bng</gateway><c-vlan>30</c-vlan></line></static-session>
+</subscribers>"""
+
+
+class TestLines:
+    """Packets between two lines of a gateway pass twice, and are the uplink of one and the downlink of the other."""
+
+    def test_each_has_both_directions_of_their_talk(self, told, tmp_path):
+        gateway, frames = "02:00:00:00:00:b1", []
+        volumes = Counter[tuple[str, str]]()
+        for number in range(5):
+            for here, there, names, size in ((12, 30, ("one", "other"), 100), (30, 12, ("other", "one"), 60)):
+                ip = IP(src=f"192.0.2.{here}", dst=f"192.0.2.{there}", id=number)
+                packet = ip / UDP(sport=5000, dport=5000) / Raw(bytes(size))
+                frames.append(Ether(src="02:00:00:00:0c:01", dst=gateway) / Dot1Q(vlan=here) / packet)
+                frames.append(Ether(src=gateway, dst="02:00:00:00:0c:01") / Dot1Q(vlan=there) / packet)
+                volumes[names[0], "ul_bytes"] += len(packet)
+                volumes[names[1], "dl_bytes"] += len(packet)
+        for number, frame in enumerate(frames):
+            frame.time = 1_700_000_000 + number / 100
+        wrpcap(str(tmp_path / "talk.pcap"), frames)
+
+        _, batches = told(tmp_path / "talk.pcap", LINES)
+
+        found = Counter[tuple[str, str]]()
+        for batch in batches:
+            for column in ("ul_bytes", "dl_bytes"):
+                for name, octets in zip(batch.columns["subscriber"], batch.columns[column], strict=True):
+                    found[name, column] += int(octets)
+        assert found == volumes

@@ -161,7 +161,8 @@ class TestUpfs:
     """A stack of several probes has one for each UPF, each on a host of its own."""
 
     @pytest.fixture(scope="class")
-    def groups(self) -> dict[str, dict[str, Any]]:
+    @classmethod
+    def groups(cls) -> dict[str, dict[str, Any]]:
         """Return three probes of each kind as the engine makes them, and stacks that it refuses."""
         secret = {"pseudonym_key": GIVEN_KEYS["pseudonym_key"]}
         asked: dict[str, tuple[list[str], dict[str, Any]]] = {
@@ -273,7 +274,8 @@ class TestFirstConfiguration:
     """The files and the command of the user data make a configuration that the function starts with."""
 
     @pytest.fixture(scope="class")
-    def configured(self, stacks, tmp_path_factory) -> dict[str, Path]:
+    @classmethod
+    def configured(cls, stacks, tmp_path_factory) -> dict[str, Path]:
         """Return a folder for each variant, as /etc/supernetflow of its machine is after the first boot."""
         below, found = tmp_path_factory.mktemp("machines"), {}
         for variant in VARIANTS:

@@ -140,7 +140,12 @@ class TestProvisioning:
     def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         root = debian(tmp_path_factory.mktemp("machine"), "systemd", "systemd-sysv", "ca-certificates", "iproute2")
         tree = root / "srv/supernetflow"
-        skipped = shutil.ignore_patterns(".git", ".venv", "build", ".*_cache", "__pycache__", "*.so")
+        anywhere = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "*.so")
+
+        def skipped(folder: str, names: list[str]) -> set[str]:
+            """Skip what the Vagrantfile keeps out, and packages of another day; deploy/deb/build is a file."""
+            return set(anywhere(folder, names)) | ({"build", "dist"} if Path(folder) == ROOT else set())
+
         shutil.copytree(ROOT, tree, ignore=skipped)
         for file in ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
             if Path(file).exists():
