@@ -177,7 +177,7 @@ static __always_inline u32 open_packet(hook *ctx, void *data, void *end, struct 
 		if (role == SNF_MIXED && s->outer.proto == PROTO_UDP) {
 			if (outer_fragment(s, 0, FRAGMENT_OF_SIGNALLING))
 				return take_signalling(in);
-			s->signalling = 1; /* its first one may come later: who listens joins them */
+			s->signalling = !fragment_read(s); /* its first one may come later: who listens joins them */
 		}
 	} else if (s->outer.proto == PROTO_UDP) {
 		result = datagram(ctx, data, end, in, role);
