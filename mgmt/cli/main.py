@@ -59,6 +59,8 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     manager.begin()
     manager.tell(STATUS="checking options and files", EXTEND_TIMEOUT_USEC=60_000_000)  # imports take a while as well
     address, port = inputs.endpoint(netconf)
+    if "%" in address:
+        raise SnfError(f"The address {address} has a zone.", "Give an address that means the same on every host.")
     # Threads of numpy would keep the capabilities that `serve` gives away.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])

@@ -82,7 +82,7 @@ def connect(
                 raise known.changed(host, port) from None
             raise SnfError(f"The host key of {host} port {port} is not the one that was given.") from None
         raise SnfError(
-            f"No NETCONF session with {host} port {port}: {type(error).__name__}.",
+            f"No NETCONF session with {host} port {port}: {_why(error)}.",
             "Is the function running, and is your public key in its users file?",
         ) from None
     try:
@@ -93,6 +93,15 @@ def connect(
     finally:
         with suppress(TransportError, OperationError, OSError):
             session.close_session()
+
+
+def _why(error: Exception) -> str:
+    """Return why there is no session, in the words of the system where there are any."""
+    if "Could not open socket" in str(error):  # ncclient's SSHError: it drops what the system said
+        return "nothing answers there"
+    if "Negotiation failed" in str(error) or isinstance(error, EOFError):
+        return "it ends before it says who it is"
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _another_key(error: Exception) -> bool:

@@ -191,6 +191,9 @@ class TestToBeMended:
         (made / "users").chmod(0o600)
         assert "is not a private key" in fails(TO_BE_MENDED, "--host-key", f"{made}/users")
 
+    def test_an_address_of_netconf_with_a_zone(self, fails):
+        assert "has a zone. Give an address" in fails(TO_BE_MENDED, "--netconf", "[fe80::1%n3]:1899")
+
     def test_a_user_without_a_key(self, made: Path, fails):
         (made / "users").write_text("alice\n")
         assert "Line 1 of the users file" in fails(TO_BE_MENDED)

@@ -46,3 +46,11 @@ def test_a_server_that_hangs_up_is_a_clear_error(key: Path) -> None:
             ):
                 pass
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("host", "says"), [("127.0.0.1", "nothing answers there"), ("no host", "port 1: .*(resolution|not known)")]
+)
+def test_who_reaches_nobody_is_told_so_in_words(host: str, says: str, key: Path) -> None:
+    with pytest.raises(SnfError, match=says), connect(host, 1, "root", key, timeout_s=20):
+        pass
