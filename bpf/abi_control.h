@@ -54,10 +54,12 @@ struct control {
 	__u32 flow_buckets;  /* of the flow table */
 	__u32 detail_sets;   /* of the details of media flows */
 	__u32 lines;	     /* 1: there are gateways of fixed lines, whose frames say the line that they are of */
-	__u64 flow_hash[5];  /* secret: nobody can aim flows at one bucket */
+	__u32 sees;	     /* ways that ports of each role see: bit 2 * (enum snf_role - 1) + enum snf_side */
+	__u32 pad;
+	__u64 flow_hash[5];		   /* secret: nobody can aim flows at one bucket */
 	__u16 ranges[1 << SNF_RANGE_BITS]; /* of UE addresses: one changes when a UE in it changed its session */
 };
-_Static_assert(sizeof(struct control) == 184 + (2 << SNF_RANGE_BITS), "control is ABI");
+_Static_assert(sizeof(struct control) == 192 + (2 << SNF_RANGE_BITS), "control is ABI");
 
 struct policy {
 	__u8 action;	   /* enum snf_action */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* Ways of packets, and how long they take: tunnel paths, QoS flows, the UPF. Read by nf/kernel/paths.py and
- * nf/flows/delays.py. */
+/* Ways of packets, and how long they take: tunnel paths, QoS flows, the UPF. Read by nf/kernel/paths.py,
+ * nf/flows/echoes.py and nf/flows/delays.py. */
 #ifndef SNF_ABI_WAYS_H
 #define SNF_ABI_WAYS_H
 
@@ -20,7 +20,8 @@ struct path {
 	__u32 requests;
 	__u32 responses;
 	__u32 error_indications; /* sent by `from` */
-	__u8 pad[24];
+	__u64 rtt_last_ns;	 /* when the last answer came that was timed */
+	__u8 pad[16];
 };
 _Static_assert(sizeof(struct path) == 64, "path is ABI");
 

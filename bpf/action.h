@@ -14,7 +14,7 @@
 
 static __always_inline int decide(hook *ctx, struct frame *in, u32 signalling)
 {
-	in->st->n[SNF_C_passed]++;
+	in->st->n[SNF_C_passed] += FRAMES(ctx);
 	return HOOK_PASS;
 }
 

@@ -46,6 +46,26 @@ static __always_inline void count_fragment(struct scratch *s, struct flow *f, u3
 	e->bytes[d & 1] += s->inner.total;
 }
 
+#define OWNER_SILENT_US 1000000 /* longer than a packet is on its way through a UPF that does not wait for its UE */
+
+static __always_inline u32 ways_seen(struct control *c, u32 role)
+{
+	return c->sees >> 2 * (role - 1) & 3;
+}
+
+/* Does the port that counts this direction go on to? It does not where no port of its role is left, nor where those
+ * that are left do not see this way any more, this one does, and nothing came there for a while. */
+static __always_inline u32 counted_there(struct scratch *s, struct control *c, struct flow *f, u32 d, u32 owner)
+{
+	u32 there = ways_seen(c, owner), way = f->ue_end == d ? SNF_UPLINK : SNF_DOWNLINK;
+
+	if (!there)
+		return 0;
+	if (f->ue_end == SNF_UE_UNKNOWN || there >> way & 1 || !(ways_seen(c, s->role) >> way & 1))
+		return 1;
+	return (s32)(s->now_us - f->last_us[d]) < OWNER_SILENT_US;
+}
+
 /* Count the packet for its flow. Returns one of enum want, perhaps with WANT_MEDIA. */
 static __always_inline u32 count(void *data, void *end, struct scratch *s, struct control *c, struct port_stats *st,
 				 struct flow *f)
@@ -55,8 +75,12 @@ static __always_inline u32 count(void *data, void *end, struct scratch *s, struc
 	u32 app, media = 0;
 
 	if (owner && owner != s->role) {
-		st->n[SNF_C_copy]++;
-		return 0;
+		if (counted_there(s, c, f, d, owner)) {
+			st->n[SNF_C_copy] += SEGMENTS(s);
+			return 0;
+		}
+		f->owner &= ~FLOW_OWNER(d);
+		owner = 0;
 	}
 	if (!owner)
 		f->owner |= s->role << 2 * d;

@@ -58,6 +58,21 @@ static __always_inline u32 outer_fragment(struct scratch *s, u32 first, u32 kind
 	return !!known;
 }
 
+/* Is a later fragment of a datagram whose first one was read as a packet like others? */
+static __always_inline u32 fragment_read(struct scratch *s)
+{
+	struct fragment_key k;
+	struct fragment *known;
+
+	full_addresses(&s->outer);
+	__builtin_memcpy(k.src, s->outer.src, 16);
+	__builtin_memcpy(k.dst, s->outer.dst, 16);
+	k.id = s->outer.id;
+	k.proto = s->outer.proto;
+	known = fragments.lookup(&k);
+	return known && known->ports;
+}
+
 /* Those of a tunnel packet: the first one has the T-PDU's header, and with it is counted the whole. */
 static __always_inline u32 tunnel_fragment(struct scratch *s, u32 first)
 {

@@ -22,6 +22,7 @@ typedef struct __sk_buff hook;
 #define WIRE_OCTETS(ctx, s) ((ctx)->wire_len)
 #define FRAME_LENGTH(ctx)   ((ctx)->len)
 #define SEGMENTS(s)	    ((s)->segments)
+#define FRAMES(ctx)	    ((ctx)->gso_segs ? (ctx)->gso_segs : 1)
 
 #define LINEAR 1536 /* bytes of a packet that programs read; headers of all kinds, names and first payloads */
 
@@ -44,6 +45,7 @@ typedef struct xdp_md hook;
 #define PORT_OF(ctx)	    ((ctx)->ingress_ifindex)
 #define WIRE_OCTETS(ctx, s) ((s)->frame_length)
 #define SEGMENTS(s)	    1
+#define FRAMES(ctx)	    1
 
 #ifdef XDP_FRAGS	       /* the kernel takes frames of several buffers; all headers are in the first */
 static u64 (*xdp_get_buff_len)(void *) = (void *)188; /* Linux 5.18; not every bcc has a name for it */

@@ -146,8 +146,8 @@ static __always_inline void *ring_of(u32 kind)
 	return rings.lookup(&at);
 }
 
-/* GTP-U paths between tunnel ends. Written by the packet path, read for operational state. Full: the path
- * that was silent longest leaves. */
+/* GTP-U paths between tunnel ends. Written by the packet path, read for operational state, and once an interval
+ * for suspects. Full: the path that was silent longest leaves. */
 BPF_TABLE("lru_hash", struct path_key, struct path, paths, 4096);
 
 /* Echo requests that wait for their response, by path and sequence number, and when they passed. */

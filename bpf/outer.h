@@ -57,7 +57,7 @@ static __always_inline void begin_frame(hook *ctx, struct scratch *s, struct con
 	if (s->frame_length < c->wire_length)
 		s->frame_length = c->wire_length;
 #endif
-	st->n[SNF_C_frames]++;
+	st->n[SNF_C_frames] += FRAMES(ctx);
 	st->n[SNF_C_octets] += WIRE_OCTETS(ctx, s);
 }
 

@@ -61,6 +61,7 @@ static __always_inline void gtpu_path(struct scratch *s, struct control *c, u64 
 	echoes.delete(&e);
 	p->rtt_sum_us += us;
 	p->rtt_last_us = us;
+	p->rtt_last_ns = now;
 	if (!p->rtt_n || us < p->rtt_min_us)
 		p->rtt_min_us = us;
 	p->rtt_n++;

@@ -177,7 +177,7 @@ static __always_inline u32 open_packet(hook *ctx, void *data, void *end, struct 
 		if (role == SNF_MIXED && s->outer.proto == PROTO_UDP) {
 			if (outer_fragment(s, 0, FRAGMENT_OF_SIGNALLING))
 				return take_signalling(in);
-			s->signalling = 1; /* its first one may come later: who listens joins them */
+			s->signalling = !fragment_read(s); /* its first one may come later: who listens joins them */
 		}
 	} else if (s->outer.proto == PROTO_UDP) {
 		result = datagram(ctx, data, end, in, role);
@@ -250,7 +250,6 @@ static __always_inline void count_segments(hook *ctx, struct frame *in)
 	}
 	s->segments = (s->payload_length + size - 1) / size;
 	s->inner.total += (s->segments - 1) * headers;
-	in->st->n[SNF_C_frames] += s->segments - 1;
 }
 #endif
 
@@ -307,7 +306,7 @@ static __always_inline int leave(hook *ctx, struct frame *in, u32 why)
 		next_program.call(ctx, NEXT_OUTER);
 	}
 	if (why < SNF_C_MAX)
-		in->st->n[why]++;
+		in->st->n[why] += FRAMES(ctx);
 	return decide(ctx, in, in->s->signalling);
 }
 
@@ -337,7 +336,7 @@ static __always_inline int run(hook *ctx, u32 role)
 	flow_key(in.s, in.c);
 	copy = is_copy(&in, role);
 	if (copy && !in.c->split_legs)
-		in.st->n[SNF_C_copy]++;
+		in.st->n[SNF_C_copy] += SEGMENTS(in.s);
 	else
 		follow_flow(ctx, data, end, &in, role, copy);
 	return decide(ctx, &in, in.s->signalling);

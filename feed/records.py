@@ -152,11 +152,13 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "suspect_by": Column(
         "str",
         "",
-        "measure that convicted: delay, variation, loss, jitter, silence, spikes, radio delay, wait, level ...",
+        "measure that convicted: delay, variation, loss, jitter, silence, spikes, radio delay, wait, level, frames, "
+        "echo, neighbours",
     ),
     "suspect_value": Column("f4", "", "its value: ms, s of silence, ratio of loss, pixel of a level, frames a second"),
     "gnb": Column("str", "", "far end of the tunnel on the access side: gNB, eNB or SGW; empty when not known"),
     "slice": Column("str", "", "S-NSSAI: SST, or SST-SD with six hexadecimal digits; empty when not said"),
+    "suspect_confidence": Column("f4", "0..1", "how sure the evidence of an echo or of neighbours is, for n3"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -240,7 +242,7 @@ SPARSE_COLUMNS = (
     *SUBSCRIBER_COLUMNS,
     *("rtt_high_access_ms", "rtt_high_core_ms", "suspect_by", "suspect_value"),
     *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
-    *("gnb", "slice"),
+    *("gnb", "slice", "suspect_confidence"),
 )
 """A message in which one of these is missing, or empty text, in every row leaves it out."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from mgmt import published_keys
 from mgmt.keys import public_key
 from nf.errors import BadSettings
-from nf.qoe.models import MODELS
+from nf.qoe.models import PROFILES
 from nf.qoe.profiles import constants
 from nf.sessions import lines
 from nf.settings import (
@@ -287,7 +287,7 @@ def _profiles(node: Node) -> tuple[QoeProfile, ...]:
     """Return the classes that are not judged by the published model alone, and what is another one there."""
     found = []
     for app_class, leaves in sorted(node.items()):
-        published = constants(MODELS[app_class].profile)
+        published = constants(PROFILES[app_class])
         given = sorted(_constants({leaf: value for leaf, value in leaves.items() if leaf != "by-bytes"}))
         changed = tuple((path, value) for path, value in given if value != published[path])
         found.append(QoeProfile(app_class, changed, tuple(sorted(leaves.get("by-bytes", ())))))

@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -220,12 +220,12 @@ def _as_json(check: Check) -> dict[str, object]:
     return told if check.ok else told | {"remedy": check.remedy}
 
 
-def main(*, quiet: bool = False, lab: bool = False, output: str = "table") -> int:
-    """Print the findings; return 1 when something required is missing, else 0.
+def main(*, quiet: bool = False, lab: bool = False, output: str = "table", more: Sequence[Check] = ()) -> int:
+    """Print the findings, and *more*; return 1 when something required is missing, else 0.
 
     *quiet*: print only the first thing that is missing, in one sentence. With the output json they are one object.
     """
-    found = checks(lab=lab)
+    found = [*checks(lab=lab), *more]
     missing = [c for c in found if c.required and not c.ok]
     if output == "json":
         print(json.dumps({"ok": not missing, "checks": [_as_json(c) for c in found if not quiet or c in missing]}))

@@ -93,7 +93,6 @@ class Service:
         self._engine = Engine(_PublisherSink(self.publisher, self.clock, self._quality), self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self._parts = self._wire()
-        self.publisher.start()
 
     @property
     def plane(self) -> DataPlane:
@@ -158,7 +157,7 @@ class Service:
 
         Raises BadSettings with the path of the setting that could not be put in force.
         """
-        with self._changing:
+        with self._changing, export.started(self.publisher, new):
             change(self._parts, old, new, at_last=self._load_tails)
             self.settings = new
 
@@ -296,6 +295,7 @@ class Service:
 
     def run(self) -> None:
         """Turn the loop until `stop`: look at the rings often, sweep and publish each interval."""
+        self.publisher.start()  # without any settings it has not begun
         self.plane.load_tails()
         swept_s = self._rings_s = self._interval_s = self.clock.now_s()
         keeping = self._stop, self._kept

@@ -298,7 +298,7 @@ class Limits:
 class QoeProfile:
     """Constants of the estimates and the score of a class of applications that are not those of its model."""
 
-    app_class: str
+    app_class: str  # or n3, whose constants are those of suspects (`nf.qoe.n3`)
     constants: tuple[tuple[str, float], ...] = ()  # by their paths (`nf.qoe.profiles`)
     by_bytes: tuple[str, ...] = ()  # applications of players that fetch parts of files (`nf.qoe.video`)
 

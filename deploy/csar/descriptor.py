@@ -112,7 +112,7 @@ def _capabilities(kind: str, types: Mapping[str, Any]) -> set[str]:
 
 
 def _known_types(templates: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[str]:
-    """What requirements and artefacts refer to is a type, and a default is one of the values that are allowed."""
+    """Requirements and artefacts refer to types, and a default is one of the values that are allowed."""
 
     def unknown(kind: Any) -> bool:
         return isinstance(kind, str) and kind not in types and not _TOSCA.match(kind)

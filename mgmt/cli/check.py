@@ -10,7 +10,7 @@ import hashlib
 import re
 import stat
 from base64 import b64encode
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,21 +18,34 @@ from pathlib import Path
 from lxml import etree
 
 from mgmt.bind import bind
+from mgmt.cli.follow import Gone
 from mgmt.cli.inputs import PLACE
 from mgmt.netconf.model.schema import SchemaNode
 from mgmt.netconf.model.yang_model import Model, default_model
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.ssh.access import UsersFile, look_at_users
 from mgmt.netconf.store.edit import apply_edit, empty_tree
-from mgmt.netconf.xml_names import Doctype, PathStep, elements, local, parse, path_steps
+from mgmt.netconf.xml_names import Doctype, elements, local, parse, steps_to
 from mgmt.published_keys import is_published
+from nf.apply import memory
 from nf.errors import BadSettings, SnfError, passes
 from nf.kernel import links
 from nf.publish.auth import pair_of
 from nf.publish.bindable import check as check_endpoint
 from nf.settings import Curve, Interface, Role, Settings
 
-__all__ = ["Fault", "Report", "as_json", "device_name", "lines", "look", "look_at", "look_at_ports", "look_beside"]
+__all__ = [
+    "Fault",
+    "Report",
+    "as_json",
+    "device_name",
+    "lines",
+    "look",
+    "look_at",
+    "look_at_memory",
+    "look_at_ports",
+    "look_beside",
+]
 
 _MOST = 100  # faults that are told of one file
 _SECRETS = {"secret-key", "key", "previous-key", "value"}
@@ -149,20 +162,18 @@ def _look_at_tree(report: Report, root: etree._Element) -> None:
     except RpcError as error:
         report.faults.append(_fault(error, root))
         return
-    found = [_fault(error, root) for error in errors]
-    published = _published(root, tree)
-    found += published
-    found += _names(root, tree)
-    told, gone = [fault.path for fault in found], set[str]()
+    found = [_fault(error, root) for error in errors[:_MOST]]
+    more = [*_published(root, tree), *_names(root, tree)]
+    found += more
+    gone = Gone(tree, [*(error.path for error in errors if error.tag != "unknown-namespace"), *(f.path for f in more)])
     for _ in range(_MOST):
         try:
             report.settings = bind(model.validate(tree))
         except (RpcError, BadSettings) as error:
-            fault = _fault(error, root)
-            if not _follows(tree, fault, told, gone):
+            fault, tag = _fault(error, root), error.app_tag if isinstance(error, RpcError) else ""
+            if not gone.explains(fault.path, tag):
                 found.append(fault)
-            told.append(fault.path)
-            if not _take_out(tree, fault.path, gone):
+            if not gone.take_out(fault.path, tag):
                 break
         else:
             break
@@ -177,17 +188,9 @@ def _fault(error: RpcError | BadSettings, root: etree._Element) -> Fault:
         return Fault(error.what, error.remedy, error.path, _line(root, error.path))
     line, element = _line(root, error.path), dict(error.info).get("bad-element")
     if error.tag == "unknown-namespace":
-        *_, above = root, *_steps_to(root, error.path)
+        *_, above = root, *steps_to(root, error.path)
         line = next((e.sourceline for e in elements(above) if local(e) == element), line)
     return Fault(error.message, "", error.path, line)
-
-
-def _follows(tree: etree._Element, fault: Fault, told: Sequence[str], gone: Set[str]) -> bool:
-    """Say whether a fault may be there because of one that was told: around it, in it, or what it refers to is gone."""
-    if any(f"{b}/".startswith(f"{fault.path}/") or f"{fault.path}/".startswith(f"{b}/") for b in told if b):
-        return True
-    way = list(_steps_to(tree, fault.path))
-    return bool(way) and not len(way[-1]) and way[-1].text in gone
 
 
 def _twice(root: etree._Element, model: Model) -> list[Fault]:
@@ -252,52 +255,14 @@ def _path_of(element: etree._Element) -> str:
     return "/" + "/".join(reversed(names[:-1]))
 
 
-def _steps_to(root: etree._Element, path: str) -> Iterator[etree._Element]:
-    """Yield the elements on the way to a path, as far as they are there."""
-    here = root
-    for each in path_steps(path) or ():
-        found = next((child for child in elements(here) if _is(child, each)), None)
-        if found is None:
-            return
-        here = found
-        yield here
-
-
-def _is(element: etree._Element, wanted: PathStep) -> bool:
-    if local(element) != wanted.name:
-        return False
-    for name, value in wanted.keys:
-        text = element.text if name == "." else element.findtext(f"{{*}}{name}")
-        if (text or "").strip() != value:
-            return False
-    return True
-
-
 def _line(root: etree._Element | None, path: str) -> int:
     """Return the line of what a path names, or of what it should be in; 0: there is none."""
     line = 0
     if root is None:
         return line
-    for element in _steps_to(root, path):
+    for element in steps_to(root, path):
         line = element.sourceline or line
     return line
-
-
-def _take_out(tree: etree._Element, path: str, gone: set[str]) -> bool:
-    """Take what a path names out of a tree, or of what is missing what it should be in; False: nothing is there.
-
-    Values in it, which others may refer to, are added to *gone*.
-    """
-    way = list(_steps_to(tree, path))
-    if not way:
-        return False
-    last = way[-1]
-    # A key goes with its entry only.
-    while last.getparent() is not tree and last.getparent()[0] is last and not len(last):
-        last = last.getparent()
-    gone.update(leaf.text for leaf in last.iter("{*}*") if leaf.text and not len(leaf))
-    last.getparent().remove(last)
-    return True
 
 
 # -- what the settings mean ---------------------------------------------------
@@ -373,10 +338,28 @@ def _not_here(settings: Settings) -> Iterator[tuple[SnfError, str]]:
             links.find(Interface(settings.monitor.interface, Role.N6))
         except SnfError as error:
             yield error, "/snf-policies:policies/monitor"
+    for listener in settings.export.listeners:
+        above = "/snf-export:exporter" + f"/listener[name='{listener.name}']" * bool(listener.name)
+        try:
+            check_endpoint(listener.endpoint, "")
+        except SnfError as error:
+            yield error, f"{above}/endpoint"
+
+
+def look_at_memory(report: Report, allowed: int | None, *, warning: bool) -> None:
+    """Add a fault when the tables have no room in the *allowed* bytes of the service, a warning when not all has."""
+    path, limits = "/snf-function:network-function/limits", (report.settings or Settings()).limits
+    if allowed is None:
+        return
     try:
-        check_endpoint(settings.export.endpoint, "")
-    except SnfError as error:
-        yield error, "/snf-export:exporter/endpoint"
+        memory.check(limits, allowed)
+    except BadSettings as error:
+        fault = Fault(error.what, error.remedy, path, _line(report.root, path), warning=warning)
+    else:
+        if not (said := memory.complaint(limits, allowed)):
+            return
+        fault = Fault(said, "", path, _line(report.root, path), warning=True)
+    report.faults.append(fault)
 
 
 # -- files beside it ----------------------------------------------------------
@@ -426,7 +409,8 @@ def lines(report: Report, name: str, users: UsersFile | None) -> Iterator[str]:
         yield f"{place}: {'warning: ' if fault.warning else ''}{fault.sentence}"
     errors, warnings = len(report.errors), len(report.faults) - len(report.errors)
     if errors:
-        yield f"{name} cannot be used: {_count(errors, 'error')}, {_count(warnings, 'warning')}."
+        said = _count(errors, "error") + " or more" * (errors >= _MOST)
+        yield f"{name} cannot be used: {said}, {_count(warnings, 'warning')}."
         return
     if report.settings is not None:
         yield f"{name} can be used: {_summary(report.settings, users)}."

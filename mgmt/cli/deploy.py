@@ -37,11 +37,13 @@ def check(file: Path, users: Path | None, here: bool, output: str) -> None:
     With the users file and the keys beside it. Ends with 1 when it cannot be used.
     """
     from mgmt.cli import check as checks
+    from nf.apply import memory
 
     beside = file.parent / "users"
     report = checks.look(file)
     if report.settings is not None:
         report.faults += checks.look_at_ports(report, warning=not here)
+        checks.look_at_memory(report, memory.service_bytes(), warning=not here)
     known = checks.look_beside(report, users or (beside if beside.is_file() else None), file.parent / "keys")
     if output == "json":
         told = [checks.as_json(fault) for fault in report.faults]
@@ -87,6 +89,7 @@ def fill(file: Path, folder: Path, out: Path, name: str | None) -> None:
               " first may do everything.")  # fmt: skip
 @click.option("--client", "clients", multiple=True, metavar="NAME", help="Who reads the bus.  [default: watch]")
 @click.option("--endpoint", default="tcp://127.0.0.1:5556", show_default=True, help="Where the bus is read.")
+@click.option("--name", default="", help="Name of the function in topics and records.  [default: snf]")
 @click.option("--elsewhere", is_flag=True, help="The ports are those of another host.")
 @click.option("--state-dir", type=PATH, default=Path("/var/lib/supernetflow"), help="As of snf run.", hidden=True)
 def init(
@@ -102,6 +105,7 @@ def init(
     users: tuple[str, ...],
     clients: tuple[str, ...],
     endpoint: str,
+    name: str,
     elsewhere: bool,
     state_dir: Path,
 ) -> None:
@@ -124,7 +128,8 @@ def init(
     ports += first.ports_of(Role.N4, n4, Mode.MIRROR)
     for role, given in ((Role.N3, inline_n3), (Role.N6, inline_n6)):
         ports += first.pair(role, given) if given else []
-    wanted = first.Wanted(folder, tuple(ports), users, clients or ("watch",), endpoint, elsewhere)
+    clients = tuple(dict.fromkeys(clients))
+    wanted = first.Wanted(folder, tuple(ports), users, clients or ("watch",), endpoint, elsewhere, name)
     made = first.make(wanted)
     for line in first.next_steps(wanted, made, state_dir):
         click.echo(line)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from xml.sax.saxutils import escape
 
 from mgmt.cli import check, keys
@@ -20,6 +21,7 @@ from mgmt.keys import KEY_TYPES, public_key
 from mgmt.netconf.model.yang_model import yang_dir
 from nf.errors import SnfError
 from nf.kernel import links
+from nf.publish import bindable
 from nf.settings import Interface, Mode, Role
 
 __all__ = ["GROUP", "Port", "Wanted", "found_ports", "make", "next_steps", "pair", "ports_of"]
@@ -57,6 +59,7 @@ class Wanted:
     clients: tuple[str, ...]
     endpoint: str
     elsewhere: bool = False  # the ports are those of another host
+    name: str = ""  # of the function in its feed
 
 
 def ports_of(role: Role, given: Iterable[str], mode: Mode, *, both: bool = False) -> list[Port]:
@@ -130,9 +133,12 @@ def _check_ports(wanted: Wanted) -> None:
             raise SnfError(f"The port {port.said} has {said}.", "Give it one.")
 
 
-def _check_endpoint(endpoint: str) -> None:
+def _check_endpoint(wanted: Wanted) -> None:
+    endpoint = wanted.endpoint
     if "%" in endpoint:
         raise SnfError(f"The endpoint {endpoint} has a zone.", "Give an address that means the same on every host.")
+    if not wanted.elsewhere:
+        bindable.check(endpoint, endpoint)  # of its address; the port may be that of the function that runs
 
 
 def _users_text(given: Sequence[str]) -> str:
@@ -187,9 +193,11 @@ def _document(wanted: Wanted) -> str:
         "\n      </consumer>"
         for name in wanted.clients
     )
+    name = f"\n  <network-function xmlns={_FUNCTION}><name>{escape(wanted.name)}</name></network-function>"
+    name *= bool(wanted.name)
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <!-- The configuration of a first start, made by snf init. Later changes are made in the running function: snf set. -->
-<config xmlns="{_BASE}">
+<config xmlns="{_BASE}">{name}
   <interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces">{"".join(map(_interface, wanted.ports))}
   </interfaces>
   <exporter xmlns="urn:supernetflow:yang:snf-export">
@@ -209,6 +217,7 @@ def _document(wanted: Wanted) -> str:
 
 
 _BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
+_FUNCTION = '"urn:supernetflow:yang:snf-function"'
 _TYPE = '<type xmlns:ianaift="urn:ietf:params:xml:ns:yang:iana-if-type">ianaift:ethernetCsmacd</type>'
 
 
@@ -235,7 +244,7 @@ def make(wanted: Wanted) -> list[Path]:
 
     Raises SnfError before anything is changed.
     """
-    _check_endpoint(wanted.endpoint)
+    _check_endpoint(wanted)
     _check_ports(wanted)
     files, pairs, secrets = keys.plan(wanted.folder / "keys", wanted.clients)
     text = keys.fill(_document(wanted), pairs, secrets)
@@ -316,14 +325,14 @@ def next_steps(wanted: Wanted, made: Sequence[Path], state_dir: Path) -> Iterato
     if any(Path(unit).exists() for unit in _UNITS) and folder == Path("/etc/supernetflow"):
         yield "  systemctl start supernetflow"
     else:
-        yield f"  snf run --users {folder}/users --startup {folder}/startup.xml"
+        yield f"  snf run --users {quote(f'{folder}/users')} --startup {quote(f'{folder}/startup.xml')}"
     name, _, file = wanted.users[0].partition("=")
     key = Path(file).expanduser().with_suffix("") if file.endswith(".pub") else "KEY"
-    own = "" if key == Path("~/.ssh/id_ed25519").expanduser() else f" --key {key}"
+    own = "" if key == Path("~/.ssh/id_ed25519").expanduser() else f" --key {quote(str(key))}"
     yield "Look at it, in another shell:"
-    where = "" if wanted.endpoint in _HERE else f" --endpoint {_reached(wanted.endpoint)}"
+    where = "" if wanted.endpoint in _HERE else f" --endpoint {quote(_reached(wanted.endpoint))}"
     if wanted.clients:
-        yield f"  snf watch --curve {folder}/keys/{wanted.clients[0]}.curve{where}"
+        yield f"  snf watch --curve {quote(f'{folder}/keys/{wanted.clients[0]}.curve')}{where}"
     yield f"  snf sessions --user {name}{own}"
 
 

@@ -206,7 +206,10 @@ def curve_keys(path: Path | None) -> CurveKeys | None:
 def service(
     state_dir: Path, users: Path, host_key: Path | None, startup: Path | None, address: str, port: int
 ) -> bytes | None:
-    """Check all inputs of ``snf run``; return the startup configuration. The state directory is made."""
+    """Check all inputs of ``snf run``; return the startup configuration.
+
+    The state directory is made, one that is not there yet when nothing else is wrong with the rest.
+    """
     from nf.kernel import links, privilege
 
     privilege.require(port)
@@ -214,15 +217,18 @@ def service(
     from mgmt.netconf.store.datastore import check_start
     from nf.sessions.restart import statedir
 
-    statedir.check(state_dir)
     links.lock_beside(state_dir / "locks")
     read_users(users)
     if host_key is not None:
         check_host_key(host_key)
     document = None
+    if startup is not None and not state_dir.exists():
+        document = _first_configuration(startup)
+    statedir.check(state_dir)
     if not check_start(state_dir):
         statedir.check_room(state_dir)
-        document = _first_configuration(startup) if startup is not None else None
+        if startup is not None and document is None:
+            document = _first_configuration(startup)
     listening_socket(address, port, 1).close()
     return document
 

@@ -61,10 +61,10 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     address, port = inputs.endpoint(netconf)
     # Threads of numpy would keep the capabilities that `serve` gives away.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     document = inputs.service(state_dir, users, host_key, startup, address, port)
     from mgmt.cli.run import Options, Wishes, serve
 
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[journal.handler()])
     logging.getLogger("mgmt.netconf.audit").setLevel(logging.INFO)  # who did what is always told
     options = Options(state_dir=state_dir, users=users, host_key=host_key, startup=document, address=address, port=port)
     stop, wishes = threading.Event(), Wishes()
@@ -330,9 +330,10 @@ def keys(folder: Path, clients: tuple[str, ...], fill: Path | None) -> None:
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(quiet: bool, output: str) -> None:
     """Say what this host can do, and how to mend what it cannot."""
+    from mgmt.cli import memory
     from nf import doctor as checks
 
-    sys.exit(checks.main(quiet=quiet, output=output))
+    sys.exit(checks.main(quiet=quiet, output=output, more=[*memory.checks()]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

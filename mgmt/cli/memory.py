@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
 import click
 
-from nf.apply.memory import table_bytes, unit_bytes
-from nf.settings import Limits
+from mgmt.cli.inputs import configuration
+from nf.apply.memory import complaint, service_bytes, table_bytes, unit_bytes
+from nf.doctor import Check
+from nf.errors import SnfError
+from nf.settings import Limits, Settings
 
-__all__ = ["drop_in", "show"]
+__all__ = ["checks", "drop_in", "show"]
 
-_DROP_IN = "/etc/systemd/system/supernetflow.service.d/memory.conf"
+# Of the service: the first that is there counts.
+_CONFIGURATIONS = (Path("/var/lib/supernetflow/running.xml"), Path("/etc/supernetflow/startup.xml"))
+
+_DROP_INS = "/etc/systemd/system/supernetflow.service.d"
+_SET = f"mkdir -p {_DROP_INS}; snf memory FILE --unit >{_DROP_INS}/memory.conf; systemctl daemon-reload"
 
 
 def drop_in(limits: Limits) -> str:
@@ -27,4 +38,17 @@ def show(limits: Limits | None, *, unit: bool) -> None:
     click.echo(f"tables of the kernel   {table_bytes(limits) / 1e6:,.0f} MB for {limits.flows:,} flows, ", nl=False)
     click.echo(f"{limits.sessions:,} sessions")
     click.echo(f"all that a unit needs  MemoryMax={unit_bytes(limits) >> 20}M, with user space and room to spare")
-    click.echo(f"to set it:  snf memory FILE --unit >{_DROP_IN}; systemctl daemon-reload")
+    click.echo(f"to set it:  {_SET}")
+
+
+def checks(places: Sequence[Path] = _CONFIGURATIONS) -> Iterator[Check]:
+    """Yield a check of the installed service's memory, when it has a limit, against its tables."""
+    allowed = service_bytes()
+    if allowed is None:
+        return
+    settings = None
+    with suppress(SnfError, OSError):  # what is wrong with a configuration is for snf config check
+        settings = configuration(next((path for path in places if path.exists()), None))
+    said = complaint((settings or Settings()).limits, allowed)
+    fact = said or f"{allowed / 1e6:,.0f} MB"
+    yield Check("memory of the service", not said, fact, f"Run: {_SET}", required=False)

@@ -88,6 +88,7 @@ def serve(
         with _phase("putting the configuration in force"), reporter.phase("putting the configuration in force"):
             datastore = Datastore(options.state_dir, service, options.startup)
             stack.callback(datastore.close)
+            service.publisher.start()  # at the default place, where there is no configuration
         from mgmt.netconf.ssh.listener import (
             NetconfServer,  # the import takes as long as an attach, and the ports come first
         )

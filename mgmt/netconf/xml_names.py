@@ -29,6 +29,7 @@ __all__ = [
     "path_steps",
     "qualified_path",
     "step",
+    "steps_to",
     "wall_time",
     "with_modules",
     "with_prefixes",
@@ -185,3 +186,24 @@ def with_modules(path: str) -> str:
 def without_predicates(path: str) -> str:
     """Return a path without keys and values."""
     return _STEP.sub(lambda m: f"/{m['module']}:{m['name']}" if m["module"] else f"/{m['name']}", path)
+
+
+def steps_to(root: etree._Element, path: str) -> Iterator[etree._Element]:
+    """Yield the elements on the way to a path, as far as they are there."""
+    here = root
+    for each in path_steps(path) or ():
+        found = next((child for child in elements(here) if _is(child, each)), None)
+        if found is None:
+            return
+        here = found
+        yield here
+
+
+def _is(element: etree._Element, wanted: PathStep) -> bool:
+    if local(element) != wanted.name:
+        return False
+    for name, value in wanted.keys:
+        text = element.text if name == "." else element.findtext(f"{{*}}{name}")
+        if (text or "").strip() != value:
+            return False
+    return True

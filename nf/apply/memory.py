@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 from pathlib import Path
 
 from nf.errors import BadSettings
 from nf.settings import Limits
 
-__all__ = ["allowed_bytes", "check", "complaint", "table_bytes", "unit_bytes"]
+__all__ = ["allowed_bytes", "check", "complaint", "service_bytes", "table_bytes", "unit_bytes"]
 
 _MB = 1_000_000
 _STEP = 64 << 20  # of the limit of a unit
@@ -28,6 +29,7 @@ _OF_FLOW_BYTES, _OF_SESSION_BYTES = 520, 400
 _SHARD_BYTES = 120 * _MB  # a process beside the function
 _SPARE = 1.25  # records that wait for slow subscribers of the bus, pages of files
 
+_UNIT, _ANSWER_S = "supernetflow.service", 5.0
 _CGROUPS = Path("/sys/fs/cgroup")
 _V1 = re.compile(r"^\d+:(?:[\w=,]*,)?memory(?:,[\w=,]*)?:(/.*)$", re.MULTILINE)
 _V2 = re.compile(r"^0::(/.*)$", re.MULTILINE)
@@ -80,9 +82,19 @@ def complaint(limits: Limits, allowed: int | None) -> str:
     )
 
 
-def check(limits: Limits) -> None:
-    """Raise BadSettings when not even the tables have room in the memory that this process may have."""
-    allowed, tables = allowed_bytes(), table_bytes(limits)
+def service_bytes() -> int | None:
+    """Return the memory that the installed service may have, as systemd says; None: it has no limit, or is not here."""
+    words = ["systemctl", "show", "--property=MemoryMax", "--value", _UNIT]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_ANSWER_S).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return int(said) if said.isdecimal() and int(said) < 1 << 62 else None
+
+
+def check(limits: Limits, allowed: int | None = None) -> None:
+    """Raise BadSettings when not even the tables have room in *allowed* bytes, by default those of this process."""
+    allowed, tables = allowed_bytes() if allowed is None else allowed, table_bytes(limits)
     if allowed is not None and allowed < tables:
         raise BadSettings(
             f"The tables of {limits.flows:,} flows and {limits.sessions:,} sessions take {tables / _MB:,.0f} MB, "

@@ -7,13 +7,14 @@ of packets seen on both N3 and N6 (``struct transit``, by session); here both be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import DELAY_COLUMNS
+from nf.flows.echoes import NO_ECHOES, Echoes
 from nf.flows.search import values_at
 
 __all__ = ["DelayInterval", "Delays"]
@@ -30,6 +31,7 @@ class DelayInterval:
     of_session: Means
     flow: NDArray[np.uint64]  # session and QFI as `qos_flow` joins them, sorted
     of_flow: Means
+    echoes: Echoes = NO_ECHOES  # of paths, so far
 
     def sessions(self, numbers: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Return DELAY_COLUMNS for sessions by number, over all their QoS flows."""
@@ -75,14 +77,16 @@ class Delays:
         self,
         delays: tuple[NDArray[np.void], NDArray[np.void]],
         transits: tuple[NDArray[np.uint32], NDArray[np.void]],
+        paths: Echoes = NO_ECHOES,
     ) -> DelayInterval:
         """Return the means of the samples since the last call.
 
-        *delays* are session and QFI with ``struct delay`` of each, *transits* sessions with their ``struct transit``.
+        *delays* are session and QFI with ``struct delay`` of each, *transits* sessions with their ``struct transit``;
+        *paths* are handed on.
         """
         keys, delay = delays
         if not len(keys) and not len(transits[0]) and not any(len(known) for known, _ in self._before.values()):
-            return _NOTHING  # most sites measure none
+            return replace(_NOTHING, echoes=paths)  # most sites measure none
         session, qfi = keys["session"].astype(np.uint64), keys["qfi"].astype(np.uint64)
         known = session > 0
         numbers, transit = transits
@@ -101,7 +105,7 @@ class Delays:
         of_session = {n: _gathered(both, session[known], sums) for n, sums in radio.items()}
         of_session |= {n: _gathered(both, numbers.astype(np.uint64), sums) for n, sums in upf.items()}
         sessions, means = self._means("session", both, of_session)
-        return DelayInterval(sessions, means, flow, of_flow)
+        return DelayInterval(sessions, means, flow, of_flow, paths)
 
     def _means(self, what: str, keys: NDArray[np.uint64], sums: _Sums) -> tuple[NDArray[np.uint64], Means]:
         order = np.argsort(keys)

@@ -91,8 +91,11 @@ class Ask(Shared):
 
     def read_paths(self) -> list[Path]:
         """Return the GTP-U paths that echoes or error indications were seen on, by their ends."""
-        keys, values = syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)
-        return paths(keys, values)
+        return paths(*self.read_echoes())
+
+    def read_echoes(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (``struct path_key``, ``struct path``) of the same paths."""
+        return syscall.read_map(self._fds["paths"], self._types["path_key"], self._types["path"], 4096)
 
     def read_counters(self, name: str | None = None) -> dict[str, int]:
         """Return the counters of an interface that is attached, or was lost, by its configured name, or of all."""

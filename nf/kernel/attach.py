@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 
+from nf.abi import SNF_DOWNLINK, SNF_MIXED, SNF_N3, SNF_N6, SNF_UPLINK
 from nf.errors import AttachRefused
 from nf.kernel import links, sent
 from nf.kernel.addresses import address_bytes
@@ -13,7 +14,28 @@ from nf.kernel.rtnetlink import LinkState
 from nf.kernel.shared import Shared
 from nf.settings import Interface, Limits, Mode, Monitor, Role
 
-__all__ = ["Attach"]
+__all__ = ["EVERY_WAY", "Attach"]
+
+EVERY_WAY = 0xFFFF_FFFF
+
+
+def _ways(port: Attached | None, role: int) -> int:
+    """Return the ways that a port of *role* sees, as bits of ``control.sees``; None: one that a dead process left.
+
+    The ways are of subscribers whose addresses are not translated there.
+    """
+    up, down = 1 << SNF_UPLINK, 1 << SNF_DOWNLINK
+    n3 = n6 = up | down
+    if port is not None and not _sees_both(port):
+        n3, n6 = up, up if port.link.bare else down
+    of_n3, of_n6 = role in (SNF_N3, SNF_MIXED), role in (SNF_N6, SNF_MIXED)
+    return of_n3 * n3 << 2 * (SNF_N3 - 1) | of_n6 * n6 << 2 * (SNF_N6 - 1)
+
+
+def _sees_both(port: Attached) -> bool:
+    """Say whether a port is sure to see uplink and downlink; in mode local it sees what it receives."""
+    interface, link = port.interface, port.link
+    return interface.sent or link.loopback or (interface.mode is not Mode.LOCAL and not link.bare)
 
 
 class Attach(Shared):
@@ -62,7 +84,9 @@ class Attach(Shared):
     def change(self, interface: Interface) -> bool:
         """Change an attached interface in place; False when that takes another attach."""
         with self._changing:
-            return self._ports.change(interface)
+            changed = self._ports.change(interface)
+            self._follow()
+        return changed
 
     def detach(self, name: str) -> None:
         """Take the program off an interface."""
@@ -99,6 +123,12 @@ class Attach(Shared):
 
     def _follow(self) -> None:
         self.follow = Role.both_sides([attached.interface.role for attached in self.attached.values()])
+        mine = {port.link.ifindex: port for port in self.attached.values()}
+        told = self._maps["ports"].read()[1]
+        seen = 0
+        for entry in told[told["ifindex"] != 0]:
+            seen |= _ways(mine.get(int(entry["ifindex"])), int(entry["role"]))
+        self._control["sees"] = seen
 
     @property
     def follow(self) -> bool:
@@ -126,6 +156,7 @@ class Attach(Shared):
         if self.taken_over:
             with self._changing:
                 self._ports.release_left_behind()
+                self._follow()
 
     @property
     def lost(self) -> Collection[str]:
@@ -151,8 +182,7 @@ class Attach(Shared):
         """
         if self._replay or not self.attached:
             return True, True
-        ports = [(port.interface, port.link) for port in self.attached.values()]
-        before = [link.bare or p.role in (Role.N3, Role.MIXED) for p, link in ports]  # all translation
-        both = [p.sent or link.loopback or (p.mode is not Mode.LOCAL and not link.bare) for p, link in ports]
-        whole = any(b and (n or not translated) for b, n in zip(both, before, strict=True))
+        ports = list(self.attached.values())
+        before = [p.link.bare or p.interface.role in (Role.N3, Role.MIXED) for p in ports]  # all translation
+        whole = any(_sees_both(p) and (n or not translated) for p, n in zip(ports, before, strict=True))
         return whole or any(before), whole

@@ -18,7 +18,7 @@ from nf.abi import FLOW_READER
 from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes, address_text
 from nf.kernel.ask import Ask
-from nf.kernel.attach import Attach
+from nf.kernel.attach import EVERY_WAY, Attach
 from nf.kernel.maps import Map
 from nf.kernel.objects import Verified
 from nf.kernel.paths import Path
@@ -69,6 +69,7 @@ class DataPlane(Attach, Tell, Ask):
         self._control["abi"] = self._programs.abi
         self._control["next_flow"] = self._control["epoch"] = self._control["first_session"] = 1
         self._control["split_legs"] = split_legs
+        self._control["sees"] = EVERY_WAY if self._replay else 0
         self._control["buckets"] = len(self._maps["sessions"])
         self._control["flow_buckets"] = len(self._maps["flow_buckets"])
         self._control["detail_sets"] = len(self._maps["detail_sets"])

@@ -80,3 +80,6 @@ class Plane(Kernel, Protocol):
 
     def read_transits(self) -> tuple[NDArray[np.uint32], NDArray[np.void]]:
         """Return (sessions, ``struct transit``)."""
+
+    def read_echoes(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return (``struct path_key``, ``struct path``) of GTP-U paths."""

@@ -159,6 +159,9 @@ class _Plane:
     def read_transits(self) -> tuple[NDArray[np.uint32], NDArray[np.void]]:
         raise NotImplementedError
 
+    def read_echoes(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        raise NotImplementedError
+
     def set_policies(
         self,
         policies: Mapping[int, tuple[Action, int]],

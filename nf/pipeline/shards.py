@@ -30,6 +30,7 @@ from nf.apps.signatures import Signatures
 from nf.flows.copies import in_several_tunnels
 from nf.flows.delays import Delays
 from nf.flows.deltas import FlowDeltas
+from nf.flows.echoes import echoes
 from nf.flows.media import COUNTED, Media
 from nf.kernel.dataplane import DataPlane
 from nf.kernel.rows import joined, rows_at
@@ -376,7 +377,8 @@ class Shards:
         )
         legs = self.plane.legs
         copies = self.plane.read_copies() if legs else (np.zeros(0, np.uint64), np.zeros((0, 2), np.uint32))
-        delays = self._delays.update(self.plane.read_delays(), self.plane.read_transits())
+        told = echoes(*self.plane.read_echoes())
+        delays = self._delays.update(self.plane.read_delays(), self.plane.read_transits(), told)
         for number, shard in enumerate(self._shards):
             mine = homes == number
             came = [words[number] for words in astray.values() if number in words]

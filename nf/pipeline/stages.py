@@ -27,6 +27,7 @@ from nf.flows.book import FlowBook, age_us
 from nf.flows.copies import in_several_tunnels, without_copies
 from nf.flows.delays import DelayInterval, Delays
 from nf.flows.deltas import FlowDeltas, from_b
+from nf.flows.echoes import echoes
 from nf.flows.media import Media
 from nf.flows.outside import Outside
 from nf.flows.over import SILENT_S, are_over
@@ -254,6 +255,7 @@ class Pipeline:
                 begun_s=self._begun_s(batch, active),
                 clock_s=self._clock_offset_s,
                 peers=lambda rows: far_ends(batch.flow_id[rows], from_b(rows_at(active, rows)), self.book),
+                echoes=delays.echoes,
             )
             out = self._without_opted_out(out)
             for records in out:
@@ -296,7 +298,8 @@ class Pipeline:
         return np.where((row < 0) | midway, np.nan, begun_s)
 
     def _delays(self) -> DelayInterval:
-        return self._delay_sums.update(self.plane.read_delays(), self.plane.read_transits())
+        plane = self.plane
+        return self._delay_sums.update(plane.read_delays(), plane.read_transits(), echoes(*plane.read_echoes()))
 
     def _teller(self) -> Teller:
         return StoreTeller.now(self.store, self.pseudonymiser, self.groups)

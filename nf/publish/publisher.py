@@ -147,8 +147,13 @@ class Publisher:
 
     # -- life --------------------------------------------------------------
 
+    @property
+    def started(self) -> bool:
+        """Say whether it was started, and not stopped since."""
+        return self._thread is not None
+
     def start(self) -> None:
-        """Bind and begin; raise SnfError when the endpoint or the keys cannot be used."""
+        """Bind and begin, once; raise SnfError when the endpoint or the keys cannot be used."""
         if self._thread is not None:
             return
         # Made here so that the caller gets the error; from its start on (a full fence, as ZeroMQ asks) the thread alone

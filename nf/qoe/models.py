@@ -17,12 +17,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nf.qoe import codecs, conferencing, download, gaming, messaging, navigation, social, video, voice, web
+from nf.qoe import codecs, conferencing, download, gaming, messaging, n3, navigation, social, video, voice, web
 from nf.qoe.inputs import Array
 from nf.qoe.profiles import changed
 from nf.settings import QoeProfile
 
-__all__ = ["CHANGED", "MODELS", "Estimates", "Model", "adjusted", "by_bytes"]
+__all__ = ["CHANGED", "MODELS", "PROFILES", "Estimates", "Model", "adjusted", "by_bytes"]
 
 CHANGED = "*"
 """What the name of a model ends in when its constants are not those of its version."""
@@ -92,10 +92,14 @@ MODELS: Mapping[str, Model] = {
 }
 """By the names of `feed.records.APP_CLASSES`; the other classes have a score of what the network permits (`SCORES`)."""
 
+PROFILES: Mapping[str, Any] = {**{name: model.profile for name, model in MODELS.items()}, "n3": n3.PROFILE}
+"""The published constants: of each class that has a model, and of what tells N3 from a radio."""
+
 
 def adjusted(profiles: Iterable[QoeProfile]) -> Mapping[str, Model]:
     """Return the models under the constants that were changed."""
-    return {**MODELS, **{p.app_class: MODELS[p.app_class].under(dict(p.constants)) for p in profiles}}
+    of_classes = (p for p in profiles if p.app_class in MODELS)
+    return {**MODELS, **{p.app_class: MODELS[p.app_class].under(dict(p.constants)) for p in of_classes}}
 
 
 def by_bytes(profile: QoeProfile) -> Model:

@@ -20,6 +20,7 @@ from nf.flows.search import one_of
 from nf.qoe.inputs import DOWNLINK, UPLINK, Array
 from nf.subscribers.fading import KeyTable
 from nf.subscribers.lately import APP_BITS, Sides
+from nf.subscribers.n3 import Ways
 from nf.subscribers.suspect import (
     ACCESS,
     CORE,
@@ -44,7 +45,7 @@ Parts = Mapping[str, tuple[NDArray[np.intp], Given]]  # by class: its rows, and 
 HOLD_S = 10.0  # the longest that a score tells of what has passed (nf.qoe.pages, nf.qoe.messaging: hold_s)
 ENOUGH = 1.5  # times the rate of the media: a player that gets so much fills its buffer (own; T-RAT has no such limit)
 ALONE, MANY = 2, 10  # packets of one direction that nothing answered: one of them sent again, or of any kind (own)
-_KNOWN = np.dtype([("word", "u1"), ("by", "u1"), ("value", "f8"), ("at_s", "f8")])
+_KNOWN = np.dtype([("word", "u1"), ("by", "u1"), ("value", "f8"), ("sure", "f8"), ("at_s", "f8")])
 
 _NUMBER = {word: i for i, word in enumerate(SUSPECTS.tolist())}
 _MEASURE = {name: i for i, name in enumerate(MEASURES.tolist())}
@@ -82,17 +83,18 @@ class Blame:
         seen: Sequence[bool] | NDArray[np.bool_],
         mos: Array,
         parts: Parts,
+        ways: Ways,
     ) -> Given:
-        """Return the columns ``suspect``, ``suspect_by`` and ``suspect_value`` of the rows of an interval.
+        """Return the columns ``suspect`` and those that begin with it of the rows of an interval.
 
         *given* has the columns of the delays of its rows, *class_of* (n,) their classes; *seen* says whether uplink
-        and downlink can be seen.
+        and downlink can be seen. *ways* are those to the gNBs.
         """
         past = _OF_THE_PAST[class_of]
         bad = np.flatnonzero((mos < GOOD_MOS) | (past & _troubled(sides)))  # or will be
         if not len(bad):
             return _columns(mos, bad, suspect(_nothing()))
-        evidence = _evidence(interval, sides, given, class_of, bool(np.all(seen)), bad, parts)
+        evidence = _evidence(interval, sides, given, class_of, bool(np.all(seen)), bad, parts, ways)
         verdicts = self._lately(interval.keys[bad], suspect(evidence), past[bad], interval.now_s)
         return _columns(mos, bad, verdicts)
 
@@ -106,10 +108,12 @@ class Blame:
             np.where(held, rows["word"], verdicts.word).astype(np.intp),
             np.where(held, rows["by"], verdicts.by).astype(np.intp),
             np.where(held, rows["value"], verdicts.value),
+            np.where(held, rows["sure"], verdicts.sure),
         )
         fresh = _KEPT[verdicts.word]
         new = np.zeros(np.count_nonzero(fresh), _KNOWN)
-        new["word"], new["by"], new["value"] = verdicts.word[fresh], verdicts.by[fresh], verdicts.value[fresh]
+        for name in ("word", "by", "value", "sure"):
+            new[name] = getattr(verdicts, name)[fresh]
         new["at_s"] = now_s
         self._known.put(keys[fresh], new, now_s)
         return out
@@ -134,7 +138,8 @@ class Blame:
         by = np.where(
             word > 0, rows["by"], np.where(way > 0, _MEASURE["silence"], np.where(alive, _MEASURE["wait"], 0))
         )
-        verdicts = Verdicts(np.where(word > 0, word, guess), by, np.where(word > 0, rows["value"], np.nan))
+        value, sure = (np.where(word > 0, rows[name], np.nan) for name in ("value", "sure"))
+        verdicts = Verdicts(np.where(word > 0, word, guess), by, value, sure)
         self._known.put(keys[word > 0], rows[word > 0], now_s)
         return _columns(mos, np.arange(len(mos)), verdicts)
 
@@ -148,15 +153,22 @@ def _troubled(sides: Sides) -> NDArray[np.bool_]:
 def _columns(mos: Array, rows: NDArray[np.intp], verdicts: Verdicts) -> Given:
     """Return the columns of all rows by the verdicts of some; those with a good score, or none, have no suspect."""
     n, bad = len(mos), mos[rows] < GOOD_MOS
-    word, by, value = np.zeros(n, np.intp), np.zeros(n, np.intp), np.full(n, np.nan)
+    word, by, value, sure = np.zeros(n, np.intp), np.zeros(n, np.intp), np.full(n, np.nan), np.full(n, np.nan)
     told = rows[bad]
-    word[told], by[told], value[told] = verdicts.word[bad], verdicts.by[bad], verdicts.value[bad]
-    return {"suspect": SUSPECTS[word], "suspect_by": MEASURES[by], "suspect_value": value}
+    word[told], by[told] = verdicts.word[bad], verdicts.by[bad]
+    value[told], sure[told] = verdicts.value[bad], verdicts.sure[bad]
+    return {
+        "suspect": SUSPECTS[word],
+        "suspect_by": MEASURES[by],
+        "suspect_value": value,
+        "suspect_confidence": sure,
+    }
 
 
 def _nothing() -> Evidence:
     two, one = np.zeros((0, 2)), np.zeros(0)
-    return Evidence(two, two, two, two, two, two, one, one, two, one, *(np.zeros(0, np.bool_),) * 2, one, one)
+    flags = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+    return Evidence(two, two, two, two, two, two, one, *(one,) * 5, two, one, *flags, one, one)
 
 
 def _evidence(
@@ -167,6 +179,7 @@ def _evidence(
     both_seen: bool,
     bad: NDArray[np.intp],
     parts: Parts,
+    ways: Ways,
 ) -> Evidence:
     """Return what there is of the rows *bad*."""
     real_time = _REAL_TIME[class_of[bad]]
@@ -192,6 +205,8 @@ def _evidence(
     least[:, CORE] = np.where(np.isnan(least[:, CORE]), trip - least[:, ACCESS], least[:, CORE])
     spikes = np.where((class_of[bad] == _GAMING)[:, None], interval.of_main("spike_ms", bad), np.nan)
     answered = np.minimum(spikes[:, UPLINK], spikes[:, DOWNLINK])  # a server that answers each input has its gaps
+    n3_ms, n3 = given["n3_rtt_ms"][bad].astype(np.float64), ways.of(bad)
+    untold = np.where(np.isnan(n3_ms), 1.0, np.nan)  # by QoS monitoring, which times packets of the subscriber
     return Evidence(
         least_ms=least,
         high_ms=np.fmax(sides.high_ms[bad], high),
@@ -200,13 +215,18 @@ def _evidence(
         silence_s=_silence_s(interval, real_time, bad) if both_seen else np.full((len(bad), 2), np.nan),
         spikes_ms=np.stack([spikes[:, DOWNLINK] - answered, answered], axis=1),
         radio_ms=np.fmax(given["ran_ul_ms"][bad], given["ran_dl_ms"][bad]).astype(np.float64),
-        n3_ms=given["n3_rtt_ms"][bad].astype(np.float64),
+        n3_ms=n3_ms,
+        echo_ms=n3.echo_ms * untold,
+        echo_sure=n3.echo_sure,
+        neighbours_ms=n3.neighbours_ms * untold,
+        neighbours_sure=n3.neighbours_sure,
         upf_ms=np.stack([given["upf_ul_ms"][bad], given["upf_dl_ms"][bad]], axis=1).astype(np.float64),
         wait_ms=_wait_ms(interval, bad) - np.nan_to_num(least[:, CORE]),
         fresh=(interval.rows.rtt_n[bad, CORE] > 0) | ~np.isnan(halves[:, CORE]),
         enough=goodput >= ENOUGH * media,
         level=np.where(plays, column("video_height"), np.nan),
         fps=column("fps"),
+        rise_ms=ways.profile.rise_ms,
     )
 
 

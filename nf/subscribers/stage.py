@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from feed.records import SUBSCRIBER_COLUMNS, RecordBatch
 from nf.flows.batch import DOWNLINK, UPLINK, FlowBatch
+from nf.flows.echoes import NO_ECHOES, Echoes
 from nf.qoe.inputs import Array
 from nf.qoe.models import MODELS
 from nf.settings import Action, QoeProfile
@@ -18,6 +19,7 @@ from nf.subscribers.blame import Blame
 from nf.subscribers.estimators import HALF_SEEN, PAUSED, Estimators, Judged, paused
 from nf.subscribers.labels import Labels, SubscriberNames, Teller
 from nf.subscribers.lately import APP_BITS, Lately
+from nf.subscribers.n3 import Bases
 from nf.subscribers.records import columns_of_rows, judged_by_inputs, missing_where_unseen, parts_of, records
 from nf.subscribers.silent import Silent
 from nf.subscribers.sums import group
@@ -41,7 +43,7 @@ class Subscribers:
         self.capacity = capacity
         self._lately = Lately(capacity)
         self._estimators = Estimators(capacity)
-        self._blame = Blame(capacity)
+        self._blame, self._bases = Blame(capacity), Bases(capacity)
         self._silent = Silent(self._estimators, self._blame, capacity)
         self.labels = Labels()
 
@@ -52,7 +54,9 @@ class Subscribers:
 
     def use_profiles(self, profiles: Iterable[QoeProfile]) -> None:
         """Judge under other constants from the next interval on; nothing is forgotten."""
+        profiles = tuple(profiles)
         self._estimators.use(profiles)
+        self._bases.use(profiles)
 
     def forget_subscriber(self, subscriber: str) -> None:
         """Forget whose the memory of a subscriber is; it fades with the next seconds."""
@@ -79,6 +83,7 @@ class Subscribers:
         begun_s: Array | None = None,
         clock_s: float = 0.0,
         peers: Peers | None = None,
+        echoes: Echoes = NO_ECHOES,
     ) -> list[RecordBatch]:
         """Return the records of one interval, a batch for each application class that has any, and perhaps another one.
 
@@ -94,7 +99,7 @@ class Subscribers:
         volumes and nothing else. What stands still (a call, a game, a player) has a record without a packet, in a batch
         of its own; *teller* says whose it is now. *begun_s* (n,) says when each flow began, NaN or None unknown, and
         *clock_s* what the epoch is ahead of the kernel's clock. *peers* says of rows of *flows* where their tunnels go
-        to on the access side, for subscribers of whom *names* does not.
+        to on the access side, for subscribers of whom *names* does not. *echoes* are of the paths there.
         """
         self._silent.use(class_of_app)
         self._estimators.name_apps(app_names)
@@ -114,22 +119,21 @@ class Subscribers:
         keys, rows = group(taken, key, interval_s)
         of_app, first = keys & ((1 << APP_BITS) - 1), used[rows.first]
         inputs, sides = self._lately.inputs(keys, rows, taken, who[used], interval_s)
-        columns = missing_where_unseen(columns_of_rows(span_s, rows), seen)
-        columns |= self._whose(names, subject[first], delays)
+        columns = missing_where_unseen(columns_of_rows(span_s, rows), seen) | self._whose(names, subject[first], delays)
         columns["gnb"] = _far_ends(names, subject[first], used[rows.largest], peers)
         columns["app"] = np.array(app_names, object)[of_app]
         self._forget()
         interval = Interval(taken, key, keys, rows, inputs, _begun(begun_s, used), clock_s)
         self._estimators.load_pages(interval, class_of_app[app[used]])
+        ways = self._bases.ways(interval, sides, columns["gnb"], echoes, clock_s)
         dark = PAUSED * paused(taken, who[used], interval_s) if whole else HALF_SEEN
-
         out = records(
             span_s,
             parts_of(class_of_app[of_app]),
             columns,
             lambda name, part: self._judge(name, interval, part, dark, whole),
             due[first] != _COUNT,
-            lambda mos, parts: self._blame.of(interval, sides, columns, class_of_app[of_app], seen, mos, parts),
+            lambda mos, parts: self._blame.of(interval, sides, columns, class_of_app[of_app], seen, mos, parts, ways),
         )
         self._silent.note(keys, columns, np.asarray(names.session)[subject[first]] if len(names.session) else None)
         return out + (self._silent.records(span_s, keys, class_of_app, app_names, self.labels, teller) if whole else [])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
+from nf.qoe.n3 import PROFILE as N3_PROFILE
 
 __all__ = [
     "ACCESS",
@@ -46,10 +47,12 @@ _NONE, _ACCESS, _CORE, _LOSS, _APP, _N3, _UPF, _SERVER, _DEVICE, _UNKNOWN = rang
 _OF_SIDE = np.array([_CORE, _ACCESS])
 
 MEASURES = np.array(
-    ["", "delay", "variation", "loss", "jitter", "silence", "spikes", "radio delay", "wait", "level", "frames"], object
-)
+    ["", "delay", "variation", "loss", "jitter", "silence", "spikes", "radio delay", "wait", "level", "frames",
+     "echo", "neighbours"],
+    object,
+)  # fmt: skip
 """By which measure a suspect was convicted: ms, but ratio of loss, s of silence, height of level, frames a second."""
-_DELAY, _VARIATION, _LOST, _JITTER, _SILENCE, _SPIKES, _RADIO, _WAIT, _LEVEL, _FRAMES = range(1, 11)
+_DELAY, _VARIATION, _LOST, _JITTER, _SILENCE, _SPIKES, _RADIO, _WAIT, _LEVEL, _FRAMES, _ECHO, _NEIGHBOURS = range(1, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,18 @@ class Evidence:
     silence_s: Array  # (n, 2) nothing came from that side while something came from the other
     spikes_ms: Array  # (n, 2) gaps in media that came from that side, in the interval
     radio_ms: Array  # (n,) one way, the longer one
-    n3_ms: Array  # (n,) probe to gNB and back
+    n3_ms: Array  # (n,) probe to gNB and back, by time stamps of QoS monitoring; where there are none:
+    echo_ms: Array  # (n,) so much more than usual, by an echo of the path
+    echo_sure: Array  # (n,) 0 to 1
+    neighbours_ms: Array  # (n,) likewise, by what others at the same gNB have lost as well
+    neighbours_sure: Array
     upf_ms: Array  # (n, 2) through the UPF: of what goes to that side
     wait_ms: Array  # (n,) longest answer of the interval beyond the round trip, or one that waits so far
     fresh: NDArray[np.bool_]  # (n,) the core was seen in this very interval
     enough: NDArray[np.bool_]  # (n,) throughput that was seen was more than the media need
     level: Array  # (n,) height of the picture that a player took, while it played
     fps: Array  # (n,) frames a second that came
+    rise_ms: float = N3_PROFILE.rise_ms  # limit of what neighbours say
 
     def __len__(self) -> int:
         return len(self.wait_ms)
@@ -77,11 +85,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Columns (n,): indices of SUSPECTS and MEASURES, and the value of the measure, NaN where there is none."""
+    """Columns (n,): indices of SUSPECTS and MEASURES, the value of the measure, and how sure it is; NaN: not told."""
 
     word: NDArray[np.intp]
     by: NDArray[np.intp]
     value: Array
+    sure: Array
 
     def __len__(self) -> int:
         return len(self.word)
@@ -105,7 +114,8 @@ def suspect(seen: Evidence) -> Verdicts:
     value = np.where(convicted, values[rows, place], of_beyond)
     lost = seen.loss / MUCH_LOSS
     both = convicted & (by == _LOST) & (np.nan_to_num(lost).min(axis=1) >= np.maximum(1, multiples[rows, place] / 2))
-    return Verdicts(np.where(both, _LOSS, word), by, value)
+    sure = np.select([by == _ECHO, by == _NEIGHBOURS], [seen.echo_sure, seen.neighbours_sure], np.nan)
+    return Verdicts(np.where(both, _LOSS, word), by, value, sure)
 
 
 _MEASURE_OF = np.zeros(len(SUSPECTS), np.intp)  # of the words that no limit of the network convicts
@@ -114,7 +124,9 @@ _MEASURE_OF[_SERVER], _MEASURE_OF[_DEVICE] = _WAIT, _LEVEL
 
 def _causes(seen: Evidence) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, Array]:
     """Return words (k,) and measures (k,) of the causes, their values (n, k), and these over their limits (n, k)."""
-    transit = np.stack([seen.upf_ms[:, CORE], _sum(seen.n3_ms, seen.upf_ms[:, ACCESS])], axis=1)
+    echo_ms = np.where(seen.echo_ms >= LONG_TRANSIT_MS, seen.echo_ms, np.nan)  # less acquits no radio
+    n3_ms = np.fmax(seen.n3_ms, np.fmax(echo_ms, seen.neighbours_ms))
+    transit = np.stack([seen.upf_ms[:, CORE], _sum(n3_ms, seen.upf_ms[:, ACCESS])], axis=1)
     own_ms = np.maximum(seen.least_ms - np.nan_to_num(transit), 0)  # without what N3 and the UPF have of it
     way_ms = np.nan_to_num(own_ms)
     longer = way_ms >= way_ms[:, ::-1]
@@ -132,6 +144,8 @@ def _causes(seen: Evidence) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, 
     single = (
         (_ACCESS, _RADIO, seen.radio_ms, seen.radio_ms / LONG_RADIO_MS),
         (_N3, _DELAY, seen.n3_ms, seen.n3_ms / LONG_TRANSIT_MS),
+        (_N3, _ECHO, seen.echo_ms, seen.echo_ms / LONG_TRANSIT_MS),
+        (_N3, _NEIGHBOURS, seen.neighbours_ms, seen.neighbours_ms / seen.rise_ms),
         (_UPF, _DELAY, upf_ms, upf_ms / LONG_TRANSIT_MS),
     )
     words = np.r_[np.tile(_OF_SIDE, len(sides)), [word for word, *_ in single]]

@@ -194,6 +194,46 @@ class TestSeveral:
         )] == [True] * 5  # fmt: skip
         assert [f["line"] for f in faults] == sorted(f["line"] for f in faults)
 
+    @pytest.mark.parametrize(
+        ("capture", "said"),
+        [
+            ("<role>n4</role><mode>local</mode><colour>red</colour>", ["its mode is mirror", "no colour"]),
+            ("<role>n4</role><mode>local</mode><xdp-mode>fast</xdp-mode>", ["its mode is mirror", "xdp-mode"]),
+            ("<colour>red</colour>", ["role has to be given", "no colour"]),
+            ("<mode>inline</mode><peer>nowhere</peer>", ["role has to be given", "refers to something"]),
+        ],
+    )
+    def test_faults_in_one_container_do_not_hide_each_other(self, capture: str, said: list[str], good: Path, check):
+        plant(good, "<role>n4</role>", capture)
+        status, faults = check(good)
+        assert status == 1
+        assert len(faults) == len(said), faults
+        assert all(any(part in f["message"] for f in faults) for part in said), faults
+
+    @pytest.mark.parametrize(
+        ("capture", "said"),
+        [
+            ("<rolle>n4</rolle>", "no rolle"),
+            ("<role>n5</role>", "role is not"),
+            ("<role>n4</role><moode>inline</moode><peer>n3</peer>", "no moode"),
+            ("<role>n3</role><mode>inline</mode><per>n6</per>", "no per here"),
+        ],
+    )
+    def test_what_follows_from_a_name_that_nobody_knows_is_not_told(self, capture: str, said: str, good: Path, check):
+        plant(good, "<role>n4</role>", capture)
+        status, (fault,) = check(good)
+        assert status == 1
+        assert said in fault["message"]
+
+    def test_a_file_of_faults_alone_is_read_to_a_hundred(self, good: Path, capsys: pytest.CaptureFixture[str]):
+        plant(good, "</config>", "<a/>" * 20_000 + "</config>")
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(["config", "check", str(good)])
+        lines = capsys.readouterr().out.splitlines()
+        assert "100 errors or more" in lines[-1]
+        assert len(lines) < 110
+
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
     def test_each_place_of_an_example_and_nothing_else(self, path: Path, check):
         status, faults = check(path)
@@ -209,7 +249,7 @@ class TestSeveral:
             main(["config", "check", str(good)])
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith(f"{good}:{line_of('<role>n4', good) - 1}: An N4 interface is listened to only")
-        assert lines[-1] == f"{good} cannot be used: 1 error, 2 warnings."
+        assert lines[-1] == f"{good} cannot be used: 1 error, 3 warnings."
 
     def test_a_document_of_one_line_is_told_by_its_paths(self, good: Path, capsys: pytest.CaptureFixture[str]):
         plant(good, *FAULTS["a must"][:2])
@@ -240,6 +280,13 @@ class TestPorts:
             told = json.loads(capsys.readouterr().out)["faults"]
             assert end.value.code == status
             assert [(f["severity"], f["line"] > 0) for f in told] == [(severity, True)] * 3
+
+    def test_each_place_of_the_bus_is_looked_at(self, good: Path, check):
+        further = "<listener><name>noc</name><endpoint>tcp://198.51.100.7:5557</endpoint></listener>"
+        plant(good, "</exporter>", f"{further}</exporter>")
+        status, faults = check(good, "--here")
+        assert status == 1
+        assert ["198.51.100.7:5557" in f["message"] for f in faults].count(True) == 1
 
 
 class TestCost:

@@ -84,7 +84,7 @@ class TestUserData:
 
 
 class TestExamples:
-    """What the examples of user data run is taken by the command, and their keys are those that the image reads."""
+    """The command takes what the examples of user data run, and their keys are those that the image reads."""
 
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
     def test_snf_init_takes_what_they_say(self, path, tmp_path):

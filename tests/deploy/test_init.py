@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
+import socket
 import stat
 import subprocess
 import sys
@@ -98,6 +100,17 @@ class TestMade:
             ("lo", Role.N4, Mode.MIRROR, False),
         }
 
+    def test_the_function_has_a_name_in_its_feed(self, init, folder: Path):
+        init("--n3", "n3", *USER, "--name", "probe-7")
+        assert inputs.configuration(folder / "startup.xml").nf_id == "probe-7"
+
+    def test_what_to_type_next_goes_to_a_shell_as_it_is(self, host: str, tmp_path: Path, capsys):
+        (tmp_path / "alice.pub").write_text(PUBLIC)
+        place = tmp_path / "with space"
+        main(["init", "--dir", str(place), "--n3", "n3", "--user", f"alice={tmp_path}/alice.pub"])
+        (run,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  snf run"))
+        assert shlex.split(run)[2:] == ["--users", f"{place}/users", "--startup", f"{place}/startup.xml"]
+
     def test_the_first_user_may_do_everything(self, init, folder: Path):
         init("--n3", "n3", *USER, "--user", "bob=alice.pub")
         lines = (folder / "users").read_text().splitlines()
@@ -135,6 +148,14 @@ class TestAgain:
 
         init("--n3", "n3", *USER)
         assert self.content(folder) == before
+
+    def test_a_client_given_twice_is_one(self, init, folder: Path):
+        init("--n3", "n3", *USER, "--client", "noc", "--client", "noc")
+        assert (folder / "startup.xml").read_text().count("<consumer>") == 1
+
+    def test_the_bus_of_the_running_function_is_no_obstacle(self, init, folder: Path):
+        with socket.create_server(("127.0.0.1", 5556)):
+            assert "Made in" in init("--n3", "n3", *USER)
 
     def test_another_one_is_refused(self, init, folder: Path, capsys: pytest.CaptureFixture[str]):
         init("--n3", "n3", *USER)
@@ -179,6 +200,9 @@ class TestRefused:
             (("--n3", "n3", *USER, "--client", "publisher"), "no name for a client"),
             (("--n3", "n3", *USER, "--endpoint", "tcp://[fe80::1%n3]:5556"), "zone"),
             (("--n3", "n3", *USER, "--endpoint", "5556"), "tcp://ADDRESS:PORT"),
+            (("--n3", "n3", *USER, "--endpoint", "tcp://*:65536"), "tcp://ADDRESS:PORT"),
+            (("--n3", "n3", *USER, "--endpoint", "tcp://198.51.100.7:5556"), "an address of this host"),
+            (("--n3", "n3", *USER, "--name", "probe 1"), "name"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
     )

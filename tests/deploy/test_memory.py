@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mgmt.cli.memory import checks
 from nf.apply import memory
 from nf.kernel.programs import Programs
 from nf.settings import Limits
@@ -133,3 +135,63 @@ class TestUnit:
         said = subprocess.check_output(words, text=True, cwd=ROOT)
 
         assert said.splitlines()[1:] == ["[Service]", "MemoryMax=640M"]
+
+    def test_the_folder_of_the_drop_in_is_made_by_what_it_tells_to_type(self):
+        said = subprocess.check_output([sys.executable, "-m", "mgmt.cli.main", "memory"], text=True, cwd=ROOT)
+
+        typed = said.partition("to set it:  ")[2].strip().split("; ")
+        assert typed[0].removeprefix("mkdir -p ") == typed[1].partition(">")[2].rpartition("/")[0]
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that has systemctl answer with a limit: here no service is installed."""
+
+    def limited(to: str) -> None:
+        (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho {to}\n")
+        (tmp_path / "systemctl").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return limited
+
+
+class TestService:
+    """Tables that do not fit the memory of the installed service are told before a start is refused."""
+
+    FLOWS = (
+        '<network-function xmlns="urn:supernetflow:yang:snf-function">'
+        "<limits><flows>{}</flows></limits></network-function>"
+    )
+
+    def checked(self, folder: Path, flows: int, *words: str) -> tuple[int, list[dict]]:
+        (folder / "c.xml").write_text(f"<config>\n{self.FLOWS.format(flows)}</config>")
+        (folder / "c.xml").chmod(0o600)
+        command = [sys.executable, "-m", "mgmt.cli.main", "config", "check", "--output", "json", *words]
+        done = subprocess.run([*command, folder / "c.xml"], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.returncode, [f for f in json.loads(done.stdout)["faults"] if "memory" in f["message"]]
+
+    def test_tables_without_room_are_an_error_here_and_a_warning_elsewhere(self, service, tmp_path):
+        service("536870912")  # 512M
+        for words, status, severity in (((), 0, "warning"), (("--here",), 1, "error")):
+            ended, (fault,) = self.checked(tmp_path, 2_000_000, *words)
+            assert (ended, fault["severity"], fault["line"]) == (status, severity, 2)
+            assert "limited to 537 MB" in fault["message"]
+
+    def test_less_than_all_of_it_may_need_is_a_warning(self, service, tmp_path):
+        service("671088640")  # 640M
+        status, (fault,) = self.checked(tmp_path, 500_000, "--here")
+        assert (status, fault["severity"]) == (0, "warning")
+
+    @pytest.mark.parametrize("said", ["infinity", "18446744073709551615", "671088640"])
+    def test_nothing_is_said_where_there_is_room(self, said: str, service, tmp_path):
+        service(said)
+        assert self.checked(tmp_path, 131_072, "--here") == (0, [])
+
+    def test_doctor_looks_at_the_configuration_of_the_service(self, service, tmp_path):
+        service("671088640")
+        (tmp_path / "c.xml").write_text(f"<config>{self.FLOWS.format(500_000)}</config>")
+        (small,), (large,) = ([*checks(places)] for places in ([tmp_path / "none.xml"], [tmp_path / "c.xml"]))
+        assert small.ok
+        assert not large.ok
+        assert "500,000 flows" in large.detail
+        assert "snf memory FILE --unit" in large.remedy

@@ -182,6 +182,14 @@ class TestSignalling:
         assert passed == parts
         assert [each.payload for each in joined] == [bytes(datagram[UDP].payload)]
 
+    def test_fragments_of_user_data_stay(self, known: Rig) -> None:
+        whole = udp(3000)
+        whole[IP].id = 80
+        outcomes = [known.run(ether(part), "mixed") for part in fragment(whole, 1400)]
+
+        assert [outcome.verdict for outcome in outcomes] == ["drop"] * len(outcomes)
+        assert known.flow()["bytes"].tolist() == [sum(len(part) for part in fragment(whole, 1400)), 0]
+
     def test_fragments_of_a_tunnel_stay(self, known: Rig) -> None:
         whole = uplink(udp(2000))
         whole[IP].id = 79

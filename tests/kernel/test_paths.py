@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from scapy.contrib.gtp import GTP_U_Header
 
+from nf.flows.echoes import echoes
 from tests.kernel.packets import GNB, UPF, ether, outer
 from tests.kernel.rig import Rig
 
@@ -46,6 +47,22 @@ class TestEcho:
             rig.run(message(ECHO_RESPONSE, UPF, GNB, seq, RECOVERY), after_ns=delay_ms * MS)
         (path,) = paths()
         assert (path.rtt_min_us, path.rtt_mean_us, path.rtt_last_us) == (4_000, 7_000, 7_000)
+
+    def test_the_last_answer_that_was_timed_has_its_time(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ECHO_REQUEST, UPF, GNB, 1))
+        rig.run(message(ECHO_RESPONSE, GNB, UPF, 1, RECOVERY), after_ns=12 * MS)
+        answered_s = rig.plane.now_ns() / 1e9
+        rig.run(message(ECHO_REQUEST, UPF, GNB, 2), after_ns=400 * MS)  # without an answer
+        rig.run(message(ECHO_RESPONSE, GNB, UPF, 9, RECOVERY), after_ns=MS)  # of no request
+        told = echoes(*rig.plane.read_echoes())
+        assert told.responder.tolist() == [GNB]
+        assert told.last_ms == pytest.approx([12])
+        assert told.at_s == pytest.approx([answered_s], abs=1e-6)
+
+    def test_a_path_without_an_answer_has_no_column(self, rig: Rig, paths: Any) -> None:
+        rig.run(message(ECHO_REQUEST, UPF, GNB, 1))
+        assert len(paths()) == 1
+        assert len(echoes(*rig.plane.read_echoes())) == 0
 
     def test_another_sequence_number_answers_nothing(self, rig: Rig, paths: Any) -> None:
         rig.run(message(ECHO_REQUEST, GNB, UPF, 1))

@@ -362,6 +362,61 @@ class TestMixed:
         assert probe.volumes() == probe.truth()
 
 
+class TestOtherPorts:
+    """A flow goes on to be counted when the port that counted it is taken away, or reads another side."""
+
+    @pytest.mark.parametrize(
+        ("first", "then"),
+        [
+            (MIRROR, (MIRROR[0], MIRROR[2])),
+            ((SPAN,), (replace(SPAN, role=Role.N3),)),
+            ((replace(SPAN, role=Role.N6),), (SPAN,)),
+            ((N3_BOTH, TUN_BOTH, N4), (N3_BOTH, N4)),
+        ],
+        ids=["N6 goes", "mixed to N3", "N6 to mixed", "the TUN goes"],
+    )
+    def test_each_ue_has_its_volumes_once(
+        self, start: Start, first: tuple[Interface, ...], then: tuple[Interface, ...]
+    ) -> None:
+        probe = start(*first)
+        probe.talk()
+        probe.service.apply(probe.service.settings, replace(probe.service.settings, interfaces=then))
+        probe.begin()
+        for name in probe.service.plane.attached.keys() & {"span"}:
+            probe.host.received[name] = probe.service.plane.read_counters(name)["frames"]
+        probe.talk()
+
+        assert probe.volumes() == probe.truth()
+
+    def test_a_port_that_reads_one_way_less_counts_it_no_more(self, start: Start) -> None:
+        probe = start(N3_BOTH, TUN_BOTH, N4)
+        probe.talk()
+        less = replace(probe.service.settings, interfaces=(N3_BOTH, TUN, N4))
+        probe.service.apply(probe.service.settings, less)
+        probe.host.sent["ogstun"] = 0
+        counted = probe.service.plane.read_counters("ogstun")["frames"]
+        probe.host.received["ogstun"] = counted
+        fades = comes_true(lambda: self._downlink_again(probe), 10)
+
+        assert fades, "N3 counts the downlink after a moment in which the TUN saw none of it"
+
+    @staticmethod
+    def _downlink_again(probe: Probe) -> bool:
+        """Send a packet to a UE; say whether it was counted."""
+        before = probe.service.plane.read_counters("n3")["counted"]
+        answer = IP(src=SERVER, dst=UES[0].address) / UDP(sport=9998, dport=40001) / bytes(300)
+        probe.host.down(UES[0], answer)
+        probe.interval()
+        return bool(probe.service.plane.read_counters("n3")["counted"] > before)
+
+    def test_the_way_through_the_upf_is_timed_once_both_sides_are_read(self, start: Start) -> None:
+        probe = start(MIRROR[0], replace(MIRROR[1], role=Role.N3))
+        assert not probe.service.plane.follow
+        probe.service.apply(probe.service.settings, replace(probe.service.settings, interfaces=MIRROR[:2]))
+
+        assert probe.service.plane.follow
+
+
 class TestSent:
     """Ports of the UPF's host of which also is read what they send."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,3 +70,24 @@ class TestStart:
             plug()
             wait_until(lambda: "n3: attached again, to n3" in log.read_text(), "it is attached", 30)
             assert links.find(N3).xdp_program
+
+
+class TestBus:
+    """The bus is bound where the configuration has it, and nowhere else before."""
+
+    def test_another_process_may_have_the_default_port(self, home, tmp_path):
+        (tmp_path / "users").write_text(f"operator {key_pair(tmp_path / 'key')} operator\n", encoding="ascii")
+        plug()
+        ports = interfaces({"n3": "n3"}) + exporter("tcp://127.0.0.1:5557")
+        (tmp_path / "startup.xml").write_text(f"<config>{ports}</config>", encoding="ascii")
+
+        with socket.create_server(("127.0.0.1", 5556)), function(tmp_path) as log:
+            assert "publishing on tcp://127.0.0.1:5557" in log.read_text()
+            with socket.create_connection(("127.0.0.1", 5557), 10):
+                pass
+
+    def test_without_a_configuration_it_is_bound_at_its_default(self, home, tmp_path):
+        (tmp_path / "users").write_text(f"operator {key_pair(tmp_path / 'key')} operator\n", encoding="ascii")
+        (tmp_path / "startup.xml").write_text("<config/>", encoding="ascii")
+        with function(tmp_path), socket.create_connection(("127.0.0.1", 5556), 10):
+            pass

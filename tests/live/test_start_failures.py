@@ -72,6 +72,7 @@ def fails(made: Path) -> Callable[..., str]:
         said = [line for line in done.stderr.splitlines() if line.startswith("snf: ")]
         assert len(said) == 1, done.stderr
         assert "Traceback" not in done.stderr
+        assert all(re.match(r"snf: |\d{4}-\d\d-\d\d ", line) for line in done.stderr.splitlines()), done.stderr
         return said[0]
 
     return run
@@ -178,6 +179,13 @@ class TestToBeMended:
     def test_keys_that_are_no_pair(self, made: Path, fails):
         plant(made / "startup.xml", "<secret-key>.{4}", "<secret-key>abcd")
         assert "does not belong to its secret key" in fails(TO_BE_MENDED)
+
+    @pytest.mark.parametrize("file", ["users", "startup.xml"])
+    def test_nothing_is_made_for_a_start_that_is_refused(self, file: str, made: Path, fails):
+        (made / file).write_text("alice\n")
+        before = {*made.rglob("*")}
+        fails(TO_BE_MENDED)
+        assert {*made.rglob("*")} == before
 
     def test_a_host_key_that_is_none(self, made: Path, fails):
         (made / "users").chmod(0o600)

@@ -17,7 +17,7 @@ from mgmt.netconf.model.yang_model import yang_dir
 from mgmt.netconf.rpcerror import RpcError
 from mgmt.netconf.state import add_state
 from mgmt.netconf.store.edit import apply_edit, empty_tree
-from nf.qoe.models import MODELS
+from nf.qoe.models import PROFILES
 from nf.qoe.profiles import constants
 from nf.settings import Action, Encapsulation, Limits, Mode, Monitor, Policy, QoeProfile, Role, Settings, XdpMode
 
@@ -161,10 +161,10 @@ class TestAgreement:
 
     def test_each_constant_of_a_profile_is_a_leaf_with_its_default(self, model):
         values = model.validate(tree_of(model, privacy("<epoch>0</epoch>")))["snf-qoe:qoe"]
-        assert values.keys() == MODELS.keys()
+        assert values.keys() == PROFILES.keys()
         for app_class, leaves in values.items():
             told = {path: float(value) for path, value in flat(leaves)}
-            assert told == constants(MODELS[app_class].profile), app_class
+            assert told == constants(PROFILES[app_class]), app_class
 
     def test_defaults_of_an_interface_are_the_same(self, model):
         values = model.validate(tree_of(model, interfaces(interface("a", "<role>n3</role>"))))
@@ -222,8 +222,8 @@ class TestAgreement:
 
     def test_constants_that_are_not_the_default_ones_make_a_profile(self, model):
         xml = "<web><requests>4</requests></web><voice><silence><alone-s>9.5</alone-s></silence></voice>"
-        (profile,) = bind(model.validate(tree_of(model, qoe(xml)))).profiles
-        assert profile == QoeProfile("voice", (("silence.alone_s", 9.5),))
+        found = bind(model.validate(tree_of(model, qoe(f"{xml}<n3><subscribers>5</subscribers></n3>")))).profiles
+        assert found == (QoeProfile("n3", (("subscribers", 5),)), QoeProfile("voice", (("silence.alone_s", 9.5),)))
 
     def test_applications_that_are_judged_by_bytes_are_of_a_profile(self, model):
         xml = "<video><by-bytes>YouTube</by-bytes><by-bytes>Vimeo</by-bytes></video>"

@@ -38,7 +38,14 @@ class Replayed:
 def empty(plane: DataPlane) -> None:
     drop_all(plane)
     plane.sessions.clear()
-    for name in ("fragments", "leg_sights", "copies", "sights"):  # the same capture again is no copy of itself
+    for name in (
+        "fragments",
+        "leg_sights",
+        "copies",
+        "sights",
+        "paths",
+        "echoes",
+    ):  # the same capture again is no copy of itself
         plane._maps[name].clear()
     plane.read_events()
     plane.read_payloads()

@@ -12,7 +12,7 @@ from tests.test_house import ROOT
 pytestmark = pytest.mark.timeout(1800)
 
 EXAMPLES = sorted((ROOT / "deploy/image/cloud-init").glob("*.yaml"))
-# What mirror.yaml of OpenStack puts in, of the forms that first-boot.yaml asks for.
+# Values that mirror.yaml of OpenStack puts in, of the forms that first-boot.yaml asks for.
 WORDS = {
     "%name%": "upf-7",
     "%listen%": "0.0.0.0",
@@ -50,7 +50,7 @@ class TestVariants:
 
 
 class TestFaults:
-    """What cloud-init would do otherwise than meant is refused, and the fault is named."""
+    """User data that cloud-init would take otherwise than meant are refused, and the fault is named."""
 
     @pytest.mark.parametrize(
         ("right", "wrong", "named"),

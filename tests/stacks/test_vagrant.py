@@ -133,7 +133,7 @@ class TestVagrantfiles:
 
 
 class TestProvisioning:
-    """What `vagrant up` runs in the machine installs package and lab, and the network comes up from them."""
+    """The provisioning of `vagrant up` installs package and lab, and the network comes up from them."""
 
     @pytest.fixture(scope="class")
     @classmethod

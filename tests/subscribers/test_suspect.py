@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TWO = ("least_ms", "high_ms", "loss", "jitter_ms", "silence_s", "spikes_ms", "up
 
 def verdict(**columns: object) -> tuple[str, str, float]:
     """Return word, measure and value for one row; what is not given was not seen."""
-    values = {f.name: np.full((1, 2) if f.name in TWO else 1, NAN) for f in fields(Evidence)}
+    values = {f.name: np.full((1, 2) if f.name in TWO else 1, NAN) for f in fields(Evidence) if f.default is MISSING}
     values |= {"enough": np.zeros(1, np.bool_), "fresh": np.ones(1, np.bool_)}
     values |= {name: np.array([value]) for name, value in columns.items()}
     told = suspect(Evidence(**values))
@@ -51,6 +51,14 @@ class TestParts:
 
     def test_a_long_way_to_the_gnb(self) -> None:
         assert verdict(least_ms=(SHORT, 140), n3_ms=120.0) == ("n3", "delay", 120)
+
+    def test_a_way_to_the_gnb_that_rose_by_its_echoes_or_for_many_of_its_subscribers(self) -> None:
+        assert verdict(least_ms=(SHORT, 140), echo_ms=120.0, echo_sure=0.9) == ("n3", "echo", 120)
+        assert verdict(least_ms=(SHORT, 140), neighbours_ms=110.0, neighbours_sure=0.75) == ("n3", "neighbours", 110)
+
+    def test_an_echo_that_rose_little_takes_nothing_from_the_radio(self) -> None:
+        assert verdict(least_ms=(SHORT, 110), echo_ms=29.0)[0] == "access"
+        assert verdict(least_ms=(SHORT, 110), echo_ms=30.0)[0] == "n3"
 
     def test_a_long_radio_behind_a_short_n3(self) -> None:
         assert verdict(least_ms=(SHORT, 140), n3_ms=2.0, radio_ms=65.0)[0] == "access"
