@@ -26,7 +26,7 @@ PRIVATE = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY")
 PLACE = re.compile(r"%[a-z_]+%")
 REFERENCES = {"get_param": "parameters", "get_resource": "resources", "get_attr": "resources"}
 PSEUDO = {"OS::stack_name", "OS::stack_id", "OS::project_id", "OS::no_value"}
-# Functions of HOT 2021-04-16 (Heat's template guide). In a map of any keys the engine takes a misspelt one for a key.
+# Functions of HOT 2021-04-16. Where a map may have any key, a misspelt one is a value to the engine.
 FUNCTIONS = {
     *("get_param", "get_resource", "get_attr", "get_file", "if", "list_join", "list_concat", "list_concat_unique"),
     *("map_merge", "map_replace", "repeat", "resource_facade", "str_replace", "str_replace_strict"),

@@ -147,7 +147,8 @@ def _summary(result: Result, replay: Replay, console: Console) -> None:
     for name, text in TEXTS.items():
         if result.outside[name]:
             console.print(f"  {result.outside[name]:>10,}  {name}: {text}", highlight=False, soft_wrap=True)
-    if replay.pipeline.outside.translated:
+    # Without tunnels there is no N3: strangers to a site's servers are no proof of translation.
+    if replay.pipeline.outside.translated and result.counters.get("gtpu_gpdu"):
         console.print("Addresses are translated between N3 and N6: volumes are those of N3.", soft_wrap=True)
     for reason, value in (*result.skipped.items(), *((k, v) for k, v in result.signalling.items() if v)):
         console.print(f"  {value:>10,}  {reason}", highlight=False, soft_wrap=True)

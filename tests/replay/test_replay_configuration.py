@@ -189,3 +189,22 @@ class TestLines:
                 for name, octets in zip(batch.columns["subscriber"], batch.columns[column], strict=True):
                     found[name, column] += int(octets)
         assert found == volumes
+
+
+class TestSites:
+    """Where no packet is in a tunnel, who is of no site is counted, and no N3 is spoken of."""
+
+    def test_a_stranger_at_a_server_of_a_site(self, capsys, tmp_path):
+        here, stranger = (IP(src=src, dst="203.0.113.9") / UDP(dport=8443) for src in ("10.1.0.5", "192.0.2.18"))
+        packets = [here / Raw(bytes(50)), stranger / Raw(bytes(50))]
+        wrpcap(str(tmp_path / "wan.pcap"), [Ether(dst="02:00:00:00:00:01") / packet for packet in packets])
+        cli.main(["keys", str(tmp_path / "keys"), "-f", str(ROOT / "yang" / "examples" / "enterprise.xml")])
+        file, records = tmp_path / "keys" / "enterprise.xml", tmp_path / "records.jsonl"
+
+        cli.main(["replay", "--role", "n6", "--config", str(file), "--qoe", str(records), str(tmp_path / "wan.pcap")])
+
+        said = capsys.readouterr().out
+        assert "n6_translated" in said
+        assert "N3" not in said.replace("n6_translated: packets on N6", "")
+        assert '"subscriber":"berlin"' in records.read_text()
+        assert records.read_text().count("\n") == 1

@@ -105,6 +105,40 @@ BAD = [
         ),
         "limits.flows is 131072 and the configuration has 7",
     ),
+    (changed(HOST, "limits.flows", 1024), "limits.flows is 1024 and the configuration has none, which means 131072"),
+    (changed(HOST, "nodeSelector", {"a b": "x"}), "invalid propertyName 'a b'"),
+    (changed(HOST, "nodeSelector", {"a": "x y"}), "/nodeSelector/a"),
+    (changed(HOST, "tolerations", [{"kye": "upf"}]), "additional properties 'kye' not allowed"),
+    (changed(HOST, "tolerations", [{"key": "upf", "operator": "Exist"}]), "/tolerations/0/operator"),
+    (changed(HOST, "imagePullSecrets", [{"name": "x", "key": "y"}]), "additional properties 'key' not allowed"),
+    (changed(HOST, "priorityClassName", "Very High"), "/priorityClassName"),
+    (changed(HOST, "resources.requests", {"cpu": "two"}), "/resources/requests/cpu"),
+    (changed(HOST, "resources.requests", {"cpuu": "2"}), "invalid propertyName 'cpuu'"),
+    (changed(HOST, "resources.requests", {"memory": "9Gi"}), "resources.requests.memory cannot be given"),
+    (changed(HOST, "state.path", "/var/../etc"), "/state/path"),
+    (changed(HOST, "state", {"type": "persistentVolumeClaim", "claim": "A B"}), "/state/claim"),
+    (changed(HOST, "updateStrategy.maxUnavailable", "200%"), "/updateStrategy/maxUnavailable"),
+    (changed(HOST, "updateStrategy.maxUnavailable", "0%"), "/updateStrategy/maxUnavailable"),
+    (changed(HOST, "seccomp.localhostProfile", "../x"), "/seccomp/localhostProfile"),
+    (changed(HOST, "configuration", {"existingConfigMap": "A B"}), "/configuration/existingConfigMap"),
+    (changed(HOST, "netconf.port", 5556), "netconf.port and feed.port are one port"),
+    (changed(MULTUS, "network.multus", [N3 | {"interface": ".."}]), "/network/multus/0/interface"),
+    (changed(MULTUS, "network.multus", [N3 | {"name": "a..b"}]), "/network/multus/0/name"),
+    (changed(MULTUS, "network.multus", [N3 | {"mac": "01:00:00:00:00:03"}]), "/network/multus/0/mac"),
+    (changed(MULTUS, "network.multus", [N6, N3 | {"mac": N6["mac"]}]), "have the address 02:00:00:00:00:06"),
+    (
+        changed(HOST, "feed.port", 5557),
+        "feed.port is 5557, and the configuration has <endpoint>tcp://*:5556</endpoint>",
+    ),
+    (
+        changed(MULTUS, "networkPolicy", {"enabled": True, "netconfFrom": [{"ipblock": {"cidr": "192.0.2.0/24"}}]}),
+        "additional properties 'ipblock' not allowed",
+    ),
+    (
+        changed(MULTUS, "networkPolicy", {"enabled": True, "feedFrom": [{"ipBlock": {"cidr": "anywhere"}}]}),
+        "/networkPolicy/feedFrom/0/ipBlock/cidr",
+    ),
+    (changed(MULTUS, "networkPolicy", {"enabled": True, "feedFrom": [{}]}), "/networkPolicy/feedFrom/0"),
     (changed(HOST, "images", {}), "additional properties 'images' not allowed"),
 ]
 
@@ -184,6 +218,11 @@ class TestGood:
             mount["name"] for each in (*pod["initContainers"], *pod["containers"]) for mount in each["volumeMounts"]
         }
         assert mounted == there
+
+
+def test_the_limits_that_no_configuration_says_are_the_function_s() -> None:
+    helpers = (CHART / "templates" / "_helpers.tpl").read_text()
+    assert f'"flows" {Limits().flows} "sessions" {Limits().sessions} "shards" {Limits().shards}' in helpers
 
 
 class TestMemory:

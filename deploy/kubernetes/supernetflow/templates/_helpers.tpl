@@ -83,6 +83,10 @@ runAsUser: 0
 {{- fail (printf "Two attachments of network.multus have the interface %s: give each a name of its own." .interface) -}}
 {{- end -}}
 {{- $_ := set $seen .interface true -}}
+{{- if and .mac (hasKey $seen (lower .mac)) -}}
+{{- fail (printf "Two attachments of network.multus have the address %s: give each its own." .mac) -}}
+{{- end -}}
+{{- if .mac -}}{{- $_ := set $seen (lower .mac) true -}}{{- end -}}
 {{- end -}}
 {{- if and (eq .Values.state.type "persistentVolumeClaim") (not .Values.state.claim) -}}
 {{- fail "state.claim is empty: name a claim that all nodes may write, or set state.type to hostPath." -}}
@@ -93,6 +97,12 @@ runAsUser: 0
 {{- if and .Values.runAsNonRoot (ne .Values.state.type "hostPath") -}}
 {{- fail "runAsNonRoot needs state.type hostPath: the owner of a claim's folder is the claim's matter." -}}
 {{- end -}}
+{{- if eq (int .Values.netconf.port) (int .Values.feed.port) -}}
+{{- fail "netconf.port and feed.port are one port: give each its own." -}}
+{{- end -}}
+{{- if hasKey (.Values.resources.requests | default dict) "memory" -}}
+{{- fail "resources.requests.memory cannot be given: it is the limit of memory, which follows from limits.flows, limits.sessions and limits.shards." -}}
+{{- end -}}
 {{- if hasKey (.Values.resources.limits | default dict) "memory" -}}
 {{- fail "resources.limits.memory cannot be given: it follows from limits.flows, limits.sessions and limits.shards." -}}
 {{- end -}}
@@ -100,9 +110,18 @@ runAsUser: 0
 {{- fail "serviceMonitor.enabled cannot be: the function has no endpoint of metrics. Its feed has the counters (health.v1), and NETCONF has them as state." -}}
 {{- end -}}
 {{- with .Values.configuration.startup -}}
+{{- $endpoints := regexFindAll "<endpoint>[^<]*</endpoint>" . -1 -}}
+{{- if and $endpoints (not (regexMatch (printf "<endpoint>[^<]*:%d</endpoint>" (int $.Values.feed.port)) .)) -}}
+{{- fail (printf "feed.port is %d, and the configuration has %s: give the port of its endpoint." (int $.Values.feed.port) (first $endpoints)) -}}
+{{- end -}}
 {{- range $leaf := list "flows" "sessions" "shards" -}}
 {{- $said := regexFind (printf "<%s>[0-9]+</%s>" $leaf $leaf) $.Values.configuration.startup | regexFind "[0-9]+" -}}
 {{- $here := get $.Values.limits $leaf | int64 -}}
+{{/* What the configuration does not say is the default of the function (nf/settings.py). */}}
+{{- $default := get (dict "flows" 131072 "sessions" 65536 "shards" 1) $leaf | int64 -}}
+{{- if and (not $said) (ne $default $here) -}}
+{{- fail (printf "limits.%s is %d and the configuration has none, which means %d: give one number in both, as the limit of memory follows from it." $leaf $here $default) -}}
+{{- end -}}
 {{- if and $said (ne (int64 $said) $here) -}}
 {{- fail (printf "limits.%s is %d and the configuration has %s: give one number in both, as the limit of memory follows from it." $leaf $here $said) -}}
 {{- end -}}
