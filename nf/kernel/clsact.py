@@ -22,7 +22,7 @@ _NEW_QDISC, _DEL_QDISC, _GET_QDISC, _NEW_FILTER, _DEL_FILTER, _GET_FILTER = 36, 
 _CREATE, _EXCLUSIVE, _REPLACE = 0x400, 0x200, 0x100  # NLM_F_*
 _CLSACT, _CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000  # TC_H_CLSACT
 _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # TC_H_MIN_INGRESS, _EGRESS under it
-_KIND, _OPTIONS = 1, 2  # TCA_*
+_KIND, _OPTIONS, _EGRESS_BLOCK = 1, 2, 14  # TCA_*
 _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 6, 7, 8, 11  # TCA_BPF_*
 _DIRECT = 1  # TCA_BPF_FLAG_ACT_DIRECT: what the program returns is the action
 _FIRST, _HANDLE = 1, 1  # priority, and handle within it
@@ -63,13 +63,14 @@ def _filters(ifindex: int, parent: int) -> list[Filter]:
     return found
 
 
-def _qdisc(ifindex: int) -> str:
-    """Return the kind of what the device has at the place of clsact, "" when nothing is there."""
+def _qdisc(ifindex: int) -> tuple[str, int]:
+    """Return kind and shared block of what the device has at the place of clsact; "" and 0: nothing, none."""
     for body in dump(_GET_QDISC, _message(ifindex, 0, 0)):
         _, index, _, parent, _ = _TC.unpack_from(body)
         if index == ifindex and parent == _CLSACT:
-            return _text(dict(attributes(body[_TC.size :])).get(_KIND, b""))
-    return ""
+            told = dict(attributes(body[_TC.size :]))
+            return _text(told.get(_KIND, b"")), int.from_bytes(told.get(_EGRESS_BLOCK, b""), "little")
+    return "", 0
 
 
 def ours(ifindex: int) -> Filter | None:
@@ -90,11 +91,16 @@ def put_on(ifindex: int, device: str, fd: int, name: str) -> bool:
             f"Interface {device} has a filter of kind {before[0].kind} of its own before all others on what it sends.",
             f"Give it a priority above {_FIRST} (tc filter show dev {device} egress), or set directions received.",
         )
-    there_is = _qdisc(ifindex)
+    there_is, block = _qdisc(ifindex)
     if there_is not in ("", "clsact"):  # the filter would be one on what is received
         raise AttachRefused(
             f"Interface {device} has the qdisc {there_is} in the place of clsact, which has no hook for what is sent.",
             f"Have its owner use clsact instead (tc qdisc show dev {device}), or set directions received.",
+        )
+    if block:
+        raise AttachRefused(
+            f"Interface {device} shares its filters on what it sends with other devices (block {block}).",
+            f"Have their owner give it filters of its own (tc qdisc show dev {device}), or set directions received.",
         )
     made = not there_is
     if made and (why := request(_NEW_QDISC, _CREATE | _EXCLUSIVE, _clsact(ifindex))):

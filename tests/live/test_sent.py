@@ -151,6 +151,15 @@ class TestOthers:
         assert "tc qdisc show" in caught.value.remedy
         assert on_tc("n3") == before
 
+    def test_filters_that_are_of_several_devices_are_told(self, plane: DataPlane) -> None:
+        tc("qdisc add dev n3 egress_block 22 clsact")
+        before = on_tc("n3")
+        with pytest.raises(AttachRefused, match=r"n3 shares its filters .* \(block 22\)") as caught:
+            plane.attach(N3)
+
+        assert "directions received" in caught.value.remedy
+        assert on_tc("n3") == before
+
     def test_a_device_that_receives_what_it_sends_is_told(self, plane: DataPlane) -> None:
         with pytest.raises(AttachRefused, match="lo receives all that it sends") as caught:
             plane.attach(replace(N3, name="lo"))
