@@ -16,9 +16,7 @@ import dns.message
 import dns.query
 import numpy as np
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
-from scapy.packet import Packet
+from scapy.layers.inet import IP, UDP
 
 from feed.consumer import Subscriber
 from feed.records import RecordBatch
@@ -31,7 +29,7 @@ from mgmt.cli.run import state_of
 from nf.service import Service
 from nf.settings import Export, Interface, Mode, Privacy, Role, Settings, XdpMode
 from tests.live.conftest import wait_until
-from tests.live.upf_host import SERVER, SERVER6, UES, Ue, UpfHost, upf_host
+from tests.live.upf_host import SERVER, UES, Ue, UpfHost, conversation, upf_host
 
 KEY = bytes(range(32))
 VOLUMES = ("ul_bytes", "ul_packets", "dl_bytes", "dl_packets")
@@ -49,27 +47,6 @@ Start = Callable[..., "Probe"]
 def pseudonym(imsi: str) -> str:
     """First 16 bytes of HMAC-SHA-256 over the digits of the IMSI (design: privacy)."""
     return hmac.new(KEY, imsi.encode(), hashlib.sha256).hexdigest()[:32]
-
-
-def conversation(ue: Ue) -> Iterator[tuple[bool, Packet]]:
-    """Yield what a UE sends (True) and receives: TCP, UDP and an echo, of lengths that no other UE has."""
-    version, server, pings = (
-        (IPv6, SERVER6, (ICMPv6EchoRequest, ICMPv6EchoReply))
-        if ":" in ue.address
-        else (IP, SERVER, (lambda **f: ICMP(type=8, **f), lambda **f: ICMP(type=0, **f)))
-    )
-    up, down = version(src=ue.address, dst=server), version(src=server, dst=ue.address)
-    ask, answer = {"sport": 40000, "dport": 9999}, {"sport": 9999, "dport": 40000}
-    yield True, up / TCP(**ask, flags="S", seq=100)
-    yield False, down / TCP(**answer, flags="SA", seq=500, ack=101)
-    yield True, up / TCP(**ask, flags="PA", seq=101, ack=501) / bytes(100 + ue.number)
-    yield False, down / TCP(**answer, flags="A", seq=501, ack=201 + ue.number) / bytes(1000 + ue.number)
-    yield True, up / TCP(**ask, flags="A", seq=201 + ue.number, ack=1501 + ue.number)
-    for number in range(1, 4):
-        yield True, up / UDP(sport=40001, dport=9998) / bytes(10 * number + ue.number)
-        yield False, down / UDP(sport=9998, dport=40001) / bytes(300 * number + ue.number)
-    yield True, up / pings[0](id=7) / bytes(56 + ue.number)
-    yield False, down / pings[1](id=7) / bytes(56 + ue.number)
 
 
 class Probe:

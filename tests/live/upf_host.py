@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import ICMPv6ND_NS, IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
@@ -31,7 +31,7 @@ from gtp.pfcp.build import SessionPlan
 from lab.net import Net, inside
 from nf.settings import StaticSession
 
-__all__ = ["ADDRESS_N6", "SERVER", "SERVER6", "UES", "Ue", "UpfHost", "upf_host"]
+__all__ = ["ADDRESS_N6", "SERVER", "SERVER6", "UES", "Ue", "UpfHost", "conversation", "upf_host"]
 
 TUN_SET_IFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000  # include/uapi/linux/if_tun.h
 GNB, ADDRESS_N3, ADDRESS_N6, DN = "10.100.3.1", "10.100.3.10", "10.100.6.10", "10.100.6.1"
@@ -78,6 +78,27 @@ class Ue:
 
 
 UES = (Ue(1, "10.45.0.2"), Ue(2, "10.45.0.3"), Ue(3, "2001:db8:45:3::2"))
+
+
+def conversation(ue: Ue) -> Iterator[tuple[bool, Packet]]:
+    """Yield what a UE sends (True) and receives: TCP, UDP and an echo, of lengths that no other UE has."""
+    version, server, pings = (
+        (IPv6, SERVER6, (ICMPv6EchoRequest, ICMPv6EchoReply))
+        if ":" in ue.address
+        else (IP, SERVER, (lambda **f: ICMP(type=8, **f), lambda **f: ICMP(type=0, **f)))
+    )
+    up, down = version(src=ue.address, dst=server), version(src=server, dst=ue.address)
+    ask, answer = {"sport": 40000, "dport": 9999}, {"sport": 9999, "dport": 40000}
+    yield True, up / TCP(**ask, flags="S", seq=100)
+    yield False, down / TCP(**answer, flags="SA", seq=500, ack=101)
+    yield True, up / TCP(**ask, flags="PA", seq=101, ack=501) / bytes(100 + ue.number)
+    yield False, down / TCP(**answer, flags="A", seq=501, ack=201 + ue.number) / bytes(1000 + ue.number)
+    yield True, up / TCP(**ask, flags="A", seq=201 + ue.number, ack=1501 + ue.number)
+    for number in range(1, 4):
+        yield True, up / UDP(sport=40001, dport=9998) / bytes(10 * number + ue.number)
+        yield False, down / UDP(sport=9998, dport=40001) / bytes(300 * number + ue.number)
+    yield True, up / pings[0](id=7) / bytes(56 + ue.number)
+    yield False, down / pings[1](id=7) / bytes(56 + ue.number)
 
 
 class UpfHost:
