@@ -192,7 +192,7 @@ class TestLines:
 
 
 class TestSites:
-    """Without a packet in a tunnel, who is of no site is counted, and no N3 is spoken of."""
+    """A capture without tunnels counts who is of no site, and speaks of no N3."""
 
     def test_a_stranger_at_a_server_of_a_site(self, capsys, tmp_path):
         here, stranger = (IP(src=src, dst="203.0.113.9") / UDP(dport=8443) for src in ("10.1.0.5", "192.0.2.18"))
