@@ -308,12 +308,12 @@ class TestSecondFunction:
         assert "interface[" in refused.value.path
         assert rows(operator, ["qoe.v1/"], 15, lambda r: r["ul_bytes"] > 0)
 
-    def test_the_same_netconf_port_is_one_sentence_and_exit_2(self, lab):
+    def test_the_same_netconf_port_is_one_sentence_and_may_be_free_in_a_while(self, lab):
         words = [*lab.net.prefix("probe"), *Operator(lab, part="third").command()]
 
         done = subprocess.run(words, capture_output=True, text=True, check=False)
 
-        assert done.returncode == 2
+        assert done.returncode == 75
         assert "Traceback" not in done.stderr
         assert "830" in done.stderr
 

@@ -79,7 +79,7 @@ class TestFlood:
         assert bench.settles(lambda: bench.threads() == [])
         before_bytes = resident_bytes()
 
-        took_s = []
+        took_s, began_s = [], time.monotonic()
         with flood(bench.server.port, say, source) as done:
             while not done.is_set() or not took_s:
                 begun = time.monotonic()
@@ -94,7 +94,7 @@ class TestFlood:
         # One line a second, whatever the number of connections.
         lines = [r for r in caplog.records if "connections were closed" in r.getMessage()]
         print(f"{len(took_s)} logins, the slowest {max(took_s):.2f} s; {len(lines)} lines")
-        assert 1 <= len(lines) <= 2 + FLOOD / RATE * slowness()
+        assert 1 <= len(lines) <= 2 + time.monotonic() - began_s
 
 
 class Cut:
