@@ -5,26 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from lab.net import Net, inside
 from lab.wait import wait_until
-from nf.capture.reader import open_capture
 from tests.deploy.page import Block, blocks
+from tests.deploy.person import PORTS, Shell, crosses, traffic
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "first-port.md"
-PORTS = ("enp3s0", "enp4s0", "enp6s0", "enp7s0")
-COPIES = {"n3": "enp3s0-far", "n4": "enp4s0-far"}
-PFCP_TYPE, SESSION_DELETION = 14 + 20 + 8 + 1, b"\x36"  # of Ethernet, IPv4, UDP; TS 29.244, table 7.3-1
 # The person's machine: the files of this one, with changes that are gone in the end.
 MACHINE = """
 mount -t tmpfs none {folder}
@@ -51,72 +44,21 @@ def host() -> Iterator[str]:
             yield net.path("host")
 
 
-@contextmanager
-def traffic(shared: Path) -> Iterator[None]:
-    """Copies of N3 and N4 beside a real UPF arrive in their time, again and again."""
-    stop = threading.Event()
-    packets = []
-    for name, port in COPIES.items():
-        with open_capture(shared / "realupf" / f"dev-{name}.pcapng.gz") as capture:
-            packets += [(at_ns, port, bytes(data)) for at_ns, data, _, _ in capture]
-    packets.sort()
-    # Until the sessions end: to the one who looks they go on.
-    ends_ns = min(
-        at for at, port, data in packets if port == COPIES["n4"] and data[PFCP_TYPE : PFCP_TYPE + 1] == SESSION_DELETION
-    )
-    packets = [packet for packet in packets if packet[0] < ends_ns]
-
-    def play() -> None:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-            while not stop.is_set():
-                begun_s = time.monotonic()
-                for at_ns, port, data in packets:
-                    wait_s = begun_s + (at_ns - packets[0][0]) / 1e9 - time.monotonic()
-                    if wait_s > 0.001 and stop.wait(wait_s):
-                        return
-                    wire.sendto(data, (port, 0))
-
-    player = threading.Thread(target=play, name="player")
-    player.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        player.join()
-
-
-class Person:
+class Person(Shell):
     """A shell on the machine, and a second one for what goes on."""
 
     def __init__(self, host: str, folder: Path) -> None:
         words = ["nsenter", f"--net={host}", "unshare", "--mount", "--propagation", "private", "bash", "-c"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        self.shell = subprocess.Popen([*words, MACHINE.format(folder=folder)], cwd=ROOT, text=True, **pipes)
+        super().__init__([*words, MACHINE.format(folder=folder)], ROOT)
         self.running: subprocess.Popen[str] | None = None
         self.log = folder.with_suffix(".log")
 
     def types(self, block: Block) -> str:
-        """Type a block; return what it says. Each of its commands ends well."""
-        if "background" in block.marks:
-            return self.leaves(block)
-        assert self.shell.stdin is not None
-        assert self.shell.stdout is not None
-        self.shell.stdin.write(
-            f"trap 'echo failed: $BASH_COMMAND' ERR\n{block.text}\ntrap - ERR; echo done-of-a-block\n"
-        )
-        self.shell.stdin.flush()
-        said = []
-        for line in self.shell.stdout:
-            if line == "done-of-a-block\n":
-                break
-            said.append(line)
-        text = "".join(said)
-        assert "failed: " not in text, f"{PAGE.name}:{block.line}: {text}"
-        return text
+        return self.leaves(block) if "background" in block.marks else super().types(block)
 
     def leaves(self, block: Block) -> str:
         """Type a command in a second shell of the machine, where it goes on; return what it says when it is ready."""
-        words = ["nsenter", f"--target={self.shell.pid}", "--net", "--mount", "--wd=.", "bash", "-c"]
+        words = ["nsenter", f"--target={self.process.pid}", "--net", "--mount", "--wd=.", "bash", "-c"]
         with self.log.open("w") as log:
             environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
             self.running = subprocess.Popen(
@@ -132,13 +74,11 @@ class Person:
         self.running.send_signal(signal.SIGINT)
         assert self.running.wait(60) == 0, self.log.read_text()
 
-    def goes(self) -> None:
+    def close(self) -> None:
         if self.running is not None and self.running.poll() is None:
             self.running.kill()
             self.running.wait()
-        self.shell.stdin.close()
-        self.shell.wait()
-        self.shell.stdout.close()
+        super().close()
 
 
 @pytest.fixture
@@ -146,36 +86,22 @@ def person(host: str, tmp_path: Path) -> Iterator[Person]:
     (tmp_path / "machine").mkdir()
     made = Person(host, tmp_path / "machine")
     yield made
-    made.goes()
-
-
-def crosses(one: str, two: str) -> bool:
-    """Say whether a frame that comes in at one end of a pair leaves at the other."""
-    frame = bytes.fromhex("020000000001 020000000002 0800") + bytes(60)
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)) as far:
-        far.bind((two, 0x0800))
-        far.settimeout(1)
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as near:
-            near.sendto(frame, (one, 0))
-        try:
-            return far.recv(2000).startswith(frame[:14])
-        except TimeoutError:
-            return False
+    made.close()
 
 
 class TestPage:
     """A person with a clone gets rows of the own subscribers, a pair that forwards, and a clean machine."""
 
     def test_each_command_in_its_order(self, person: Person, host: str, shared: Path):
-        said: dict[str, str] = {}
         with traffic(shared):
             for block in blocks(PAGE, "clone"):
                 if block.heading == "Stop":
                     person.stops()
-                said[block.heading] = said.get(block.heading, "") + person.types(block)
+                person.types(block)
                 if block.heading == "An inline pair":
                     wait_until(lambda: crosses("enp6s0-far", "enp7s0-far"), "frames cross the pair")
 
+        said = person.said
         assert "startup.xml can be used: enp3s0 (n3 mirror), enp4s0 (n4 mirror)" in said["Configure"]
         # The captures have five UEs, known by PFCP: each has rows, under a name of 32 digits that a table shortens.
         rows = [line.split() for line in said["First rows"].splitlines()]

@@ -8,6 +8,7 @@ Exit 1 when anything does not hold.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from lab.net import interruptible
 from tests.machines.machine import machine
-from tests.packages import begin, built, change, end
+from tests.packages import begin, built, change, end, typed
 from tests.packages.installed import Installed
 from tests.packages.report import Report, Stopped
 
@@ -54,6 +55,15 @@ def _packages(report: Report, folder: Path) -> list[Path]:
     return made
 
 
+def _again(report: Report, folder: Path, package: Path) -> None:
+    with report.step("the same text, built again") as said:
+        again = built.build(folder / "again", built.NEW)
+        hashes = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (package, again)]
+        again.unlink()
+        assert len(set(hashes)) == 1, "its bytes are others"
+        said.append(f"has the same bytes, SHA-256 {hashes[0][:16]}...")
+
+
 def _lintian(report: Report, package: Path) -> None:
     with report.step("lintian") as said:
         words = ["lintian", "--no-cfg", "--allow-root", "--fail-on", "error", str(package)]
@@ -72,6 +82,7 @@ def main() -> int:
     report = Report()
     with interruptible(), suppress(Stopped), _folder(kept) as folder:
         packages = _packages(report, folder)
+        _again(report, folder, packages[-1])
         _lintian(report, packages[-1])
         root = folder / "root"
         if not (root / "sbin/init").exists():
@@ -85,6 +96,7 @@ def main() -> int:
             begin.show(report, place, packages[0], SHARED)
             change.show(report, place, packages)
             end.show(report, place, packages[-1], before)
+            typed.show(report, place, packages, SHARED)
     report.show()
     return 0 if report.ok else 1
 

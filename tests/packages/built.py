@@ -16,7 +16,7 @@ OLD, NEW = "0.0.9", "0.1.0"  # versions: lower than this tree's, and this tree's
 _ARCHIVES = Path("/var/cache/snf-roots/archives")  # what apt downloaded, for the next run
 _SOURCES = ("bpf", "constraints", "docs", "feed", "gtp", "mgmt", "nf", "yang", "LICENSES")
 _FILES = ("CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "pyproject.toml")
-_MANAGER = ("dbus", "ethtool", "iproute2", "procps", "systemd", "systemd-sysv", "util-linux")
+_MANAGER = ("dbus", "ethtool", "iproute2", "openssh-client", "procps", "systemd", "systemd-sysv", "util-linux")
 
 
 def build(out: Path, version: str, tree: Path = ROOT) -> Path:
