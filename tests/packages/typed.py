@@ -25,7 +25,7 @@ def show(report: Report, place: Installed, packages: list[Path], shared: Path) -
         here = place.machine.root / "root/packages"
         here.mkdir()
         place.pairs((name, f"{name}-far") for name in PORTS)
-        shell = Shell(place.machine.words("env", "HOME=/root", "bash", "-c", "cd /root/packages && exec bash --norc"))
+        shell = Shell(place.machine.words("env", "HOME=/root", "bash", "-c", "cd ~/packages && exec bash --norc"))
         try:
             _types(place, shell, here, packages, shared)
         finally:
