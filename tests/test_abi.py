@@ -19,7 +19,7 @@ from nf.kernel import source
 from nf.kernel.compiled import MapDefinition, compile_programs, compiled
 
 ROOT = Path(__file__).resolve().parents[1]
-TREES = ("bench", "feed", "gtp", "lab", "mgmt", "nf")
+TREES = ("bench", "feed", "gtp", "history", "lab", "mgmt", "nf")
 HELPERS = [p for p in (ROOT / "tests").rglob("*.py") if p != Path(__file__)]
 FILES = sorted(p for p in [*(p for tree in TREES for p in (ROOT / tree).rglob("*.py")), *HELPERS])
 # Names and values that equal those of a header by chance, or by a standard that both follow.

@@ -109,5 +109,5 @@ class TestDoors:
         assert len(doors) <= DOORS
 
     def test_a_type_checker_of_a_user_sees_the_types(self):
-        for package in ("feed", "gtp", "nf", "mgmt"):
+        for package in ("feed", "gtp", "history", "nf", "mgmt"):
             assert (ROOT / package / "py.typed").exists()

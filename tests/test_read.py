@@ -11,7 +11,7 @@ from pathlib import Path
 from nf import abi
 from tests.test_house import ROOT, TREE
 
-PRODUCT = ("feed", "gtp", "mgmt", "nf")
+PRODUCT = ("feed", "gtp", "history", "mgmt", "nf")
 READERS = (*PRODUCT, "bench", "lab", "scripts")
 # Fields that the kernel fills ahead of their reader; each is held to be right by a test that names it.
 PLANNED = {

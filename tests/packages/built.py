@@ -14,7 +14,7 @@ __all__ = ["NEW", "OLD", "ROOT", "build", "debian", "old_tree", "unpacked_mb"]
 ROOT = Path(__file__).resolve().parents[2]
 OLD, NEW = "0.0.9", "0.1.0"  # versions: lower than this tree's, and this tree's
 _ARCHIVES = Path("/var/cache/snf-roots/archives")  # what apt downloaded, for the next run
-_SOURCES = ("bpf", "constraints", "docs", "feed", "gtp", "mgmt", "nf", "yang", "LICENSES")
+_SOURCES = ("bpf", "constraints", "docs", "feed", "gtp", "history", "mgmt", "nf", "yang", "LICENSES")
 _FILES = ("CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "pyproject.toml")
 _MANAGER = ("dbus", "ethtool", "iproute2", "openssh-client", "procps", "systemd", "systemd-sysv", "util-linux")
 
