@@ -8,7 +8,8 @@ body      a MessagePack map of column name to column (`feed.columns`), compresse
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from feed.columns import WireError, pack_columns, unpack_columns
+from feed.columns import Coded, WireError, pack_columns, unpack_coded, unpack_columns
 from feed.records import CHANGE_COLUMNS, FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "HEALTH_SCHEMA",
     "IMSI_SCHEMA",
     "SCHEMAS",
+    "CodedMessage",
     "Header",
     "Message",
     "WireError",
     "decode",
+    "decode_coded",
     "encode",
     "rows_of",
     "topic",
@@ -76,6 +79,15 @@ class Message:
         """The application class of a ``qoe.v1`` topic, else empty."""
         parts = self.topic.split("/")
         return parts[2] if parts[0] == "qoe.v1" and len(parts) > 2 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedMessage:
+    """A decoded message whose text columns are as they came, and whose sparse columns are there if they came."""
+
+    topic: str
+    header: Header
+    columns: Mapping[str, NDArray[Any] | Coded]
 
 
 _SPARSE = frozenset(SPARSE_COLUMNS)
@@ -162,12 +174,30 @@ def _with_sparse(header: Header, columns: dict[str, Any]) -> dict[str, Any]:
 
 def decode(frames: Sequence[bytes]) -> Message:
     """Return the message; raises WireError for anything that is not one."""
+    with _told():
+        topic_, header, body = _opened(frames)
+        columns = unpack_columns(body, header.rows)
+        return Message(topic_, header, _with_sparse(header, columns))
+
+
+def decode_coded(frames: Sequence[bytes]) -> CodedMessage:
+    """Return the message with text as it came, for who keeps rows without looking at each; raises WireError."""
+    with _told():
+        topic_, header, body = _opened(frames)
+        return CodedMessage(topic_, header, unpack_coded(body, header.rows))
+
+
+def _opened(frames: Sequence[bytes]) -> tuple[str, Header, dict[str, Any]]:
     if len(frames) != 3:
         raise WireError(f"a message has three frames, this has {len(frames)}")
+    return frames[0].decode(), _header(frames[1]), _body(frames[2])
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Make of whatever the libraries say of bytes that are no message a WireError."""
     try:
-        header = _header(frames[1])
-        columns = unpack_columns(_body(frames[2]), header.rows)
-        return Message(frames[0].decode(), header, _with_sparse(header, columns))
+        yield
     except WireError:
         raise
     except (

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feed import wire
-from feed.columns import MAX_CELLS, pack_columns
+from feed.columns import MAX_CELLS, Coded, pack_columns
 from feed.records import RECORD_COLUMNS, SPARSE_COLUMNS
 from tests.feed.samples import flows, records
 
@@ -207,6 +207,34 @@ class TestFormat:
         assert all(same(o, float(np.float32(v))) for o, v in zip(out, values, strict=True))
 
 
+class TestCodedText:
+    """Who keeps rows without looking at each gets text as it came: distinct values, and an index."""
+
+    @pytest.mark.parametrize(("schema", "columns"), [("snf.qoe.v1", records(60, 7)), ("snf.flow.v1", flows(5))])
+    def test_it_is_the_same_text(self, schema: str, columns: dict[str, Any]) -> None:
+        frames = wire.encode(TOPIC, dataclasses.replace(HEADER, schema=schema), columns)
+
+        listed, coded = wire.decode(frames), wire.decode_coded(frames)
+
+        for name, column in coded.columns.items():
+            wanted = listed.columns[name]
+            if isinstance(column, Coded):
+                assert [column.values[i] for i in column.index.tolist()] == wanted
+                assert len(column.values) == len(set(wanted))
+            else:
+                assert np.array_equal(column, np.asarray(wanted), equal_nan=True)
+        assert coded.header == listed.header
+
+    def test_what_was_left_out_stays_out(self) -> None:
+        frames = wire.encode(TOPIC, HEADER, records(10, 10))
+
+        assert "n3_rtt_ms" not in wire.decode_coded(frames).columns
+
+    def test_damage_is_refused_alike(self) -> None:
+        with pytest.raises(wire.WireError):
+            wire.decode_coded([TOPIC, b"\x00", b""])
+
+
 class TestSize:
     """A record in a batch costs what the data budget allows."""
 
@@ -291,6 +319,7 @@ class TestHostileMessages:
             ["dec", 0],
             ["dec", 0, b"\0" * 3],
             ["rate", "nothing"],
+            ["rate", "x"],
             ["rate"],
             ["rate", ["x"]],
             ["text", []],
