@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from feed.records import CHANGE_COLUMNS, RECORD_COLUMNS, Column
+from feed.records import CHANGE_COLUMNS, HEALTH_COLUMNS, RECORD_COLUMNS, Column
 
 __all__ = ["DIMENSIONS", "FUNCTION", "MEASURES", "PLACES", "SUMS", "TABLES"]
 
@@ -115,6 +115,6 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
     },
     "marks": {**FUNCTION, **CHANGE_COLUMNS},
     "alarms": {**FUNCTION},
-    "health": {**FUNCTION, "t_ms": RECORD_COLUMNS["t_ms"]},
+    "health": {**FUNCTION, "t_ms": Column("u8", "ms", "of the heartbeat, since the epoch"), **HEALTH_COLUMNS},
 }
 """Columns by table. Columns that a publisher has beside these are kept, behind them."""

@@ -26,45 +26,15 @@ import numpy as np
 from feed import wire
 from feed.change import Mark
 from feed.columns import MAX_ROWS
-from feed.records import CHANGE_COLUMNS, SCHEMA, Column, Columns, RecordBatch
+from feed.records import CHANGE_COLUMNS, HEALTH_COLUMNS, SCHEMA, Columns, RecordBatch
 from nf.errors import SnfError
 from nf.publish.batches import Batches, split
 from nf.publish.bus import Bus
 from nf.settings import Export
 
-__all__ = ["HEALTH_COLUMNS", "Place", "Publisher"]
+__all__ = ["Place", "Publisher"]
 
 log = logging.getLogger(__name__)
-
-HEALTH_COLUMNS: Mapping[str, Column] = {
-    "topic": Column("str", "", "a topic of this publisher, those of followed subscribers excepted"),
-    "next_seq": Column("u8", "", "sequence number that the next message of the topic will have"),
-    "uptime_ms": Column("u8", "ms", "since the publisher started; this and the following are equal in all rows"),
-    "inspected_bytes": Column("u8", "byte", "bytes of the frames that the data plane has read"),
-    "unflowed_bytes": Column(
-        "u8", "byte", "inner IP bytes in no flow: a full table, a limit, two IPv6 flows with one key"
-    ),
-    "unread_bytes": Column(
-        "u8", "byte", "inner IP bytes of flows that nobody could read before they were gone: in no record"
-    ),
-    "outside_bytes": Column(
-        "u8", "byte", "inner IP bytes outside of tunnels and of no session: no subscriber's, in no record"
-    ),
-    "exported_bytes": Column("u8", "byte", "bytes of all frames published, each message once"),
-    "records": Column("u8", "", "records published"),
-    "dropped_messages": Column("u8", "", "messages lost before ZeroMQ: the queue was full"),
-    "dropped_rows": Column("u8", "", "their rows"),
-    "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
-    "followed": Column("u8", "", "subscribers that somebody follows"),
-    "sessions": Column("u8", "", "sessions that are known"),
-    "partial_sessions": Column("u8", "", "sessions of which only tunnels are known: they began before the function"),
-    "redirect_lost": Column("u8", "", "frames that were redirected, to a pair or a monitor port, and lost behind it"),
-    "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
-    "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
-    "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
-    "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
-}
-"""Schema "snf.health.v1": one row per topic, each second."""
 
 LEFT_OUT = ("unflowed_bytes", "unread_bytes", "outside_bytes")
 
