@@ -208,7 +208,7 @@ class TestFormat:
 
 
 class TestCodedText:
-    """Who keeps rows without looking at each gets text as it came: distinct values, and an index."""
+    """Text as it came, for a reader that keeps rows without looking at each: distinct values, and an index."""
 
     @pytest.mark.parametrize(("schema", "columns"), [("snf.qoe.v1", records(60, 7)), ("snf.flow.v1", flows(5))])
     def test_it_is_the_same_text(self, schema: str, columns: dict[str, Any]) -> None:
