@@ -19,6 +19,8 @@ __all__ = [
     "APP_CLASSES",
     "CHANGE_COLUMNS",
     "DELAY_COLUMNS",
+    "DELAY_DISTRIBUTION_COLUMNS",
+    "DELAY_MEASURES",
     "ESTIMATES",
     "FLOW_COLUMNS",
     "HEALTH_COLUMNS",
@@ -237,6 +239,20 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
 """The heartbeat, schema "snf.health.v1": one row per topic, each second."""
 
 DELAY_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
+DELAY_MEASURES = (*DELAY_COLUMNS, "n3_echo_ms")
+"""What delays are counted of: those of the records, and of N3 as GTP-U echoes to the gNB time it (TS 29.281, 7.2)."""
+
+DELAY_DISTRIBUTION_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "end of the span in which they were counted, since the epoch"),
+    "interval_ms": Column("u4", "ms", "its length: about a minute"),
+    "gnb": Column("str", "", "as in the records; empty when not known, and of the places that found no room"),
+    "slice": Column("str", "", "as in the records; empty for an echo, which is of no slice"),
+    "measure": Column("str", "", "one of DELAY_MEASURES"),
+    "bucket": Column("i4", "", "number of the bucket, as feed.buckets counts delays: of whole microseconds"),
+    "n": Column("u4", "", "delays in it; a bucket without any has no row"),
+}
+"""Counts of single delays by place and bucket, schema "snf.delay.v1"."""
+
 SIGN_COLUMNS = ("dns_queries", "dns_ms", "dns_failed", "dns_retried", "vpn_share", "ttls")
 SUBSCRIBER_COLUMNS = (*DELAY_COLUMNS, *SIGN_COLUMNS)
 """Columns of the whole subscriber, in each of its rows. Few sites can measure the delays, and in many intervals there

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from feed.records import CHANGE_COLUMNS, HEALTH_COLUMNS, RECORD_COLUMNS, Column
+from feed.records import CHANGE_COLUMNS, DELAY_DISTRIBUTION_COLUMNS, HEALTH_COLUMNS, RECORD_COLUMNS, Column
 
 __all__ = ["DIMENSIONS", "FUNCTION", "MEASURES", "PLACES", "SUMS", "TABLES"]
 
@@ -103,7 +103,7 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
     "facts": {**_TIME, **_SUBSCRIBER, **DIMENSIONS, **SUMS},
     "minutes": {**_TIME, **DIMENSIONS, "subscribers": Column("u4", "", "with records"), **SUMS},
     "buckets": {**_TIME, **DIMENSIONS, **_BUCKET},
-    "delays": {**FUNCTION, "t_ms": RECORD_COLUMNS["t_ms"], "gnb": PLACES["gnb"], "slice": PLACES["slice"], **_BUCKET},
+    "delays": {**FUNCTION, **DELAY_DISTRIBUTION_COLUMNS},
     "gaps": {
         **FUNCTION,
         "t_ms": Column("u8", "ms", "when it was noticed"),

@@ -109,6 +109,16 @@ class TestFormat:
         assert not set(out) & {"gnb", "slice"}
         assert wire.decode(frames).columns["gnb"] == [""] * 10
 
+    def test_delays_of_no_known_place_are_told_without_one(self) -> None:
+        words = {"gnb": ["", ""], "slice": ["", ""], "measure": ["upf_ul_ms"] * 2}
+        counts = {"bucket": np.array([31, 335], np.int32), "n": np.array([7, 1], np.uint32)}
+        header = dataclasses.replace(HEADER, schema=wire.DELAY_SCHEMA)
+
+        message = wire.decode(wire.encode(b"delay.v1/nf1/", header, words | counts))
+
+        assert {name: message.columns[name] for name in words} == words
+        assert {name: message.columns[name].tolist() for name in counts} == {"bucket": [31, 335], "n": [7, 1]}
+
     def test_the_header_has_the_documented_keys(self) -> None:
         _, header, _ = wire.encode(TOPIC, HEADER, records(3, 3))
 
