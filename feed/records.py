@@ -233,6 +233,23 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
     "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
+    "dropped_frames": Column("u8", "", "frames that devices received and dropped while ports were on them"),
+    "dropped_signalling": Column("u8", "", "frames of signalling that came faster than they were read"),
+    "ring_lost": Column("u8", "", "payloads, request-answer pairs and ends of flows that found their ring full"),
+    "flows": Column("u8", "", "flows in the table"),
+    "flow_room": Column("u8", "", "places for flows"),
+    "evicted_flows": Column("u8", "", "flows that left a full part of the table, the longest silent first"),
+    "details": Column("u8", "", "details of media flows; one stays until another flow needs its place"),
+    "detail_room": Column("u8", "", "places for details"),
+    "undetailed_packets": Column("u8", "", "packets of media flows that found no place for a detail"),
+    "session_room": Column("u8", "", "sessions that may be known"),
+    "sessions_pfcp": Column("u8", "", "sessions by the source of the subscriber; these five"),
+    "sessions_gtp_c": Column("u8", "", ""),
+    "sessions_radius": Column("u8", "", ""),
+    "sessions_ngap": Column("u8", "", ""),
+    "sessions_netconf": Column("u8", "", ""),
+    "recorded_bytes": Column("u8", "byte", "inner IP bytes of all records"),
+    "unowned_bytes": Column("u8", "byte", "those of them whose subscriber nobody told: identity_source is none"),
 }
 """The heartbeat, schema "snf.health.v1": one row per topic, each second."""
 
