@@ -160,6 +160,9 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "gnb": Column("str", "", "far end of the tunnel on the access side: gNB, eNB or SGW; empty when not known"),
     "slice": Column("str", "", "S-NSSAI: SST, or SST-SD with six hexadecimal digits; empty when not said"),
     "suspect_confidence": Column("f4", "0..1", "how sure the evidence of an echo or of neighbours is, for n3"),
+    "rat": Column("str", "", "radio access technology by its name in TS 29.571 (RatType): NR, EUTRA, and others"),
+    "tai": Column("str", "", "tracking area: MCC-MNC-TAC, the TAC hexadecimal; empty, as the other two, when not said"),
+    "cell": Column("str", "", "cell that signalling named last: MCC-MNC-ID, the identity hexadecimal"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -290,7 +293,7 @@ SPARSE_COLUMNS = (
     *SUBSCRIBER_COLUMNS,
     *("rtt_high_access_ms", "rtt_high_core_ms", "suspect_by", "suspect_value"),
     *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
-    *("gnb", "slice", "suspect_confidence"),
+    *("gnb", "slice", "suspect_confidence", "rat", "tai", "cell"),
 )
 """A message in which one of these is missing, or empty text, in every row leaves it out."""
 
