@@ -162,6 +162,9 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "gnb": Column("str", "", "far end of the tunnel on the access side: gNB, eNB or SGW; empty when not known"),
     "slice": Column("str", "", "S-NSSAI: SST, or SST-SD with six hexadecimal digits; empty when not said"),
     "suspect_confidence": Column("f4", "0..1", "how sure the evidence of an echo or of neighbours is, for n3"),
+    "rat": Column("str", "", "radio access technology by its name in TS 29.571 (RatType): NR, EUTRA, and others"),
+    "tai": Column("str", "", "tracking area: MCC-MNC-TAC, the TAC hexadecimal; empty, as the other two, when not said"),
+    "cell": Column("str", "", "cell that signalling named last: MCC-MNC-ID, the identity hexadecimal"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -235,6 +238,23 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
     "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
+    "dropped_frames": Column("u8", "", "frames that devices received and dropped while ports were on them"),
+    "dropped_signalling": Column("u8", "", "frames of signalling that came faster than they were read"),
+    "ring_lost": Column("u8", "", "payloads, request-answer pairs and ends of flows that found their ring full"),
+    "flows": Column("u8", "", "flows in the table"),
+    "flow_room": Column("u8", "", "places for flows"),
+    "evicted_flows": Column("u8", "", "flows that left a full part of the table, the longest silent first"),
+    "details": Column("u8", "", "details of media flows; one stays until another flow needs its place"),
+    "detail_room": Column("u8", "", "places for details"),
+    "undetailed_packets": Column("u8", "", "packets of media flows that found no place for a detail"),
+    "session_room": Column("u8", "", "sessions that may be known"),
+    "sessions_pfcp": Column("u8", "", "sessions by the source of the subscriber; these five"),
+    "sessions_gtp_c": Column("u8", "", ""),
+    "sessions_radius": Column("u8", "", ""),
+    "sessions_ngap": Column("u8", "", ""),
+    "sessions_netconf": Column("u8", "", ""),
+    "recorded_bytes": Column("u8", "byte", "inner IP bytes of all records"),
+    "unowned_bytes": Column("u8", "byte", "those of them whose subscriber nobody told: identity_source is none"),
 }
 """The heartbeat, schema "snf.health.v1": one row per topic, each second."""
 
@@ -289,7 +309,7 @@ SPARSE_COLUMNS = (
     *SUBSCRIBER_COLUMNS,
     *("rtt_high_access_ms", "rtt_high_core_ms", "suspect_by", "suspect_value"),
     *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
-    *("gnb", "slice", "suspect_confidence"),
+    *("gnb", "slice", "suspect_confidence", "rat", "tai", "cell"),
 )
 """A message in which one of these is missing, or empty text, in every row leaves it out."""
 

@@ -20,6 +20,7 @@ from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
 from nf.apply import export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.engine import Engine
+from nf.apply.figures import Owners, figures
 from nf.apply.interfaces import Interfaces
 from nf.apply.quality import Quality
 from nf.apply.sources import Source, sources
@@ -52,11 +53,13 @@ class _PublisherSink:
 
     def __init__(self, publisher: Publisher, clock: Clock, quality: Quality) -> None:
         self._publisher, self._clock, self._quality = publisher, clock, quality
+        self.owners = Owners()
         self.followed = publisher.followed
 
     def records(self, batch: RecordBatch) -> None:
         """Publish one interval of one application class."""
         self._quality.see(batch)
+        self.owners.see(batch)
         span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
         self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
@@ -90,7 +93,8 @@ class Service:
         self._stop = threading.Event()
         self._leaves = False
         self._quality = Quality()
-        self._engine = Engine(_PublisherSink(self.publisher, self.clock, self._quality), self.clock, held)
+        self._sink = _PublisherSink(self.publisher, self.clock, self._quality)
+        self._engine = Engine(self._sink, self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self._parts = self._wire()
 
@@ -328,8 +332,9 @@ class Service:
             self.plane.forget_sessions(self.store.freed)
             self.store.freed.clear()
         self._publish_imsis(now_s)
-        self.publisher.known(len(self.store), self.store.partial)
         counters = self.plane.read_counters()
+        told = figures(self.plane, counters, self.store, self.limits.sessions, self._sink.owners)
+        self.publisher.tell(told | self.interfaces.dropped())
         left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
         self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])
         self.publisher.not_read(self._not_read())

@@ -103,7 +103,7 @@ class Publisher:
         self._not_read = ""
         self._redirect_lost = 0
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
-        self._sessions = self._partial_sessions = 0
+        self._told = dict.fromkeys(("sessions", "partial_sessions"), 0)
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
@@ -234,9 +234,9 @@ class Publisher:
         """Record what the ports do not read, for the heartbeat."""
         self._not_read = text
 
-    def known(self, sessions: int, partial: int) -> None:
-        """Record the numbers of known sessions and of those with tunnels only, for the heartbeat."""
-        self._sessions, self._partial_sessions = sessions, partial
+    def tell(self, figures: Mapping[str, int]) -> None:
+        """Record figures of the function for the heartbeat, by its columns; others stay as they are."""
+        self._told = {**self._told, **figures}
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
@@ -300,8 +300,8 @@ class Publisher:
             "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,
             "followed": len(self.followed()),
-            "sessions": self._sessions,
-            "partial_sessions": self._partial_sessions,
+            "sessions": self._told["sessions"],
+            "partial_sessions": self._told["partial_sessions"],
         }
 
     @property
@@ -365,9 +365,9 @@ class Publisher:
             "topic": [t.decode() for t in heads],
             "next_seq": np.array(list(heads.values()), np.uint64),
         }
-        status = self.status()
-        for name in list(HEALTH_COLUMNS)[2:-1]:
-            columns[name] = np.full(len(heads), status[name], np.int64)
+        numbers = self._told | self.status()
+        for name in list(HEALTH_COLUMNS)[2:]:
+            columns[name] = np.full(len(heads), numbers.get(name, 0), np.int64)
         columns["not_read"] = [self._not_read] * len(heads)
         now_s = time.time()
         bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns)
