@@ -13,6 +13,7 @@ import zmq
 
 from feed import wire
 from feed.errors import SnfError
+from feed.link import Link, Monitor
 from feed.sockets import prepare
 
 __all__ = ["CurveKeys", "Liveness", "Subscriber", "key_pair"]
@@ -65,6 +66,7 @@ class Subscriber:
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
         self._socket.linger = 0
         self._socket.rcvhwm = 1000
+        self._monitor = Monitor(self._socket)
         prepare(self._socket, endpoint, wire.MAX_BODY_BYTES)
         self._socket.subscribe(_HEALTH)
         try:
@@ -96,6 +98,7 @@ class Subscriber:
     def receive(self, timeout_s: float) -> wire.Message | None:
         """Return the next message that was asked for, or None when none came in time."""
         deadline_s = time.monotonic() + timeout_s
+        self._monitor.read()
         while self._socket.poll(max(0, round((deadline_s - time.monotonic()) * 1e3))):
             frames = self._socket.recv_multipart()
             self.heard_s = time.monotonic()
@@ -115,6 +118,11 @@ class Subscriber:
         end_s = None if seconds is None else time.monotonic() + seconds
         while end_s is None or time.monotonic() < end_s:
             yield self.receive(quiet_s if end_s is None else max(0.0, min(quiet_s, end_s - time.monotonic())))
+
+    @property
+    def link(self) -> Link:
+        """The state of the connection now."""
+        return self._monitor.read()
 
     def liveness(self, quiet_s: float = _QUIET_S) -> Liveness:
         """Return the state of the publisher now; "quiet" is one without data for *quiet_s*."""
@@ -157,6 +165,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Close the socket."""
+        self._monitor.close()
         self._socket.close()
         self._context.term()
 
