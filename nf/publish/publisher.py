@@ -62,6 +62,7 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
+    "next_batch_ms": Column("u8", "ms", "until the next batch leaves, at the latest; 0 when no records wait"),
     "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
 }
 """Schema "snf.health.v1": one row per topic, each second."""
@@ -332,7 +333,13 @@ class Publisher:
             "followed": len(self.followed()),
             "sessions": self._sessions,
             "partial_sessions": self._partial_sessions,
+            "next_batch_ms": self._next_batch_ms(),
         }
+
+    def _next_batch_ms(self) -> int:
+        with self._lock:
+            due_s = self._batches.due_s(time.monotonic())
+        return 0 if due_s is None else max(1, round(due_s * 1e3))
 
     @property
     def age_s(self) -> float | None:
