@@ -13,6 +13,7 @@ import zmq
 
 from feed import wire
 from feed.errors import SnfError
+from feed.link import Link, Monitor
 from feed.sockets import prepare
 
 __all__ = ["CurveKeys", "Liveness", "Several", "Subscriber", "key_pair"]
@@ -49,14 +50,17 @@ def key_pair() -> tuple[str, str]:
     return public.decode(), secret.decode()
 
 
-def _connected(
-    context: zmq.Context[Any], endpoint: str, curve: CurveKeys | None, most_messages: int
-) -> zmq.Socket[bytes]:
-    """Return a SUB socket in which so many messages wait at most. Raises SnfError."""
+def _unconnected(context: zmq.Context[Any], endpoint: str, most_messages: int) -> zmq.Socket[bytes]:
+    """Return a SUB socket in which so many messages wait at most."""
     socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
     socket.linger = 0
     socket.rcvhwm = most_messages
     prepare(socket, endpoint, wire.MAX_BODY_BYTES)
+    return socket
+
+
+def _connect(socket: zmq.Socket[bytes], endpoint: str, curve: CurveKeys | None) -> None:
+    """Connect; raises SnfError when endpoint or keys are no such things."""
     try:
         if curve is not None:
             socket.curve_serverkey = curve.server_key.encode()
@@ -64,10 +68,8 @@ def _connected(
             socket.curve_secretkey = curve.secret_key.encode()
         socket.connect(endpoint)
     except (zmq.ZMQError, ValueError):
-        socket.close()
         what = f"Cannot connect to {endpoint}{' with these keys' if curve else ''}."
         raise SnfError(what, "Give tcp://ADDRESS:PORT, and keys of 40 characters of Z85.") from None
-    return socket
 
 
 class Subscriber:
@@ -85,10 +87,12 @@ class Subscriber:
         self._topics: list[str] = []
         self._heads: dict[str, tuple[str, int]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = _unconnected(self._context, endpoint, _MOST_WAITING)
+        self._monitor = Monitor(self._socket)
         try:
-            self._socket = _connected(self._context, endpoint, curve, _MOST_WAITING)
+            _connect(self._socket, endpoint, curve)
         except SnfError:
-            self._context.term()
+            self.close()
             raise
         self._socket.subscribe(_HEALTH)
         for topic in topics:
@@ -110,6 +114,7 @@ class Subscriber:
     def receive(self, timeout_s: float) -> wire.Message | None:
         """Return the next message that was asked for, or None when none came in time."""
         deadline_s = time.monotonic() + timeout_s
+        self._monitor.read()
         while self._socket.poll(max(0, round((deadline_s - time.monotonic()) * 1e3))):
             frames = self._socket.recv_multipart()
             self.heard_s = time.monotonic()
@@ -129,6 +134,11 @@ class Subscriber:
         end_s = None if seconds is None else time.monotonic() + seconds
         while end_s is None or time.monotonic() < end_s:
             yield self.receive(quiet_s if end_s is None else max(0.0, min(quiet_s, end_s - time.monotonic())))
+
+    @property
+    def link(self) -> Link:
+        """The state of the connection now."""
+        return self._monitor.read()
 
     def liveness(self, quiet_s: float = _QUIET_S) -> Liveness:
         """Return the state of the publisher now; "quiet" is one without data for *quiet_s*."""
@@ -171,6 +181,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Close the socket."""
+        self._monitor.close()
         self._socket.close()
         self._context.term()
 
@@ -194,8 +205,9 @@ class Several:
         most = max(4, _MOST_WAITING // max(1, len(sources)))
         try:
             for number, (endpoint, curve) in enumerate(sources):
-                socket = _connected(self._context, endpoint, curve, most)
+                socket = _unconnected(self._context, endpoint, most)
                 self._sockets[socket] = number
+                _connect(socket, endpoint, curve)
                 self._poller.register(socket, zmq.POLLIN)
                 for topic in topics:
                     socket.subscribe(topic)

@@ -237,6 +237,7 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
     "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
     "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
+    "next_batch_ms": Column("u8", "ms", "until the next batch leaves, at the latest; 0 when no records wait"),
     "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
     "dropped_frames": Column("u8", "", "frames that devices received and dropped while ports were on them"),
     "dropped_signalling": Column("u8", "", "frames of signalling that came faster than they were read"),

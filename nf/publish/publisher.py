@@ -302,7 +302,13 @@ class Publisher:
             "followed": len(self.followed()),
             "sessions": self._told["sessions"],
             "partial_sessions": self._told["partial_sessions"],
+            "next_batch_ms": self._next_batch_ms(),
         }
+
+    def _next_batch_ms(self) -> int:
+        with self._lock:
+            due_s = self._batches.due_s(time.monotonic())
+        return 0 if due_s is None else max(1, round(due_s * 1e3))
 
     @property
     def age_s(self) -> float | None:
