@@ -18,15 +18,18 @@ import zstandard
 from numpy.typing import NDArray
 
 from feed.columns import WireError, pack_columns, unpack_columns
-from feed.records import CHANGE_COLUMNS, FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
+from feed.records import ALARM_COLUMNS, CHANGE_COLUMNS, FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, Columns
 
 __all__ = [
+    "ALARM_SCHEMA",
     "CHANGE_SCHEMA",
     "ENCODING",
     "FLOW_SCHEMA",
     "HEALTH_SCHEMA",
     "IMSI_SCHEMA",
+    "PURGE_SCHEMA",
     "SCHEMAS",
+    "SNAPSHOT_SCHEMA",
     "Header",
     "Message",
     "WireError",
@@ -42,7 +45,15 @@ FLOW_SCHEMA = "snf.flow.v1"  # columns: feed.records.FLOW_COLUMNS
 HEALTH_SCHEMA = "snf.health.v1"  # columns: nf.publish.publisher.HEALTH_COLUMNS
 IMSI_SCHEMA = "snf.imsi.v1"  # columns: subscriber, imsi
 CHANGE_SCHEMA = "snf.change.v1"  # columns: feed.records.CHANGE_COLUMNS
-SCHEMAS = frozenset({QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA, CHANGE_SCHEMA})
+PURGE_SCHEMA = "snf.purge.v1"  # columns: feed.records.PURGE_COLUMNS
+ALARM_SCHEMA = "snf.alarm.v1"  # columns: feed.records.ALARM_COLUMNS
+SNAPSHOT_SCHEMA = "snf.snapshot.v1"  # columns: feed.records.SNAPSHOT_COLUMNS
+SCHEMAS = frozenset(
+    {
+        *(QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA, CHANGE_SCHEMA),
+        *(PURGE_SCHEMA, ALARM_SCHEMA, SNAPSHOT_SCHEMA),
+    }
+)
 MAX_BODY_BYTES = 64 << 20  # a decoder refuses what would become larger
 MAX_HEADER_BYTES = 4096
 _LEVEL = 6  # zstd: a third of the time of 13 and 5 % larger; a few messages a second are made
@@ -61,6 +72,7 @@ class Header:
     t_end: float
     rows: int = 0  # `encode` writes how many the columns have
     encoding: str = ENCODING
+    epoch: int = 0  # number of the key of the pseudonyms in the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ def encode(topic_: bytes, header: Header, columns: Columns) -> list[bytes]:
         "t_end": header.t_end,
         "rows": rows,
         "encoding": header.encoding,
+        "epoch": header.epoch,
     }
     return [topic_, msgpack.packb(head), _compressor().compress(msgpack.packb(packed))]
 
@@ -130,9 +143,12 @@ def _header(raw: bytes) -> Header:
         raise WireError(f"encoding {head['encoding'][:40]!r} is not known, only {ENCODING}")
     if head["schema"] not in SCHEMAS:
         raise WireError(f"schema {head['schema'][:40]!r} is not known, only {', '.join(sorted(SCHEMAS))}")
-    if head["rows"] < 0 or head["seq"] < 0:
-        raise WireError("rows and seq are not negative")
-    return Header(**{name: head[name] for name in kinds})  # more keys may come: they are no error
+    epoch = head.get("epoch", 0)  # an older function says none
+    if not isinstance(epoch, int) or isinstance(epoch, bool):
+        raise WireError("the header has no valid epoch")
+    if head["rows"] < 0 or head["seq"] < 0 or epoch < 0:
+        raise WireError("rows, seq and epoch are not negative")
+    return Header(**{name: head[name] for name in kinds}, epoch=epoch)  # more keys may come: they are no error
 
 
 def _body(raw: bytes) -> dict[str, Any]:
@@ -147,7 +163,12 @@ def _body(raw: bytes) -> dict[str, Any]:
 
 def _with_sparse(header: Header, columns: dict[str, Any]) -> dict[str, Any]:
     """Return the columns with those that were left out because they are missing in every row."""
-    tables = {QOE_SCHEMA: RECORD_COLUMNS, FLOW_SCHEMA: FLOW_COLUMNS, CHANGE_SCHEMA: CHANGE_COLUMNS}
+    tables = {
+        QOE_SCHEMA: RECORD_COLUMNS,
+        FLOW_SCHEMA: FLOW_COLUMNS,
+        CHANGE_SCHEMA: CHANGE_COLUMNS,
+        ALARM_SCHEMA: ALARM_COLUMNS,
+    }
     known = tables.get(header.schema, {})
     left_out = {
         name: [""] * header.rows if known[name].dtype == "str" else np.full(header.rows, np.nan)

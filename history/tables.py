@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from feed.records import CHANGE_COLUMNS, RECORD_COLUMNS, Column
+from feed.records import ALARM_COLUMNS, CHANGE_COLUMNS, RECORD_COLUMNS, Column
 
 __all__ = ["DIMENSIONS", "FUNCTION", "MEASURES", "PLACES", "SUMS", "TABLES"]
 
@@ -114,7 +114,7 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "why": Column("str", "", "lost, restart, silent, full, damaged, foreign"),
     },
     "marks": {**FUNCTION, **CHANGE_COLUMNS},
-    "alarms": {**FUNCTION},
+    "alarms": {**FUNCTION, **ALARM_COLUMNS},
     "health": {**FUNCTION, "t_ms": RECORD_COLUMNS["t_ms"]},
 }
 """Columns by table. Columns that a publisher has beside these are kept, behind them."""
