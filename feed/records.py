@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ALARM_COLUMNS",
     "APP_CLASSES",
     "CHANGE_COLUMNS",
     "DELAY_COLUMNS",
@@ -24,9 +25,11 @@ __all__ = [
     "ESTIMATES",
     "FLOW_COLUMNS",
     "HEALTH_COLUMNS",
+    "PURGE_COLUMNS",
     "RECORD_COLUMNS",
     "SCHEMA",
     "SIGN_COLUMNS",
+    "SNAPSHOT_COLUMNS",
     "SPARSE_COLUMNS",
     "SUBSCRIBER_COLUMNS",
     "Column",
@@ -258,6 +261,38 @@ HEALTH_COLUMNS: Mapping[str, Column] = {
     "unowned_bytes": Column("u8", "byte", "those of them whose subscriber nobody told: identity_source is none"),
 }
 """The heartbeat, schema "snf.health.v1": one row per topic, each second."""
+
+PURGE_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "time since the epoch until when all records of the subscriber are to be erased"),
+    "subscriber": Column("str", "", "a name that he had in records: one row for each key that the function has"),
+    "epoch": Column("u4", "", "number of the key that gives this name"),
+    "why": Column("str", "", "purge, opt-out"),
+}
+"""Subscribers who are to be forgotten, schema "snf.purge.v1"."""
+
+ALARM_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "time since the epoch when it was raised or cleared"),
+    "state": Column("str", "", "raised, cleared"),
+    "subscriber": Column("str", "", "pseudonym; empty in the row of those beyond the bound, as the next five texts"),
+    "app": Column("str", "", "application, empty when not named"),
+    "app_class": Column("str", "", "application class"),
+    "gnb": Column("str", "", "far end of the tunnel on the access side, empty when not known"),
+    "slice": Column("str", "", "S-NSSAI, empty when not said"),
+    "mos": Column("f4", "1..5", "mean of the scores that raised it, or cleared it; missing: cleared without a score"),
+    "suspect": Column("str", "", "where most of the bad scores were lost, as in the records; empty when not known"),
+    "suspect_by": Column("str", "", "measure that convicted last"),
+    "suspect_value": Column("f4", "", "its value"),
+    "since_ms": Column("u8", "ms", "begin of the degradation, since the epoch; the same when raised and when cleared"),
+    "threshold": Column("f4", "1..5", "score below which it is raised, or from which on it is cleared"),
+    "others": Column("u4", "", "subscribers and applications beyond the bound; 0 but in the row that is about them"),
+}
+"""Degradations of single subscribers, schema "snf.alarm.v1": a row when one is raised, and one when it is cleared."""
+
+SNAPSHOT_COLUMNS: Mapping[str, Column] = {
+    "topic": Column("str", "", "a topic that was asked for and may be read"),
+    "next_seq": Column("u8", "", "sequence number of its first message that the snapshot does not know"),
+}
+"""The end of a snapshot, schema "snf.snapshot.v1"."""
 
 DELAY_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
 DELAY_MEASURES = (*DELAY_COLUMNS, "n3_echo_ms")

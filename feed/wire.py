@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from feed.columns import Coded, WireError, pack_columns, unpack_coded, unpack_columns
 from feed.records import (
+    ALARM_COLUMNS,
     CHANGE_COLUMNS,
     DELAY_DISTRIBUTION_COLUMNS,
     FLOW_COLUMNS,
@@ -29,13 +30,16 @@ from feed.records import (
 )
 
 __all__ = [
+    "ALARM_SCHEMA",
     "CHANGE_SCHEMA",
     "DELAY_SCHEMA",
     "ENCODING",
     "FLOW_SCHEMA",
     "HEALTH_SCHEMA",
     "IMSI_SCHEMA",
+    "PURGE_SCHEMA",
     "SCHEMAS",
+    "SNAPSHOT_SCHEMA",
     "CodedMessage",
     "Header",
     "Message",
@@ -54,7 +58,15 @@ HEALTH_SCHEMA = "snf.health.v1"  # columns: feed.records.HEALTH_COLUMNS
 IMSI_SCHEMA = "snf.imsi.v1"  # columns: subscriber, imsi
 CHANGE_SCHEMA = "snf.change.v1"  # columns: feed.records.CHANGE_COLUMNS
 DELAY_SCHEMA = "snf.delay.v1"  # columns: feed.records.DELAY_DISTRIBUTION_COLUMNS
-SCHEMAS = frozenset({QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA, CHANGE_SCHEMA, DELAY_SCHEMA})
+PURGE_SCHEMA = "snf.purge.v1"  # columns: feed.records.PURGE_COLUMNS
+ALARM_SCHEMA = "snf.alarm.v1"  # columns: feed.records.ALARM_COLUMNS
+SNAPSHOT_SCHEMA = "snf.snapshot.v1"  # columns: feed.records.SNAPSHOT_COLUMNS
+SCHEMAS = frozenset(
+    {
+        *(QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA, CHANGE_SCHEMA, DELAY_SCHEMA),
+        *(PURGE_SCHEMA, ALARM_SCHEMA, SNAPSHOT_SCHEMA),
+    }
+)
 MAX_BODY_BYTES = 64 << 20  # a decoder refuses what would become larger
 MAX_HEADER_BYTES = 4096
 _LEVEL = 6  # zstd: a third of the time of 13 and 5 % larger; a few messages a second are made
@@ -73,6 +85,7 @@ class Header:
     t_end: float
     rows: int = 0  # `encode` writes how many the columns have
     encoding: str = ENCODING
+    epoch: int = 0  # number of the key of the pseudonyms in the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +117,7 @@ _TABLES = {
     FLOW_SCHEMA: FLOW_COLUMNS,
     CHANGE_SCHEMA: CHANGE_COLUMNS,
     DELAY_SCHEMA: DELAY_DISTRIBUTION_COLUMNS,
+    ALARM_SCHEMA: ALARM_COLUMNS,
 }
 _SPARSE = frozenset(SPARSE_COLUMNS)
 _EMPTY = (["nan"], ["text", [""]])  # columns as they are packed, without a value in any row
@@ -127,6 +141,7 @@ def encode(topic_: bytes, header: Header, columns: Columns) -> list[bytes]:
         "t_end": header.t_end,
         "rows": rows,
         "encoding": header.encoding,
+        "epoch": header.epoch,
     }
     return [topic_, msgpack.packb(head), _compressor().compress(msgpack.packb(packed))]
 
@@ -157,9 +172,12 @@ def _header(raw: bytes) -> Header:
         raise WireError(f"encoding {head['encoding'][:40]!r} is not known, only {ENCODING}")
     if head["schema"] not in SCHEMAS:
         raise WireError(f"schema {head['schema'][:40]!r} is not known, only {', '.join(sorted(SCHEMAS))}")
-    if head["rows"] < 0 or head["seq"] < 0:
-        raise WireError("rows and seq are not negative")
-    return Header(**{name: head[name] for name in kinds})  # more keys may come: they are no error
+    epoch = head.get("epoch", 0)  # an older function says none
+    if not isinstance(epoch, int) or isinstance(epoch, bool):
+        raise WireError("the header has no valid epoch")
+    if head["rows"] < 0 or head["seq"] < 0 or epoch < 0:
+        raise WireError("rows, seq and epoch are not negative")
+    return Header(**{name: head[name] for name in kinds}, epoch=epoch)  # more keys may come: they are no error
 
 
 def _body(raw: bytes) -> dict[str, Any]:

@@ -18,7 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from feed.records import CHANGE_COLUMNS, DELAY_DISTRIBUTION_COLUMNS, HEALTH_COLUMNS, RECORD_COLUMNS, Column
+from feed.records import (
+    ALARM_COLUMNS,
+    CHANGE_COLUMNS,
+    DELAY_DISTRIBUTION_COLUMNS,
+    HEALTH_COLUMNS,
+    RECORD_COLUMNS,
+    Column,
+)
 
 __all__ = ["DIMENSIONS", "FUNCTION", "MEASURES", "PLACES", "SUMS", "TABLES"]
 
@@ -114,7 +121,7 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "why": Column("str", "", "lost, restart, silent, full, damaged, foreign"),
     },
     "marks": {**FUNCTION, **CHANGE_COLUMNS},
-    "alarms": {**FUNCTION},
+    "alarms": {**FUNCTION, **ALARM_COLUMNS},
     "health": {**FUNCTION, "t_ms": Column("u8", "ms", "of the heartbeat, since the epoch"), **HEALTH_COLUMNS},
 }
 """Columns by table. Columns that a publisher has beside these are kept, behind them."""

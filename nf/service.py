@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -128,7 +128,7 @@ class Service:
             ("naming_workers", partial(naming.apply_workers, engine)),
             ("nf_id", partial(export.apply_nf_id, publisher)),
             ("applications", partial(naming.apply_applications, engine)),
-            ("privacy", partial(privacy.apply, engine, self._keeper)),
+            ("privacy", partial(privacy.apply, engine, self._keeper, publisher.named_by)),
             ("applications policies groups", partial(policies.apply, engine)),
             ("profiles", partial(profiles.apply, engine)),
             ("thresholds", self._quality.apply),
@@ -162,8 +162,10 @@ class Service:
         Raises BadSettings with the path of the setting that could not be put in force.
         """
         with self._changing, export.started(self.publisher, new):
+            before = self._engine.pseudonymiser
             change(self._parts, old, new, at_last=self._load_tails)
             self.settings = new
+            self._tell_to_erase(privacy.to_erase(old, new, before, self._engine.pseudonymiser), "opt-out")
 
     def restore(self, old: Settings, new: Settings) -> None:
         """Change to settings that were in force before, as `apply`; a device that is not there now is waited for."""
@@ -248,7 +250,12 @@ class Service:
         with self._changing:
             purged = purge.purge(self._engine, self.interfaces, imsi, self.clock.now_s())
             self._keeper.remember(self._kept())
+            self._tell_to_erase(purged.names, "purge")
         return purged
+
+    def _tell_to_erase(self, names: Mapping[str, int], why: str) -> None:
+        """Tell consumers whose records they have to erase; a change that is refused tells nothing."""
+        self.publisher.publish_purge(names, why, self.clock.label_s(self.clock.now_s()))
 
     def vitals(self, *, trial: bool) -> Vitals:
         """Return the state of the function's parts now. *trial*: make a file in the state directory."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import threading
@@ -76,6 +77,7 @@ class _Outgoing:
     schema: str
     span_s: tuple[float, float]
     columns: Columns
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Publisher:
         self._batches = Batches(export.batch_rows, export.batch_ms)
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
-        self._not_read = ""
+        self._not_read, self._epoch = "", 0
         self._redirect_lost = 0
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
         self._told = dict.fromkeys(("sessions", "partial_sessions"), 0)
@@ -216,6 +218,30 @@ class Publisher:
         with self._lock:
             self._hand_over(wire.topic("change.v1", self.nf_id), wire.CHANGE_SCHEMA, (mark.at_s, mark.at_s), columns)
 
+    def publish_purge(self, names: Mapping[str, int], why: str, at_s: float) -> None:
+        """Publish names, with the epochs of their keys, whose records up to now are to be erased.
+
+        Rows that wait go first. Names come in an order of their own: that of their subscribers would say something.
+        """
+        if not names:
+            return
+        self.flush()
+        rows = sorted((epoch, name) for name, epoch in names.items())
+        columns: Columns = {
+            "t_ms": np.full(len(rows), math.ceil(at_s * 1e3), np.uint64),
+            "subscriber": [name for _, name in rows],
+            "epoch": np.array([epoch for epoch, _ in rows], np.uint32),
+            "why": [why] * len(rows),
+        }
+        with self._lock:
+            self._hand_over(wire.topic("purge.v1", self.nf_id), wire.PURGE_SCHEMA, (at_s, at_s), columns)
+
+    def named_by(self, epoch: int) -> None:
+        """Name subscribers by the key of *epoch* from now on; send the rows that wait, with names of the one before."""
+        with self._lock:
+            self._send_batches(self._batches.flush())
+            self._epoch = epoch
+
     def inspected(self, total_bytes: int, left_out: Mapping[str, int] = MappingProxyType({}), lost: int = 0) -> None:
         """Record that an interval ended, and the number of bytes inspected so far, for the heartbeat.
 
@@ -246,7 +272,7 @@ class Publisher:
     def _hand_over(self, topic: bytes, schema: str, span_s: tuple[float, float], columns: Columns) -> None:
         for piece in split(columns, MAX_ROWS):
             try:
-                self._queue.put_nowait(_Outgoing(topic, schema, span_s, piece))
+                self._queue.put_nowait(_Outgoing(topic, schema, span_s, piece, self._epoch))
             except queue.Full:
                 self.counters["dropped_messages"] += 1
                 self.counters["dropped_rows"] += len(next(iter(piece.values())))
@@ -351,7 +377,7 @@ class Publisher:
             except queue.Empty:
                 return
             if isinstance(item, _Outgoing):
-                bus.send(item.topic, item.schema, item.span_s, item.columns)
+                bus.send(item.topic, item.schema, item.span_s, item.columns, item.epoch)
                 continue
             try:
                 bus.reconfigure(item.export)
@@ -376,4 +402,4 @@ class Publisher:
             columns[name] = np.full(len(heads), numbers.get(name, 0), np.int64)
         columns["not_read"] = [self._not_read] * len(heads)
         now_s = time.time()
-        bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns)
+        bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns, self._epoch)

@@ -132,7 +132,15 @@ class TestFormat:
             "t_end": 1_785_000_010.0,
             "rows": 3,
             "encoding": "columns1+zstd",
+            "epoch": 0,
         }
+
+    def test_an_epoch_comes_out_and_who_says_none_has_the_first(self) -> None:
+        frames = wire.encode(TOPIC, dataclasses.replace(HEADER, epoch=4), records(3, 3))
+        old = {name: value for name, value in msgpack.unpackb(frames[1]).items() if name != "epoch"}
+
+        assert wire.decode(frames).header.epoch == 4
+        assert wire.decode([TOPIC, msgpack.packb(old), frames[2]]).header.epoch == 0
 
     @pytest.mark.parametrize(("schema", "columns"), [("snf.qoe.v1", records(50, 5)), ("snf.flow.v1", flows(7))])
     def test_the_decoder_of_the_product_reads_the_same(self, schema: str, columns: dict[str, Any]) -> None:
@@ -298,6 +306,8 @@ class TestHostileMessages:
             ({"rows": True}, "no valid rows"),
             ({"seq": "1"}, "no valid seq"),
             ({"seq": -1}, "not negative"),
+            ({"epoch": "1"}, "no valid epoch"),
+            ({"epoch": -1}, "not negative"),
             ({"nf": None}, "no valid nf"),
             ({"boot": "b" * 5000}, "too long"),
         ],

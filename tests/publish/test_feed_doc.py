@@ -22,7 +22,7 @@ class TestConsumer:
     """The program in the document reads the feed with no code of ours."""
 
     def test_it_prints_the_score_of_every_record(self, start: Callable[..., Publisher], tmp_path: Path) -> None:
-        (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+        program, _ = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
         script = tmp_path / "consumer.py"
         script.write_text(program)
         publisher, sent = start(), batch(20)
