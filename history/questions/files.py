@@ -48,9 +48,9 @@ def closed(folder: Path, table: str, since_ms: int | None = None, until_ms: int 
             if (first and (date, hour) < first) or (last and (date, hour) > last):
                 continue
             place = folder / table / date / hour
-            names = sorted(n for n in _names(place) if n.endswith(".parquet") and not n.startswith("."))
-            rolled = [n for n in names if n.startswith("hour-")] if table in _ROLLED else []
-            found += [str(place / n) for n in rolled or names]
+            there = [n for n in _names(place) if n.endswith(".parquet") and not n.startswith(".")]
+            rolled = [n for n in there if n.startswith("hour-")] if table in _ROLLED else []
+            found += [str(place / n) for n in rolled or there]
     return found
 
 
@@ -79,9 +79,9 @@ def relation(connection: Any, table: str, files: Sequence[str], *, alike: bool =
     listed = ", ".join(_literal(name) for name in reversed(files))  # the columns are those of the first
     source = f"read_parquet([{listed}], union_by_name={not alike}, hive_partitioning=false)"
     there = [row[0] for row in connection.execute(f"describe select * from {source}").fetchall()]
-    columns = [_column(name, column, name in there) for name, column in wanted.items()]
-    columns += [_identifier(name) for name in there if name not in wanted]
-    return f"select {', '.join(columns)} from {source}"
+    selected = [_column(name, column, name in there) for name, column in wanted.items()]
+    selected += [_identifier(name) for name in there if name not in wanted]
+    return f"select {', '.join(selected)} from {source}"
 
 
 def _column(name: str, column: Column, there: bool) -> str:

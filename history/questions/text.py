@@ -36,6 +36,7 @@ class Question:
     filters: tuple[str, ...] = FILTERS
     numbers: Mapping[str, int] = field(default_factory=dict)
     needs: str = ""  # a filter without which it is none
+    days: int = 1  # that are asked of when nobody says since when
 
 
 QUESTIONS: Mapping[str, Question] = {
@@ -55,10 +56,11 @@ QUESTIONS: Mapping[str, Question] = {
         ("gnb", "slice", "app", "dnn", "app_class", "rat", "tai", "cell", "nf"),
         _PLACES,
         {"limit": 20},
+        days=7,
     ),
     "change": Question(
         "scores before and after a mark, in the same hours, with an interval of confidence", ("facts",),
-        numbers={"limit": 1000, "least": LEAST_SUBSCRIBERS},
+        numbers={"limit": 1000, "least": LEAST_SUBSCRIBERS}, days=7,
     ),
     "apps": Question(
         "applications, with what their users had of them", ("facts", "buckets"), filters=_PLACES,
@@ -70,11 +72,13 @@ QUESTIONS: Mapping[str, Question] = {
         ("app", "level", "hour", "gnb", "slice"),
         _PLACES,
         {"limit": 50},
+        days=7,
     ),
     "churn": Question(
-        "subscribers with bad days one after another", ("facts",), numbers={"limit": 50, "least": 10, "days": 3},
+        "subscribers with bad days one after another", ("facts",), days=30,
+        numbers={"limit": 50, "least": 10, "days": 3},
     ),
-    "gaps": Question("parts of the past that are missing", ("gaps",), filters=("nf",), numbers={"limit": 100}),
+    "gaps": Question("parts of the past that are missing", ("gaps",), filters=("nf",), numbers={"limit": 100}, days=7),
 }  # fmt: skip
 
 
