@@ -18,7 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from feed.records import CHANGE_COLUMNS, RECORD_COLUMNS, Column
+from feed.records import (
+    ALARM_COLUMNS,
+    CHANGE_COLUMNS,
+    DELAY_DISTRIBUTION_COLUMNS,
+    HEALTH_COLUMNS,
+    RECORD_COLUMNS,
+    Column,
+)
 
 __all__ = ["DIMENSIONS", "FUNCTION", "LEVELS", "MEASURES", "PLACES", "SUMS", "TABLES"]
 
@@ -112,7 +119,7 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
     "facts": {**_TIME, **_SUBSCRIBER, **DIMENSIONS, **SUMS},
     "minutes": {**_TIME, **DIMENSIONS, "subscribers": Column("u4", "", "with records"), **SUMS},
     "buckets": {**_TIME, **DIMENSIONS, **_BUCKET},
-    "delays": {**FUNCTION, "t_ms": RECORD_COLUMNS["t_ms"], "gnb": PLACES["gnb"], "slice": PLACES["slice"], **_BUCKET},
+    "delays": {**FUNCTION, **DELAY_DISTRIBUTION_COLUMNS},
     "gaps": {
         **FUNCTION,
         "t_ms": Column("u8", "ms", "when it was noticed"),
@@ -123,7 +130,7 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "why": Column("str", "", "lost, restart, silent, full, damaged, foreign"),
     },
     "marks": {**FUNCTION, **CHANGE_COLUMNS},
-    "alarms": {**FUNCTION},
-    "health": {**FUNCTION, "t_ms": RECORD_COLUMNS["t_ms"]},
+    "alarms": {**FUNCTION, **ALARM_COLUMNS},
+    "health": {**FUNCTION, "t_ms": Column("u8", "ms", "of the heartbeat, since the epoch"), **HEALTH_COLUMNS},
 }
 """Columns by table. Columns that a publisher has beside these are kept, behind them."""

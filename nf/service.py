@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
 from nf.apply import export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.engine import Engine
+from nf.apply.figures import Owners, figures
 from nf.apply.interfaces import Interfaces
 from nf.apply.quality import Quality
 from nf.apply.sources import Source, sources
@@ -52,11 +53,13 @@ class _PublisherSink:
 
     def __init__(self, publisher: Publisher, clock: Clock, quality: Quality) -> None:
         self._publisher, self._clock, self._quality = publisher, clock, quality
+        self.owners = Owners()
         self.followed = publisher.followed
 
     def records(self, batch: RecordBatch) -> None:
         """Publish one interval of one application class."""
         self._quality.see(batch)
+        self.owners.see(batch)
         span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
         self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
@@ -90,7 +93,8 @@ class Service:
         self._stop = threading.Event()
         self._leaves = False
         self._quality = Quality()
-        self._engine = Engine(_PublisherSink(self.publisher, self.clock, self._quality), self.clock, held)
+        self._sink = _PublisherSink(self.publisher, self.clock, self._quality)
+        self._engine = Engine(self._sink, self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self._parts = self._wire()
 
@@ -124,7 +128,7 @@ class Service:
             ("naming_workers", partial(naming.apply_workers, engine)),
             ("nf_id", partial(export.apply_nf_id, publisher)),
             ("applications", partial(naming.apply_applications, engine)),
-            ("privacy", partial(privacy.apply, engine, self._keeper)),
+            ("privacy", partial(privacy.apply, engine, self._keeper, publisher.named_by)),
             ("applications policies groups", partial(policies.apply, engine)),
             ("profiles", partial(profiles.apply, engine)),
             ("thresholds", self._quality.apply),
@@ -158,8 +162,10 @@ class Service:
         Raises BadSettings with the path of the setting that could not be put in force.
         """
         with self._changing, export.started(self.publisher, new):
+            before = self._engine.pseudonymiser
             change(self._parts, old, new, at_last=self._load_tails)
             self.settings = new
+            self._tell_to_erase(privacy.to_erase(old, new, before, self._engine.pseudonymiser), "opt-out")
 
     def restore(self, old: Settings, new: Settings) -> None:
         """Change to settings that were in force before, as `apply`; a device that is not there now is waited for."""
@@ -244,7 +250,12 @@ class Service:
         with self._changing:
             purged = purge.purge(self._engine, self.interfaces, imsi, self.clock.now_s())
             self._keeper.remember(self._kept())
+            self._tell_to_erase(purged.names, "purge")
         return purged
+
+    def _tell_to_erase(self, names: Mapping[str, int], why: str) -> None:
+        """Tell consumers whose records they have to erase; a change that is refused tells nothing."""
+        self.publisher.publish_purge(names, why, self.clock.label_s(self.clock.now_s()))
 
     def vitals(self, *, trial: bool) -> Vitals:
         """Return the state of the function's parts now. *trial*: make a file in the state directory."""
@@ -328,8 +339,9 @@ class Service:
             self.plane.forget_sessions(self.store.freed)
             self.store.freed.clear()
         self._publish_imsis(now_s)
-        self.publisher.known(len(self.store), self.store.partial)
         counters = self.plane.read_counters()
+        told = figures(self.plane, counters, self.store, self.limits.sessions, self._sink.owners)
+        self.publisher.tell(told | self.interfaces.dropped())
         left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
         self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])
         self.publisher.not_read(self._not_read())

@@ -80,7 +80,7 @@ class Bus:
 
     # -- sending -----------------------------------------------------------
 
-    def send(self, topic: bytes, schema: str, span_s: tuple[float, float], columns: Columns) -> None:
+    def send(self, topic: bytes, schema: str, span_s: tuple[float, float], columns: Columns, epoch: int = 0) -> None:
         """Send one message if somebody was given its topic; it uses up a sequence number in any case."""
         seq = self.heads[topic]
         self.heads[topic] += 1
@@ -88,7 +88,7 @@ class Bus:
         if not heard:
             self.counters["unheard_messages"] += 1
             return
-        header = wire.Header(schema, self.nf_id, self.boot, seq, *span_s)
+        header = wire.Header(schema, self.nf_id, self.boot, seq, *span_s, epoch=epoch)
         try:
             frames = wire.encode(topic, header, columns)
         except wire.WireError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import marshal
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
+from feed.consumer import Subscriber
 from gtp.events import Identity
 from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
@@ -370,6 +372,29 @@ class TestPurge:
                 assert listener.counters["n4_frames"] == read
             wait_until(lambda: keyed.service.store.by_tunnel(UPF, 31), "they are read then")
         assert keyed.service.purge_subscriber(IMSI).sessions >= 1
+
+    def test_consumers_are_told_whose_records_to_erase(self, keyed):
+        service, before = keyed.service, keyed.service.settings
+        rotated = replace(before, privacy=Privacy(key=b"n" * 32, epoch=4, previous_key=KEY))
+        out = replace(rotated, privacy=replace(rotated.privacy, opted_out=(OTHER,)))
+        with Subscriber(service.publisher.endpoint, ["purge.v1/"]) as bus:
+            wait_until(lambda: bus.receive(0.1) is None and bus.heard_s, "the subscription holds")
+            service.apply(before, rotated)
+            try:
+                with pytest.raises(BadSettings):  # a change that is refused erases nothing
+                    service.apply(rotated, replace(out, interfaces=(Interface("not-there", Role.N3), N4)))
+                service.purge_subscriber(IMSI)
+                service.apply(rotated, out)
+                told = [bus.receive(20), bus.receive(20)]
+            finally:
+                service.apply(out, before)
+
+        for message, imsi, why in zip(told, (IMSI, OTHER), ("purge", "opt-out"), strict=True):
+            names = [hmac.new(key, imsi.encode(), "sha256").hexdigest()[:32] for key in (KEY, b"n" * 32)]
+            assert message.columns["subscriber"] == names
+            assert message.columns["epoch"].tolist() == [3, 4]
+            assert set(message.columns["why"]) == {why}
+            assert message.header.epoch == 4
 
     def test_a_stranger_has_nothing(self, keyed):
         assert keyed.service.purge_subscriber("001019999999999").sessions == 0
