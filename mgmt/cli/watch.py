@@ -56,6 +56,8 @@ def watch(
         follower = Follower(bus, subscriber) if subscriber else None
         if follower is None:
             bus.subscribe("qoe.v1/")
+        if output == "table":
+            bus.snapshot()
         return _show(_Session(bus, endpoint, output, seconds, follower, only=only))
 
 
@@ -69,6 +71,8 @@ def top(
 ) -> int:
     """Show what is published, the worst score first."""
     with Subscriber(endpoint, ["health.v1/", "change.v1/", "qoe.v1/"], curve) as bus:
+        if output == "table":
+            bus.snapshot()
         return _show(_Session(bus, endpoint, output, seconds, worst_first=True, only=only))
 
 
