@@ -133,9 +133,7 @@ class Subscriber:
         endpoint = endpoint or beside(self._endpoint)
         if endpoint and self._topics:
             with contextlib.suppress(zmq.ZMQError):  # the place beside an endpoint need not be one
-                self._late = Question(
-                    self._context, endpoint, self._topics, lambda socket: _secure(socket, self._curve)
-                )
+                self._late = Question(self._context, endpoint, self._topics, partial(_secure, curve=self._curve))
 
     def receive(self, timeout_s: float) -> wire.Message | None:
         """Return the next message that was asked for, or None when none came in time."""
