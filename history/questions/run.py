@@ -9,6 +9,7 @@ statement that selects, as any other could write to the folder.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from feed.change import Mark
 from feed.errors import SnfError
 from history.questions import files
 from history.questions.text import QUESTIONS, Asked, fill
+from history.store import views
 from history.tables import TABLES
 
 __all__ = ["Answer", "History"]
@@ -98,7 +100,8 @@ class History:
             raise SnfError(f"The SQL cannot be read: {_said(error)}") from None
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise SnfError("The SQL is not one select.", "Only one statement that selects is run, as others can write.")
-        return self._run(text, tuple(TABLES), since_ms, until_ms)
+        words = set(re.findall(r"\w+", text.lower()))  # a table that is not named is not looked for
+        return self._run(text, tuple(table for table in TABLES if table in words), since_ms, until_ms)
 
     def marks(self, since_ms: int, until_ms: int) -> list[Mark]:
         """Return the changes that were marked in a span of time, the newest first, each once."""
@@ -107,13 +110,11 @@ class History:
         return [Mark(row[0] / 1000, *row[1:]) for row in self._run(text, ("marks",), None, None).rows]
 
     def _run(self, text: str, tables: tuple[str, ...], since_ms: int | None, until_ms: int | None) -> Answer:
-        alike = True
         for left in reversed(range(_TRIES)):
             try:
-                for table in tables:
-                    listed = files.closed(self._folder, table, since_ms, until_ms)
-                    select = files.relation(self._connection, table, listed, alike=alike and table != "records")
-                    self._connection.execute(f"create or replace temp view {table} as {select}")
+                for statement in views.statements(self._folder, since_ms, until_ms):
+                    if statement.split(maxsplit=5)[4] in tables:  # CREATE OR REPLACE VIEW name
+                        self._connection.execute(statement)
                 return Answer(_plain(self._connection.sql(text).to_arrow_table()))
             except duckdb.OutOfMemoryException:
                 raise SnfError("There is not enough memory for this question.", "Ask for less time.") from None
@@ -121,9 +122,7 @@ class History:
                 if not left:
                     raise SnfError(f"A file of the history cannot be read: {_said(error)}") from None
             except duckdb.Error as error:
-                if not alike:
-                    raise SnfError(f"The question cannot be answered: {_said(error)}") from None
-                alike = False  # a file of an older collector may lack a column
+                raise SnfError(f"The question cannot be answered: {_said(error)}") from None
         raise AssertionError("unreachable")
 
 

@@ -15,11 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from feed.errors import SnfError
-from history.questions.files import closed
 from history.questions.run import History
 from history.questions.text import Asked
 from mgmt.cli.main import main, snf
-from tests.history.month import DAY, HOUR, START_MS, month, tables, write
+from tests.history.month import DAY, START_MS, month, tables, write
 
 DAYS = 3
 END_MS = START_MS + DAYS * DAY
@@ -210,7 +209,7 @@ class TestOwnSql:
         assert "root:" not in str(said.value)
 
     def test_the_same_file_in_the_folder_is_read(self, folder):
-        name = closed(folder, "facts")[0]
+        name = next(folder.glob("facts/**/*.parquet"))
         with History(folder) as history:
             assert history.sql(f"select count(*) as n from read_parquet('{name}')").rows[0][0] > 0
 
@@ -220,31 +219,31 @@ class TestOwnSql:
             history.sql(text)
 
 
-class TestClosedFiles:
-    """A reader takes closed files alone, hours instead of their minutes, and only those of the time asked of."""
+class TestFiles:
+    """Files of an older collector are read, damaged ones are told, records count where nothing is rolled up yet."""
 
-    @pytest.fixture
-    def place(self, tmp_path):
-        for name in ("hour-1.parquet", "minute-1.parquet", "minute-2.parquet", ".hour-2.parquet.tmp", ".x.parquet"):
-            (tmp_path / "facts/date=2026-11-01/hour=08").mkdir(parents=True, exist_ok=True)
-            (tmp_path / "facts/date=2026-11-01/hour=08" / name).write_bytes(b"")
-        (tmp_path / "facts/date=2026-11-01/hour=09").mkdir()
-        (tmp_path / "facts/date=2026-11-01/hour=09/minute-1.parquet").write_bytes(b"")
-        return tmp_path
+    def test_records_that_are_not_rolled_up_are_summed_with_their_levels(self, tmp_path, made):
+        n = 4
+        records = {
+            "t_ms": pa.array([START_MS + 60_000] * n, pa.uint64()),
+            "interval_ms": pa.array([10_000] * n, pa.uint32()),
+            "subscriber": ["a", "a", "b", "b"],
+            "app_class": ["video"] * n,
+            "app": ["netflix"] * n,
+            "video_height": pa.array([360, 1080, 4320, None], pa.float32()),
+            "mos": pa.array([2.5, 4, 4, None], pa.float32()),
+        }
+        place = tmp_path / "records/date=2026-11-01/hour=00"
+        place.mkdir(parents=True)
+        pq.write_table(pa.table(records), place / "0000000001-0000000001.parquet")
 
-    def names(self, *words):
-        return ["/".join(Path(name).parts[-2:]) for name in closed(*words)]
+        with History(tmp_path) as history:
+            (whole,) = history.ask("worst", Asked(START_MS, END_MS, by="app", numbers={"least": 1})).rows
+            levels = history.ask("habits", Asked(START_MS, END_MS, by="level"))
 
-    def test_an_hour_counts_instead_of_its_minutes(self, place):
-        assert self.names(place, "facts") == ["hour=08/hour-1.parquet", "hour=09/minute-1.parquet"]
-
-    def test_only_those_of_the_time_are_opened(self, place):
-        nine = START_MS + 9 * HOUR
-
-        assert self.names(place, "facts", nine, nine + 1) == ["hour=09/minute-1.parquet"]
-        assert self.names(place, "facts", nine - 1, nine) == ["hour=08/hour-1.parquet"]
-        assert self.names(place, "facts", START_MS + DAY, START_MS + 2 * DAY) == []
-        assert self.names(place, "minutes") == []
+        assert whole[:5] == ("netflix", 2, 3, pytest.approx(10.5 / 3), pytest.approx(1 / 3))
+        hours = {row[1]: row[3] * 3600 for row in levels.rows}
+        assert hours == {level: pytest.approx(10) for level in (0, 480, 1080, 2160)}
 
     def test_a_file_of_an_older_collector_lacks_a_column(self, tmp_path, made):
         new = tables(made)["facts"]
@@ -260,7 +259,7 @@ class TestClosedFiles:
 
     def test_a_damaged_file_is_told_in_a_sentence(self, tmp_path, made):
         write(tmp_path, {"facts": tables(made)["facts"]})
-        Path(closed(tmp_path, "facts")[0]).write_bytes(b"PAR1 and no more")
+        next(tmp_path.glob("facts/**/*.parquet")).write_bytes(b"PAR1 and no more")
 
         with History(tmp_path) as history, pytest.raises(SnfError) as said:
             history.ask("worst", Asked(START_MS, END_MS))
