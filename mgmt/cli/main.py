@@ -21,8 +21,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import bridge, collect, configure, deploy, health, inputs, journal, query
-from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
+from mgmt.cli import Access, EXISTING, PATH, Seconds, bridge, bus_options, cli, collect, configure, deploy, from, health, import, inputs, journal, mgmt, netconf_options, options, query, screens
 from nf.errors import SnfError, passes
 
 __all__ = ["main"]
@@ -36,7 +35,7 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in (*bridge.COMMANDS, *collect.COMMANDS, *configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *query.COMMANDS):
+for _command in (*bridge.COMMANDS, *collect.COMMANDS, *configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *query.COMMANDS, *screens.COMMANDS):
     snf.add_command(_command)
 
 
@@ -280,34 +279,6 @@ def change(files: tuple[TextIO, ...], time: str | None, output: str) -> None:
 
     records, marks = view.read(chain.from_iterable(files or (sys.stdin,)))
     view.show(records, [*marks, *([] if at_s is None else [Mark(at_s)])], output)
-
-
-@snf.command()
-@bus_options
-@click.option("--subscriber", help="Follow one subscriber (pseudonym) in detail.")
-def watch(
-    endpoint: str,
-    output: str,
-    seconds: float | None,
-    curve_file: Path | None,
-    subscriber: str | None,
-    **only: str | None,
-) -> None:
-    """Show what a running function publishes."""
-    curve = inputs.curve_keys(curve_file)
-    from mgmt.cli import watch as view
-
-    sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=curve, only=only))
-
-
-@snf.command()
-@bus_options
-def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, **only: str | None) -> None:
-    """Show the subscribers with the worst experience first."""
-    curve = inputs.curve_keys(curve_file)
-    from mgmt.cli import watch as view
-
-    sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=curve, only=only))
 
 
 @snf.command()
