@@ -21,7 +21,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import configure, deploy, health, inputs, journal, web
+from mgmt.cli import configure, deploy, health, inputs, journal, query, web
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
 from nf.errors import SnfError, passes
 
@@ -36,7 +36,7 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in (*configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *web.COMMANDS):
+for _command in (*configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *query.COMMANDS, *web.COMMANDS):
     snf.add_command(_command)
 
 
