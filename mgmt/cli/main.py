@@ -21,7 +21,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import Access, EXISTING, PATH, Seconds, bridge, bus_options, cli, collect, configure, deploy, from, health, import, inputs, journal, mgmt, netconf_options, options, query, screens
+from mgmt.cli import Access, EXISTING, PATH, Seconds, bridge, bus_options, cli, collect, configure, deploy, from, health, import, inputs, journal, mgmt, netconf_options, options, query, screens, web
 from nf.errors import SnfError, passes
 
 __all__ = ["main"]
@@ -35,7 +35,7 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in (*bridge.COMMANDS, *collect.COMMANDS, *configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *query.COMMANDS, *screens.COMMANDS):
+for _command in (*bridge.COMMANDS, *collect.COMMANDS, *configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *query.COMMANDS, *screens.COMMANDS, *web.COMMANDS):
     snf.add_command(_command)
 
 
