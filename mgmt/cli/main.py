@@ -21,7 +21,8 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import Access, EXISTING, PATH, Seconds, bridge, bus_options, cli, collect, configure, deploy, from, health, import, inputs, journal, mgmt, netconf_options, options, query, screens, web
+from mgmt.cli import bridge, collect, configure, deploy, health, inputs, journal, query, screens, web
+from mgmt.cli.options import EXISTING, PATH, Access, Seconds, netconf_options
 from nf.errors import SnfError, passes
 
 __all__ = ["main"]
@@ -35,7 +36,8 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in (*bridge.COMMANDS, *collect.COMMANDS, *configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *query.COMMANDS, *screens.COMMANDS, *web.COMMANDS):
+_MODULES = (bridge, collect, configure, deploy, health, query, screens, web)
+for _command in chain.from_iterable(module.COMMANDS for module in _MODULES):
     snf.add_command(_command)
 
 
