@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mgmt.cli.board import DISSATISFIED, SATISFIED, printable
+from mgmt.cli.cells import DISSATISFIED, SATISFIED, printable
 
 __all__ = ["show"]
 
