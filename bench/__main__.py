@@ -48,6 +48,7 @@ FAMILIES = (
     "memory",
     "names",
     "capacity",
+    "collect",
 )
 
 

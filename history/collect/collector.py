@@ -32,7 +32,7 @@ from history.collect.upkeep import CLOCKS_MS
 from history.collect.writing import Writing
 from history.store.schema import BadColumn
 
-__all__ = ["Collector"]
+__all__ = ["TOPICS", "Collector"]
 
 TOPICS = ("qoe.v1/", "health.v1/", "change.v1/", "delay.v1/", "alarm.v1/", "purge.v1/")  # never imsi.v1, nor sub.v1
 _WAIT_S = 0.25
