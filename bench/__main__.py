@@ -49,6 +49,7 @@ FAMILIES = (
     "names",
     "capacity",
     "scrape",
+    "collect",
 )
 
 

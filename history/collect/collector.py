@@ -32,7 +32,7 @@ from history.collect.upkeep import CLOCKS_MS
 from history.collect.writing import Writing
 from history.store.schema import BadColumn
 
-__all__ = ["Collector"]
+__all__ = ["TOPICS", "Collector"]
 
 TOPICS = ("qoe.v1/", "health.v1/", "change.v1/", "delay.v1/", "alarm.v1/", "purge.v1/")  # never imsi.v1, nor sub.v1
 _WAIT_S = 0.25
@@ -209,12 +209,11 @@ class Collector:
         if nf not in source.functions:
             source.functions.add(nf)
             self._say(f"{nf} at {source.endpoint} is heard.")
-        if source.silent:
-            source.silent = False
+        if source.silent and source.heard_s is not None:
             self._say(f"{', '.join(sorted(source.functions))} at {source.endpoint} is heard again.")
             for each in source.functions:
                 self.sequences.silent(each, source.heard_ms, now_ms)
-        source.heard_s, source.heard_ms = time.monotonic(), now_ms
+        source.heard_s, source.heard_ms, source.silent = time.monotonic(), now_ms, False
 
     def _listen(self, now_s: float) -> None:
         for source in self._sources:

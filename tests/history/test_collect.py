@@ -17,7 +17,7 @@ import zmq
 from feed import wire
 from feed.consumer import CurveKeys, key_pair
 from history.collect.caretaker import request
-from history.collect.collector import Collector
+from history.collect.collector import TOPICS, Collector
 from history.collect.settings import Settings
 from history.store import layout
 from lab.wait import wait_until
@@ -54,13 +54,15 @@ class Wire:
     def __init__(self) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # of each collector, also of one that comes before another is gone
         self.endpoint = f"tcp://127.0.0.1:{self._socket.bind_to_random_port('tcp://127.0.0.1')}"
         self.seq = 0
 
     def awaited(self) -> None:
-        """Wait until somebody has asked for purges, which is the last that a collector asks for."""
-        while self._socket.recv() != b"\x01purge.v1/":
-            pass
+        """Wait until a collector has asked for all that it wants, in whatever order."""
+        wanted = {b"\x01" + topic.encode() for topic in TOPICS}
+        while wanted:
+            wanted.discard(self._socket.recv())
 
     def say(self, columns: dict[str, Any], topic: bytes = TOPIC, schema: str = wire.QOE_SCHEMA, **head: Any) -> None:
         """Publish columns as the next message of the class."""
