@@ -27,7 +27,7 @@ from feed.records import (
     Column,
 )
 
-__all__ = ["DIMENSIONS", "FUNCTION", "MEASURES", "PLACES", "SUMS", "TABLES"]
+__all__ = ["DIMENSIONS", "FUNCTION", "LEVELS", "MEASURES", "PLACES", "SUMS", "TABLES"]
 
 FUNCTION: Mapping[str, Column] = {
     "nf": Column("str", "", "the function that published it"),
@@ -75,6 +75,13 @@ _MEANS = {
     "page_s": "s",
     "speed_bps": "bit/s",
 }
+LEVELS: Mapping[int, str] = {
+    480: "of active_ms with a picture of at most 480 lines",
+    720: "of more, at most 720",
+    1080: "of more, at most 1080",
+    2160: "of more",
+}
+"""Levels of a picture (`video_height`), by their most lines; time with none of them is without a known level."""
 MEASURES = tuple(_MEANS)
 """Columns of a record whose mean is of interest; `facts` has ``NAME_sum`` and ``NAME_n`` of each, `buckets` counts."""
 
@@ -88,6 +95,8 @@ SUMS: Mapping[str, Column] = {
     "stalls": Column("f4", "", ""),
     "freezes": Column("f4", "", ""),
     "bad": Column("u4", "", "records with a score below 3: poor or bad on the scale of P.800"),
+    "sessions": Column("u4", "", "that began: minutes with records after ten or more without, of one application"),
+    **{f"level_{lines}_ms": Column("u8", "ms", what) for lines, what in LEVELS.items()},
     **{f"suspect_{side}": Column("u4", "", f"records whose suspect is {side}")
        for side in ("access", "n3", "upf", "core", "loss", "server", "device", "app")},
     **{f"{name}_{kind}": Column("f8" if kind == "sum" else "u4", unit if kind == "sum" else "", "")

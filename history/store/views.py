@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from history.store.layout import HOUR, MINUTE, MINUTE_MS, Closed, closed
-from history.tables import DIMENSIONS, MEASURES, PLACES, SUMS, TABLES
+from history.tables import DIMENSIONS, LEVELS, MEASURES, PLACES, SUMS, TABLES
 
 __all__ = ["statements"]
 
@@ -29,6 +29,7 @@ _TYPES = {
     "f8": "DOUBLE",
 }
 _POOR = 3  # a score below it is poor or bad (ITU-T P.800)
+_BELOW = dict(zip(LEVELS, (0, *LEVELS), strict=False))  # lines of a level to those of the one below it
 _SIDES = tuple(name.removeprefix("suspect_") for name in SUMS if name.startswith("suspect_"))
 
 
@@ -108,7 +109,12 @@ def _of_records(name: str) -> str:
         return f"count({_name(measure)})"
     if name.startswith("suspect_") and name.removeprefix("suspect_") in _SIDES:
         return f"sum(CASE WHEN suspect = '{name.removeprefix('suspect_')}' THEN 1 ELSE 0 END)"
+    for lines, below in _BELOW.items():
+        if name == f"level_{lines}_ms":
+            most = f" AND video_height <= {lines}" if lines < max(LEVELS) else ""
+            return f"sum(CASE WHEN video_height > {below}{most} THEN interval_ms ELSE 0 END)"
     return {
+        "sessions": "0",  # of records that are not rolled up yet nobody has looked at the minutes before
         "records": "count(*)",
         "active_ms": "sum(interval_ms)",
         "peak_dl_bps": "coalesce(max(dl_bps), 0)",

@@ -94,9 +94,6 @@ def bus_options(command: Callable[..., None]) -> Callable[..., None]:
             EXISTING,
             name="curve_file",
         ),
-        click.option("--app", help="Only records of this application."),
-        click.option("--gnb", help="Only records of this gNB, by its address."),
-        click.option("--slice", help="Only records of this slice: SST or SST-SD."),
     )
 
 
