@@ -47,8 +47,9 @@ class Talk:
 
     ELEMENTS: ClassVar[dict[int, str]] = {
         10: "AMF-UE-NGAP-ID", 38: "NAS-PDU", 85: "RAN-UE-NGAP-ID", 100: "AMF-UE-NGAP-ID",
-        121: "UserLocationInformation", 71: "PDUSessionResourceSetupListCxtReq", 72: "PDUSessionResourceSetupListCxtRes",
-        73: "PDUSessionResourceSetupListHOReq", 76: "PDUSessionResourceToBeSwitchedDLList",
+        121: "UserLocationInformation", 71: "PDUSessionResourceSetupListCxtReq",
+        72: "PDUSessionResourceSetupListCxtRes", 73: "PDUSessionResourceSetupListHOReq",
+        76: "PDUSessionResourceToBeSwitchedDLList",
         53: "PDUSessionResourceAdmittedList", 77: "PDUSessionResourceSwitchedList",
     }  # fmt: skip
 
