@@ -80,7 +80,7 @@ def _read_eutra(r: Reader) -> str:
 
 
 def _read_nr(r: Reader) -> str:
-    return cell_text(r.take(_PLMN_BYTES), r.uint(5), 36)
+    return cell_text(r.take(_PLMN_BYTES), r.uint(5) >> 4, 36)  # the spare bits are the last ones
 
 
 def _read_2g_3g(r: Reader) -> str:

@@ -334,6 +334,9 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "network_instance": s.instance,
         "s_nssai": s.snssai,
         **_slice(s.snssai),
+        "rat": s.place.rat,
+        "tai": s.place.tai,
+        "cell": s.place.cell,
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
     upf = {
