@@ -241,7 +241,12 @@ def _export(tree: Node, nf_id: str) -> Export:
             Listener(
                 name=entry["name"],
                 curve=_curve(entry.get("curve"), named, nf_id, f"{path}/listener[name='{entry['name']}']"),
-                **_given(entry, endpoint="endpoint", high_water_mark="high-water-mark"),
+                **_given(
+                    entry,
+                    endpoint="endpoint",
+                    high_water_mark="high-water-mark",
+                    snapshot_endpoint="snapshot-endpoint",
+                ),
             )
             for entry in node.get("listener", [])
         ),
@@ -252,6 +257,7 @@ def _export(tree: Node, nf_id: str) -> Export:
             interval_ms="interval",
             batch_rows="batch-rows",
             batch_ms="batch-interval",
+            snapshot_endpoint="snapshot-endpoint",
         ),
     )
 

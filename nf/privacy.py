@@ -57,7 +57,7 @@ class Pseudonymiser:
 
     @property
     def used(self) -> bool:
-        """Whether anybody was named."""
+        """Say whether anybody was named."""
         return bool(self._names or self.turn)
 
     def unknown(self, name: str) -> str:

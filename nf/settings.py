@@ -250,6 +250,7 @@ class Listener:
     endpoint: str
     high_water_mark: int = 128  # messages a subscriber
     curve: Curve | None = None
+    snapshot_endpoint: str = ""  # where late joiners ask for the current state; empty: nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +264,12 @@ class Export:
     batch_ms: int = 10_000  # or is this old
     curve: Curve | None = None
     further: tuple[Listener, ...] = ()  # other places, with the same messages
+    snapshot_endpoint: str = ""
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """All places where the messages can be read."""
-        return Listener("", self.endpoint, self.high_water_mark, self.curve), *self.further
+        return Listener("", self.endpoint, self.high_water_mark, self.curve, self.snapshot_endpoint), *self.further
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -32,14 +32,18 @@ class Draft:
         split = {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTAS}
         split |= {name: "BYTE_STREAM_SPLIT" for name in schema.names if name in _SPLIT}
         split |= {field.name: "BYTE_STREAM_SPLIT" for field in schema if field.name.endswith("_sum")}
-        self._writer = pq.ParquetWriter(
-            self._aside,
-            schema,
-            compression="zstd",
-            compression_level=_LEVEL,
-            use_dictionary=[name for name in schema.names if name not in split],
-            column_encoding=split,
-        )
+        try:
+            self._writer = pq.ParquetWriter(
+                self._aside,
+                schema,
+                compression="zstd",
+                compression_level=_LEVEL,
+                use_dictionary=[name for name in schema.names if name not in split],
+                column_encoding=split,
+            )
+        except OSError:
+            self._aside.unlink(missing_ok=True)
+            raise
 
     def write(self, table: Any) -> None:
         """Write rows, as a group of their own."""

@@ -25,6 +25,7 @@ __all__ = [
     "MINUTE_MS",
     "Closed",
     "closed",
+    "files_of_hour",
     "hours",
     "in_force",
     "place",
@@ -96,6 +97,11 @@ def closed(folder: Path, table: str, since_ms: int | None = None, until_ms: int 
             continue
         found += in_force(_files(table, hour_ms, where))
     return found
+
+
+def files_of_hour(folder: Path, table: str, hour_ms: int) -> list[Closed]:
+    """Return all files of a table of an hour, those that another one stands for among them."""
+    return _files(table, hour_ms, place(folder, table, hour_ms, "", 0, 0).path.parent)
 
 
 def _files(table: str, hour_ms: int, where: Path) -> list[Closed]:

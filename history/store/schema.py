@@ -19,7 +19,7 @@ from feed.columns import Coded
 from feed.records import Column
 from history.tables import TABLES
 
-__all__ = ["BadColumn", "Values", "schema_of", "table_of"]
+__all__ = ["BadColumn", "Values", "check", "schema_of", "table_of"]
 
 Values = NDArray[Any] | Coded | Sequence[str]
 
@@ -34,6 +34,13 @@ _TYPES: Mapping[str, Any] = {
     "f4": pa.float32(),
     "f8": pa.float64(),
 }
+_LIMITS = {
+    "u1": (0, 255),
+    "u4": (0, 2**32 - 1),
+    "u8": (0, 2**63 - 1),
+    "i4": (-(2**31), 2**31 - 1),
+    "i8": (-(2**63), 2**63 - 1),
+}  # of a file, where eight bytes are signed
 
 
 class BadColumn(ValueError):
@@ -62,6 +69,25 @@ def _nothing(column: Column, rows: int) -> Any:
     if column.dtype != "str":
         return pa.nulls(rows, _TYPES[column.dtype])
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([""]))
+
+
+def check(table: str, columns: Mapping[str, Values]) -> None:
+    """Raise BadColumn when one of *columns* does not fit its column of *table*, as `table_of` would."""
+    for name, column in TABLES[table].items():
+        values = columns.get(name)
+        if values is None or _is_missing(values):
+            continue
+        if isinstance(values, np.ndarray) == (column.dtype == "str"):
+            raise BadColumn(f"column {name[:40]!r} is not of type {column.dtype}")
+        if isinstance(values, np.ndarray) and len(values) and (limits := _LIMITS.get(column.dtype)):
+            low, high = (np.nanmin, np.nanmax) if values.dtype.kind == "f" else (np.min, np.max)
+            if low(values) < limits[0] or high(values) > limits[1]:
+                raise BadColumn(f"column {name[:40]!r} does not fit type {column.dtype}")
+    for name, values in columns.items():
+        if name in TABLES[table] or not isinstance(values, np.ndarray) or values.dtype.kind != "u":
+            continue
+        if len(values) and values.max() > _LIMITS["i8"][1]:
+            raise BadColumn(f"column {name[:40]!r} does not fit type i8")
 
 
 def _is_missing(values: Values | None) -> bool:

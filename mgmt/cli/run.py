@@ -241,6 +241,7 @@ def _place_states(publisher: Publisher, dropped: int) -> dict[str, PlaceState]:
             "records": place.records,
             "dropped": dropped,
             "subscribers": place.subscriptions,
+            "snapshots": place.snapshots,
         }
         for name, place in publisher.places().items()
     }

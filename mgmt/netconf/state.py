@@ -116,6 +116,7 @@ class PlaceState(TypedDict, total=False):
     records: int
     dropped: int  # messages
     subscribers: int
+    snapshots: int
 
 
 class ExporterState(PlaceState, total=False):

@@ -5,7 +5,7 @@
 
 A message that finds the queue full is dropped and counted. One that a slow subscriber does not
 read is dropped by ZeroMQ at the high-water mark of that subscriber, and is a gap in its sequence.
-A snapshot for late joiners would be a socket more in `nf.publish.bus`, fed where `_send` is.
+Late joiners are given the last messages by `nf.publish.snapshots`, on the same thread.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ _COUNTERS = (
     "subscriptions_refused",
     "follows_refused",
     "rebinds",
+    "snapshots_refused",
+    "snapshots_broken_off",
 )
 _QUEUE_MESSAGES = 1024  # handed over and not yet sent; at a few messages a second this is minutes
 _BURST = 64  # messages sent before subscriptions are read again
@@ -87,6 +89,7 @@ class Place:
     up: bool  # it listens
     records: int  # sent to those who were given their topic
     subscriptions: int
+    snapshots: int = 0  # given to late joiners
 
 
 class Publisher:
@@ -295,12 +298,19 @@ class Publisher:
         bus = self._bus
         return bus.endpoint if bus is not None else ""
 
+    @property
+    def snapshot_endpoint(self) -> str:
+        """The endpoint of snapshots at the place that is always there, as bound; empty when there is none."""
+        desk = bus.desks.get("") if (bus := self._bus) is not None else None
+        return desk.endpoint if desk is not None else ""
+
     def places(self) -> Mapping[str, Place]:
         """Return the state of each place where records can be read, by the name of its listener."""
-        outlets = bus.outlets if (bus := self._bus) is not None else {}
+        outlets, desks = (bus.outlets, bus.desks) if (bus := self._bus) is not None else ({}, {})
+        given = {name: desk.answered for name, desk in desks.items()}
         gone = Place(up=False, records=0, subscriptions=0)
         return dict.fromkeys((listener.name for listener in self.export.listeners), gone) | {
-            name: Place(True, outlet.records, len(outlet.asked)) for name, outlet in outlets.items()
+            name: Place(True, outlet.records, len(outlet.asked), given.get(name, 0)) for name, outlet in outlets.items()
         }
 
     @property

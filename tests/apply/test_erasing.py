@@ -1,4 +1,4 @@
-"""Whose records are to be erased: names under each key that there is, and nothing that tells an IMSI."""
+"""Consumers are told whose records to erase: names under each key that there is, and nothing that tells an IMSI."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def sub(publisher):
 
 
 class TestOnTheBus:
-    """What waited goes first, so that a consumer who erases has erased all of it."""
+    """The rows that waited go first, so that a consumer who erases has erased all of it."""
 
     def test_rows_that_wait_go_before_the_word(self, publisher, sub):
         publisher.publish(batch(5))
