@@ -81,10 +81,21 @@ class ClickHouse:
             except (_Refused, *_UNREACHABLE) as error:
                 raise SnfError(f"{server.url} makes no tables: {_reason(error)}") from None
 
-    def run(self, stop: threading.Event) -> None:
-        """Send what is closed, until *stop*."""
+    def run(self, stop: threading.Event, cluster: str) -> None:
+        """Make the tables when all servers answer, then send what is closed, until *stop*."""
+        made, told = False, ""
         while not stop.is_set():
-            self.send()
+            try:
+                if not made:
+                    self.make_tables(cluster)
+                    made = True
+                self.send()
+            except SnfError as error:
+                if str(error) != told:
+                    self._say(told := str(error))
+            except (OSError, pa.ArrowException) as error:  # a full disk, a damaged file: the collector goes on
+                if str(error) != told:
+                    self._say(f"The sink waits: {(told := str(error)).splitlines()[0]}")
             stop.wait(_AGAIN_S)
 
     def send(self) -> int:
