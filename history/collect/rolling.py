@@ -23,11 +23,12 @@ from feed.columns import Coded
 from feed.records import RECORD_COLUMNS
 from history.store.layout import HOUR_MS, MINUTE_MS
 from history.store.schema import Values, table_of
-from history.tables import DIMENSIONS, MEASURES, SUMS
+from history.tables import DIMENSIONS, LEVELS, MEASURES, SUMS
 
 __all__ = ["buckets_of", "counts_of", "facts_of_facts", "facts_of_records", "minutes_of_facts"]
 
 _TOGETHER = 262_144  # rows of facts that are in memory at a time
+_PAUSE_MS = 10 * MINUTE_MS  # as `sessions` of history/tables.py says
 _POOR = 3.0  # a score below it is poor or bad (ITU-T P.800)
 _LARGE = 1 << 40  # of a key that is put together; it is made small again before it can overflow
 
@@ -158,7 +159,12 @@ def _sums_of_records(column: Column, rows: int, groups: _Groups) -> dict[str, ND
         sums[f"{name}_sum"] = groups.sums(values)
         if name == "mos":
             sums["bad"] = groups.sums(values < _POOR)
-    return sums
+    height, active, below = _number(column("video_height"), rows), _number(column("interval_ms"), rows), 0
+    for lines in LEVELS:
+        most = lines if lines < max(LEVELS) else np.inf
+        sums[f"level_{lines}_ms"] = groups.sums(np.where((height > below) & (height <= most), active, 0))
+        below = lines
+    return {**sums, "sessions": np.zeros(groups.count)}  # an hour has the minutes beside each other: `_begun`
 
 
 def buckets_of(path: Path) -> Iterator[Any]:
@@ -199,7 +205,27 @@ def facts_of_facts(paths: Sequence[Path], span_ms: int) -> Iterator[Any]:
         texts = [(name, _text(column(name), rows)) for name in ("subscriber", *DIMENSIONS)]
         begin = np.nan_to_num(_number(column("t_ms"), rows)).astype(np.int64) // span_ms * span_ms
         groups = _grouped([texts[0], ("t_ms", begin), *texts[1:]])
-        yield from _tables("facts", groups, span_ms, _sums_of_facts(column, rows, groups))
+        sums = _sums_of_facts(column, rows, groups)
+        if span_ms == HOUR_MS:
+            sums["sessions"] += groups.sums(_begun(column, rows, dict(texts)))
+        yield from _tables("facts", groups, span_ms, sums)
+
+
+def _begun(column: Column, rows: int, texts: Mapping[str, Values]) -> NDArray[np.float64]:
+    """Return 1 for each row with which a session begins: a minute of a subscriber and application after ten without.
+
+    One that is there in the first minute of an hour goes on from the hour before.
+    """
+    t_ms = np.nan_to_num(_number(column("t_ms"), rows)).astype(np.int64)
+    of = _grouped([(name, texts[name]) for name in ("subscriber", "app_class", "app")]).of
+    order = np.lexsort((t_ms, of))
+    t_ms, of = t_ms[order], of[order]
+    first = np.append(True, np.diff(of) != 0)[:rows]
+    after = np.append(0, np.diff(t_ms))[:rows] > _PAUSE_MS
+    begun = np.zeros(rows)
+    begun[order] = np.where(first, t_ms % HOUR_MS >= MINUTE_MS, after)
+    begun[_number(column("span_ms"), rows) != MINUTE_MS] = 0  # an hour has its sessions already
+    return begun
 
 
 def _parts(paths: Sequence[Path]) -> list[tuple[str, str | None]]:

@@ -5,10 +5,12 @@ Exit 0: done; 2: refused, in one sentence.
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +41,18 @@ _LOOK_S = 0.2  # between two looks at what a running collector does for us
 @click.option("--keep-hours", help="How long sums by hour, and all else.  [default: 400d]")
 @click.option("--disk", help="How much there may be: 500M, 50G, 2T; beyond it the oldest goes.  [default: 50G]")
 @click.option("--write-every", help="Seconds between two writings.  [default: 10]")
+@click.option("--sink", type=click.Choice(["clickhouse"]), help="Another place for records, beside the files.")
+@click.option("--server", "servers", multiple=True, metavar="URL", help="Of the sink: http://HOST:8123, once for each.")
+@click.option("--cluster", default="snf", show_default=True, help="Of the sink: name of the cluster in its servers.")
 @click.pass_context
 def collect(
     context: click.Context,
     endpoints: tuple[str, ...],
     files: tuple[Path, ...],
     config: Path | None,
+    sink: str | None,
+    servers: tuple[str, ...],
+    cluster: str,
     **options: str | Path | None,
 ) -> None:
     """Collect the feeds of functions into files."""
@@ -54,14 +62,36 @@ def collect(
     settings = _settings(endpoints, files, config, {name: v for name, v in options.items() if v is not None})
     from history.collect.collector import Collector
 
+    if (sink is None) != (not servers):
+        raise SnfError("A sink has servers, and servers a sink.", "Give --sink clickhouse --server http://HOST:8123.")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Collector(settings, _say) as collector:
+    with Collector(settings, _say) as collector, _sending(settings.folder, servers, cluster, stop):
         click.echo(f"Collecting from {len(settings.sources)} functions into {settings.folder}.")
         collector.run(stop)
     written, lost = collector.writing.written_rows, collector.sequences.lost
     click.echo(f"{written} rows were written; {lost} messages were lost.")
+
+
+@contextmanager
+def _sending(folder: Path, servers: Sequence[str], cluster: str, stop: threading.Event) -> Iterator[None]:
+    """Send closed files to a sink meanwhile, when there is one. Raises SnfError when an address or a name is none."""
+    if not servers:
+        yield
+        return
+    from history.sinks.clickhouse import ClickHouse
+
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", cluster):
+        raise SnfError(f"{cluster[:40]} is no name of a cluster.", "Give the one in remote_servers of the servers.")
+    sink = ClickHouse(folder, servers, _say)
+    thread = threading.Thread(target=sink.run, args=(stop, cluster), name="sink", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _say(text: str) -> None:
