@@ -145,6 +145,7 @@ def memory(config: Path | None, unit: bool) -> None:
 )
 @click.option("--key", type=EXISTING, help="File with the key of the pseudonyms; a random one when not given.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("--counters", is_flag=True, help="End with all counters, by their names in operational state.")
 def replay(
     captures: tuple[Path, ...],
     roles: tuple[str, ...],
@@ -156,6 +157,7 @@ def replay(
     config: Path | None,
     key: Path | None,
     quiet: bool,
+    counters: bool,
 ) -> None:
     """Run captures through the kernel program, by the capture's clock."""
     if len(roles) not in (0, 1, len(captures)):
@@ -178,6 +180,7 @@ def replay(
         settings=settings,
         key=secret,
         quiet=quiet,
+        counters=counters,
     )
 
 
