@@ -55,6 +55,10 @@ class Pseudonymiser:
             named[_digest(self._previous_key, imsi)[:_BYTES].hex()] = max(self.epoch - 1, 0)
         return named
 
+    def names_as(self, other: Pseudonymiser) -> bool:
+        """Say whether both give the same names."""
+        return self._key == other._key
+
     @property
     def used(self) -> bool:
         """Say whether anybody was named."""

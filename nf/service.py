@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ import numpy as np
 
 from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
-from nf.apply import export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
+from nf.apply import alarming, export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
+from nf.apply.alarming import Alarming
 from nf.apply.engine import Engine
 from nf.apply.figures import Owners, figures
 from nf.apply.interfaces import Interfaces
@@ -51,15 +52,14 @@ _ALL_NAMED_S = 60.0  # between two publications of all IMSIs, beside those of th
 class _PublisherSink:
     """The sink of the pipeline that publishes on the bus, with times of the clock on the wall."""
 
-    def __init__(self, publisher: Publisher, clock: Clock, quality: Quality) -> None:
-        self._publisher, self._clock, self._quality = publisher, clock, quality
-        self.owners = Owners()
+    def __init__(self, publisher: Publisher, clock: Clock, lookers: Sequence[Quality | Alarming | Owners]) -> None:
+        self._publisher, self._clock, self._lookers = publisher, clock, lookers
         self.followed = publisher.followed
 
     def records(self, batch: RecordBatch) -> None:
         """Publish one interval of one application class."""
-        self._quality.see(batch)
-        self.owners.see(batch)
+        for looker in self._lookers:
+            looker.see(batch)
         span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
         self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
@@ -93,8 +93,11 @@ class Service:
         self._stop = threading.Event()
         self._leaves = False
         self._quality = Quality()
-        self._sink = _PublisherSink(self.publisher, self.clock, self._quality)
-        self._engine = Engine(self._sink, self.clock, held)
+        self._alarming = Alarming(self.publisher, self.clock, held.folder if held else None)
+        self.erased: Callable[[Collection[str]], object] = lambda _names: None  # told names whose alarms are to go
+        self._owners = Owners()
+        sink = _PublisherSink(self.publisher, self.clock, (self._quality, self._alarming, self._owners))
+        self._engine = Engine(sink, self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self._parts = self._wire()
 
@@ -132,6 +135,7 @@ class Service:
             ("applications policies groups", partial(policies.apply, engine)),
             ("profiles", partial(profiles.apply, engine)),
             ("thresholds", self._quality.apply),
+            ("degradations", self._alarming.apply),
             ("line_gateways", partial(lines.apply, engine)),
             ("sessions", partial(sessions.apply, engine, self.clock.now_s)),
             ("pfcp_peers", self.interfaces.use_peers),
@@ -141,6 +145,7 @@ class Service:
         ]
         asked: dict[str, Callable[[Settings, Settings], object]] = {
             "applications policies groups": partial(policies.prepare, engine),
+            "degradations": partial(alarming.prepare, engine),
             "export": partial(export.prepare, publisher),
             "interfaces": self.interfaces.prepare,
             "monitor": monitor.prepare,
@@ -164,8 +169,9 @@ class Service:
         with self._changing, export.started(self.publisher, new):
             before = self._engine.pseudonymiser
             change(self._parts, old, new, at_last=self._load_tails)
-            self.settings = new
-            self._tell_to_erase(privacy.to_erase(old, new, before, self._engine.pseudonymiser), "opt-out")
+            self.settings, now = new, self._engine.pseudonymiser
+            self._alarming.named_by(before, now, lasting=bool(new.privacy.key))
+            self._tell_to_erase(privacy.to_erase(old, new, before, now), "opt-out")
 
     def restore(self, old: Settings, new: Settings) -> None:
         """Change to settings that were in force before, as `apply`; a device that is not there now is waited for."""
@@ -255,6 +261,10 @@ class Service:
 
     def _tell_to_erase(self, names: Mapping[str, int], why: str) -> None:
         """Tell consumers whose records they have to erase; a change that is refused tells nothing."""
+        if not names:
+            return
+        self._alarming.forget(names)
+        self.erased(names.keys())
         self.publisher.publish_purge(names, why, self.clock.label_s(self.clock.now_s()))
 
     def vitals(self, *, trial: bool) -> Vitals:
@@ -273,6 +283,8 @@ class Service:
             evicted=total["flow_evicted"],
             flow_room=self.limits.flows,
             quality=self._quality.last,
+            degraded=self._alarming.degraded.standing,
+            more_degraded=self._alarming.degraded.others,
         )
 
     def goes_on(self, patience_s: float) -> bool:
@@ -332,6 +344,7 @@ class Service:
 
     def _after_interval(self, now_s: float) -> None:
         self._quality.turn()
+        self._alarming.turn(now_s)
         with self._engine.tables:
             sessions.write(self._engine, self.store.learn(self.pipeline.learned, now_s))
             sessions.write(self._engine, self.store.expire(now_s))
@@ -340,7 +353,7 @@ class Service:
             self.store.freed.clear()
         self._publish_imsis(now_s)
         counters = self.plane.read_counters()
-        told = figures(self.plane, counters, self.store, self.limits.sessions, self._sink.owners)
+        told = figures(self.plane, counters, self.store, self.limits.sessions, self._owners)
         self.publisher.tell(told | self.interfaces.dropped())
         left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
         self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])

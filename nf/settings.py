@@ -16,6 +16,8 @@ __all__ = [
     "CallHome",
     "Consumer",
     "Curve",
+    "Degradation",
+    "Degradations",
     "Encapsulation",
     "Export",
     "Interface",
@@ -316,6 +318,31 @@ class QoeThreshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Degradation:
+    """The alarm of a single subscriber with an application of a class, or with one application (one of the two is set).
+
+    It is raised when all scores of ``raise_s`` are below ``score``, and cleared when all of ``clear_s`` are
+    ``clear_score`` or more.
+    """
+
+    app_class: str
+    application: str
+    score: float
+    clear_score: float
+    raise_s: int = 30
+    clear_s: int = 60
+    least_bps: int = 0  # in an interval, with less of which its score says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Degradations:
+    """The thresholds of single subscribers, and how many of their alarms stand at a time."""
+
+    thresholds: tuple[Degradation, ...] = ()
+    most: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """A user who may log in, beside those of the users file, and his public keys as they are on the wire."""
 
@@ -368,6 +395,7 @@ class Settings:
     limits: Limits = Limits()
     profiles: tuple[QoeProfile, ...] = ()
     thresholds: tuple[QoeThreshold, ...] = ()
+    degradations: Degradations = Degradations()
     management: Management = Management()
     naming_workers: int = 0  # processes that read payloads; 0: the function itself
 

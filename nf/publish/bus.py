@@ -45,7 +45,8 @@ class Bus:
         self.readers: dict[Any, Callable[[], None]] = {}
         self.outlets: Mapping[str, Outlet] = {}  # replaced as a whole, so that other threads may read it
         self.desks: Mapping[str, Snapshots] = {}  # by place, as these
-        self.state: State | None = None  # what late joiners are given
+        self.state: State | None = None  # what late joiners are given,
+        self.standing: Columns = {}  # and the alarms of subscribers that stand
         self._poller = zmq.Poller()
         self._context: zmq.Context[Any] = zmq.Context()
         self._context.linger = _LINGER_MS
@@ -130,6 +131,12 @@ class Bus:
         now_s = time.time()
         if self.state is not None:
             yield from self.state.messages(prefixes, time.monotonic())
+        alarms = wire.topic("alarm.v1", self.nf_id)
+        if len(self.standing.get("t_ms", ())) and any(alarms.startswith(p) for p in prefixes):
+            last = max(self.heads[alarms] - 1, 0) if alarms in self.heads else 0
+            yield wire.encode(
+                alarms, wire.Header(wire.ALARM_SCHEMA, self.nf_id, self.boot, last, now_s, now_s), self.standing
+            )
         heads = {t: n for t, n in self.heads.items() if State.tells(t) and any(t.startswith(p) for p in prefixes)}
         header = wire.Header(wire.SNAPSHOT_SCHEMA, self.nf_id, self.boot, 0, now_s, now_s)
         columns: Columns = {

@@ -80,6 +80,7 @@ class _Outgoing:
     span_s: tuple[float, float]
     columns: Columns
     epoch: int
+    standing: Columns | None = None  # alarms that stand from then on; the columns may then have no row
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,13 @@ class Publisher:
         with self._lock:
             self._hand_over(wire.topic("purge.v1", self.nf_id), wire.PURGE_SCHEMA, (at_s, at_s), columns)
 
+    def publish_alarms(self, changes: Columns, standing: Columns, at_s: float) -> None:
+        """Publish alarms of subscribers that were raised and cleared, and have those *standing* for late joiners."""
+        topic = wire.topic("alarm.v1", self.nf_id)
+        with self._lock:
+            self._put(_Outgoing(topic, wire.ALARM_SCHEMA, (at_s, at_s), changes, self._epoch, standing))
+        self._signal()
+
     def named_by(self, epoch: int) -> None:
         """Name subscribers by the key of *epoch* from now on; send the rows that wait, with names of the one before."""
         with self._lock:
@@ -274,12 +282,15 @@ class Publisher:
 
     def _hand_over(self, topic: bytes, schema: str, span_s: tuple[float, float], columns: Columns) -> None:
         for piece in split(columns, MAX_ROWS):
-            try:
-                self._queue.put_nowait(_Outgoing(topic, schema, span_s, piece, self._epoch))
-            except queue.Full:
-                self.counters["dropped_messages"] += 1
-                self.counters["dropped_rows"] += len(next(iter(piece.values())))
+            self._put(_Outgoing(topic, schema, span_s, piece, self._epoch))
         self._signal()
+
+    def _put(self, item: _Outgoing) -> None:
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self.counters["dropped_messages"] += 1
+            self.counters["dropped_rows"] += _rows(item.columns)
 
     # -- state -------------------------------------------------------------
 
@@ -387,7 +398,10 @@ class Publisher:
             except queue.Empty:
                 return
             if isinstance(item, _Outgoing):
-                bus.send(item.topic, item.schema, item.span_s, item.columns, item.epoch)
+                if item.standing is not None:
+                    bus.standing = item.standing
+                if item.standing is None or _rows(item.columns):
+                    bus.send(item.topic, item.schema, item.span_s, item.columns, item.epoch)
                 continue
             try:
                 bus.reconfigure(item.export)
@@ -413,3 +427,7 @@ class Publisher:
         columns["not_read"] = [self._not_read] * len(heads)
         now_s = time.time()
         bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns, self._epoch)
+
+
+def _rows(columns: Columns) -> int:
+    return len(next(iter(columns.values()), ()))

@@ -36,7 +36,7 @@ _MOST_REWRITTEN = 32  # messages of a subscriber; one of 1,000 rows takes 15 ms,
 _PSEUDONYM_DIGITS = 32  # packed as 16 bytes in a message (`feed.columns`)
 
 Frames = Sequence[bytes]
-_NEVER = (b"sub.v1", b"imsi.v1")
+_NEVER, _ALARMS = (b"sub.v1", b"imsi.v1"), b"alarm.v1"
 _OF_SUBSCRIBERS = b"qoe.v1"
 
 
@@ -91,7 +91,9 @@ class State:
         return topic.partition(b"/")[0] not in _NEVER
 
     def keep(self, frames: Frames, now_s: float) -> None:
-        """Keep a message of a topic that late joiners are told of."""
+        """Keep a message of a topic that late joiners are told of; alarms are given as those that stand."""
+        if frames[0].startswith(_ALARMS):
+            return
         self._others.get(frames[0].partition(b"/")[0], self._window).put(now_s, frames)
         self._window.leave(now_s - WINDOW_S)
 

@@ -123,6 +123,12 @@ class TestModules:
             assert "Simplified BSD License" in " ".join(path.read_text().split()), path.name
 
 
+def assert_no_default_is_left(part, entries):
+    for f in dataclasses.fields(entries[0]):
+        if f.default is not dataclasses.MISSING:
+            assert any(getattr(e, f.name) != f.default for e in entries), (part, f.name)
+
+
 class TestExamples:
     """The examples are configurations that the function takes."""
 
@@ -131,16 +137,15 @@ class TestExamples:
         tree = apply_edit(model, empty_tree(), with_keys(yang_dir() / "examples/everything.xml", tmp_path))[0]
         settings = bind(model.validate(tree))
 
-        for part in ("export", "privacy", "limits", "monitor", "management"):
+        for part in ("export", "privacy", "limits", "monitor", "management", "degradations"):
             value = getattr(settings, part)
             default = getattr(Settings(), part) or Monitor("")
             same = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) == getattr(default, f.name)]
             assert same == [], part
         for part in ("interfaces", "sessions", "groups", "policies", "applications", "thresholds"):
             entries = getattr(settings, part)
-            for f in dataclasses.fields(entries[0]):
-                if f.default is not dataclasses.MISSING:
-                    assert any(getattr(e, f.name) != f.default for e in entries), (part, f.name)
+            assert_no_default_is_left(part, entries)
+        assert_no_default_is_left("degradations", settings.degradations.thresholds)
         assert settings.nf_id == "probe-7"
 
     def test_a_disabled_interface_is_not_one_of_the_function(self, model, tmp_path: Path):
