@@ -11,7 +11,7 @@ from feed.records import APP_CLASSES
 __all__ = ["FILTERS", "GROUPS", "Asked", "read"]
 
 GROUPS = ("subscriber", "app", "gnb", "slice")
-"""Columns that `worst` ranks."""
+"""Columns that the page ranks."""
 
 FILTERS = ("app_class", "app", "gnb", "slice", "dnn", "nf")
 """Columns that a view may be narrowed to one value of."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from feed.change import DIMENSIONS, Effect, Mark, before_and_after
+from feed.change import DIMENSIONS, Mark
 from feed.errors import SnfError
+from history.questions import text as questions
 from history.tables import SUMS
 from history.web.asked import FILTERS, Asked
 from history.web.files import Files
@@ -20,9 +19,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 _POINTS = 240  # of a line: about one for four pixels of a wide screen
 _STEPS_MS = tuple(60_000 * n for n in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440))
-_FEWEST_SCORES = 10  # whose mean is ranked: less is chance
-_HEARTBEATS_MS = 2 * HOUR_MS  # of the health table that are looked at
-_WORST_INTERVALS = 50
+_WORST_INTERVALS, _SPANS, _GAPS = 50, 100, 200  # rows
 
 _SUSPECTS = tuple(name for name in SUMS if name.startswith("suspect_"))
 
@@ -80,15 +77,13 @@ def step_ms(asked: Asked) -> int:
     return next((step for step in _STEPS_MS if length <= step * _POINTS), _STEPS_MS[-1])
 
 
+def _question(asked: Asked, **more: Any) -> questions.Asked:
+    return questions.Asked(asked.since_ms, asked.until_ms, **({"filters": asked.only} | more))
+
+
 def worst(files: Files, asked: Asked) -> Rows:
-    """Return who or what had the worst mean score, first; with the suspect that was named most often."""
-    table = "facts" if asked.by == "subscriber" else "minutes"
-    told = _where(asked, f"{asked.by} <> ''")
-    sql = (
-        f"select {asked.by} as value, {_EXPERIENCE}, {_BLAME} from {table} where {told} "
-        f"group by 1 having sum(mos_n) >= {_FEWEST_SCORES} order by score, value limit {asked.limit}"
-    )
-    return [_blamed(row) for row in _ask(files, sql, table, asked)]
+    """Return who or what had the worst mean score, first."""
+    return files.ask("worst", _question(asked, by=asked.by, numbers={"limit": asked.limit}))
 
 
 def _blamed(row: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +128,9 @@ def subscriber(files: Files, asked: Asked, name: str) -> dict[str, Any]:
         "series": [_blamed(row) for row in _ask(files, f"{over} order by 1", "facts", asked, name=name)],
         "apps": [_blamed(row) for row in _ask(files, apps, "facts", asked, name=name)],
         "intervals": _intervals(files, asked, name),
+        "spans": files.ask(
+            "subscriber", _question(asked, filters={**asked.only, "subscriber": name}, numbers={"limit": _SPANS})
+        ),
     }
 
 
@@ -174,29 +172,17 @@ def marks(files: Files, asked: Asked) -> Rows:
 
 def change(files: Files, asked: Asked, mark: Mark, reach_ms: int) -> dict[str, Any]:
     """Return the effects of a change: the same hours of the day on both sides, *reach_ms* (whole days) of each."""
-    at = int(mark.at_s * 1000)
-    around = Asked(at - reach_ms, at + reach_ms, only=asked.only)
-    whole = _where(around, "mos_n > 0 and (t_ms >= $at or t_ms + span_ms <= $at)")
-    sql = (
-        f"select t_ms >= $at as after, subscriber, {', '.join(DIMENSIONS)}, sum(mos_sum) / sum(mos_n) as mos, "
-        f"sum(mos_n)::double as scores from facts where {whole} group by all"
-    )
-    rows = _ask(files, sql, "facts", around, at=at)
-    columns: dict[str, Any] = {n: [row[n] for row in rows] for n in ("subscriber", "mos", "scores", *DIMENSIONS)}
-    columns |= {"t_ms": [at - (not row["after"]) for row in rows], "interval_ms": [0] * len(rows)}
-    effects = before_and_after({n: np.asarray(v) for n, v in columns.items()}, mark) if rows else []
-    return {"since_ms": around.since_ms, "until_ms": around.until_ms, "effects": [_shown(e) for e in effects]}
-
-
-def _shown(effect: Effect) -> dict[str, Any]:
-    return {name: getattr(effect, name) for name in Effect.__slots__}
+    at, newest = int(mark.at_s * 1000), newest_ms(files) or asked.until_ms
+    scope = {name: value for name in DIMENSIONS if (value := getattr(mark, name))}
+    around = Asked(max(at - reach_ms, 0), max(min(at + reach_ms, newest), at), only={**asked.only, **scope})
+    effects = files.ask("change", _question(around, mark_ms=at))
+    return {"since_ms": around.since_ms, "until_ms": around.until_ms, "effects": effects}
 
 
 def gaps(files: Files, asked: Asked) -> Rows:
     """Return what is missing from the range, the newest first."""
-    sql = "select nf, t_ms, topic, messages, since_ms, until_ms, why from gaps "
-    return _ask(files, f"{sql} where t_ms >= $since and t_ms < $until order by t_ms desc limit 200", "gaps",
-                Asked(asked.since_ms, asked.until_ms))  # fmt: skip
+    only = {name: value for name, value in asked.only.items() if name == "nf"}
+    return files.ask("gaps", _question(asked, filters=only, numbers={"limit": _GAPS}))
 
 
 def health(files: Files, asked: Asked) -> Rows:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from feed.errors import SnfError
+from history.questions.text import QUESTIONS, Asked, fill
 from history.store.layout import hours
 from history.store.views import statements
 
@@ -23,6 +24,7 @@ _SETTINGS = {
 }
 _AT_ONCE = 2  # questions; others wait
 _LONGEST_S = 30.0
+_VIEW = "CREATE OR REPLACE VIEW "  # the begin of what the store says of a table
 _TRIES = 3  # a file that was listed may be merged away before it is read
 
 
@@ -41,7 +43,12 @@ class Files:
 
     def columns(self, table: str, since_ms: int, until_ms: int) -> set[str]:
         """Return the names of the columns that a table has in a range."""
-        return {str(row["column_name"]) for row in self.rows(f"describe {table}", (table,), since_ms, until_ms)}
+        head = f"select * from (describe {table})"
+        return {str(row["column_name"]) for row in self.rows(head, (table,), since_ms, until_ms)}
+
+    def ask(self, name: str, asked: Asked) -> list[dict[str, Any]]:
+        """Return the answer to one of the questions that `snf query` asks, too. Raises SnfError."""
+        return self.rows(fill(name, asked), QUESTIONS[name].tables, asked.since_ms, asked.until_ms)
 
     def rows(
         self, sql: str, tables: Sequence[str], since_ms: int, until_ms: int, words: Mapping[str, Any] | None = None
@@ -50,12 +57,16 @@ class Files:
         if not self._places.acquire(timeout=_LONGEST_S):
             raise SnfError("The page is busy with other questions.", "Try again in a minute.", passing=True)
         try:
+            alike = True  # all files have the columns of the first one, which spares looking into each of them before
             for left in reversed(range(_TRIES)):
                 try:
-                    return self._rows(sql, tables, since_ms, until_ms, words or {})
-                except duckdb.IOException:
+                    return self._rows(sql, tables, (since_ms, until_ms), words or {}, alike=alike)
+                except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+                    raise
+                except duckdb.Error:
                     if not left:
                         raise
+                    alike = False
             raise AssertionError("unreachable")
         except duckdb.InterruptException:
             raise SnfError(f"This took longer than {_LONGEST_S:.0f} s.", "Choose a shorter range.") from None
@@ -67,16 +78,18 @@ class Files:
             self._places.release()
 
     def _rows(
-        self, sql: str, tables: Sequence[str], since_ms: int, until_ms: int, words: Mapping[str, Any]
+        self, sql: str, tables: Sequence[str], span: tuple[int, int], words: Mapping[str, Any], *, alike: bool
     ) -> list[dict[str, Any]]:
+        # A view is bound when it is made and when it is used; a table of the question itself is bound once.
+        named = [statement.removeprefix(_VIEW).partition(" AS ") for statement in statements(self._folder, *span)]
+        heads = ", ".join(f"{table} as ({select})" for table, _, select in named if table in tables)
+        if alike:
+            heads = heads.replace("union_by_name = true", "union_by_name = false")
         cursor = self._engine.cursor()
         late = threading.Timer(_LONGEST_S, cursor.interrupt)
         late.start()
         try:
-            for statement in statements(self._folder, since_ms, until_ms):
-                if any(statement.startswith(f"CREATE OR REPLACE VIEW {table} ") for table in tables):
-                    cursor.execute(statement.replace("VIEW", "TEMP VIEW", 1))
-            found = cursor.execute(sql, dict(words))
+            found = cursor.execute(f"with {heads} {sql}", dict(words))
             names = [column[0] for column in found.description]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
         finally:

@@ -32,7 +32,6 @@ function evidence(row) {
 
 const intervals = (rows) => table({
   id: "intervals", rows, main: false, caption: "Worst intervals, with their evidence",
-  empty: "Single records of this range are not kept any more.",
   columns: [
     { title: "Time", sort: (r) => r.t_ms, cell: (r) => when(r.t_ms, true) },
     { title: "Application", rank: 1, sort: (r) => r.app, cell: (r) => el("span", { class: "name" }, r.app || r.app_class) },
@@ -45,6 +44,23 @@ const intervals = (rows) => table({
     { title: "Core", num: true, rank: 3, cell: (r) => ms(r.rtt_core_ms) },
     { title: "Loss ↓", num: true, rank: 3, cell: (r) => share(r.loss_dl) },
     { title: "Down", num: true, rank: 3, cell: (r) => rate((r.dl_bytes * 8000) / r.interval_ms) },
+    { title: "gNB", rank: 3, cell: (r) => r.gnb },
+  ],
+});
+
+// The question of snf query, where single records are kept no more.
+const spans = (rows) => table({
+  id: "spans", rows, main: false, caption: "Spans, the newest first",
+  columns: [
+    { title: "Time", sort: (r) => r.t_ms, cell: (r) => when(r.t_ms) },
+    { title: "Application", sort: (r) => r.app, cell: (r) => el("span", { class: "name", title: r.app }, r.app || r.app_class) },
+    { title: "Score", sort: (r) => r.score, cell: (r) => score(r.score), class: "scored" },
+    { title: "Suspect", rank: 1, sort: (r) => r.suspect, cell: (r) => suspect(r.suspect) },
+    { title: "Stalled", num: true, rank: 2, sort: (r) => r.stalled_s, cell: (r) => (r.stalled_s ? span(r.stalled_s * 1000) : "–") },
+    { title: "Access", num: true, rank: 2, sort: (r) => r.rtt_access_ms, cell: (r) => ms(r.rtt_access_ms) },
+    { title: "Core", num: true, rank: 3, sort: (r) => r.rtt_core_ms, cell: (r) => ms(r.rtt_core_ms) },
+    { title: "Loss ↓", num: true, rank: 3, sort: (r) => r.loss_dl, cell: (r) => share(r.loss_dl) },
+    { title: "Data", num: true, rank: 2, sort: (r) => r.bytes, cell: (r) => bytes(r.bytes) },
     { title: "gNB", rank: 3, cell: (r) => r.gnb },
   ],
 });
@@ -87,6 +103,6 @@ export async function show(page) {
         ...experience, stalled, level,
       ],
     }),
-    intervals(found.intervals),
+    found.intervals.length ? intervals(found.intervals) : spans(found.spans),
   ];
 }
