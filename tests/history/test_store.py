@@ -11,6 +11,7 @@ import pytest
 
 from feed.columns import Coded
 from history.store import files, layout, schema
+from history.tables import PLACES
 from tests.history.written import HOUR_MS, ask, published, put
 
 
@@ -146,8 +147,9 @@ class TestFacts:
         assert ask(tmp_path, "SELECT sum(records) FROM minutes") == [(7 + 200 + 20,)]
 
     def test_a_minute_counts_each_subscriber_once(self, tmp_path: Path) -> None:
+        one_place = dict.fromkeys(("app", *PLACES), ["same"] * 70)
         for number in (1, 2):
-            put(tmp_path, "records", published(70, 7, app=["youtube"] * 70, gnb=["g"] * 70), number, number)
+            put(tmp_path, "records", published(70, 7, **one_place), number, number)
 
         rows = ask(tmp_path, "SELECT sum(records), max(subscribers) FROM minutes")
 
