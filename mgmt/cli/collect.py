@@ -22,7 +22,9 @@ from nf.errors import SnfError
 
 if TYPE_CHECKING:
     from feed.consumer import CurveKeys
+    from history.collect.collector import Collector
     from history.collect.settings import Settings
+    from history.metrics.series import Series
 
 __all__ = ["COMMANDS"]
 
@@ -40,6 +42,7 @@ _LOOK_S = 0.2  # between two looks at what a running collector does for us
 @click.option("--keep-minutes", help="How long sums of a subscriber by minute are.  [default: 2w]")
 @click.option("--keep-hours", help="How long sums by hour, and all else.  [default: 400d]")
 @click.option("--disk", help="How much there may be: 500M, 50G, 2T; beyond it the oldest goes.  [default: 50G]")
+@click.option("--metrics", metavar="ADDRESS:PORT", help="Serve sums there for Prometheus, at /metrics.")
 @click.option("--write-every", help="Seconds between two writings.  [default: 10]")
 @click.option("--sink", type=click.Choice(["clickhouse"]), help="Another place for records, beside the files.")
 @click.option("--server", "servers", multiple=True, metavar="URL", help="Of the sink: http://HOST:8123, once for each.")
@@ -47,9 +50,11 @@ _LOOK_S = 0.2  # between two looks at what a running collector does for us
 @click.pass_context
 def collect(
     context: click.Context,
+    /,
     endpoints: tuple[str, ...],
     files: tuple[Path, ...],
     config: Path | None,
+    metrics: str | None,
     sink: str | None,
     servers: tuple[str, ...],
     cluster: str,
@@ -61,13 +66,19 @@ def collect(
         return
     settings = _settings(endpoints, files, config, {name: v for name, v in options.items() if v is not None})
     from history.collect.collector import Collector
+    from history.metrics.series import Series
 
     if (sink is None) != (not servers):
         raise SnfError("A sink has servers, and servers a sink.", "Give --sink clickhouse --server http://HOST:8123.")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Collector(settings, _say) as collector, _sending(settings.folder, servers, cluster, stop):
+    series = Series()
+    with (
+        Collector(settings, _say, [series.take] if metrics is not None else []) as collector,
+        _sending(settings.folder, servers, cluster, stop),
+        _served(metrics, series, collector),
+    ):
         click.echo(f"Collecting from {len(settings.sources)} functions into {settings.folder}.")
         collector.run(stop)
     written, lost = collector.writing.written_rows, collector.sequences.lost
@@ -94,6 +105,29 @@ def _sending(folder: Path, servers: Sequence[str], cluster: str, stop: threading
         thread.join()
 
 
+@contextmanager
+def _served(place: str | None, series: Series, collector: Collector) -> Iterator[None]:
+    """Serve metrics meanwhile, when there is a place for them, and say where. Raises SnfError."""
+    if place is None:
+        yield
+        return
+    from history.metrics.exporter import Exporter, serve
+
+    def own() -> dict[str, float]:
+        rows, lost = collector.writing.written_rows, collector.sequences.lost
+        return {**collector.counters, "written_rows": rows, "lost_messages": lost, "unreadable": series.damaged}
+
+    address, port = inputs.endpoint(place)
+    server, thread, port = serve(Exporter(series, own), address, port)
+    click.echo(f"Metrics are at http://{f'[{address}]' if ':' in address else address}:{port}/metrics.")
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 def _say(text: str) -> None:
     click.echo(f"snf: {text}", err=True)
 
@@ -110,7 +144,7 @@ def _settings(
     given = {name.replace("_", "-"): str(value) for name, value in options.items()}
     found, sources = kinds.read(config) if config is not None else ({}, [])
     given = {**found, **given}
-    keys = [*files] * (len(endpoints) if len(files) == 1 else 1) or [None] * len(endpoints)
+    keys: Sequence[Path | None] = [*files] * (len(endpoints) if len(files) == 1 else 1) or [None] * len(endpoints)
     sources += zip(endpoints, keys, strict=True)
     if not sources:
         raise SnfError("There is no function to collect from.", "Give --from tcp://HOST:PORT --curve FILE.")

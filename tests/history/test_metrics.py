@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -197,3 +199,31 @@ class TestServe:
     def test_a_port_that_is_held(self):
         with served(Series()) as url, pytest.raises(SnfError, match=r"Metrics cannot be served at 127\.0\.0\.1:"):
             serve(Exporter(Series(), dict), "127.0.0.1", int(url.split(":")[2].split("/")[0]))
+
+
+class TestCommand:
+    """``snf collect --metrics`` says where they are, and refuses a place that is none."""
+
+    def test_a_place_that_is_none(self, tmp_path):
+        words = ["collect", "--from", "tcp://127.0.0.1:1", "--folder", str(tmp_path), "--metrics", "here"]
+        done = subprocess.run(
+            [sys.executable, "-m", "mgmt.cli.main", *words], capture_output=True, text=True, check=False
+        )
+
+        assert (done.returncode, done.stderr) == (2, "snf: here is not ADDRESS:PORT. Write it as 127.0.0.1:830.\n")
+
+    def test_it_says_where_and_serves(self, tmp_path):
+        words = ["collect", "--from", "tcp://127.0.0.1:1", "--folder", str(tmp_path), "--metrics", "127.0.0.1:0"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "mgmt.cli.main", *words], stdout=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout is not None
+            url = running.stdout.readline().removeprefix("Metrics are at ").strip().removesuffix(".")
+            with urllib.request.urlopen(url) as answer:
+                text = answer.read().decode()
+            running.terminate()
+            said, _ = running.communicate()
+
+        assert said.endswith("0 rows were written; 0 messages were lost.\n")
+        assert "snf_collector_written_rows_total 0.0" in text
+        assert running.returncode == 0
