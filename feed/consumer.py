@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -16,15 +17,18 @@ import zmq
 from feed import wire
 from feed.errors import SnfError
 from feed.late import Question, beside
+from feed.link import Link, Monitor
 from feed.sockets import prepare
 
-__all__ = ["CurveKeys", "Liveness", "Subscriber", "key_pair"]
+__all__ = ["CurveKeys", "Liveness", "Several", "Subscriber", "key_pair"]
 
 _HEALTH = "health.v1/"
 _DEAD_S = 3.0  # three heartbeats
 _QUIET_S = 12.0  # a batch is at most 10 s old by default
 _MOST_HELD = 1000  # messages, while a snapshot is awaited
 _MAX_TOPICS = 100_000  # topics whose sequence is remembered
+_MOST_WAITING = 1000  # messages of all publishers of one reader, beside what the kernel buffers
+_IN_A_ROW = 16  # messages of one publisher, before others are read
 
 
 class Liveness(enum.Enum):
@@ -51,6 +55,32 @@ def key_pair() -> tuple[str, str]:
     return public.decode(), secret.decode()
 
 
+def _unconnected(context: zmq.Context[Any], endpoint: str, most_messages: int) -> zmq.Socket[bytes]:
+    """Return a SUB socket in which so many messages wait at most."""
+    socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
+    socket.linger = 0
+    socket.rcvhwm = most_messages
+    prepare(socket, endpoint, wire.MAX_BODY_BYTES)
+    return socket
+
+
+def _secure(socket: zmq.Socket[bytes], curve: CurveKeys | None) -> None:
+    if curve is not None:
+        socket.curve_serverkey = curve.server_key.encode()
+        socket.curve_publickey = curve.public_key.encode()
+        socket.curve_secretkey = curve.secret_key.encode()
+
+
+def _connect(socket: zmq.Socket[bytes], endpoint: str, curve: CurveKeys | None) -> None:
+    """Connect; raises SnfError when endpoint or keys are no such things."""
+    try:
+        _secure(socket, curve)
+        socket.connect(endpoint)
+    except (zmq.ZMQError, ValueError):
+        what = f"Cannot connect to {endpoint}{' with these keys' if curve else ''}."
+        raise SnfError(what, "Give tcp://ADDRESS:PORT, and keys of 40 characters of Z85.") from None
+
+
 class Subscriber:
     """A context manager over one SUB socket; used by one thread.
 
@@ -69,26 +99,16 @@ class Subscriber:
         self._topics: list[str] = []
         self._heads: dict[str, tuple[str, int]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.rcvhwm = 1000
-        prepare(self._socket, endpoint, wire.MAX_BODY_BYTES)
-        self._socket.subscribe(_HEALTH)
+        self._socket = _unconnected(self._context, endpoint, _MOST_WAITING)
+        self._monitor = Monitor(self._socket)
         try:
-            self._secure(self._socket)
-            self._socket.connect(endpoint)
-        except (zmq.ZMQError, ValueError):
+            _connect(self._socket, endpoint, curve)
+        except SnfError:
             self.close()
-            what = f"Cannot connect to {endpoint}{' with these keys' if curve else ''}."
-            raise SnfError(what, "Give tcp://ADDRESS:PORT, and keys of 40 characters of Z85.") from None
+            raise
+        self._socket.subscribe(_HEALTH)
         for topic in topics:
             self.subscribe(topic)
-
-    def _secure(self, socket: zmq.Socket[bytes]) -> None:
-        if (curve := self._curve) is not None:
-            socket.curve_serverkey = curve.server_key.encode()
-            socket.curve_publickey = curve.public_key.encode()
-            socket.curve_secretkey = curve.secret_key.encode()
 
     def subscribe(self, topic: str) -> None:
         """Ask for a topic or a prefix; end it with "/" to match whole elements."""
@@ -113,11 +133,12 @@ class Subscriber:
         endpoint = endpoint or beside(self._endpoint)
         if endpoint and self._topics:
             with contextlib.suppress(zmq.ZMQError):  # the place beside an endpoint need not be one
-                self._late = Question(self._context, endpoint, self._topics, self._secure)
+                self._late = Question(self._context, endpoint, self._topics, partial(_secure, curve=self._curve))
 
     def receive(self, timeout_s: float) -> wire.Message | None:
         """Return the next message that was asked for, or None when none came in time."""
         deadline_s = time.monotonic() + timeout_s
+        self._monitor.read()
         while (read := self._read(deadline_s)) is not None:
             frames, past = read
             self.heard_s = time.monotonic()
@@ -165,6 +186,11 @@ class Subscriber:
         end_s = None if seconds is None else time.monotonic() + seconds
         while end_s is None or time.monotonic() < end_s:
             yield self.receive(quiet_s if end_s is None else max(0.0, min(quiet_s, end_s - time.monotonic())))
+
+    @property
+    def link(self) -> Link:
+        """The state of the connection now."""
+        return self._monitor.read()
 
     def liveness(self, quiet_s: float = _QUIET_S) -> Liveness:
         """Return the state of the publisher now; "quiet" is one without data for *quiet_s*."""
@@ -244,10 +270,57 @@ class Subscriber:
     def close(self) -> None:
         """Close the socket."""
         self._end_late()
+        self._monitor.close()
         self._socket.close()
         self._context.term()
 
     def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class Several:
+    """A context manager over SUB sockets to several publishers, read by one thread; frames come as they are.
+
+    For who keeps what comes: sequences are his to check. Raises SnfError as Subscriber does.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, CurveKeys | None]], topics: Sequence[str]) -> None:
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._sockets: dict[Any, int] = {}
+        most = max(4, _MOST_WAITING // max(1, len(sources)))
+        try:
+            for number, (endpoint, curve) in enumerate(sources):
+                socket = _unconnected(self._context, endpoint, most)
+                self._sockets[socket] = number
+                _connect(socket, endpoint, curve)
+                self._poller.register(socket, zmq.POLLIN)
+                for topic in topics:
+                    socket.subscribe(topic)
+        except SnfError:
+            self.close()
+            raise
+
+    def receive(self, timeout_s: float) -> Iterator[tuple[int, list[bytes]]]:
+        """Yield what is there, as (number of the source, frames), a few of each; wait for the first one."""
+        for socket, _ in self._poller.poll(max(0, round(timeout_s * 1e3))):
+            for _ in range(_IN_A_ROW):
+                try:
+                    frames = socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                yield self._sockets[socket], frames
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in self._sockets:
+            socket.close()
+        self._context.term()
+
+    def __enter__(self) -> Several:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from gtp.events import SessionEvent
 from nf.apply import alarming, export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
 from nf.apply.alarming import Alarming
 from nf.apply.engine import Engine
+from nf.apply.figures import Owners, figures
 from nf.apply.interfaces import Interfaces
 from nf.apply.quality import Quality
 from nf.apply.sources import Source, sources
@@ -51,14 +52,16 @@ _ALL_NAMED_S = 60.0  # between two publications of all IMSIs, beside those of th
 class _PublisherSink:
     """The sink of the pipeline that publishes on the bus, with times of the clock on the wall."""
 
-    def __init__(self, publisher: Publisher, clock: Clock, lookers: Sequence[Quality | Alarming]) -> None:
-        self._publisher, self._clock, self._lookers = publisher, clock, lookers
+    def __init__(self, publisher: Publisher, clock: Clock, quality: Quality, alarming: Alarming) -> None:
+        self._publisher, self._clock, self._quality, self._alarming = publisher, clock, quality, alarming
+        self.owners = Owners()
         self.followed = publisher.followed
 
     def records(self, batch: RecordBatch) -> None:
         """Publish one interval of one application class."""
-        for looker in self._lookers:
-            looker.see(batch)
+        self._quality.see(batch)
+        self._alarming.see(batch)
+        self.owners.see(batch)
         span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
         self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
@@ -94,8 +97,8 @@ class Service:
         self._quality = Quality()
         self._alarming = Alarming(self.publisher, self.clock, held.folder if held else None)
         self.erased: Callable[[Collection[str]], object] = lambda _names: None  # told names whose alarms are to go
-        sink = _PublisherSink(self.publisher, self.clock, (self._quality, self._alarming))
-        self._engine = Engine(sink, self.clock, held)
+        self._sink = _PublisherSink(self.publisher, self.clock, self._quality, self._alarming)
+        self._engine = Engine(self._sink, self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self._parts = self._wire()
 
@@ -350,8 +353,9 @@ class Service:
             self.plane.forget_sessions(self.store.freed)
             self.store.freed.clear()
         self._publish_imsis(now_s)
-        self.publisher.known(len(self.store), self.store.partial)
         counters = self.plane.read_counters()
+        told = figures(self.plane, counters, self.store, self.limits.sessions, self._sink.owners)
+        self.publisher.tell(told | self.interfaces.dropped())
         left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
         self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])
         self.publisher.not_read(self._not_read())

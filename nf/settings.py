@@ -218,7 +218,7 @@ class Application:
 class Rights:
     """Topics and streams that a client of the bus may read. Unset: all but IMSIs, as a client without a list has."""
 
-    topics: tuple[str, ...] = ("change.v1/", "health.v1/", "qoe.v1/")  # prefixes
+    topics: tuple[str, ...] = ("change.v1/", "delay.v1/", "health.v1/", "qoe.v1/")  # prefixes
     follow: bool = True  # streams of single subscribers, each asked for by its exact topic
     imsi: bool = False  # the pairs of name and IMSI
 

@@ -30,6 +30,7 @@ __all__ = ["GROUP", "Port", "Wanted", "found_ports", "make", "next_steps", "pair
 GROUP = "supernetflow"  # of the service (deploy/README.md)
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
+_TOPICS = ("qoe.v1/", "delay.v1/", "change.v1/", "health.v1/")  # of the first consumer
 _UNITS = ("/lib/systemd/system/supernetflow.service", "/etc/systemd/system/supernetflow.service")
 
 
@@ -188,7 +189,7 @@ def _document(wanted: Wanted) -> str:
     """Return the configuration, with a place for each key, and the rules of an example."""
     example = (yang_dir() / "examples" / "probe-mirror.xml").read_text(encoding="utf-8")
     rules = example[example.index("<nacm ") : example.index("</nacm>")] + "</nacm>"
-    topics = "".join(f"\n        <topic>{topic}</topic>" for topic in ("qoe.v1/", "change.v1/", "health.v1/"))
+    topics = "".join(f"\n        <topic>{topic}</topic>" for topic in _TOPICS)
     consumers = "".join(
         f"\n      <consumer>\n        <public-key>@{name}-public@</public-key>{topics}\n        <follow>true</follow>"
         "\n      </consumer>"

@@ -27,45 +27,15 @@ import numpy as np
 from feed import wire
 from feed.change import Mark
 from feed.columns import MAX_ROWS
-from feed.records import CHANGE_COLUMNS, SCHEMA, Column, Columns, RecordBatch
+from feed.records import CHANGE_COLUMNS, HEALTH_COLUMNS, SCHEMA, Columns, RecordBatch
 from nf.errors import SnfError
 from nf.publish.batches import Batches, split
 from nf.publish.bus import Bus
 from nf.settings import Export
 
-__all__ = ["HEALTH_COLUMNS", "Place", "Publisher"]
+__all__ = ["Place", "Publisher"]
 
 log = logging.getLogger(__name__)
-
-HEALTH_COLUMNS: Mapping[str, Column] = {
-    "topic": Column("str", "", "a topic of this publisher, those of followed subscribers excepted"),
-    "next_seq": Column("u8", "", "sequence number that the next message of the topic will have"),
-    "uptime_ms": Column("u8", "ms", "since the publisher started; this and the following are equal in all rows"),
-    "inspected_bytes": Column("u8", "byte", "bytes of the frames that the data plane has read"),
-    "unflowed_bytes": Column(
-        "u8", "byte", "inner IP bytes in no flow: a full table, a limit, two IPv6 flows with one key"
-    ),
-    "unread_bytes": Column(
-        "u8", "byte", "inner IP bytes of flows that nobody could read before they were gone: in no record"
-    ),
-    "outside_bytes": Column(
-        "u8", "byte", "inner IP bytes outside of tunnels and of no session: no subscriber's, in no record"
-    ),
-    "exported_bytes": Column("u8", "byte", "bytes of all frames published, each message once"),
-    "records": Column("u8", "", "records published"),
-    "dropped_messages": Column("u8", "", "messages lost before ZeroMQ: the queue was full"),
-    "dropped_rows": Column("u8", "", "their rows"),
-    "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
-    "followed": Column("u8", "", "subscribers that somebody follows"),
-    "sessions": Column("u8", "", "sessions that are known"),
-    "partial_sessions": Column("u8", "", "sessions of which only tunnels are known: they began before the function"),
-    "redirect_lost": Column("u8", "", "frames that were redirected, to a pair or a monitor port, and lost behind it"),
-    "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
-    "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
-    "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
-    "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
-}
-"""Schema "snf.health.v1": one row per topic, each second."""
 
 LEFT_OUT = ("unflowed_bytes", "unread_bytes", "outside_bytes")
 
@@ -139,7 +109,7 @@ class Publisher:
         self._not_read, self._epoch = "", 0
         self._redirect_lost = 0
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
-        self._sessions = self._partial_sessions = 0
+        self._told = dict.fromkeys(("sessions", "partial_sessions"), 0)
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
@@ -301,9 +271,9 @@ class Publisher:
         """Record what the ports do not read, for the heartbeat."""
         self._not_read = text
 
-    def known(self, sessions: int, partial: int) -> None:
-        """Record the numbers of known sessions and of those with tunnels only, for the heartbeat."""
-        self._sessions, self._partial_sessions = sessions, partial
+    def tell(self, figures: Mapping[str, int]) -> None:
+        """Record figures of the function for the heartbeat, by its columns; others stay as they are."""
+        self._told = {**self._told, **figures}
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
@@ -377,9 +347,15 @@ class Publisher:
             "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,
             "followed": len(self.followed()),
-            "sessions": self._sessions,
-            "partial_sessions": self._partial_sessions,
+            "sessions": self._told["sessions"],
+            "partial_sessions": self._told["partial_sessions"],
+            "next_batch_ms": self._next_batch_ms(),
         }
+
+    def _next_batch_ms(self) -> int:
+        with self._lock:
+            due_s = self._batches.due_s(time.monotonic())
+        return 0 if due_s is None else max(1, round(due_s * 1e3))
 
     @property
     def age_s(self) -> float | None:
@@ -445,9 +421,9 @@ class Publisher:
             "topic": [t.decode() for t in heads],
             "next_seq": np.array(list(heads.values()), np.uint64),
         }
-        status = self.status()
-        for name in list(HEALTH_COLUMNS)[2:-1]:
-            columns[name] = np.full(len(heads), status[name], np.int64)
+        numbers = self._told | self.status()
+        for name in list(HEALTH_COLUMNS)[2:]:
+            columns[name] = np.full(len(heads), numbers.get(name, 0), np.int64)
         columns["not_read"] = [self._not_read] * len(heads)
         now_s = time.time()
         bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns, self._epoch)

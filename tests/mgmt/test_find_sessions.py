@@ -19,6 +19,8 @@ from netconf_client.ncclient import Manager
 
 from gtp.events import Identity, Session, SessionUp, Side, Tunnel
 from lab.wait import slowness
+from mgmt.cli.bridge import _finder
+from mgmt.cli.options import Access
 from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer
 from nf.privacy import Pseudonymiser
@@ -276,6 +278,13 @@ class TestCommand:
         command = [sys.executable, "-m", "mgmt.cli.main", "sessions", "--netconf", f"127.0.0.1:{running.port}"]
         command += ["--user", "alice", "--key", str(key), *words]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **more)
+
+    def test_a_bridge_asks_whose_an_address_is(self, server, tmp_path, monkeypatch):
+        running, key = server
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        whose = _finder(Access(f"127.0.0.1:{running.port}", "alice", key, None))
+
+        assert (whose(ue(7)), whose("10.99.0.1")) == (pseudonym(7), "")
 
     def test_a_table_with_the_counts(self, server):
         run = self.snf(server)

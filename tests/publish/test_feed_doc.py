@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from feed.records import APP_CLASSES
+from feed.records import APP_CLASSES, HEALTH_COLUMNS
 from feed.wire import ENCODING, SCHEMAS
 from nf.publish import Publisher
-from nf.publish.publisher import HEALTH_COLUMNS
 from tests.feed.samples import batch, eventually
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "feed.md").read_text(encoding="utf-8")

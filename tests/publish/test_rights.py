@@ -121,7 +121,7 @@ class TestCut:
     @pytest.mark.parametrize(
         ("asked", "given"),
         [
-            (b"", (b"alarm.v1/", b"change.v1/", b"health.v1/", b"purge.v1/", b"qoe.v1/")),
+            (b"", (b"alarm.v1/", b"change.v1/", b"delay.v1/", b"health.v1/", b"purge.v1/", b"qoe.v1/")),
             (b"purge.v1/nf1/", (b"purge.v1/nf1/",)),
             (b"sub.v1/nf1/ab/", (b"sub.v1/nf1/ab/",)),
             (b"sub.v1/nf1/ab", ()),
