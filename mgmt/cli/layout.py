@@ -35,7 +35,7 @@ class Layout:
         self._width = width
         longest = [max([c.least, *(cell_len(row[n].plain) for row in cells)]) for n, c in enumerate(columns)]
         words = len(columns) - 1
-        taken = [n for n, c in enumerate(columns) if n < words or longest[n] > c.least]
+        taken = [n for n in range(len(columns)) if n < words or any(row[n].plain for row in cells)]
         self._widths = {n: longest[n] if width is None else min(longest[n], columns[n].most) for n in taken}
         self._columns = columns
         if width is None:
