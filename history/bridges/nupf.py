@@ -286,7 +286,7 @@ async def _sent(uri: str, body: bytes, tls: ssl.SSLContext) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and how to listen, and whom notifications by TLS trust."""
+    """The place to listen at, and what TLS trusts there and in notifications."""
 
     address: str
     port: int

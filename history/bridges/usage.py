@@ -48,7 +48,7 @@ class _Session:
 
 @dataclass(slots=True)
 class Window:
-    """What the flows of a subscription did since its last report."""
+    """Sums of the flows of a subscription since its last report."""
 
     sessions: dict[tuple[str, str], _Session] = field(default_factory=dict)  # by function and UE address
     labels: set[tuple[str, str]] = field(default_factory=set)  # (DNN, slice) of its records

@@ -74,7 +74,7 @@ class TestDocument:
 
 
 class TestMessages:
-    """What the publisher sends fits the document, header and body."""
+    """Messages of the publisher fit the document, header and body."""
 
     @pytest.mark.parametrize(
         ("schema", "columns"),

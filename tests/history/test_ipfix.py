@@ -58,7 +58,7 @@ def said(tmp_path_factory):
 
 
 class TestRecord:
-    """What a record of the feed is as IPFIX, by tshark."""
+    """A record of the feed as IPFIX, by tshark."""
 
     def test_tshark_has_nothing_to_complain_of(self, said):
         assert [f for fields in said for f in fields if f[0].startswith("_ws.")] == []

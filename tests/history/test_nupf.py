@@ -147,7 +147,7 @@ class TestSubscription:
 
 
 class TestReport:
-    """What it says is what the flows did (6.1.6.2)."""
+    """It says what the flows did (6.1.6.2)."""
 
     def one(self, start, sink, *events, more=None, **columns):
         bridge, consumer = start(), sink()

@@ -1,4 +1,4 @@
-"""What Nupf_EventExposure refuses, and whom: ProblemDetails, HTTP/2, TLS and the command."""
+"""Refusals of Nupf_EventExposure: ProblemDetails, HTTP/2, TLS and the command."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shared() -> Iterator[Bridge]:
 
 
 class TestRefusals:
-    """What the feed cannot tell, and what is no request, is refused with ProblemDetails (TS 29.500, 5.2.7)."""
+    """ProblemDetails answer what the feed cannot tell, and what is no request (TS 29.500, 5.2.7)."""
 
     @pytest.mark.parametrize(
         ("path", "value", "cause", "param"),
@@ -151,7 +151,7 @@ class TestRefusals:
 
 
 class TestHttp2:
-    """What breaks the protocol loses its connection, and nobody else's."""
+    """A peer that breaks the protocol loses its connection, and nobody else does."""
 
     @pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00" * 200, b"PRI * HTTP/2.0\r\n"])
     def test_noise(self, shared, noise):
