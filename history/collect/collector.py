@@ -252,7 +252,7 @@ class Collector:
         self._flushed.wait(60.0)
 
     def close(self) -> None:
-        """Let go of bus and folder."""
+        """Release bus and folder."""
         if self.caretaker.is_alive():
             self.caretaker.stop()
         self._bus.close()

@@ -1,4 +1,4 @@
-"""What is written for good: a state file that is replaced as a whole, after the files that it speaks of.
+"""The state of what is written for good: a file that is replaced as a whole, after the files that it speaks of.
 
 It has the number of the last writing and the sequences as they were then. A file with a larger number was named by a
 writing that did not come to its end: at the next start it is removed, and what was in it is told as a gap. So each

@@ -1,4 +1,4 @@
-"""What of each topic of each function came, and what did not: by sequence numbers, heartbeats and boots. Pure.
+"""Arrivals and losses of each topic of each function: by sequence numbers, heartbeats and boots. Pure.
 
 A topic is known of a boot from its first message on. Of a function that was never met, what it published before is no
 loss; of one that was, everything from the last message on is, so that a collector that was killed tells what it missed.

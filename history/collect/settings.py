@@ -1,4 +1,4 @@
-"""What can be set of a collector: options of its command, or a file in TOML with the same names."""
+"""Settings of a collector: options of its command, or a file in TOML with the same names."""
 
 from __future__ import annotations
 

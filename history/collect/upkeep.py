@@ -1,4 +1,4 @@
-"""What is done with files that are written: merging, rolling up, removing what is old or too much.
+"""Care of files that are written: merging, rolling up, removing what is old or too much.
 
 Each step makes one file, whose name says what it stands for, and then removes what it stands for. So a step that was
 broken off is begun again, and one that was done is not: nothing is noted anywhere but in the names.
@@ -42,7 +42,7 @@ _PAST_MS = 3 * CLOCKS_MS
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long what is kept, in seconds, and how much of all."""
+    """Ages to which each kind is kept, in seconds, and how much there may be of all."""
 
     records_s: float = 3 * 86_400
     minutes_s: float = 14 * 86_400  # facts by minute, and what functions said of themselves

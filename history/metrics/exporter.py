@@ -54,7 +54,7 @@ _OF_FUNCTION = {  # column of the heartbeat: metric, whether it is a counter, wh
 
 
 class Exporter(Collector):
-    """What a scrape gets. *counters* gives the collector's own counters by name."""
+    """The answer to a scrape. *counters* gives the collector's own counters by name."""
 
     def __init__(self, series: Series, counters: Callable[[], dict[str, float]]) -> None:
         self._series, self._counters = series, counters

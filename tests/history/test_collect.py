@@ -138,7 +138,7 @@ class TestPublished:
 
 
 class TestWrongMessages:
-    """What does not fit is counted and told, and what follows is kept."""
+    """A message that does not fit is counted and told, and those behind it are kept."""
 
     def test_each_kind_is_counted_and_the_others_are_kept(self, tmp_path: Path, bus: Wire) -> None:
         good = records(10, 10)
@@ -208,7 +208,7 @@ class TestErasing:
 
 
 class TestRefusals:
-    """What cannot be is one sentence and a status."""
+    """A refusal is one sentence and a status."""
 
     def refused(self, capsys: pytest.CaptureFixture[str], *words: str) -> str:
         """Return the one line that a command says when it is refused."""

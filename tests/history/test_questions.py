@@ -281,7 +281,7 @@ class TestChurn:
 
 
 class TestGaps:
-    """What is missing is told."""
+    """Missing messages are told."""
 
     def test_the_hour_without_a_function_is_there_and_nothing_else(self, history, month):
         (found,) = ask(history, "gaps")

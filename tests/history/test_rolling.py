@@ -199,7 +199,7 @@ class TestDamage:
 
 
 class TestKeeping:
-    """What is old goes by its age, and of too much what says least for its size goes first."""
+    """A file goes by its age, and of too many those go first that say least for their size."""
 
     def test_records_go_before_minutes_and_minutes_before_hours(self, folder: Path) -> None:
         tend(folder)

@@ -1,4 +1,4 @@
-"""What came of each topic and what did not: each message that is missing is told once, and no other."""
+"""Each message that is missing is told once, and no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def told(sequences: Sequences) -> list[tuple[int, int, str]]:
 
 
 class TestFirstContact:
-    """What a function published before anybody listened is no loss."""
+    """Messages from before anybody listened are no loss."""
 
     @pytest.mark.parametrize("first", [0, 57])
     def test_the_first_message_is_the_begin(self, first: int) -> None:

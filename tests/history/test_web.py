@@ -102,7 +102,7 @@ def mean_score(rows):
 
 
 class TestWorst:
-    """Who or what had the lowest mean score stands first, with what the files have of it."""
+    """The lowest mean score stands first, with what the files have of it."""
 
     @pytest.mark.parametrize("by", ["app", "gnb", "slice"])
     def test_the_ranking_is_that_of_sums_over_the_files(self, page, folder, by):

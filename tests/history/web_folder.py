@@ -32,7 +32,7 @@ _SUSPECTS = ("access", "core", "server")
 
 @dataclass(frozen=True)
 class Shape:
-    """How much there is: the last hours have minutes as well, the last one records."""
+    """The amount: the last hours have minutes as well, the last one records."""
 
     subscribers: int = 60
     gnbs: int = 6

@@ -127,7 +127,7 @@ def check(folder: Path, sent: dict[tuple[str, str], list[tuple[int, int]]]) -> d
         for seq, rows in there.items():
             assert messages[seq] == rows, (key, seq)
         known = len(there) + missing.get(key, 0)
-        # What a function published after the last word that came of it, before it ended, is told without a number.
+        # Messages after the last word that came of a function, before it ended, are told without a number.
         assert known == len(messages) if key[0] == last else known <= len(messages), (key, known, len(messages))
     restarts = len({boot for boot, _ in sent}) - 1
     assert ask(folder, "SELECT count(*) FROM gaps WHERE why = 'restart' AND messages = 0") == [(restarts,)]

@@ -53,7 +53,7 @@ def asked(folder, sql):
 
 
 class TestNumbers:
-    """What stands on the page is what SQL says of the files."""
+    """The page says what SQL says of the files."""
 
     @pytest.mark.parametrize(("by", "title"), [("app", "Application"), ("gnb", "gNB"), ("slice", "Slice")])
     def test_of_the_worst(self, window, folder, by, title):

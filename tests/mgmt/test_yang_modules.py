@@ -15,7 +15,6 @@ from mgmt.cli.keys import make
 from mgmt.netconf.model.schema import Kind
 from mgmt.netconf.model.yang_model import yang_dir
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.state import add_state
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 from nf.qoe.models import PROFILES
 from nf.qoe.profiles import constants
@@ -477,28 +476,3 @@ class TestRules:
         with pytest.raises(RpcError) as caught:
             datastore.edit(datastore.open_session(), config(subscribers(session(more="<imsi>00101123456789x</imsi>"))))
         assert "00101123456789x" not in f"{caught.value.message} {caught.value.path} {caught.value.info}"
-
-
-SENTENCES = [
-    "40 % of frames are MPLS: not read. Set encapsulation to auto or mpls.",
-    "31 % of frames are VXLAN: not read. Set encapsulation to auto or vxlan.",
-]
-
-
-class TestNotRead:
-    """Operational state says what a port does not read."""
-
-    def test_each_sentence_is_an_entry_of_the_leaf_list(self, model):
-        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
-
-        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": SENTENCES, "counters": {}}}})
-
-        namespace = model.namespace("snf-interfaces")
-        assert [e.text for e in tree.iter(f"{{{namespace}}}not-read")] == SENTENCES
-
-    def test_there_is_none_where_all_is_read(self, model):
-        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
-
-        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": [], "counters": {}}}})
-
-        assert not list(tree.iter(f"{{{model.namespace('snf-interfaces')}}}not-read"))
