@@ -148,12 +148,12 @@ class TestKeys:
         assert "•••" in window.cells("worst")[0]["Subscriber"]
 
         window.key("m")
-        wait_until(lambda: len(window.cells("worst")[0]["Subscriber"]) == 32, "names are shown", 10)
+        wait_until(lambda: len(window.cells("worst")[0]["Subscriber"]) == 32, "names are shown", 30)
         window.key("m")
-        wait_until(lambda: "•••" in window.cells("worst")[0]["Subscriber"], "names are masked", 10)
+        wait_until(lambda: "•••" in window.cells("worst")[0]["Subscriber"], "names are masked", 30)
 
         window.key("5")
-        wait_until(lambda: window.cells("health"), "the view of health is there", 10)
+        wait_until(lambda: window.cells("health"), "the view of health is there", 30)
         window.key("?")
         assert window.call("document.getElementById('keys').open") is True
         window.key("Escape")

@@ -123,6 +123,7 @@ async function draw(quiet = false) {
     chart.clear();
     tables.forget();
     const parts = await module.show(page);
+    if (mine !== asking) return; // somebody asked for something else meanwhile
     by("main").replaceChildren(...parts.filter((p) => p !== ""));
     tables.find(by("find").value);
     foot(state);
