@@ -69,7 +69,7 @@ class Talk:
         return events
 
     def begin(self, where=HERE):
-        """Have the UE come with a service request, and its session be set up."""
+        """Return the events of a service request and the set-up of its session."""
         assert self.say("initiatingMessage", 15, "InitialUEMessage", {85: 7, 38: b"\x7e\0", 121: where}) == []
         item = {"pDUSessionID": 5, "s-NSSAI": {"sST": b"\1"}, "pDUSessionResourceSetupRequestTransfer": asked(UPF_END)}
         self.say("initiatingMessage", 14, "InitialContextSetupRequest", {10: 1, 85: 7, 71: [item]})
