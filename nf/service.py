@@ -46,6 +46,7 @@ __all__ = ["Service"]
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0  # between two looks at inline pairs: how long one may lose what its far end no longer takes
+_DELAYS_S = 60.0  # between two publications of the distribution of delays, which begin with the minutes of the clock
 _ALL_NAMED_S = 60.0  # between two publications of all IMSIs, beside those of the subscribers that an interval names
 
 
@@ -86,6 +87,7 @@ class Service:
         lanes = Lanes()
         self._keeper = Keeper(memory, lanes, self.clock.now_s)
         self._all_named_s = 0.0
+        self._delays_s = self.clock.now_s()  # until when the distribution of delays was published
         self._changing = threading.Lock()  # the settings, or what was made of them
         self._rings_s = self._interval_s = self.clock.now_s()  # when rings were read, and an interval ended
         self.publisher = Publisher(self.settings.export, self.settings.nf_id)
@@ -331,6 +333,7 @@ class Service:
                     now_s = self.clock.now_s()  # with the lock: a commit may have had it for a while
                     if now_s < self._due_s(swept_s):
                         self.pipeline.drain()
+                        self._place_sessions()
                         self._looked_at_the_rings()
                         continue
                     swept_s = now_s
@@ -355,9 +358,26 @@ class Service:
         counters = self.plane.read_counters()
         told = figures(self.plane, counters, self.store, self.limits.sessions, self._owners)
         self.publisher.tell(told | self.interfaces.dropped())
+        with self._engine.tables:
+            self._engine.distribution.look(counters)
+        self._publish_delays(now_s)
         left_out = self.pipeline.left_out() | {"unflowed_bytes": counters["unflowed_octets"]}
         self.publisher.inspected(counters["octets"], left_out, counters["redirect_lost"] + counters["monitor_lost"])
         self.publisher.not_read(self._not_read())
+
+    def _place_sessions(self) -> None:
+        with self._engine.tables:
+            self._engine.distribution.turn()
+
+    def _publish_delays(self, now_s: float, *, at_once: bool = False) -> None:
+        """Publish the distribution of delays, with the first interval of a minute."""
+        end_s = self.clock.label_s(now_s)
+        begin_s = end_s - (now_s - self._delays_s)
+        if at_once or end_s // _DELAYS_S > begin_s // _DELAYS_S:
+            self._delays_s = now_s
+            with self._engine.tables:
+                counts = self._engine.distribution.rows()
+            self.publisher.publish_delays(counts, begin_s, end_s)
 
     def _look_at_the_clock(self) -> None:
         step = self.clock.look()
@@ -409,6 +429,7 @@ class Service:
         with self._engine.sweeping:
             if self.plane.attached:
                 self.pipeline.sweep(self.clock.now_s())
+                self._publish_delays(self.clock.now_s(), at_once=True)
             self.publisher.stop()
             self.pipeline.close()
             if self._leaves:

@@ -253,6 +253,19 @@ class Publisher:
             self._send_batches(self._batches.flush())
             self._epoch = epoch
 
+    def publish_delays(self, counts: Columns, t_start_s: float, t_end_s: float) -> None:
+        """Publish how many delays of a span were how long: the columns of DELAY_DISTRIBUTION_COLUMNS but its times."""
+        rows = len(counts["n"])
+        if not rows:
+            return
+        columns: Columns = {
+            "t_ms": np.full(rows, round(t_end_s * 1e3), np.uint64),
+            "interval_ms": np.full(rows, round((t_end_s - t_start_s) * 1e3), np.uint32),
+            **counts,
+        }
+        with self._lock:
+            self._hand_over(wire.topic("delay.v1", self.nf_id), wire.DELAY_SCHEMA, (t_start_s, t_end_s), columns)
+
     def inspected(self, total_bytes: int, left_out: Mapping[str, int] = MappingProxyType({}), lost: int = 0) -> None:
         """Record that an interval ended, and the number of bytes inspected so far, for the heartbeat.
 
