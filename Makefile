@@ -27,7 +27,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-APT := python3-bpfcc python3-seccomp python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime tcpdump openssl openssh-client python3-yaml \
+APT := python3-bpfcc python3-seccomp python3-venv python3-dev libyang2-dev gcc libc6-dev make iproute2 ethtool iputils-ping tshark bpftool util-linux git faketime tcpdump tmux openssl openssh-client python3-yaml \
        netconfd yangcli systemd cpulimit
 APT_CHECK := clang-format
 # All tests share the processors, a file at a time: what a file's tests share is made once. A part runs in one process.
