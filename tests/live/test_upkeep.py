@@ -450,6 +450,8 @@ def stalls(service: Service, name: str) -> bool:
     columns = {
         **{"subscriber": [name], "app": ["youtube"], "mos": np.array([1.5], np.float32), "suspect": ["access"]},
         **{name: np.array([1e6], np.float32) for name in ("ul_bps", "dl_bps")},
+        **{name: np.array([62_500], np.uint64) for name in ("ul_bytes", "dl_bytes")},
+        "identity_source": ["pfcp"],
     }
     service._engine._sink.records(RecordBatch("video", now_s - 0.5, now_s, columns))
     return True
