@@ -10,12 +10,13 @@
  * space, session and tag last, while the programs read; an entry that was left is not used again for a while. */
 struct entry {
 	__u32 key;  /* TEID; UE's IPv4 address; first half of the /64 of its IPv6 address (TS 23.501, 5.8.2.2.3);
-		       session, of ENTRY_GROUP */
+		       session, of ENTRY_GROUP and ENTRY_PLACE */
 	__u32 head; /* bits 0-15: number of the receiving address (the TEID alone is not unique: TS 29.281, 5.1), or of
 		       the network instance; above: enum entry_head */
 	__u32 session; /* 0: free */
 	__u32 more;    /* of a tunnel, to check its UE: ue_hash() of IPv4 or IPv6, or the high halves of both, IPv4's
-			  below; of an IPv6 address: second half of the /64; of ENTRY_GROUP: the group */
+			  below; of an IPv6 address: second half of the /64; of ENTRY_GROUP and
+			  ENTRY_PLACE: group and place */
 };
 _Static_assert(sizeof(struct entry) == 16, "entry is ABI");
 
@@ -26,6 +27,7 @@ enum entry_head {
 	ENTRY_IPV4 = 0x20000,
 	ENTRY_IPV6 = 0x30000,
 	ENTRY_GROUP = 0x40000, /* of a session, where it is of one */
+	ENTRY_PLACE = 0x50000, /* of a session: gNB and slice by a number, for which its delays are counted */
 	ENTRY_DOWNLINK = 0x100000,
 	ENTRY_HAS_IPV4 = 0x200000, /* of a tunnel: the UE's address is known */
 	ENTRY_HAS_IPV6 = 0x400000,
@@ -52,6 +54,8 @@ _Static_assert(sizeof(struct route_key) == 28, "route_key is ABI");
 #define LINE_GATEWAY_BITS 48	 /* of a gateway's number */
 #define LINE_BY_SESSION	  1	 /* above them: several PPPoE sessions share a VLAN */
 #define SNF_GATEWAYS	  256
+
+#define ENDPOINT_PLACE 16 /* of a gNB: its number for echoes is so far above that of the address (map endpoints) */
 
 enum entry_tag { TAG_FREE = 0, TAG_HELD = 0xff }; /* held: it was left, and is not free yet */
 

@@ -11,6 +11,7 @@
 
 #define NS_PER_S    1000000000
 #define NS_PER_US   1000
+#define US_PER_MS   1000
 #define TICK_MAX_US 10000    /* CONFIG_HZ is 100 or more */
 #define RTT_MAX_US  10000000 /* an answer after ten seconds is an answer to something else */
 

@@ -25,8 +25,8 @@ BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
  * or its generation moved. Both buckets of an entry full: it is refused and counted in user space. */
 BPF_F_TABLE("array", u32, struct bucket, sessions, SITE_SIZED, BPF_F_MMAPABLE);
 
-/* Addresses that receive tunnels, and the numbers by which entries know them. Full: the update fails and is counted in
- * user space. */
+/* Addresses that receive tunnels, and the numbers by which entries know them, with the place of a gNB above. Full: the
+ * update fails and is counted in user space. */
 struct address {
 	u8 octets[16]; /* IPv4 as ::ffff:a.b.c.d */
 };
@@ -128,6 +128,10 @@ BPF_TABLE("lru_hash", u64, struct copies, copies, 4096);
 
 /* Their delays by session. Full: the session that was not measured for the longest begins anew. */
 BPF_TABLE("lru_hash", u32, struct transit, transits, 65536);
+
+/* Delays by place, one copy for all CPUs: samples are rare. Mapped into user space, which reads what they grew by.
+ * Place 0 is of all who have none of their own. */
+BPF_F_TABLE("array", u32, struct delay_counts, delay_counts, SITE_SIZED, BPF_F_MMAPABLE);
 
 /* Tunnels that their receiving end refused, for operational state. Full: the one that was refused longest ago leaves.
  */

@@ -68,6 +68,8 @@ struct scratch {
 	u8 psc_second;
 	u32 psc_at; /* offset of its third octet */
 	u32 psc_end;
+	u32 delayed;		  /* bits of enum snf_delay: which delays this packet measured, */
+	u32 delay_us[SNF_DELAYS]; /* and how long they were */
 	u8 name[SNF_NAME];
 	u32 name_length;
 	u16 name_app;

@@ -5,6 +5,7 @@
 #define SNF_PATH_H
 
 #include "clock.h"
+#include "histogram.h"
 #include "limit.h"
 #include "parse.h"
 
@@ -65,6 +66,7 @@ static __always_inline void gtpu_path(struct scratch *s, struct control *c, u64 
 	if (!p->rtt_n || us < p->rtt_min_us)
 		p->rtt_min_us = us;
 	p->rtt_n++;
+	echo_delayed(&k, us);
 }
 
 #define IE_TEID 16 /* Tunnel Endpoint Identifier Data I (TS 29.281, 8.3): of the user data that was refused */

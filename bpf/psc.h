@@ -11,6 +11,7 @@
 
 #include "bytes.h"
 #include "clock.h"
+#include "histogram.h"
 
 #define PSC_DL_QMP    0x08 /* first octet, type 0 */
 #define PSC_DL_SNP    0x04
@@ -59,13 +60,11 @@ static __always_inline struct delay *delay_of(struct scratch *s, u32 session)
 	return delays.lookup(&k);
 }
 
-static __always_inline void psc_result(struct delay *d, u32 side, u32 ms)
+static __always_inline void psc_result(struct scratch *s, struct delay *d, u32 side, u32 ms)
 {
-	d->ran_ms[side] = ms;
 	d->ran_sum_ms[side] += ms;
-	if (!d->ran_n[side] || ms < d->ran_min_ms[side])
-		d->ran_min_ms[side] = ms;
 	d->ran_n[side]++;
+	delayed(s, DELAY_RAN_UL + side, ms > DELAY_LAST_US / US_PER_MS ? DELAY_LAST_US : ms * US_PER_MS);
 }
 
 static __always_inline void psc_sequence(struct delay *d, u32 side, u32 sequence)
@@ -104,10 +103,8 @@ static __always_inline void psc_round_trip(struct scratch *s, struct delay *d, u
 		return;
 	us = (gone - at_gnb_ns) / NS_PER_US;
 	d->n3_sum_us += us;
-	d->n3_us = us;
-	if (!d->n3_n || us < d->n3_min_us)
-		d->n3_min_us = us;
 	d->n3_n++;
+	delayed(s, DELAY_N3_RTT, us);
 }
 
 /* s->psc_at behind the two first octets of the container. Returns 0 when a field lies outside of it. */
@@ -150,13 +147,13 @@ static __always_inline u32 psc_uplink(void *data, void *end, struct scratch *s, 
 		h = psc_take(data, end, s, 4);
 		if (!h)
 			return 0;
-		psc_result(d, SNF_DOWNLINK, load32(h));
+		psc_result(s, d, SNF_DOWNLINK, load32(h));
 	}
 	if (s->psc_first & PSC_UL_UL_IND) {
 		h = psc_take(data, end, s, 4);
 		if (!h)
 			return 0;
-		psc_result(d, SNF_UPLINK, load32(h));
+		psc_result(s, d, SNF_UPLINK, load32(h));
 	}
 	if (s->psc_first & PSC_UL_SNP) {
 		h = psc_take(data, end, s, 3);
@@ -164,13 +161,8 @@ static __always_inline u32 psc_uplink(void *data, void *end, struct scratch *s, 
 			return 0;
 		psc_sequence(d, SNF_UPLINK, (u32)h[0] << 16 | load16(h + 1));
 	}
-	if (s->psc_second & PSC_UL_N3N9) {
-		h = psc_take(data, end, s, 4);
-		if (!h)
-			return 0;
-		d->n3n9_ms = load32(h);
-		d->n3n9_n++;
-	}
+	if (s->psc_second & PSC_UL_N3N9 && !psc_take(data, end, s, 4)) /* a mean of N3 and N9 that is timed here */
+		return 0;
 	return 1;
 }
 

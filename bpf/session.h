@@ -195,7 +195,8 @@ static __always_inline void look_session_up(struct scratch *s, struct control *c
 		return;
 	s->wanted.key = s->session;
 	s->wanted.more = 0;
-	s->wanted.head = s->which = ENTRY_GROUP;
+	s->wanted.head = ENTRY_GROUP;
+	s->which = ENTRY_KIND;
 	if (find(s))
 		s->group = s->found.more;
 }

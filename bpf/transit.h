@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "hash.h"
+#include "histogram.h"
 #include "parse.h"
 
 #define TRANSIT_SAMPLE 15	  /* a mask on the hash */
@@ -66,11 +67,8 @@ static __always_inline void transit(struct scratch *s, struct port_stats *st, st
 	}
 	us = ns / NS_PER_US;
 	t->sum_us[side] += us;
-	if (!t->n[side] || us < t->min_us[side])
-		t->min_us[side] = us;
-	if (us > t->max_us[side])
-		t->max_us[side] = us;
 	t->n[side]++;
+	delayed(s, DELAY_UPF_UL + side, us);
 	st->n[SNF_C_transit_measured]++;
 }
 

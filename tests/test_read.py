@@ -22,8 +22,6 @@ PLANNED = {
         "request_length",
     },  # estimates of a video: its chunks
     "detail": {"down_sizes", "up_sizes"},  # estimates of a video: what its packets are like
-    "delay": {"ran_ms", "ran_min_ms", "n3_us", "n3_min_us", "n3n9_ms", "n3n9_n"},  # delay by slice and gNB
-    "transit": {"min_us", "max_us"},  # the same, inside the UPF
     "flow": {"handshake_us"},  # delay of the first answer; the QUIC reader needs it already
 }
 # Methods that a library calls by its name.

@@ -39,13 +39,13 @@ class Row:
 
     @property
     def unknown(self) -> bool:
-        """True when no signalling named the subscriber."""
+        """Say if no signalling named the subscriber."""
         return self.subscriber.startswith(_UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The last words of a function on itself, and their time."""
+    """The last words of a function about itself, and their time."""
 
     seen_s: float
     uptime_s: float = 0.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from shlex import quote
 from xml.sax.saxutils import escape
 
+from feed.late import beside
 from mgmt.cli import check, keys
 from mgmt.keys import KEY_TYPES, public_key
 from mgmt.netconf.model.yang_model import yang_dir
@@ -29,6 +30,7 @@ __all__ = ["GROUP", "Port", "Wanted", "found_ports", "make", "next_steps", "pair
 GROUP = "supernetflow"  # of the service (deploy/README.md)
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
+_TOPICS = ("qoe.v1/", "delay.v1/", "change.v1/", "health.v1/")  # of the first consumer
 _UNITS = ("/lib/systemd/system/supernetflow.service", "/etc/systemd/system/supernetflow.service")
 
 
@@ -187,7 +189,7 @@ def _document(wanted: Wanted) -> str:
     """Return the configuration, with a place for each key, and the rules of an example."""
     example = (yang_dir() / "examples" / "probe-mirror.xml").read_text(encoding="utf-8")
     rules = example[example.index("<nacm ") : example.index("</nacm>")] + "</nacm>"
-    topics = "".join(f"\n        <topic>{topic}</topic>" for topic in ("qoe.v1/", "change.v1/", "health.v1/"))
+    topics = "".join(f"\n        <topic>{topic}</topic>" for topic in _TOPICS)
     consumers = "".join(
         f"\n      <consumer>\n        <public-key>@{name}-public@</public-key>{topics}\n        <follow>true</follow>"
         "\n      </consumer>"
@@ -195,13 +197,15 @@ def _document(wanted: Wanted) -> str:
     )
     name = f"\n  <network-function xmlns={_FUNCTION}><name>{escape(wanted.name)}</name></network-function>"
     name *= bool(wanted.name)
+    snapshots = f"\n    <snapshot-endpoint>{escape(beside(wanted.endpoint))}</snapshot-endpoint>"
+    snapshots *= bool(beside(wanted.endpoint))
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <!-- The configuration of a first start, made by snf init. Later changes are made in the running function: snf set. -->
 <config xmlns="{_BASE}">{name}
   <interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces">{"".join(map(_interface, wanted.ports))}
   </interfaces>
   <exporter xmlns="urn:supernetflow:yang:snf-export">
-    <endpoint>{escape(wanted.endpoint)}</endpoint>
+    <endpoint>{escape(wanted.endpoint)}</endpoint>{snapshots}
     <curve>
       <public-key>@publisher-public@</public-key>
       <secret-key>@publisher-secret@</secret-key>{consumers}

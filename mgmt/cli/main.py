@@ -21,7 +21,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import configure, deploy, health, inputs, journal, screens
+from mgmt.cli import bridge, collect, configure, deploy, health, inputs, journal, query, screens, web
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, netconf_options
 from nf.errors import SnfError, passes
 
@@ -36,7 +36,8 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in (*configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS, *screens.COMMANDS):
+_MODULES = (bridge, collect, configure, deploy, health, query, screens, web)
+for _command in chain.from_iterable(module.COMMANDS for module in _MODULES):
     snf.add_command(_command)
 
 

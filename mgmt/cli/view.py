@@ -1,4 +1,4 @@
-"""The view of the rows: their order, groups and words; options and keys in, a value out."""
+"""The look of rows: their order, groups and words; options and keys in, a value out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The order, the groups and the words of the rows."""
+    """The look of the rows."""
 
     sort: str = "subscriber"
     group: str | None = None

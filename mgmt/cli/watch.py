@@ -60,6 +60,8 @@ def watch(
         follower = Follower(bus, subscriber, time.monotonic()) if subscriber else None
         if follower is None:
             bus.subscribe("qoe.v1/")
+        if output == "table":
+            bus.snapshot()
         heard = waiting.Heard(replace(filters, subscriber=None))
         title = f"snf watch   {printable(subscriber)}" if subscriber else "snf watch"
         return _show(_Session(bus, endpoint, output, seconds, view, heard, follower, curve is not None, title))
@@ -76,6 +78,8 @@ def top(
 ) -> int:
     """Show what is published, the worst score first."""
     with Subscriber(endpoint, ["health.v1/", "change.v1/", "qoe.v1/"], curve) as bus:
+        if output == "table":
+            bus.snapshot()
         heard = waiting.Heard(filters)
         return _show(_Session(bus, endpoint, output, seconds, view, heard, None, curve is not None, "snf top"))
 

@@ -14,7 +14,7 @@ from nf.errors import Unsupported
 from nf.kernel.clock import Clock
 from nf.kernel.dataplane import DataPlane
 from nf.naming.inference import TURN_S
-from nf.pipeline import Pipeline, Shards, Sink
+from nf.pipeline import Distribution, Pipeline, Shards, Sink
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.sessions.restart.statedir import StateDir
@@ -46,6 +46,7 @@ class Engine:
     plane: DataPlane
     store: BindingStore
     pipeline: Pipeline | Shards
+    distribution: Distribution
 
     def __init__(self, sink: Sink, clock: Clock, held: StateDir | None) -> None:
         self._sink, self._clock, self._held = sink, clock, held
@@ -64,6 +65,7 @@ class Engine:
             self.takeover = Takeover(self._clock, self._held, self.plane)
         self.plane.economy = True
         self.store = BindingStore(settings.limits.sessions, self.plane.first_session, pseudonymiser=self.pseudonymiser)
+        self.distribution = Distribution(self.plane, self.store)
         self.pipeline = self._pipeline(settings)
         self.pipeline.set_profiles(settings.profiles)
 

@@ -12,7 +12,9 @@ import re
 import subprocess
 from pathlib import Path
 
+from nf.abi import SNF_BUCKETS, SNF_DELAYS
 from nf.errors import BadSettings
+from nf.kernel.source import places
 from nf.settings import Limits
 
 __all__ = ["allowed_bytes", "check", "complaint", "service_bytes", "table_bytes", "unit_bytes"]
@@ -38,7 +40,9 @@ _V2 = re.compile(r"^0::(/.*)$", re.MULTILINE)
 def table_bytes(limits: Limits) -> int:
     """Return what the kernel charges for the tables."""
     more = max(0, -(-(os.cpu_count() or 1) // _CPUS) - 1)
-    return _FIXED_BYTES + more * _RINGS_BYTES + limits.flows * _FLOW_BYTES + limits.sessions * _SESSION_BYTES
+    counts = places(limits.sessions) * SNF_DELAYS * SNF_BUCKETS * 4  # of delays
+    tables = limits.flows * _FLOW_BYTES + limits.sessions * _SESSION_BYTES + counts
+    return _FIXED_BYTES + more * _RINGS_BYTES + tables
 
 
 def unit_bytes(limits: Limits) -> int:

@@ -90,6 +90,7 @@ class DataPlane(Attach, Tell, Ask):
         self._control["first_session"] = self.first_session
         self.sessions.clear()
         self.routes.clear()
+        self.histograms.clear()
         self.set_gateways({})
         self._spent_instances = int(self._maps["ports"].read()[1]["instance"].max())
         self.tell_again()

@@ -26,6 +26,7 @@ from nf.abi import (
     ENTRY_IPV4,
     ENTRY_IPV6,
     ENTRY_KIND,
+    ENTRY_PLACE,
     ENTRY_ROUTED,
     ENTRY_SCOPE,
     ENTRY_SHARED,
@@ -37,13 +38,12 @@ from nf.abi import (
     TAG_FREE,
     TAG_HELD,
 )
-from nf.kernel import syscall
 from nf.kernel.addresses import address_bytes
 from nf.kernel.changes import PutTunnel
 from nf.kernel.columns import TunnelColumns
+from nf.kernel.endpoints import Endpoints
 from nf.kernel.holders import Holders
 from nf.kernel.maps import Map
-from nf.kernel.source import ENDPOINTS
 
 __all__ = ["SessionTable"]
 
@@ -55,6 +55,7 @@ _GOLDEN = np.uint32(GOLDEN)
 
 # Rows that look for room at a time: they do not see each other's choice of a bucket, so that they are few beside those.
 _STEP, _STEPS = 4096, 16
+_ROOM_OF_PLACES = 4  # a place is written while its bucket is filled to four fifths, which leaves 85 % to tunnels
 _HOLD_S = 0.1  # a packet is looked at for some microseconds
 
 
@@ -104,11 +105,13 @@ def _first_free(there: NDArray[np.uint8], tags: NDArray[np.uint8]) -> tuple[NDAr
 class SessionTable:
     """The map ``sessions`` and what belongs to it; ``refused`` counts entries that found no room.
 
+    ``placeless`` counts sessions that found none for their place, which takes none that tunnels may need.
+
     *control* is the mapped ``struct control``.
     """
 
     def __init__(self, buckets: Map, endpoints_fd: int, control: NDArray[np.void]) -> None:
-        self.refused = 0
+        self.refused = self.placeless = 0
         self._map = mmap.mmap(buckets.fd, len(buckets) * buckets.value.itemsize, mmap.MAP_SHARED)
         table = np.frombuffer(self._map, buckets.value)
         self._entries, self._tags = table["entries"], table["tags"].view(np.uint8)
@@ -118,7 +121,7 @@ class SessionTable:
         self._buckets = np.uint64(len(buckets))
         self._control = control
         self._held: deque[tuple[float, Slots]] = deque()
-        self._endpoints = _Endpoints(endpoints_fd)
+        self._endpoints = Endpoints(endpoints_fd)
         self._holders = Holders()
 
     # -- rows for the programs ---------------------------------------------
@@ -188,15 +191,37 @@ class SessionTable:
 
     def put_groups(self, groups: Mapping[int, int]) -> None:
         """Write the group of each session, by number; 0: none."""
-        entries = np.zeros(len(groups), self._entry)
-        entries["key"] = entries["session"] = list(groups)
-        entries["head"], entries["more"] = ENTRY_GROUP, list(groups.values())
+        entries = self._of_sessions(ENTRY_GROUP, groups)
         some = entries["more"] > 0
         if some.any():
             self._control["groups"] = 1
             self._put(entries[some])
         if self._control["groups"][0]:
             self._drop(entries[~some])
+
+    def put_places(self, places: Mapping[int, int]) -> None:
+        """Write the place of each session, by number, for which its delays are counted; 0: none."""
+        entries = self._of_sessions(ENTRY_PLACE, places)
+        some = entries["more"] > 0
+        if some.any():
+            self._put(entries[some], _ROOM_OF_PLACES)
+        self._drop(entries[~some])
+
+    def places(self) -> Words:
+        """Return the places that sessions have."""
+        placed = (self._entries["head"] & ENTRY_KIND == ENTRY_PLACE) & (self._entries["session"] > 0)
+        return np.unique(self._entries["more"][placed])
+
+    def put_echo_place(self, gnb: str, place: int) -> bool:
+        """Count echoes that an address answers for a place, 0 for none; return whether it receives tunnels at all."""
+        return self._endpoints.put_place(gnb, place)
+
+    def _of_sessions(self, kind: int, words: Mapping[int, int]) -> NDArray[np.void]:
+        """Return the entries that give sessions, by number, a word."""
+        entries = np.zeros(len(words), self._entry)
+        entries["key"] = entries["session"] = list(words)
+        entries["head"], entries["more"] = kind, list(words.values())
+        return entries
 
     def largest(self) -> int:
         """Return the largest session number there is, 0 when there is none."""
@@ -289,8 +314,8 @@ class SessionTable:
         copies: NDArray[np.void] = self._words[bucket, place].view(self._entry)[:, 0]
         return copies
 
-    def _put(self, entries: NDArray[np.void]) -> NDArray[np.bool_]:
-        """Write entries, each key once; return which of them are new in the table."""
+    def _put(self, entries: NDArray[np.void], least: int = 1) -> NDArray[np.bool_]:
+        """Write entries, each key once, where *least* places are free; return which of them are new in the table."""
         self._release()
         new = np.ones(len(entries), np.bool_)
         may_be_there = len(entries) < self._step or self._has_kind(entries)
@@ -300,7 +325,7 @@ class SessionTable:
             fresh = new[at : at + self._step]
             if may_be_there:
                 fresh &= ~self._replace(some, buckets, tags)
-            self._insert(some, buckets, tags, fresh)
+            self._insert(some, buckets, tags, fresh, least)
         return new
 
     def _has_kind(self, entries: NDArray[np.void]) -> bool:
@@ -322,7 +347,12 @@ class SessionTable:
         return known
 
     def _insert(
-        self, entries: NDArray[np.void], buckets: NDArray[np.intp], tags: NDArray[np.uint8], new: NDArray[np.bool_]
+        self,
+        entries: NDArray[np.void],
+        buckets: NDArray[np.intp],
+        tags: NDArray[np.uint8],
+        new: NDArray[np.bool_],
+        least: int,
     ) -> None:
         """Write entries of keys that are *new*, which is made false where there is no room."""
         left = np.flatnonzero(new)
@@ -333,8 +363,11 @@ class SessionTable:
             rows = np.arange(len(left))
             choice = np.where(room[:, 0] >= room[:, 1], 0, 1)
             bucket, place = mine[rows, choice], place[rows, choice]
-            fits = room[rows, choice] > 0
-            self.refused += int((~fits).sum())
+            fits = room[rows, choice] >= least
+            if least == 1:
+                self.refused += int((~fits).sum())
+            else:
+                self.placeless += int((~fits).sum())
             new[left[~fits]] = False
             left, bucket, place = left[fits], bucket[fits], place[fits]
             first = _first_of(2 * bucket + _WORDS[place])  # one of those that chose the same word
@@ -421,56 +454,6 @@ def _ue_entries(rows: list[tuple[int, str, int]], entry: np.dtype[np.void]) -> N
     )
     entries["session"] = [s for _, _, s in rows]
     return entries
-
-
-class _Endpoints:
-    """Numbers of the addresses that receive tunnels; 1 and up, for as long as a tunnel has one."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._numbers: dict[str, int] = {}
-        self._names = [""] * (ENDPOINTS + 1)
-        self._uses = np.zeros(ENDPOINTS + 1, np.int64)
-        self._free = deque(range(1, ENDPOINTS + 1))  # the one that was left last is used last
-
-    def known(self, address: str) -> int:
-        """Return the number of an address, 0 when it has none."""
-        return self._numbers.get(address, 0)
-
-    def number(self, address: str) -> int:
-        """Return the number of an address, which gets one now if there is any; 0: all are in use."""
-        number = self._numbers.get(address)
-        if number is not None:
-            return number
-        if not self._free:
-            return 0
-        number = self._numbers[address] = self._free.popleft()
-        self._names[number] = address
-        syscall.update_batch(self._fd, _address_key(address), np.array([number], np.uint32))
-        return number
-
-    def use(self, numbers: Words) -> None:
-        """Count tunnels that came."""
-        np.add.at(self._uses, numbers, 1)
-
-    def leave(self, numbers: Words) -> None:
-        """Count tunnels that went; an address without any has no number any more."""
-        np.subtract.at(self._uses, numbers, 1)
-        for number in np.unique(numbers).tolist():
-            if self._uses[number] == 0:
-                address = self._names[number]
-                syscall.delete_batch(self._fd, _address_key(address))
-                del self._numbers[address]
-                self._free.append(number)
-
-    def clear(self) -> None:
-        """Forget all, also what another process wrote."""
-        syscall.clear(self._fd, np.dtype("V16"), np.dtype(np.uint32))
-        self.__init__(self._fd)  # type: ignore[misc]
-
-
-def _address_key(address: str) -> NDArray[np.void]:
-    return np.frombuffer(address_bytes(address), "V16")
 
 
 _fence = threading.Lock()

@@ -23,6 +23,7 @@ from nf.abi import (
 from nf.kernel import source
 from nf.kernel.details import DetailTable
 from nf.kernel.flows import FlowTable
+from nf.kernel.histograms import Histograms
 from nf.kernel.ports import Ports
 from nf.kernel.programs import Programs
 from nf.kernel.ring import Rings
@@ -60,6 +61,7 @@ class Shared:
         self._rings = self._open_rings()
         self.flows = FlowTable(self._maps["flow_buckets"], self._maps["flows"], self._control, at_once=replay)
         self.details = DetailTable(self._maps["detail_sets"], self._maps["details"], self._control)
+        self.histograms = Histograms(self._maps["delay_counts"])
         self._instances: dict[str, int] = {"": 0}
         self._spent_instances = 0  # numbers that ports of the previous process may still have
         self._ports = Ports(self._programs, self.instance_number)
@@ -117,6 +119,7 @@ class Shared:
             rings.close()
         self.flows.close()
         self.details.close()
+        self.histograms.close()
         del self._clock, self._wire_length, self._next_flow, self._control
         self._control_map.close()
         self._programs.close(leave_behind=leave_behind)

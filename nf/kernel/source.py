@@ -70,6 +70,7 @@ ENDPOINTS = 16_384  # addresses of gNBs and UPFs that receive tunnels
 ROUTES = 65_536  # prefixes of sessions beyond their first addresses, two or three entries each
 # A session has a tunnel each way and an address, or two with IPv4 and IPv6: four entries then fill 84 % of the table.
 ENTRIES_A_SESSION = 4.75
+SESSIONS_A_PLACE, PLACES_MOST = 256, 1024  # 8 kB of counts each
 SUFFIX_SLOTS = 262_144  # 4 MB a table; holds 100,000 suffixes at two fifths
 FLOWS_AN_ANSWER = 16  # flows in the table for each address that a subscriber was told of lately
 PLACES_A_FLOW = 1.5  # a flow is evicted where four of the 24 places that a new one may have are free, or fewer
@@ -126,6 +127,7 @@ def table_sizes(limits: Limits) -> dict[str, int]:
         "detail_sets": detail_sets(limits.flows),
         "details": detail_sets(limits.flows) * SNF_DETAILS,
         "sessions": session_buckets(limits.sessions),
+        "delay_counts": places(limits.sessions),
         "answers": max(4096, limits.flows // FLOWS_AN_ANSWER),
     }
 
@@ -143,6 +145,11 @@ def detail_sets(flows: int) -> int:
 def session_buckets(sessions: int) -> int:
     """Return how many buckets the session table has for so many sessions."""
     return max(64, int(sessions * ENTRIES_A_SESSION / SNF_ENTRIES))
+
+
+def places(sessions: int) -> int:
+    """Return how many pairs of gNB and slice have counts of delays of their own, with place 0, which is none."""
+    return min(max(16, sessions // SESSIONS_A_PLACE), PLACES_MOST)
 
 
 def rings(*, replay: bool) -> int:

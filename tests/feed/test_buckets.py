@@ -33,6 +33,17 @@ class TestBucket:
     def test_the_middle_of_a_bucket_lies_in_it(self, bucket):
         assert number(middle(np.array([bucket]), "byte"), "byte").tolist() == [bucket]
 
+    @pytest.mark.parametrize("bucket", [16, 17, 31, 32, 100, 335])
+    def test_it_begins_where_the_page_of_the_feed_says(self, bucket):
+        s = bucket // 16 - 1
+        begin = (bucket - 16 * s) << s
+
+        assert number(np.array([begin, begin + (1 << s) - 1, begin + (1 << s)]) / 1e3, "ms").tolist() == [
+            bucket,
+            bucket,
+            bucket + 1,
+        ]
+
     def test_delays_are_known_to_the_microsecond_from_the_start(self):
         assert middle(number(np.array([0.003, 0.010]), "ms"), "ms") == pytest.approx([0.003, 0.010])
 

@@ -54,7 +54,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 
 
 class TestSaved:
-    """A saved feed is the feed that was heard."""
+    """A saved feed is what was heard."""
 
     def test_json_lines_of_it_are_the_same_to_the_byte(self, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(capsys, "watch", saved, "--output", "json") == (0, saved.read_text(), "")

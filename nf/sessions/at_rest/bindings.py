@@ -108,6 +108,7 @@ class Bindings:
         first = int(numbers[0])
         if self.freezer.label(first, self._held.get(first) or b"").identity_source == NOBODY:  # of one, so of all
             self.partial.update(numbers.tolist())
+        self._relabelled(numbers.tolist())
 
     def take(self, number: int, record: bytes, source: str) -> None:
         """Hold the binding of a record."""
@@ -115,6 +116,7 @@ class Bindings:
         self.sources[source] += 1
         if self.freezer.label(number, record).identity_source == NOBODY:
             self.partial.add(number)
+        self._relabelled([number])
 
     def touch(self, binding: Binding) -> None:
         """Note that a binding is about to change."""
