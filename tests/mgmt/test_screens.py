@@ -118,7 +118,7 @@ def publisher() -> Iterator[Publisher]:
     """A publisher named upf-west whose batches wait until they are flushed."""
     publisher = Publisher(Export(endpoint="tcp://127.0.0.1:*", batch_rows=10_000, batch_ms=600_000), "upf-west")
     publisher.start()
-    publisher.known(40, 3)
+    publisher.tell({"sessions": 40, "partial_sessions": 3})
     yield publisher
     publisher.stop()
 
