@@ -55,17 +55,9 @@ class Terminal:
 
     def __init__(self, folder: Path, width: int, command: str) -> None:
         self._socket = folder / "tmux"
-        self._tmux(
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            str(width),
-            "-y",
-            str(HEIGHT),
-            f"cd {ROOT} && unset COLUMNS LINES && {command}",
-        )
+        # COLUMNS may be that of who runs the tests; a run that is killed leaves nothing for long.
+        shell = f"cd {ROOT} && unset COLUMNS LINES && exec timeout --foreground 900 {command}"
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(HEIGHT), shell)
 
     def _tmux(self, *words: str) -> str:
         done = subprocess.run(["tmux", "-S", str(self._socket), *words], capture_output=True, text=True, check=False)
