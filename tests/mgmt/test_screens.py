@@ -7,7 +7,9 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tests.feed.samples import flows, records
 ROOT = Path(__file__).parents[2]
 SNF = f"{shlex.quote(sys.executable)} -m mgmt.cli.main"
 HEIGHT = 30
+LAST = "whole names"  # in the last line, which is drawn last
 ALIKE = ["0123456789abcdef" * 2, "0123456789" + "f" * 22]  # the first ten digits are the same
 UNKNOWN = "teid-" + "c" * 32
 
@@ -52,17 +55,9 @@ class Terminal:
 
     def __init__(self, folder: Path, width: int, command: str) -> None:
         self._socket = folder / "tmux"
-        self._tmux(
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            str(width),
-            "-y",
-            str(HEIGHT),
-            f"cd {ROOT} && unset COLUMNS LINES && {command}",
-        )
+        # COLUMNS may be that of who runs the tests; a run that is killed leaves nothing for long.
+        shell = f"cd {ROOT} && unset COLUMNS LINES && exec timeout --foreground 900 {command}"
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(HEIGHT), shell)
 
     def _tmux(self, *words: str) -> str:
         done = subprocess.run(["tmux", "-S", str(self._socket), *words], capture_output=True, text=True, check=False)
@@ -115,7 +110,7 @@ def publisher() -> Iterator[Publisher]:
     """A publisher named upf-west whose batches wait until they are flushed."""
     publisher = Publisher(Export(endpoint="tcp://127.0.0.1:*", batch_rows=10_000, batch_ms=600_000), "upf-west")
     publisher.start()
-    publisher.known(40, 3)
+    publisher.tell({"sessions": 40, "partial_sessions": 3})
     yield publisher
     publisher.stop()
 
@@ -124,6 +119,25 @@ def publish(publisher: Publisher) -> None:
     """Publish the feed."""
     for app_class, columns in FEED.items():
         publisher.publish(RecordBatch(app_class, 0, 1, columns))
+
+
+@contextmanager
+def flowing(publisher: Publisher) -> Iterator[None]:
+    """Publish the feed again and again: a row without a new record is forgotten after half a minute."""
+    stop = threading.Event()
+
+    def go_on() -> None:
+        while not stop.wait(0.5):
+            publish(publisher)
+            publisher.flush()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def rows_of(lines: list[str]) -> list[dict[str, str]]:
@@ -164,8 +178,8 @@ class TestTop:
         assert comes_true(lambda: publisher.subscriptions == 3)
         publish(publisher)
         screen.shows("upf-west is up", "First batch in ")  # it is on its way, and said so
-        publisher.flush()
-        lines = screen.shows("Not known, 1: attached before the probe (3 of 40 sessions)", "quit")
+        with flowing(publisher):
+            lines = screen.shows("Not known, 1: attached before the probe (3 of 40 sessions)", LAST)
 
         head = next(line for line in lines if "MOS" in line)
         assert {t for t in titles if t not in head} == set()
@@ -188,19 +202,21 @@ class TestTop:
     def test_keys_group_sort_and_say_why(self, publisher: Publisher, terminal: Callable[[int, str], Terminal]) -> None:
         screen = terminal(160, f"{SNF} top --endpoint {publisher.endpoint}")
         assert comes_true(lambda: publisher.subscriptions == 3)
-        publish(publisher)
-        publisher.flush()
-        screen.shows("worst score first", "Not known, 1")
+        with flowing(publisher):
+            screen.shows("worst score first", "Not known, 1")
 
-        screen.press("g")
-        lines = screen.shows("grouped by class", "▸ video: 4 rows, mean score 3.17", "▸ web: 3 rows, mean score 3.40")
-        assert [row["class"] for row in rows_of(lines)] == ["video"] * 4 + ["web"] * 3 + ["unknown"]
-        screen.press("?")
-        screen.shows("MOS is - in 1 row: no media.", "application is in brackets in 2 rows")
-        screen.press("w")
-        screen.shows(*(f" {key} " for key in ALIKE))
-        screen.press("S")
-        screen.shows("by slice")
+            screen.press("g")
+            lines = screen.shows(
+                "grouped by class", "▸ video: 4 rows, mean score 3.17", "▸ web: 3 rows, mean score 3.40", LAST
+            )
+            assert [row["class"] for row in rows_of(lines)] == ["video"] * 4 + ["web"] * 3 + ["unknown"]
+            screen.press("?")
+            screen.shows("MOS is - in 1 row: no media.", "application is in brackets in 2 rows")
+            screen.press("s", "s", "s")
+            lines = screen.shows("most down first   grouped by class", LAST)
+            rates = {row["subscriber"]: row["dl_bps"] for row in ROWS if row["class"] == "web"}
+            shown = [row["subscriber"] for row in rows_of(lines) if row["class"] == "web"]
+            assert shown == sorted(rates, key=lambda key: -rates[key])
         screen.press("q")
         assert screen.ended()
 
