@@ -109,7 +109,7 @@ class TestAllowed:
 
         assert said == (
             "1000000 has room\n"
-            "The tables of 2,000,000 flows and 65,536 sessions take 837 MB, and the memory of this service is "
+            "The tables of 2,000,000 flows and 65,536 sessions take 839 MB, and the memory of this service is "
             "limited to 537 MB. Raise the limit of the unit, as snf memory says, or lower limits of flows and "
             "sessions.\n"
         )
