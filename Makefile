@@ -8,6 +8,7 @@
 # make degraded one subscriber of ten with each impairment in turn, and what the bus says of all ten; ONLY=delay for some (7 minutes)
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make deploy-test what orchestrators get, by their own engines: templates of OpenStack, packages of ETSI NFV and others; TESTS=tests/stacks/test_x.py for one
+# make history-test questions on DuckDB, on two ClickHouse servers and on Spark, with equal rows; a sink whose servers are killed; the page in Chromium
 # make service-test the unit under systemd itself in a minimal Debian: start, hang, kill, update and downgrade under traffic, refusals, a tenth of a processor
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make oci     a container image from that package, as an OCI archive, into dist/; PACKAGE= for a package that is there
@@ -38,9 +39,10 @@ COVERED := 93
 APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
+APT_HISTORY := chromium clickhouse-server openjdk-17-jre-headless
 APT_IMAGE := $(APT_KERNELS) qemu-utils dosfstools mtools ovmf
 
-.PHONY: help demo test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb package-test image image-test oci pins clean
+.PHONY: help demo test history-test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb package-test image image-test oci pins clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -75,6 +77,11 @@ test: doctor
 # Validators come by scripts/validators, each with its first test that asks for it.
 deploy-test: doctor
 	@$(BIN)/python -m pytest $(or $(TESTS),tests/stacks)
+
+# Engines beside the files: their packages are for this alone, Spark comes by scripts/validators with its first test.
+history-test: doctor
+	@scripts/setup --apt-only $(APT_HISTORY)
+	@$(BIN)/python -m pytest $(or $(TESTS),tests/history_heavy)
 
 # The root is made once, by deploy/base.
 service-test: doctor

@@ -48,6 +48,8 @@ FAMILIES = (
     "memory",
     "names",
     "capacity",
+    "scrape",
+    "collect",
 )
 
 

@@ -10,9 +10,7 @@ python -m bench.accuracy writes its figures to bench/accuracy.json, too.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import ipaddress
-import json
 import struct
 import sys
 import tempfile
@@ -23,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import columns, rig
+from bench import columns, rig, stored
 from bench.captures import SHARED, Tunnels, ends_of, inner_packet, session_of
 from bench.figure import Figure
 from feed.records import Columns, RecordBatch
@@ -40,7 +38,6 @@ __all__ = ["FACTS", "Found", "Row", "baseline", "flow_of", "found", "in_tunnels"
 
 FACTS = ("sni", "http_host", "dns_answer", "dns_query")  # truth_basis values that the packets themselves prove
 _KEY = b"key of the figures of accuracy.."
-_FILE = Path(__file__).with_name("accuracy.json")
 _WHOLE = 65_535
 _OURS = "ours", "ours in GTP-U"
 _ENDS = [str(ipaddress.IPv4Address(end)) for end in (columns.GNB, columns.UPF)]
@@ -249,7 +246,7 @@ def main() -> int:
     wrong_tunnels, total = strays(tunnelled, rows)
     mine = total - len(wrong_tunnels), total
     figures = _figures(peers, named, facts, len(wrong), mine, len(files))
-    _FILE.write_text(json.dumps([dataclasses.asdict(f) | {"met": f.met} for f in figures], indent=1) + "\n")
+    stored.keep(figures)
     print(f"\nours names another application in {len(wrong)} of {len(facts)} facts")
     print(f"in tunnels {total - len(wrong_tunnels)} of {total} flows are of their subscriber")
     print(f"{len(files)} captures, {time.monotonic() - begun:.0f} s")

@@ -18,15 +18,25 @@ Raises WireError on anything that cannot be read, and on a body that would need 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feed.records import Columns
 
-__all__ = ["DIGITS", "MAX_CELLS", "MAX_ROWS", "WireError", "pack_columns", "unpack_columns"]
+__all__ = [
+    "DIGITS",
+    "MAX_CELLS",
+    "MAX_ROWS",
+    "Coded",
+    "WireError",
+    "pack_columns",
+    "unpack_coded",
+    "unpack_columns",
+]
 
 DIGITS = 3  # significant digits of a published float: more would be noise, and a third of the bytes
 MAX_CELLS = 1 << 24  # rows times columns that a decoder takes on: a constant column is a few bytes on the wire
@@ -37,6 +47,18 @@ _UNSIGNED = {"u1", "u2", "u4", "u8"}
 _RATE_TOLERANCE = 1e-4  # a rate within this of its bytes is their rate: less than half of the last digit
 
 _Column = NDArray[Any] | list[str]
+_Text = TypeVar("_Text")
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A text column as it came: distinct values, and for each row the number of its value."""
+
+    values: list[str]
+    index: NDArray[Any]  # unsigned integers
+
+    def __len__(self) -> int:
+        return len(self.index)
 
 
 class WireError(ValueError):
@@ -254,20 +276,20 @@ def _unpack_floats(rest: Sequence[Any], rows: int) -> NDArray[Any]:
     return np.where(mantissa == _MISSING, np.nan, values)
 
 
-def _unpack_text(distinct: Any, rest: Sequence[Any], rows: int) -> list[str]:
+def _unpack_text(distinct: Any, rest: Sequence[Any], rows: int) -> Coded:
     if not isinstance(distinct, list) or not all(isinstance(v, str) for v in distinct):
         raise WireError("the values of a text column are not text")
     if not rest:
         if rows and len(distinct) != 1:
             raise WireError(f"a text column without an index has {len(distinct)} values")
-        return distinct * rows
+        return Coded(distinct, np.zeros(rows, np.uint8))
     index = _unsigned(rest, rows)
     if rows and int(index.max()) >= len(distinct):
         raise WireError(f"a text column names value {int(index.max())} of {len(distinct)}")
-    return [distinct[i] for i in index.tolist()]
+    return Coded(distinct, index)
 
 
-def _unpack_hex(rest: Sequence[Any], rows: int) -> list[str]:
+def _unpack_hex(rest: Sequence[Any], rows: int) -> Coded:
     digits, raw = rest[:2]
     if not isinstance(raw, bytes) or not isinstance(digits, int) or digits < 2 or digits % 2 or len(raw) * 2 % digits:
         raise WireError("hexadecimal values do not have the digits they say")
@@ -275,16 +297,24 @@ def _unpack_hex(rest: Sequence[Any], rows: int) -> list[str]:
     return _unpack_text([joined[i : i + digits] for i in range(0, len(joined), digits)], rest[2:], rows)
 
 
-def _unpack_rate(name: Any, columns: Mapping[str, _Column]) -> NDArray[Any]:
+def _listed(column: Coded) -> list[str]:
+    if len(column.values) == 1:
+        return column.values * len(column.index)
+    return [column.values[i] for i in column.index.tolist()]
+
+
+def _unpack_rate(name: Any, columns: Mapping[str, object], rows: int) -> NDArray[Any]:
     octets, interval_ms = columns.get(str(name)), columns.get("interval_ms")
     if not isinstance(octets, np.ndarray) or not isinstance(interval_ms, np.ndarray):
         raise WireError("a rate names a column that is not there")
+    if not len(octets) == len(interval_ms) == rows:  # the place of another rate is empty
+        raise WireError("a rate names another rate")
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = _rate(octets, interval_ms)
     return np.where(np.isfinite(rate), rate, np.nan)
 
 
-def _unpack(column: Sequence[Any], rows: int) -> _Column:
+def _unpack(column: Sequence[Any], rows: int) -> NDArray[Any] | Coded:
     kind, rest = column[0], column[1:]
     if kind == "int":
         return _unpack_integers(rest, rows)
@@ -301,22 +331,36 @@ def _unpack(column: Sequence[Any], rows: int) -> _Column:
 
 def unpack_columns(packed: Mapping[str, Any], rows: int) -> dict[str, _Column]:
     """Return the columns in their order: text as list, integers as u8 or i8, floats as f8 with NaN for missing."""
+    return _unpack_all(packed, rows, _listed)
+
+
+def unpack_coded(packed: Mapping[str, Any], rows: int) -> dict[str, NDArray[Any] | Coded]:
+    """Return the same columns with text as it came, so that no row costs an object."""
+    return _unpack_all(packed, rows, lambda column: column)
+
+
+def _unpack_all(
+    packed: Mapping[str, Any], rows: int, text: Callable[[Coded], _Text]
+) -> dict[str, NDArray[Any] | _Text]:
     if rows * max(1, len(packed)) > MAX_CELLS:
         raise WireError(f"{rows} rows of {len(packed)} columns are more than {MAX_CELLS} values")
-    columns: dict[str, _Column] = {}
+    columns: dict[str, NDArray[Any] | _Text] = {}
     rates: list[str] = []
     for name, column in packed.items():
         if not isinstance(name, str) or not isinstance(column, list) or not column:
             raise WireError("the body is not a map of names to columns")
-        columns[name] = [] if column[0] == "rate" else _checked(name, column, rows)
         if column[0] == "rate":
+            columns[name] = np.zeros(0)  # its place
             rates.append(name)
+            continue
+        found = _checked(name, column, rows)
+        columns[name] = text(found) if isinstance(found, Coded) else found
     for name in rates:
-        columns[name] = _unpack_rate(packed[name][-1], columns)
+        columns[name] = _unpack_rate(packed[name][-1], columns, rows)
     return columns
 
 
-def _checked(name: str, column: Sequence[Any], rows: int) -> _Column:
+def _checked(name: str, column: Sequence[Any], rows: int) -> NDArray[Any] | Coded:
     try:
         return _unpack(column, rows)
     except WireError as error:

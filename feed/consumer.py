@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -13,14 +16,19 @@ import zmq
 
 from feed import wire
 from feed.errors import SnfError
+from feed.late import Question, beside
+from feed.link import Link, Monitor
 from feed.sockets import prepare
 
-__all__ = ["CurveKeys", "Liveness", "Subscriber", "key_pair"]
+__all__ = ["CurveKeys", "Liveness", "Several", "Subscriber", "key_pair"]
 
 _HEALTH = "health.v1/"
 _DEAD_S = 3.0  # three heartbeats
 _QUIET_S = 12.0  # a batch is at most 10 s old by default
+_MOST_HELD = 1000  # messages, while a snapshot is awaited
 _MAX_TOPICS = 100_000  # topics whose sequence is remembered
+_MOST_WAITING = 1000  # messages of all publishers of one reader, beside what the kernel buffers
+_IN_A_ROW = 16  # messages of one publisher, before others are read
 
 
 class Liveness(enum.Enum):
@@ -47,6 +55,32 @@ def key_pair() -> tuple[str, str]:
     return public.decode(), secret.decode()
 
 
+def _unconnected(context: zmq.Context[Any], endpoint: str, most_messages: int) -> zmq.Socket[bytes]:
+    """Return a SUB socket in which so many messages wait at most."""
+    socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
+    socket.linger = 0
+    socket.rcvhwm = most_messages
+    prepare(socket, endpoint, wire.MAX_BODY_BYTES)
+    return socket
+
+
+def _secure(socket: zmq.Socket[bytes], curve: CurveKeys | None) -> None:
+    if curve is not None:
+        socket.curve_serverkey = curve.server_key.encode()
+        socket.curve_publickey = curve.public_key.encode()
+        socket.curve_secretkey = curve.secret_key.encode()
+
+
+def _connect(socket: zmq.Socket[bytes], endpoint: str, curve: CurveKeys | None) -> None:
+    """Connect; raises SnfError when endpoint or keys are no such things."""
+    try:
+        _secure(socket, curve)
+        socket.connect(endpoint)
+    except (zmq.ZMQError, ValueError):
+        what = f"Cannot connect to {endpoint}{' with these keys' if curve else ''}."
+        raise SnfError(what, "Give tcp://ADDRESS:PORT, and keys of 40 characters of Z85.") from None
+
+
 class Subscriber:
     """A context manager over one SUB socket; used by one thread.
 
@@ -59,24 +93,20 @@ class Subscriber:
         self.gaps = self.malformed = self.restarts = 0
         self.heard_s: float | None = None  # monotonic time of the last message
         self.data_s: float | None = None  # of the last one that was no heartbeat
+        self._endpoint, self._curve = endpoint, curve
+        self._late: Question | None = None
+        self._held: deque[list[bytes]] = deque()  # messages that came while a snapshot is awaited
         self._topics: list[str] = []
         self._heads: dict[str, tuple[str, int]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.rcvhwm = 1000
-        prepare(self._socket, endpoint, wire.MAX_BODY_BYTES)
-        self._socket.subscribe(_HEALTH)
+        self._socket = _unconnected(self._context, endpoint, _MOST_WAITING)
+        self._monitor = Monitor(self._socket)
         try:
-            if curve is not None:
-                self._socket.curve_serverkey = curve.server_key.encode()
-                self._socket.curve_publickey = curve.public_key.encode()
-                self._socket.curve_secretkey = curve.secret_key.encode()
-            self._socket.connect(endpoint)
-        except (zmq.ZMQError, ValueError):
+            _connect(self._socket, endpoint, curve)
+        except SnfError:
             self.close()
-            what = f"Cannot connect to {endpoint}{' with these keys' if curve else ''}."
-            raise SnfError(what, "Give tcp://ADDRESS:PORT, and keys of 40 characters of Z85.") from None
+            raise
+        self._socket.subscribe(_HEALTH)
         for topic in topics:
             self.subscribe(topic)
 
@@ -93,28 +123,74 @@ class Subscriber:
         for known in [t for t in self._heads if t.startswith(topic)]:
             del self._heads[known]  # later misses of this topic are no gap
 
+    def snapshot(self, endpoint: str = "") -> None:
+        """Ask for the current state of the topics: `receive` then gives it first, and drops what is older.
+
+        *endpoint*: where snapshots are given, by custom beside the endpoint of the feed. Where nobody answers, the feed
+        goes on without. Who must miss nothing asks when a heartbeat was heard: then the subscriptions hold.
+        """
+        self._end_late()
+        endpoint = endpoint or beside(self._endpoint)
+        if endpoint and self._topics:
+            with contextlib.suppress(zmq.ZMQError):  # the place beside an endpoint need not be one
+                self._late = Question(self._context, endpoint, self._topics, partial(_secure, curve=self._curve))
+
     def receive(self, timeout_s: float) -> wire.Message | None:
         """Return the next message that was asked for, or None when none came in time."""
         deadline_s = time.monotonic() + timeout_s
-        while self._socket.poll(max(0, round((deadline_s - time.monotonic()) * 1e3))):
-            frames = self._socket.recv_multipart()
+        self._monitor.read()
+        while (read := self._read(deadline_s)) is not None:
+            frames, past = read
             self.heard_s = time.monotonic()
             try:
                 message = wire.decode(frames)
             except wire.WireError:
                 self.malformed += 1
             else:
-                if self._note(message):
+                if self._note_past(message) if past else self._note(message):
                     return message
             if time.monotonic() >= deadline_s:
                 break  # a stream of other messages is no reason to stay
         return None
+
+    def _read(self, deadline_s: float) -> tuple[list[bytes], bool] | None:
+        """Return the next frames, and whether they are of a snapshot; None when none came in time."""
+        while self._late is not None:
+            left_s = min(self._late.left_s(), deadline_s - time.monotonic())
+            zmq.select([self._socket, self._late.socket], [], [], timeout=max(0.0, left_s))
+            if (frames := self._late.take()) is not None:
+                return frames, True
+            if self._socket.poll(0):
+                frames = self._socket.recv_multipart()
+                if frames[0].startswith(_HEALTH.encode()):
+                    return frames, False
+                self.heard_s = time.monotonic()
+                self._held.append(frames)
+            elif left_s <= 0 and self._late.left_s() > 0:
+                return None
+            if self._late.left_s() <= 0 or len(self._held) >= _MOST_HELD:
+                self._end_late()
+        if self._held:
+            return self._held.popleft(), False
+        if self._socket.poll(max(0, round((deadline_s - time.monotonic()) * 1e3))):
+            return self._socket.recv_multipart(), False
+        return None
+
+    def _end_late(self) -> None:
+        if self._late is not None:
+            self._late.close()
+            self._late = None
 
     def messages(self, seconds: float | None = None, quiet_s: float = 1.0) -> Iterator[wire.Message | None]:
         """Yield messages for *seconds* (None: for ever), and None whenever nothing came for *quiet_s*."""
         end_s = None if seconds is None else time.monotonic() + seconds
         while end_s is None or time.monotonic() < end_s:
             yield self.receive(quiet_s if end_s is None else max(0.0, min(quiet_s, end_s - time.monotonic())))
+
+    @property
+    def link(self) -> Link:
+        """The state of the connection now."""
+        return self._monitor.read()
 
     def liveness(self, quiet_s: float = _QUIET_S) -> Liveness:
         """Return the state of the publisher now; "quiet" is one without data for *quiet_s*."""
@@ -126,13 +202,44 @@ class Subscriber:
         return Liveness.ALIVE if self.data_s is not None and now_s - self.data_s <= quiet_s else Liveness.QUIET
 
     def _note(self, message: wire.Message) -> bool:
-        """Check the sequence; return whether the topic was asked for: some heartbeats are heard for sequences alone."""
+        """Check the sequence; return whether the topic was asked for: some heartbeats are heard for sequences alone.
+
+        What a snapshot had already is not wanted.
+        """
+        if self._has(message):
+            return False
         self._check(message.topic, message.header.boot, message.header.seq)
         if message.header.schema == wire.HEALTH_SCHEMA:
-            self._check_heads(message)
+            if self._late is None and not self._held:  # else they may count messages that wait here
+                self._check_heads(message)
         else:
             self.data_s = self.heard_s
+        return self._wants(message)
+
+    def _wants(self, message: wire.Message) -> bool:
         return any(message.topic.startswith(topic) for topic in self._topics)
+
+    def _has(self, message: wire.Message) -> bool:
+        known = self._heads.get(message.topic)
+        return known is not None and known[0] == message.header.boot and message.header.seq <= known[1]
+
+    def _note_past(self, message: wire.Message) -> bool:
+        """Take a message of a snapshot; return whether it is wanted. With the end, later ones are checked again."""
+        if message.header.schema == wire.SNAPSHOT_SCHEMA:
+            self._end_late()
+            for topic, head in self._told_heads(message):
+                if head and not ((known := self._heads.get(topic)) and known[0] == message.header.boot):
+                    self._heads[topic] = (message.header.boot, head - 1)
+                elif head and known:
+                    self._heads[topic] = (known[0], max(known[1], head - 1))
+            return False
+        if message.header.schema != wire.ALARM_SCHEMA:  # what stands has the number of another message
+            if self._has(message):
+                return False
+            self._heads[message.topic] = (message.header.boot, message.header.seq)
+        if message.header.schema != wire.HEALTH_SCHEMA:
+            self.data_s = self.heard_s
+        return self._wants(message)
 
     def _check(self, topic: str, boot: str, seq: int) -> None:
         known = self._heads.get(topic)
@@ -146,21 +253,74 @@ class Subscriber:
 
     def _check_heads(self, message: wire.Message) -> None:
         """Count the messages lost at the end of a topic, which no later message of the topic reveals."""
+        for topic, head in self._told_heads(message):
+            known = self._heads.get(topic)
+            if known is not None and known[0] == message.header.boot and head > known[1] + 1:
+                self.gaps += head - known[1] - 1
+                self._heads[topic] = (known[0], head - 1)
+
+    @staticmethod
+    def _told_heads(message: wire.Message) -> list[tuple[str, int]]:
+        """Return the next sequence number of each topic, as a heartbeat or the end of a snapshot tells it."""
         topics, heads = message.columns.get("topic"), message.columns.get("next_seq")
         if not isinstance(topics, list) or heads is None:
-            return
-        for topic, head in zip(topics, heads, strict=True):
-            known = self._heads.get(topic)
-            if known is not None and known[0] == message.header.boot and int(head) > known[1] + 1:
-                self.gaps += int(head) - known[1] - 1
-                self._heads[topic] = (known[0], int(head) - 1)
+            return []
+        return [(topic, int(head)) for topic, head in zip(topics, heads, strict=True)]
 
     def close(self) -> None:
         """Close the socket."""
+        self._end_late()
+        self._monitor.close()
         self._socket.close()
         self._context.term()
 
     def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class Several:
+    """A context manager over SUB sockets to several publishers, read by one thread; frames come as they are.
+
+    For who keeps what comes: sequences are his to check. Raises SnfError as Subscriber does.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, CurveKeys | None]], topics: Sequence[str]) -> None:
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._sockets: dict[Any, int] = {}
+        most = max(4, _MOST_WAITING // max(1, len(sources)))
+        try:
+            for number, (endpoint, curve) in enumerate(sources):
+                socket = _unconnected(self._context, endpoint, most)
+                self._sockets[socket] = number
+                _connect(socket, endpoint, curve)
+                self._poller.register(socket, zmq.POLLIN)
+                for topic in topics:
+                    socket.subscribe(topic)
+        except SnfError:
+            self.close()
+            raise
+
+    def receive(self, timeout_s: float) -> Iterator[tuple[int, list[bytes]]]:
+        """Yield what is there, as (number of the source, frames), a few of each; wait for the first one."""
+        for socket, _ in self._poller.poll(max(0, round(timeout_s * 1e3))):
+            for _ in range(_IN_A_ROW):
+                try:
+                    frames = socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                yield self._sockets[socket], frames
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in self._sockets:
+            socket.close()
+        self._context.term()
+
+    def __enter__(self) -> Several:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ALARM_COLUMNS",
     "APP_CLASSES",
     "CHANGE_COLUMNS",
     "DELAY_COLUMNS",
@@ -24,8 +25,11 @@ __all__ = [
     "ESTIMATES",
     "FLOW_COLUMNS",
     "HEALTH_COLUMNS",
+    "PURGE_COLUMNS",
     "RECORD_COLUMNS",
     "SCHEMA",
+    "SIGN_COLUMNS",
+    "SNAPSHOT_COLUMNS",
     "SPARSE_COLUMNS",
     "SUBSCRIBER_COLUMNS",
     "Column",
@@ -161,6 +165,9 @@ RECORD_COLUMNS: Mapping[str, Column] = {
     "gnb": Column("str", "", "far end of the tunnel on the access side: gNB, eNB or SGW; empty when not known"),
     "slice": Column("str", "", "S-NSSAI: SST, or SST-SD with six hexadecimal digits; empty when not said"),
     "suspect_confidence": Column("f4", "0..1", "how sure the evidence of an echo or of neighbours is, for n3"),
+    "rat": Column("str", "", "radio access technology by its name in TS 29.571 (RatType): NR, EUTRA, and others"),
+    "tai": Column("str", "", "tracking area: MCC-MNC-TAC, the TAC hexadecimal; empty, as the other two, when not said"),
+    "cell": Column("str", "", "cell that signalling named last: MCC-MNC-ID, the identity hexadecimal"),
 }
 
 FLOW_COLUMNS: Mapping[str, Column] = {
@@ -207,6 +214,86 @@ CHANGE_COLUMNS: Mapping[str, Column] = {
 }
 """A mark of a change, schema "snf.change.v1": one row a message."""
 
+HEALTH_COLUMNS: Mapping[str, Column] = {
+    "topic": Column("str", "", "a topic of this publisher, those of followed subscribers excepted"),
+    "next_seq": Column("u8", "", "sequence number that the next message of the topic will have"),
+    "uptime_ms": Column("u8", "ms", "since the publisher started; this and the following are equal in all rows"),
+    "inspected_bytes": Column("u8", "byte", "bytes of the frames that the data plane has read"),
+    "unflowed_bytes": Column(
+        "u8", "byte", "inner IP bytes in no flow: a full table, a limit, two IPv6 flows with one key"
+    ),
+    "unread_bytes": Column(
+        "u8", "byte", "inner IP bytes of flows that nobody could read before they were gone: in no record"
+    ),
+    "outside_bytes": Column(
+        "u8", "byte", "inner IP bytes outside of tunnels and of no session: no subscriber's, in no record"
+    ),
+    "exported_bytes": Column("u8", "byte", "bytes of all frames published, each message once"),
+    "records": Column("u8", "", "records published"),
+    "dropped_messages": Column("u8", "", "messages lost before ZeroMQ: the queue was full"),
+    "dropped_rows": Column("u8", "", "their rows"),
+    "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
+    "followed": Column("u8", "", "subscribers that somebody follows"),
+    "sessions": Column("u8", "", "sessions that are known"),
+    "partial_sessions": Column("u8", "", "sessions of which only tunnels are known: they began before the function"),
+    "redirect_lost": Column("u8", "", "frames that were redirected, to a pair or a monitor port, and lost behind it"),
+    "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
+    "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
+    "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
+    "next_batch_ms": Column("u8", "ms", "until the next batch leaves, at the latest; 0 when no records wait"),
+    "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
+    "dropped_frames": Column("u8", "", "frames that devices received and dropped while ports were on them"),
+    "dropped_signalling": Column("u8", "", "frames of signalling that came faster than they were read"),
+    "ring_lost": Column("u8", "", "payloads, request-answer pairs and ends of flows that found their ring full"),
+    "flows": Column("u8", "", "flows in the table"),
+    "flow_room": Column("u8", "", "places for flows"),
+    "evicted_flows": Column("u8", "", "flows that left a full part of the table, the longest silent first"),
+    "details": Column("u8", "", "details of media flows; one stays until another flow needs its place"),
+    "detail_room": Column("u8", "", "places for details"),
+    "undetailed_packets": Column("u8", "", "packets of media flows that found no place for a detail"),
+    "session_room": Column("u8", "", "sessions that may be known"),
+    "sessions_pfcp": Column("u8", "", "sessions by the source of the subscriber; these five"),
+    "sessions_gtp_c": Column("u8", "", ""),
+    "sessions_radius": Column("u8", "", ""),
+    "sessions_ngap": Column("u8", "", ""),
+    "sessions_netconf": Column("u8", "", ""),
+    "recorded_bytes": Column("u8", "byte", "inner IP bytes of all records"),
+    "unowned_bytes": Column("u8", "byte", "those of them whose subscriber nobody told: identity_source is none"),
+}
+"""The heartbeat, schema "snf.health.v1": one row per topic, each second."""
+
+PURGE_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "time since the epoch until when all records of the subscriber are to be erased"),
+    "subscriber": Column("str", "", "a name that he had in records: one row for each key that the function has"),
+    "epoch": Column("u4", "", "number of the key that gives this name"),
+    "why": Column("str", "", "purge, opt-out"),
+}
+"""Subscribers who are to be forgotten, schema "snf.purge.v1"."""
+
+ALARM_COLUMNS: Mapping[str, Column] = {
+    "t_ms": Column("u8", "ms", "time since the epoch when it was raised or cleared"),
+    "state": Column("str", "", "raised, cleared"),
+    "subscriber": Column("str", "", "pseudonym; empty in the row of those beyond the bound, as the next five texts"),
+    "app": Column("str", "", "application, empty when not named"),
+    "app_class": Column("str", "", "application class"),
+    "gnb": Column("str", "", "far end of the tunnel on the access side, empty when not known"),
+    "slice": Column("str", "", "S-NSSAI, empty when not said"),
+    "mos": Column("f4", "1..5", "mean of the scores that raised it, or cleared it; missing: cleared without a score"),
+    "suspect": Column("str", "", "where most of the bad scores were lost, as in the records; empty when not known"),
+    "suspect_by": Column("str", "", "measure that convicted last"),
+    "suspect_value": Column("f4", "", "its value"),
+    "since_ms": Column("u8", "ms", "begin of the degradation, since the epoch; the same when raised and when cleared"),
+    "threshold": Column("f4", "1..5", "score below which it is raised, or from which on it is cleared"),
+    "others": Column("u4", "", "subscribers and applications beyond the bound; 0 but in the row that is about them"),
+}
+"""Degradations of single subscribers, schema "snf.alarm.v1": a row when one is raised, and one when it is cleared."""
+
+SNAPSHOT_COLUMNS: Mapping[str, Column] = {
+    "topic": Column("str", "", "a topic that was asked for and may be read"),
+    "next_seq": Column("u8", "", "sequence number of its first message that the snapshot does not know"),
+}
+"""The end of a snapshot, schema "snf.snapshot.v1"."""
+
 DELAY_COLUMNS = ("ran_ul_ms", "ran_dl_ms", "n3_rtt_ms", "upf_ul_ms", "upf_dl_ms")
 DELAY_MEASURES = (*DELAY_COLUMNS, "n3_echo_ms")
 """What delays are counted of: those of the records, and of N3 as GTP-U echoes to the gNB time it (TS 29.281, 7.2)."""
@@ -222,10 +309,10 @@ DELAY_DISTRIBUTION_COLUMNS: Mapping[str, Column] = {
 }
 """Counts of single delays by place and bucket, schema "snf.delay.v1"."""
 
-HEALTH_COLUMNS = ("dns_queries", "dns_ms", "dns_failed", "dns_retried", "vpn_share", "ttls")
-SUBSCRIBER_COLUMNS = (*DELAY_COLUMNS, *HEALTH_COLUMNS)
+SIGN_COLUMNS = ("dns_queries", "dns_ms", "dns_failed", "dns_retried", "vpn_share", "ttls")
+SUBSCRIBER_COLUMNS = (*DELAY_COLUMNS, *SIGN_COLUMNS)
 """Columns of the whole subscriber, in each of its rows. Few sites can measure the delays, and in many intervals there
-is no health to tell."""
+are no signs to tell."""
 
 _SCORED = ("confidence", "unmeasured", "model")
 _PLAYED = (
@@ -258,7 +345,7 @@ SPARSE_COLUMNS = (
     *SUBSCRIBER_COLUMNS,
     *("rtt_high_access_ms", "rtt_high_core_ms", "suspect_by", "suspect_value"),
     *dict.fromkeys(name for names in ESTIMATES.values() for name in names),
-    *("gnb", "slice", "suspect_confidence"),
+    *("gnb", "slice", "suspect_confidence", "rat", "tai", "cell"),
 )
 """A message in which one of these is missing, or empty text, in every row leaves it out."""
 

@@ -8,7 +8,8 @@ body      a MessagePack map of column name to column (`feed.columns`), compresse
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from feed.columns import WireError, pack_columns, unpack_columns
+from feed.columns import Coded, WireError, pack_columns, unpack_coded, unpack_columns
 from feed.records import (
+    ALARM_COLUMNS,
     CHANGE_COLUMNS,
     DELAY_DISTRIBUTION_COLUMNS,
     FLOW_COLUMNS,
@@ -28,17 +30,22 @@ from feed.records import (
 )
 
 __all__ = [
+    "ALARM_SCHEMA",
     "CHANGE_SCHEMA",
     "DELAY_SCHEMA",
     "ENCODING",
     "FLOW_SCHEMA",
     "HEALTH_SCHEMA",
     "IMSI_SCHEMA",
+    "PURGE_SCHEMA",
     "SCHEMAS",
+    "SNAPSHOT_SCHEMA",
+    "CodedMessage",
     "Header",
     "Message",
     "WireError",
     "decode",
+    "decode_coded",
     "encode",
     "rows_of",
     "topic",
@@ -47,11 +54,19 @@ __all__ = [
 ENCODING = "columns1+zstd"  # a change that an old decoder cannot read takes the next number
 QOE_SCHEMA = "snf.qoe.v1"  # columns: feed.records.RECORD_COLUMNS
 FLOW_SCHEMA = "snf.flow.v1"  # columns: feed.records.FLOW_COLUMNS
-HEALTH_SCHEMA = "snf.health.v1"  # columns: nf.publish.publisher.HEALTH_COLUMNS
+HEALTH_SCHEMA = "snf.health.v1"  # columns: feed.records.HEALTH_COLUMNS
 IMSI_SCHEMA = "snf.imsi.v1"  # columns: subscriber, imsi
 CHANGE_SCHEMA = "snf.change.v1"  # columns: feed.records.CHANGE_COLUMNS
 DELAY_SCHEMA = "snf.delay.v1"  # columns: feed.records.DELAY_DISTRIBUTION_COLUMNS
-SCHEMAS = frozenset({QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA, CHANGE_SCHEMA, DELAY_SCHEMA})
+PURGE_SCHEMA = "snf.purge.v1"  # columns: feed.records.PURGE_COLUMNS
+ALARM_SCHEMA = "snf.alarm.v1"  # columns: feed.records.ALARM_COLUMNS
+SNAPSHOT_SCHEMA = "snf.snapshot.v1"  # columns: feed.records.SNAPSHOT_COLUMNS
+SCHEMAS = frozenset(
+    {
+        *(QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, IMSI_SCHEMA, CHANGE_SCHEMA, DELAY_SCHEMA),
+        *(PURGE_SCHEMA, ALARM_SCHEMA, SNAPSHOT_SCHEMA),
+    }
+)
 MAX_BODY_BYTES = 64 << 20  # a decoder refuses what would become larger
 MAX_HEADER_BYTES = 4096
 _LEVEL = 6  # zstd: a third of the time of 13 and 5 % larger; a few messages a second are made
@@ -70,6 +85,7 @@ class Header:
     t_end: float
     rows: int = 0  # `encode` writes how many the columns have
     encoding: str = ENCODING
+    epoch: int = 0  # number of the key of the pseudonyms in the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +103,21 @@ class Message:
         return parts[2] if parts[0] == "qoe.v1" and len(parts) > 2 else ""
 
 
+@dataclass(frozen=True, slots=True)
+class CodedMessage:
+    """A decoded message whose text columns are as they came, and whose sparse columns are there if they came."""
+
+    topic: str
+    header: Header
+    columns: Mapping[str, NDArray[Any] | Coded]
+
+
 _TABLES = {
     QOE_SCHEMA: RECORD_COLUMNS,
     FLOW_SCHEMA: FLOW_COLUMNS,
     CHANGE_SCHEMA: CHANGE_COLUMNS,
     DELAY_SCHEMA: DELAY_DISTRIBUTION_COLUMNS,
+    ALARM_SCHEMA: ALARM_COLUMNS,
 }
 _SPARSE = frozenset(SPARSE_COLUMNS)
 _EMPTY = (["nan"], ["text", [""]])  # columns as they are packed, without a value in any row
@@ -115,6 +141,7 @@ def encode(topic_: bytes, header: Header, columns: Columns) -> list[bytes]:
         "t_end": header.t_end,
         "rows": rows,
         "encoding": header.encoding,
+        "epoch": header.epoch,
     }
     return [topic_, msgpack.packb(head), _compressor().compress(msgpack.packb(packed))]
 
@@ -145,9 +172,12 @@ def _header(raw: bytes) -> Header:
         raise WireError(f"encoding {head['encoding'][:40]!r} is not known, only {ENCODING}")
     if head["schema"] not in SCHEMAS:
         raise WireError(f"schema {head['schema'][:40]!r} is not known, only {', '.join(sorted(SCHEMAS))}")
-    if head["rows"] < 0 or head["seq"] < 0:
-        raise WireError("rows and seq are not negative")
-    return Header(**{name: head[name] for name in kinds})  # more keys may come: they are no error
+    epoch = head.get("epoch", 0)  # an older function says none
+    if not isinstance(epoch, int) or isinstance(epoch, bool):
+        raise WireError("the header has no valid epoch")
+    if head["rows"] < 0 or head["seq"] < 0 or epoch < 0:
+        raise WireError("rows, seq and epoch are not negative")
+    return Header(**{name: head[name] for name in kinds}, epoch=epoch)  # more keys may come: they are no error
 
 
 def _body(raw: bytes) -> dict[str, Any]:
@@ -176,12 +206,30 @@ def _with_sparse(header: Header, columns: dict[str, Any]) -> dict[str, Any]:
 
 def decode(frames: Sequence[bytes]) -> Message:
     """Return the message; raises WireError for anything that is not one."""
+    with _told():
+        topic_, header, body = _opened(frames)
+        columns = unpack_columns(body, header.rows)
+        return Message(topic_, header, _with_sparse(header, columns))
+
+
+def decode_coded(frames: Sequence[bytes]) -> CodedMessage:
+    """Return the message with text as it came, for who keeps rows without looking at each; raises WireError."""
+    with _told():
+        topic_, header, body = _opened(frames)
+        return CodedMessage(topic_, header, unpack_coded(body, header.rows))
+
+
+def _opened(frames: Sequence[bytes]) -> tuple[str, Header, dict[str, Any]]:
     if len(frames) != 3:
         raise WireError(f"a message has three frames, this has {len(frames)}")
+    return frames[0].decode(), _header(frames[1]), _body(frames[2])
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Make of whatever the libraries say of bytes that are no message a WireError."""
     try:
-        header = _header(frames[1])
-        columns = unpack_columns(_body(frames[2]), header.rows)
-        return Message(frames[0].decode(), header, _with_sparse(header, columns))
+        yield
     except WireError:
         raise
     except (

@@ -11,10 +11,12 @@ import enum
 from dataclasses import dataclass, field
 
 __all__ = [
+    "NOWHERE",
     "EndReason",
     "Identity",
     "Notice",
     "PeersRefused",
+    "Place",
     "Session",
     "SessionDown",
     "SessionEvent",
@@ -67,6 +69,22 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a subscriber, as far as signalling tells it (`gtp.places` has the forms). Empty means not said."""
+
+    rat: str = ""  # radio access technology, by its name in TS 29.571
+    tai: str = ""  # tracking area
+    cell: str = ""
+    at_s: float = field(default=0.0, compare=False)  # when it was said
+
+    def __bool__(self) -> bool:
+        return bool(self.rat or self.tai or self.cell)
+
+
+NOWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A PDU session as it stands after a message.
 
@@ -84,6 +102,7 @@ class Session:
     instance: str = ""
     tunnels: tuple[Tunnel, ...] = ()
     routes: tuple[str, ...] = ()  # further prefixes of the UE, in canonical text: framed routes, more IPv6 prefixes
+    place: Place = NOWHERE
 
 
 class EndReason(enum.Enum):

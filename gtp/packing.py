@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 __all__ = [
-    "DIGITS", "FIELDS", "IPV4", "IPV6", "ODD",
+    "DIGITS", "FIELDS", "IPV4", "IPV6", "OCTETS", "OCTETS_SIZE", "ODD",
     "Constant", "Packer", "Shape", "forms_of", "ipv4_number", "ipv4_text", "reader",
 ]  # fmt: skip
 
@@ -53,9 +53,10 @@ _ipv4 = lru_cache(_KEPT_TEXTS)(ipv4_number)
 # -- kinds ----------------------------------------------------------------------
 
 # The first letter of a kind says how its field is written (`struct`); a key and a prefix have their words behind it.
-NOTHING, EMPTY, REAL, BYTE, WORD, LONG, IPV4, DIGITS, IPV6, PREFIX, KEY, LONG_KEY = "nefbiqadxpkK"
+NOTHING, EMPTY, REAL, BYTE, WORD, LONG, IPV4, DIGITS, IPV6, PREFIX, KEY, LONG_KEY, OCTETS = "nefbiqadxpkKo"
 FIELDS = {REAL: "d", BYTE: "B", WORD: "I", LONG: "Q", IPV4: "I", DIGITS: "Q", IPV6: "16s", PREFIX: "16s"}
-FIELDS |= {KEY: "I", LONG_KEY: "Q"}
+FIELDS |= {KEY: "I", LONG_KEY: "Q", OCTETS: "20s"}
+OCTETS_SIZE = 20  # of the one kind of bytes that records hold: a place (gtp.places)
 
 
 def _split_text(text: str) -> tuple[str, Any] | None:
@@ -110,6 +111,9 @@ def _split(values: list[Any], wide: int) -> tuple[tuple[str, ...], list[Any]] | 
             add_kind(NOTHING)
         elif of is float:
             add_kind(REAL)
+            add_field(value)
+        elif of is bytes and len(value) == OCTETS_SIZE:
+            add_kind(OCTETS)
             add_field(value)
         else:
             return None
@@ -187,7 +191,7 @@ class Packer:
         return len(self.shapes)
 
     def pack(self, constant: Constant, values: list[Any]) -> bytes:
-        """Return a record. *values* are strings, numbers, floats and None."""
+        """Return a record. *values* are strings, numbers, floats, None, and bytes of OCTETS_SIZE."""
         split = _split(values, self._wide) if len(values) <= _MOST_VALUES else None
         shape = None if split is None else self.shape(constant, split[0])
         if split is None or shape is None:

@@ -18,9 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from feed.records import CHANGE_COLUMNS, DELAY_DISTRIBUTION_COLUMNS, RECORD_COLUMNS, Column
+from feed.records import (
+    ALARM_COLUMNS,
+    CHANGE_COLUMNS,
+    DELAY_DISTRIBUTION_COLUMNS,
+    HEALTH_COLUMNS,
+    RECORD_COLUMNS,
+    Column,
+)
 
-__all__ = ["DIMENSIONS", "FUNCTION", "MEASURES", "PLACES", "SUMS", "TABLES"]
+__all__ = ["DIMENSIONS", "FUNCTION", "LEVELS", "MEASURES", "PLACES", "SUMS", "TABLES"]
 
 FUNCTION: Mapping[str, Column] = {
     "nf": Column("str", "", "the function that published it"),
@@ -68,6 +75,13 @@ _MEANS = {
     "page_s": "s",
     "speed_bps": "bit/s",
 }
+LEVELS: Mapping[int, str] = {
+    480: "of active_ms with a picture of at most 480 lines",
+    720: "of more, at most 720",
+    1080: "of more, at most 1080",
+    2160: "of more",
+}
+"""Levels of a picture (`video_height`), by their most lines; time with none of them is without a known level."""
 MEASURES = tuple(_MEANS)
 """Columns of a record whose mean is of interest; `facts` has ``NAME_sum`` and ``NAME_n`` of each, `buckets` counts."""
 
@@ -81,6 +95,8 @@ SUMS: Mapping[str, Column] = {
     "stalls": Column("f4", "", ""),
     "freezes": Column("f4", "", ""),
     "bad": Column("u4", "", "records with a score below 3: poor or bad on the scale of P.800"),
+    "sessions": Column("u4", "", "that began: minutes with records after ten or more without, of one application"),
+    **{f"level_{lines}_ms": Column("u8", "ms", what) for lines, what in LEVELS.items()},
     **{f"suspect_{side}": Column("u4", "", f"records whose suspect is {side}")
        for side in ("access", "n3", "upf", "core", "loss", "server", "device", "app")},
     **{f"{name}_{kind}": Column("f8" if kind == "sum" else "u4", unit if kind == "sum" else "", "")
@@ -114,7 +130,7 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "why": Column("str", "", "lost, restart, silent, full, damaged, foreign"),
     },
     "marks": {**FUNCTION, **CHANGE_COLUMNS},
-    "alarms": {**FUNCTION},
-    "health": {**FUNCTION, "t_ms": RECORD_COLUMNS["t_ms"]},
+    "alarms": {**FUNCTION, **ALARM_COLUMNS},
+    "health": {**FUNCTION, "t_ms": Column("u8", "ms", "of the heartbeat, since the epoch"), **HEALTH_COLUMNS},
 }
 """Columns by table. Columns that a publisher has beside these are kept, behind them."""

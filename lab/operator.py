@@ -48,6 +48,7 @@ _IF = "urn:ietf:params:xml:ns:yang:ietf-interfaces"
 _IANA = "urn:ietf:params:xml:ns:yang:iana-if-type"
 EXAMPLE = Path(__file__).resolve().parents[1] / "yang" / "examples" / "probe-mirror.xml"  # its rules are shown
 _ACM = "urn:ietf:params:xml:ns:yang:ietf-netconf-acm"
+_BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 _SNF = "urn:supernetflow:yang:snf-"
 
 
@@ -103,6 +104,13 @@ def _rules() -> str:
     return str(etree.tostring(example.find(f"{{{_ACM}}}nacm"), encoding="unicode"))
 
 
+def _configuration(key: bytes, batch_ms: int = 2000) -> str:
+    """Return the ports of the lab, the key of the pseudonyms, the bus, a policy and the rules as XML."""
+    return (
+        interfaces({"n3": "n3", "n4": "n4"}) + privacy(key) + exporter(batch_ms=batch_ms) + policy("inspect") + _rules()
+    )
+
+
 class Operator:
     """One orchestrator with one NETCONF session to one function, which is the process *part* of the lab."""
 
@@ -133,6 +141,16 @@ class Operator:
 
     def __exit__(self, *_: object) -> None:
         self.disconnect()
+
+    def startup(self, key: bytes) -> Path:
+        """Write the same configuration as a file of a first start; returns its path."""
+        path = self.lab.folder / "startup.xml"
+        path.touch(mode=0o600)  # the key is in it
+        path.write_text(
+            f'<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">{_configuration(key)}</config>\n',
+            encoding="utf-8",
+        )
+        return path
 
     def command(self) -> list[str]:
         """Return the command line of the function."""
@@ -191,8 +209,7 @@ class Operator:
 
     def configure(self, key: bytes, batch_ms: int = 2000) -> None:
         """Give the function its ports, the key of its pseudonyms, its bus, its policies and its rules: one commit."""
-        ports = interfaces({"n3": "n3", "n4": "n4"})
-        self.client.change(ports + privacy(key) + exporter(batch_ms=batch_ms) + policy("inspect") + _rules())
+        self.client.change(_configuration(key, batch_ms))
 
     def suppress(self) -> None:
         """Change the policy of downloads from inspect to suppress."""

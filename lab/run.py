@@ -1,7 +1,8 @@
 """Keep the lab up for manual work: ``python -m lab.run [USES ...]``, e.g. ``video,chat call game``.
 
 Each word is one subscriber with the applications it uses (kinds of `lab.plan.SERVICES`). Prints the
-commands that get you inside; Ctrl-C removes everything. With ``--function snf`` that command runs as the function
+commands that get you inside, and the ``snf run`` line and startup file to go on with; Ctrl-C removes everything.
+With ``--function snf`` that command runs as the function
 beside it, configured over NETCONF, and as a subscriber of its feed; what the feed says is in ``records.jsonl``.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import shlex
 import shutil
 import sys
 import time
@@ -34,12 +36,23 @@ def _run_function(lab: Lab, operator: Operator) -> None:
     lab.start_inside("feed", "ops", "sh", "-c", watch, *operator.program)
 
 
+def _say_next(lab: Lab, operator: Operator) -> None:
+    """Print the line that starts a function beside the lab, and the one that shows its feed."""
+    startup = operator.startup(secrets.token_bytes(_KEY_BYTES))
+    here = shlex.join([*lab.net.prefix("probe"), *operator.command(), "--startup", str(startup)])
+    print(f"  next, a function beside it:\n         {here}")
+    feed = shlex.join([*lab.net.prefix("ops"), *operator.program, "top", "--endpoint", ENDPOINT])
+    print(f"  and, in another terminal, what it publishes:\n         {feed}")
+
+
 def _say(lab: Lab, function: str | None) -> None:
     """Print where things are."""
     print(f"The lab is up with {len(lab.subscribers)} subscribers; logs and truth are in {lab.folder}.")
     for name in ("probe", "ops", "ue1"):
         print(f"  {name:5}  {' '.join(lab.net.prefix(name))} bash")
-    if function:
+    if not function:
+        _say_next(lab, Operator(lab))
+    else:
         print(f"  what the function publishes: {lab.folder / _FEED}, or as a table:")
         print(f"         {' '.join(lab.net.prefix('ops'))} {function} top --endpoint {ENDPOINT}")
     print("Ctrl-C ends it.", flush=True)

@@ -24,6 +24,8 @@ from nf.settings import (
     CallHome,
     Consumer,
     Curve,
+    Degradation,
+    Degradations,
     Encapsulation,
     Export,
     Interface,
@@ -77,6 +79,7 @@ def bind(tree: Node, sessions: Sequence[StaticSession] = ()) -> Settings:
         privacy=_privacy(tree),
         profiles=_profiles(tree.get("snf-qoe:qoe", {})),
         thresholds=_thresholds(tree.get("snf-alarms:qoe-alarms", {})),
+        degradations=_degradations(tree.get("snf-alarms:subscriber-alarms", {})),
         management=_management(tree.get("snf-management:management", {})),
         naming_workers=function.get("naming-workers", 0),
         limits=Limits(
@@ -241,7 +244,12 @@ def _export(tree: Node, nf_id: str) -> Export:
             Listener(
                 name=entry["name"],
                 curve=_curve(entry.get("curve"), named, nf_id, f"{path}/listener[name='{entry['name']}']"),
-                **_given(entry, endpoint="endpoint", high_water_mark="high-water-mark"),
+                **_given(
+                    entry,
+                    endpoint="endpoint",
+                    high_water_mark="high-water-mark",
+                    snapshot_endpoint="snapshot-endpoint",
+                ),
             )
             for entry in node.get("listener", [])
         ),
@@ -252,6 +260,7 @@ def _export(tree: Node, nf_id: str) -> Export:
             interval_ms="interval",
             batch_rows="batch-rows",
             batch_ms="batch-interval",
+            snapshot_endpoint="snapshot-endpoint",
         ),
     )
 
@@ -300,6 +309,21 @@ def _thresholds(node: Node) -> tuple[QoeThreshold, ...]:
         for e in node.get("class", [])
     )
     return tuple(sorted(found, key=lambda each: each.app_class))
+
+
+def _degradations(node: Node) -> Degradations:
+    found = [
+        Degradation(
+            app_class=entry["name"] if kind == "class" else "",
+            application=entry["name"] if kind == "application" else "",
+            score=float(entry["score"]),
+            clear_score=float(entry.get("clear-score", entry["score"])),
+            **_given(entry, raise_s="raise-after", clear_s="clear-after", least_bps="least-rate"),
+        )
+        for kind in ("class", "application")
+        for entry in sorted(node.get(kind, []), key=lambda entry: str(entry["name"]))
+    ]
+    return Degradations(tuple(found), **_given(node, most="most"))
 
 
 def _constants(node: Node) -> Iterator[tuple[str, float]]:

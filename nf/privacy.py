@@ -48,6 +48,22 @@ class Pseudonymiser:
                 self._renamed[_digest(self._previous_key, imsi)[:_BYTES].hex()] = name
         return name
 
+    def names(self, imsi: str) -> dict[str, int]:
+        """Return each name that records may have of a subscriber, opted out or not, and the epoch of its key."""
+        named = {_digest(self._key, imsi)[:_BYTES].hex(): self.epoch}
+        if self._previous_key:
+            named[_digest(self._previous_key, imsi)[:_BYTES].hex()] = max(self.epoch - 1, 0)
+        return named
+
+    def names_as(self, other: Pseudonymiser) -> bool:
+        """Say whether both give the same names."""
+        return self._key == other._key
+
+    @property
+    def used(self) -> bool:
+        """Say whether anybody was named."""
+        return bool(self._names or self.turn)
+
     def unknown(self, name: str) -> str:
         """Return the published name of who is known by a UE address (``ue:INSTANCE:ADDRESS``) or a tunnel (``teid:``).
 

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,10 @@ import numpy as np
 
 from feed.records import Columns, RecordBatch
 from gtp.events import SessionEvent
-from nf.apply import export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
+from nf.apply import alarming, export, limits, lines, monitor, naming, policies, privacy, profiles, purge, sessions
+from nf.apply.alarming import Alarming
 from nf.apply.engine import Engine
+from nf.apply.figures import Owners, figures
 from nf.apply.interfaces import Interfaces
 from nf.apply.quality import Quality
 from nf.apply.sources import Source, sources
@@ -51,13 +53,14 @@ _ALL_NAMED_S = 60.0  # between two publications of all IMSIs, beside those of th
 class _PublisherSink:
     """The sink of the pipeline that publishes on the bus, with times of the clock on the wall."""
 
-    def __init__(self, publisher: Publisher, clock: Clock, quality: Quality) -> None:
-        self._publisher, self._clock, self._quality = publisher, clock, quality
+    def __init__(self, publisher: Publisher, clock: Clock, lookers: Sequence[Quality | Alarming | Owners]) -> None:
+        self._publisher, self._clock, self._lookers = publisher, clock, lookers
         self.followed = publisher.followed
 
     def records(self, batch: RecordBatch) -> None:
         """Publish one interval of one application class."""
-        self._quality.see(batch)
+        for looker in self._lookers:
+            looker.see(batch)
         span_s = self._clock.label_s(batch.t_start_s), self._clock.label_s(batch.t_end_s)
         self._publisher.publish(replace(batch, t_start_s=span_s[0], t_end_s=span_s[1], columns=self._at(batch.columns)))
 
@@ -92,7 +95,11 @@ class Service:
         self._stop = threading.Event()
         self._leaves = False
         self._quality = Quality()
-        self._engine = Engine(_PublisherSink(self.publisher, self.clock, self._quality), self.clock, held)
+        self._alarming = Alarming(self.publisher, self.clock, held.folder if held else None)
+        self.erased: Callable[[Collection[str]], object] = lambda _names: None  # told names whose alarms are to go
+        self._owners = Owners()
+        sink = _PublisherSink(self.publisher, self.clock, (self._quality, self._alarming, self._owners))
+        self._engine = Engine(sink, self.clock, held)
         self.interfaces = Interfaces(self.plane, self._on_events, self.clock.now_s, lanes)
         self._parts = self._wire()
 
@@ -126,10 +133,11 @@ class Service:
             ("naming_workers", partial(naming.apply_workers, engine)),
             ("nf_id", partial(export.apply_nf_id, publisher)),
             ("applications", partial(naming.apply_applications, engine)),
-            ("privacy", partial(privacy.apply, engine, self._keeper)),
+            ("privacy", partial(privacy.apply, engine, self._keeper, publisher.named_by)),
             ("applications policies groups", partial(policies.apply, engine)),
             ("profiles", partial(profiles.apply, engine)),
             ("thresholds", self._quality.apply),
+            ("degradations", self._alarming.apply),
             ("line_gateways", partial(lines.apply, engine)),
             ("sessions", partial(sessions.apply, engine, self.clock.now_s)),
             ("pfcp_peers", self.interfaces.use_peers),
@@ -139,6 +147,7 @@ class Service:
         ]
         asked: dict[str, Callable[[Settings, Settings], object]] = {
             "applications policies groups": partial(policies.prepare, engine),
+            "degradations": partial(alarming.prepare, engine),
             "export": partial(export.prepare, publisher),
             "interfaces": self.interfaces.prepare,
             "monitor": monitor.prepare,
@@ -160,8 +169,11 @@ class Service:
         Raises BadSettings with the path of the setting that could not be put in force.
         """
         with self._changing, export.started(self.publisher, new):
+            before = self._engine.pseudonymiser
             change(self._parts, old, new, at_last=self._load_tails)
-            self.settings = new
+            self.settings, now = new, self._engine.pseudonymiser
+            self._alarming.named_by(before, now, lasting=bool(new.privacy.key))
+            self._tell_to_erase(privacy.to_erase(old, new, before, now), "opt-out")
 
     def restore(self, old: Settings, new: Settings) -> None:
         """Change to settings that were in force before, as `apply`; a device that is not there now is waited for."""
@@ -246,7 +258,16 @@ class Service:
         with self._changing:
             purged = purge.purge(self._engine, self.interfaces, imsi, self.clock.now_s())
             self._keeper.remember(self._kept())
+            self._tell_to_erase(purged.names, "purge")
         return purged
+
+    def _tell_to_erase(self, names: Mapping[str, int], why: str) -> None:
+        """Tell consumers whose records they have to erase; a change that is refused tells nothing."""
+        if not names:
+            return
+        self._alarming.forget(names)
+        self.erased(names.keys())
+        self.publisher.publish_purge(names, why, self.clock.label_s(self.clock.now_s()))
 
     def vitals(self, *, trial: bool) -> Vitals:
         """Return the state of the function's parts now. *trial*: make a file in the state directory."""
@@ -264,6 +285,8 @@ class Service:
             evicted=total["flow_evicted"],
             flow_room=self.limits.flows,
             quality=self._quality.last,
+            degraded=self._alarming.degraded.standing,
+            more_degraded=self._alarming.degraded.others,
         )
 
     def goes_on(self, patience_s: float) -> bool:
@@ -324,6 +347,7 @@ class Service:
 
     def _after_interval(self, now_s: float) -> None:
         self._quality.turn()
+        self._alarming.turn(now_s)
         with self._engine.tables:
             sessions.write(self._engine, self.store.learn(self.pipeline.learned, now_s))
             sessions.write(self._engine, self.store.expire(now_s))
@@ -331,8 +355,9 @@ class Service:
             self.plane.forget_sessions(self.store.freed)
             self.store.freed.clear()
         self._publish_imsis(now_s)
-        self.publisher.known(len(self.store), self.store.partial)
         counters = self.plane.read_counters()
+        told = figures(self.plane, counters, self.store, self.limits.sessions, self._owners)
+        self.publisher.tell(told | self.interfaces.dropped())
         with self._engine.tables:
             self._engine.distribution.look(counters)
         self._publish_delays(now_s)

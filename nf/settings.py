@@ -16,6 +16,8 @@ __all__ = [
     "CallHome",
     "Consumer",
     "Curve",
+    "Degradation",
+    "Degradations",
     "Encapsulation",
     "Export",
     "Interface",
@@ -250,6 +252,7 @@ class Listener:
     endpoint: str
     high_water_mark: int = 128  # messages a subscriber
     curve: Curve | None = None
+    snapshot_endpoint: str = ""  # where late joiners ask for the current state; empty: nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +266,12 @@ class Export:
     batch_ms: int = 10_000  # or is this old
     curve: Curve | None = None
     further: tuple[Listener, ...] = ()  # other places, with the same messages
+    snapshot_endpoint: str = ""
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """All places where the messages can be read."""
-        return Listener("", self.endpoint, self.high_water_mark, self.curve), *self.further
+        return Listener("", self.endpoint, self.high_water_mark, self.curve, self.snapshot_endpoint), *self.further
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -311,6 +315,31 @@ class QoeThreshold:
     score: float
     percent: int = 10
     least: int = 20  # scores of an interval, with fewer of which nothing is said
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """The alarm of a single subscriber with an application of a class, or with one application (one of the two is set).
+
+    It is raised when all scores of ``raise_s`` are below ``score``, and cleared when all of ``clear_s`` are
+    ``clear_score`` or more.
+    """
+
+    app_class: str
+    application: str
+    score: float
+    clear_score: float
+    raise_s: int = 30
+    clear_s: int = 60
+    least_bps: int = 0  # in an interval, with less of which its score says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Degradations:
+    """The thresholds of single subscribers, and how many of their alarms stand at a time."""
+
+    thresholds: tuple[Degradation, ...] = ()
+    most: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +395,7 @@ class Settings:
     limits: Limits = Limits()
     profiles: tuple[QoeProfile, ...] = ()
     thresholds: tuple[QoeThreshold, ...] = ()
+    degradations: Degradations = Degradations()
     management: Management = Management()
     naming_workers: int = 0  # processes that read payloads; 0: the function itself
 

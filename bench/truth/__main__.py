@@ -7,17 +7,16 @@ are labelled sets (SNF_TRUTH_SETS, or where `make truth` puts them); elsewhere i
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
-from pathlib import Path
+from typing import Any
 
-from bench import rig
+from bench import rig, stored
 from bench.figure import Figure
-from bench.truth import absent, causes, lab, marks, mos, realtime, video, web
+from bench.truth import absent, causes, lab, marks, mos, realtime, video, web, webrtc
 from nf.errors import SnfError
 
-_FILE = Path(__file__).parents[1] / "accuracy.json"
+_LAB = "lab: "  # begins the names of figures whose truth is a labelled set
 _PARTS = {
     "pages": web.figures,
     "streaming": mos.figures,
@@ -29,14 +28,27 @@ _PARTS = {
 }
 
 
-def _line(figure: Figure) -> str:
-    word = "met" if figure.met else "not met"
-    sign = ">=" if figure.more else "<="
-    return f"{figure.name:58} {figure.value:9.3f} {figure.unit:7} {sign} {figure.goal:<8g} {word}"
+def _met(met: bool) -> str:
+    return "met" if met else "not met"
 
 
-def _told(cases: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in cases.items())
+def _told(cases: dict[str, float], note: str) -> str:
+    shown = ", ".join(f"{name} {value:g}" for name, value in cases.items())
+    return f"    {shown}{'; ' if shown and note else ''}{note}"
+
+
+def _show_others(rows: list[dict[str, Any]], absences: list[absent.Absent]) -> None:
+    """Print what was measured before, where its data were, and what cannot be measured with any data at hand."""
+    for row in rows:
+        if row["name"].startswith(_LAB):
+            print(stored.line(row, f"{_met(row['met'])}, as it was measured before: its labelled sets are not here"))
+            print(_told(row["cases"], row["note"]))
+        elif row["name"].startswith(webrtc.FIGURES):
+            print(stored.line(row, f"{_met(row['met'])}, as it was measured before: this host was late for a frame"))
+            print(_told(row["cases"], row["note"]))
+    for absence in absences:
+        print(stored.line(absence.row(), "not measured"))
+        print(f"    {absence.note}")
 
 
 def main() -> int:
@@ -57,21 +69,16 @@ def main() -> int:
             return 1
         rig.progress("")
         for figure in told:
-            print(_line(figure))
-            print(f"    {_told(figure.cases)}{'; ' if figure.cases and figure.note else ''}{figure.note}")
+            print(stored.line(dataclasses.asdict(figure), _met(figure.met)))
+            print(_told(figure.cases, figure.note))
         found += told
-        if not told:
-            print(f"{name}: no data here; the figures of bench/accuracy.json stay as they are")
-    names = {figure.name for figure in found}
-    kept = [row for row in json.loads(_FILE.read_text()) if row["name"] not in names] if _FILE.is_file() else []
-    kept = [row for row in kept if row["value"] is not None]
-    rows = kept + [dataclasses.asdict(f) | {"met": f.met} for f in found]
-    for row in absent.missing(row["name"] for row in rows):
-        rows.append(row.row())
-        if not sys.argv[1:]:
-            print(f"{row.name:58} {'-':>9} {row.unit:7} {'>=' if row.more else '<='} {row.goal:<8g} not measured")
-            print(f"    {row.note}")
-    _FILE.write_text(json.dumps(rows, indent=1) + "\n")
+    before = stored.kept()
+    measured = {figure.name for figure in found}
+    others = [row for row in before if row["name"] not in measured]
+    absences = absent.missing([*measured, *(row["name"] for row in others)])
+    stored.keep(found, [row.row() for row in absences])
+    if not sys.argv[1:]:
+        _show_others(others, absences)
     print(f"{sum(f.met for f in found)} of {len(found)} goals met, {time.monotonic() - begun:.0f} s")
     return 0
 

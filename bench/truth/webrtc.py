@@ -22,10 +22,13 @@ from av import VideoFrame
 from bench.truth.streams import Packet
 from lab.impair import CLEAN, Impairment, Shaper
 
-__all__ = ["CONDITIONS", "Call", "recorded", "without_headers"]
+__all__ = ["CONDITIONS", "FIGURES", "Call", "in_time", "without_headers"]
+
+FIGURES = ("fps of aiortc", "aiortc")  # their names begin so
 
 _FPS, _WIDTH, _HEIGHT, _CLOCK_HZ = 30, 640, 360, 90_000
 _SECONDS = 25
+_TRIES = 3
 _HEADER_BYTES = 12  # RFC 3550, 5.1
 _VP8 = 97  # payload type that aiortc gives the picture; retransmissions have the next one
 
@@ -42,7 +45,7 @@ class Call:
     packets: list[Packet] = field(default_factory=list)
     arrived: dict[int, int] = field(default_factory=dict)  # frames whose last packet came, by second
     decoded: dict[int, int] = field(default_factory=dict)  # frames that the receiver showed, by second
-    late_ms: float = 0.0  # the longest time that this process was late: far more than a frame, and the truth is none
+    late_ms: float = 0.0  # the longest time that this process was late: more than a frame, and the truth is none
 
 
 class _Camera(MediaStreamTrack):  # type: ignore[misc,unused-ignore]
@@ -98,9 +101,13 @@ class _Link:
         return self.call
 
 
-def recorded(impairment: Impairment) -> Call:
-    """Have a call of a video sender in the data network and a UE, and return it."""
-    return asyncio.run(_call(impairment))
+def in_time(impairment: Impairment) -> Call | None:
+    """Have a call of a video sender in the data network and a UE; None when the host was late in each of three."""
+    for _ in range(_TRIES):
+        call = asyncio.run(_call(impairment))
+        if call.late_ms <= 1000 / _FPS:
+            return call
+    return None
 
 
 async def _call(impairment: Impairment) -> Call:

@@ -11,13 +11,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Tunnel
+from gtp import places
+from gtp.events import (
+    NOWHERE,
+    EndReason,
+    Identity,
+    Place,
+    Session,
+    SessionDown,
+    SessionEvent,
+    SessionMoved,
+    SessionUp,
+    Tunnel,
+)
 
-__all__ = ["Contexts", "Leg", "Name", "Pdn", "apn_name"]
+__all__ = ["Contexts", "Leg", "Name", "Pdn", "Where", "apn_name"]
 
 Name = tuple[str, int]  # address and control TEID of a receiver
 Ends = dict[int, tuple[Tunnel, ...]]  # the tunnels of a bearer by their interface
+
+
+class Where(Protocol):
+    """A message, as far as it says where the UE is."""
+
+    rat: str
+    tai: str
+    cell: str
 
 
 @dataclass(slots=True)
@@ -32,6 +53,12 @@ class Pdn:
     csids: frozenset[bytes] = frozenset()
     bearers: dict[int, Ends] = field(default_factory=dict)  # by EPS bearer identity, or NSAPI
     session: Session | None = None
+    place: Place = NOWHERE
+
+    def see(self, at_s: float, *said: Where) -> None:
+        """Take what messages say of the place."""
+        for body in said:
+            self.place = places.told(self.place, at_s, body.rat, body.tai, body.cell)
 
     def value(self) -> Session:
         """Return the session as the bearers say it now."""
@@ -45,6 +72,7 @@ class Pdn:
             dnn=self.apn,
             instance=self.apn,
             tunnels=tuple(tunnels),
+            place=self.place,
         )
 
 
@@ -149,6 +177,10 @@ class Contexts:
             return []
         gone = tuple(t for t in before.tunnels if t not in pdn.session.tunnels)
         return [SessionMoved(at_s, pdn.session, gone)]
+
+    def seen(self, leg: Leg, at_s: float) -> list[SessionEvent]:
+        """Return the events of the connections of a leg that changed."""
+        return [event for pdn in leg.pdns.values() for event in self.changed(pdn, at_s)]
 
     def down(self, leg: Leg, number: int, reason: EndReason, at_s: float) -> list[SessionEvent]:
         """End a connection, and its leg when it was the last one."""

@@ -4,6 +4,8 @@
     Create PDP Context, with an IMSI          SessionUp
     Create PDP Context, linked to another     SessionMoved: a secondary context has the address of its first
     Update PDP Context                        SessionMoved if a tunnel changed (another SGSN, direct tunnel)
+    MS Info Change Notification, or any of    SessionMoved if the place changed
+    these, with a place
     Delete PDP Context, with teardown         SessionDown deleted, of all contexts with its address
     Delete PDP Context                        SessionMoved, or SessionDown deleted with the last context
     any message with a newer restart counter  SessionDown restarted, of the sender's sessions
@@ -108,10 +110,19 @@ class GtpV1Tracker:
         if cause not in ACCEPTED and not ended:
             self.counters["gtpv1_rejected"] += 1
             return []
+        leg = self._contexts.find(request.dst[0], request.header.teid, request.src[0])
+        for pdn in leg.pdns.values() if leg is not None else ():
+            pdn.see(at_s, request.body)
+        return self._answered_in(leg, request, response, at_s) + (self._contexts.seen(leg, at_s) if leg else [])
+
+    def _answered_in(self, leg: Leg | None, request: _Request, response: _Request, at_s: float) -> list[SessionEvent]:
+        kind = request.header.kind
+        if kind == Kind.MS_INFO_CHANGE_NOTIFICATION_REQUEST:
+            self.counters["gtpv1_unknown_session"] += leg is None
+            return []
         if not request.body.nsapis:
             self.counters["gtpv1_without_nsapi"] += 1
             return []
-        leg = self._contexts.find(request.dst[0], request.header.teid, request.src[0])
         if kind == Kind.CREATE_PDP_CONTEXT_REQUEST:
             return self._created(leg, request, response, at_s)
         if kind == Kind.UPDATE_PDP_CONTEXT_REQUEST:
@@ -136,6 +147,7 @@ class GtpV1Tracker:
             ue_ipv6=answer.ue_ipv6 or ask.ue_ipv6,
             bearers={nsapi: _ends(ask, answer)},
         )
+        pdn.see(at_s, ask)
         return events + self._contexts.up(leg, nsapi, pdn, at_s)
 
     def _secondary(self, leg: Leg | None, request: _Request, response: _Request, at_s: float) -> list[SessionEvent]:
@@ -175,7 +187,9 @@ class GtpV1Tracker:
         answerer = _names(response) | {(request.dst[0], request.header.teid)}
         leg, events = self._contexts.begin(_names(request), answerer, at_s)
         nsapi = request.body.nsapis[0]
-        return events + self._contexts.up(leg, nsapi, Pdn(bearers={nsapi: ends}), at_s)
+        pdn = Pdn(bearers={nsapi: ends})
+        pdn.see(at_s, request.body)
+        return events + self._contexts.up(leg, nsapi, pdn, at_s)
 
     def _deleted(self, leg: Leg | None, ask: Body, at_s: float) -> list[SessionEvent]:
         pdn = leg.of_bearer(ask.nsapis[0]) if leg else None

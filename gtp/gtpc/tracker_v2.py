@@ -7,6 +7,7 @@ A request takes effect when its response accepts it, bearer by bearer:
     Modify Bearer, Modify Access Bearers, Update Bearer   SessionMoved if a tunnel changed
     Create Bearer, Delete Bearer (of dedicated ones)      SessionMoved
     Release Access Bearers                                SessionMoved: the UE went idle
+    Change Notification, or any of these, with a place    SessionMoved if the place changed
     Delete Session, Delete Bearer (of the default one)    SessionDown deleted
     Delete PDN Connection Set                             SessionDown released
     any message with a newer restart counter              SessionDown restarted, of the sender's sessions
@@ -152,7 +153,12 @@ class GtpV2Tracker:
         if leg is not None and self._is_for_another(leg, request, response):
             self.counters["gtpv2_other_teid"] += 1
             return []
-        match kind:
+        for pdn in leg.pdns.values() if leg is not None else ():
+            pdn.see(at_s, request.body, response.body)
+        return self._answered_in(leg, request, response, at_s) + (self._contexts.seen(leg, at_s) if leg else [])
+
+    def _answered_in(self, leg: Leg | None, request: _Request, response: _Request, at_s: float) -> list[SessionEvent]:
+        match request.header.kind:
             case Kind.MODIFY_BEARER_REQUEST | Kind.MODIFY_ACCESS_BEARERS_REQUEST:
                 return self._modified(leg, request, response, at_s)
             case Kind.CREATE_BEARER_REQUEST:
@@ -166,6 +172,8 @@ class GtpV2Tracker:
                 return self._bearers_deleted(leg, request.body, response.body, at_s)
             case Kind.RELEASE_ACCESS_BEARERS_REQUEST:
                 return self._released(leg, request.body, at_s)
+            case Kind.CHANGE_NOTIFICATION_REQUEST:
+                return []
         return self._deleted(leg, request.body, at_s)
 
     def _is_for_another(self, leg: Leg, request: _Request, response: _Request) -> bool:
@@ -198,6 +206,7 @@ class GtpV2Tracker:
             ue_ipv6=answer.ue_ipv6 or ask.ue_ipv6,
             csids=frozenset(ask.csids | answer.csids),
         )
+        pdn.see(at_s, ask)
         at_sgw = _ANSWERS[mine.interface] == 11
         for ebi, fteids in _accepted(ask, answer):
             _set_ends(pdn.bearers.setdefault(ebi, {}), fteids, at_sgw)
@@ -267,12 +276,13 @@ class GtpV2Tracker:
         asker, answerer = {(request.src[0], response.header.teid)}, {(request.dst[0], request.header.teid)}
         leg, events = self._contexts.begin(asker, answerer, at_s)
         for ebi, fteids in accepted:
-            events += self._late_bearer(leg, ebi, fteids, at_s)
+            events += self._late_bearer(leg, ebi, fteids, at_s, request.body)
         self._contexts.tidy(leg)
         return events
 
-    def _late_bearer(self, leg: Leg, ebi: int, fteids: list[FTeid], at_s: float) -> list[SessionEvent]:
+    def _late_bearer(self, leg: Leg, ebi: int, fteids: list[FTeid], at_s: float, *said: Body) -> list[SessionEvent]:
         pdn = Pdn(bearers={ebi: {}})
+        pdn.see(at_s, *said)
         _set_ends(pdn.bearers[ebi], fteids, _is_at_sgw(pdn, fteids))
         if not pdn.bearers[ebi]:
             return []

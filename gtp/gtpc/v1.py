@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from gtp.codec import BadLength, BadValue, BadVersion, Reader, untbcd
 from gtp.gtpc.contexts import apn_name
+from gtp.places import rat_name, read_geographic
 
 __all__ = ["ACCEPTED", "Body", "Header", "Kind", "Type", "read_body", "read_header"]
 
@@ -25,6 +26,7 @@ class Kind(enum.IntEnum):
     CREATE_PDP_CONTEXT_REQUEST = 16
     UPDATE_PDP_CONTEXT_REQUEST = 18
     DELETE_PDP_CONTEXT_REQUEST = 20
+    MS_INFO_CHANGE_NOTIFICATION_REQUEST = 128
 
 
 class Type(enum.IntEnum):
@@ -41,6 +43,8 @@ class Type(enum.IntEnum):
     APN = 131
     GSN_ADDRESS = 133
     MSISDN = 134
+    RAT_TYPE = 151
+    ULI = 152
     IMEI = 154
 
 
@@ -78,6 +82,9 @@ class Body:
     ue_ipv4: str = ""
     ue_ipv6: str = ""
     addresses: list[str] = field(default_factory=list)  # of the sender: for signalling, for user traffic, alternatives
+    rat: str = ""  # the place of the MS, as `gtp.places` has it
+    tai: str = ""
+    cell: str = ""
 
 
 def read_header(r: Reader) -> Header:
@@ -173,6 +180,10 @@ def read_body(r: Reader) -> Body:
             case Type.MSISDN:
                 value.skip(1)  # nature of the number and numbering plan (TS 29.002)
                 b.msisdn = _read_digits(value, b)
+            case Type.RAT_TYPE:
+                b.rat = rat_name(value.uint(1))
+            case Type.ULI:
+                b.tai, b.cell = read_geographic(value)
             case Type.IMEI:
                 b.imei = _read_digits(value, b)
     return b

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from gtp.codec import BadLength, BadValue, BadVersion, Reader, untbcd
 from gtp.gtpc.contexts import apn_name
+from gtp.places import rat_name, read_uli
 
 __all__ = ["ACCEPTED", "PORT", "Bearer", "Body", "FTeid", "Header", "Kind", "Type", "messages", "read_body"]
 
@@ -24,6 +25,7 @@ class Kind(enum.IntEnum):
     CREATE_SESSION_REQUEST = 32
     MODIFY_BEARER_REQUEST = 34
     DELETE_SESSION_REQUEST = 36
+    CHANGE_NOTIFICATION_REQUEST = 38
     CREATE_BEARER_REQUEST = 95
     UPDATE_BEARER_REQUEST = 97
     DELETE_BEARER_REQUEST = 99
@@ -43,6 +45,8 @@ class Type(enum.IntEnum):
     MEI = 75
     MSISDN = 76
     PAA = 79
+    RAT_TYPE = 82
+    ULI = 86
     F_TEID = 87
     BEARER_CONTEXT = 93
     FQ_CSID = 132
@@ -101,6 +105,9 @@ class Body:
     csids: set[bytes] = field(default_factory=set)
     fteids: list[FTeid] = field(default_factory=list)
     bearers: list[Bearer] = field(default_factory=list)
+    rat: str = ""  # the place of the UE, as `gtp.places` has it
+    tai: str = ""
+    cell: str = ""
 
 
 def messages(datagram: bytes) -> Iterator[tuple[Header, Reader]]:
@@ -224,6 +231,10 @@ def read_body(r: Reader) -> Body:
                 _read_paa(value, b)
             case Type.F_TEID:
                 b.fteids.append(_read_fteid(value, instance))
+            case Type.RAT_TYPE:
+                b.rat = rat_name(value.uint(1))
+            case Type.ULI if not (instance and (b.tai or b.cell)):  # instance 1 is for the SGW's own use
+                b.tai, b.cell = read_uli(value)
             case Type.BEARER_CONTEXT:
                 b.bearers.append(_read_bearer(value, instance))
     return b

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from feed.change import CONFIDENCE, DIMENSIONS, LEAST_SUBSCRIBERS, Effect, Mark, before_and_after
 from feed.records import CHANGE_COLUMNS, Columns
-from mgmt.cli.board import printable
+from mgmt.cli.cells import printable
 from nf.errors import SnfError
 
 __all__ = ["read", "show"]

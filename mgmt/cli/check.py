@@ -340,10 +340,11 @@ def _not_here(settings: Settings) -> Iterator[tuple[SnfError, str]]:
             yield error, "/snf-policies:policies/monitor"
     for listener in settings.export.listeners:
         above = "/snf-export:exporter" + f"/listener[name='{listener.name}']" * bool(listener.name)
-        try:
-            check_endpoint(listener.endpoint, "")
-        except SnfError as error:
-            yield error, f"{above}/endpoint"
+        for leaf, endpoint in (("endpoint", listener.endpoint), ("snapshot-endpoint", listener.snapshot_endpoint)):
+            try:
+                check_endpoint(endpoint, "")
+            except SnfError as error:
+                yield error, f"{above}/{leaf}"
 
 
 def look_at_memory(report: Report, allowed: int | None, *, warning: bool) -> None:

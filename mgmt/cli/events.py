@@ -9,7 +9,7 @@ from typing import Any
 
 from lxml import etree
 
-from mgmt.cli.board import printable
+from mgmt.cli.cells import printable
 from mgmt.netconf.xml_names import elements, local
 
 __all__ = ["line", "values", "watch"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from shlex import quote
 from xml.sax.saxutils import escape
 
+from feed.late import beside
 from mgmt.cli import check, keys
 from mgmt.keys import KEY_TYPES, public_key
 from mgmt.netconf.model.yang_model import yang_dir
@@ -196,13 +197,15 @@ def _document(wanted: Wanted) -> str:
     )
     name = f"\n  <network-function xmlns={_FUNCTION}><name>{escape(wanted.name)}</name></network-function>"
     name *= bool(wanted.name)
+    snapshots = f"\n    <snapshot-endpoint>{escape(beside(wanted.endpoint))}</snapshot-endpoint>"
+    snapshots *= bool(beside(wanted.endpoint))
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <!-- The configuration of a first start, made by snf init. Later changes are made in the running function: snf set. -->
 <config xmlns="{_BASE}">{name}
   <interfaces xmlns="urn:ietf:params:xml:ns:yang:ietf-interfaces">{"".join(map(_interface, wanted.ports))}
   </interfaces>
   <exporter xmlns="urn:supernetflow:yang:snf-export">
-    <endpoint>{escape(wanted.endpoint)}</endpoint>
+    <endpoint>{escape(wanted.endpoint)}</endpoint>{snapshots}
     <curve>
       <public-key>@publisher-public@</public-key>
       <secret-key>@publisher-secret@</secret-key>{consumers}

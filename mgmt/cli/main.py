@@ -21,8 +21,8 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import configure, deploy, health, inputs, journal
-from mgmt.cli.options import EXISTING, PATH, Access, Seconds, bus_options, netconf_options
+from mgmt.cli import bridge, collect, configure, deploy, health, inputs, journal, query, screens, web
+from mgmt.cli.options import EXISTING, PATH, Access, Seconds, netconf_options
 from nf.errors import SnfError, passes
 
 __all__ = ["main"]
@@ -36,7 +36,8 @@ def snf() -> None:
     """SuperNetflow: per-subscriber QoE from N3 and N6."""
 
 
-for _command in (*configure.COMMANDS, *deploy.COMMANDS, *health.COMMANDS):
+_MODULES = (bridge, collect, configure, deploy, health, query, screens, web)
+for _command in chain.from_iterable(module.COMMANDS for module in _MODULES):
     snf.add_command(_command)
 
 
@@ -144,6 +145,7 @@ def memory(config: Path | None, unit: bool) -> None:
 )
 @click.option("--key", type=EXISTING, help="File with the key of the pseudonyms; a random one when not given.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("--counters", is_flag=True, help="End with all counters, by their names in operational state.")
 def replay(
     captures: tuple[Path, ...],
     roles: tuple[str, ...],
@@ -155,6 +157,7 @@ def replay(
     config: Path | None,
     key: Path | None,
     quiet: bool,
+    counters: bool,
 ) -> None:
     """Run captures through the kernel program, by the capture's clock."""
     if len(roles) not in (0, 1, len(captures)):
@@ -177,6 +180,7 @@ def replay(
         settings=settings,
         key=secret,
         quiet=quiet,
+        counters=counters,
     )
 
 
@@ -280,34 +284,6 @@ def change(files: tuple[TextIO, ...], time: str | None, output: str) -> None:
 
     records, marks = view.read(chain.from_iterable(files or (sys.stdin,)))
     view.show(records, [*marks, *([] if at_s is None else [Mark(at_s)])], output)
-
-
-@snf.command()
-@bus_options
-@click.option("--subscriber", help="Follow one subscriber (pseudonym) in detail.")
-def watch(
-    endpoint: str,
-    output: str,
-    seconds: float | None,
-    curve_file: Path | None,
-    subscriber: str | None,
-    **only: str | None,
-) -> None:
-    """Show what a running function publishes."""
-    curve = inputs.curve_keys(curve_file)
-    from mgmt.cli import watch as view
-
-    sys.exit(view.watch(endpoint, output=output, subscriber=subscriber, seconds=seconds, curve=curve, only=only))
-
-
-@snf.command()
-@bus_options
-def top(endpoint: str, output: str, seconds: float | None, curve_file: Path | None, **only: str | None) -> None:
-    """Show the subscribers with the worst experience first."""
-    curve = inputs.curve_keys(curve_file)
-    from mgmt.cli import watch as view
-
-    sys.exit(view.top(endpoint, output=output, seconds=seconds, curve=curve, only=only))
 
 
 @snf.command()

@@ -21,7 +21,7 @@ from mgmt.cli.profile import KnownHosts, default_of, fingerprint, folder
 if TYPE_CHECKING:
     from mgmt.cli.netconf_client import Client
 
-__all__ = ["EXISTING", "PATH", "Access", "Seconds", "bus_options", "netconf_options"]
+__all__ = ["EXISTING", "PATH", "Access", "Seconds", "bus_options", "feed_options", "netconf_options"]
 
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -94,9 +94,15 @@ def bus_options(command: Callable[..., None]) -> Callable[..., None]:
             EXISTING,
             name="curve_file",
         ),
-        click.option("--app", help="Only records of this application."),
-        click.option("--gnb", help="Only records of this gNB, by its address."),
-        click.option("--slice", help="Only records of this slice: SST or SST-SD."),
+    )
+
+
+def feed_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a program that reads the feed on behalf of others."""
+    return _with(
+        command,
+        _profiled("endpoint", "ZeroMQ endpoint of the function.", "tcp://127.0.0.1:5556"),
+        _profiled("curve", "File with the keys, as of snf keys.", "no encryption", EXISTING, name="curve_file"),
     )
 
 

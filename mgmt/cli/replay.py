@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mgmt.cli.story import sentences
+from mgmt.cli.waiting import duration
 from nf.apply import policies
 from nf.apply.unread import not_read
 from nf.apps.signatures import Signatures
@@ -46,10 +49,11 @@ def replay_files(
     settings: Settings | None = None,
     key: bytes,
     quiet: bool,
+    counters: bool = False,
 ) -> Result:
     """Replay *captures* with what *settings* know, and write the wanted files; raises SnfError with a sentence.
 
-    *key* goes before the key of the settings; without either one is drawn.
+    *key* goes before the key of the settings; without either one is drawn. *counters* are printed on request.
     """
     for path in (outputs.flows, outputs.sessions, outputs.qoe, outputs.events):
         if path is not None:
@@ -58,9 +62,15 @@ def replay_files(
     signatures, privacy = Signatures.load(settings.applications), settings.privacy
     policies.check(settings.policies, signatures)
     pseudonymiser = Pseudonymiser(key or privacy.key, privacy.epoch, privacy.previous_key, privacy.opted_out)
-    replay = Replay(signatures, pseudonymiser, sink, settings=settings, interval_s=interval_s)
+    with _Progress(quiet) as progress:
+        progress.phase("compiling the program")
+        replay = Replay(signatures, pseudonymiser, sink, settings=settings, interval_s=interval_s)
+        try:
+            result = replay.run(captures, [_ROLES[r] for r in roles], progress.told)
+        except BaseException:
+            replay.close()
+            raise
     try:
-        result = _with_progress(replay, captures, [_ROLES[r] for r in roles], quiet)
         file = " ".join(p.name for p in captures)
         if outputs.flows:
             write_rows(outputs.flows, result.flows, "flows")
@@ -72,7 +82,7 @@ def replay_files(
         if outputs.events:
             write_rows(outputs.events, result.events, "events")
         if not quiet:
-            _summary(result, replay, Console())
+            _summary(result, replay, Console(), counters)
         return result
     finally:
         replay.close()
@@ -94,21 +104,46 @@ def ignored(settings: Settings) -> list[str]:
     return [name for name, given in named.items() if given]
 
 
-def _with_progress(replay: Replay, captures: Sequence[Path], roles: Sequence[Role | None], quiet: bool) -> Result:
-    console = Console(file=sys.stderr)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%  {task.fields[packets]:,} packets"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("replaying", total=None, packets=0)
+class _Progress:
+    """Progress on standard error, where that is a terminal: the phase, share, packets and the time that is left."""
 
-        def told(done: int, total: int, packets: int) -> None:
-            bar.update(task, completed=done, total=total, packets=packets)
+    def __init__(self, quiet: bool) -> None:
+        console = Console(file=sys.stderr)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeElapsedColumn(),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+        self._task = self._bar.add_task("", total=None, told="")
+        self._begun_s = 0.0
 
-        return replay.run(captures, roles, told)
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def phase(self, what: str) -> None:
+        """Say what goes on, of which nobody knows how long it takes."""
+        self._bar.update(self._task, description=what, refresh=True)
+
+    def told(self, done: int, total: int, packets: int) -> None:
+        """Take (bytes read, bytes of all captures, packets run)."""
+        now_s = time.monotonic()
+        self._begun_s = self._begun_s or now_s
+        share = done / total if total else 1.0
+        left_s = (now_s - self._begun_s) * (1 - share) / share if share else 0.0
+        left = f"  {duration(left_s)} left" if 0 < share < 1 and now_s - self._begun_s > 1 else ""
+        self._bar.update(
+            self._task,
+            description="replaying" if share < 1 else "summing up",
+            completed=done,
+            total=total,
+            told=f"{100 * share:.0f} %  {packets:,} packets{left}",
+        )
 
 
 def applications(result: Result) -> dict[tuple[str, str], tuple[int, int]]:
@@ -123,7 +158,7 @@ def applications(result: Result) -> dict[tuple[str, str], tuple[int, int]]:
     return apps
 
 
-def _summary(result: Result, replay: Replay, console: Console) -> None:
+def _summary(result: Result, replay: Replay, console: Console, counters: bool) -> None:
     span = result.last_s - result.first_s
     own = sum(not result.copies.get(flow["number"], (False,))[0] for flow in result.flows)
     console.print(
@@ -141,18 +176,21 @@ def _summary(result: Result, replay: Replay, console: Console) -> None:
     for sentence in not_read(result.counters, settable=False):
         console.print(sentence, highlight=False, soft_wrap=True)
     texts = {c.name: c.text for c in replay.plane.counters}
-    notable = {k: v for k, v in result.counters.items() if v and k not in _EXPECTED}
-    for name, value in notable.items():
-        console.print(f"  {value:>10,}  {name}: {texts[name]}", highlight=False, soft_wrap=True)
-    for name, text in TEXTS.items():
-        if result.outside[name]:
-            console.print(f"  {result.outside[name]:>10,}  {name}: {text}", highlight=False, soft_wrap=True)
+    found = result.counters, texts, result.outside, TEXTS, result.skipped, result.signalling
+    for sentence in sentences(*found):
+        console.print(sentence, highlight=False, soft_wrap=True, markup=False)
     # Without tunnels there is no N3: strangers to a site's servers are no proof of translation.
     if replay.pipeline.outside.translated and result.counters.get("gtpu_gpdu"):
         console.print("Addresses are translated between N3 and N6: volumes are those of N3.", soft_wrap=True)
-    for reason, value in (*result.skipped.items(), *((k, v) for k, v in result.signalling.items() if v)):
-        console.print(f"  {value:>10,}  {reason}", highlight=False, soft_wrap=True)
+    if counters:
+        _counters(result, texts, console)
 
 
-_EXPECTED = {"frames", "octets", "gtpu_gpdu", "counted", "counted_octets", "flow_new", "signalling"}
-_EXPECTED |= {"handed_off", "handed_off_octets", "dropped", "passed"}
+def _counters(result: Result, texts: Mapping[str, str], console: Console) -> None:
+    """Print all counters that are not zero by their names, as state of interfaces and N4 has them."""
+    console.print("\nCounters:", highlight=False)
+    known = {**texts, **TEXTS}
+    for name, value in (*result.counters.items(), *result.outside.items(), *result.signalling.items()):
+        if value:
+            text = f"{name}: {known[name]}" if name in known else name
+            console.print(f"  {value:>12,}  {text}", highlight=False, soft_wrap=True, markup=False)

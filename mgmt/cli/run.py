@@ -117,6 +117,7 @@ def serve(
         confine()
         stack.callback(server.stop)
         watchman = Watchman(service, alarms, datastore.events)
+        service.erased = watchman.erase
         watchman.start()
         stack.callback(watchman.stop)
         where = f"NETCONF on {options.address}:{server.port}, publishing on {service.settings.export.endpoint}"
@@ -230,6 +231,17 @@ def state_of(service: Service, last: dict[str, InterfaceState] | None = None) ->
             "inspected_octets": total["octets"],
         },
         "listeners": places,
+        "degraded": [
+            {
+                "subscriber": alarm.subscriber,
+                "class": alarm.app_class,
+                "application": alarm.app,
+                "since_s": service.clock.label_s(alarm.since_s),
+                "score": f"{alarm.mos:.2f}",
+                "suspect": alarm.suspect,
+            }
+            for alarm in service.vitals(trial=False).degraded
+        ],
     }
 
 
@@ -241,6 +253,7 @@ def _place_states(publisher: Publisher, dropped: int) -> dict[str, PlaceState]:
             "records": place.records,
             "dropped": dropped,
             "subscribers": place.subscriptions,
+            "snapshots": place.snapshots,
         }
         for name, place in publisher.places().items()
     }

@@ -18,7 +18,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mgmt.cli.board import short
+from mgmt.cli.cells import labels
 from mgmt.netconf.xml_names import elements, local
 
 __all__ = ["Listing", "fetch", "picture", "show"]
@@ -72,10 +72,11 @@ def picture(listing: Listing) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in ("subscriber", "UE address", "DNN", "slice", "source", "since (UTC)", "uplink", "downlink", "UPF"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
+    short = labels(row.get("subscriber", "") for row in listing.rows)
     for row in listing.rows:
         known = ":" not in row.get("subscriber", "")
         table.add_row(
-            Text(short(row.get("subscriber", "")), "bold cyan" if known else "yellow"),
+            Text(short[row.get("subscriber", "")], "bold cyan" if known else "yellow"),
             Text("\n".join(filter(None, (row.get("ue-ipv4"), row.get("ue-ipv6")))) or "-"),
             Text(row.get("dnn") or "-"),
             Text(row.get("s-nssai") or "-"),

@@ -1,45 +1,48 @@
-"""``snf watch`` and ``snf top``: the feed of a running function, as a live table or as JSON lines.
+"""``snf watch`` and ``snf top``: a feed as a live table or as JSON lines, of a running function or saved.
 
     watch(endpoint, ...)    everything, or with ``subscriber=`` one subscriber in detail
     top(endpoint, ...)      the same rows, the worst experience first
+    replayed(feed, ...)     the same of JSON lines, from a file or a pipe
 
-Both return the exit status: 0, also after Ctrl-C; 1 when nothing at all was heard in ``seconds``.
-Tables are made by `mgmt.cli.board` from values alone; here are the bus, the terminal and the time.
+All return the exit status: 0, also after Ctrl-C; 1 when nothing at all was heard in ``seconds``, or read.
+Pictures are made by `mgmt.cli.picture` from values alone; here are the bus, the terminal and the time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import compress
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from feed.consumer import CurveKeys, Liveness, Subscriber
 from feed.records import CHANGE_COLUMNS, FLOW_COLUMNS, RECORD_COLUMNS
 from feed.wire import CHANGE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA, QOE_SCHEMA, Message, rows_of
-from mgmt.cli.board import Board, screen
+from mgmt.cli import waiting
+from mgmt.cli.board import Board
+from mgmt.cli.cells import printable
+from mgmt.cli.filters import EVERYTHING, Filters
+from mgmt.cli.follower import Follower
+from mgmt.cli.keyboard import Keyboard
+from mgmt.cli.picture import screen
+from mgmt.cli.saved import Saved
+from mgmt.cli.view import View
+from nf.errors import SnfError
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+__all__ = ["json_lines", "replayed", "top", "watch"]
 
-__all__ = ["chosen", "json_lines", "top", "watch"]
-
-_SILENT_S = 5.0  # of nothing at all, until the user is told
-_QUIET_S = 15.0  # of heartbeats alone: longer than a batch waits by default
 _FRAME_S = 0.5  # between two pictures
-Only = Mapping[str, str | None]  # words that records have to have, by column
-_ALL: Only = MappingProxyType({})  # no word: all of them
-_PIPED_COLUMNS = 160  # a file or a pager cuts nothing off
-_PSEUDONYM_DIGITS = 32  # nf.privacy.Pseudonymiser.name
+_KEY_S = 0.1  # between two looks at the keyboard
+_WORST = View(sort="score")
+_PLAIN = View()
 
 
 def watch(
@@ -49,14 +52,19 @@ def watch(
     subscriber: str | None = None,
     seconds: float | None = None,
     curve: CurveKeys | None = None,
-    only: Only = _ALL,
+    filters: Filters = EVERYTHING,
+    view: View = _PLAIN,
 ) -> int:
     """Show what is published; *subscriber* is followed in detail, and may be the beginning of a pseudonym."""
     with Subscriber(endpoint, ["health.v1/", "change.v1/"], curve) as bus:
-        follower = Follower(bus, subscriber) if subscriber else None
+        follower = Follower(bus, subscriber, time.monotonic()) if subscriber else None
         if follower is None:
             bus.subscribe("qoe.v1/")
-        return _show(_Session(bus, endpoint, output, seconds, follower, only=only))
+        if output == "table":
+            bus.snapshot()
+        heard = waiting.Heard(replace(filters, subscriber=None))
+        title = f"snf watch   {printable(subscriber)}" if subscriber else "snf watch"
+        return _show(_Session(bus, endpoint, output, seconds, view, heard, follower, curve is not None, title))
 
 
 def top(
@@ -65,11 +73,15 @@ def top(
     output: str = "table",
     seconds: float | None = None,
     curve: CurveKeys | None = None,
-    only: Only = _ALL,
+    filters: Filters = EVERYTHING,
+    view: View = _WORST,
 ) -> int:
     """Show what is published, the worst score first."""
     with Subscriber(endpoint, ["health.v1/", "change.v1/", "qoe.v1/"], curve) as bus:
-        return _show(_Session(bus, endpoint, output, seconds, worst_first=True, only=only))
+        if output == "table":
+            bus.snapshot()
+        heard = waiting.Heard(filters)
+        return _show(_Session(bus, endpoint, output, seconds, view, heard, None, curve is not None, "snf top"))
 
 
 # -- JSON --------------------------------------------------------------------
@@ -94,38 +106,59 @@ def json_lines(message: Message) -> Iterator[str]:
         yield json.dumps({name: row.get(name) for name in names} | more, separators=(",", ":"), allow_nan=False)
 
 
-# -- following one subscriber --------------------------------------------------
+def _print_lines(message: Message) -> None:
+    for line in json_lines(message):
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
-class Follower:
-    """Finds the topic of one subscriber: the heartbeat tells the name of the function, the feed the whole pseudonym."""
+# -- a saved feed ------------------------------------------------------------
 
-    def __init__(self, bus: Subscriber, wanted: str) -> None:
-        self._bus, self._wanted = bus, wanted
-        self.topics: set[str] = set()
-        self._whole = len(wanted.rpartition("-")[2]) == _PSEUDONYM_DIGITS  # "ue-" or "teid-" stands before some
-        if not self._whole:
-            bus.subscribe("qoe.v1/")
 
-    def takes(self, message: Message) -> bool:
-        """Learn from *message*; return whether it is of the subscriber."""
-        if message.topic in self.topics:
-            return True
-        if self._whole:
-            self._follow(message.header.nf, self._wanted)
-        elif not self.topics:
-            names = message.columns.get("subscriber", [])
-            found = next((n for n in names if n.startswith(self._wanted)), None)
-            if found is not None:
-                self._bus.unsubscribe("qoe.v1/")
-                self._follow(message.header.nf, found)
-        return False
+def replayed(
+    descriptor: int,
+    *,
+    output: str = "table",
+    seconds: float | None = None,
+    filters: Filters = EVERYTHING,
+    view: View = _PLAIN,
+    title: str = "snf watch",
+) -> int:
+    """Show a saved feed: all of its rows, each with its last record; while it is written still, live on a terminal."""
+    saved, heard, board, terminal = Saved(descriptor), waiting.Heard(filters), Board(forget_s=None), _Terminal()
+    live = terminal.live and not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    drawn_s = time.monotonic()
 
-    def _follow(self, nf_id: str, subscriber: str) -> None:
-        topic = f"sub.v1/{nf_id}/{subscriber}/"
-        if topic not in self.topics:
-            self._bus.subscribe(topic)
-            self.topics.add(topic)
+    def picture(height: int | None) -> list[Text]:
+        return screen(board, 0, view, width=terminal.width, height=height, title=f"{title}   saved", notes=[board.mark])
+
+    with terminal.drawing(live) as draw:
+        try:
+            for message in saved.messages(seconds, _FRAME_S):
+                if message is not None:
+                    wanted = heard.hear(message, 0)
+                    if output == "json":
+                        _print_lines(wanted)
+                    else:
+                        board.feed(wanted, 0)
+                if live and output != "json" and time.monotonic() - drawn_s >= _FRAME_S:
+                    draw(picture(terminal.height))
+                    drawn_s = time.monotonic()
+        except KeyboardInterrupt:
+            pass  # as the end of the feed
+        except OSError as error:
+            raise SnfError(
+                f"The saved feed cannot be read: {error.strerror}.", "Give a file, or - for a pipe."
+            ) from None
+        if output != "json" and board.rows:
+            draw(picture(terminal.height if live else None))
+    if saved.others:
+        _say(f"{saved.others:,} lines are no rows of a feed, and were left out.")
+    if not saved.records and not board.flows:
+        _say("There are no records. Give what snf watch --output json or snf replay --qoe FILE.jsonl wrote.")
+        return 1
+    _say(waiting.unmatched(heard))
+    return 0
 
 
 # -- the loop ------------------------------------------------------------------
@@ -137,9 +170,39 @@ class _Session:
     endpoint: str
     output: str
     seconds: float | None
-    follower: Follower | None = None
-    worst_first: bool = False
-    only: Only = field(default_factory=dict)
+    view: View
+    heard: waiting.Heard
+    follower: Follower | None
+    curve: bool
+    title: str
+    begun_s: float = field(default_factory=time.monotonic)
+    said: str = ""  # the last sentence on standard error
+
+    def say(self, text: str) -> None:
+        """Write a sentence, unless it is the one before."""
+        if text and text != self.said:
+            _say(text)
+        self.said = text or self.said
+
+    def trouble(self) -> str:
+        """Return what to look at; empty when all is well."""
+        bus, now_s = self.bus, time.monotonic()
+        return waiting.trouble(
+            self.endpoint,
+            bus.link,
+            bus.liveness(waiting.QUIET_S),
+            now_s - self.begun_s,
+            self.curve,
+            self.follower is not None,
+        )
+
+    def waits(self) -> str:
+        """Return why there are no rows."""
+        if self.heard.beats and self.follower is not None:
+            return self.follower.said()
+        if found := waiting.unmatched(self.heard):
+            return found
+        return waiting.hope(self.endpoint, self.bus.link, self.heard.beats, time.monotonic())
 
 
 def _show(session: _Session) -> int:
@@ -150,85 +213,146 @@ def _show(session: _Session) -> int:
             _draw(session)
     except KeyboardInterrupt:
         return 0
+    following = session.follower is not None
     if session.bus.heard_s is None:
-        _say(silence(Liveness.SILENT, session.endpoint, session.follower is not None))
+        short_s = waiting.SILENT_S  # the time is up, so nothing is left to be patient for
+        state = Liveness.SILENT
+        session.say(waiting.trouble(session.endpoint, session.bus.link, state, short_s, session.curve, following))
         return 1
     if session.bus.data_s is None:
-        _say(silence(Liveness.QUIET, session.endpoint, session.follower is not None))
+        session.say(waiting.quiet(session.endpoint, following))
+    elif following and session.follower is not None and not session.follower.heard:
+        session.say(session.follower.said())
+    session.say(waiting.unmatched(session.heard))
     return 0
 
 
 def _print_json(session: _Session) -> None:
-    told = _Teller(session, _say)
+    told = _Teller(session, session.say)
     for message in _wanted(session):
         told.look()
         told.hear(message)
         if message is not None:
-            for line in json_lines(message):
-                sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            _print_lines(message)
 
 
 def _draw(session: _Session) -> None:
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=_PIPED_COLUMNS)
-    board = Board()
-    note = ""
+    terminal, board, notes = _Terminal(), Board(), _Notes()
+    told, keyboard, drawn_s = _Teller(session, notes.tell if terminal.live else session.say), Keyboard(), 0.0
 
-    def remember(text: str) -> None:
-        nonlocal note
-        note = text
-        if text and not console.is_terminal:
-            _say(text)
-
-    def picture() -> RenderableType:
-        lost = f"{session.bus.gaps} messages lost" if session.bus.gaps else ""
-        height = console.height if console.is_terminal else 1000
+    def picture() -> list[Text]:
+        lost = f"{session.bus.gaps:,} messages lost" if session.bus.gaps else ""
+        strangers = any(row.unknown for row in board.rows.values())
+        wait = session.trouble() or session.waits() if not board.rows else ""
+        said = session.follower.said() if session.follower is not None and board.rows else ""
         return screen(
-            board, time.monotonic(), session.worst_first, height, "  ".join(filter(None, (note, lost, board.banner)))
+            board,
+            time.monotonic(),
+            session.view,
+            width=terminal.width,
+            height=terminal.height,
+            title=session.title,
+            waiting=wait,
+            notes=[notes.text if board.rows else "", said, lost, board.mark if strangers else board.banner],
+            keys=terminal.live and keyboard.there,
         )
 
-    told, drawn_s = _Teller(session, remember), 0.0
-    with Live(console=console, auto_refresh=False, screen=False) as live:
-        for message in _wanted(session):
+    with keyboard.opened(), terminal.drawing(terminal.live) as draw:
+        for message in _wanted(session, _KEY_S if terminal.live and keyboard.there else _FRAME_S):
             told.look()
             told.hear(message)
             if message is not None:
                 board.feed(message, time.monotonic())
-            if time.monotonic() - drawn_s >= _FRAME_S and console.is_terminal:
-                live.update(picture(), refresh=True)
+            pressed = keyboard.pressed() if terminal.live else ""
+            if "q" in pressed:
+                break
+            for key in pressed:
+                session.view = session.view.press(key)
+            if terminal.live and (pressed or time.monotonic() - drawn_s >= _FRAME_S):
+                draw(picture())
                 drawn_s = time.monotonic()
-        live.update(picture(), refresh=True)
-    if not console.is_terminal:
-        console.print()
+        if board.rows or terminal.live:
+            draw(picture())
 
 
-def _wanted(session: _Session) -> Iterator[Message | None]:
-    for message in session.bus.messages(session.seconds, quiet_s=_FRAME_S):
-        marked = message is not None and message.header.schema == CHANGE_SCHEMA
-        if message is not None and not marked and session.follower and not session.follower.takes(message):
+def _wanted(session: _Session, quiet_s: float = _FRAME_S) -> Iterator[Message | None]:
+    for message in session.bus.messages(session.seconds, quiet_s=quiet_s):
+        now_s = time.monotonic()
+        if message is None:
             yield None
+            continue
+        theirs = message.header.schema in (QOE_SCHEMA, FLOW_SCHEMA, HEALTH_SCHEMA)
+        mine = session.follower is None or session.follower.takes(message, now_s)
+        if mine or not theirs or message.header.schema == HEALTH_SCHEMA:
+            yield session.heard.hear(message, now_s)
         else:
-            yield None if message is None else chosen(message, session.only)
+            yield None
 
 
-def chosen(message: Message, only: Only) -> Message:
-    """Return a message with the records alone that have the words of *only*, by column; upper and lower case are one.
+# -- the terminal ----------------------------------------------------------------
 
-    Other messages (flows, marks, heartbeats) stay as they are.
-    """
-    wanted = {name: word.casefold() for name, word in only.items() if word}
-    if not wanted or message.header.schema != QOE_SCHEMA:
-        return message
-    rows = np.ones(message.header.rows, np.bool_)
-    for name, word in wanted.items():
-        rows &= [str(value).casefold() == word for value in message.columns.get(name, [""] * message.header.rows)]
-    columns = {
-        name: list(compress(column, rows)) if isinstance(column, list) else column[rows]
-        for name, column in message.columns.items()
-    }
-    return replace(message, header=replace(message.header, rows=int(rows.sum())), columns=columns)
+
+class _Terminal:
+    """Standard output: a terminal that is drawn on again and again, or a file or a pipe that gets the last picture."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self.live = self._console.is_terminal
+
+    @property
+    def width(self) -> int | None:
+        """Characters of a line; None for a file or a pipe, which cut nothing off unless COLUMNS says so."""
+        return self._console.width if self.live or "COLUMNS" in os.environ else None
+
+    @property
+    def height(self) -> int | None:
+        """Lines of the terminal; None for a file or a pipe."""
+        return self._console.height if self.live else None
+
+    def drawing(self, live: bool) -> _Drawing:
+        """Return what draws pictures: one over the other, or each below the one before."""
+        return _Drawing(self, Live(console=self._console, auto_refresh=False) if live else None)
+
+    def write(self, lines: list[Text]) -> None:
+        """Write lines, with colours on a terminal."""
+        if self.live:
+            for line in lines:
+                self._console.print(line, no_wrap=True, crop=True)
+        else:
+            sys.stdout.write("".join(f"{line.plain.rstrip()}\n" for line in lines))
+            sys.stdout.flush()
+
+
+class _Drawing:
+    """A context manager; calling what it gives draws."""
+
+    def __init__(self, terminal: _Terminal, live: Live | None) -> None:
+        self._terminal, self._live = terminal, live
+
+    def __enter__(self) -> Callable[[list[Text]], None]:
+        if self._live is None:
+            return self._terminal.write
+        self._live.start()
+        return self._update
+
+    def _update(self, lines: list[Text]) -> None:
+        assert self._live is not None
+        self._live.update(Text("\n", no_wrap=True, overflow="crop").join(lines), refresh=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+class _Notes:
+    """The last news, which stands below the rows."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def tell(self, text: str) -> None:
+        """Take a sentence in the place of the one before."""
+        self.text = text
 
 
 def _say(text: str) -> None:
@@ -236,38 +360,25 @@ def _say(text: str) -> None:
         sys.stderr.write(f"snf: {text}\n")
 
 
-def silence(state: Liveness, endpoint: str, following: bool) -> str:
-    """Return a sentence on what to check when nothing comes; empty when all is well."""
-    if state is Liveness.SILENT:
-        return (
-            f"Nothing was heard from {endpoint}. Check that snf run is up and publishes there, that no firewall is "
-            "between, and, if it uses CURVE, that --curve holds its server key and a key pair that it allows."
-        )
-    if state is Liveness.DEAD:
-        return f"The function at {endpoint} fell silent: it ended, or the way to it is broken. Waiting for it."
-    if state is Liveness.QUIET:
-        missing = "subscriber (has it traffic, and is it spelt in full?)" if following else "traffic"
-        return (
-            f"The function at {endpoint} is up, but publishes nothing: no {missing}. See its interfaces and policies."
-        )
-    return ""
-
-
 class _Teller:
     """Tells once when the feed falls silent, and again only after it has come back."""
 
     def __init__(self, session: _Session, tell: Callable[[str], Any]) -> None:
         self._session, self._tell = session, tell
-        self._begun_s, self._told = time.monotonic(), Liveness.ALIVE
+        self._told, self._unmatched = "", False
         self._not_read: dict[str, str] = {}  # by function
 
     def look(self) -> None:
-        state = self._session.bus.liveness(_QUIET_S)
-        patience_s = _SILENT_S if state is Liveness.SILENT else _QUIET_S if state is Liveness.QUIET else 0
-        if time.monotonic() - self._begun_s < patience_s or state is self._told:
-            return
-        self._told = state
-        self._tell(silence(state, self._session.endpoint, self._session.follower is not None))
+        """Tell what is wrong, if it is news."""
+        said = self._session.trouble()
+        if said != self._told:
+            self._told = said
+            self._tell(said)
+        session = self._session
+        if not self._unmatched and time.monotonic() - session.begun_s > waiting.QUIET_S:
+            self._unmatched = True
+            missed = session.follower is not None and not session.follower.heard and session.bus.data_s is not None
+            self._tell(session.follower.said() if missed and session.follower else waiting.unmatched(session.heard))
 
     def hear(self, message: Message | None) -> None:
         """Tell that a function does not read something, once, and again when its words change."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mgmt.netconf.events import AlarmChange, Events
-from mgmt.vitals.alarms import Alarms
+from mgmt.vitals.alarms import Alarm, Alarms
 from mgmt.vitals.conditions import read
 from nf.apply.vitals import Vitals
 from nf.service import Service
@@ -49,6 +50,17 @@ class Watchman:
         for alarm in self._alarms.look(read(vitals, self._before), self._now_s(), time.time()):
             self._events.tell(AlarmChange(alarm))
         self._before = vitals
+
+    def erase(self, names: Collection[str]) -> None:
+        """Forget the alarms of subscribers by their published names; those that stand are told to be cleared."""
+        named = re.compile(r"\[subscriber=(['\"])(.*?)\1\]")
+
+        def is_theirs(alarm: Alarm) -> bool:
+            found = named.search(alarm.resource)
+            return found is not None and found[2] in names
+
+        for alarm in self._alarms.forget(is_theirs, time.time()):
+            self._events.tell(AlarmChange(alarm))
 
     def _vitals(self, now_s: float) -> Vitals:
         if now_s - self._tried_s >= _TRIAL_S:

@@ -23,6 +23,7 @@ from nf.settings import Limits
 
 __all__ = [
     "ClockState",
+    "DegradedState",
     "ExporterState",
     "InterfaceState",
     "PathState",
@@ -109,6 +110,13 @@ class SourceState(TypedDict, total=False):
     last_heard_s: float  # since the epoch
 
 
+DegradedState = TypedDict(
+    "DegradedState",
+    {"subscriber": str, "class": str, "application": str, "since_s": float, "score": str, "suspect": str},
+)
+"""An alarm of a subscriber that stands; ``since_s`` is since the epoch."""
+
+
 class PlaceState(TypedDict, total=False):
     """A place where records can be read."""
 
@@ -116,6 +124,7 @@ class PlaceState(TypedDict, total=False):
     records: int
     dropped: int  # messages
     subscribers: int
+    snapshots: int
 
 
 class ExporterState(PlaceState, total=False):
@@ -145,6 +154,7 @@ class StateTree(TypedDict, total=False):
     session_events: Sequence[Notice]
     exporter: ExporterState
     alarms: Alarms
+    degraded: Sequence[DegradedState]
     listeners: Mapping[str, PlaceState]  # further places, by name
 
 
@@ -222,6 +232,11 @@ def add_state(model: Model, tree: etree._Element, state: StateTree) -> None:
             place = state.get("listeners", {}).get(listener.findtext(write.tag(module, "name")) or "")
             if place is not None:
                 write.leaves(write.add(listener, module, "state"), module, {**place})
+    if state.get("degraded"):
+        module = "snf-alarms"
+        parent = write.under(tree, module, "subscriber-alarms")
+        for entry in state["degraded"]:
+            write.with_times(write.add(parent, module, "degraded"), module, {**entry})
     if "alarms" in state:
         add_alarms(model, tree, state["alarms"])
 
@@ -333,6 +348,9 @@ def _add_session(write: _Writer, parent: etree._Element, found: Found) -> None:
         "network_instance": s.instance,
         "s_nssai": s.snssai,
         **_slice(s.snssai),
+        "rat": s.place.rat,
+        "tai": s.place.tai,
+        "cell": s.place.cell,
     }
     write.leaves(entry, module, {name: value for name, value in leaves.items() if value != ""})
     upf = {

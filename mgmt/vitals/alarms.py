@@ -90,13 +90,22 @@ class Alarms:
         del self._since[key]
         if alarm is not None and stands:
             return self._put(replace(alarm, cleared=True), label_s)
-        return self._put(_raised(alarm, reading, kind, label_s), label_s)
+        raised = self._put(_raised(alarm, reading, kind, label_s), label_s)
+        return None if reading.silent else raised
 
     def _put(self, alarm: Alarm, label_s: float) -> Alarm:
         alarm = replace(alarm, changed_s=label_s)
         self._alarms[alarm.resource, alarm.kind] = alarm
         self.changed_s = label_s
         return alarm
+
+    def forget(self, which: Callable[[Alarm], bool], label_s: float) -> list[Alarm]:
+        """Delete the alarms that *which* names; return those that stood, as cleared."""
+        with self._lock:
+            stood = [alarm for alarm in self._alarms.values() if which(alarm) and not alarm.cleared]
+            cleared = [self._put(replace(alarm, cleared=True), label_s) for alarm in stood]
+        self.purge(which)
+        return cleared
 
     def _drop_oldest(self) -> None:
         cleared = sorted((a.changed_s, key) for key, a in self._alarms.items() if a.cleared)

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mgmt.vitals.health import check
+from nf.apply.degraded import Standing
 from nf.apply.quality import Scores
 from nf.apply.vitals import Vitals
 
-__all__ = ["KINDS", "Kind", "Reading", "read"]
+__all__ = ["KINDS", "Kind", "Reading", "read", "subscriber_resource"]
 
 _FUNCTION = "/snf-function:network-function"
 _SESSIONS = "/snf-subscribers:subscribers"
 _EXPORTER = "/snf-export:exporter"
+_SUBSCRIBERS = "/snf-alarms:subscriber-alarms"
 
 _NEARLY_FULL, _ROOM_AGAIN = 0.9, 0.8  # of the session table
 # Checks that have an alarm of their own; the others are told together.
@@ -84,6 +86,22 @@ KINDS = {
             30.0,
         ),
         Kind(
+            "subscriber-degraded",
+            "minor",
+            "All scores of one subscriber with an application were below the threshold of subscriber-alarms for as "
+            "long as that says. The text says whose and where they were lost; alarm.v1 on the bus has the evidence.",
+            0.0,  # the function waits itself, by the times of the threshold
+            0.0,
+        ),
+        Kind(
+            "many-subscribers-degraded",
+            "major",
+            "More subscribers are below their thresholds than subscriber-alarms/most. It is no trouble of single ones: "
+            "see the gNBs, slices and classes of the records.",
+            0.0,
+            0.0,
+        ),
+        Kind(
             "function-unhealthy",
             "major",
             "A check of the operation health-check is bad. The text is what it says.",
@@ -103,12 +121,24 @@ class Reading:
     resource: str  # data path
     there: bool | None
     text: str = ""
+    silent: bool = False  # it stood before the function began: nobody is told again
 
 
 def _interface(name: str) -> str:
     """Return the resource of an interface."""
-    quote = '"' if "'" in name else "'"
-    return f"/ietf-interfaces:interfaces/interface[name={quote}{name}{quote}]"
+    return f"/ietf-interfaces:interfaces/interface[name={_quoted(name)}]"
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a value in a path, which has one kind of quotes at most (RFC 7950, 9.13)."""
+    quote = '"' if "'" in text else "'"
+    return quote + text.replace('"', "'" if quote == '"' else '"') + quote
+
+
+def subscriber_resource(alarm: Standing) -> str:
+    """Return the resource of an alarm of a subscriber."""
+    keys = {"subscriber": alarm.subscriber, "class": alarm.app_class, "application": alarm.app}
+    return f"{_SUBSCRIBERS}/degraded" + "".join(f"[{name}={_quoted(value)}]" for name, value in keys.items())
 
 
 def read(now: Vitals, before: Vitals | None) -> Iterator[Reading]:
@@ -127,6 +157,10 @@ def read(now: Vitals, before: Vitals | None) -> Iterator[Reading]:
     yield Reading("flow-table-full", _FUNCTION, evicting, said)
     for name, scores in now.quality.items():
         yield _quality(name, scores)
+    for alarm in now.degraded:
+        yield Reading("subscriber-degraded", subscriber_resource(alarm), True, _degraded(alarm), alarm.again)
+    said = f"{now.more_degraded} more subscribers and applications than alarms may stand. See the records by gNB."
+    yield Reading("many-subscribers-degraded", _SUBSCRIBERS, now.more_degraded > 0, said)
     bad = [each.text for name, each in checks.items() if not each.good and name not in _ALARMED]
     yield Reading("function-unhealthy", _FUNCTION, bool(bad), " ".join(bad))
 
@@ -147,3 +181,13 @@ def _quality(name: str, scores: Scores) -> Reading:
         "See the records of the class, and their column suspect."
     )
     return Reading("qoe-degraded", f"/snf-alarms:qoe-alarms/class[name='{name}']", there, said)
+
+
+def _degraded(alarm: Standing) -> str:
+    """Return the text of an alarm of a subscriber: a published name, and no address."""
+    lost = f" Lost in: {alarm.suspect}" if alarm.suspect else " Where it is lost is not known"
+    by = f" by {alarm.suspect_by} ({alarm.suspect_value:.3g})" if alarm.suspect_by else ""
+    return (
+        f"{alarm.subscriber} has had scores of {alarm.mos:.2f} with {alarm.app or alarm.app_class}, below "
+        f"{alarm.threshold:.2f} for {alarm.raise_s} s.{lost}{by}."
+    )

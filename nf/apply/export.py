@@ -12,16 +12,23 @@ from nf.settings import Settings
 
 __all__ = ["apply", "apply_nf_id", "prepare", "started"]
 
+_EXPORTER = "/snf-export:exporter"
 _ENDPOINT = "/snf-export:exporter/endpoint"
+_SNAPSHOTS = "/snf-export:exporter/snapshot-endpoint"
 
 
 def prepare(publisher: Publisher, old: Settings, new: Settings) -> None:
-    """Raise BadSettings when the new endpoint cannot be bound."""
-    if new.export.endpoint != old.export.endpoint:
-        try:
-            bindable.check(new.export.endpoint, publisher.endpoint)
-        except SnfError as error:
-            raise BadSettings(error.what, _ENDPOINT, error.remedy) from None
+    """Raise BadSettings when the new endpoint, or that of snapshots, cannot be bound."""
+    asked = (
+        (_ENDPOINT, old.export.endpoint, new.export.endpoint, publisher.endpoint),
+        (_SNAPSHOTS, old.export.snapshot_endpoint, new.export.snapshot_endpoint, publisher.snapshot_endpoint),
+    )
+    for path, before, wanted, bound in asked:
+        if wanted not in ("", before):
+            try:
+                bindable.check(wanted, bound)
+            except SnfError as error:
+                raise BadSettings(error.what, path, error.remedy) from None
 
 
 @contextmanager
@@ -42,7 +49,7 @@ def started(publisher: Publisher, new: Settings) -> Iterator[None]:
         try:
             publisher.start()
         except SnfError as error:
-            raise _refused(error, before[0].endpoint, new) from None
+            raise _refused(error, new) from None
         undo.callback(publisher.stop)
         yield
         undo.pop_all()
@@ -53,12 +60,13 @@ def apply(publisher: Publisher, old: Settings, new: Settings) -> Undo:
     try:
         publisher.reconfigure(new.export)
     except SnfError as error:
-        raise _refused(error, old.export.endpoint, new) from None
+        raise _refused(error, new) from None
     return lambda: publisher.reconfigure(old.export)
 
 
-def _refused(error: SnfError, before: str, new: Settings) -> BadSettings:
-    path = _ENDPOINT if new.export.endpoint != before else "/snf-export:exporter"
+def _refused(error: SnfError, new: Settings) -> BadSettings:
+    named = {_SNAPSHOTS: new.export.snapshot_endpoint, _ENDPOINT: new.export.endpoint}
+    path = next((p for p, endpoint in named.items() if endpoint and f"{endpoint}:" in error.what), _EXPORTER)
     return BadSettings(error.what, path, error.remedy)
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,6 +87,8 @@ class Interfaces:
         self._changed_s: dict[str, float] = {}  # when it became so, if that was seen
         self.statistics = Statistics()
         self._links = LinkTable()
+        self._dropped: dict[int, int] = {}  # by device, at the last look
+        self._dropped_frames = 0
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="links", daemon=True)
         self._watcher.start()
@@ -340,6 +342,20 @@ class Interfaces:
                 self._changed_s.get(name),
             )
         return states
+
+    def dropped(self) -> dict[str, int]:
+        """Return how many frames devices dropped while an interface was attached to them, and listeners, by column."""
+        listeners = list(self.listeners.values())
+        ports = [attached.link.ifindex for attached in list(self.plane.attached.values())]
+        seen: dict[int, int] = {}
+        for ifindex in {*ports, *(listener.ifindex for listener in listeners)} - {0}:
+            with suppress(OSError):  # it went; what it dropped before was told
+                seen[ifindex] = self._links.dropped(ifindex)
+        # A device that is made anew counts from zero.
+        self._dropped_frames += sum(max(0, n - self._dropped.get(ifindex, n)) for ifindex, n in seen.items())
+        self._dropped = seen
+        unheard = sum(listener.counters["n4_frames_dropped"] for listener in listeners)
+        return {"dropped_frames": self._dropped_frames, "dropped_signalling": unheard}
 
     def links(self) -> dict[str, str]:
         """Return the state of all devices of this namespace, by name."""

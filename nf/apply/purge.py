@@ -3,13 +3,15 @@
 The configuration is not touched: a session that it has stays. Nor is the subscriber kept from coming back: with the
 next attach a session is known again, under the same name while the key is the same. An opt-out is a setting.
 
-What is published already is the consumers', and a flow that goes on is one of an unknown user from its next packet on.
+What is published already is the consumers', who are told to erase it, by the names in `Purged`. A flow that goes on is
+one of an unknown user from its next packet on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,10 +24,11 @@ __all__ = ["Purged", "purge"]
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """The sessions that are forgotten, and those that the configuration has, which stay."""
+    """The sessions that are forgotten, those that the configuration has, which stay, and names with their epochs."""
 
     sessions: int
     configured: int
+    names: Mapping[str, int] = field(default_factory=dict)
 
 
 def purge(engine: Engine, interfaces: Interfaces, imsi: str, now_s: float) -> Purged:
@@ -46,4 +49,4 @@ def purge(engine: Engine, interfaces: Interfaces, imsi: str, now_s: float) -> Pu
         flows.hold(places[np.isin(flows.at(places)[1]["session"], numbers)])
         engine.pipeline.forget_subscriber(name)
         engine.pseudonymiser.forget(imsi)
-    return Purged(len(forgotten.numbers), forgotten.configured)
+        return Purged(len(forgotten.numbers), forgotten.configured, engine.pseudonymiser.names(imsi))

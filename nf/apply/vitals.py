@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nf.apply.degraded import Standing
 from nf.apply.quality import Scores
 
 __all__ = ["PortVitals", "Vitals"]
@@ -34,3 +35,5 @@ class Vitals:
     evicted: int = 0  # flows that left a full part of the flow table, since the start
     flow_room: int = 1
     quality: Mapping[str, Scores] = field(default_factory=dict)  # of the classes with a threshold
+    degraded: tuple[Standing, ...] = ()  # subscribers whose alarms stand
+    more_degraded: int = 0  # those beyond the bound

@@ -48,6 +48,11 @@ class DetailTable:
         """Return how many places there are."""
         return len(self._states)
 
+    @property
+    def used(self) -> int:
+        """The places that are somebody's, counted: of flows that are quiet as well, until another one needs theirs."""
+        return int(np.count_nonzero(self._numbers))
+
     def present(self) -> Details:
         """Return the details of all flows that have one."""
         sets, at = np.nonzero(self._numbers)

@@ -21,13 +21,15 @@ __all__ = ["LinkState", "LinkTable", "attribute", "attributes", "dump", "is_mean
 
 _HEADER, _LINK, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HH")
 _ROUTE, _GROUP_LINK = 0, 1  # NETLINK_ROUTE, RTMGRP_LINK
-_NEWLINK, _GETLINK, _ERROR, _DONE = 16, 18, 2, 3
+_NEWLINK, _GETLINK, _NEWSTATS, _GETSTATS, _ERROR, _DONE = 16, 18, 92, 94, 2, 3
 _REQUEST, _ACK, _DUMP, _INTERRUPTED = 1, 4, 0x300, 0x10  # NLM_F_*
 _CAPPED, _HAS_WORDS, _WORDS = 0x100, 0x200, 1  # NLM_F_CAPPED, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _ADDRESS, _NAME, _OPERSTATE, _EXT_MASK, _XDP = 1, 3, 16, 29, 43  # IFLA_*
 _XDP_PROGRAMS = (4, 5, 6, 7)  # IFLA_XDP_PROG_ID, _DRV_PROG_ID, _SKB_PROG_ID, _HW_PROG_ID
 _SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
+_STATS, _LINK_64 = struct.Struct("=BxHII"), 1  # struct if_stats_msg, IFLA_STATS_LINK_64
+_RX_DROPPED, _RX_MISSED = 6, 15  # places in struct rtnl_link_stats64
 _UP, _LOWER_UP, _DORMANT = 1, 1 << 16, 1 << 17  # IFF_*
 _TESTING = 4  # IF_OPER_TESTING
 _NESTED = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
@@ -191,6 +193,26 @@ class LinkTable:
                         link = _link(data[at + _HEADER.size : at + length])
                         links[link.ifindex] = link
                 at += max(_HEADER.size, (length + 3) & ~3)
+
+    def dropped(self, ifindex: int) -> int:
+        """Return how many received frames a device dropped, as /proc/net/dev counts them: for want of room, or unread.
+
+        Raises OSError, also when there is no such device.
+        """
+        body = _STATS.pack(socket.AF_UNSPEC, 0, ifindex, 1 << (_LINK_64 - 1))
+        with self._lock:
+            self._sequence += 1
+            self._ask.send(_HEADER.pack(_HEADER.size + len(body), _GETSTATS, _REQUEST, self._sequence, 0) + body)
+            while True:
+                data = self._ask.recv(_BYTES)
+                length, kind, _, sequence, _ = _HEADER.unpack_from(data)
+                if sequence == self._sequence:  # else it is of a question that was given up
+                    break
+        if kind != _NEWSTATS:
+            code = -struct.unpack_from("=i", data, _HEADER.size)[0]
+            raise OSError(code, os.strerror(code))
+        counts = dict(attributes(data[_HEADER.size + _STATS.size : length]))[_LINK_64]
+        return sum(struct.unpack_from("=Q", counts, 8 * place)[0] for place in (_RX_DROPPED, _RX_MISSED))
 
     def wait(self, seconds: float) -> bool:
         """Wait until a link changed or `wake` was called, for at most so long; return whether it was so."""

@@ -50,6 +50,11 @@ class Batches:
         """Return the rows that arrived ``batch_ms`` ago or earlier: without traffic no batch moves the clock."""
         return self._take(c for c, w in self._waiting.items() if now_s - w.arrived_s >= self.batch_ms / 1e3)
 
+    def due_s(self, now_s: float) -> float | None:
+        """Return the time until the first rows leave, at the latest; None when none wait."""
+        since_s = min((w.arrived_s for w in self._waiting.values()), default=None)
+        return None if since_s is None else max(0.0, since_s + self.batch_ms / 1e3 - now_s)
+
     def flush(self) -> list[RecordBatch]:
         """Return all rows that wait."""
         return self._take(iter(self._waiting))

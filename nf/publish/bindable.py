@@ -1,14 +1,21 @@
-"""An endpoint that could be bound, found out without a bind that lasts: a commit is asked before it is made."""
+"""Endpoints: bound, or asked whether they could be without a bind that lasts, before a commit is made."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
+import time
+
+import zmq
 
 from nf.errors import SnfError
 
-__all__ = ["check"]
+__all__ = ["REBIND_S", "bind", "check"]
+
+REBIND_S = 2.0  # closing the old socket of an endpoint is asynchronous, a listener may linger so long
+_MAX_PORT = 65_535
 
 _TCP = re.compile(r"tcp://(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
 
@@ -39,3 +46,22 @@ def check(endpoint: str, bound: str) -> None:
             f"The publisher cannot bind {endpoint}: {why}.",
             "Give tcp://ADDRESS:PORT with an address of this host and a port that no process holds.",
         ) from None
+
+
+def bind(listener: zmq.Socket[bytes], endpoint: str, patience_s: float = 0) -> str:
+    """Bind and return the endpoint as bound; ask again for *patience_s* while the address is in use."""
+    port = endpoint.rpartition(":")[2]
+    end_s = time.monotonic() + patience_s
+    while True:
+        try:
+            if endpoint.startswith("tcp:") and port.isdecimal() and int(port) > _MAX_PORT:
+                raise zmq.ZMQError(errno.EINVAL)  # libzmq would take the port modulo 65536
+            listener.bind(endpoint)
+            return listener.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE or time.monotonic() >= end_s:
+                raise SnfError(
+                    f"The publisher cannot bind {endpoint}: {zmq.strerror(error.errno or 0)}.",
+                    "Give tcp://ADDRESS:PORT with an address of this host and a port that no process holds.",
+                ) from None
+        time.sleep(0.01)

@@ -12,7 +12,6 @@ libzmq hands over each subscription with the name of its user and leaves it to u
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import time
@@ -25,18 +24,17 @@ import zmq
 from feed.sockets import prepare
 from nf.errors import SnfError
 from nf.publish.auth import AllowList, client_rights, secure
+from nf.publish.bindable import REBIND_S, bind
 from nf.publish.rights import Asked, cut, followed_by
 from nf.settings import Listener, Rights
 
-__all__ = ["Follows", "Outlet"]
+__all__ = ["Follows", "Outlet", "user_of"]
 
 log = logging.getLogger(__name__)
 
 MAX_FOLLOWED = 1000  # each costs a message of its own an interval; more would undo the data budget
 _MAX_TOPICS = 10_000  # of all clients: ten times what can be followed
 _MAX_OF_KEY = 5000
-_REBIND_S = 2.0  # closing the old socket of an endpoint is asynchronous, a listener may linger so long
-_MAX_PORT = 65_535
 _MAX_SUBSCRIPTION_BYTES = 1024  # a topic has about a hundred
 _MEND_S = 10.0  # between two sockets that were made anew for what anybody may send
 _BURST = 1024  # subscriptions read before others are served
@@ -88,7 +86,7 @@ class Outlet:
         self.asked = Asked()
         self.records = 0
         self._context, self._admission, self._follows, self._moved = context, admission, follows, moved
-        self._domain = f"snf/{listener.name}"
+        self.domain = f"snf/{listener.name}"
         self._out_of_step = self._owes = False  # a client, whose subscription was not given, another connection
         self._mended_s = -math.inf
         self._shut_out: set[str] = set()
@@ -96,7 +94,7 @@ class Outlet:
         self._admit()
         self.socket = self._configured(listener)
         try:
-            self.endpoint = _bind(self.socket, listener.endpoint)
+            self.endpoint = bind(self.socket, listener.endpoint)
         except SnfError:
             self.socket.close()
             raise
@@ -116,7 +114,7 @@ class Outlet:
             except zmq.Again:
                 self._out_of_step = False
                 return
-            user = _user(frame) if self.listener.curve is not None else _ANYBODY
+            user = user_of(frame) if self.listener.curve is not None else _ANYBODY
             kind, topic = frame.bytes[:1], frame.bytes[1:]
             if kind == b"\x01" and user is not None:
                 self._begin(user, topic)
@@ -149,18 +147,21 @@ class Outlet:
             self.socket.set(zmq.SUBSCRIBE, prefix)
 
     def _due(self, user: str, topic: bytes) -> tuple[bytes, ...]:
-        rights = Rights() if self.listener.curve is None else self._rights.get(user)
         if self._out_of_step:
             self._owes = True
-        if rights is None or self._out_of_step or user in self._shut_out:
             return ()
-        if before := self.asked.given(user, topic):  # another connection of the same key
+        prefixes = self.may(user, topic)
+        if prefixes and (before := self.asked.given(user, topic)):  # another connection of the same key
             return before
-        prefixes = cut(topic, rights)
         subscriber = followed_by(topic, self.nf_id)
         if prefixes and subscriber is not None and not self._follows.begin(subscriber):
             return ()
         return prefixes
+
+    def may(self, user: str, topic: bytes) -> tuple[bytes, ...]:
+        """Return what *user* may have of *topic* now."""
+        rights = Rights() if self.listener.curve is None else self._rights.get(user)
+        return () if rights is None or user in self._shut_out else cut(topic, rights)
 
     def _end(self, user: str | None, topic: bytes) -> None:
         subscriber, before = followed_by(topic, self.nf_id), self.asked.holders(topic)
@@ -189,7 +190,7 @@ class Outlet:
     # -- configuration -----------------------------------------------------
 
     def _admit(self) -> None:
-        self._admission.allowed[self._domain] = self._rights.keys() - self._shut_out
+        self._admission.allowed[self.domain] = self._rights.keys() - self._shut_out
 
     def _configured(self, listener: Listener) -> zmq.Socket[bytes]:
         if listener.high_water_mark < 1:
@@ -201,7 +202,7 @@ class Outlet:
         prepare(socket, listener.endpoint, _MAX_SUBSCRIPTION_BYTES)
         try:
             if listener.curve is not None:
-                secure(socket, listener.curve, self._domain)
+                secure(socket, listener.curve, self.domain)
         except SnfError:
             socket.close()
             raise
@@ -234,13 +235,13 @@ class Outlet:
         try:
             if clash:
                 self.socket.unbind(self.endpoint)
-            endpoint = _bind(new, endpoint, patience_s=_REBIND_S if clash else 0)
+            endpoint = bind(new, endpoint, patience_s=REBIND_S if clash else 0)
         except SnfError:
             new.close()
             self._rights = before
             self._admit()
             if clash:
-                _bind(self.socket, self.endpoint, patience_s=_REBIND_S)
+                bind(self.socket, self.endpoint, patience_s=REBIND_S)
             raise
         self._moved(self.socket, new)
         self.socket.close()
@@ -259,35 +260,16 @@ class Outlet:
     def close(self) -> None:
         """Close the socket; what a subscriber has not read within the linger time is lost."""
         self._forget()
-        self._admission.allowed.pop(self._domain, None)
+        self._admission.allowed.pop(self.domain, None)
         self.socket.close()
 
 
-def _user(frame: zmq.Frame) -> str | None:
+def user_of(frame: zmq.Frame) -> str | None:
     """Return the public key of the client that *frame* is of; None when it is of a connection that ended."""
     try:
         return str(frame.get("User-Id"))
     except zmq.ZMQError:
         return None
-
-
-def _bind(socket: zmq.Socket[bytes], endpoint: str, patience_s: float = 0) -> str:
-    """Bind and return the endpoint as bound; ask again for *patience_s* while the address is in use."""
-    port = endpoint.rpartition(":")[2]
-    end_s = time.monotonic() + patience_s
-    while True:
-        try:
-            if endpoint.startswith("tcp:") and port.isdecimal() and int(port) > _MAX_PORT:
-                raise zmq.ZMQError(errno.EINVAL)  # libzmq would take the port modulo 65536
-            socket.bind(endpoint)
-            return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EADDRINUSE or time.monotonic() >= end_s:
-                raise SnfError(
-                    f"The publisher cannot bind {endpoint}: {zmq.strerror(error.errno or 0)}.",
-                    "Give tcp://ADDRESS:PORT with an address of this host and a port that no process holds.",
-                ) from None
-        time.sleep(0.01)
 
 
 def _binding(listener: Listener) -> tuple[object, ...]:

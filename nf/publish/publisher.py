@@ -5,13 +5,14 @@
 
 A message that finds the queue full is dropped and counted. One that a slow subscriber does not
 read is dropped by ZeroMQ at the high-water mark of that subscriber, and is a gap in its sequence.
-A snapshot for late joiners would be a socket more in `nf.publish.bus`, fed where `_send` is.
+Late joiners are given the last messages by `nf.publish.snapshots`, on the same thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import threading
@@ -26,45 +27,15 @@ import numpy as np
 from feed import wire
 from feed.change import Mark
 from feed.columns import MAX_ROWS
-from feed.records import CHANGE_COLUMNS, SCHEMA, Column, Columns, RecordBatch
+from feed.records import CHANGE_COLUMNS, HEALTH_COLUMNS, SCHEMA, Columns, RecordBatch
 from nf.errors import SnfError
 from nf.publish.batches import Batches, split
 from nf.publish.bus import Bus
 from nf.settings import Export
 
-__all__ = ["HEALTH_COLUMNS", "Place", "Publisher"]
+__all__ = ["Place", "Publisher"]
 
 log = logging.getLogger(__name__)
-
-HEALTH_COLUMNS: Mapping[str, Column] = {
-    "topic": Column("str", "", "a topic of this publisher, those of followed subscribers excepted"),
-    "next_seq": Column("u8", "", "sequence number that the next message of the topic will have"),
-    "uptime_ms": Column("u8", "ms", "since the publisher started; this and the following are equal in all rows"),
-    "inspected_bytes": Column("u8", "byte", "bytes of the frames that the data plane has read"),
-    "unflowed_bytes": Column(
-        "u8", "byte", "inner IP bytes in no flow: a full table, a limit, two IPv6 flows with one key"
-    ),
-    "unread_bytes": Column(
-        "u8", "byte", "inner IP bytes of flows that nobody could read before they were gone: in no record"
-    ),
-    "outside_bytes": Column(
-        "u8", "byte", "inner IP bytes outside of tunnels and of no session: no subscriber's, in no record"
-    ),
-    "exported_bytes": Column("u8", "byte", "bytes of all frames published, each message once"),
-    "records": Column("u8", "", "records published"),
-    "dropped_messages": Column("u8", "", "messages lost before ZeroMQ: the queue was full"),
-    "dropped_rows": Column("u8", "", "their rows"),
-    "subscriptions": Column("u8", "", "topics and prefixes that somebody subscribes to"),
-    "followed": Column("u8", "", "subscribers that somebody follows"),
-    "sessions": Column("u8", "", "sessions that are known"),
-    "partial_sessions": Column("u8", "", "sessions of which only tunnels are known: they began before the function"),
-    "redirect_lost": Column("u8", "", "frames that were redirected, to a pair or a monitor port, and lost behind it"),
-    "clock_steps": Column("u8", "", "steps of the clock on the wall since the publisher started"),
-    "clock_step_ms": Column("i8", "ms", "length of the last one; forward is positive"),
-    "intervals": Column("u8", "", "intervals that ended since the publisher started, with traffic or without"),
-    "not_read": Column("str", "", "what ports do not read, its share of their frames and what to set; mostly empty"),
-}
-"""Schema "snf.health.v1": one row per topic, each second."""
 
 LEFT_OUT = ("unflowed_bytes", "unread_bytes", "outside_bytes")
 
@@ -83,6 +54,8 @@ _COUNTERS = (
     "subscriptions_refused",
     "follows_refused",
     "rebinds",
+    "snapshots_refused",
+    "snapshots_broken_off",
 )
 _QUEUE_MESSAGES = 1024  # handed over and not yet sent; at a few messages a second this is minutes
 _BURST = 64  # messages sent before subscriptions are read again
@@ -106,6 +79,8 @@ class _Outgoing:
     schema: str
     span_s: tuple[float, float]
     columns: Columns
+    epoch: int
+    standing: Columns | None = None  # alarms that stand from then on; the columns may then have no row
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +90,7 @@ class Place:
     up: bool  # it listens
     records: int  # sent to those who were given their topic
     subscriptions: int
+    snapshots: int = 0  # given to late joiners
 
 
 class Publisher:
@@ -130,10 +106,10 @@ class Publisher:
         self._batches = Batches(export.batch_rows, export.batch_ms)
         self._lock = threading.Lock()  # of _batches and counters
         self._queue: queue.Queue[_Outgoing | _Change] = queue.Queue(_QUEUE_MESSAGES)
-        self._not_read = ""
+        self._not_read, self._epoch = "", 0
         self._redirect_lost = 0
         self._left_out = dict.fromkeys(LEFT_OUT, 0)
-        self._sessions = self._partial_sessions = 0
+        self._told = dict.fromkeys(("sessions", "partial_sessions"), 0)
         self._inspected_bytes = self._intervals = self._clock_steps = self._clock_step_ms = 0
         self._started_s = self._turned_s = time.monotonic()
         self._stop = threading.Event()
@@ -246,6 +222,37 @@ class Publisher:
         with self._lock:
             self._hand_over(wire.topic("change.v1", self.nf_id), wire.CHANGE_SCHEMA, (mark.at_s, mark.at_s), columns)
 
+    def publish_purge(self, names: Mapping[str, int], why: str, at_s: float) -> None:
+        """Publish names, with the epochs of their keys, whose records up to now are to be erased.
+
+        Rows that wait go first. Names come in an order of their own: that of their subscribers would say something.
+        """
+        if not names:
+            return
+        self.flush()
+        rows = sorted((epoch, name) for name, epoch in names.items())
+        columns: Columns = {
+            "t_ms": np.full(len(rows), math.ceil(at_s * 1e3), np.uint64),
+            "subscriber": [name for _, name in rows],
+            "epoch": np.array([epoch for epoch, _ in rows], np.uint32),
+            "why": [why] * len(rows),
+        }
+        with self._lock:
+            self._hand_over(wire.topic("purge.v1", self.nf_id), wire.PURGE_SCHEMA, (at_s, at_s), columns)
+
+    def publish_alarms(self, changes: Columns, standing: Columns, at_s: float) -> None:
+        """Publish alarms of subscribers that were raised and cleared, and have those *standing* for late joiners."""
+        topic = wire.topic("alarm.v1", self.nf_id)
+        with self._lock:
+            self._put(_Outgoing(topic, wire.ALARM_SCHEMA, (at_s, at_s), changes, self._epoch, standing))
+        self._signal()
+
+    def named_by(self, epoch: int) -> None:
+        """Name subscribers by the key of *epoch* from now on; send the rows that wait, with names of the one before."""
+        with self._lock:
+            self._send_batches(self._batches.flush())
+            self._epoch = epoch
+
     def publish_delays(self, counts: Columns, t_start_s: float, t_end_s: float) -> None:
         """Publish how many delays of a span were how long: the columns of DELAY_DISTRIBUTION_COLUMNS but its times."""
         rows = len(counts["n"])
@@ -277,9 +284,9 @@ class Publisher:
         """Record what the ports do not read, for the heartbeat."""
         self._not_read = text
 
-    def known(self, sessions: int, partial: int) -> None:
-        """Record the numbers of known sessions and of those with tunnels only, for the heartbeat."""
-        self._sessions, self._partial_sessions = sessions, partial
+    def tell(self, figures: Mapping[str, int]) -> None:
+        """Record figures of the function for the heartbeat, by its columns; others stay as they are."""
+        self._told = {**self._told, **figures}
 
     def _send_batches(self, batches: list[RecordBatch]) -> None:
         for batch in batches:
@@ -288,12 +295,15 @@ class Publisher:
 
     def _hand_over(self, topic: bytes, schema: str, span_s: tuple[float, float], columns: Columns) -> None:
         for piece in split(columns, MAX_ROWS):
-            try:
-                self._queue.put_nowait(_Outgoing(topic, schema, span_s, piece))
-            except queue.Full:
-                self.counters["dropped_messages"] += 1
-                self.counters["dropped_rows"] += len(next(iter(piece.values())))
+            self._put(_Outgoing(topic, schema, span_s, piece, self._epoch))
         self._signal()
+
+    def _put(self, item: _Outgoing) -> None:
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self.counters["dropped_messages"] += 1
+            self.counters["dropped_rows"] += _rows(item.columns)
 
     # -- state -------------------------------------------------------------
 
@@ -312,12 +322,19 @@ class Publisher:
         bus = self._bus
         return bus.endpoint if bus is not None else ""
 
+    @property
+    def snapshot_endpoint(self) -> str:
+        """The endpoint of snapshots at the place that is always there, as bound; empty when there is none."""
+        desk = bus.desks.get("") if (bus := self._bus) is not None else None
+        return desk.endpoint if desk is not None else ""
+
     def places(self) -> Mapping[str, Place]:
         """Return the state of each place where records can be read, by the name of its listener."""
-        outlets = bus.outlets if (bus := self._bus) is not None else {}
+        outlets, desks = (bus.outlets, bus.desks) if (bus := self._bus) is not None else ({}, {})
+        given = {name: desk.answered for name, desk in desks.items()}
         gone = Place(up=False, records=0, subscriptions=0)
         return dict.fromkeys((listener.name for listener in self.export.listeners), gone) | {
-            name: Place(True, outlet.records, len(outlet.asked)) for name, outlet in outlets.items()
+            name: Place(True, outlet.records, len(outlet.asked), given.get(name, 0)) for name, outlet in outlets.items()
         }
 
     @property
@@ -343,9 +360,15 @@ class Publisher:
             "clock_step_ms": self._clock_step_ms,
             "subscriptions": self.subscriptions,
             "followed": len(self.followed()),
-            "sessions": self._sessions,
-            "partial_sessions": self._partial_sessions,
+            "sessions": self._told["sessions"],
+            "partial_sessions": self._told["partial_sessions"],
+            "next_batch_ms": self._next_batch_ms(),
         }
+
+    def _next_batch_ms(self) -> int:
+        with self._lock:
+            due_s = self._batches.due_s(time.monotonic())
+        return 0 if due_s is None else max(1, round(due_s * 1e3))
 
     @property
     def age_s(self) -> float | None:
@@ -388,7 +411,10 @@ class Publisher:
             except queue.Empty:
                 return
             if isinstance(item, _Outgoing):
-                bus.send(item.topic, item.schema, item.span_s, item.columns)
+                if item.standing is not None:
+                    bus.standing = item.standing
+                if item.standing is None or _rows(item.columns):
+                    bus.send(item.topic, item.schema, item.span_s, item.columns, item.epoch)
                 continue
             try:
                 bus.reconfigure(item.export)
@@ -408,9 +434,13 @@ class Publisher:
             "topic": [t.decode() for t in heads],
             "next_seq": np.array(list(heads.values()), np.uint64),
         }
-        status = self.status()
-        for name in list(HEALTH_COLUMNS)[2:-1]:
-            columns[name] = np.full(len(heads), status[name], np.int64)
+        numbers = self._told | self.status()
+        for name in list(HEALTH_COLUMNS)[2:]:
+            columns[name] = np.full(len(heads), numbers.get(name, 0), np.int64)
         columns["not_read"] = [self._not_read] * len(heads)
         now_s = time.time()
-        bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns)
+        bus.send(topic, wire.HEALTH_SCHEMA, (now_s - _HEARTBEAT_S, now_s), columns, self._epoch)
+
+
+def _rows(columns: Columns) -> int:
+    return len(next(iter(columns.values()), ()))

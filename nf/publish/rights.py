@@ -2,12 +2,14 @@
 
 A right is a prefix of topics. A subscription is cut to the rights of its key: one that is narrower is given as it is,
 one that is wider is given as the rights within it, and the empty one is all that the key may have. Followed streams are
-never given by a prefix: `sub.v1/<nf>/<subscriber>/` goes to those who asked for exactly that.
+never given by a prefix: `sub.v1/<nf>/<subscriber>/` goes to those who asked for exactly that. Topics that are about all
+records, their alarms and whose are to be erased, come with the right to all records.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from nf.settings import Rights
@@ -15,16 +17,22 @@ from nf.settings import Rights
 __all__ = ["Asked", "cut", "followed_by"]
 
 _FOLLOWED, _IMSI = b"sub.v1", b"imsi.v1/"
+_OF_ALL = ("alarm.v1/", "purge.v1/")
 
 
 def cut(asked: bytes, rights: Rights) -> tuple[bytes, ...]:
     """Return the prefixes that a subscription to *asked* gets under *rights*; none means that it is refused."""
     if asked.startswith(_FOLLOWED + b"/"):
         return (asked,) if rights.follow and _is_exact(asked) else ()
-    may = [topic.encode() for topic in rights.topics] + [_IMSI] * rights.imsi
+    may = [topic.encode() for topic in _with_those_of_all(rights.topics)] + [_IMSI] * rights.imsi
     if any(asked.startswith(prefix) for prefix in may):
         return (asked,)
     return tuple(prefix for prefix in may if prefix.startswith(asked))
+
+
+def _with_those_of_all(topics: Sequence[str]) -> list[str]:
+    wholly = [topic.removeprefix("qoe.v1/") for topic in topics if topic.startswith("qoe.v1/") and topic.count("/") < 3]
+    return sorted({*topics, *(family + nf for family in _OF_ALL for nf in wholly)})
 
 
 def followed_by(topic: bytes, nf_id: str) -> str | None:

@@ -30,6 +30,7 @@ from nf.signalling.trackers import Signalling, may_signal
 
 __all__ = ["Replay", "Result"]
 
+_TOLD_PACKETS = 256  # packets between two words on the progress
 _DRAIN_PACKETS = 4096  # packets between two reads of the rings, which hold more than these can fill
 _DRAIN_NS = round(DRAIN_S * 1e9)
 _MIN_FRAME = 14
@@ -125,7 +126,7 @@ class Replay:
             if at_ns - looked_ns >= _DRAIN_NS or not result.packets % _DRAIN_PACKETS:
                 self._drain()
                 looked_ns = at_ns
-            if not result.packets % _DRAIN_PACKETS:
+            if not result.packets % _TOLD_PACKETS:
                 progress(captures.bytes_read, captures.size, result.packets)
             result.first_s = result.first_s or at_ns / 1e9
             result.last_s = max(result.last_s, at_ns / 1e9)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gtp.events import Identity, Session, Side, Tunnel
+from gtp.places import newest
 from nf.settings import StaticSession
 
 __all__ = [
@@ -212,7 +213,7 @@ def together(parts: dict[str, Session]) -> Session:
     source = next((s.source for s in sessions if s.identity.imsi), core)
     tunnels = dict.fromkeys(sorted((t for s in sessions for t in s.tunnels), key=lambda t: not t.local))
     routes = tuple(dict.fromkeys(r for s in sessions for r in s.routes))
-    words = {n: word(n) for n in names}
+    words = {n: word(n) for n in names} | {"place": newest(s.place for s in sessions)}
     return replace(first, source=source, identity=identity, tunnels=tuple(tunnels), routes=routes, **words)
 
 

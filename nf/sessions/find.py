@@ -82,7 +82,8 @@ def find(store: BindingStore, query: Query, pseudonymiser: Pseudonymiser) -> Pag
             continue
         name = store.subscriber(number, pseudonymiser)
         if _matches(binding, name, query):
-            found.append(Found(number, name, binding.first_s, binding.whole))
+            whole = replace(binding.whole, place=binding.session.place)  # now, not of a part that ended
+            found.append(Found(number, name, binding.first_s, whole))
     return Page(len(store), tuple(found), None)
 
 

@@ -1,12 +1,14 @@
-"""NGAP from a mirrored N2 interface: tunnels and slice of each PDU session, and the MSIN where the UE sent it in clear.
+"""NGAP from a mirrored N2 interface: tunnels and slice of each PDU session, place and MSIN of each UE.
 
-It is for sites whose PFCP has no User ID. A UE is known by its ids at AMF and gNB; it names itself by the SUCI in
-Registration Request or Identity Response. Only the null scheme shows the MSIN (TS 33.501, C.2); it is kept
-as MSIN, and never completed to an IMSI. pycrate decodes the ASN.1 (about 0.3 ms a message: beside the hot path).
+It is for sites whose PFCP has no User ID, and tells the place of a UE, which N4 does not have. A UE is known by its ids
+at AMF and gNB; it names itself by the SUCI in Registration Request or Identity Response. Only the null scheme shows the
+MSIN (TS 33.501, C.2); it is kept as MSIN, and never completed to an IMSI. pycrate decodes the ASN.1 (about 0.3 ms a
+message: beside the hot path).
 
     procedure (TS 38.413, 9.4.3)                     event
     Initial Context Setup, PDU Session Setup         SessionUp, when the gNB has answered
-    Path Switch Request, Handover Notify             SessionMoved
+    Path Switch Request, Handover Notify             SessionMoved, or SessionUp where that was not seen
+    any message with User Location Information       SessionMoved if the place changed
     PDU Session Release, UE Context Release          SessionDown deleted
     NG Setup                                         SessionDown restarted, of all sessions of the gNB
 """
@@ -17,11 +19,25 @@ import ipaddress
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gtp import places
 from gtp.codec import BadValue, untbcd
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp, Side, Tunnel
+from gtp.events import (
+    NOWHERE,
+    EndReason,
+    Identity,
+    Place,
+    Session,
+    SessionDown,
+    SessionEvent,
+    SessionMoved,
+    SessionUp,
+    Side,
+    Tunnel,
+)
 from gtp.pfcp.ie import read_snssai
 from gtp.sctp import SctpMessage
 
@@ -33,7 +49,13 @@ _MAX_UES = 500_000
 _HANDOVER_RESOURCES, _HANDOVER_NOTIFY, _CONTEXT_SETUP, _INITIAL_UE = 13, 11, 14, 15
 _NG_SETUP, _PATH_SWITCH, _RELEASE, _SETUP, _CONTEXT_RELEASE = 21, 25, 28, 29, 41
 _NAS_CARRIERS = (_INITIAL_UE, 46)  # InitialUEMessage, UplinkNASTransport
-_AMF_ID, _NAS_PDU, _RAN_ID, _SOURCE_AMF_ID, _UE_IDS = 10, 38, 85, 100, 114  # protocol IE ids (9.4.7)
+_AMF_ID, _NAS_PDU, _RAN_ID, _SOURCE_AMF_ID, _UE_IDS, _LOCATION = 10, 38, 85, 100, 114, 121  # protocol IE ids (9.4.7)
+# Technologies beside cells, by the choice and by the ids of its extensions (9.3.1.16): names of TS 29.571, RatType.
+_NOT_CELLULAR = {
+    "userLocationInformationN3IWF-with-PortNumber": "WLAN", 439: "WLAN", 244: "TRUSTED_N3GA", 248: "TRUSTED_WLAN",
+    243: "WIRELINE",
+}  # fmt: skip
+_TELLS_SESSIONS = (_CONTEXT_SETUP, _SETUP, _PATH_SWITCH, _HANDOVER_RESOURCES)
 _PLAIN, _INTEGRITY = 0, (1, 3)  # security header types whose content is not ciphered (TS 24.501, 9.3.1)
 _REGISTRATION, _IDENTITY_RESPONSE = 0x41, 0x5C  # TS 24.501, table 9.7.1
 
@@ -67,6 +89,7 @@ class _Ue:
     msin: str = ""
     names: set[tuple[str, str, int]] = field(default_factory=set)
     pdus: dict[int, _Pdu] = field(default_factory=dict)  # by PDU session id
+    place: Place = NOWHERE
 
 
 class NgapTracker:
@@ -113,12 +136,16 @@ class NgapTracker:
         events: list[SessionEvent] = []
         if code == _INITIAL_UE:
             events += self._begin(m, e, at_s)
-        ue = self._ue(m, e, create=code in (_CONTEXT_SETUP, _SETUP), at_gnb=code != _HANDOVER_RESOURCES)
+        ue = self._ue(m, e, create=code in _TELLS_SESSIONS, at_gnb=code != _HANDOVER_RESOURCES)
         if ue is None:
             return events
         if code in _NAS_CARRIERS and asks and _NAS_PDU in e:
             ue.msin = msin_of(e[_NAS_PDU][1]) or ue.msin
-        if code in (_CONTEXT_SETUP, _SETUP) or (code == _HANDOVER_RESOURCES and not asks):
+        if _LOCATION in e:
+            with suppress(BadValue):  # digits of a network that are none: nothing is said
+                ue.place = places.told(ue.place, at_s, *_where(e[_LOCATION][1]))
+        # The request of a handover tells the UPF's end of a UE that was not known; else it is not in force yet.
+        if code in (_CONTEXT_SETUP, _SETUP) or (code == _HANDOVER_RESOURCES and not (asks and ue.pdus)):
             self._take(ue, e, asks, handover=code == _HANDOVER_RESOURCES)
         if code == _PATH_SWITCH:
             self._take(ue, e, asks=False, handover=asks)
@@ -126,7 +153,7 @@ class NgapTracker:
             for pdu in ue.pdus.values():
                 pdu.downlink, pdu.offered = pdu.offered or pdu.downlink, ()
         if code == _RELEASE and not asks:
-            return events + [x for n in _numbers(e) for x in self._drop(ue, n, EndReason.DELETED, at_s)]
+            events += [x for n in _numbers(e) for x in self._drop(ue, n, EndReason.DELETED, at_s)]
         if code == _CONTEXT_RELEASE and not asks:
             return events + self._end(ue, EndReason.DELETED, at_s)
         return events + self._say(ue, at_s)
@@ -209,7 +236,7 @@ class NgapTracker:
                 self._number += 1
             key = before.key if before else f"ngap-{self._number}"
             tunnels = *pdu.uplink, *pdu.downlink
-            now = Session(key, "ngap", Identity(msin=ue.msin), snssai=pdu.snssai, tunnels=tunnels)
+            now = Session(key, "ngap", Identity(msin=ue.msin), snssai=pdu.snssai, tunnels=tunnels, place=ue.place)
             if now == before:
                 continue
             pdu.session = now
@@ -224,6 +251,25 @@ class NgapTracker:
     def _end(self, ue: _Ue, reason: EndReason, at_s: float) -> list[SessionEvent]:
         self._forget(ue)
         return [x for number in list(ue.pdus) for x in self._drop(ue, number, reason, at_s)]
+
+
+def _where(location: tuple[str, Any]) -> tuple[str, str, str]:
+    """Return radio access technology, tracking area and cell of User Location Information (9.3.1.16)."""
+    kind, value = location
+    if kind == "userLocationInformationNR":
+        return "NR", _area(value["tAI"]), _cell(value["nR-CGI"], "nRCellIdentity")
+    if kind == "userLocationInformationEUTRA":
+        return "EUTRA", _area(value["tAI"]), _cell(value["eUTRA-CGI"], "eUTRACellIdentity")
+    tai = value.get("tAI") if isinstance(value, dict) else None
+    return _NOT_CELLULAR.get(value["id"] if kind == "choice-Extensions" else kind, ""), _area(tai) if tai else "", ""
+
+
+def _area(tai: dict[str, Any]) -> str:
+    return places.area_text(tai["pLMNIdentity"], tai["tAC"])
+
+
+def _cell(cgi: dict[str, Any], identity: str) -> str:
+    return places.cell_text(cgi["pLMNIdentity"], *cgi[identity])
 
 
 def _transfers(e: dict[int, Any]) -> Iterator[tuple[int, Any]]:

@@ -5,10 +5,11 @@
     Stop                         SessionDown deleted
     Accounting-On, -Off          SessionDown restarted, of all sessions of that gateway
 
-RFC 2866; the IMSI is 3GPP-IMSI (TS 29.061, 16.4.7), never User-Name. A fixed line is known by Agent-Circuit-Id
-(RFC 4679, 3.3.1), which an access node gives one line; NAS-Port-Id may be that of a VLAN with many lines. A session is
-known by its gateway and Acct-Session-Id, which the gateway gives once: a Start that comes after its Stop is late and
-changes nothing. There are no tunnels here; a session joins those of PFCP and GTP-C by the UE address.
+RFC 2866; the IMSI is 3GPP-IMSI (TS 29.061, 16.4.7), never User-Name, and the place is 3GPP-User-Location-Info and
+3GPP-RAT-Type. A fixed line is known by Agent-Circuit-Id (RFC 4679, 3.3.1), which an access node gives one line;
+NAS-Port-Id may be that of a VLAN with many lines. A session is known by its gateway and Acct-Session-Id, which the
+gateway gives once: a Start that comes after its Stop is late and changes nothing. There are no tunnels here; a session
+joins those of PFCP and GTP-C by the UE address.
 pyrad decodes. Bad input is counted, never raised.
 """
 
@@ -18,13 +19,26 @@ import io
 import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccountingRequest, Packet, PacketError
 
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionEvent, SessionMoved, SessionUp
+from gtp.codec import Reader
+from gtp.events import (
+    NOWHERE,
+    EndReason,
+    Identity,
+    Place,
+    Session,
+    SessionDown,
+    SessionEvent,
+    SessionMoved,
+    SessionUp,
+)
 from gtp.gtpc.contexts import apn_name
+from gtp.places import rat_name, read_geographic, told
 
 __all__ = ["PORT", "RadiusTracker"]
 
@@ -52,6 +66,8 @@ VENDOR 3GPP 10415
 BEGIN-VENDOR 3GPP
 ATTRIBUTE 3GPP-IMSI 1 string
 ATTRIBUTE 3GPP-IMEISV 20 string
+ATTRIBUTE 3GPP-RAT-Type 21 octets
+ATTRIBUTE 3GPP-User-Location-Info 22 octets
 END-VENDOR 3GPP
 VENDOR ADSL-Forum 3561
 BEGIN-VENDOR ADSL-Forum
@@ -144,6 +160,7 @@ class RadiusTracker:
         if before is None:
             self._number += 1
         session = self._session(before.key if before else f"radius-{self._number}", packet)
+        session = replace(session, place=_place(before.place if before else NOWHERE, packet, at_s))
         if not session.ue_ipv4 and not session.ue_ipv6:
             self.counters["radius_without_address"] += 1
             return []
@@ -177,6 +194,14 @@ class RadiusTracker:
             self.counters["radius_identity_refused"] += 1
             return ""
         return text
+
+
+def _place(before: Place, packet: Packet, at_s: float) -> Place:
+    """Return the place after a packet (TS 29.061, 16.4.7.2); RAT types beside those of TS 29.274 say nothing."""
+    number, location = _first(packet, "3GPP-RAT-Type"), _first(packet, "3GPP-User-Location-Info")
+    rat = rat_name(number[0]) if isinstance(number, bytes) and len(number) == 1 else ""
+    where = read_geographic(Reader(location)) if isinstance(location, bytes) else ("", "")
+    return told(before, at_s, rat, *where)
 
 
 def _first(packet: Packet, *names: str) -> Any:

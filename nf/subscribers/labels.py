@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -25,16 +26,21 @@ from nf.sessions import BindingStore
 from nf.sessions.groups import group_of
 from nf.settings import SubscriberGroup
 
-__all__ = ["Labels", "StoreTeller", "SubscriberNames", "Teller", "Told"]
+__all__ = ["PLACES", "WORDS", "Labels", "StoreTeller", "SubscriberNames", "Teller", "Told"]
 
+_ANY = ""  # name in a kind
 _MOST = 524_288  # labels that are kept: twice the names that `nf.privacy` keeps, for subscribers with two sessions
 _MOST_CHANGED = 65_536  # sessions that changed while no interval had a flow; of more, all are asked for again
 _GONE = 0xFFFF_FFFF  # kind of a label that is asked for again
 
-# Published name, identity source, data network, slice, far end on the access side, number of the group.
-Told = tuple[str, str, str, str, str, int]
-_NOBODY: Told = ("unknown", "none", "", "", "", 0)
+# Published name, then the words below, then the number of the group.
+Told = tuple[str, str, str, str, str, str, str, str, int]
+_NOBODY: Told = ("unknown", "none", "", "", "", "", "", "", 0)
 _Words = list[str] | NDArray[np.object_]
+WORDS = ("identity_source", "dnn", "slice", "gnb", "rat", "tai", "cell")
+"""Columns of the words of a label, beside the name."""
+PLACES = WORDS[2:]
+"""Those of them that say where a subscriber is; a column of `SubscriberNames` that is too short is empty."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,10 +54,25 @@ class SubscriberNames:
     group: list[int] | NDArray[np.int64] = field(default_factory=list)
     session: list[int] | NDArray[np.int64] = field(default_factory=list)  # number in the kernel; 0: unknown
     number: NDArray[np.int64] | None = None  # of (subscriber, data network), as `Labels.numbers`; None: to be asked for
-    # S-NSSAI, and far end of the tunnels on the access side; empty where signalling does not say it, as are all of a
-    # column that is too short.
+    # S-NSSAI, far end of the tunnels on the access side, radio access technology, tracking area and cell; empty where
+    # signalling does not say it, as are all of a column that is too short.
     slice: _Words = field(default_factory=list)
     gnb: _Words = field(default_factory=list)
+    rat: _Words = field(default_factory=list)
+    tai: _Words = field(default_factory=list)
+    cell: _Words = field(default_factory=list)
+
+
+def _names(
+    subscriber: NDArray[np.object_],
+    words: NDArray[np.object_],
+    group: NDArray[np.int64],
+    sessions: NDArray[np.int64],
+    number: NDArray[np.int64],
+) -> SubscriberNames:
+    """Return names of sessions, of *words* (len(WORDS), n)."""
+    source, dnn, *where = words
+    return SubscriberNames(subscriber, source, dnn, group, sessions, number, *where)
 
 
 class Teller(Protocol):
@@ -93,7 +114,8 @@ class StoreTeller:
         if label is None:
             return None
         group = group_of(label.dnn, label.imsi, self.groups) if self.groups else 0
-        return label.published(self.pseudonymiser), label.identity_source, label.dnn, label.slice, label.gnb, group
+        where = label.slice, label.gnb, *label.place
+        return label.published(self.pseudonymiser), label.identity_source, label.dnn, *where, group
 
 
 class Labels:
@@ -116,8 +138,8 @@ class Labels:
         self._subscriber: NDArray[np.object_] = np.zeros(0, object)
         self._number: NDArray[np.int64] = np.zeros(0, np.int64)
         self._kind: NDArray[np.uint32] = np.zeros(0, np.uint32)  # index of the two below
-        self._kinds: dict[tuple[str, str, str, str, int], int] = {}
-        self._words: NDArray[np.object_] = np.zeros((4, 0), object)  # source, data network, slice, far end
+        self._kinds: dict[Told, int] = {}  # without names
+        self._words: NDArray[np.object_] = np.zeros((len(WORDS), 0), object)
         self._groups: NDArray[np.int64] = np.zeros(0, np.int64)
         self._published: dict[str, str] = {}  # names of the unknown
 
@@ -162,9 +184,7 @@ class Labels:
             row, kept = self._rows(sessions)
         if kept.all():
             kind, number = self._kind[row], self._number[row]
-            source, dnn, slice_, gnb = self._words[:, kind]
-            group = self._groups[kind]
-            return SubscriberNames(self._subscriber[row], source, dnn, group, sessions, number, slice_, gnb)
+            return _names(self._subscriber[row], self._words[:, kind], self._groups[kind], sessions, number)
         return self._with_nobody(sessions, row[kept], kept)
 
     def of_unknown(self, names: Sequence[str], teller: Teller) -> list[str]:
@@ -180,15 +200,14 @@ class Labels:
     ) -> SubscriberNames:
         """Return the names of sessions of which *kept* (n,) ones have a *row*."""
         subscriber = np.full(len(sessions), _NOBODY[0], object)
-        words = np.full((4, len(sessions)), "", object)
+        words = np.full((len(WORDS), len(sessions)), "", object)
         words[0] = _NOBODY[1]
         group = np.full(len(sessions), _NOBODY[-1], np.int64)
         number = np.repeat(self.numbers([_NOBODY[0]], [_NOBODY[2]]), len(sessions))
         kind = self._kind[row]
         subscriber[kept], words[:, kept] = self._subscriber[row], self._words[:, kind]
         group[kept], number[kept] = self._groups[kind], self._number[row]
-        source, dnn, slice_, gnb = words
-        return SubscriberNames(subscriber, source, dnn, group, sessions, number, slice_, gnb)
+        return _names(subscriber, words, group, sessions, number)
 
     def _rows(self, sessions: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         row, kept = at(self._session, sessions)
@@ -207,10 +226,12 @@ class Labels:
 
     def _kinds_of(self, told: Sequence[Told]) -> NDArray[np.uint32]:
         """Return the kind of each label: a number for all of it but the name."""
-        kinds = np.array([self._kinds.setdefault(one[1:], len(self._kinds)) for one in told], np.uint32)
+        kinds = np.array([self._kinds.setdefault((_ANY, *one[1:]), len(self._kinds)) for one in told], np.uint32)
         if len(self._kinds) > len(self._groups):
-            *words, groups = zip(*self._kinds, strict=True)
-            self._words, self._groups = np.array(words, object), np.array(groups, np.int64)
+            # Only the new ones: in a large network there are tens of thousands, by cell, and some more each second.
+            _, *words, groups = zip(*islice(self._kinds, len(self._groups), None), strict=True)
+            self._words = np.concatenate([self._words, np.array(words, object)], axis=1)
+            self._groups = np.concatenate([self._groups, np.array(groups, np.int64)])
         return kinds
 
     def _put(

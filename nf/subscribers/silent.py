@@ -14,13 +14,13 @@ from nf.flows.search import at, distinct
 from nf.subscribers.blame import Blame, one_way
 from nf.subscribers.estimators import HORIZON_S, Estimators
 from nf.subscribers.fading import KeyTable
-from nf.subscribers.labels import Labels, Teller
+from nf.subscribers.labels import PLACES, WORDS, Labels, Teller
 from nf.subscribers.lately import APP_BITS
 from nf.subscribers.records import Span, records, silent_columns
 
 __all__ = ["Silent"]
 
-_TOLD = ("subscriber", "identity_source", "dnn", "gnb", "slice", "app_basis", "app_confidence")
+_TOLD = ("subscriber", *WORDS, "app_basis", "app_confidence")
 _SENT = ("ul_packets", "dl_packets")
 _WHO = np.dtype([*((name, "O") for name in _TOLD[:-1]), ("app_confidence", "f8"), ("session", "i8"), ("way", "u1")])
 
@@ -127,7 +127,7 @@ def _whose(
     names = labels.of(sessions, teller)
     for name in ("subscriber", "identity_source", "dnn"):
         columns[name] = np.where(bound, np.asarray(getattr(names, name), object)[place], columns[name])
-    for name in ("gnb", "slice"):  # which signalling may never have told: packets said where the row was last
+    for name in PLACES:  # which signalling may not tell any more, or packets said: where the row was last
         told = np.asarray(getattr(names, name), object)[place]
         columns[name] = np.where(bound & (told != ""), told, columns[name])
     return columns, ~bound | (columns["identity_source"] != "none")

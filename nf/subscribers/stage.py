@@ -17,7 +17,7 @@ from nf.qoe.models import MODELS
 from nf.settings import Action, QoeProfile
 from nf.subscribers.blame import Blame
 from nf.subscribers.estimators import HALF_SEEN, PAUSED, Estimators, Judged, paused
-from nf.subscribers.labels import Labels, SubscriberNames, Teller
+from nf.subscribers.labels import PLACES, Labels, SubscriberNames, Teller
 from nf.subscribers.lately import APP_BITS, Lately
 from nf.subscribers.n3 import Bases
 from nf.subscribers.records import columns_of_rows, judged_by_inputs, missing_where_unseen, parts_of, records
@@ -154,8 +154,10 @@ class Subscribers:
             "subscriber": np.asarray(names.subscriber, object)[subject],
             "identity_source": np.asarray(names.identity_source, object)[subject],
             "dnn": np.asarray(names.dnn, object)[subject],
-            "slice": _words(names.slice, len(names.subscriber))[subject],
         }
+        for name in PLACES:
+            if name != "gnb":  # which packets may tell as well
+                out[name] = _words(getattr(names, name), len(names.subscriber))[subject]
         for name in SUBSCRIBER_COLUMNS:
             told = delays.get(name) if delays else None
             out[name] = told[subject] if told is not None else np.full(len(subject), np.nan, np.float32)

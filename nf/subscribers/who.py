@@ -16,7 +16,7 @@ from nf.flows.search import distinct
 from nf.kernel.rows import rows_at
 from nf.sessions import BindingStore, is_of_ue
 from nf.sessions.lines import is_line, tunnel_name
-from nf.subscribers.labels import Labels, SubscriberNames, Teller
+from nf.subscribers.labels import PLACES, Labels, SubscriberNames, Teller
 
 __all__ = ["far_ends", "late_sessions", "subjects"]
 
@@ -60,8 +60,7 @@ def _and_unknown(names: SubscriberNames, unknown: list[str], labels: Labels) -> 
         np.concatenate([names.group, np.zeros(n, np.int64)]),
         np.concatenate([names.session, np.zeros(n, np.int64)]),
         number if names.number is None else np.concatenate([names.number, number]),
-        np.concatenate([names.slice, np.full(n, "", object)]),
-        np.concatenate([names.gnb, np.full(n, "", object)]),
+        *(np.concatenate([getattr(names, name), np.full(n, "", object)]) for name in PLACES),
     )
 
 

@@ -12,6 +12,8 @@ from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, SPARSE_COLUMNS, RecordBat
 from lab.wait import comes_true
 
 SITES = 300  # gNBs behind a probe
+SECTORS = 3  # cells of each
+AREAS = 15  # tracking areas
 APPS = ("youtube", "netflix", "tiktok", "disney", "primevideo")
 
 
@@ -28,6 +30,7 @@ def records(rows: int, subscribers: int, seed: int = 1) -> dict[str, Any]:
     samples = r.poisson(6, rows).astype(np.uint32)
     access = np.where(samples, r.lognormal(np.log(28), 0.5, subscribers)[who] * r.lognormal(0, 0.15, rows), np.nan)
     core = np.where(samples, r.lognormal(np.log(14), 0.6, subscribers)[who] * r.lognormal(0, 0.1, rows), np.nan)
+    cells = r.integers(0, SITES * SECTORS, subscribers)[who].tolist()
     mos = np.clip(4.5 - access / 150 - r.exponential(0.2, rows), 1, 5)
     columns: dict[str, Any] = {
         "t_ms": 1_785_000_000_000 + np.arange(rows) // subscribers * 1000,
@@ -55,8 +58,11 @@ def records(rows: int, subscribers: int, seed: int = 1) -> dict[str, Any]:
         "jitter_dl_ms": np.full(rows, np.nan),
         "gap_max_dl_ms": r.lognormal(np.log(80), 0.8, rows),
         **{name: np.full(rows, np.nan) for name in SPARSE_COLUMNS},
-        "gnb": [f"172.16.{site >> 4}.{site & 15}" for site in r.integers(0, SITES, subscribers)[who].tolist()],
+        "gnb": [f"172.16.{cell // SECTORS >> 4}.{cell // SECTORS & 15}" for cell in cells],
         "slice": ["1"] * rows,
+        "rat": ["NR"] * rows,
+        "tai": [f"001-01-{cell // SECTORS % AREAS + 0x1A2B00:06x}" for cell in cells],
+        "cell": [f"001-01-{cell // SECTORS + 0x10000 << 12 | cell % SECTORS + 1:09x}" for cell in cells],
         "mos": mos,
         "suspect": np.where(~(mos <= 4), "", r.choice(["access", "core", "loss"], rows)).tolist(),
     }

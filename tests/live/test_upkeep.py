@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import marshal
 import shutil
@@ -10,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
+from feed.consumer import Subscriber
+from feed.records import RecordBatch
 from gtp.events import Identity
 from gtp.pfcp import build
 from gtp.pfcp.build import SessionPlan
@@ -28,7 +32,7 @@ from nf.errors import BadSettings, BadSignatures
 from nf.service import Service
 from nf.sessions.restart.file import load
 from nf.sessions.restart.statedir import hold
-from nf.settings import Action, Interface, Policy, Privacy, Role, StaticSession
+from nf.settings import Action, Degradation, Degradations, Interface, Policy, Privacy, Role, StaticSession
 from tests.live.conftest import wait_until
 from tests.live.frames import sender
 from tests.live.switchboard import FRAME, Switchboard
@@ -371,8 +375,84 @@ class TestPurge:
             wait_until(lambda: keyed.service.store.by_tunnel(UPF, 31), "they are read then")
         assert keyed.service.purge_subscriber(IMSI).sessions >= 1
 
+    def test_consumers_are_told_whose_records_to_erase(self, keyed):
+        service, before = keyed.service, keyed.service.settings
+        rotated = replace(before, privacy=Privacy(key=b"n" * 32, epoch=4, previous_key=KEY))
+        out = replace(rotated, privacy=replace(rotated.privacy, opted_out=(OTHER,)))
+        with Subscriber(service.publisher.endpoint, ["purge.v1/"]) as bus:
+            wait_until(lambda: bus.receive(0.1) is None and bus.heard_s, "the subscription holds")
+            service.apply(before, rotated)
+            try:
+                with pytest.raises(BadSettings):  # a change that is refused erases nothing
+                    service.apply(rotated, replace(out, interfaces=(Interface("not-there", Role.N3), N4)))
+                service.purge_subscriber(IMSI)
+                service.apply(rotated, out)
+                told = [bus.receive(20), bus.receive(20)]
+            finally:
+                service.apply(out, before)
+
+        for message, imsi, why in zip(told, (IMSI, OTHER), ("purge", "opt-out"), strict=True):
+            names = [hmac.new(key, imsi.encode(), "sha256").hexdigest()[:32] for key in (KEY, b"n" * 32)]
+            assert message.columns["subscriber"] == names
+            assert message.columns["epoch"].tolist() == [3, 4]
+            assert set(message.columns["why"]) == {why}
+            assert message.header.epoch == 4
+
     def test_a_stranger_has_nothing(self, keyed):
         assert keyed.service.purge_subscriber("001019999999999").sessions == 0
+
+
+class TestDegraded:
+    """A subscriber whose records are bad is an alarm on the bus and in the list, until he is forgotten."""
+
+    def test_from_the_records_to_both_and_away_with_a_purge(self, board):
+        service, before = board.service, board.service.settings
+        bad = Degradation("video", "", score=3.0, clear_score=3.5, raise_s=2)
+        after = replace(before, privacy=Privacy(key=KEY), degradations=Degradations((bad,)))
+        name = hmac.new(KEY, IMSI.encode(), "sha256").hexdigest()[:32]
+        told, events, alarms = [], Events(), Alarms()
+        events.listen(told.append)
+        watchman = Watchman(service, alarms, events)
+        service.erased = watchman.erase
+        with pytest.raises(BadSettings, match="No application is named nonsense"):
+            service.prepare(before, replace(after, degradations=Degradations((replace(bad, application="nonsense"),))))
+        service.apply(before, after)
+        try:
+            with Subscriber(service.publisher.endpoint, ["alarm.v1/", "purge.v1/"]) as bus:
+                wait_until(lambda: bus.receive(0.1) is None and bus.heard_s, "the subscription holds")
+                wait_until(lambda: stalls(service, name) and service.vitals(trial=False).degraded, "it is raised")
+                watchman.look()
+                raised = bus.receive(20)
+                told_of = state_of(service)["degraded"]
+                service.purge_subscriber(IMSI)
+                cleared, purged = bus.receive(20), bus.receive(20)
+        finally:
+            service.apply(after, before)
+            service.erased = lambda _names: None
+
+        assert [(m.topic, *m.columns.get("state", [])) for m in (raised, cleared, purged)] == [
+            ("alarm.v1/snf/", "raised"),
+            ("alarm.v1/snf/", "cleared"),
+            ("purge.v1/snf/",),
+        ]
+        assert raised.columns["subscriber"] == cleared.columns["subscriber"] == purged.columns["subscriber"] == [name]
+        assert raised.columns["suspect"] == ["access"]
+        assert [(entry["subscriber"], entry["class"], entry["suspect"]) for entry in told_of] == [
+            (name, "video", "access")
+        ]
+        assert [event.alarm.cleared for event in told if event.alarm.kind == "subscriber-degraded"] == [False, True]
+        assert not [alarm for alarm in alarms.all() if name in alarm.resource]
+
+
+def stalls(service: Service, name: str) -> bool:
+    """Give the function a bad record of a subscriber, as its pipeline would."""
+    now_s = service.clock.now_s()
+    columns = {
+        **{"subscriber": [name], "app": ["youtube"], "mos": np.array([1.5], np.float32), "suspect": ["access"]},
+        **{name: np.array([1e6], np.float32) for name in ("ul_bps", "dl_bps")},
+    }
+    service._engine._sink.records(RecordBatch("video", now_s - 0.5, now_s, columns))
+    return True
 
 
 class TestPurgeInShards:

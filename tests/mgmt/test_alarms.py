@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from mgmt.cli.watchman import Watchman
 from mgmt.netconf.caller import Caller
+from mgmt.netconf.events import Events
 from mgmt.netconf.rpc import Dispatcher
 from mgmt.netconf.served import Function
 from mgmt.netconf.store.datastore import Datastore
 from mgmt.vitals.alarms import Alarm, Alarms
 from mgmt.vitals.conditions import KINDS, Reading, read
+from nf.apply.degraded import Standing
 from nf.apply.quality import Scores
 from nf.apply.vitals import PortVitals, Vitals
 from nf.settings import QoeThreshold
@@ -40,6 +43,21 @@ def seconds(*vitals: tuple[int, Vitals]) -> list[tuple[float, Vitals]]:
     return [(float(at), v) for at, v in enumerate(each)]
 
 
+DEGRADED = Standing(
+    subscriber="ab" * 16,
+    app="",
+    app_class="video",
+    gnb="192.0.2.20",
+    slice="1",
+    mos=1.5,
+    suspect="access",
+    suspect_by="delay",
+    suspect_value=340.0,
+    since_s=1.0,
+    raised_s=21.0,
+    threshold=3.0,
+    raise_s=20,
+)
 DOWN = replace(WELL, ports={"n3": PortVitals("lower-layer-down")})
 AWAY = replace(WELL, ports={"n3": PortVitals("not-present", "The device n3 is gone.")})
 
@@ -173,6 +191,45 @@ def purge(inside: str) -> str:
 
 
 @pytest.mark.clause("RFC 8632")
+class TestSubscribers:
+    """An alarm of a subscriber is raised and cleared as the function says, and names him as records do."""
+
+    ILL = replace(WELL, degraded=(DEGRADED,))
+
+    def test_once_each_and_without_an_address(self):
+        alarms = Alarms()
+        told = looks(alarms, *seconds((3, WELL), (30, self.ILL), (30, WELL)))
+        assert told == [(3.0, "subscriber-degraded", False), (33.0, "subscriber-degraded", True)]
+        (alarm,) = alarms.all()
+        assert alarm.resource == (
+            f"/snf-alarms:subscriber-alarms/degraded[subscriber='{'ab' * 16}'][class='video'][application='']"
+        )
+        assert alarm.text == (
+            f"{'ab' * 16} has had scores of 1.50 with video, below 3.00 for 20 s. Lost in: access by delay (340)."
+        )
+
+    def test_what_stood_before_the_function_began_is_in_the_list_and_not_told_again(self):
+        alarms = Alarms()
+        again = replace(WELL, degraded=(replace(DEGRADED, again=True),))
+        assert looks(alarms, *seconds((30, again))) == []
+        assert [alarm.cleared for alarm in alarms.all()] == [False]
+        assert looks(alarms, *seconds((1, WELL))) == [(0.0, "subscriber-degraded", True)]
+
+    def test_those_beyond_the_bound_are_one(self):
+        told = looks(Alarms(), *seconds((3, replace(self.ILL, more_degraded=9)), (3, self.ILL)))
+        assert told[1:] == [(0.0, "many-subscribers-degraded", False), (3.0, "many-subscribers-degraded", True)]
+
+    def test_of_a_subscriber_who_is_forgotten_there_is_none_in_the_list(self):
+        alarms, events, told = Alarms(), Events(), []
+        events.listen(told.append)
+        other = replace(DEGRADED, subscriber="cd" * 16)
+        looks(alarms, *seconds((3, replace(WELL, degraded=(DEGRADED, other)))))
+        Watchman(None, alarms, events, now_s=lambda: 0.0).erase({"ab" * 16})
+        assert ["cd" * 16 in alarm.resource for alarm in alarms.all()] == [True]
+        assert [(event.alarm.cleared, "ab" * 16 in event.alarm.resource) for event in told] == [(True, True)]
+
+
+@pytest.mark.clause("RFC 8632")
 class TestTold:
     """The list and the inventory are those of ietf-alarms, and valid in another context of libyang."""
 
@@ -198,6 +255,8 @@ class TestTold:
             session_room=1,
             evicted=5,
             quality={"live-video": Scores(QoeThreshold("live-video", 3.5), 100, 100)},
+            degraded=tuple(replace(DEGRADED, subscriber=name) for name in ("ab" * 16, 'Anna\'s "site"', 'the "site"')),
+            more_degraded=7,
         )
         for at_s in range(60):
             alarms.look(read(replace(bad, evicted=5 + at_s), bad), float(at_s), 1_700_000_000.0 + at_s)

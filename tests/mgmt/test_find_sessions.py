@@ -17,8 +17,10 @@ from netconf_client.connect import connect_ssh
 from netconf_client.error import RpcError
 from netconf_client.ncclient import Manager
 
-from gtp.events import Identity, Session, SessionUp, Side, Tunnel
+from gtp.events import NOWHERE, Identity, Place, Session, SessionUp, Side, Tunnel
 from lab.wait import slowness
+from mgmt.cli.bridge import _finder
+from mgmt.cli.options import Access
 from mgmt.netconf.served import Function
 from mgmt.netconf.ssh.listener import NetconfServer
 from nf.privacy import Pseudonymiser
@@ -29,6 +31,7 @@ S = "urn:supernetflow:yang:snf-subscribers"
 COUNT = 12_000  # more than a page looks at
 ROOT = Path(__file__).resolve().parents[2]
 UPF, GNB = "192.0.2.10", "192.0.2.20"
+PLACED = 4711  # its place was told
 
 
 def imsi(n: int) -> str:
@@ -46,7 +49,8 @@ def pseudonym(n: int) -> str:
 def session(n: int) -> Session:
     tunnels = (Tunnel(UPF, n, Side.UPLINK), Tunnel(GNB, n, Side.DOWNLINK, local=False))
     dnn = "ims" if n % 100 == 0 else "internet"
-    return Session(f"pfcp-{n}", "pfcp", Identity(imsi=imsi(n)), ue(n), "", dnn, "1-000001", dnn, tunnels)
+    place = Place("NR", "001-01-00012d", "001-01-000010001") if n == PLACED else NOWHERE
+    return Session(f"pfcp-{n}", "pfcp", Identity(imsi=imsi(n)), ue(n), "", dnn, "1-000001", dnn, tunnels, place=place)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +142,9 @@ class TestByKey:
             "s-nssai": "1-000001",
             "sst": "1",
             "sd": "000001",
+            "rat": "NR",
+            "tai": "001-01-00012d",
+            "cell": "001-01-000010001",
         }
         tunnels = [[leaf.text for leaf in t] for t in entry.findall(f"{{{S}}}tunnel")]
         assert tunnels == [[UPF, "4711", "uplink"], [GNB, "4711", "downlink"]]
@@ -276,6 +283,13 @@ class TestCommand:
         command = [sys.executable, "-m", "mgmt.cli.main", "sessions", "--netconf", f"127.0.0.1:{running.port}"]
         command += ["--user", "alice", "--key", str(key), *words]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **more)
+
+    def test_a_bridge_asks_whose_an_address_is(self, server, tmp_path, monkeypatch):
+        running, key = server
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        whose = _finder(Access(f"127.0.0.1:{running.port}", "alice", key, None))
+
+        assert (whose(ue(7)), whose("10.99.0.1")) == (pseudonym(7), "")
 
     def test_a_table_with_the_counts(self, server):
         run = self.snf(server)

@@ -15,7 +15,6 @@ from mgmt.cli.keys import make
 from mgmt.netconf.model.schema import Kind
 from mgmt.netconf.model.yang_model import yang_dir
 from mgmt.netconf.rpcerror import RpcError
-from mgmt.netconf.state import add_state
 from mgmt.netconf.store.edit import apply_edit, empty_tree
 from nf.qoe.models import PROFILES
 from nf.qoe.profiles import constants
@@ -123,6 +122,12 @@ class TestModules:
             assert "Simplified BSD License" in " ".join(path.read_text().split()), path.name
 
 
+def assert_no_default_is_left(part, entries):
+    for f in dataclasses.fields(entries[0]):
+        if f.default is not dataclasses.MISSING:
+            assert any(getattr(e, f.name) != f.default for e in entries), (part, f.name)
+
+
 class TestExamples:
     """The examples are configurations that the function takes."""
 
@@ -131,16 +136,15 @@ class TestExamples:
         tree = apply_edit(model, empty_tree(), with_keys(yang_dir() / "examples/everything.xml", tmp_path))[0]
         settings = bind(model.validate(tree))
 
-        for part in ("export", "privacy", "limits", "monitor", "management"):
+        for part in ("export", "privacy", "limits", "monitor", "management", "degradations"):
             value = getattr(settings, part)
             default = getattr(Settings(), part) or Monitor("")
             same = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) == getattr(default, f.name)]
             assert same == [], part
         for part in ("interfaces", "sessions", "groups", "policies", "applications", "thresholds"):
             entries = getattr(settings, part)
-            for f in dataclasses.fields(entries[0]):
-                if f.default is not dataclasses.MISSING:
-                    assert any(getattr(e, f.name) != f.default for e in entries), (part, f.name)
+            assert_no_default_is_left(part, entries)
+        assert_no_default_is_left("degradations", settings.degradations.thresholds)
         assert settings.nf_id == "probe-7"
 
     def test_a_disabled_interface_is_not_one_of_the_function(self, model, tmp_path: Path):
@@ -472,28 +476,3 @@ class TestRules:
         with pytest.raises(RpcError) as caught:
             datastore.edit(datastore.open_session(), config(subscribers(session(more="<imsi>00101123456789x</imsi>"))))
         assert "00101123456789x" not in f"{caught.value.message} {caught.value.path} {caught.value.info}"
-
-
-SENTENCES = [
-    "40 % of frames are MPLS: not read. Set encapsulation to auto or mpls.",
-    "31 % of frames are VXLAN: not read. Set encapsulation to auto or vxlan.",
-]
-
-
-class TestNotRead:
-    """Operational state says what a port does not read."""
-
-    def test_each_sentence_is_an_entry_of_the_leaf_list(self, model):
-        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
-
-        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": SENTENCES, "counters": {}}}})
-
-        namespace = model.namespace("snf-interfaces")
-        assert [e.text for e in tree.iter(f"{{{namespace}}}not-read")] == SENTENCES
-
-    def test_there_is_none_where_all_is_read(self, model):
-        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
-
-        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": [], "counters": {}}}})
-
-        assert not list(tree.iter(f"{{{model.namespace('snf-interfaces')}}}not-read"))

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from mgmt.netconf.rpcerror import RpcError
+from mgmt.netconf.state import add_state
 from nf.settings import Mode, Role, Settings
-from tests.mgmt.test_yang_modules import IF, interface, interfaces
+from tests.mgmt.test_yang_modules import IF, interface, interfaces, tree_of
 
 REFUSED = {
     "what is forwarded is not listened to": (
@@ -27,6 +28,11 @@ REFUSED = {
         "n4-is-mirrored",
     ),
 }
+
+SENTENCES = [
+    "40 % of frames are MPLS: not read. Set encapsulation to auto or mpls.",
+    "31 % of frames are VXLAN: not read. Set encapsulation to auto or vxlan.",
+]
 
 
 class TestPorts:
@@ -53,3 +59,22 @@ class TestPorts:
         assert (caught.value.tag, caught.value.app_tag) == ("operation-failed", app_tag)
         assert caught.value.path == f"{IF}[name='a']/snf-interfaces:capture"
         assert datastore.settings == Settings()
+
+
+class TestNotRead:
+    """Operational state says what a port does not read."""
+
+    def test_each_sentence_is_an_entry_of_the_leaf_list(self, model: Any) -> None:
+        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
+
+        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": SENTENCES, "counters": {}}}})
+
+        namespace = model.namespace("snf-interfaces")
+        assert [e.text for e in tree.iter(f"{{{namespace}}}not-read")] == SENTENCES
+
+    def test_there_is_none_where_all_is_read(self, model: Any) -> None:
+        tree = tree_of(model, interfaces(interface("a", "<role>n3</role>")))
+
+        add_state(model, tree, {"interfaces": {"a": {"oper_status": "up", "not_read": [], "counters": {}}}})
+
+        assert not list(tree.iter(f"{{{model.namespace('snf-interfaces')}}}not-read"))

@@ -59,6 +59,15 @@ class TestBatches:
         assert len(batches.expire(103)) == 1
         assert batches.expire(200) == []
 
+    def test_it_says_when_the_first_rows_leave(self) -> None:
+        batches = Batches(batch_rows=1000, batch_ms=3000)
+        assert batches.due_s(100) is None
+
+        batches.add(interval(0, app_class="voice"), arrived_s=100)
+        batches.add(interval(0, app_class="video"), arrived_s=102)
+
+        assert [batches.due_s(now_s) for now_s in (100.5, 104)] == [2.5, 0]
+
     def test_flush_takes_everything(self) -> None:
         batches = Batches(batch_rows=1000, batch_ms=60_000)
         batches.add(interval(0, app_class="voice"))

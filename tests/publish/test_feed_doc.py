@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from feed.records import APP_CLASSES
+from feed.records import APP_CLASSES, HEALTH_COLUMNS
 from feed.wire import ENCODING, SCHEMAS
 from nf.publish import Publisher
-from nf.publish.publisher import HEALTH_COLUMNS
 from tests.feed.samples import batch, eventually
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "feed.md").read_text(encoding="utf-8")
@@ -23,7 +22,7 @@ class TestConsumer:
     """The program in the document reads the feed with no code of ours."""
 
     def test_it_prints_the_score_of_every_record(self, start: Callable[..., Publisher], tmp_path: Path) -> None:
-        (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+        program, _ = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
         script = tmp_path / "consumer.py"
         script.write_text(program)
         publisher, sent = start(), batch(20)

@@ -15,6 +15,7 @@ import zmq
 
 from feed.consumer import Liveness, Subscriber
 from feed.records import RecordBatch
+from lab.wait import slowness
 from nf.publish import Publisher
 from nf.settings import Export
 from tests.feed.samples import batch, eventually, flows, header, records
@@ -231,6 +232,16 @@ class TestHealth:
                 publisher.inspected(total)
 
             assert any(m and m.columns["intervals"][0] == 3 for m in bus.messages(10))
+
+    def test_records_that_wait_say_when_they_leave(self, start: Start) -> None:
+        publisher = start(batch_rows=1000, batch_ms=100_000)
+        with Subscriber(publisher.endpoint, ["health.v1/"]) as bus:
+            before = next(m for m in bus.messages(10 * slowness()) if m)
+            publisher.publish(batch())
+            told = next(m for m in bus.messages(10 * slowness()) if m and m.columns["next_batch_ms"][0])
+
+        assert before.columns["next_batch_ms"][0] == 0
+        assert 0 < told.columns["next_batch_ms"][0] <= 100_000
 
     def test_quiet_is_not_dead(self, start: Start) -> None:
         publisher = start()

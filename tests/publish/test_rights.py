@@ -121,7 +121,8 @@ class TestCut:
     @pytest.mark.parametrize(
         ("asked", "given"),
         [
-            (b"", (b"change.v1/", b"delay.v1/", b"health.v1/", b"qoe.v1/")),
+            (b"", (b"alarm.v1/", b"change.v1/", b"delay.v1/", b"health.v1/", b"purge.v1/", b"qoe.v1/")),
+            (b"purge.v1/nf1/", (b"purge.v1/nf1/",)),
             (b"sub.v1/nf1/ab/", (b"sub.v1/nf1/ab/",)),
             (b"sub.v1/nf1/ab", ()),
             (b"sub.v1/nf1/", ()),
@@ -134,6 +135,24 @@ class TestCut:
     )
     def test_a_key_without_a_list_has_all_but_imsis(self, asked: bytes, given: tuple[bytes, ...]) -> None:
         assert cut(asked, Rights()) == given
+
+    @pytest.mark.parametrize("family", ["alarm.v1/", "purge.v1/"])
+    @pytest.mark.parametrize(
+        ("topics", "given"),
+        [
+            (("qoe.v1/",), ""),
+            (("qoe.v1/nf1/",), "nf1/"),
+            (("qoe.v1/nf1/video/", "qoe.v1/nf1/voice/"), None),
+            (("health.v1/", "change.v1/"), None),
+            ((), None),
+        ],
+    )
+    def test_what_is_about_all_records_comes_with_all_records(
+        self, family: str, topics: tuple[str, ...], given: str | None
+    ) -> None:
+        rights = Rights(topics, follow=True, imsi=True)
+        assert cut(family.encode(), rights) == (() if given is None else ((family + given).encode(),))
+        assert cut(family.encode(), Rights((*topics, family))) == (family.encode(),)
 
     @pytest.mark.parametrize("asked", [b"", b"imsi", b"imsi.v1/nf1/"])
     def test_imsis_are_a_right_of_their_own(self, asked: bytes) -> None:
@@ -148,6 +167,7 @@ class TestCutOfAnything:
         names = ("qoe.v1", "sub.v1", "imsi.v1", "health.v1", "change.v1", "nf1", "nf2", "video", "voice", "ab", "")
         topics = [f"qoe.v1/{nf}/{kind}/" for nf in ("nf1", "nf2") for kind in ("video", "voice")]
         topics += ["sub.v1/nf1/ab/", "sub.v1/nf1/abc/", "imsi.v1/nf1/", "health.v1/nf1/", "change.v1/nf1/"]
+        topics += ["alarm.v1/nf1/", "purge.v1/nf2/"]
         reached = 0
         for _ in range(5000):
             may = [t[: draw.choice([i + 1 for i, c in enumerate(t) if c == "/"])] for t in draw.sample(topics[:4], 2)]
@@ -159,6 +179,8 @@ class TestCutOfAnything:
                 kind = topic.partition("/")[0]
                 allowed = any(topic.startswith(prefix) for prefix in may)
                 allowed |= kind == "imsi.v1" and rights.imsi
+                of_all = {"qoe.v1/", f"qoe.v1/{topic[-4:]}"}  # the name of the function with its delimiter
+                allowed |= kind in ("alarm.v1", "purge.v1") and not of_all.isdisjoint(may)
                 allowed |= kind == "sub.v1" and rights.follow and asked == topic
                 wanted = topic.startswith(asked) and allowed
                 got = any(topic.startswith(prefix) for prefix in given)

@@ -19,6 +19,8 @@ from feed.records import FLOW_COLUMNS, RECORD_COLUMNS, RecordBatch
 from feed.wire import Header, decode, encode
 from lab.wait import slowness
 from mgmt.cli import watch as view
+from mgmt.cli.filters import Filters
+from mgmt.cli.sieve import chosen
 from nf.publish import Publisher
 from tests.feed.samples import batch, eventually, flows, records
 
@@ -87,31 +89,45 @@ class TestJsonLines:
 
 
 class TestChosen:
-    """Records can be asked for by application, gNB and slice; everything else is shown as it is."""
+    """Records can be asked for by what they say; everything else is shown as it is."""
 
     def message(self) -> Any:
         columns = records(3, 3) | {
+            "subscriber": ["a" * 32, "b" * 32, "ue-" + "a" * 32],
             "app": ["youtube", "netflix", "youtube"],
             "gnb": ["192.0.2.1", "192.0.2.1", "192.0.2.2"],
+            "mos": np.array([2.9, 3.0, np.nan]),
         }
         return decode(encode(b"qoe.v1/nf1/video/", Header("snf.qoe.v1", "nf1", "b", 0, 0, 1), columns))
 
-    def test_all_words_have_to_be_there(self) -> None:
-        told = view.chosen(self.message(), {"app": "YouTube", "gnb": "192.0.2.1", "slice": None})
+    @pytest.mark.parametrize(
+        ("filters", "left"),
+        [
+            (Filters(), "abu"),
+            (Filters(app="YouTube"), "au"),
+            (Filters(app="YouTube", gnb="192.0.2.1"), "a"),
+            (Filters(slice="7"), ""),
+            (Filters(app_class="video"), "abu"),
+            (Filters(app_class="web"), ""),
+            (Filters(subscriber="bb"), "b"),
+            (Filters(subscriber="ue-aa"), "u"),
+            (Filters(score_below=3), "a"),
+            (Filters(score_below=5, gnb="192.0.2.1"), "ab"),
+        ],
+        ids=lambda x: x.words() if isinstance(x, Filters) else x,
+    )
+    def test_all_of_them_have_to_be_there(self, filters: Filters, left: str) -> None:
+        told = chosen(self.message(), filters)
 
-        assert [json.loads(line)["subscriber"] for line in view.json_lines(told)] == self.message().columns[
-            "subscriber"
-        ][:1]
-        assert told.header.rows == 1
+        assert "".join(json.loads(line)["subscriber"][0] for line in view.json_lines(told)) == left
+        assert told.header.rows == len(left)
 
-    def test_of_none_nothing_is_left(self) -> None:
-        assert list(view.json_lines(view.chosen(self.message(), {"slice": "7"}))) == []
+    def test_other_messages_are_whole_but_for_flows_of_other_subscribers(self) -> None:
+        flow = decode(encode(b"sub.v1/nf1/ab/", Header("snf.flow.v1", "nf1", "b", 0, 0, 1), flows(2)))
 
-    def test_without_words_and_of_other_messages_all_is(self) -> None:
-        flow = decode(encode(b"sub.v1/nf1/a/", Header("snf.flow.v1", "nf1", "b", 0, 0, 1), flows(2)))
-
-        assert view.chosen(self.message(), {"app": None}).header.rows == 3
-        assert view.chosen(flow, {"app": "netflix"}) is flow
+        assert chosen(flow, Filters(app="netflix")) is flow
+        assert chosen(flow, Filters(subscriber="a")).header.rows == 2
+        assert chosen(flow, Filters(subscriber="b")).header.rows == 0
 
 
 class TestWatch:

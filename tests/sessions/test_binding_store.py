@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
+from gtp.events import EndReason, Identity, Place, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, DropTunnel, DropUe, PutTunnel, PutUe
 from nf.sessions.report import sessions_rows
@@ -287,6 +287,36 @@ class TestLabel:
         moved = Tunnel("192.0.2.21", 0xC3, Side.DOWNLINK, local=False)
         store.apply(SessionMoved(2.0, replace(up, tunnels=(UPLINK, moved)), (DOWNLINK,)))
         assert store.label(index).gnb == "192.0.2.21"
+
+    @pytest.mark.parametrize("imsi", [ALICE, ""])
+    def test_it_says_the_place_and_follows_a_tracking_area_update(self, store, imsi):
+        up = replace(session(imsi=imsi), place=Place("EUTRA", "001-01-1a2b", "001-01-0abcd01", 1.0))
+        index = store.apply(SessionUp(1.0, up))[0].session
+        assert store.label(index).place == ("EUTRA", "001-01-1a2b", "001-01-0abcd01")
+
+        there = Place("EUTRA", "001-01-1a2c", "001-01-0abcd91", 2.0)
+        assert not store.apply(SessionMoved(2.0, replace(up, place=there))), "the kernel needs to know nothing of it"
+        for _ in range(2):
+            assert store.label(index).place == (there.rat, there.tai, there.cell)
+            store._bindings._warm.clear()
+        assert store.by_index(index).session.place == there
+
+    def test_of_two_sources_the_last_word_is_the_place(self, store):
+        """S5/S8 and S11 of one connection: the MME tells the SGW more often than that tells the PGW."""
+        first = Place("EUTRA", "001-01-1a2b", "001-01-0abcd01", 1.0)
+        up = replace(session(source="gtp-c"), place=first)
+        index = store.apply(SessionUp(1.0, up))[0].session
+        s11 = replace(up, key="s11", tunnels=(replace(UPLINK, local=False),), place=replace(first, at_s=1.1))
+        store.apply(SessionUp(1.1, s11))
+        assert len(store) == 1
+
+        there = Place("EUTRA", "001-01-1a2c", "001-01-0abcd91", 9.0)
+        store.apply(SessionMoved(9.0, replace(s11, place=there)))
+        assert store.label(index).place == (there.rat, there.tai, there.cell)
+        store.apply(SessionMoved(9.5, replace(up, ue_ipv6="2001:db8:1::/64")))  # which names its old place again
+        assert store.label(index).place == (there.rat, there.tai, there.cell)
+        store.apply(SessionDown(10.0, s11, EndReason.DELETED))
+        assert store.label(index).place == (first.rat, first.tai, first.cell)
 
     @pytest.mark.parametrize(
         ("imsi", "tunnels", "gnb"),

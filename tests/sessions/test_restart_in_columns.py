@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
+from gtp.events import EndReason, Identity, Place, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore
 from nf.sessions.restart import restore as restore_module
@@ -55,6 +55,12 @@ def session(n: int) -> Session:
             made = replace(made, identity=replace(identity, nai="a@b.example"))
         case 10:
             made = replace(made, ue_ipv6=f"2001:db8:{n:x}::/48")
+        case 14:
+            made = replace(made, routes=(f"172.16.{n % 256}.0/24",), place=Place("NR", "001-01-00012d", "", NOW))
+        case 11 | 12:
+            made = replace(made, place=Place("EUTRA", "001-01-1a2b", f"001-01-{n:07x}", NOW))
+        case 13:
+            made = replace(made, place=Place("NR", at_s=NOW), ue_ipv6=f"2001:db8:{n:x}::/64")
     return made
 
 
@@ -75,6 +81,7 @@ def network() -> BindingStore:
             store.apply(SessionDown(at_s + 0.6, s, EndReason.DELETED))
         if chance.random() < 0.15:  # S11 tells of the same session, RADIUS of the same address
             told = Session(f"gtpv2-{n}", "gtp-c", Identity(imsi(n // 2)), "", "", "ims", tunnels=s.tunnels[:1])
+            told = replace(told, place=Place("NBIOT", "001-01-1a2c", "", NOW + n % 2))
             store.apply(SessionUp(at_s + 0.7, replace(told, tunnels=(Tunnel("192.0.2.90", n), *told.tunnels))))
         if chance.random() < 0.05:
             store.apply(
@@ -102,7 +109,11 @@ def state(store: BindingStore) -> dict[str, Any]:
     ues = {(s.instance, a) for b in bindings.values() for s in b.parts.values() for a in (s.ue_ipv4, s.ue_ipv6) if a}
     holder = {end: name.get(store.number_of_tunnel(*end), "") for end in ends}
     found = {ue: name[b.index] if (b := store.by_ue(*ue)) else "" for ue in ues}
-    labels = {name[n]: (x.imsi, x.source, x.dnn, x.name) for n in bindings if (x := store.label(n)) is not None}
+    labels = {
+        name[n]: (x.imsi, x.source, x.dnn, x.name, x.gnb, x.place)
+        for n in bindings
+        if (x := store.label(n)) is not None
+    }
     people = {b.whole.identity.imsi for b in bindings.values()} - {""}
     return {
         "bindings": {name[n]: (b.session, b.whole, b.first_s, b.ue_s, b.held, b.checked) for n, b in bindings.items()},

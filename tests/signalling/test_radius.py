@@ -10,7 +10,17 @@ from pyrad.dictionary import Dictionary
 from pyrad.packet import AcctPacket
 from scapy.layers.radius import Radius, RadiusAttr_Vendor_Specific, RadiusAttribute
 
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Tunnel
+from gtp.events import (
+    NOWHERE,
+    EndReason,
+    Identity,
+    Place,
+    Session,
+    SessionDown,
+    SessionMoved,
+    SessionUp,
+    Tunnel,
+)
 from nf.privacy import Pseudonymiser
 from nf.sessions import BindingStore, PutUe
 from nf.signalling.radius import RadiusTracker
@@ -26,6 +36,7 @@ WORDS = Dictionary(
         "ATTRIBUTE Framed-IPv6-Prefix 97 ipv6prefix\n"
         "VENDOR ADSL-Forum 3561\nBEGIN-VENDOR ADSL-Forum\nATTRIBUTE Agent-Circuit-Id 1 string\nEND-VENDOR ADSL-Forum\n"
         "VENDOR 3GPP 10415\nBEGIN-VENDOR 3GPP\nATTRIBUTE 3GPP-IMSI 1 string\nATTRIBUTE 3GPP-IMEISV 20 string\n"
+        "ATTRIBUTE 3GPP-RAT-Type 21 octets\nATTRIBUTE 3GPP-User-Location-Info 22 octets\n"
         "END-VENDOR 3GPP\n"
     )
 )
@@ -50,6 +61,42 @@ def tracker():
 
 def feed(tracker, *packets, at_s=1.0):
     return [event for raw in packets for event in tracker.feed(raw, (GATEWAY, 40000), at_s)]
+
+
+class TestPlace:
+    """3GPP-User-Location-Info and 3GPP-RAT-Type (TS 29.061, 16.4.7); texts are what tshark reads of these bytes."""
+
+    @pytest.mark.parametrize(
+        ("rat", "where", "place"),
+        [
+            (6, "82 00f110 1a2b 00f110 00abcd01", Place("EUTRA", "001-01-1a2b", "001-01-0abcd01")),  # TAI and ECGI
+            (2, "00 00f110 1a2b c3d4", Place("GERA", "", "001-01-1a2bc3d4")),  # CGI
+            (1, "01 00f110 1a2b c3d5", Place("UTRA", "", "001-01-1a2bc3d5")),  # SAI
+            (
+                10,
+                "89 00f110 00012d 00f110 0000010001",
+                Place("NR", "001-01-00012d", "001-01-000001000"),
+            ),  # 5GS TAI, NCGI
+            (10, "88 00f110 00012d", Place("NR", "001-01-00012d")),
+            (3, "", Place("WLAN")),
+            (6, "ff 00f110", Place("EUTRA")),  # a type that is not known
+            (6, "82 00f110 1a", Place("EUTRA")),  # cut
+            (6, "82 0af110 1a2b 00f110 00abcd01", Place("EUTRA")),  # a country with a digit that is none
+            (200, "", NOWHERE),
+        ],
+    )
+    def test_a_start_says_it(self, tracker, rat, where, place):
+        raw = account(START, **{"3GPP_RAT_Type": bytes([rat]), "3GPP_User_Location_Info": bytes.fromhex(where)})
+        (event,) = feed(tracker, raw, at_s=5.0)
+        assert event.session.place == place
+
+    def test_an_interim_update_moves_it(self, tracker):
+        feed(tracker, account(START, **{"3GPP_RAT_Type": b"\6"}))
+        assert feed(tracker, account(INTERIM, **{"3GPP_RAT_Type": b"\6"})) == []
+        there = account(INTERIM, **{"3GPP_User_Location_Info": bytes.fromhex("80 00f110 1a2c")})
+        (event,) = feed(tracker, there, at_s=9.0)
+        assert isinstance(event, SessionMoved)
+        assert event.session.place == Place("EUTRA", "001-01-1a2c")
 
 
 class TestSession:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gtp.events import EndReason, Identity, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
+from gtp.events import EndReason, Identity, Place, Session, SessionDown, SessionMoved, SessionUp, Side, Tunnel
 from nf import privacy
 from nf.privacy import OPTED_OUT, Pseudonymiser
 from nf.sessions import BindingStore, intake
@@ -165,6 +165,22 @@ class TestForgotten:
             (["192.0.2.20", ""], ["1-00000a", ""]),
             (["192.0.2.21", ""], ["1-00000a", ""]),
         ]
+
+    def test_it_went_to_another_cell(self, world: World) -> None:
+        """Others stay where they are, and each new place comes behind those that were known."""
+        here, there = (Place("NR", "001-01-00012d", f"001-01-00001000{n}", n) for n in (1, 2))
+        up = replace(session(), place=here)
+        number = world.store.apply(SessionUp(1.0, up))[0].session
+        stays = world.store.apply(SessionUp(1.0, replace(session(BOB, "s2", 2, "10.45.0.3"), place=here)))[0].session
+        before = world.columns(number, stays, 99)
+        world.store.apply(SessionMoved(2.0, replace(up, place=there)))
+        after = world.columns(number, stays, 99)
+
+        assert [list(n.cell) for n in (before, after)] == [
+            [here.cell, here.cell, ""],
+            [there.cell, here.cell, ""],
+        ]
+        assert [(list(n.rat), list(n.tai)) for n in (before, after)] == [(["NR", "NR", ""], [here.tai] * 2 + [""])] * 2
 
     def test_it_ended_long_ago(self, world: World) -> None:
         number = world.up()

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gtp.packing import BYTE, DIGITS, IPV4, IPV6, KEY, LONG, LONG_KEY, PREFIX, REAL, WORD, Shape
+from gtp.packing import BYTE, DIGITS, IPV4, IPV6, KEY, LONG, LONG_KEY, OCTETS, OCTETS_SIZE, PREFIX, REAL, WORD, Shape
 
 __all__ = ["Rows", "columns", "row_type", "rows_at"]
 
 Rows = NDArray[np.void]
 
 _FORMATS: dict[str, Any] = {REAL: "<f8", BYTE: "u1", WORD: "<u4", LONG: "<u8", IPV4: "<u4", DIGITS: "<u8"}
-_FORMATS |= {IPV6: ("u1", 16), PREFIX: ("u1", 16), KEY: "<u4", LONG_KEY: "<u8"}
+_FORMATS |= {IPV6: ("u1", 16), PREFIX: ("u1", 16), KEY: "<u4", LONG_KEY: "<u8", OCTETS: ("u1", OCTETS_SIZE)}
 
 
 def row_type(shape: Shape) -> np.dtype[np.void]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from gtp.events import Identity, Session, Side, Tunnel
+from gtp import places
+from gtp.events import NOWHERE, Identity, Session, Side, Tunnel
 from gtp.packing import DIGITS, FIELDS, IPV4, IPV6, Packer, Shape, reader
 from nf.privacy import Pseudonymiser
 from nf.sessions.at_rest.held import Held
@@ -37,7 +38,9 @@ __all__ = [
     "UE_S",
     "Freezer",
     "Label",
+    "is_placed",
     "label_of",
+    "routes_in",
 ]
 
 NOBODY = "none"  # source of an identity that nobody told
@@ -49,6 +52,17 @@ NUMBER_BYTES = 4
 NUMBER, FIRST_S, UE_S, _LAST_S, KEY, IMSI, _IMEI, _MSISDN, NAI, _MSIN, UE_IPV4, UE_IPV6, TUNNELS = range(13)
 OWN_VALUES, PART_VALUES = KEY, TUNNELS - KEY  # of the binding; of each part before its tunnels
 TUNNEL_VALUES = 2  # address and TEID of each
+_PLAIN = 5  # of the shape of a part that has nothing behind its tunnels
+
+
+def routes_in(part: tuple[Any, ...]) -> int:
+    """Return how many further prefixes a part of this shape has behind its tunnels."""
+    return int(part[_PLAIN]) if len(part) > _PLAIN else 0
+
+
+def is_placed(part: tuple[Any, ...]) -> bool:
+    """Say whether a part of this shape has a place, its last value."""
+    return len(part) > _PLAIN + 1
 
 
 class Freezer:
@@ -119,9 +133,10 @@ class Freezer:
             if quick is not None:
                 with contextlib.suppress(struct.error):  # the rows became fewer since the place was asked for
                     found, imsi, *peers = quick.read(rows, at)
+                    place = places.words(peers.pop()) if quick.placed else _NO_WORDS
                     if found == number and len(set(peers)) <= 1:
                         gnb = quick.text(peers[0]) if quick.text else ""
-                        return Label(str(imsi)[1:], "", *quick.words, gnb)
+                        return Label(str(imsi)[1:], "", *quick.words, gnb, place)
         record = held.get(number)
         return None if record is None else self.label(number, record)
 
@@ -133,28 +148,37 @@ class Freezer:
         source, dnn, snssai, instance, codes = parts[0][:5]
         imsi, ue = values[IMSI], values[UE_IPV4] or values[UE_IPV6]
         far, near = ({values[place] for place in _places(codes, which)} for which in (_far(source), _NEAR))
-        gnb = _far_end(far, near)
+        place = places.words(values[_place_in(parts[0])]) if is_placed(parts[0]) else _NO_WORDS
+        where = source, dnn, snssai, _far_end(far, near), place
         if imsi:
-            return Label(imsi, "", source, dnn, snssai, gnb)
+            return Label(imsi, "", *where)
         if own := _own_name(source, values[NAI]):
-            return Label("", own, source, dnn, snssai, gnb)
+            return Label("", own, *where)
         if ue or not codes:
-            return Label("", f"ue:{instance}:{ue}" if ue else "unknown", source, dnn, snssai, gnb)
-        return Label("", tunnel_name(values[TUNNELS], values[TUNNELS + 1]), source, dnn, snssai, gnb)
+            return Label("", f"ue:{instance}:{ue}" if ue else "unknown", *where)
+        return Label("", tunnel_name(values[TUNNELS], values[TUNNELS + 1]), *where)
 
 
 @dataclass(frozen=True, slots=True)
 class _Quick:
     """The way to the label of a row: ``read`` gives number, IMSI and the far ends on the access side as they are kept,
-    ``text`` the address of one of these, and ``words`` are what all rows of the shape have: source, DNN, slice.
+    ``text`` the address of one of these, and ``words`` are what all rows of the shape have: source, DNN, slice. Where
+    it is ``placed``, the last one is the place.
     """
 
     read: Callable[[bytearray, int], tuple[Any, ...]]
     text: Callable[[Any], str] | None
     words: tuple[str, str, str]
+    placed: bool
 
 
 _NEAR = (0, 1)  # codes of tunnels of the uplink
+_NO_WORDS = ("", "", "")  # of a place
+
+
+def _place_in(part: tuple[Any, ...]) -> int:
+    """Return where the place of the first part is among the values of a record."""
+    return TUNNELS + TUNNEL_VALUES * len(part[4]) + routes_in(part)
 
 
 def _places(codes: bytes, which: tuple[int, ...]) -> list[int]:
@@ -188,17 +212,17 @@ def _of_digits(shape: Shape) -> _Quick | None:
     if not _is_plain(parts, said, held) or shape.kinds[IMSI] != DIGITS:
         return None
     source, dnn, snssai, _, codes = parts[0][:5]
-    places = _places(codes, _far(source))
-    kinds = {shape.kinds[place] for place in places}
+    ends, placed = _places(codes, _far(source)), is_placed(parts[0])
+    kinds = {shape.kinds[place] for place in ends}
     if len(kinds) > 1 or kinds - {IPV4, IPV6}:
         return None
     form, end = "<I", NUMBER_BYTES
-    for place in (IMSI, *places):
+    for place in (IMSI, *ends, *([_place_in(parts[0])] if placed else ())):
         field = FIELDS[shape.kinds[place]]
         form += f"{shape.offsets[place] - end}x{field}"
         end = shape.offsets[place] + struct.calcsize(f"<{field}")
     text = reader(kinds.pop()) if kinds else None
-    return _Quick(struct.Struct(form).unpack_from, text, (source, dnn, snssai))
+    return _Quick(struct.Struct(form).unpack_from, text, (source, dnn, snssai), placed)
 
 
 def _split(s: Session, values: list[Any]) -> tuple[Any, ...]:
@@ -208,10 +232,13 @@ def _split(s: Session, values: list[Any]) -> tuple[Any, ...]:
     for t in s.tunnels:
         values += (t.address, t.teid)
     shape = (s.source, s.dnn, s.snssai, s.instance, bytes([_code(t) for t in s.tunnels]))
-    if not s.routes:
+    if not s.routes and not s.place:
         return shape
     values += s.routes
-    return (*shape, len(s.routes))
+    if not s.place:
+        return (*shape, len(s.routes))
+    values.append(places.packed(s.place))
+    return (*shape, len(s.routes), True)
 
 
 def _code(t: Tunnel) -> int:
@@ -219,12 +246,13 @@ def _code(t: Tunnel) -> int:
 
 
 def _joined(shape: tuple[Any, ...], each: Iterator[Any]) -> Session:
-    source, dnn, snssai, instance, codes, *more = shape
+    source, dnn, snssai, instance, codes = shape[:_PLAIN]
     key, imsi, imei, msisdn, nai, msin, ipv4, ipv6 = islice(each, 8)
     tunnels = tuple([Tunnel(next(each), next(each), SIDES[code >> 1], code & 1 == 1) for code in codes])
-    routes = tuple(islice(each, more[0])) if more else ()
+    routes = tuple(islice(each, routes_in(shape)))
+    place = places.unpacked(next(each)) if is_placed(shape) else NOWHERE
     identity = Identity(imsi, imei, msisdn, nai, msin)
-    return Session(key, source, identity, ipv4, ipv6, dnn, snssai, instance, tunnels, routes)
+    return Session(key, source, identity, ipv4, ipv6, dnn, snssai, instance, tunnels, routes, place)
 
 
 _OWN, OWN_TIME = 0x80, 0x40  # a tunnel that the session has not; a time of its own follows
@@ -265,10 +293,20 @@ _NAMELESS = ("", "unknown")
 class Label:
     """The part of a session that is published with each of its records. No repr: it holds the IMSI."""
 
-    __slots__ = ("dnn", "gnb", "imsi", "name", "slice", "source")
+    __slots__ = ("dnn", "gnb", "imsi", "name", "place", "slice", "source")
 
-    def __init__(self, imsi: str, name: str, source: str, dnn: str, slice_: str = "", gnb: str = "") -> None:
+    def __init__(
+        self,
+        imsi: str,
+        name: str,
+        source: str,
+        dnn: str,
+        slice_: str = "",
+        gnb: str = "",
+        place: tuple[str, str, str] = _NO_WORDS,
+    ) -> None:
         self.imsi, self.name, self.source, self.dnn, self.slice = imsi, name, source, dnn, slice_
+        self.place = place  # radio access technology, tracking area, cell
         self.gnb = (
             "" if is_line(gnb) else gnb
         )  # address of the far end on the access side, where signalling tells of one
@@ -303,4 +341,6 @@ def label_of(binding: Binding) -> Label:
     now = binding.parts.values() or (binding.session,)
     far = {t.address for p in now for t in p.tunnels if _code(t) in _far(p.source)}
     near = {t.address for p in now for t in p.tunnels if _code(t) in _NEAR}
-    return Label(whole.identity.imsi, name, source, whole.dnn, whole.snssai, _far_end(far, near))
+    place = places.newest(p.place for p in now)
+    words = place.rat, place.tai, place.cell
+    return Label(whole.identity.imsi, name, source, whole.dnn, whole.snssai, _far_end(far, near), words)

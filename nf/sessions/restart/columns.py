@@ -31,12 +31,13 @@ from nf.sessions.at_rest.records import (
     UE_IPV4,
     UE_IPV6,
     UE_S,
+    is_placed,
+    routes_in,
 )
 from nf.sessions.store import BindingStore
 
-__all__ = ["PLAIN", "Piece", "Plan", "plan_of", "take_back"]
+__all__ = ["Piece", "Plan", "plan_of", "take_back"]
 
-PLAIN = 5  # of the shape of a part without further prefixes (nf.sessions.at_rest.records)
 _WHOLE_64 = 64  # shorter prefixes are looked up as routes
 
 
@@ -56,7 +57,7 @@ class Plan:
 def plan_of(shape: Shape, sources: Collection[str]) -> Plan | None:
     """Return the claims of the sessions of a shape; None where these take a look at each."""
     parts, said, _, other, held, _ = shape.constant
-    if len(parts) != 1 or said or other or len(parts[0]) > PLAIN or parts[0][0] not in sources:
+    if len(parts) != 1 or said or other or routes_in(parts[0]) or parts[0][0] not in sources:
         return None
     kinds, source, instance, codes = shape.kinds, parts[0][0], parts[0][3], parts[0][4]
     key, ipv6 = kinds[at_rest.KEY], kinds[UE_IPV6]
@@ -74,13 +75,12 @@ def plan_of(shape: Shape, sources: Collection[str]) -> Plan | None:
         return None
     ue_s = FIRST_S if kinds[UE_S] == NOTHING else UE_S
     known = None if ipv6 == EMPTY else length
-    tunnels = tuple(_tunnels(codes, held))
+    tunnels = tuple(_tunnels(codes, held, TUNNELS + TUNNEL_VALUES * len(codes) + is_placed(parts[0])))
     return Plan(source, instance, key[1:], tunnels, str(ue_s), kinds[UE_IPV4] == IPV4, known)
 
 
-def _tunnels(codes: bytes, held: tuple[int, ...]) -> list[tuple[str, str, Side, str]]:
-    """Return the places of the tunnels that a session has and got."""
-    at = TUNNELS + TUNNEL_VALUES * len(codes)  # of the values about tunnels that it got, or lost, later
+def _tunnels(codes: bytes, held: tuple[int, ...], at: int) -> list[tuple[str, str, Side, str]]:
+    """Return the places of the tunnels that a session has and got; from *at* on are values of those of later."""
     found = []
     for mark in held:
         place, since = mark & ~OWN_TIME, FIRST_S

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from gtp.packing import EMPTY, Constant, Packer, Shape
-from nf.sessions.at_rest.records import OWN_VALUES, PART_VALUES, TUNNEL_VALUES
+from nf.sessions.at_rest.records import OWN_VALUES, PART_VALUES, TUNNEL_VALUES, is_placed, routes_in
 from nf.sessions.intake import Record
 
 __all__ = ["TAG_BYTES", "only", "row_size"]
 
 TAG_BYTES = 8
-_PLAIN = 5  # of the shape of a part without further prefixes
 _Places = list[int | None]  # of values that stay; None: an empty text instead
 
 
@@ -72,14 +71,19 @@ def _without(constant: Constant, count: int, sources: Collection[str]) -> tuple[
         places += list(range(at, at + PART_VALUES)) if mine else [at, *[None] * (PART_VALUES - 1)]
         places += tunnels
         at += PART_VALUES + ends
-        routes = part[_PLAIN] if len(part) > _PLAIN else 0
-        places += list(range(at, at + routes)) if mine else []
-        at += routes
+        more = _behind(part)
+        places += list(range(at, at + more)) if mine else []
+        at += more
         shapes.append(part if mine else (part[0], "", "", "", part[4]))
     for part in (s for s in said if s):
-        at += PART_VALUES + TUNNEL_VALUES * len(part[4]) + (part[_PLAIN] if len(part) > _PLAIN else 0)
+        at += PART_VALUES + TUNNEL_VALUES * len(part[4]) + _behind(part)
     at += other
     return (tuple(shapes), (), ended_by, 0, held, last), [*places, *range(at, count)]
+
+
+def _behind(part: tuple[Any, ...]) -> int:
+    """Return how many values a part has behind its tunnels."""
+    return routes_in(part) + is_placed(part)
 
 
 def _values(values: list[Any], places: _Places | None) -> list[Any]:

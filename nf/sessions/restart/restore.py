@@ -22,10 +22,12 @@ from nf.sessions.at_rest.records import (
     UE_IPV6,
     UE_S,
     Freezer,
+    is_placed,
+    routes_in,
 )
 from nf.sessions.binding import Binding, UeKey, addresses_of, is_delegated, routes_of, ues
 from nf.sessions.intake import Record
-from nf.sessions.restart.columns import PLAIN, Piece, plan_of, take_back
+from nf.sessions.restart.columns import Piece, plan_of, take_back
 from nf.sessions.store import BindingStore
 
 __all__ = ["TakenBack", "put_back", "restore"]
@@ -106,15 +108,17 @@ def put_back(plane: Tell, taken: TakenBack) -> None:
 def _claims(old: Freezer, new: Freezer, record: bytes, sources: Collection[str]) -> Iterator[Claims]:
     """Yield the claims of a session: nearly always one."""
     (parts, said, ended_by, other, held, last), values = old.packer.unpack(record)
-    if len(parts) != 1 or said or other or len(parts[0]) > PLAIN:
+    if len(parts) != 1 or said or other or routes_in(parts[0]):
         yield from _of_parts(old, new, record, sources)
         return
-    source, _, _, instance, codes = parts[0]
+    source, _, _, instance, codes = parts[0][:5]
     if source not in sources:
         return
     first_s, key, imsi = values[FIRST_S], values[KEY], values[IMSI]
     ipv4, ipv6 = values[UE_IPV4], values[UE_IPV6]
-    at = TUNNELS + TUNNEL_VALUES * len(codes)  # of the values about tunnels that it got, or lost, later
+    at = (
+        TUNNELS + TUNNEL_VALUES * len(codes) + is_placed(parts[0])
+    )  # of the values about tunnels that it got, or lost, later
     tunnels = []
     for mark in held:
         place = mark & ~OWN_TIME

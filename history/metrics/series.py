@@ -1,0 +1,197 @@
+"""Sums of what was published, by application and by place, as messages come.
+
+A message is added up in columns; the only loops are over the distinct applications or places of a message. There are
+at most `MAX_APPS` and `MAX_PLACES`: whatever comes later is added to `OTHER`, so that a hostile or a large network
+makes no more series.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feed import wire
+from feed.buckets import middle
+from feed.columns import Coded
+from feed.records import DELAY_MEASURES
+
+__all__ = ["MAX_APPS", "MAX_PLACES", "OTHER", "SUMS", "SUSPECTS", "Function", "Series"]
+
+MAX_APPS, MAX_PLACES, MAX_FUNCTIONS = 60, 80, 100  # 8, 29 and 20 series each: 4,849 with the others
+OTHER = "other"
+BAD = 3.0  # "fair" on the scale of P.800: below it a score is bad
+SUSPECTS = ("access", "n3", "upf", "core", "loss", "server", "device", "app", "unknown")
+SUMS = ("records", "ul_bytes", "dl_bytes", "scores", "score_sum", "bad", "stalls", "stalled_s")
+_QUANTILE_SPAN_S = 300.0  # over which percentiles of delays are told: five minutes of messages
+_BUCKETS = 400  # of delays: 335 is the last one that a function tells (docs/feed.md)
+_FUNCTION_NUMBERS = (
+    *("sessions", "partial_sessions", "flows", "flow_room", "details", "detail_room", "session_room"),
+    *("inspected_bytes", "exported_bytes", "records", "dropped_messages", "dropped_frames", "dropped_signalling"),
+    *("ring_lost", "evicted_flows", "unowned_bytes", "recorded_bytes", "redirect_lost", "intervals"),
+)
+
+
+@dataclass(slots=True)
+class Function:
+    """The last heartbeat of a function: its numbers, and when it came."""
+
+    boot: str = ""
+    heard_s: float = 0.0  # monotonic
+    starts: int = 0
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+class Series:
+    """All sums; a message is added by the thread that receives, and they are read by another. ``lock`` is of both."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lock = threading.Lock()
+        self.apps: dict[tuple[str, str], NDArray[np.float64]] = {}  # (class, app): SUMS
+        self.places: dict[tuple[str, str], NDArray[np.float64]] = {}  # (gNB, slice): SUMS, then SUSPECTS
+        self.functions: dict[str, Function] = {}
+        self.alarms: dict[tuple[str, str], int] = {}  # (state, class)
+        self.damaged = 0
+        self._clock = clock
+        self._delays: dict[tuple[str, str, str], list[tuple[float, NDArray[np.float64]]]] = {}
+
+    def take(self, message: wire.CodedMessage) -> None:
+        """Add a message up; one whose columns are not those of its schema is counted as damaged."""
+        takers: Mapping[str, Callable[[wire.CodedMessage], None]] = {
+            wire.QOE_SCHEMA: self._records,
+            wire.DELAY_SCHEMA: self._delay,
+            wire.HEALTH_SCHEMA: self._health,
+            wire.ALARM_SCHEMA: self._alarm,
+        }
+        taker = takers.get(message.header.schema)
+        if taker is None or not message.header.rows:
+            return
+        with self.lock:
+            try:
+                taker(message)
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+                self.damaged += 1
+
+    def delays(self) -> list[tuple[str, str, str, float, float]]:
+        """Return (gNB, slice, measure, p50 s, p99 s) of the last five minutes, as far as there are any."""
+        now_s = self._clock()
+        for pieces in self._delays.values():
+            pieces[:] = [piece for piece in pieces if now_s - piece[0] < _QUANTILE_SPAN_S]
+        there = [name for name, pieces in self._delays.items() if pieces]
+        if not there:
+            return []
+        counts = np.cumsum([np.sum([piece[1] for piece in self._delays[name]], axis=0) for name in there], axis=1)
+        p50, p99 = (middle(np.argmax(counts >= share * counts[:, -1:], axis=1), "ms") / 1e3 for share in (0.5, 0.99))
+        return [(*name, *both) for name, *both in zip(there, p50.tolist(), p99.tolist(), strict=True)]
+
+    # -- one message -----------------------------------------------------------
+
+    def _records(self, message: wire.CodedMessage) -> None:
+        columns, rows = message.columns, message.header.rows
+        score = _numbers(columns, "mos", rows)
+        scored = ~np.isnan(score)
+        score = np.where(scored, score, 0.0)
+        sums = np.stack(
+            [
+                np.ones(rows),
+                _numbers(columns, "ul_bytes", rows),
+                _numbers(columns, "dl_bytes", rows),
+                scored,
+                score,
+                scored & (score < BAD),
+                np.nan_to_num(_numbers(columns, "stalls", rows)),
+                np.nan_to_num(_numbers(columns, "stalled_s", rows)),
+            ]
+        )
+        app = _text(columns, "app", rows)
+        app_class = message.topic.split("/")[2]
+        names = [(app_class, name) for name in app.values]
+        _add(self.apps, names, app.index, sums, MAX_APPS, (OTHER, OTHER))
+
+        gnb, slice_, suspect = (_text(columns, name, rows) for name in ("gnb", "slice", "suspect"))
+        blamed = np.stack([_is(suspect, side) for side in SUSPECTS]).astype(np.float64)
+        places = [(one, two) for one in gnb.values for two in slice_.values]
+        index = gnb.index.astype(np.int64) * len(slice_.values) + slice_.index
+        _add(self.places, places, index, np.concatenate([sums, blamed]), MAX_PLACES, (OTHER, OTHER))
+
+    def _delay(self, message: wire.CodedMessage) -> None:
+        columns, rows = message.columns, message.header.rows
+        gnb, slice_, measure = (_text(columns, name, rows) for name in ("gnb", "slice", "measure"))
+        bucket, n = (_numbers(columns, name, rows) for name in ("bucket", "n"))
+        bucket = np.clip(bucket, 0, _BUCKETS - 1).astype(np.int64)
+        key = (gnb.index.astype(np.int64) * len(slice_.values) + slice_.index) * len(measure.values) + measure.index
+        for each in np.unique(key).tolist():
+            place, which = divmod(each, len(measure.values))
+            one, two = divmod(place, len(slice_.values))
+            name = measure.values[which]
+            if name not in DELAY_MEASURES:
+                continue
+            known = (gnb.values[one], slice_.values[two])
+            known = known if known in self.places or len(self.places) < MAX_PLACES else (OTHER, OTHER)
+            self.places.setdefault(known, np.zeros(len(SUMS) + len(SUSPECTS)))
+            chosen = key == each
+            counts = np.bincount(bucket[chosen], n[chosen], _BUCKETS).astype(np.float64)
+            self._delays.setdefault((*known, name), []).append((self._clock(), counts))
+
+    def _health(self, message: wire.CodedMessage) -> None:
+        header = message.header
+        if header.nf not in self.functions and len(self.functions) >= MAX_FUNCTIONS:
+            return
+        known = self.functions.setdefault(header.nf, Function())
+        known.starts += bool(known.boot) and known.boot != header.boot
+        known.boot, known.heard_s = header.boot, self._clock()
+        known.numbers = {
+            name: float(_numbers(message.columns, name, header.rows)[0])
+            for name in _FUNCTION_NUMBERS
+            if name in message.columns
+        }
+
+    def _alarm(self, message: wire.CodedMessage) -> None:
+        state, app_class = (_text(message.columns, name, message.header.rows) for name in ("state", "app_class"))
+        for one, two in zip(state.index.tolist(), app_class.index.tolist(), strict=True):
+            key = (state.values[one], app_class.values[two])
+            if key in self.alarms or len(self.alarms) < MAX_APPS:
+                self.alarms[key] = self.alarms.get(key, 0) + 1
+
+
+def _numbers(columns: Mapping[str, object], name: str, rows: int) -> NDArray[np.float64]:
+    column = columns.get(name)
+    if column is None:
+        return np.full(rows, np.nan)
+    if not isinstance(column, np.ndarray) or len(column) != rows:
+        raise TypeError(name)
+    return column.astype(np.float64)
+
+
+def _text(columns: Mapping[str, object], name: str, rows: int) -> Coded:
+    column = columns.get(name)
+    if not isinstance(column, Coded):
+        return Coded([""], np.zeros(rows, np.uint8))
+    return column
+
+
+def _is(column: Coded, value: str) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.array([each == value for each in column.values], np.bool_)[column.index]
+    return found
+
+
+def _add(
+    sums: dict[tuple[str, str], NDArray[np.float64]],
+    names: list[tuple[str, str]],
+    index: NDArray[np.integer],
+    rows: NDArray[np.float64],
+    most: int,
+    other: tuple[str, str],
+) -> None:
+    """Add columns of *rows* (sum, row) to the sums of the name of each row."""
+    there = np.unique(index)
+    at = np.searchsorted(there, index)
+    added = np.stack([np.bincount(at, row, len(there)) for row in rows], axis=1)
+    for number, row in zip(there.tolist(), added, strict=True):
+        name = names[number] if names[number] in sums or len(sums) < most else other
+        known = sums.get(name)
+        sums[name] = row if known is None else known + row

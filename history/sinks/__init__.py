@@ -1,0 +1,1 @@
+"""Engines beside the files: what a collector sends elsewhere when one machine is too small."""

@@ -1,0 +1,245 @@
+"""Records to the servers of a ClickHouse cluster by HTTP: in batches, again until they are there, none of them twice.
+
+What is sent is closed files of records, so the backlog of a server that is down is the history itself, as long as it is
+kept. A message of the feed (function, boot, class, sequence number, and day of its rows) is for one server, by a hash;
+before a batch goes to it, the server is asked which of the batch's messages it has, since after a kill on either side
+nobody else knows. A batch is one block of one partition, which ClickHouse takes as a whole or not at all. FOLDER has a
+file beside the tables with the numbers of files that were sent, so that they are not asked about again.
+
+A server that is added, or leaves, gets other messages: that is to be done while nothing waits.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feed.errors import SnfError
+from history.sinks.schema import creates
+from history.store.layout import Closed, closed
+from history.tables import TABLES
+
+__all__ = ["ClickHouse"]
+
+_STATE = "clickhouse.json"
+_ROWS = 200_000  # of a batch, well inside of one block (max_insert_block_size is 1,048,576)
+_TIMEOUT_S = 60.0
+_AGAIN_S = 5.0  # between two passes, and before a server that failed is asked again
+_DAY_MS = 86_400_000
+_KEY = ("nf", "boot", "app_class", "seq")
+_COLUMNS = tuple(TABLES["records"])
+_UNREACHABLE = (OSError, urllib.error.URLError, TimeoutError)
+
+Key = tuple[str, str, str, int]
+
+
+class _Refused(Exception):
+    """A server answered, and did not take it; the text is its own."""
+
+
+@dataclass(slots=True)
+class _Server:
+    """One server, the numbers of files that it has all of its rows of, and what it said last."""
+
+    url: str
+    sent: set[tuple[int, int]] = field(default_factory=set)
+    said: str = ""
+
+
+class ClickHouse:
+    """A sink of one folder. Used by one thread; *say* gets a sentence when a server fails or is back."""
+
+    def __init__(self, folder: Path, servers: Sequence[str], say: Callable[[str], None]) -> None:
+        for url in servers:
+            if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+                raise SnfError(f"{url} is no address of a ClickHouse server.", "Write it as http://HOST:8123.")
+        self._folder, self._say = folder, say
+        self._servers = [_Server(url.rstrip("/")) for url in servers]
+        self._load()
+
+    def make_tables(self, cluster: str) -> None:
+        """Make the tables that are not there yet on each server. Raises SnfError when one cannot."""
+        for server in self._servers:
+            try:
+                for text in creates(cluster):
+                    _ask(server.url, text)
+            except (_Refused, *_UNREACHABLE) as error:
+                raise SnfError(f"{server.url} makes no tables: {_reason(error)}") from None
+
+    def run(self, stop: threading.Event, cluster: str) -> None:
+        """Make the tables when all servers answer, then send what is closed, until *stop*."""
+        made, told = False, ""
+        while not stop.is_set():
+            try:
+                if not made:
+                    self.make_tables(cluster)
+                    made = True
+                self.send()
+            except SnfError as error:
+                if str(error) != told:
+                    self._say(told := str(error))
+            except (OSError, pa.ArrowException) as error:  # a full disk, a damaged file: the collector goes on
+                if str(error) != told:
+                    self._say(f"The sink waits: {(told := str(error)).splitlines()[0]}")
+            stop.wait(_AGAIN_S)
+
+    def send(self) -> int:
+        """Send what is closed and was not sent; return how many files wait for a server yet."""
+        left = 0
+        files = closed(self._folder, "records")
+        for number, server in enumerate(self._servers):
+            waiting = [file for file in files if not _covered(file, server.sent)]
+            done = self._to(number, server, waiting)
+            left += len(waiting) - done
+            there = {(file.first, file.last) for file in files}
+            server.sent = {span for span in server.sent if any(_within(span, each) for each in there)}
+            self._save()
+        return left
+
+    def _to(self, number: int, server: _Server, files: Sequence[Closed]) -> int:
+        for done, file in enumerate(files):
+            try:
+                for rows, day in _batches(file.path, number, len(self._servers)):
+                    _insert(server.url, rows, day)
+            except FileNotFoundError:
+                continue  # merged or deleted meanwhile; the next pass sees what is there
+            except (_Refused, *_UNREACHABLE) as error:
+                self._tell(server, f"{server.url} takes nothing: {_reason(error)} What waits is kept.")
+                return done
+            self._tell(server, "")
+            server.sent.add((file.first, file.last))
+            self._save()
+        return len(files)
+
+    def _tell(self, server: _Server, said: str) -> None:
+        if said != server.said:
+            self._say(said or f"{server.url} takes rows again.")
+            server.said = said
+
+    def _load(self) -> None:
+        try:
+            kept = json.loads((self._folder / _STATE).read_text())
+            for server in self._servers:
+                server.sent = {(int(first), int(last)) for first, last in kept.get(server.url, ())}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return  # all files are asked about once more
+
+    def _save(self) -> None:
+        aside = self._folder / f".{_STATE}.tmp"
+        aside.write_text(json.dumps({server.url: sorted(server.sent) for server in self._servers}))
+        os.replace(aside, self._folder / _STATE)
+
+
+def _within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _covered(file: Closed, sent: set[tuple[int, int]]) -> bool:
+    return (file.first, file.last) in sent
+
+
+def _batches(path: Path, number: int, servers: int) -> Iterator[tuple[pa.Table, int]]:
+    """Yield the rows of a file for a server, a day at a time and whole messages together, and the day in ms."""
+    rows = pq.read_table(path)
+    days = rows["t_ms"].to_numpy().astype(np.int64) // _DAY_MS
+    keys = list(zip(*(rows[name].to_pylist() for name in _KEY), days.tolist(), strict=True))
+    codes: dict[tuple[Any, ...], int] = {}
+    of = np.array([codes.setdefault(key, len(codes)) for key in keys], np.int64)
+    order = sorted((key for key in codes if _server_of(key, servers) == number), key=lambda key: (key[-1], codes[key]))
+    sizes = np.bincount(of, minlength=len(codes))
+    batch: list[int] = []
+    size, day = 0, None
+    for key in order:
+        code = codes[key]
+        if batch and (key[-1] != day or size + sizes[code] > _ROWS):
+            yield rows.filter(pa.array(np.isin(of, batch))), int(day or 0) * _DAY_MS
+            batch, size = [], 0
+        batch.append(code)
+        size, day = size + int(sizes[code]), key[-1]
+    if batch:
+        yield rows.filter(pa.array(np.isin(of, batch))), int(day or 0) * _DAY_MS
+
+
+def _server_of(key: tuple[Any, ...], servers: int) -> int:
+    return zlib.crc32(repr(key).encode()) % servers
+
+
+def _insert(url: str, rows: pa.Table, day_ms: int) -> None:
+    """Send those rows whose messages the server has not. Raises _Refused or what is unreachable."""
+    there = _there(url, rows, day_ms)
+    if there:
+        keys = zip(*(rows[name].to_pylist() for name in _KEY), strict=True)
+        rows = rows.filter(pa.array([key not in there for key in keys]))
+    if rows.num_rows:
+        insert = f"INSERT INTO records_local ({', '.join(_COLUMNS)}) FORMAT TabSeparated"
+        _ask(url, insert, gzip.compress(_lines(rows), 1))
+
+
+def _there(url: str, rows: pa.Table, day_ms: int) -> set[Key]:
+    """Return which messages of a batch the server has."""
+    boots = ", ".join(f"'{_escaped_literal(boot)}'" for boot in pc.unique(rows["boot"].cast(pa.string())).to_pylist())
+    span = pc.min_max(rows["seq"]).as_py()
+    text = (
+        f"SELECT DISTINCT {', '.join(_KEY)} FROM records_local WHERE t_ms >= {day_ms} AND t_ms < {day_ms + _DAY_MS} "
+        f"AND seq >= {span['min']} AND seq <= {span['max']} AND boot IN ({boots}) FORMAT JSONCompact"
+    )
+    found = json.loads(_ask(url, text))["data"]
+    return {(nf, boot, app_class, int(seq)) for nf, boot, app_class, seq in found}
+
+
+def _escaped_literal(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _lines(rows: pa.Table) -> bytes:
+    """Return rows in ClickHouse's TabSeparated: escaped text, and \\N where a float is missing."""
+    columns = []
+    for name, column in TABLES["records"].items():
+        if name not in rows.column_names:
+            empty = "" if column.dtype == "str" else "\\N" if column.dtype.startswith("f") else "0"
+            columns.append(pa.array([empty] * rows.num_rows))
+            continue
+        values = rows[name].combine_chunks().cast(pa.string())
+        if column.dtype == "str":
+            for raw, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n")):
+                values = pc.replace_substring(values, raw, escaped)
+            columns.append(pc.fill_null(values, ""))
+        else:
+            columns.append(pc.fill_null(values, "\\N" if column.dtype.startswith("f") else "0"))
+    joined = pc.binary_join_element_wise(*columns, "\t")
+    return "".join(f"{line}\n" for line in joined.to_pylist()).encode()
+
+
+def _ask(url: str, text: str, packed: bytes = b"") -> str:
+    """Return a server's answer; with *packed*, which is the rows of an insert, the text goes in the address."""
+    address = f"{url}/?{urllib.parse.urlencode({'query': text})}" if packed else f"{url}/"
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    request = urllib.request.Request(address, data=packed or text.encode(), headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            found: str = answer.read().decode()
+            return found
+    except urllib.error.HTTPError as error:
+        raise _Refused(error.read(500).decode(errors="replace")) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return a sentence without rows: ClickHouse repeats parts of what it could not read."""
+    if isinstance(error, _Refused):
+        return f"it says {str(error).partition(',')[0][:40]}."
+    return f"{getattr(error, 'reason', error)}."
