@@ -125,7 +125,7 @@ class TestUserData:
 
         assert int(session) == SESSION
         assert transit["n"].tolist() == [1, 1]
-        assert transit["sum_us"].tolist() == [700, 400]
+        assert (transit["sum_us"] / transit["n"]).tolist() == [700, 400]
 
     def test_what_goes_to_port_2152_and_is_no_gtp_is_a_packet_like_others(self, known: Rig) -> None:
         plain = udp(64, UE, SERVER, 40000, 2152)
