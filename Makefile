@@ -8,7 +8,7 @@
 # make degraded one subscriber of ten with each impairment in turn, and what the bus says of all ten; ONLY=delay for some (7 minutes)
 # make bench   figures of speed and memory with their goals, peers among them; DOCS=1 also writes them into docs/
 # make deploy-test what orchestrators get, by their own engines: templates of OpenStack, packages of ETSI NFV and others; TESTS=tests/stacks/test_x.py for one
-# make history-test questions on DuckDB, on two ClickHouse servers and on Spark, with equal rows; a sink whose servers are killed; the page in Chromium
+# make history-test questions on DuckDB, on two ClickHouse servers and on Spark, with equal rows; a sink whose servers are killed; alerts by promtool, a Prometheus that scrapes; the page in Chromium
 # make service-test the unit under systemd itself in a minimal Debian: start, hang, kill, update and downgrade under traffic, refusals, a tenth of a processor
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
 # make oci     a container image from that package, as an OCI archive, into dist/; PACKAGE= for a package that is there
@@ -39,7 +39,7 @@ COVERED := 93
 APT_TRUTH := chromium ffmpeg $(if $(shell command -v npm),,nodejs npm)
 TRUTH := /var/cache/snf-truth/sets
 APT_KERNELS := qemu-system-x86
-APT_HISTORY := chromium clickhouse-server openjdk-17-jre-headless
+APT_HISTORY := chromium clickhouse-server prometheus openjdk-17-jre-headless
 APT_IMAGE := $(APT_KERNELS) qemu-utils dosfstools mtools ovmf
 
 .PHONY: help demo test history-test deploy-test service-test coverage check bench accuracy fuzz soak degraded truth kernels setup doctor fresh loaded deb package-test image image-test oci pins clean
