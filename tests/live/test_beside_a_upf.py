@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,7 +29,7 @@ from mgmt.cli.run import state_of
 from nf.service import Service
 from nf.settings import Export, Interface, Mode, Privacy, Role, Settings, XdpMode
 from tests.live.conftest import wait_until
-from tests.live.upf_host import GNB, SERVER, UES, Ue, UpfHost, conversation, upf_host
+from tests.live.upf_host import SERVER, UES, Ue, UpfHost, conversation, upf_host
 
 KEY = bytes(range(32))
 VOLUMES = ("ul_bytes", "ul_packets", "dl_bytes", "dl_packets")
@@ -421,41 +420,6 @@ class TestSent:
         assert min(timed.values()) > 0
         # A SYN and its answer of each UE are followed always, of other packets one in sixteen.
         assert probe.service.plane.read_counters()["transit_measured"] >= 2 * len(UES)
-
-
-class TestDistribution:
-    """The running function publishes each delay that it timed, by the gNB of the session, within a minute."""
-
-    def test_of_the_upf(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("nf.service._DELAYS_S", 0.1)  # the minute
-        probe = start(*MIRROR)
-        service = probe.service
-        turning = threading.Thread(target=service.run)
-        turning.start()
-        try:
-            with Subscriber(service.settings.export.endpoint, ["delay.v1/"]) as bus:
-                wait_until(
-                    lambda: bus.receive(0.1) or bus.heard_s, "a heartbeat came, so it is known what is asked for"
-                )
-                wait_until(lambda: len(service.plane.sessions.places()), "sessions have their places")
-                for ue in UES:
-                    for is_up, packet in conversation(ue):
-                        (probe.host.up if is_up else probe.host.down)(ue, packet)
-                heard: list[Message] = []
-
-                def all_heard() -> bool:
-                    heard.extend(message for message in bus.messages(0.2) if message)
-                    timed = service.plane.read_counters()["transit_measured"]
-                    return sum(int(message.columns["n"].sum()) for message in heard) >= timed >= 2 * len(UES)
-
-                wait_until(all_heard, "all delays came")
-        finally:
-            service.stop()
-            turning.join()
-
-        assert {measure for message in heard for measure in message.columns["measure"]} == {"upf_ul_ms", "upf_dl_ms"}
-        assert {gnb for message in heard for gnb in message.columns["gnb"]} == {GNB}
-        assert sum(int(m.columns["n"].sum()) for m in heard) == service.plane.read_counters()["transit_measured"]
 
 
 class TestLab:
