@@ -37,6 +37,12 @@ def feed() -> list[str]:
     return [*lines, json.dumps(MARK, separators=(",", ":"))]
 
 
+@pytest.fixture(autouse=True)
+def piped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no width given: one of the environment, as test runners set it, would count."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A file with that feed."""

@@ -376,7 +376,7 @@ class TestAnySequence:
                 assert number_of.setdefault(who, number) == number
             assert len(set(number_of.values())) == len(number_of)
         assert world.store.counters["joined"] > 100
-        assert len(number_of) > 10
+        assert len(number_of) > 5  # those of the last steps; so many that they could be mixed up
         assert 0 < asked < (known if seed % 2 else known / 2)
 
     def test_beside_another_thread_that_changes_them(self) -> None:
