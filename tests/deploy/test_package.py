@@ -108,6 +108,19 @@ class TestControl:
         assert "python3 (>= 3.11), python3 (<< 3.12)" in text
 
 
+class TestDocuments:
+    """Each page of the documentation comes as a page; debhelper takes some names for a changelog."""
+
+    def test_none_is_taken_for_a_changelog(self):
+        line = re.search(r"^\tdh_installchangelogs (.*)$", (DEBIAN / "rules").read_text(), re.MULTILINE)
+        assert line is not None
+        left_out = {word.removeprefix("-X").lower() for word in line[1].split()}
+
+        names = {page.name.lower() for page in [*(ROOT / "docs").glob("*.md"), ROOT / "CHANGELOG.md"]}
+        # dh_installchangelogs(1): changelog, changes and history, also as .md
+        assert {name for name in names if name.split(".")[0] in {"changelog", "changes", "history"}} <= left_out
+
+
 class TestPrograms:
     """The package brings each build of the programs that the function asks for, so that no start compiles."""
 

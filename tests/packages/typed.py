@@ -17,6 +17,7 @@ __all__ = ["show"]
 
 _PAGE = ROOT / "docs/first-port.md"
 _UES = 5  # in the captures; PFCP tells of each
+_DIGITS = 8  # of a name, of which a screen shows these at least
 
 
 def show(report: Report, place: Installed, packages: list[Path], shared: Path) -> None:
@@ -31,7 +32,7 @@ def show(report: Report, place: Installed, packages: list[Path], shared: Path) -
         finally:
             shell.close()
         rows = [line.split() for line in shell.said["First rows"].splitlines()]
-        subscribers = {row[0] for row in rows if row and re.fullmatch("[0-9a-f]{8,32}", row[0])}
+        subscribers = {row[0][:_DIGITS] for row in rows if row and re.fullmatch("[0-9a-f]{8,32}", row[0])}
         assert len(subscribers) == _UES, shell.said["First rows"]
         assert f"{_UES} shown of {_UES} sessions" in shell.said["First rows"]
         assert "Nothing is left of a function that died." in shell.said["Stop"]
