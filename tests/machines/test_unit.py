@@ -149,7 +149,7 @@ class TestRefused:
 
         said = self.refused(unit)
 
-        assert "The tables of 4,000,000 flows and 65,536 sessions take 1,621 MB" in said
+        assert "The tables of 4,000,000 flows and 65,536 sessions take 1,623 MB" in said
         assert "limited to 671 MB" in said
 
     def test_a_capability_that_is_missing(self, unit):
