@@ -100,6 +100,9 @@ runAsUser: 0
 {{- if eq (int .Values.netconf.port) (int .Values.feed.port) -}}
 {{- fail "netconf.port and feed.port are one port: give each its own." -}}
 {{- end -}}
+{{- if has (int .Values.feed.snapshotPort) (list (int .Values.netconf.port) (int .Values.feed.port)) -}}
+{{- fail "feed.snapshotPort is netconf.port or feed.port: give each its own, or 0 for no snapshots." -}}
+{{- end -}}
 {{- if hasKey (.Values.resources.requests | default dict) "memory" -}}
 {{- fail "resources.requests.memory cannot be given: it is the limit of memory, which follows from limits.flows, limits.sessions and limits.shards." -}}
 {{- end -}}
@@ -113,6 +116,10 @@ runAsUser: 0
 {{- $endpoints := regexFindAll "<endpoint>[^<]*</endpoint>" . -1 -}}
 {{- if and $endpoints (not (regexMatch (printf "<endpoint>[^<]*:%d</endpoint>" (int $.Values.feed.port)) .)) -}}
 {{- fail (printf "feed.port is %d, and the configuration has %s: give the port of its endpoint." (int $.Values.feed.port) (first $endpoints)) -}}
+{{- end -}}
+{{- $asked := regexFindAll "<snapshot-endpoint>[^<]*</snapshot-endpoint>" . -1 -}}
+{{- if and $asked (not (regexMatch (printf "<snapshot-endpoint>[^<]*:%d</snapshot-endpoint>" (int $.Values.feed.snapshotPort)) .)) -}}
+{{- fail (printf "feed.snapshotPort is %d, and the configuration has %s: give the port of its endpoint of snapshots." (int $.Values.feed.snapshotPort) (first $asked)) -}}
 {{- end -}}
 {{- range $leaf := list "flows" "sessions" "shards" -}}
 {{- $said := regexFind (printf "<%s>[0-9]+</%s>" $leaf $leaf) $.Values.configuration.startup | regexFind "[0-9]+" -}}
