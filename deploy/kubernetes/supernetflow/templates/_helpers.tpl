@@ -16,13 +16,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{/* The least memory of all, as `snf memory` computes it (nf/apply/memory.py), in MiB: 1.25 times the sum of
-  48 MB and 300 MB, 16 MB for each eight processors beyond the first, 912 bytes a flow, 482 bytes a session and 120 MB a
-  shard when there are several; rounded up to 64 MiB. */}}
+  48 MB and 300 MB, 16 MB for each eight processors beyond the first, 912 bytes a flow, 482 bytes a session, 8,064
+  bytes for the delays of each 256 sessions, 16 to 1,024 times, and 120 MB a shard when there are several; rounded up to 64 MiB. */}}
 {{- define "snf.memory" -}}
 {{- $l := .Values.limits -}}
 {{- $rings := mul 16000000 (sub (div (add (int64 $l.processors) 7) 8) 1) -}}
 {{- $shards := ternary (mul 120000000 (int64 $l.shards)) 0 (gt (int64 $l.shards) 1) -}}
-{{- $sum := add 348000000 $rings $shards (mul 912 (int64 $l.flows)) (mul 482 (int64 $l.sessions)) -}}
+{{- $delays := mul 8064 (min 1024 (max 16 (div (int64 $l.sessions) 256))) -}}
+{{- $sum := add 348000000 $rings $shards $delays (mul 912 (int64 $l.flows)) (mul 482 (int64 $l.sessions)) -}}
 {{- mul 64 (div (add (div (mul $sum 5) 4) 67108863) 67108864) -}}
 {{- end -}}
 
