@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from lxml import etree
 
+from feed.late import beside
 from lab import plan
 from lab.lab import Lab
 from lab.net import LabError, inside
@@ -82,10 +83,11 @@ def privacy(key: bytes, epoch: int = 1) -> str:
     return f'<privacy xmlns="{_SNF}privacy"><key>{text}</key><epoch>{epoch}</epoch></privacy>'
 
 
-def exporter(endpoint: str = ENDPOINT, batch_ms: int = 2000) -> str:
-    """Return the publisher as XML."""
+def exporter(endpoint: str = ENDPOINT, batch_ms: int = 2000, *, snapshots: str = "") -> str:
+    """Return the publisher as XML; *snapshots* is where late joiners ask, empty: nowhere."""
+    asked = f"<snapshot-endpoint>{snapshots}</snapshot-endpoint>" if snapshots else ""
     return (
-        f'<exporter xmlns="{_SNF}export"><endpoint>{endpoint}</endpoint>'
+        f'<exporter xmlns="{_SNF}export"><endpoint>{endpoint}</endpoint>{asked}'
         f"<batch-interval>{batch_ms}</batch-interval></exporter>"
     )
 
@@ -106,9 +108,8 @@ def _rules() -> str:
 
 def _configuration(key: bytes, batch_ms: int = 2000) -> str:
     """Return the ports of the lab, the key of the pseudonyms, the bus, a policy and the rules as XML."""
-    return (
-        interfaces({"n3": "n3", "n4": "n4"}) + privacy(key) + exporter(batch_ms=batch_ms) + policy("inspect") + _rules()
-    )
+    bus = exporter(batch_ms=batch_ms, snapshots=beside(ENDPOINT))
+    return interfaces({"n3": "n3", "n4": "n4"}) + privacy(key) + bus + policy("inspect") + _rules()
 
 
 class Operator:

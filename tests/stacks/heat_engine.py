@@ -64,7 +64,9 @@ def attributes_of(number: int, kind: str) -> dict[str, Any]:
     if kind == "OS::Neutron::Port":
         return {"mac_address": MAC.format(number), "fixed_ips": [{"ip_address": f"192.0.2.{number}"}]}
     if kind == "OS::Heat::ResourceGroup":
-        return {"netconf_address": ["192.0.2.1", "192.0.2.2"], "feed_endpoint": ["tcp://192.0.2.1:5556"] * 2}
+        feed, snapshots = (f"tcp://192.0.2.1:{port}" for port in (5556, 5557))
+        addresses = ["192.0.2.1", "192.0.2.2"]
+        return {"netconf_address": addresses, "feed_endpoint": [feed] * 2, "snapshot_endpoint": [snapshots] * 2}
     return {}
 
 

@@ -53,6 +53,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "no root": HOST | {"runAsNonRoot": True},
     "detach": changed(HOST, "onStop", "detach"),
+    "no snapshots": changed(LIMITED, "feed.snapshotPort", 0),
     "much": HOST
     | {
         "tolerations": [{"key": "upf", "operator": "Exists"}],
@@ -127,9 +128,14 @@ BAD = [
     (changed(MULTUS, "network.multus", [N3 | {"mac": "01:00:00:00:00:03"}]), "/network/multus/0/mac"),
     (changed(MULTUS, "network.multus", [N6, N3 | {"mac": N6["mac"]}]), "have the address 02:00:00:00:00:06"),
     (
-        changed(HOST, "feed.port", 5557),
-        "feed.port is 5557, and the configuration has <endpoint>tcp://*:5556</endpoint>",
+        changed(HOST, "feed.port", 5555),
+        "feed.port is 5555, and the configuration has <endpoint>tcp://*:5556</endpoint>",
     ),
+    (
+        changed(HOST, "feed.snapshotPort", 5558),
+        "feed.snapshotPort is 5558, and the configuration has <snapshot-endpoint>tcp://*:5557</snapshot-endpoint>",
+    ),
+    (changed(LIMITED, "feed.snapshotPort", 5556), "feed.snapshotPort is netconf.port or feed.port"),
     (
         changed(MULTUS, "networkPolicy", {"enabled": True, "netconfFrom": [{"ipblock": {"cidr": "192.0.2.0/24"}}]}),
         "additional properties 'ipblock' not allowed",
@@ -250,6 +256,27 @@ class TestMultus:
         assert "k8s.v1.cni.cncf.io/networks" not in daemon(good["host"])["metadata"]["annotations"]
         assert daemon(good["host"])["spec"]["hostNetwork"]
         assert "hostNetwork" not in daemon(good["multus"])["spec"]
+
+
+class TestPorts:
+    """Clients reach NETCONF, the feed and, where it gives them, its snapshots."""
+
+    @pytest.mark.parametrize(
+        ("name", "ports"),
+        [
+            ("host", {"netconf": 830, "feed": 5556, "snapshots": 5557}),
+            ("policy", {"netconf": 830, "feed": 5556, "snapshots": 5557}),
+            ("no snapshots", {"netconf": 830, "feed": 5556}),
+        ],
+    )
+    def test_of_the_container_its_service_and_who_may_come_in(
+        self, good: dict[str, Any], name: str, ports: dict[str, int]
+    ) -> None:
+        of_kind = {each["kind"]: each.get("spec") for each in good[name]["documents"]}
+        assert {p["name"]: p["containerPort"] for p in function(good[name])["ports"]} == ports
+        assert {p["name"]: p["port"] for p in of_kind["Service"]["ports"]} == ports
+        let_in = of_kind.get("NetworkPolicy", {"ingress": [{"ports": [{"port": each} for each in ports]}]})["ingress"]
+        assert {p["port"] for rule in let_in for p in rule["ports"]} == ports.keys()
 
 
 class TestStop:

@@ -19,6 +19,7 @@ import yaml
 
 from deploy.openstack.checking import check_folder, check_user_data
 from feed.consumer import key_pair
+from feed.late import beside
 from tests.stacks.validators import verdicts
 from tests.test_house import ROOT
 
@@ -120,7 +121,7 @@ class TestVariants:
         inwards = [
             (r["protocol"], r["port_range_min"], r["port_range_max"]) for r in rules if r["direction"] == "ingress"
         ]
-        assert sorted(inwards) == [("tcp", 830, 830), ("tcp", 5556, 5556)]
+        assert sorted(inwards) == [("tcp", 830, 830), ("tcp", 5556, 5557)]
         assert {(r["ethertype"], r["remote_ip_prefix"]) for r in rules if r["direction"] == "ingress"} == {
             ("IPv6", "2001:db8::/32")
         }
@@ -153,6 +154,7 @@ class TestVariants:
 
         assert out["netconf_address"].startswith("192.0.2.")
         assert out["feed_endpoint"] == f"tcp://{out['netconf_address']}:5556"
+        assert out["snapshot_endpoint"] == beside(out["feed_endpoint"])
         assert out["ports"].keys() == {"n3", "n6", "n4"}
         assert len(set(out["ports"].values())) == len(ports) - 1
 

@@ -16,13 +16,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{/* The least memory of all, as `snf memory` computes it (nf/apply/memory.py), in MiB: 1.25 times the sum of
-  48 MB and 300 MB, 16 MB for each eight processors beyond the first, 912 bytes a flow, 482 bytes a session and 120 MB a
-  shard when there are several; rounded up to 64 MiB. */}}
+  48 MB and 300 MB, 16 MB for each eight processors beyond the first, 912 bytes a flow, 482 bytes a session, 8,064
+  bytes for the delays of each 256 sessions, 16 to 1,024 times, and 120 MB a shard when there are several; rounded up to 64 MiB. */}}
 {{- define "snf.memory" -}}
 {{- $l := .Values.limits -}}
 {{- $rings := mul 16000000 (sub (div (add (int64 $l.processors) 7) 8) 1) -}}
 {{- $shards := ternary (mul 120000000 (int64 $l.shards)) 0 (gt (int64 $l.shards) 1) -}}
-{{- $sum := add 348000000 $rings $shards (mul 912 (int64 $l.flows)) (mul 482 (int64 $l.sessions)) -}}
+{{- $delays := mul 8064 (min 1024 (max 16 (div (int64 $l.sessions) 256))) -}}
+{{- $sum := add 348000000 $rings $shards $delays (mul 912 (int64 $l.flows)) (mul 482 (int64 $l.sessions)) -}}
 {{- mul 64 (div (add (div (mul $sum 5) 4) 67108863) 67108864) -}}
 {{- end -}}
 
@@ -100,6 +101,9 @@ runAsUser: 0
 {{- if eq (int .Values.netconf.port) (int .Values.feed.port) -}}
 {{- fail "netconf.port and feed.port are one port: give each its own." -}}
 {{- end -}}
+{{- if has (int .Values.feed.snapshotPort) (list (int .Values.netconf.port) (int .Values.feed.port)) -}}
+{{- fail "feed.snapshotPort is netconf.port or feed.port: give each its own, or 0 for no snapshots." -}}
+{{- end -}}
 {{- if hasKey (.Values.resources.requests | default dict) "memory" -}}
 {{- fail "resources.requests.memory cannot be given: it is the limit of memory, which follows from limits.flows, limits.sessions and limits.shards." -}}
 {{- end -}}
@@ -113,6 +117,10 @@ runAsUser: 0
 {{- $endpoints := regexFindAll "<endpoint>[^<]*</endpoint>" . -1 -}}
 {{- if and $endpoints (not (regexMatch (printf "<endpoint>[^<]*:%d</endpoint>" (int $.Values.feed.port)) .)) -}}
 {{- fail (printf "feed.port is %d, and the configuration has %s: give the port of its endpoint." (int $.Values.feed.port) (first $endpoints)) -}}
+{{- end -}}
+{{- $asked := regexFindAll "<snapshot-endpoint>[^<]*</snapshot-endpoint>" . -1 -}}
+{{- if and $asked (not (regexMatch (printf "<snapshot-endpoint>[^<]*:%d</snapshot-endpoint>" (int $.Values.feed.snapshotPort)) .)) -}}
+{{- fail (printf "feed.snapshotPort is %d, and the configuration has %s: give the port of its endpoint of snapshots." (int $.Values.feed.snapshotPort) (first $asked)) -}}
 {{- end -}}
 {{- range $leaf := list "flows" "sessions" "shards" -}}
 {{- $said := regexFind (printf "<%s>[0-9]+</%s>" $leaf $leaf) $.Values.configuration.startup | regexFind "[0-9]+" -}}
