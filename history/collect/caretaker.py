@@ -104,7 +104,6 @@ class Caretaker(threading.Thread):
                 continue
             self._set_aside(table, hour_ms)
             self.changed([(table, hour_ms)])
-        pa.default_memory_pool().release_unused()
 
     def _tend_one(self, table: str, hour_ms: int) -> None:
         now_ms = round(time.time() * 1e3)

@@ -14,7 +14,7 @@ import numpy as np
 from feed import wire
 from feed.columns import Coded
 from history.collect.sequences import Gap
-from history.store.schema import Values, check, table_of
+from history.store.schema import Values, check, narrow, table_of
 
 __all__ = ["Waiting", "health_of", "rows_of_gaps", "rows_of_message", "tables"]
 
@@ -82,11 +82,11 @@ class Waiting:
 
     def __init__(self, table: str) -> None:
         self.table, self.rows = table, 0
-        self._pieces: list[tuple[int, Mapping[str, Values]]] = []
+        self._pieces: list[tuple[int, dict[str, Values]]] = []
 
     def add(self, columns: Mapping[str, Values], rows: int) -> None:
-        """Take columns of one length."""
-        self._pieces.append((rows, columns))
+        """Take columns of one length, which `check` passed."""
+        self._pieces.append((rows, {name: narrow(self.table, name, values) for name, values in columns.items()}))
         self.rows += rows
 
     def take(self) -> Any:
@@ -97,11 +97,14 @@ class Waiting:
         return table_of(self.table, {name: _joined(name, pieces) for name in names}, rows)
 
 
-def _joined(name: str, pieces: Sequence[tuple[int, Mapping[str, Values]]]) -> Values:
-    parts = [(rows, columns.get(name)) for rows, columns in pieces]
+def _joined(name: str, pieces: Sequence[tuple[int, dict[str, Values]]]) -> Values:
+    """Return a column of all pieces, which have it no more: so that it is in memory once."""
+    parts = [(rows, columns.pop(name, None)) for rows, columns in pieces]
     if any(part is not None and not isinstance(part, np.ndarray) for _, part in parts):
         return _joined_text(parts)
-    return np.concatenate([np.full(rows, np.nan) if part is None else np.asarray(part) for rows, part in parts])
+    return np.concatenate(
+        [np.full(rows, np.nan, np.float32) if part is None else np.asarray(part) for rows, part in parts]
+    )
 
 
 def _joined_text(parts: Sequence[tuple[int, Values | None]]) -> Coded:

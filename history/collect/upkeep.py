@@ -32,7 +32,7 @@ from history.tables import TABLES
 __all__ = ["CLOCKS_MS", "Keep", "keep", "set_aside", "tend"]
 
 _TOGETHER = 262_144  # rows of records that are merged into one file, and of one rolling
-_GROUP = 131_072  # rows of a group of a merged file
+_GROUP = 65_536  # rows of a group of a merged file
 _RIPE_S = 300.0  # age at which records are rolled up, however few they are
 _LATE_MS = 600_000  # after the end of an hour: batches, clocks and a collector that was away are late
 _MANY = 30  # files of an hour that are merged before it is over

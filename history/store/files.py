@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 __all__ = ["ROWS_TOGETHER", "Draft", "sync_folder", "write"]
@@ -83,6 +84,7 @@ def write(path: Path, schema: Any, tables: Iterable[Any]) -> int:
         draft.discard()
         raise
     sync_folder(path.parent)
+    pa.default_memory_pool().release_unused()  # what it took is not needed until the next one, minutes later
     return draft.rows
 
 

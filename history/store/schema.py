@@ -19,7 +19,7 @@ from feed.columns import Coded
 from feed.records import Column
 from history.tables import TABLES
 
-__all__ = ["BadColumn", "Values", "check", "schema_of", "table_of"]
+__all__ = ["BadColumn", "Values", "check", "narrow", "schema_of", "table_of"]
 
 Values = NDArray[Any] | Coded | Sequence[str]
 
@@ -88,6 +88,18 @@ def check(table: str, columns: Mapping[str, Values]) -> None:
             continue
         if len(values) and values.max() > _LIMITS["i8"][1]:
             raise BadColumn(f"column {name[:40]!r} does not fit type i8")
+
+
+def narrow(table: str, name: str, values: Values) -> Values:
+    """Return a column that fits its table with the numbers that a file has of it, which take less room in memory."""
+    if isinstance(values, Coded):
+        return Coded(values.values, values.index.astype(np.min_scalar_type(len(values.values)), copy=False))
+    column = TABLES[table].get(name)
+    if not isinstance(values, np.ndarray) or column is None or column.dtype == "str":
+        return values
+    if (values.dtype.kind == "f") != column.dtype.startswith("f"):  # of another version: `table_of` rounds it
+        return values
+    return values.astype(column.dtype, copy=False)
 
 
 def _is_missing(values: Values | None) -> bool:

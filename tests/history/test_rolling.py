@@ -95,7 +95,8 @@ class TestSums:
         whole = folder.parent / "whole"
         shutil.copytree(folder, whole)
         tend(whole)
-        monkeypatch.setattr("history.collect.rolling._TOGETHER", 60)
+        for name in ("_PART", "_ROWS"):
+            monkeypatch.setattr(f"history.collect.rolling.{name}", 60)
         monkeypatch.setattr("history.collect.upkeep._TOGETHER", 2 * ROWS)
 
         tend(folder)
