@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feed.errors import SnfError
+from history.collect.ledger import last_number
 from history.sinks.schema import SENT, creates
 from history.store.layout import Closed, closed
 from history.tables import TABLES
@@ -101,7 +102,7 @@ class ClickHouse:
 
     def send(self) -> int:
         """Send what is closed and was not sent; return how many files wait for a server yet."""
-        files = {table: closed(self._folder, table) for table in SENT}
+        files = self._files()
         left = 0
         for number, server in enumerate(self._servers):
             waiting = [file for table in SENT for file in files[table] if _span(file) not in server.sent[table]]
@@ -112,6 +113,12 @@ class ClickHouse:
                 server.sent[table] = {span for span in sent if any(_within(span, each) for each in there)}
             self._save()
         return left
+
+    def _files(self) -> dict[str, list[Closed]]:
+        """Return the files that stay: one of a writing that did not come to its end goes when the collector starts."""
+        last = last_number(self._folder)
+        files = {table: closed(self._folder, table) for table in SENT}
+        return {t: [file for file in each if last is None or file.first <= last] for t, each in files.items()}
 
     def _to(self, number: int, server: _Server, files: Sequence[Closed]) -> int:
         for done, file in enumerate(files):
