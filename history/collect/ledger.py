@@ -20,7 +20,7 @@ from history.store.files import sync_folder
 from history.store.layout import closed, hours
 from history.tables import TABLES
 
-__all__ = ["Ledger", "lock", "recover"]
+__all__ = ["Ledger", "last_number", "lock", "recover"]
 
 _STATE = "state.json"
 _LOCK = ".lock"
@@ -58,6 +58,12 @@ def recover(folder: Path) -> tuple[Ledger, bool]:
             if file.first > ledger.number:
                 file.path.unlink()
     return ledger, known
+
+
+def last_number(folder: Path) -> int | None:
+    """Return the number of the last writing that came to its end; None where no collector wrote it down."""
+    ledger, known = _load(folder)
+    return ledger.number if known else None
 
 
 def _load(folder: Path) -> tuple[Ledger, bool]:

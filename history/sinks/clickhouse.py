@@ -1,7 +1,8 @@
-"""Records to the servers of a ClickHouse cluster by HTTP: in batches, again until they are there, none of them twice.
+"""Rows to the servers of a ClickHouse cluster by HTTP: in batches, again until they are there, none of them twice.
 
-What is sent is closed files of records, so the backlog of a server that is down is the history itself, as long as it is
-kept. A message of the feed (function, boot, class, sequence number, and day of its rows) is for one server, by a hash;
+What is sent is closed files of what was published, and of gaps, so the backlog of a server that is down is the history
+itself, as long as it is kept. Sums are made there. A message of the feed (function, boot, class, sequence number, and
+day of its rows; of gaps a row) is for one server, by a hash;
 before a batch goes to it, the server is asked which of the batch's messages it has, since after a kill on either side
 nobody else knows. A batch is one block of one partition, which ClickHouse takes as a whole or not at all. FOLDER has a
 file beside the tables with the numbers of files that were sent, so that they are not asked about again.
@@ -30,7 +31,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feed.errors import SnfError
-from history.sinks.schema import creates
+from history.collect.ledger import last_number
+from history.sinks.schema import SENT, creates
 from history.store.layout import Closed, closed
 from history.tables import TABLES
 
@@ -41,11 +43,11 @@ _ROWS = 200_000  # of a batch, well inside of one block (max_insert_block_size i
 _TIMEOUT_S = 60.0
 _AGAIN_S = 5.0  # between two passes, and before a server that failed is asked again
 _DAY_MS = 86_400_000
-_KEY = ("nf", "boot", "app_class", "seq")
-_COLUMNS = tuple(TABLES["records"])
+_MESSAGE = ("nf", "boot", "seq")
+_KEYS = {"records": ("nf", "boot", "seq", "app_class"), "gaps": (*_MESSAGE, "t_ms", "topic", "messages", "why")}
 _UNREACHABLE = (OSError, urllib.error.URLError, TimeoutError)
 
-Key = tuple[str, str, str, int]
+Span = tuple[int, int, int]  # hour of a file and its numbers; files of two hours can have the same
 
 
 class _Refused(Exception):
@@ -57,7 +59,7 @@ class _Server:
     """One server, the numbers of files that it has all of its rows of, and what it said last."""
 
     url: str
-    sent: set[tuple[int, int]] = field(default_factory=set)
+    sent: dict[str, set[Span]] = field(default_factory=lambda: {table: set() for table in SENT})
     said: str = ""
 
 
@@ -100,29 +102,36 @@ class ClickHouse:
 
     def send(self) -> int:
         """Send what is closed and was not sent; return how many files wait for a server yet."""
+        files = self._files()
         left = 0
-        files = closed(self._folder, "records")
         for number, server in enumerate(self._servers):
-            waiting = [file for file in files if not _covered(file, server.sent)]
-            done = self._to(number, server, waiting)
-            left += len(waiting) - done
-            there = {(file.first, file.last) for file in files}
-            server.sent = {span for span in server.sent if any(_within(span, each) for each in there)}
+            waiting = [file for table in SENT for file in files[table] if _span(file) not in server.sent[table]]
+            left += len(waiting) - self._to(number, server, waiting)
+            for table in SENT:
+                there = {_span(file) for file in files[table]}
+                sent = server.sent[table]
+                server.sent[table] = {span for span in sent if any(_within(span, each) for each in there)}
             self._save()
         return left
+
+    def _files(self) -> dict[str, list[Closed]]:
+        """Return the files that stay: one of a writing that did not come to its end goes when the collector starts."""
+        last = last_number(self._folder)
+        files = {table: closed(self._folder, table) for table in SENT}
+        return {t: [file for file in each if last is None or file.first <= last] for t, each in files.items()}
 
     def _to(self, number: int, server: _Server, files: Sequence[Closed]) -> int:
         for done, file in enumerate(files):
             try:
-                for rows, day in _batches(file.path, number, len(self._servers)):
-                    _insert(server.url, rows, day)
+                for rows, day in _batches(file, number, len(self._servers)):
+                    _insert(server.url, file.table, rows, day)
             except FileNotFoundError:
                 continue  # merged or deleted meanwhile; the next pass sees what is there
             except (_Refused, *_UNREACHABLE) as error:
                 self._tell(server, f"{server.url} takes nothing: {_reason(error)} What waits is kept.")
                 return done
             self._tell(server, "")
-            server.sent.add((file.first, file.last))
+            server.sent[file.table].add(_span(file))
             self._save()
         return len(files)
 
@@ -135,29 +144,31 @@ class ClickHouse:
         try:
             kept = json.loads((self._folder / _STATE).read_text())
             for server in self._servers:
-                server.sent = {(int(first), int(last)) for first, last in kept.get(server.url, ())}
+                for table, spans in kept.get(server.url, {}).items():
+                    server.sent[table] = {(int(hour), int(first), int(last)) for hour, first, last in spans}
         except (OSError, ValueError, TypeError, AttributeError):
             return  # all files are asked about once more
 
     def _save(self) -> None:
         aside = self._folder / f".{_STATE}.tmp"
-        aside.write_text(json.dumps({server.url: sorted(server.sent) for server in self._servers}))
+        sent = {s.url: {table: sorted(spans) for table, spans in s.sent.items()} for s in self._servers}
+        aside.write_text(json.dumps(sent))
         os.replace(aside, self._folder / _STATE)
 
 
-def _within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
-    return outer[0] <= inner[0] and inner[1] <= outer[1]
+def _span(file: Closed) -> Span:
+    return file.hour_ms, file.first, file.last
 
 
-def _covered(file: Closed, sent: set[tuple[int, int]]) -> bool:
-    return (file.first, file.last) in sent
+def _within(inner: Span, outer: Span) -> bool:
+    return inner[0] == outer[0] and outer[1] <= inner[1] and inner[2] <= outer[2]
 
 
-def _batches(path: Path, number: int, servers: int) -> Iterator[tuple[pa.Table, int]]:
+def _batches(file: Closed, number: int, servers: int) -> Iterator[tuple[pa.Table, int]]:
     """Yield the rows of a file for a server, a day at a time and whole messages together, and the day in ms."""
-    rows = pq.read_table(path)
+    rows = pq.read_table(file.path)
     days = rows["t_ms"].to_numpy().astype(np.int64) // _DAY_MS
-    keys = list(zip(*(rows[name].to_pylist() for name in _KEY), days.tolist(), strict=True))
+    keys = list(zip(*(rows[name].to_pylist() for name in _key(file.table)), days.tolist(), strict=True))
     codes: dict[tuple[Any, ...], int] = {}
     of = np.array([codes.setdefault(key, len(codes)) for key in keys], np.int64)
     order = sorted((key for key in codes if _server_of(key, servers) == number), key=lambda key: (key[-1], codes[key]))
@@ -175,52 +186,63 @@ def _batches(path: Path, number: int, servers: int) -> Iterator[tuple[pa.Table, 
         yield rows.filter(pa.array(np.isin(of, batch))), int(day or 0) * _DAY_MS
 
 
+def _key(table: str) -> tuple[str, ...]:
+    """Return the columns that rows of a message have in common, and no other row has."""
+    return _KEYS.get(table, _MESSAGE)
+
+
 def _server_of(key: tuple[Any, ...], servers: int) -> int:
     return zlib.crc32(repr(key).encode()) % servers
 
 
-def _insert(url: str, rows: pa.Table, day_ms: int) -> None:
+def _insert(url: str, table: str, rows: pa.Table, day_ms: int) -> None:
     """Send those rows whose messages the server has not. Raises _Refused or what is unreachable."""
-    there = _there(url, rows, day_ms)
+    there = _there(url, table, rows, day_ms)
     if there:
-        keys = zip(*(rows[name].to_pylist() for name in _KEY), strict=True)
+        keys = zip(*(rows[name].to_pylist() for name in _key(table)), strict=True)
         rows = rows.filter(pa.array([key not in there for key in keys]))
     if rows.num_rows:
-        insert = f"INSERT INTO records_local ({', '.join(_COLUMNS)}) FORMAT TabSeparated"
-        _ask(url, insert, gzip.compress(_lines(rows), 1))
+        insert = f"INSERT INTO {table}_local ({', '.join(TABLES[table])}) FORMAT TabSeparated"
+        _ask(url, insert, gzip.compress(_lines(table, rows), 1))
 
 
-def _there(url: str, rows: pa.Table, day_ms: int) -> set[Key]:
+def _there(url: str, table: str, rows: pa.Table, day_ms: int) -> set[tuple[Any, ...]]:
     """Return which messages of a batch the server has."""
     boots = ", ".join(f"'{_escaped_literal(boot)}'" for boot in pc.unique(rows["boot"].cast(pa.string())).to_pylist())
     span = pc.min_max(rows["seq"]).as_py()
+    names = _key(table)
     text = (
-        f"SELECT DISTINCT {', '.join(_KEY)} FROM records_local WHERE t_ms >= {day_ms} AND t_ms < {day_ms + _DAY_MS} "
+        f"SELECT DISTINCT {', '.join(names)} FROM {table}_local WHERE t_ms >= {day_ms} AND t_ms < {day_ms + _DAY_MS} "
         f"AND seq >= {span['min']} AND seq <= {span['max']} AND boot IN ({boots}) FORMAT JSONCompact"
     )
     found = json.loads(_ask(url, text))["data"]
-    return {(nf, boot, app_class, int(seq)) for nf, boot, app_class, seq in found}
+    kinds = [str if TABLES[table][name].dtype == "str" else int for name in names]
+    return {tuple(kind(value) for kind, value in zip(kinds, row, strict=True)) for row in found}
 
 
 def _escaped_literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def _lines(rows: pa.Table) -> bytes:
+def _lines(table: str, rows: pa.Table) -> bytes:
     """Return rows in ClickHouse's TabSeparated: escaped text, and \\N where a float is missing."""
     columns = []
-    for name, column in TABLES["records"].items():
+    for name, column in TABLES[table].items():
+        # Other tables than records have no missing floats; one that is missing all the same is 0 there.
+        missing = "\\N" if table == "records" and column.dtype.startswith("f") else "0"
         if name not in rows.column_names:
-            empty = "" if column.dtype == "str" else "\\N" if column.dtype.startswith("f") else "0"
-            columns.append(pa.array([empty] * rows.num_rows))
+            columns.append(pa.array(["" if column.dtype == "str" else missing] * rows.num_rows))
             continue
-        values = rows[name].combine_chunks().cast(pa.string())
+        values = rows[name].combine_chunks()
+        if column.dtype.startswith("f"):
+            values = values.cast(pa.float64())  # whose text is the value of four bytes itself, not a shorter one
+        values = values.cast(pa.string())
         if column.dtype == "str":
             for raw, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n")):
                 values = pc.replace_substring(values, raw, escaped)
             columns.append(pc.fill_null(values, ""))
         else:
-            columns.append(pc.fill_null(values, "\\N" if column.dtype.startswith("f") else "0"))
+            columns.append(pc.fill_null(values, missing))
     joined = pc.binary_join_element_wise(*columns, "\t")
     return "".join(f"{line}\n" for line in joined.to_pylist()).encode()
 

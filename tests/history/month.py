@@ -26,7 +26,7 @@ from feed.buckets import number
 from history.tables import DIMENSIONS, MEASURES, SUMS, TABLES
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
-START_MS = round(datetime(2026, 11, 1, tzinfo=UTC).timestamp() * 1000)
+START_MS = round(datetime(2026, 10, 1, tzinfo=UTC).timestamp() * 1000)
 DAYS = 30
 HOURS = (12, 20)  # of the day that have traffic; 20 has most
 BAD_GNB, BAD_DAY = "192.0.2.2", 9
@@ -151,6 +151,30 @@ def table(month: Month) -> pa.Table:
         least = lines
     columns |= {name: rows[name] for name in SUMS if name not in columns}
     return pa.table(columns)
+
+
+def published(month: Month) -> pa.Table:
+    """Return the records as they were published: messages of a function and class, of at most 200 rows each."""
+    rows, n = month.records, len(month.records["t_ms"])
+    key, of = np.unique(
+        np.array([f"{a}/{b}" for a, b in zip(rows["nf"], rows["app_class"], strict=True)]), return_inverse=True
+    )
+    hour = (rows["t_ms"] - START_MS) // HOUR  # a message is of one hour
+    seq = np.zeros(n, np.int64)
+    for each in range(len(key)):
+        mine = np.flatnonzero(of == each)
+        seq[mine] = hour[mine] * 1000 + np.arange(len(mine)) // 200 % 1000
+    suspect = np.full(n, "", object)
+    for side in SUSPECTS:
+        suspect[rows[f"suspect_{side}"] > 0] = side
+    columns: dict[str, Any] = {
+        name: rows[name] for name in (*DIMENSIONS, *MEASURES, "ul_bytes", "dl_bytes") if name in rows
+    }
+    columns |= {name: rows[name] for name in ("stalled_s", "stalls", "freezes")}
+    columns |= {"boot": ["b"] * n, "seq": seq, "suspect": suspect, "interval_ms": rows["active_ms"]}
+    columns |= {"t_ms": rows["t_ms"] + MINUTE, "dl_bps": rows["peak_dl_bps"]}
+    columns["subscriber"] = [month.names[i] for i in rows["who"].tolist()]
+    return pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
 
 
 def sums(records: pa.Table, span_ms: int, by_subscriber: bool) -> pa.Table:

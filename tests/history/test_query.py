@@ -22,7 +22,7 @@ from tests.history.month import DAY, START_MS, month, tables, write
 
 DAYS = 3
 END_MS = START_MS + DAYS * DAY
-SPAN = ("--since", "2026-11-01T00:00:00+00:00", "--until", "2026-11-04T00:00:00+00:00")
+SPAN = ("--since", "2026-10-01T00:00:00+00:00", "--until", "2026-10-04T00:00:00+00:00")
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,8 @@ class TestCommand:
             (("worst", "--since", "1h", "--until", "2h"), "The time ends before it begins."),
             (("subscriber",), "is about one subscriber. Name it: --subscriber NAME."),
             (("gaps", "--app", "x"), "The question gaps has no filter app. It has nf."),
-            (("worst", "--at", "2026-11-01T00:00:00"), "The question worst has no mark."),
-            (("change", "--until", "2026-11-04T00:00:00+00:00"), "There is no mark of a change in the history."),
+            (("worst", "--at", "2026-10-01T00:00:00"), "The question worst has no mark."),
+            (("change", "--until", "2026-10-04T00:00:00+00:00"), "There is no mark of a change in the history."),
             (("worst", "--sql", "pyproject.toml"), "There are a question and SQL."),
         ],
     )
@@ -233,7 +233,7 @@ class TestFiles:
             "video_height": pa.array([360, 1080, 4320, None], pa.float32()),
             "mos": pa.array([2.5, 4, 4, None], pa.float32()),
         }
-        place = tmp_path / "records/date=2026-11-01/hour=00"
+        place = tmp_path / "records/date=2026-10-01/hour=00"
         place.mkdir(parents=True)
         pq.write_table(pa.table(records), place / "0000000001-0000000001.parquet")
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import random
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feed.consumer import key_pair
 from feed.errors import SnfError
+from history.collect import upkeep
+from history.questions.run import History
+from history.questions.text import QUESTIONS, Asked, fill
 from history.sinks.clickhouse import ClickHouse
-from history.store.layout import place
+from history.store.layout import HOUR_MS, hours, place
 from history.tables import TABLES
-from lab.wait import comes_true
+from lab.wait import comes_true, wait_until
+from nf.publish import Publisher
+from nf.settings import Curve, Export
+from tests.feed.samples import batch
 from tests.history.month import DAY, START_MS
-from tests.history_heavy.clickhouse_cluster import CLUSTER, Cluster
+from tests.history_heavy.clickhouse_cluster import CLUSTER, Cluster, Failed
 
 MESSAGES, ROWS = 12, 400  # of a file, and of a message
 
@@ -137,6 +151,19 @@ class TestSink:
         assert comes_true(lambda: one.send() == 0, 30)
         assert_all_there_once(folder, cluster)
 
+    def test_a_file_of_a_writing_that_did_not_come_to_its_end_is_not_sent(self, folder, cluster):
+        """The collector removes it at its next start and tells a gap, and then gives its number to another file."""
+        one = sink(folder, cluster)
+        one.make_tables(CLUSTER)
+        write(folder, 1)
+        (folder / "state.json").write_text('{"number": 0, "sequences": {}, "erasing": {}}')
+
+        assert one.send() == 0
+        assert cluster.rows("select count() as n from records") == [{"n": 0}]
+        (folder / "state.json").write_text('{"number": 1, "sequences": {}, "erasing": {}}')
+        assert one.send() == 0
+        assert_all_there_once(folder, cluster)
+
     def test_an_address_that_is_none_is_refused(self, folder):
         with pytest.raises(SnfError, match="is no address of a ClickHouse server"):
             ClickHouse(folder, ["localhost:8123"], print)
@@ -146,3 +173,111 @@ class TestSink:
         (made,) = cluster.rows("select groupArray(name) as names from system.columns where table = 'records_local'")
 
         assert made["names"] == list(TABLES["records"])
+
+
+SERVER, CLIENT = key_pair(), key_pair()
+BATCHES, TOGETHER = 30, 120
+BEGIN_MS = (round(time.time() * 1000) // HOUR_MS - 3) * HOUR_MS  # hours that are over
+
+
+def publish(publisher: Publisher, number: int) -> int:
+    """Publish one interval of a class, some minutes of two hours that are over; return its bytes."""
+    some = batch(TOGETHER, ("video", "web", "gaming")[number % 3], seed=number % 4)
+    t_ms = BEGIN_MS + (number * 4 + np.arange(TOGETHER) % 4) * 60_000 + 30_000
+    some.columns.update(t_ms=t_ms, gnb=[f"192.0.2.{i % 3}" for i in range(TOGETHER)], slice=["1"] * TOGETHER)
+    publisher.publish(type(some)(some.app_class, t_ms.min() / 1000, t_ms.max() / 1000, some.columns))
+    return int(np.sum(some.columns["dl_bytes"]))
+
+
+class TestCollector:
+    """From the feed through `snf collect --sink` to two servers, of which each is killed once on the way."""
+
+    @pytest.fixture
+    def publisher(self):
+        curve = Curve(secret_key=SERVER[1], public_key=SERVER[0], clients=(CLIENT[0],))
+        found = Publisher(Export(endpoint="tcp://127.0.0.1:*", batch_rows=1, curve=curve), "nf1")
+        found.start()
+        yield found
+        found.stop()
+
+    def collecting(self, tmp_path: Path, endpoint: str, cluster: Cluster) -> subprocess.Popen[bytes]:
+        keys = tmp_path / "keys"
+        keys.touch(0o600)
+        lines = zip(("server_key", "public_key", "secret_key"), (SERVER[0], *CLIENT), strict=True)
+        keys.write_text("".join(f"{name}={key}\n" for name, key in lines))
+        words = [
+            "--from",
+            endpoint,
+            "--curve",
+            str(keys),
+            "--folder",
+            str(tmp_path / "history"),
+            "--write-every",
+            "0.5",
+        ]
+        words += ["--sink", "clickhouse", "--server", cluster.url(0), "--server", cluster.url(1)]
+        with (tmp_path / "log").open("ab") as log:
+            snf = Path(sys.executable).with_name("snf")
+            return subprocess.Popen([str(snf), "collect", *words], stdout=log, stderr=log)
+
+    def assert_equal_rows(self, folder: Path, cluster: Cluster) -> None:
+        """Ask each question of DuckDB over the files, and of the servers. Floats of the files have four bytes."""
+        since_ms, until_ms = BEGIN_MS, BEGIN_MS + 2 * HOUR_MS + 60_000
+        with History(folder) as history:
+            name = history.sql("select min(subscriber) as s from facts").rows[0][0]
+            asked_of = {
+                "worst": Asked(since_ms, until_ms, by="subscriber", numbers={"least": 1, "limit": 1000}),
+                "subscriber": Asked(since_ms, until_ms, filters={"subscriber": name}),
+                "churn": Asked(since_ms, until_ms, numbers={"least": 1, "days": 1, "limit": 1000}),
+                "gaps": Asked(0, round(time.time() * 1000) + HOUR_MS),
+            }
+            for question in QUESTIONS.keys() - {"change"}:  # which wants a day before the mark
+                asked = asked_of.get(question, Asked(since_ms, until_ms))
+                wanted = history.ask(question, asked).rows
+                found = [tuple(row.values()) for row in cluster.rows(fill(question, asked, "clickhouse"))]
+                assert len(found) == len(wanted), question
+                assert wanted or question in ("churn", "gaps"), question
+                for one, other in zip(found, wanted, strict=True):
+                    for a, b in zip(one, other, strict=True):
+                        assert a == b or math.isclose(a, b, rel_tol=1e-6), (question, one, other)
+
+    def test_what_was_published_is_there_once_and_questions_have_equal_rows(self, tmp_path, publisher, cluster):
+        folder, sent = tmp_path / "history", 0
+        process = self.collecting(tmp_path, publisher.endpoint, cluster)
+        try:
+            wait_until(lambda: "is heard." in (tmp_path / "log").read_text(), "the collector hears the function", 60)
+            for number in range(BATCHES):
+                sent += publish(publisher, number)
+                time.sleep(random.uniform(0, 0.3))
+                if number % 10 == 3:
+                    cluster.kill(number // 10 % 2)
+                if number % 10 == 8:
+                    cluster.start(number // 10 % 2)
+                if number == 14:  # the collector, too, in the middle of whatever it does
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    process = self.collecting(tmp_path, publisher.endpoint, cluster)
+
+            def arrived() -> bool:
+                try:
+                    (there,) = cluster.rows("select uniqExact(boot, app_class, seq) as m from records")
+                    (missing,) = cluster.rows("select sum(messages) as n from gaps where topic like 'qoe%'")
+                except Failed:  # tables are made when all servers are there for the first time
+                    return False
+                return there["m"] + missing["n"] == BATCHES
+
+            assert comes_true(arrived, 60), (tmp_path / "log").read_text()
+        finally:
+            process.terminate()
+            assert process.wait(60) in (0, -signal.SIGTERM)
+        assert ClickHouse(folder, [cluster.url(0), cluster.url(1)], print).send() == 0
+        assert_all_there_once(folder, cluster)
+        (lost,) = cluster.rows("select sum(messages) as n from gaps where topic like 'qoe%'")
+        (there,) = cluster.rows("select sum(dl_bytes) as b, count() as n from records")
+        assert there["n"] == (BATCHES - lost["n"]) * TOGETHER
+        assert there["b"] == sent if not lost["n"] else there["b"] < sent
+
+        for table in ("records", "facts", "minutes", "buckets"):
+            for hour_ms, _ in list(hours(folder, table)):
+                upkeep.tend(folder, table, hour_ms, hour_ms + 3 * HOUR_MS)
+        self.assert_equal_rows(folder, cluster)
