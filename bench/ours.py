@@ -86,6 +86,9 @@ class Messages:
     def flush(self) -> None:
         self._encode(self.batches.flush())
 
+    def ended(self) -> None:
+        """Hear that an interval has ended."""
+
     def _encode(self, due: Sequence[RecordBatch]) -> None:
         for batch in due:
             header = wire.Header(wire.QOE_SCHEMA, "bench", "0123456789abcdef", self.seq, batch.t_start_s, batch.t_end_s)
@@ -130,10 +133,18 @@ class Ours:
         self.feed.aim(self.feed.empty)
         return float(sum(self.feed.run(frames) for frames, _ in self._slices))
 
-    def run(self, around: Callable[[Callable[[], object]], object] = lambda work: work()) -> Cost:
-        """Run the capture once, on empty tables; *around* may profile what user space does."""
-        cost = Cost()
-        sink, store = Messages(cost), BindingStore(65_536)
+    def run(
+        self,
+        around: Callable[[Callable[[], object]], object] = lambda work: work(),
+        rounds: int = 1,
+        sink: Messages | None = None,
+    ) -> Cost:
+        """Run the capture so many times one after the other, beginning with empty tables.
+
+        *around* may profile what user space does; *sink* takes the records, of whose cost the answer is.
+        """
+        sink, store = sink or Messages(), BindingStore(65_536)
+        cost = sink.cost
         pseudonymiser = Pseudonymiser(bytes(32), 1)
         offset_s = time.time() - time.monotonic()
         pipeline = Pipeline(
@@ -142,7 +153,6 @@ class Ours:
         pipeline.naming.inference.turn_s = TURN_S  # as the service runs
         self.plane.write(store.configure((), self.capture.sessions, time.time()))
         before = self.plane.read_counters()
-        self.feed.aim(self.program)
 
         def timed(stage: str, work: Callable[[], object]) -> None:
             begun = time.process_time_ns()
@@ -151,12 +161,15 @@ class Ours:
 
         at_s = float(self.capture.times_ns[0]) / 1e9 // 1
         pipeline.begin(at_s)
-        for frames, ends in self._slices:
+        for number, (frames, ends) in enumerate(self._slices * rounds):
+            if number % len(self._slices) == 0:
+                self.feed.aim(self.program)
             cost.kernel_ns += self.feed.run(frames)
             timed("drain", pipeline.drain)
             if ends:
                 at_s += INTERVAL_NS / 1e9
                 timed("sweep", functools.partial(pipeline.sweep, at_s))
+                sink.ended()
         timed("records", sink.flush)
         cost.counters = {n: v - before[n] for n, v in self.plane.read_counters().items()}
         self._clear(pipeline, store)

@@ -1,8 +1,11 @@
-"""The small share that leaves: messages of the publisher, and bytes of the rings, against the bytes on the wire."""
+"""The small share that leaves: messages of the publisher, and bytes of the rings, against the bytes on the wire.
+
+The first figure is of records alone in 15 s; `bench.minutes` has all messages of a run of minutes, and its worst one.
+"""
 
 from __future__ import annotations
 
-from bench import captures, rig
+from bench import captures, minutes, rig
 from bench.figure import Figure
 from bench.ours import Ours
 from nf.settings import Export
@@ -38,4 +41,5 @@ def measure() -> list[Figure]:
     return [
         Figure("telemetry / bytes on the wire", 100 * cost.exported_bytes / wire, "%", 0.1, cases, note),
         Figure("ring hand-off / bytes on the wire", 100 * handed / wire, "%", 1, cases, note),
+        *minutes.measure(capture),
     ]

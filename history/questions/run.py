@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,10 @@ from history.tables import TABLES
 
 __all__ = ["Answer", "History"]
 
-_TRIES = 3  # a file that was listed may be merged or deleted before it is read
+# A file that was listed may be merged or deleted before it is read, or be replaced by one without somebody who is
+# erased: DuckDB opens it twice, and reads the second one by the first one's places. It has no kind of error for that.
+_PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+_HOPELESS = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException)
 _MEMORY_MB = 400  # of DuckDB's own 500, with what Python and its libraries take
 _THREADS = 2
 _SPILL = "2GB"
@@ -110,7 +114,8 @@ class History:
         return [Mark(row[0] / 1000, *row[1:]) for row in self._run(text, ("marks",), None, None).rows]
 
     def _run(self, text: str, tables: tuple[str, ...], since_ms: int | None, until_ms: int | None) -> Answer:
-        for left in reversed(range(_TRIES)):
+        for left, pause_s in zip(reversed(range(len(_PAUSES_S))), _PAUSES_S, strict=True):
+            time.sleep(pause_s)
             try:
                 for statement in views.statements(self._folder, since_ms, until_ms):
                     if statement.split(maxsplit=5)[4] in tables:  # CREATE OR REPLACE VIEW name
@@ -122,7 +127,8 @@ class History:
                 if not left:
                     raise SnfError(f"A file of the history cannot be read: {_said(error)}") from None
             except duckdb.Error as error:
-                raise SnfError(f"The question cannot be answered: {_said(error)}") from None
+                if not left or isinstance(error, _HOPELESS):
+                    raise SnfError(f"The question cannot be answered: {_said(error)}") from None
         raise AssertionError("unreachable")
 
 

@@ -16,7 +16,7 @@ select
         when most = on_device then 'device'
         else 'app'
     end as suspect,
-    case when most > 0 and bad_records > 0 then most / bad_records else 0 end as suspect_share,
+    case when most > 0 then most / suspected else 0 end as suspect_share,
     rtt_access as rtt_access_ms,
     rtt_core as rtt_core_ms,
     lost_dl as loss_dl,
@@ -27,7 +27,6 @@ from (
         count(distinct subscriber) as subscribers,
         sum(mos_n) as scored,
         case when sum(mos_n) > 0 then sum(mos_sum) / sum(mos_n) end as score,
-        sum(bad) as bad_records,
         case when sum(mos_n) > 0 then sum(bad) / sum(mos_n) end as bad_share,
         sum(suspect_access) as on_access,
         sum(suspect_n3) as on_n3,
@@ -37,6 +36,8 @@ from (
         sum(suspect_server) as on_server,
         sum(suspect_device) as on_device,
         sum(suspect_app) as on_app,
+        sum(suspect_access) + sum(suspect_n3) + sum(suspect_upf) + sum(suspect_core)
+            + sum(suspect_loss) + sum(suspect_server) + sum(suspect_device) + sum(suspect_app) as suspected,
         greatest(
             greatest(greatest(sum(suspect_access), sum(suspect_n3)), greatest(sum(suspect_upf), sum(suspect_core))),
             greatest(greatest(sum(suspect_loss), sum(suspect_server)), greatest(sum(suspect_device), sum(suspect_app)))

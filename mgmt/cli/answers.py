@@ -94,7 +94,7 @@ _FORMS: Mapping[str, _Form] = {
     "score_p50": _Form("p50", _score, 4),
     "bad_share": _Form("bad", _share, 1),
     "suspect": _Form("suspect", _plain, 1),
-    "suspect_share": _Form("of bad", _share, 6),
+    "suspect_share": _Form("share", _share, 6),
     "subscribers": _Form("subscribers", _count, 3),
     "scored": _Form("scores", _count, 4),
     "records": _Form("records", _count, 7),

@@ -24,7 +24,7 @@ from nf.errors import SnfError
 
 GOALS = {  # number of figures that each script has at least
     "hot": 2, "many": 2, "live": 2, "hello": 2, "ring": 1, "drain": 1, "scale": 4, "memory": 1, "load": 1,
-    "share": 2, "peers": 2, "names": 5, "identity": 6,
+    "share": 4, "peers": 2, "names": 5, "identity": 6,
 }  # fmt: skip
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +23,7 @@ from history.questions.run import History
 from history.questions.text import Asked
 from mgmt.cli.main import main, snf
 from tests.history.month import DAY, START_MS, month, tables, write
+from tests.history.written import HOUR_MS, published, put
 
 DAYS = 3
 END_MS = START_MS + DAYS * DAY
@@ -245,6 +250,16 @@ class TestFiles:
         hours = {row[1]: row[3] * 3600 for row in levels.rows}
         assert hours == {level: pytest.approx(10) for level in (0, 480, 1080, 2160)}
 
+    def test_the_share_of_a_suspect_is_of_all_that_have_one(self, tmp_path):
+        mos, suspect = np.array([3.5] * 3 + [2.0, 4.5], np.float32), ["access"] * 3 + ["core", ""]
+        put(tmp_path, "records", published(5, 1, mos=mos, suspect=suspect, app=["youtube"] * 5), 0, 1)
+
+        with History(tmp_path) as history:
+            asked = Asked(HOUR_MS, HOUR_MS + 3_600_000, by="app", numbers={"least": 1})
+            (row,) = history.ask("worst", asked).rows
+
+        assert row[4:7] == (pytest.approx(1 / 5), "access", pytest.approx(3 / 4))
+
     def test_a_file_of_an_older_collector_lacks_a_column(self, tmp_path, made):
         new = tables(made)["facts"]
         old = new.drop_columns(["sessions", "cell"])
@@ -265,3 +280,33 @@ class TestFiles:
             history.ask("worst", Asked(START_MS, END_MS))
 
         assert "\n" not in str(said.value)
+
+    def test_one_that_is_replaced_meanwhile_is_read_as_it_was_or_as_it_is(self, tmp_path):
+        long = put(tmp_path, "records", published(3000), 0, 1)
+        versions = [long.read_bytes()]
+        long.unlink()
+        versions.append(put(tmp_path, "records", published(200), 0, 1).read_bytes())
+        with History(tmp_path) as history:
+            before = {self.records(history)}
+            long.write_bytes(versions[0])
+            before.add(self.records(history))
+
+            def replace() -> None:  # as an erasure does it
+                for number in range(12):
+                    aside = long.with_name(".aside.tmp")
+                    aside.write_bytes(versions[number % 2])
+                    os.replace(aside, long)
+                    time.sleep(0.02)
+
+            replacing = threading.Thread(target=replace)
+            replacing.start()
+            found = {self.records(history)}
+            while replacing.is_alive():
+                found.add(self.records(history))
+            replacing.join()
+
+        assert found <= before
+
+    @staticmethod
+    def records(history: History) -> float:
+        return sum(row[2] for row in history.ask("worst", Asked(HOUR_MS, HOUR_MS + 3_600_000, by="app")).rows)

@@ -82,5 +82,7 @@ class Window(Browser):
     def picture(self, path: Path) -> None:
         """Write the whole page as a PNG."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        size = self.command("Page.getLayoutMetrics")["cssContentSize"]
+        whole = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        found = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=whole)
         path.write_bytes(base64.b64decode(found["data"]))

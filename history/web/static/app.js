@@ -192,7 +192,11 @@ by("names").addEventListener("click", names);
 by("help").addEventListener("click", () => by("keys").showModal());
 by("filters").addEventListener("submit", (e) => e.preventDefault());
 by("keys").append(el("h2", {}, "Keys"), el("dl", {}, KEYS.map(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)])), el("form", { method: "dialog" }, el("button", {}, "Close")));
-window.addEventListener("hashchange", () => draw());
+window.addEventListener("hashchange", (event) => {
+  if (new URL(event.oldURL).hash.split("?")[0] !== location.hash.split("?")[0]) by("find").value = ""; // it was for another table
+  draw();
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
-setInterval(() => { if (!document.hidden && !known(read().since)) draw(true); }, EVERY_MS);
+// A view that is on its way is not stopped for a look at whether there is something new.
+setInterval(() => { if (!document.hidden && !known(read().since) && by("main").getAttribute("aria-busy") !== "true") draw(true); }, EVERY_MS);
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", () => draw()); else draw();

@@ -38,7 +38,7 @@ export function chart({ title, rows, series, format, range, height = 110, zoom, 
   const options = {
     width: 300,
     height,
-    padding: [8, 12, 0, 0],
+    padding: [8, 20, 0, 0], // half of a time is beyond the last mark
     cursor: { sync: { key: "page" }, y: false, drag: { x: Boolean(zoom), y: false, setScale: false }, points: { size: 6 } },
     legend: { live: true },
     scales: { x: { time: true, range: () => [from / 1000, until / 1000] }, y: { range } },

@@ -19,7 +19,7 @@ function strip(rows, since, until, step) {
     svg("svg", { class: "strip", viewBox: "0 0 1000 14", preserveAspectRatio: "none", role: "img", "aria-label": `Suspects: ${seen.join(", ")}` },
       rows.filter((r) => r.suspect).map((r) =>
         svg("rect", { class: `side-${r.suspect}`, x: x(r.t), y: 0, width: Math.max((usual / (until - since)) * 1000, 2), height: 14 },
-          svg("title", {}, `${when(r.t)}  ${r.suspect}, ${share(r.suspect_share)} of the bad records`)))),
+          svg("title", {}, `${when(r.t)}  ${r.suspect}, ${share(r.suspect_share)} of the suspects`)))),
     el("p", { class: "legend" }, seen.map((name) => el("span", {}, el("i", { class: `key side-${name}` }), `${name}: ${SUSPECTS[name] ?? ""}`))));
 }
 

@@ -9,7 +9,7 @@ export const groups = Object.keys(GROUPS);
 export const experience = [
   { title: "Score", hint: "Mean score, 1 (bad) to 5 (excellent)", sort: (r) => r.score, cell: (r) => score(r.score), class: "scored" },
   { title: "Bad", num: true, hint: "Share of the records with a score below 3", sort: (r) => r.bad_share, cell: (r) => share(r.bad_share) },
-  { title: "Suspect", hint: "Where bad scores were lost most often, and its share of them", sort: (r) => r.suspect, find: (r) => r.suspect, cell: (r) => suspect(r.suspect, r.suspect ? r.suspect_share : null) },
+  { title: "Suspect", hint: "Where scores were lost most often, and its share of all that have a suspect", sort: (r) => r.suspect, find: (r) => r.suspect, cell: (r) => suspect(r.suspect, r.suspect ? r.suspect_share : null) },
   { title: "Access", num: true, rank: 1, hint: "Round trip between probe and UE: N3, radio, device", sort: (r) => r.rtt_access_ms, cell: (r) => ms(r.rtt_access_ms) },
   { title: "Core", num: true, rank: 2, hint: "Round trip between probe and server", sort: (r) => r.rtt_core_ms, cell: (r) => ms(r.rtt_core_ms) },
   { title: "Loss ↓", num: true, rank: 2, hint: "Towards the UE", sort: (r) => r.loss_dl, cell: (r) => share(r.loss_dl) },
