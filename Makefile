@@ -14,7 +14,7 @@
 # make oci     a container image from that package, as an OCI archive, into dist/; PACKAGE= for a package that is there
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
-# make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout
+# make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout; COLLECTOR=1 for that of the collector
 # make package-test  two builds of the package in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
 # make image   the disk of a virtual machine with the package in it, into dist/; KERNEL=6.12 for the newer kernel
 # make image-test the image with both kernels, booted from its disk in QEMU, configured, fed, upgraded, started again; its Vagrant box; ONLY=6.1, 6.12 or box
@@ -154,7 +154,7 @@ loaded:
 	@scripts/loaded $(ONLY)
 
 deb:
-	@deploy/deb/build $(if $(VERSION),--version $(VERSION)) $(if $(TREE),--tree $(TREE)) dist
+	@deploy/deb/build $(if $(COLLECTOR),--package supernetflow-collector) $(if $(VERSION),--version $(VERSION)) $(if $(TREE),--tree $(TREE)) dist
 
 package-test: setup
 	@scripts/setup --apt-only lintian mmdebstrap man-db

@@ -1,4 +1,4 @@
-"""``copyright.py SITE``: print debian/copyright (DEP-5) of a folder of installed packages, as each says it of itself.
+"""``copyright.py SITE PACKAGE``: print debian/copyright (DEP-5) of a folder of packages, as each says it of itself.
 
 Holders and texts are those of the licence files that a wheel brings; a licence of which Debian has the text is named.
 A package without a name of its licence, and one with another licence than were looked at, ends the build.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 _HEAD = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: SuperNetflow
-Comment: Paths are those of the installed package, below /usr/lib/supernetflow/lib/python3.11/site-packages.
+Comment: Paths are those of the installed package, below /usr/lib/@package@/lib/python3.11/site-packages.
 
 Files: *
 Copyright: 2026 the SuperNetflow authors
@@ -40,6 +40,7 @@ _MEANT = {
 # Debian has their texts.
 _COMMON = {
     "Apache-2.0": "Apache-2.0",
+    "Apache-2.0 AND BSD-2-Clause": "Apache-2.0; that of BSD-2-Clause is at the begin of prometheus_client/decorator.py",
     "GPL-2.0-only OR Apache-2.0": "GPL-2 and Apache-2.0",
     "LGPL-2.1": "LGPL-2.1",
     "LGPL-2.1-or-later": "LGPL-2.1",
@@ -53,22 +54,25 @@ _LOOKED_AT = {
     "ISC",
     "MIT",
     "MIT-0",
+    "PSF-2.0",
     *_COMMON,
 }
 _OF_A_TEXT = "Free Software Foundation"  # the holder of a licence's text, not of what is under it
 # Libraries that are in the wheels without a word in their licence files.
 _BUNDLED = {
     "cryptography": "OpenSSL (Apache-2.0) is linked in; sboms/ lists the crates of Rust.",
+    "duckdb": "What DuckDB brings in its third_party folder is linked in: MIT, BSD-3-Clause, Apache-2.0, Unicode-3.0.",
     "lxml": "libxml2 and libxslt (MIT), libiconv (LGPL-2.1-or-later) and zlib (Zlib) are linked in.",
     "numpy": "numpy.libs has OpenBLAS (BSD-3-Clause), libgfortran (GPL-3.0 with GCC exception), libquadmath (LGPL).",
+    "pyarrow": "Its LICENSE.txt, in its .dist-info, lists what is linked in.",
     "pynacl": "libsodium (ISC) is linked in.",
     "pyzmq": "pyzmq.libs has libzmq (MPL-2.0) and libsodium (ISC).",
 }
 
 
-def main(site: Path) -> None:
+def main(site: Path, package: str) -> None:
     """Print the file; raises SystemExit with a sentence for a licence that nobody looked at."""
-    print(_HEAD)
+    print(_HEAD.replace("@package@", package))
     common = {"Apache-2.0", "GPL-2.0-only OR Apache-2.0"}
     for found in sorted(importlib.metadata.distributions(path=[str(site)]), key=lambda each: each.name.lower()):
         if found.name == "supernetflow":  # what the head says; its third text
@@ -130,4 +134,4 @@ def _text(file: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

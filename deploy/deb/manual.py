@@ -1,6 +1,7 @@
-"""``manual.py FOLDER``: man pages of ``snf`` and of each of its commands, and completion for bash, zsh and fish.
+"""``manual.py FOLDER PACKAGE``: man pages of ``snf`` and of each command, completion for bash, zsh and fish.
 
 Both are made from the commands themselves, so they say what ``--help`` says. SOURCE_DATE_EPOCH dates the pages.
+Those of the collector are in a section of their own, 1snf, so that both packages can be installed; man finds either.
 """
 
 import importlib.metadata
@@ -21,13 +22,32 @@ _STATUS = (
     ("1", "A check failed, or nothing was heard."),
     ("2", "Wrong use, or refused: one sentence says what to do."),
 )
-_FILES = (
-    ("/etc/supernetflow/startup.xml", "Configuration of a first start."),
-    ("/etc/supernetflow/users", "Who may log in over NETCONF."),
-    ("/etc/default/supernetflow", "Options of the service."),
-    ("/var/lib/supernetflow", "State: stored configuration, host key, sessions."),
-    ("~/.config/supernetflow/client.toml", "Where the function is, and as whom to ask; SNF_CLIENT names another file."),
+_CLIENT = (
+    "~/.config/supernetflow/client.toml",
+    "Where the function is, and as whom to ask; SNF_CLIENT names another file.",
 )
+# Of each package: the section of its pages, and files.
+_PACKAGES = {
+    "supernetflow": (
+        "1",
+        (
+            ("/etc/supernetflow/startup.xml", "Configuration of a first start."),
+            ("/etc/supernetflow/users", "Who may log in over NETCONF."),
+            ("/etc/default/supernetflow", "Options of the service."),
+            ("/var/lib/supernetflow", "State: stored configuration, host key, sessions."),
+            _CLIENT,
+        ),
+    ),
+    "supernetflow-collector": (
+        "1snf",
+        (
+            ("/etc/supernetflow-collector/collector.toml", "What the service collects."),
+            ("/etc/default/supernetflow-collector", "Further options of the service."),
+            ("/var/lib/supernetflow-collector", "The history."),
+            _CLIENT,
+        ),
+    ),
+}
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Context]]:
@@ -40,16 +60,16 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Con
                 yield from commands(found, f"{name}-{each}")
 
 
-def page(name: str, context: click.Context, others: list[str]) -> str:
+def page(name: str, context: click.Context, others: list[str], package: str) -> str:
     """Return a man page as man(7) has it."""
     day = time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
     version = importlib.metadata.version("supernetflow")
-    command = context.command
+    command, (section, files) = context.command, _PACKAGES[package]
     said = [" ".join(each.split()) for each in (command.help or "").replace("\b", "").split("\n\n")]
     first = said[0].split(". ")[0].rstrip(".")
     pieces = [each for part in command.collect_usage_pieces(context) for each in part.split()]
     lines = [
-        f'.TH "{name.upper()}" 1 {day} "SuperNetflow {version}" "SuperNetflow"',
+        f'.TH "{name.upper()}" {section} {day} "SuperNetflow {version}" "SuperNetflow"',
         ".SH NAME",
         f"{_plain(name)} \\- {_plain(first)}",
         ".SH SYNOPSIS",
@@ -63,8 +83,8 @@ def page(name: str, context: click.Context, others: list[str]) -> str:
     if isinstance(command, click.Group):
         found = ((each, command.get_command(context, each)) for each in command.list_commands(context))
         lines += _listed("COMMANDS", [(each, sub.get_short_help_str(100)) for each, sub in found if sub])
-    lines += [*_listed("EXIT STATUS", _STATUS), *_listed("FILES", _FILES)]
-    lines += [".SH SEE ALSO", *(f".BR {_plain(each)} (1)," for each in others if each != name)]
+    lines += [*_listed("EXIT STATUS", _STATUS), *_listed("FILES", files)]
+    lines += [".SH SEE ALSO", *(f".BR {_plain(each)} ({section})," for each in others if each != name)]
     return "\n".join(lines).rstrip(",") + "\n"
 
 
@@ -79,11 +99,11 @@ def _plain(text: str) -> str:
     return f"\\&{text}" if text.startswith(".") else text
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, package: str) -> None:
     """Write all of it."""
     pages = dict(commands(snf, "snf"))
     for name, context in pages.items():
-        (folder / f"{name}.1").write_text(page(name, context, list(pages)))
+        (folder / f"{name}.{_PACKAGES[package][0]}").write_text(page(name, context, list(pages), package))
     for shell, file in SHELLS.items():
         kind = get_completion_class(shell)
         assert kind is not None
@@ -92,4 +112,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

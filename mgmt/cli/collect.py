@@ -1,10 +1,11 @@
 """``snf collect``: a collector of feeds, until SIGTERM or Ctrl-C; ``snf collect erase``: subscribers out of its files.
 
-Exit 0: done; 2: refused, in one sentence.
+Exit 0: done; 2: refused, in one sentence; 75: refused for what may be over in a while, as another collector there.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
@@ -67,9 +68,12 @@ def collect(
     settings = _settings(endpoints, files, config, {name: v for name, v in options.items() if v is not None})
     from history.collect.collector import Collector
     from history.metrics.series import Series
+    from nf.kernel import manager
 
     if (sink is None) != (not servers):
         raise SnfError("A sink has servers, and servers a sink.", "Give --sink clickhouse --server http://HOST:8123.")
+    _as_owner(settings.folder)
+    manager.begin()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -79,10 +83,21 @@ def collect(
         _sending(settings.folder, servers, cluster, stop),
         _served(metrics, series, collector),
     ):
-        click.echo(f"Collecting from {len(settings.sources)} functions into {settings.folder}.")
+        said = f"Collecting from {len(settings.sources)} functions into {settings.folder}."
+        click.echo(said)
+        manager.tell(READY=1, STATUS=said)
         collector.run(stop)
+        manager.tell(STOPPING=1)
     written, lost = collector.writing.written_rows, collector.sequences.lost
     click.echo(f"{written} rows were written; {lost} messages were lost.")
+
+
+def _as_owner(folder: Path) -> None:
+    """Go on as who owns the folder where root asks: files of root's the service of the folder could not read."""
+    if os.geteuid() == 0 and folder.is_dir() and (owner := folder.stat()).st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
 
 
 @contextmanager
@@ -204,6 +219,7 @@ def erase(names: tuple[str, ...], folder: Path) -> None:
 
     if not folder.is_dir():
         raise SnfError(f"{folder} is no folder.", "Give the collector's with --folder.")
+    _as_owner(folder)
     path = request(folder, names, round(time.time() * 1e3))
     while path.exists():
         try:

@@ -21,7 +21,7 @@ from typing import TextIO
 
 import click
 
-from mgmt.cli import bridge, collect, configure, deploy, health, inputs, journal, query, screens, web
+from mgmt.cli import beside, bridge, collect, configure, deploy, health, inputs, journal, query, screens, web
 from mgmt.cli.options import EXISTING, PATH, Access, Seconds, netconf_options
 from nf.errors import SnfError, passes
 
@@ -57,6 +57,7 @@ def run(state_dir: Path, users: Path, host_key: Path | None, startup: Path | Non
     """
     from nf.kernel import manager
 
+    beside.probe_needed()
     manager.begin()
     manager.tell(STATUS="checking options and files", EXTEND_TIMEOUT_USEC=60_000_000)  # imports take a while as well
     address, port = inputs.endpoint(netconf)
@@ -160,6 +161,7 @@ def replay(
     counters: bool,
 ) -> None:
     """Run captures through the kernel program, by the capture's clock."""
+    beside.probe_needed()
     if len(roles) not in (0, 1, len(captures)):
         raise click.BadParameter(
             f"{len(roles)} roles for {len(captures)} captures; give one, or one for each", param_hint="--role"
@@ -308,6 +310,7 @@ def keys(folder: Path, clients: tuple[str, ...], fill: Path | None) -> None:
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(quiet: bool, output: str) -> None:
     """Say what this host can do, and how to mend what it cannot."""
+    beside.probe_needed()
     from mgmt.cli import memory
     from nf import doctor as checks
 
@@ -317,7 +320,8 @@ def doctor(quiet: bool, output: str) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``snf``; an expected error is one sentence on standard error."""
     words = list(sys.argv[1:] if argv is None else argv)
-    refused = os.EX_TEMPFAIL if words[:1] == ["run"] else 2  # when it may be over in a while by itself
+    services = (["run"], ["collect"])
+    refused = os.EX_TEMPFAIL if words[:1] in services else 2  # when it may be over in a while by itself
     try:
         snf.main(args=words, prog_name="snf", standalone_mode=False)
     except click.exceptions.Abort:

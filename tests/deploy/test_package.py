@@ -1,4 +1,4 @@
-"""The Debian package, as far as it can be looked at without building it; `make package-test` builds and installs it."""
+"""The Debian packages, as far as they can be looked at without a build; `make package-test` installs them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from mgmt.cli.main import snf
 ROOT = Path(__file__).resolve().parents[2]
 DEB = ROOT / "deploy" / "deb"
 DEBIAN = DEB / "debian"
+COLLECTOR = DEB / "debian-collector"
+FOLDERS = {"supernetflow": DEBIAN, "supernetflow-collector": COLLECTOR}
+SECTIONS = {"supernetflow": "1", "supernetflow-collector": "1snf"}
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
@@ -34,10 +37,10 @@ def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command
 COMMANDS = dict(commands(snf, "snf"))
 
 
-@pytest.fixture(scope="module")
-def manual(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("manual")
-    done = run(sys.executable, DEB / "manual.py", folder)
+@pytest.fixture(scope="module", params=FOLDERS)
+def manual(request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    done = run(sys.executable, DEB / "manual.py", folder, request.param)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -46,11 +49,18 @@ class TestManual:
     """Each command has a page, which names each of its options, and shells complete it."""
 
     def test_each_command_has_a_page(self, manual):
-        assert {file.stem for file in manual.glob("*.1")} == set(COMMANDS)
+        assert {file.stem for file in manual.glob("*.1*")} == set(COMMANDS)
+
+    def test_pages_of_both_packages_have_names_of_their_own(self, manual):
+        (section,) = {file.suffix for file in manual.glob("*.1*")}
+
+        package = next(name for name in sorted(SECTIONS, reverse=True) if manual.name.startswith(name))
+        assert section == f".{SECTIONS[package]}"
 
     @pytest.mark.parametrize("name", COMMANDS)
     def test_the_page_names_each_option(self, manual, name):
-        text = (manual / f"{name}.1").read_text().replace("\\-", "-")
+        (page,) = manual.glob(f"{name}.1*")
+        text = page.read_text().replace("\\-", "-")
 
         shown = [each for each in COMMANDS[name].params if isinstance(each, click.Option) and not each.hidden]
         assert [each.opts for each in shown if each.opts[0] not in text] == []
@@ -58,7 +68,7 @@ class TestManual:
     def test_no_line_of_a_page_is_a_request_by_accident(self, manual):
         known = re.compile(r"\.(TH|SH|TP|PP|B|BR)( |$)")
 
-        lines = [line for file in manual.glob("*.1") for line in file.read_text().splitlines()]
+        lines = [line for file in manual.glob("*.1*") for line in file.read_text().splitlines()]
         assert [line for line in lines if line.startswith((".", "'")) and not known.match(line)] == []
 
     @pytest.mark.parametrize("shell", ["bash/snf", "_snf", "snf.fish"])
@@ -70,14 +80,15 @@ class TestMaintainerScripts:
     """They are sh, and a purge takes away what the service and its operator wrote."""
 
     @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])
-    def test_they_are_sh(self, name):
-        done = run("sh", "-n", DEBIAN / f"supernetflow.{name}")
+    @pytest.mark.parametrize("package", FOLDERS)
+    def test_they_are_sh(self, package, name):
+        done = run("sh", "-n", FOLDERS[package] / f"{package}.{name}")
 
         assert (done.returncode, done.stderr) == (0, "")
 
     def test_a_purge_takes_each_place_that_is_written_to(self):
         places = re.findall(r"^\| `([^|]+)` \|", (ROOT / "deploy/README.md").read_text(), re.MULTILINE)
-        written = re.findall(r"/(?:etc|var/[a-z]+|run|sys/fs/bpf)/supernetflow", " ".join(places))
+        written = re.findall(r"/(?:etc|var/[a-z]+|run|sys/fs/bpf)/supernetflow(?![-\w])", " ".join(places))
 
         postrm = (DEBIAN / "supernetflow.postrm").read_text()
         purge = postrm[postrm.index('"$1" = purge') :]
@@ -88,6 +99,47 @@ class TestMaintainerScripts:
         prerm = (DEBIAN / "supernetflow.prerm").read_text()
 
         assert prerm.index("#DEBHELPER#") < prerm.index("snf detach") < prerm.index("py3clean")
+
+
+class TestNames:
+    """The collector's package makes names that the probe's has, where there is none, and takes no other's away."""
+
+    @pytest.fixture
+    def names(self, tmp_path):
+        """Return the script with all its paths in a folder of the test, and that folder."""
+        script = tmp_path / "names"
+        script.write_text((COLLECTOR / "names").read_text().replace("/usr/", f"{tmp_path}/usr/"))
+        for folder in ("bin", "bash-completion/completions", "fish/vendor_completions.d", "zsh/vendor-completions"):
+            (tmp_path / "usr" / ("" if folder == "bin" else "share") / folder).mkdir(parents=True)
+        own = tmp_path / "usr/lib/supernetflow-collector/bin/snf"
+        own.parent.mkdir(parents=True)
+        own.write_text("")
+        return script, tmp_path / "usr/bin/snf", own
+
+    def test_made_and_taken_away(self, names):
+        script, name, own = names
+
+        assert (run("sh", script, "link").returncode, name.resolve()) == (0, own)
+        assert (run("sh", script, "link").returncode, name.resolve()) == (0, own)
+        assert run("sh", script, "unlink").returncode == 0
+        assert not name.is_symlink()
+
+    def test_the_probe_s_stays(self, names):
+        script, name, _ = names
+        name.write_text("the probe's")
+
+        for word in ("link", "unlink"):
+            assert run("sh", script, word).returncode == 0
+        assert name.read_text() == "the probe's"
+
+    def test_each_is_watched_or_comes_with_what_is(self):
+        """A trigger on the command is enough: no package brings the completion alone."""
+        assert "interest-noawait /usr/bin/snf" in (COLLECTOR / "supernetflow-collector.triggers").read_text()
+
+    def test_a_removal_takes_them_before_the_script_is_gone(self):
+        prerm = (COLLECTOR / "supernetflow-collector.prerm").read_text()
+
+        assert "= remove ]; then\n\t/usr/lib/supernetflow-collector/names unlink" in prerm
 
 
 class TestControl:
@@ -102,8 +154,9 @@ class TestControl:
         wanted = {"python3-bpfcc", "python3-seccomp", "iproute2", "${shlibs:Depends}", "${misc:Depends}"}
         assert wanted <= set(depends)
 
-    def test_one_python_only_as_wheels_are_of_one(self):
-        text = (DEBIAN / "control").read_text()
+    @pytest.mark.parametrize("package", FOLDERS)
+    def test_one_python_only_as_wheels_are_of_one(self, package):
+        text = (FOLDERS[package] / "control").read_text()
 
         assert "python3 (>= 3.11), python3 (<< 3.12)" in text
 
@@ -166,7 +219,7 @@ class TestCopyright:
         return folder
 
     def test_paths_holder_and_text(self, tmp_path):
-        done = run(sys.executable, DEB / "copyright.py", self.installed(tmp_path, "MIT"))
+        done = run(sys.executable, DEB / "copyright.py", self.installed(tmp_path, "MIT"), "supernetflow")
 
         assert done.returncode == 0, done.stderr
         said = "Files: thing/*\n thing-1.dist-info/*\nCopyright: 2020 Somebody\nLicense: MIT\n"
@@ -174,7 +227,7 @@ class TestCopyright:
         assert said + text in done.stdout
 
     def test_an_unknown_licence_ends_the_build(self, tmp_path):
-        done = run(sys.executable, DEB / "copyright.py", self.installed(tmp_path, "Proprietary"))
+        done = run(sys.executable, DEB / "copyright.py", self.installed(tmp_path, "Proprietary"), "supernetflow")
 
         assert (done.returncode, "thing has a licence" in done.stderr) == (1, True)
 
@@ -183,7 +236,15 @@ class TestBuild:
     """Words that it does not understand are refused before anything is made."""
 
     @pytest.mark.parametrize(
-        "words", [(), ("--version", "0.1"), ("--wersion", "0.1", "out"), ("--version", "1 0", "out"), ("--help",)]
+        "words",
+        [
+            ("--package", "supernetflaw", "out"),
+            (),
+            ("--version", "0.1"),
+            ("--wersion", "0.1", "out"),
+            ("--version", "1 0", "out"),
+            ("--help",),
+        ],
     )
     def test_refused_in_a_sentence(self, words, tmp_path):
         done = run(DEB / "build", *(tmp_path / each if each == "out" else each for each in words))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from history.collect import settings as collecting
 from nf.kernel import privilege
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 UNIT = DEPLOY / "supernetflow.service"
+COLLECTOR = DEPLOY / "supernetflow-collector.service"
 MOST = 30  # of systemd-analyze security, which says it as 3.0
+MOST_COLLECTOR = 15  # it has no right at all
 
 
 def settings(text: str) -> dict[str, list[str]]:
@@ -29,11 +33,13 @@ def root(tmp_path: Path) -> Path:
     """Return a root in which the unit lies as the package puts it, with a command and its manual."""
     for place in ("usr/bin", "lib/systemd/system", "etc/supernetflow"):
         (tmp_path / place).mkdir(parents=True)
-    for command in ("usr/bin/snf", "usr/bin/kill"):
+    (tmp_path / "usr/lib/supernetflow-collector/bin").mkdir(parents=True)
+    for command in ("usr/bin/snf", "usr/bin/kill", "usr/bin/sh", "usr/lib/supernetflow-collector/bin/snf"):
         (tmp_path / command).write_text("#!/bin/sh\n")
         (tmp_path / command).chmod(0o755)
     (tmp_path / "bin").symlink_to("usr/bin")
-    shutil.copyfile(UNIT, tmp_path / "lib/systemd/system" / UNIT.name)
+    for unit in (UNIT, COLLECTOR):
+        shutil.copyfile(unit, tmp_path / "lib/systemd/system" / unit.name)
     return tmp_path
 
 
@@ -42,24 +48,25 @@ def analyze(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def change(root: Path, old: str, new: str) -> None:
-    file = root / "lib/systemd/system" / UNIT.name
+def change(root: Path, old: str, new: str, unit: Path = UNIT) -> None:
+    file = root / "lib/systemd/system" / unit.name
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
 
 
-def verify(root: Path) -> tuple[int, str]:
+def verify(root: Path, unit: Path = UNIT) -> tuple[int, str]:
     """Return the verdict, and what is said of this unit; its targets are in no root of a test."""
-    done = analyze(root, "verify", "--man=no", "--recursive-errors=no", UNIT.name)
+    done = analyze(root, "verify", "--man=no", "--recursive-errors=no", unit.name)
     return done.returncode, done.stderr
 
 
 class TestVerify:
     """systemd reads the unit without a complaint, and complains of a slip."""
 
-    def test_it_is_clean(self, root):
-        assert verify(root) == (0, "")
+    @pytest.mark.parametrize("unit", [UNIT, COLLECTOR])
+    def test_it_is_clean(self, root, unit):
+        assert verify(root, unit) == (0, "")
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -90,6 +97,56 @@ class TestSecurity:
         change(root, "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_PERFMON CAP_NET_BIND_SERVICE\n", "")
 
         assert self.judge(root) != 0
+
+
+class TestCollector:
+    """The collector's unit leaves nothing open that a collector does not use, and writes where its pages say."""
+
+    def judge(self, root: Path) -> int:
+        words = ("security", "--offline=true", f"--threshold={MOST_COLLECTOR}", COLLECTOR.name)
+        return analyze(root, *words).returncode
+
+    def test_its_exposure_is_low(self, root):
+        assert self.judge(root) == 0
+
+    def test_a_capability_would_not_pass(self, root):
+        change(root, "CapabilityBoundingSet=\n", "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_NET_ADMIN\n", COLLECTOR)
+
+        assert self.judge(root) != 0
+
+    def test_it_has_no_capability(self):
+        said = settings(COLLECTOR.read_text())
+
+        assert said["CapabilityBoundingSet"] == [""]
+        assert "AmbientCapabilities" not in said
+
+    def test_a_failure_that_another_start_cannot_mend_is_the_last(self):
+        said = settings(COLLECTOR.read_text())
+
+        assert (said["Restart"], said["RestartPreventExitStatus"]) == (["on-failure"], ["2"])
+
+    def test_folders_are_those_that_the_page_of_deployment_names(self):
+        page = (DEPLOY.parent / "README.md").read_text()
+        text = COLLECTOR.read_text()
+
+        for place in ("/etc/supernetflow-collector/collector.toml", "/etc/default/supernetflow-collector"):
+            assert place in text
+            assert f"`{place}`" in page
+        assert f"`/var/lib/{settings(text)['StateDirectory'][0]}/`" in page
+
+    def test_the_configuration_that_it_comes_with_is_one_and_collects_from_nobody(self, tmp_path):
+        text = (DEPLOY.parent / "deb/debian-collector/collector.toml").read_text()
+        asked = re.search(r'grep -q "([^"]+)"', COLLECTOR.read_text())
+        assert asked is not None
+
+        assert tomllib.loads(text) == {}
+        assert not re.search(asked[1], text, re.MULTILINE)
+        whole = tmp_path / "collector.toml"
+        whole.write_text(re.sub(r"^#(?! |$)", "", text, flags=re.MULTILINE))
+        assert re.search(asked[1], whole.read_text(), re.MULTILINE)
+        found, sources = collecting.read(whole)
+        assert found.keys() == {"keep-records", "keep-minutes", "keep-hours", "disk"}
+        assert [endpoint for endpoint, _ in sources] == ["tcp://probe1:5556"]
 
 
 class TestAgreement:
@@ -133,14 +190,15 @@ class TestAgreement:
 class TestUser:
     """The user and the folders are as sysusers.d(5) and tmpfiles.d(5) read them."""
 
-    def test_the_user_is_made_once_and_again(self, tmp_path):
+    @pytest.mark.parametrize("unit", [UNIT, COLLECTOR])
+    def test_the_user_is_made_once_and_again(self, tmp_path, unit):
         (tmp_path / "etc").mkdir()
         for _ in range(2):
-            words = ["systemd-sysusers", f"--root={tmp_path}", str(DEPLOY / "supernetflow.sysusers")]
+            words = ["systemd-sysusers", f"--root={tmp_path}", str(unit.with_suffix(".sysusers"))]
             subprocess.run(words, check=True, capture_output=True)
 
         (user,) = (tmp_path / "etc/passwd").read_text().splitlines()
-        assert user.split(":")[0] == settings(UNIT.read_text())["User"][0]
+        assert user.split(":")[0] == settings(unit.read_text())["User"][0]
         assert user.split(":")[6] == "/usr/sbin/nologin"
 
     def test_folders_have_their_modes(self, tmp_path):

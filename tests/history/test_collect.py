@@ -210,11 +210,11 @@ class TestErasing:
 class TestRefusals:
     """A refusal is one sentence and a status."""
 
-    def refused(self, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    def refused(self, capsys: pytest.CaptureFixture[str], *words: str, status: int = 2) -> str:
         """Return the one line that a command says when it is refused."""
         with pytest.raises(SystemExit) as end:
             main(["collect", *words])
-        assert end.value.code == 2
+        assert end.value.code == status
         (line,) = capsys.readouterr().err.strip().splitlines()
         return line
 
@@ -233,7 +233,7 @@ class TestRefusals:
 
     def test_two_collectors_in_one_folder(self, tmp_path: Path, bus: Wire, capsys: pytest.CaptureFixture[str]) -> None:
         with collecting(tmp_path, bus.endpoint):
-            line = self.refused(capsys, "--from", bus.endpoint, "--folder", str(tmp_path))
+            line = self.refused(capsys, "--from", bus.endpoint, "--folder", str(tmp_path), status=os.EX_TEMPFAIL)
         assert line.startswith(f"snf: Another collector, process {os.getpid()}, writes into {tmp_path}.")
 
     @pytest.mark.parametrize(

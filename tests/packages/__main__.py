@@ -19,13 +19,14 @@ from pathlib import Path
 
 from lab.net import interruptible
 from tests.machines.machine import machine
-from tests.packages import begin, built, change, end, typed
+from tests.packages import begin, built, change, collector, end, typed
 from tests.packages.installed import Installed
 from tests.packages.report import Report, Stopped
 
-MOST_BYTES = 45_000_000  # of a package
+MOST_BYTES = 45_000_000  # of the probe's package
+MOST_COLLECTOR_BYTES = 100_000_000
 SHARED = Path(os.environ.get("SNF_SHARED") or built.ROOT.parent / "shared")
-_KNOWN = built.ROOT / "deploy/deb/debian/supernetflow.lintian-overrides"
+_FOLDERS = {"supernetflow": "debian", "supernetflow-collector": "debian-collector"}
 
 
 @contextmanager
@@ -55,6 +56,18 @@ def _packages(report: Report, folder: Path) -> list[Path]:
     return made
 
 
+def _collectors(report: Report, folder: Path) -> list[Path]:
+    """Return two of the collector's package, the older one first."""
+    name = "supernetflow-collector"
+    with report.step(f"build of {name}", needed=True) as said:
+        found = next(folder.glob(f"{name}_{built.NEW}_*.deb"), None) or built.build(folder, built.NEW, name=name)
+        size = found.stat().st_size
+        said.append(f"{size / 1e6:.1f} MB (at most {MOST_COLLECTOR_BYTES / 1e6:.0f})")
+        assert size <= MOST_COLLECTOR_BYTES
+        old = next(folder.glob(f"{name}_{built.OLD}_*.deb"), None) or built.older(found)
+    return [old, found]
+
+
 def _again(report: Report, folder: Path, package: Path) -> None:
     with report.step("the same text, built again") as said:
         again = built.build(folder / "again", built.NEW)
@@ -65,11 +78,13 @@ def _again(report: Report, folder: Path, package: Path) -> None:
 
 
 def _lintian(report: Report, package: Path) -> None:
-    with report.step("lintian") as said:
+    name = package.name.split("_")[0]
+    known = built.ROOT / "deploy/deb" / _FOLDERS[name] / f"{name}.lintian-overrides"
+    with report.step(f"lintian, {name}") as said:
         words = ["lintian", "--no-cfg", "--allow-root", "--fail-on", "error", str(package)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         wrong = [line for line in done.stdout.splitlines() if line.startswith(("E:", "W:"))]
-        reasons = sum(line.startswith("supernetflow: ") for line in _KNOWN.read_text().splitlines())
+        reasons = sum(line.startswith(f"{name}: ") for line in known.read_text().splitlines())
         said.append(f"no error but {reasons} kinds that have a reason beside them")
         assert not wrong, "\n".join(wrong)
 
@@ -83,19 +98,25 @@ def main() -> int:
     with interruptible(), suppress(Stopped), _folder(kept) as folder:
         packages = _packages(report, folder)
         _again(report, folder, packages[-1])
-        _lintian(report, packages[-1])
+        collectors = _collectors(report, folder)
+        for package in (packages[-1], collectors[-1]):
+            _lintian(report, package)
         root = folder / "root"
         if not (root / "sbin/init").exists():
             with report.step("a minimal Debian", needed=True):
-                built.debian(root, packages)
+                built.debian(root, packages, collectors)
         report.say("a service manager boots in it ...")
         with machine(root) as debian:
             place = Installed(debian, folder)
             begin.depend(report, place, packages[0])
             before = end.Before(place)
+            collector.alone(report, place, collectors[0])
             begin.show(report, place, packages[0], SHARED)
             change.show(report, place, packages)
+            collector.collects(report, place, collectors[1])
             end.show(report, place, packages[-1], before)
+            collector.leaves(report, place)
+            end.unchanged(report, place, before)
             typed.show(report, place, packages, SHARED)
     report.show()
     return 0 if report.ok else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.net import LabError
 
-__all__ = ["NEW", "OLD", "ROOT", "build", "debian", "old_tree", "unpacked_mb"]
+__all__ = ["NEW", "OLD", "ROOT", "build", "debian", "old_tree", "older", "unpacked_mb"]
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD, NEW = "0.0.9", "0.1.0"  # versions: lower than this tree's, and this tree's
@@ -19,13 +19,30 @@ _FILES = ("CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "pyproject.toml")
 _MANAGER = ("dbus", "ethtool", "iproute2", "openssh-client", "procps", "systemd", "systemd-sysv", "util-linux")
 
 
-def build(out: Path, version: str, tree: Path = ROOT) -> Path:
+def build(out: Path, version: str, tree: Path = ROOT, name: str = "supernetflow") -> Path:
     """Build a package; raises LabError with the last words of the build."""
-    words = [ROOT / "deploy/deb/build", "--version", version, "--tree", tree, out]
+    words = [ROOT / "deploy/deb/build", "--package", name, "--version", version, "--tree", tree, out]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"The package {version} could not be built: {done.stderr[-2000:]}")
     return Path(done.stdout.split()[-1])
+
+
+def older(package: Path) -> Path:
+    """Pack a package of NEW anew as one of OLD, quicker than by another build; nothing but the version differs."""
+    unpacked, made = package.parent / "unpacked", package.with_name(package.name.replace(NEW, OLD))
+    edit = f"sed -i 's/^Version: {NEW}$/Version: {OLD}/'"
+    steps: tuple[tuple[str | Path, ...], ...] = (
+        ("dpkg-deb", "--raw-extract", package, unpacked),
+        ("sh", "-c", f"{edit} $0/DEBIAN/control $0/usr/lib/*/lib/*/*/supernetflow-*/METADATA", unpacked),
+        ("dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "--build", unpacked, made),
+    )
+    for step in steps:
+        done = subprocess.run(step, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"{package.name} could not be packed anew: {done.stderr[-500:]}")
+    shutil.rmtree(unpacked)
+    return made
 
 
 def old_tree(place: Path) -> Path:
@@ -41,7 +58,7 @@ def old_tree(place: Path) -> Path:
     return place
 
 
-def debian(root: Path, packages: list[Path]) -> None:
+def debian(root: Path, packages: list[Path], more: list[Path]) -> None:
     """Make a minimal Debian with a service manager, the packages in /srv, and what apt wants for them downloaded.
 
     So that apt resolves and installs inside of a machine that has no network.
@@ -51,12 +68,13 @@ def debian(root: Path, packages: list[Path]) -> None:
     _ARCHIVES.mkdir(parents=True, exist_ok=True)
     for file in _ARCHIVES.glob("*.deb"):
         shutil.copy2(file, cache)
-    for package in packages:
+    for package in (*packages, *more):
         shutil.copy2(package, root / "srv")
     shutil.copy2("/etc/resolv.conf", root / "etc/resolv.conf")
     for settings in Path("/etc/apt/apt.conf.d").glob("*proxy*"):
         shutil.copy2(settings, root / "etc/apt/apt.conf.d")
-    steps = ("apt-get update -q", f"apt-get install -q -y --download-only /srv/{packages[-1].name}")
+    newest = " ".join(f"/srv/{each[-1].name}" for each in (packages, more))
+    steps = ("apt-get update -q", f"apt-get install -q -y --download-only {newest}")
     for step in steps:
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",

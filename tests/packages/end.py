@@ -9,7 +9,7 @@ from tests.packages import marks
 from tests.packages.installed import HOME, UNIT, Installed
 from tests.packages.report import Report
 
-__all__ = ["Before", "show"]
+__all__ = ["Before", "show", "unchanged"]
 
 # Debian's packages keep the user that they made, so that no later one gets its files.
 _NAMES = ("passwd", "group", "shadow", "gshadow")
@@ -52,7 +52,11 @@ def show(report: Report, place: Installed, package: Path, before: Before) -> Non
         wrong = marks.unlike(before.ports, marks.ports(machine))
         assert not wrong, "\n".join(wrong)
         said.append(f"the programs of {len(left)} ports were left, and are gone; ports are as before")
+
+
+def unchanged(report: Report, place: Installed, before: Before) -> None:
+    """Compare the files of the machine, once nothing is installed any more."""
     with report.step("files as before") as said:
-        wrong = [line for line in marks.unlike(before.files, marks.files(machine)) if not line.startswith(_USERS)]
-        said.append(f"{len(before.files)} files; user and group stay, as with Debian's packages")
+        wrong = [line for line in marks.unlike(before.files, marks.files(place.machine)) if not line.startswith(_USERS)]
+        said.append(f"{len(before.files)} files; users and groups stay, as with Debian's packages")
         assert not wrong, "\n".join(wrong[:20])

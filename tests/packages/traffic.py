@@ -17,9 +17,10 @@ from lab.net import inside
 from lab.wait import comes_true
 from tests.kernel.packets import SERVER, UE, ether, uplink
 
-__all__ = ["Traffic"]
+__all__ = ["INNER_BYTES", "Traffic"]
 
 _MARK = b"snf-package-test"
+INNER_BYTES = 20 + 8 + len(_MARK) + 8  # IPv4, UDP, mark and number
 _GAP_S = 0.002  # between two packets
 _ETH_P_IP = 0x0800
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
