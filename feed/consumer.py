@@ -22,12 +22,14 @@ from feed.sockets import prepare
 
 __all__ = ["CurveKeys", "Liveness", "Several", "Subscriber", "key_pair"]
 
-_HEALTH = "health.v1/"
+_HEALTH, _SNAPSHOT = "health.v1/", b"snapshot.v1/"
 _DEAD_S = 3.0  # three heartbeats
 _QUIET_S = 12.0  # a batch is at most 10 s old by default
 _MOST_HELD = 1000  # messages, while a snapshot is awaited
 _MAX_TOPICS = 100_000  # topics whose sequence is remembered
-_MOST_WAITING = 300  # messages of all publishers of one reader, beside what the kernel buffers; one of 1,000 rows has 30 kB
+_MOST_WAITING = (
+    300  # messages of all publishers of one reader, beside what the kernel buffers; one of 1,000 rows has 30 kB
+)
 _IN_A_ROW = 16  # messages of one publisher, before others are read
 
 
@@ -290,12 +292,16 @@ class Several:
     def __init__(self, sources: Sequence[tuple[str, CurveKeys | None]], topics: Sequence[str]) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
         self._poller = zmq.Poller()
+        self._sources = list(sources)
+        self._subscribed: list[zmq.Socket[bytes]] = []
         self._sockets: dict[Any, int] = {}
+        self._questions: dict[int, Question] = {}
         most = max(4, _MOST_WAITING // max(1, len(sources)))
         try:
             for number, (endpoint, curve) in enumerate(sources):
                 socket = _unconnected(self._context, endpoint, most)
                 self._sockets[socket] = number
+                self._subscribed.append(socket)
                 _connect(socket, endpoint, curve)
                 self._poller.register(socket, zmq.POLLIN)
                 for topic in topics:
@@ -304,19 +310,57 @@ class Several:
             self.close()
             raise
 
-    def receive(self, timeout_s: float) -> Iterator[tuple[int, list[bytes]]]:
-        """Yield what is there, as (number of the source, frames), a few of each; wait for the first one."""
-        for socket, _ in self._poller.poll(max(0, round(timeout_s * 1e3))):
+    def ask(self, number: int, topics: Sequence[str]) -> None:
+        """Ask a source for its current state, by custom beside its endpoint.
+
+        Its messages come from `receive` as past ones, and no others of this source until the answer is over.
+        """
+        endpoint, curve = self._sources[number]
+        if number in self._questions or not (place := beside(endpoint)):
+            return
+        with contextlib.suppress(zmq.ZMQError):  # the place beside an endpoint need not be one
+            question = Question(self._context, place, topics, partial(_secure, curve=curve))
+            self._questions[number], self._sockets[question.socket] = question, number
+            self._poller.unregister(self._subscribed[number])
+            self._poller.register(question.socket, zmq.POLLIN)
+
+    def asking(self, number: int) -> bool:
+        """Say whether an answer of a source is awaited."""
+        return number in self._questions
+
+    def receive(self, timeout_s: float) -> Iterator[tuple[int, list[bytes], bool]]:
+        """Yield what is there, as (number of the source, frames, past), a few of each; wait for the first one."""
+        wait_s = min([timeout_s, *(question.left_s() for question in self._questions.values())])
+        for socket, _ in self._poller.poll(max(0, round(wait_s * 1e3))):
+            number = self._sockets[socket]
+            past = socket is not self._subscribed[number]
             for _ in range(_IN_A_ROW):
+                if past != (number in self._questions):  # it was asked since, or the answer is over
+                    break
                 try:
                     frames = socket.recv_multipart(zmq.NOBLOCK)
                 except zmq.Again:
                     break
-                yield self._sockets[socket], frames
+                if past:
+                    self._questions[number].came()
+                    if frames[0].startswith(_SNAPSHOT):
+                        self._end(number)
+                yield number, frames, past
+        for number in [number for number, question in self._questions.items() if question.left_s() <= 0]:
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        question = self._questions.pop(number)
+        self._poller.unregister(question.socket)
+        del self._sockets[question.socket]
+        question.close()
+        self._poller.register(self._subscribed[number], zmq.POLLIN)
 
     def close(self) -> None:
         """Close the sockets."""
         for socket in self._sockets:
+            socket.close()
+        for socket in self._subscribed:
             socket.close()
         self._context.term()
 

@@ -58,8 +58,12 @@ class Question:
         """Return the next frames, None when there are none yet."""
         if not self.socket.poll(0):
             return None
-        self._end_s = time.monotonic() + _NEXT_S
+        self.came()
         return self.socket.recv_multipart()
+
+    def came(self) -> None:
+        """Note that frames came: the next ones are waited for."""
+        self._end_s = time.monotonic() + _NEXT_S
 
     def close(self) -> None:
         """Close the socket."""

@@ -34,12 +34,15 @@ from history.store.schema import BadColumn
 
 __all__ = ["TOPICS", "Collector"]
 
-TOPICS = ("qoe.v1/", "health.v1/", "change.v1/", "delay.v1/", "alarm.v1/", "purge.v1/")  # never imsi.v1, nor sub.v1
+TOPICS = ("qoe.v1/", "change.v1/", "delay.v1/", "alarm.v1/", "purge.v1/", "health.v1/")  # never imsi.v1, nor sub.v1
+_PURGES = "purge.v1/"
+_ASKED = ("qoe.v1/", "change.v1/", "delay.v1/", _PURGES)  # of a snapshot, whose alarms have a number of another message
 _WAIT_S = 0.25
 _HEALTH_S = 10.0  # between two rows of health of a function, whose counters go on
 _DEAD_S = 3.0  # three heartbeats
 _NEVER_S = 5.0  # of nothing at all, until it is told
 _NAME_LENGTH = 255
+_MOST_BOOTS = 10_000  # of a source; who has more is no function
 
 Watcher = Callable[[wire.CodedMessage], None]
 
@@ -54,6 +57,9 @@ class _Source:
     silent: bool = False  # and it was told
     damaged: int = 0  # since the last gap
     functions: set[str] = field(default_factory=set)
+    boots: set[tuple[str, str]] = field(default_factory=set)  # functions and boots that were asked what was missed
+    asked_purges: int = 0  # what a heartbeat said when it was last asked for these
+    held: list[list[bytes]] = field(default_factory=list)  # what came before the answer, and is taken after it
 
 
 class Collector:
@@ -77,6 +83,8 @@ class Collector:
         self.writing = Writing(settings.folder, self._ledger, self.sequences, say)
         self._sources = [_Source(endpoint) for endpoint, _ in settings.sources]
         self._health_s: dict[str, float] = {}
+        self._unerased: dict[str, int] = {}  # of whom the caretaker has not been told yet
+        self._told_purges = 0
         self._begun_s = time.monotonic()
         self._flush_wanted, self._flushed = threading.Event(), threading.Event()
         self.caretaker = Caretaker(settings.folder, settings.keep, say, self._flush)
@@ -94,8 +102,9 @@ class Collector:
         due_s = looked_s = time.monotonic()
         due_s += self.settings.write_every_s
         while not stop.is_set():
-            for number, frames in self._bus.receive(_WAIT_S):
-                self._take(self._sources[number], frames)
+            for number, frames, past in self._bus.receive(_WAIT_S):
+                self._take(number, frames, past)
+            self._after_answers()
             now_s = time.monotonic()
             if now_s >= due_s or self.writing.large or self._flush_wanted.is_set():
                 due_s = now_s + self.settings.write_every_s
@@ -109,8 +118,10 @@ class Collector:
 
     # -- one message ---------------------------------------------------------
 
-    def _take(self, source: _Source, frames: Sequence[bytes]) -> None:
-        self.counters["messages"] += 1
+    def _take(self, number: int, frames: list[bytes], past: bool = False, held: bool = False) -> None:
+        """Take a message; *past*: of the answer to a question, *held*: which waited for that."""
+        source = self._sources[number]
+        self.counters["messages"] += not held
         try:
             message = wire.decode_coded(frames)
             self._check(message)
@@ -118,9 +129,18 @@ class Collector:
             self.counters["damaged"] += 1
             source.damaged += 1
             return
-        self._heard(source, message.header.nf)
+        header = message.header
+        if header.schema == wire.SNAPSHOT_SCHEMA:
+            if past:
+                now_ms = round(time.time() * 1e3)
+                self.sequences.may_read(header.nf, header.boot, [topic for topic, _ in _heads(message)], now_ms)
+            return
+        if not past and not held and self._ask_first(number, message):
+            source.held.append(frames)
+            return
+        self._heard(source, header.nf)
         now_ms = round(time.time() * 1e3)
-        header, span_ms = message.header, self._span_ms(message.header, now_ms)
+        span_ms = self._span_ms(header, now_ms)
         why = "damaged" if source.damaged else "lost"
         before = self.sequences.lost
         new = self.sequences.come(header.nf, header.boot, message.topic, header.seq, span_ms, now_ms, why)
@@ -130,11 +150,52 @@ class Collector:
         if self.sequences.lost > before:
             source.damaged = 0
         if not new:
-            self.counters["duplicates"] += 1
+            self.counters["duplicates"] += not past
             return
         self._keep(message, span_ms, now_ms)
         for watcher in self._watchers:
             watcher(message)
+
+    def _ask_first(self, number: int, message: wire.CodedMessage) -> bool:
+        """Ask a function that is met, or met again, for what was missed; say whether *message* has to wait for that.
+
+        A snapshot has the last half minute, and all that is to be erased since the function started.
+        """
+        source, nf, boot = self._sources[number], message.header.nf, message.header.boot
+        topics: Sequence[str] = ()
+        if source.silent or (nf, boot) not in source.boots:
+            topics = _ASKED
+        elif message.header.schema == wire.HEALTH_SCHEMA:
+            topic = f"{_PURGES}{nf}/"
+            head = dict(_heads(message)).get(topic, 0)
+            if head != source.asked_purges and self.sequences.next(nf, boot, topic) < head:
+                topics, source.asked_purges = (_PURGES,), head
+        if len(source.boots) < _MOST_BOOTS:
+            source.boots.add((nf, boot))
+        if topics:
+            self._bus.ask(number, topics)
+        return self._bus.asking(number)
+
+    def _after_answers(self) -> None:
+        """Take what waited for an answer that is over, and have erased who is to be."""
+        for number, source in enumerate(self._sources):
+            if source.held and not self._bus.asking(number):
+                held, source.held = source.held, []
+                for frames in held:
+                    self._take(number, frames, held=True)
+        if self._unerased:
+            self._commit()  # rows of them that came before are in files then
+            with suppress(OSError):  # of a full disk: it is remembered as long as this process lives
+                self._ledger.save(self.settings.folder)
+            self.caretaker.erase(self._unerased)
+            self._unerased = {}
+        if self.sequences.lost_purges > self._told_purges:
+            count, self._told_purges = self.sequences.lost_purges - self._told_purges, self.sequences.lost_purges
+            self._say(
+                f"{count} messages of whom to erase did not come, as the table gaps tells. Purge them there again, or "
+                "erase them here (snf collect erase). A function with a snapshot-endpoint tells them again, to a key "
+                "that may read purge.v1/."
+            )
 
     def _keep(self, message: wire.CodedMessage, span_ms: tuple[int, int], now_ms: int) -> None:
         header = message.header
@@ -178,10 +239,7 @@ class Collector:
         self.counters["purges"] += 1
         until_ms = {names.values[at]: int(t) for at, t in zip(names.index.tolist(), times.tolist(), strict=True)}
         self._ledger.erasing |= until_ms
-        self._commit()  # rows of them that came before are in files then
-        with suppress(OSError):  # of a full disk: it is remembered as long as this process lives
-            self._ledger.save(self.settings.folder)
-        self.caretaker.erase(until_ms)
+        self._unerased |= until_ms
 
     @staticmethod
     def _check(message: wire.CodedMessage) -> None:

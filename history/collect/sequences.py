@@ -3,12 +3,14 @@
 A topic is known of a boot from its first message on. Of a function that was never met, what it published before is no
 loss; of one that was, everything from the last message on is, so that a collector that was killed tells what it missed.
 A topic that never came, although heartbeats have it, may be one that this key must not read: it is no loss before it
-came once. Several boots of one name are several functions, or one before and after its restart.
+came once, or the end of a snapshot said that this key may read it. But whom to erase must be known to who keeps
+records: a message of that which does not come is a loss, whatever the reason. Several boots of one name are several
+functions, or one before and after its restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,7 @@ MAX_SEQ = 1 << 62  # more is no count of messages, and does not fit a file
 _BOOTS = 4  # of a name that are remembered
 _TOPICS = 1000  # of a boot: a function has one for each class, and a few
 _FUNCTIONS = 10_000
+_PURGES = "purge.v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class _Boot:
     next: dict[str, int] = field(default_factory=dict)
     begins: dict[str, int] = field(default_factory=dict)
     ends_ms: dict[str, int] = field(default_factory=dict)
+    may: set[str] = field(default_factory=set)  # topics that this key may read, as far as it was told
 
 
 class Sequences:
@@ -51,6 +55,7 @@ class Sequences:
         self._boots: dict[str, dict[str, _Boot]] = {}
         self._gaps: list[Gap] = []
         self.lost = self.restarts = 0
+        self.lost_purges = 0  # messages of who is to be erased
 
     def take_gaps(self) -> list[Gap]:
         """Return what was found missing since the last call."""
@@ -77,17 +82,26 @@ class Sequences:
     ) -> None:
         """Note what a function says its next number of each topic is."""
         here = self._boot(nf, boot, at_ms, now_ms)
-        known = {topic for other in self._boots[nf].values() for topic in other.next}
+        known = {topic for other in self._boots[nf].values() for topic in (*other.next, *other.may)}
         for topic, head in heads:
             if not here.settled and topic not in here.next:
                 here.begins[topic] = head
             wanted = here.next.get(topic, here.begins.get(topic, 0))
-            if topic in known and wanted < head < MAX_SEQ:
+            if (topic in known or topic.startswith(_PURGES)) and wanted < head < MAX_SEQ:
                 since_ms = here.ends_ms.get(topic, here.heard_ms)
                 self._miss(Gap(nf, boot, wanted, now_ms, topic, head - wanted, since_ms, at_ms, why))
                 here.next[topic] = head
                 here.ends_ms[topic] = at_ms
         here.settled = True
+
+    def may_read(self, nf: str, boot: str, topics: Sequence[str], now_ms: int) -> None:
+        """Note topics that this key may read: what is published there and does not come is a loss."""
+        self._boot(nf, boot, now_ms, now_ms).may.update(topics[:_TOPICS])
+
+    def next(self, nf: str, boot: str, topic: str) -> int:
+        """Return the number that the next message of a topic should have, 0 where none is known."""
+        here = self._boots.get(nf, {}).get(boot)
+        return here.next.get(topic, 0) if here is not None else 0
 
     def silent(self, nf: str, since_ms: int, now_ms: int) -> None:
         """Note that nothing was heard of a function for a while that is over now."""
@@ -111,6 +125,7 @@ class Sequences:
 
     def _miss(self, gap: Gap) -> None:
         self.lost += gap.messages
+        self.lost_purges += gap.messages if gap.topic.startswith(_PURGES) else 0
         self._gaps.append(gap)
 
     # -- kept over restarts of the collector ---------------------------------
@@ -121,7 +136,7 @@ class Sequences:
             nf: {
                 boot: {
                     **{"settled": b.settled, "heard_ms": b.heard_ms},
-                    **{"next": b.next, "begins": b.begins, "ends_ms": b.ends_ms},
+                    **{"next": b.next, "begins": b.begins, "ends_ms": b.ends_ms, "may": sorted(b.may)},
                 }
                 for boot, b in boots.items()
             }
@@ -132,5 +147,9 @@ class Sequences:
         """Take what `kept` returned; raises ValueError, KeyError, TypeError or AttributeError when it is not that."""
         for nf, boots in kept.items():
             for boot, b in boots.items():
-                counts = [{str(t): int(n) for t, n in b[name].items()} for name in ("next", "begins", "ends_ms")]
-                self._boots.setdefault(str(nf), {})[str(boot)] = _Boot(bool(b["settled"]), int(b["heard_ms"]), *counts)
+                next_, begins, ends_ms = (
+                    {str(t): int(n) for t, n in b[name].items()} for name in ("next", "begins", "ends_ms")
+                )
+                may = {str(topic) for topic in b.get("may", [])}  # an older state has none
+                here = _Boot(bool(b["settled"]), int(b["heard_ms"]), next_, begins, ends_ms, may)
+                self._boots.setdefault(str(nf), {})[str(boot)] = here

@@ -31,6 +31,8 @@ _TELL_S = 60.0  # between two sentences about it
 _GROUP = 65_536  # rows of all columns that wait in memory, some 20 MB, before they go into a file
 _LARGE = 524_288  # rows after which a writing ends before its time, so that a file can be rolled up in little memory
 
+_Runs = dict[tuple[str, str, str], list[list[int]]]  # topics: first number, messages, begin and end of each run
+
 
 class Writing:
     """Rows of tables by hour on their way to the disk. Used by one thread.
@@ -47,8 +49,8 @@ class Writing:
         self._waiting: dict[tuple[str, int], Waiting] = {}
         self._drafts: dict[tuple[str, int], tuple[Draft, Any]] = {}  # and its schema
         self._done: list[tuple[tuple[str, int], Draft]] = []  # of which no more rows come
-        self._held: dict[tuple[str, str, str], list[int]] = {}  # topics: first number, messages, begin and end
-        self._full: dict[tuple[str, str, str], list[int]] = {}  # the same of what the disk did not take
+        self._held: _Runs = {}
+        self._full: _Runs = {}  # of what the disk did not take
         self._gaps: list[Gap] = []
         self._rows = 0
         self._told_s = self._failed_s = -math.inf
@@ -152,7 +154,8 @@ class Writing:
     def _write_gaps(self, now_ms: int) -> None:
         full = [
             Gap(nf, boot, seq, now_ms, topic, messages, since_ms, until_ms, "full")
-            for (nf, boot, topic), (seq, messages, since_ms, until_ms) in self._full.items()
+            for (nf, boot, topic), runs in self._full.items()
+            for seq, messages, since_ms, until_ms in runs
         ]
         if gaps := [*self._gaps, *full]:
             waiting = Waiting("gaps")
@@ -163,9 +166,10 @@ class Writing:
         for draft in (*(draft for _, draft in self._done), *(draft for draft, _ in self._drafts.values())):
             draft.discard()
         self._number = self.ledger.number
-        for key, (seq, messages, since_ms, until_ms) in self._held.items():
-            self.missed += messages
-            _count(self._full, key, seq, messages, (since_ms, until_ms))
+        for key, runs in self._held.items():
+            for seq, messages, since_ms, until_ms in runs:
+                self.missed += messages
+                _count(self._full, key, seq, messages, (since_ms, until_ms))
         self._begin_anew()
         self.full, self._failed_s = True, time.monotonic()
         if self._failed_s - self._told_s >= _TELL_S:
@@ -177,13 +181,12 @@ class Writing:
         self._waiting, self._drafts, self._done, self._held, self._rows = {}, {}, [], {}, 0
 
 
-def _count(
-    of: dict[tuple[str, str, str], list[int]],
-    key: tuple[str, str, str],
-    seq: int,
-    messages: int,
-    span_ms: tuple[int, int],
-) -> None:
-    held = of.setdefault(key, [seq, 0, *span_ms])
-    held[1] += messages
-    held[2], held[3] = min(held[2], span_ms[0]), max(held[3], span_ms[1])
+def _count(of: _Runs, key: tuple[str, str, str], seq: int, messages: int, span_ms: tuple[int, int]) -> None:
+    """Note messages: in one row with those before, unless others, which were not of these, are between them."""
+    runs = of.setdefault(key, [])
+    if not runs or runs[-1][0] + runs[-1][1] != seq:
+        runs.append([seq, messages, *span_ms])
+        return
+    last = runs[-1]
+    last[1] += messages
+    last[2], last[3] = min(last[2], span_ms[0]), max(last[3], span_ms[1])

@@ -207,6 +207,62 @@ class TestErasing:
             wait_until(lambda: ask(tmp_path, "SELECT DISTINCT subscriber FROM records") == [(three,)], "both are gone")
 
 
+class TestAway:
+    """A collector that was away asks the function what it missed; what the function cannot tell any more is told."""
+
+    @contextmanager
+    def publishing(self, place: Path, *, snapshots: bool) -> Iterator[Publisher]:
+        """Run the product's publisher at an endpoint that has a place for snapshots beside it, or not."""
+        endpoint = f"ipc://{place}/feed"
+        publisher = Publisher(
+            Export(endpoint=endpoint, snapshot_endpoint=f"{endpoint}.snapshot" if snapshots else "", batch_rows=1),
+            "nf1",
+        )
+        publisher.start()
+        try:
+            yield publisher
+        finally:
+            publisher.stop()
+
+    def away(self, folder: Path, publisher: Publisher, said: list[str]) -> tuple[str, str]:
+        """Collect, miss records and a purge meanwhile, and collect until that is told; return two names."""
+        first, missed = batch(12, seed=1), batch(12, seed=2)
+        gone, stays = list(dict.fromkeys(first.columns["subscriber"]))[:2]
+        with collecting(folder, publisher.endpoint) as collector:
+            wait_until(came(collector, messages=1), "a heartbeat is heard")
+            publisher.publish(first)
+            wait_until(came(collector, rows=12), "records came")
+        publisher.publish(missed)
+        publisher.publish_purge({gone: 1}, "purge", time.time())
+        with collecting(folder, publisher.endpoint, said=said):
+            wait_until(lambda: any("eras" in text for text in said), "it is told")
+        return gone, stays
+
+    def test_with_a_snapshot_the_purge_is_done_and_no_record_is_missing(self, tmp_path: Path) -> None:
+        said: list[str] = []
+        with self.publishing(tmp_path, snapshots=True) as publisher:
+            gone, stays = self.away(tmp_path / "store", publisher, said)
+
+        there = {name for (name,) in ask(tmp_path / "store", "SELECT DISTINCT subscriber FROM records")}
+        assert stays in there
+        assert gone not in there
+        assert ask(tmp_path / "store", "SELECT DISTINCT seq FROM records ORDER BY 1") == [(0,), (1,)]
+        assert ask(tmp_path / "store", "SELECT topic, why FROM gaps WHERE topic NOT LIKE 'health%'") == []
+        assert any(text.startswith("1 names of subscribers were erased") for text in said)
+
+    def test_without_one_both_are_told(self, tmp_path: Path) -> None:
+        said: list[str] = []
+        with self.publishing(tmp_path, snapshots=False) as publisher:
+            self.away(tmp_path / "store", publisher, said)
+
+        missing = "SELECT topic, seq, messages, why FROM gaps WHERE topic NOT LIKE 'health%' ORDER BY 1"
+        assert ask(tmp_path / "store", missing) == [
+            ("purge.v1/nf1/", 0, 1, "lost"),
+            ("qoe.v1/nf1/video/", 1, 1, "lost"),
+        ]
+        assert any(text.startswith("1 messages of whom to erase did not come") for text in said)
+
+
 class TestRefusals:
     """A refusal is one sentence and a status."""
 

@@ -72,6 +72,26 @@ class TestLoss:
         beat(sequences, video=1, web=900)
         assert told(sequences) == []
 
+    def test_one_that_a_snapshot_said_to_be_readable_is_one(self) -> None:
+        sequences = Sequences()
+        beat(sequences, web=3)
+        sequences.may_read("nf1", "a", ["qoe.v1/nf1/web/"], 5_000_000)
+        beat(sequences, web=10)
+        assert told(sequences) == [(3, 7, "lost")]
+
+    def test_messages_of_who_is_to_be_erased_are_counted_apart(self) -> None:
+        sequences = Sequences()
+        come(sequences, 0, 2)
+        assert (sequences.lost, sequences.lost_purges) == (1, 0)
+        come(sequences, 0, 3, topic="purge.v1/nf1/")
+        assert (sequences.lost, sequences.lost_purges) == (3, 2)
+
+    def test_whom_to_erase_is_a_loss_though_nothing_of_it_ever_came(self) -> None:
+        sequences = Sequences()
+        for head in (4, 6):
+            sequences.heartbeat("nf1", "a", [("purge.v1/nf1/", head)], 900_000, 5_000_000, "lost")
+        assert told(sequences) == [(4, 2, "lost")]
+
     def test_a_function_that_was_silent_is_told_with_the_time(self) -> None:
         sequences = Sequences()
         come(sequences, 0)
@@ -130,6 +150,14 @@ class TestKept:
         sequences = Sequences()
         come(sequences, 3)
         assert come(self.again(sequences), 3) == [False]
+
+    def test_what_may_be_read_is_known_though_nothing_of_it_came(self) -> None:
+        sequences = Sequences()
+        sequences.may_read("nf1", "a", ["qoe.v1/nf1/web/"], 5_000_000)
+        beat(sequences, web=3)
+        later = self.again(sequences)
+        beat(later, web=5)
+        assert told(later) == [(3, 2, "lost")]
 
     def test_a_function_that_was_just_met_is_still_being_met(self) -> None:
         sequences = Sequences()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 
 from feed.consumer import key_pair
+from feed.late import beside
 from lab.wait import wait_until
 from nf.publish import Publisher
 from nf.settings import Curve, Export
@@ -37,6 +39,7 @@ class Function:
 
     def __init__(self, port: int) -> None:
         self.endpoint = f"tcp://127.0.0.1:{port}"
+        self.snapshot_endpoint = ""
         self.sent: dict[tuple[str, str], list[tuple[int, int]]] = {}  # by boot and topic: rows and bytes of each seq
         self._random = random.Random(4)
         self._stop = threading.Event()
@@ -46,7 +49,8 @@ class Function:
 
     def _start(self) -> None:
         curve = Curve(secret_key=SERVER[1], public_key=SERVER[0], clients=(CLIENT[0],))
-        self.publisher = Publisher(Export(endpoint=self.endpoint, batch_rows=1, curve=curve), "nf1")
+        export = Export(endpoint=self.endpoint, snapshot_endpoint=self.snapshot_endpoint, batch_rows=1, curve=curve)
+        self.publisher = Publisher(export, "nf1")
         self.publisher.start()
 
     def _run(self) -> None:
@@ -58,6 +62,11 @@ class Function:
             key = (self.publisher.boot, f"qoe.v1/nf1/{app_class}/")
             self.sent.setdefault(key, []).append((len(some), int(np.sum(some.columns["dl_bytes"]))))
             self.publisher.publish(some)
+
+    def with_snapshots(self) -> None:
+        """Give the last messages to whoever asks, from now on."""
+        self.snapshot_endpoint = beside(self.endpoint)
+        self.again()
 
     def again(self) -> None:
         """End and start anew: another boot, and sequences from 0 on."""
@@ -108,32 +117,34 @@ def collector(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]
 
 
 def check(folder: Path, sent: dict[tuple[str, str], list[tuple[int, int]]]) -> dict[str, int]:
-    """Assert that each message is in one file or in one gap, and return what gaps told, by reason."""
+    """Assert that each message since the first contact is in one file or in one gap; return gaps by reason."""
     files = ask(
         folder,
         "SELECT boot, 'qoe.v1/nf1/' || app_class || '/', seq, count(*), sum(dl_bytes) FROM records GROUP BY 1, 2, 3",
     )
-    found: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
+    found: dict[tuple[str, str], Counter[int]] = {}
     for boot, topic, seq, rows, octets in files:
-        found.setdefault((boot, topic), {})[seq] = (rows, octets)
-    told: dict[str, int] = {}
-    missing: dict[tuple[str, str], int] = {}
-    for boot, topic, messages, why in ask(folder, "SELECT boot, topic, messages, why FROM gaps"):
-        told[why] = told.get(why, 0) + messages
-        missing[boot, topic] = missing.get((boot, topic), 0) + messages
-    last = list(sent)[-1][0]
-    for key, messages in sent.items():
-        there = found.get(key, {})
-        for seq, rows in there.items():
-            assert messages[seq] == rows, (key, seq)
-        known = len(there) + missing.get(key, 0)
-        # Messages after the last word that came of a function, before it ended, are told without a number.
-        assert known == len(messages) if key[0] == last else known <= len(messages), (key, known, len(messages))
-    restarts = len({boot for boot, _ in sent}) - 1
-    assert ask(folder, "SELECT count(*) FROM gaps WHERE why = 'restart' AND messages = 0") == [(restarts,)]
+        assert sent[boot, topic][seq] == (rows, octets), (boot, topic, seq)
+        found.setdefault((boot, topic), Counter())[seq] += 1
+    told: Counter[str] = Counter()
+    for boot, topic, seq, messages, why in ask(folder, "SELECT boot, topic, seq, messages, why FROM gaps"):
+        told[why] += messages
+        if topic.startswith("qoe.v1/"):
+            found.setdefault((boot, topic), Counter()).update(range(seq, seq + messages))
+    boots = list(dict.fromkeys(boot for boot, _ in sent))
+    for (boot, topic), messages in sent.items():
+        numbers = found.get((boot, topic), Counter())
+        assert set(numbers.values()) <= {1}, (boot, topic, "told twice")
+        # Of a function that nobody had met, what it published before is no loss; and of what it published after its
+        # last word that came, before it ended, nobody can tell the number.
+        first = min(numbers) if boot == boots[0] else 0
+        last = len(messages) if boot == boots[-1] else max(numbers, default=-1) + 1
+        assert sorted(numbers) == list(range(first, last)), (boot, topic)
+    restarts = ask(folder, "SELECT count(*) FROM gaps WHERE why = 'restart' AND messages = 0")
+    assert restarts == [(len({boot for boot, _ in found}) - 1,)]
     facts = ask(folder, "SELECT sum(records), sum(dl_bytes) FROM facts")
     assert facts == ask(folder, "SELECT count(*), sum(dl_bytes) FROM records")
-    return told
+    return dict(told)
 
 
 def number_of(folder: Path) -> int:
@@ -160,29 +171,43 @@ def settle(function: Function, folder: Path) -> None:
     )
 
 
+def kill(function: Function, folder: Path, log: Path, kills: int, restarts_every: int) -> dict[str, int]:
+    """Kill a collector so often at random moments, and start the function anew now and then; return what gaps tell."""
+    draw = random.Random(50)
+    command = words(function, log.parent / "keys", folder)
+    for number in range(kills):
+        with collector(command, log) as process:
+            before = number_of(folder)
+            wait_until(partial(wrote, folder, before), "it writes", check=process.poll)
+            time.sleep(draw.uniform(0.0, 2.0))
+            process.kill()
+            process.wait()
+        ask(folder, "SELECT sum(dl_bytes) FROM facts")  # no file that is there is half
+        if number % restarts_every == restarts_every - 1:
+            function.again()
+    with collector(command, log):
+        settle(function, folder)
+    told = check(folder, function.sent)
+    print(f"{kills} kills, told: {told}, published: {sum(map(len, function.sent.values()))}")
+    assert "Traceback" not in log.read_text()
+    return told
+
+
 class TestKilled:
     """Killed at any moment, a collector has each message in a file or in a gap, and the function may die as well."""
 
     def test_fifty_times(self, function: Function, tmp_path: Path) -> None:
-        folder, draw = tmp_path / "store", random.Random(50)
-        command = words(function, tmp_path / "keys", folder)
-        for number in range(KILLS):
-            with collector(command, tmp_path / "log") as process:
-                before = number_of(folder)
-                wait_until(partial(wrote, folder, before), "it writes", check=process.poll)
-                time.sleep(draw.uniform(0.0, 2.0))
-                process.kill()
-                process.wait()
-            ask(folder, "SELECT sum(dl_bytes) FROM facts")  # no file that is there is half
-            if number % 10 == 9:
-                function.again()
-        with collector(command, tmp_path / "log"):
-            settle(function, folder)
-
-        told = check(folder, function.sent)
-        print(f"{KILLS} kills, told: {told}, published: {sum(map(len, function.sent.values()))}")
+        told = kill(function, tmp_path / "store", tmp_path / "log", KILLS, restarts_every=10)
         assert told["lost"] > 0
-        assert "Traceback" not in (tmp_path / "log").read_text()
+
+    def test_where_the_function_gives_snapshots(self, function: Function, tmp_path: Path) -> None:
+        function.with_snapshots()
+        function.sent.clear()  # of the boot before, which nobody had met
+        kill(function, tmp_path / "store", tmp_path / "log", max(1, KILLS // 5), restarts_every=4)
+        lost = "SELECT coalesce(sum(messages), 0) FROM gaps WHERE why = 'lost' AND topic LIKE 'qoe.v1/%'"
+        away = "SELECT coalesce(max(until_ms - since_ms), 0) FROM gaps WHERE why = 'lost'"
+        # A snapshot has the last 30 s: a collector that was away for less has all messages.
+        assert ask(tmp_path / "store", lost) == [(0,)] or ask(tmp_path / "store", away)[0][0] > 20_000
 
 
 def fill(path: Path) -> None:
