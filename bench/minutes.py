@@ -57,10 +57,12 @@ class _Told(Messages):
     def _heartbeat(self) -> Columns:
         topics = [f"qoe.v1/bench/{each}/" for each in APP_CLASSES] + ["health.v1/bench/", "delay.v1/bench/"]
         n, number = len(topics), len(self.bytes)
-        columns: Columns = {"topic": topics, "next_seq": np.arange(n, dtype=np.uint64) + number}
-        for place, name in enumerate(list(HEALTH_COLUMNS)[2:]):  # counters of a busy site differ, and go on
-            columns[name] = np.full(n, (number + 1) * 7 ** (place % 12), np.int64)
-        return columns | {"not_read": [""] * n}
+        counters = {  # of a busy site: they differ, and go on
+            name: np.full(n, (number + 1) * 7 ** (place % 12), np.int64)
+            for place, name in enumerate(list(HEALTH_COLUMNS)[2:])
+        }
+        heads: Columns = {"topic": topics, "next_seq": np.arange(n, dtype=np.uint64) + number}
+        return {**heads, **counters, "not_read": [""] * n}
 
 
 def _delays() -> Columns:

@@ -62,7 +62,7 @@ class Exporter(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield all metrics, of one moment."""
         with self._series.lock:
-            found = [*self._sums(), *self._places(), *self._delays(), *self._functions(), *self._own()]
+            found = [*self._sums(), *self._places(), *self._crowds(), *self._delays(), *self._functions(), *self._own()]
         yield from found
 
     def _sums(self) -> Iterable[Metric]:
@@ -85,6 +85,20 @@ class Exporter(Collector):
             for suspect, value in zip(SUSPECTS, values[len(SUMS) :], strict=True):
                 family.add_metric((*place, suspect), float(value))
         yield family
+
+    def _crowds(self) -> Iterable[Metric]:
+        by_app, by_place = self._series.crowds()
+        what = "in the last minute, estimated"
+        bad = GaugeMetricFamily(
+            "snf_bad_subscribers", f"subscribers with a bad score {what}", labels=("app_class", "app")
+        )
+        suspect = GaugeMetricFamily(
+            "snf_suspect_subscribers", f"subscribers with a suspect {what}", labels=("gnb", "slice")
+        )
+        for family, counts in ((bad, by_app), (suspect, by_place)):
+            for name, count in counts.items():
+                family.add_metric(name, float(count))
+            yield family
 
     def _delays(self) -> Iterable[Metric]:
         labels = ("gnb", "slice", "measure", "percentile")

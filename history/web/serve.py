@@ -85,6 +85,7 @@ def _bound(address: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((address, port))
+        bound.listen(_MOST_CONNECTIONS)  # who reads where the page is may come at once
     except OSError as error:
         bound.close()
         raise SnfError(

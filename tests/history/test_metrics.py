@@ -102,6 +102,47 @@ class TestSums:
         assert "subscriber" not in {n for n, _ in labels}
 
 
+class TestCrowds:
+    """The number of different subscribers who are badly served is told, and their names are not."""
+
+    def test_of_a_minute(self):
+        now = [100.0]
+        series = Series(lambda: now[0])
+        for at_s, mos, suspect in ((100.0, 2.0, "access"), (130.0, 3.5, "core"), (140.0, 4.5, "")):
+            now[0] = at_s
+            few = records(5, mos=np.full(5, mos, np.float32), suspect=[suspect] * 5)
+            series.take(coded("qoe.v1/nf1/video/", wire.QOE_SCHEMA, few))
+        app, place = {"app_class": "video", "app": "YouTube"}, {"gnb": "10.0.0.1", "slice": "1"}
+
+        told = []
+        for at_s in (159.0, 161.0, 191.0):
+            now[0] = at_s
+            found = scraped(series)
+            told += [(value(found, "snf_bad_subscribers", **app), value(found, "snf_suspect_subscribers", **place))]
+
+        assert told == [(5, 5), (0, 5), (0, 0)]
+
+    def test_of_many_it_is_right_to_a_tenth(self):
+        series = Series()
+        for first in range(0, 1000, 100):
+            many = records(100, mos=np.full(100, 1.5, np.float32), subscriber=[f"{first + i:032x}" for i in range(100)])
+            for _ in range(3):
+                series.take(coded("qoe.v1/nf1/video/", wire.QOE_SCHEMA, many))
+
+        found = scraped(series)
+
+        assert value(found, "snf_bad_subscribers", app_class="video", app="YouTube") == pytest.approx(1000, rel=0.1)
+
+    def test_of_what_is_beyond_the_bound(self):
+        series, n = Series(), MAX_PLACES + 9
+        gnbs = [f"10.0.0.{i}" for i in range(n)]
+        series.take(coded("qoe.v1/nf1/web/", wire.QOE_SCHEMA, records(n, gnb=gnbs, suspect=["n3"] * n)))
+
+        found = scraped(series)
+
+        assert value(found, "snf_suspect_subscribers", gnb=OTHER, slice=OTHER) == 9
+
+
 class TestBound:
     """There are at most so many series, whatever is published."""
 

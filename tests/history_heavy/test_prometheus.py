@@ -59,13 +59,32 @@ class TestAlerts:
 
         assert "SUCCESS" in promtool(tmp_path, "test", "rules", file.name)
 
-    def test_a_test_of_them_can_fail(self, tmp_path):
-        broken = ALERTS.read_text().replace("> 0.3 * sum by (gnb)", "> 0.9 * sum by (gnb)")
-        (tmp_path / "alerts.yml").write_text(broken)
-        shutil.copy(Path(__file__).with_name("alerts_test.yml"), tmp_path)
+    @pytest.mark.parametrize(
+        ("file", "rule", "broken", "found"),
+        [
+            ("alerts_test.yml", "> 0.3 * sum by (gnb)", "> 0.9 * sum by (gnb)", "SnfAccessBad"),
+            ("alerts_lab_test.yml", "for: 15s", "for: 90s", "all radios of a gNB turn bad"),
+            (
+                "alerts_lab_test.yml",
+                '(snf_suspect_subscribers{gnb!=""}) >= 3',
+                "(snf_suspect_subscribers) > 0",
+                'got: {alertname="SnfAccessBad", alertstate="firing"',  # in the quiet night
+            ),
+            (
+                "alerts_lab_test.yml",
+                "snf_function_up == 0\n        for: 2m",
+                "snf_function_up == 0",
+                'got: {alertname="SnfFunctionDown", alertstate="firing"',
+            ),
+        ],
+    )
+    def test_a_test_of_them_can_fail(self, tmp_path, file, rule, broken, found):
+        assert rule in ALERTS.read_text()
+        (tmp_path / "alerts.yml").write_text(ALERTS.read_text().replace(rule, broken))
+        shutil.copy(Path(__file__).with_name(file), tmp_path)
 
-        with pytest.raises(AssertionError, match="SnfAccessBad"):
-            promtool(tmp_path, "test", "rules", "alerts_test.yml")
+        with pytest.raises(AssertionError, match=found):
+            promtool(tmp_path, "test", "rules", file)
 
     def test_each_asks_for_metrics_that_there_are(self, exported):
         rules = yaml.safe_load(ALERTS.read_text())
