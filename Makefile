@@ -15,7 +15,7 @@
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout; COLLECTOR=1 for that of the collector
-# make package-test  two builds of the package in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
+# make package-test  two builds of the package, and that of the collector, in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
 # make image   the disk of a virtual machine with the package in it, into dist/; KERNEL=6.12 for the newer kernel
 # make image-test the image with both kernels, booted from its disk in QEMU, configured, fed, upgraded, started again; its Vagrant box; ONLY=6.1, 6.12 or box
 # make pins    resolve the versions of constraints/ anew
