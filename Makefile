@@ -11,11 +11,11 @@
 # make history-test questions on DuckDB, on two ClickHouse servers and on Spark, with equal rows; a sink whose servers are killed; alerts by promtool, a Prometheus that scrapes; the page in Chromium
 # make service-test the unit under systemd itself in a minimal Debian: start, hang, kill, update and downgrade under traffic, refusals, a tenth of a processor
 # make kernels the programs on Debian's kernels 6.1 and 6.12, emulated, and on this one; ONLY=6.1, 6.12 or here
-# make oci     a container image from that package, as an OCI archive, into dist/; PACKAGE= for a package that is there
+# make oci     a container image from that package, as an OCI archive, into dist/; PACKAGE= for a package that is there; COLLECTOR=1
 # make fresh   both of the first two inside a minimal Debian made for the purpose
 # make loaded  demo three times, test and bench once, beside six busy loops on two CPUs; ONLY=demo for a part
 # make deb     the Debian package, into dist/; VERSION=, TREE= for another version or checkout; COLLECTOR=1 for that of the collector
-# make package-test  two builds of the package in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
+# make package-test  two builds of the package, and that of the collector, in a minimal Debian: install, configure, upgrade, downgrade, remove, purge; KEEP=folder
 # make image   the disk of a virtual machine with the package in it, into dist/; KERNEL=6.12 for the newer kernel
 # make image-test the image with both kernels, booted from its disk in QEMU, configured, fed, upgraded, started again; its Vagrant box; ONLY=6.1, 6.12 or box
 # make pins    resolve the versions of constraints/ anew
@@ -143,7 +143,7 @@ kernels: doctor
 
 oci:
 	@mkdir -p dist
-	@deploy/oci/build $(if $(PACKAGE),--package $(PACKAGE)) dist/supernetflow-oci.tar
+	@deploy/oci/build $(if $(COLLECTOR),--collector) $(if $(PACKAGE),--package $(PACKAGE)) dist/supernetflow$(if $(COLLECTOR),-collector)-oci.tar
 
 fresh:
 	@scripts/require-root

@@ -32,7 +32,6 @@ _NAMES = [
     "/usr/share/zsh/vendor-completions/_snf",
 ]
 _PACKETS = 500
-_HEARD = "select count(*) as n from health"
 _CALLS = (("collect", "--help"), ("query",), ("web", "--help"), ("bridge", "--help"))
 
 
@@ -81,7 +80,13 @@ def collects(report: Report, place: Installed, package: Path) -> None:
             usermod --append --groups supernetflow-collector {_READER}
         """)
         wait_until(lambda: _state(place) == "active", "it is active", last_words=lambda: _said(place))
-        wait_until(lambda: _asked(place, _HEARD)[0]["n"], "the function was heard", 60, last_words=lambda: _said(place))
+        heard = "table of health in the history"
+        wait_until(
+            lambda: any(file.startswith("health/") for file in _files(place)),
+            heard,
+            60,
+            last_words=lambda: _said(place),
+        )
         with Traffic(place.network, "gnb", "upf") as traffic:
             comes_true(lambda: traffic.sent >= _PACKETS, 60)
             traffic.stop()

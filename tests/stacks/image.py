@@ -101,12 +101,19 @@ class Sandbox:
             self.words(command, environment, who), capture_output=True, text=True, check=False, timeout=170
         )
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str], who: Sequence[str], log: Path) -> int:
-        """Start the function, wait until it answers or has ended; return its process, 0 when it has."""
+    def start(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        who: Sequence[str],
+        log: Path,
+        ready: str = "NETCONF on",
+    ) -> int:
+        """Start a program, wait until it says that it is *ready* or has ended; return its process, 0 when it has."""
         with log.open("w") as file:
             child = subprocess.Popen(self.words(command, environment, who), stdout=file, stderr=file, text=True)
         self.children.append(child)
-        wait_until(lambda: "NETCONF on" in log.read_text() or child.poll() is not None, "it answers or ends", 90)
+        wait_until(lambda: ready in log.read_text() or child.poll() is not None, "it answers or ends", 90)
         if child.poll() is not None:
             return 0
         (inner,) = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()

@@ -111,7 +111,7 @@ runAsUser: 0
 {{- fail "resources.limits.memory cannot be given: it follows from limits.flows, limits.sessions and limits.shards." -}}
 {{- end -}}
 {{- if .Values.serviceMonitor.enabled -}}
-{{- fail "serviceMonitor.enabled cannot be: the function has no endpoint of metrics. Its feed has the counters (health.v1), and NETCONF has them as state." -}}
+{{- fail "serviceMonitor.enabled cannot be: the function has no endpoint of metrics. The collector has one (collector.enabled), on the port metrics of its Service." -}}
 {{- end -}}
 {{- with .Values.configuration.startup -}}
 {{- $endpoints := regexFindAll "<endpoint>[^<]*</endpoint>" . -1 -}}
@@ -134,5 +134,40 @@ runAsUser: 0
 {{- fail (printf "limits.%s is %d and the configuration has %s: give one number in both, as the limit of memory follows from it." $leaf $here $said) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Of the collector. */}}
+{{- define "snf.collectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-collector
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "snf.collectorImage" -}}
+{{- printf "%s:%s" .Values.collector.image.repository (.Values.collector.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+
+{{- define "snf.noRights" -}}
+privileged: false
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- define "snf.checkCollector" -}}
+{{- $c := .Values.collector -}}
+{{- if not $c.from -}}
+{{- fail "collector.from is empty: name the functions by their endpoints, as tcp://NODE:5556." -}}
+{{- end -}}
+{{- if not $c.keys.existingSecret -}}
+{{- fail "collector.keys.existingSecret is empty: make a Secret of the files NAME.curve of collector.from, and give its name." -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range $c.from -}}
+{{- if hasKey $seen .endpoint -}}
+{{- fail (printf "collector.from has %s twice: give each function once." .endpoint) -}}
+{{- end -}}
+{{- $_ := set $seen .endpoint true -}}
 {{- end -}}
 {{- end -}}
