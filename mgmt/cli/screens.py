@@ -14,7 +14,7 @@ import click
 from mgmt.cli import inputs
 from mgmt.cli.filters import Filters, filter_options
 from mgmt.cli.options import bus_options
-from mgmt.cli.view import View, view_options
+from mgmt.cli.view import view_options
 from nf.errors import SnfError
 
 __all__ = ["COMMANDS"]
@@ -35,38 +35,22 @@ def _screen(sort: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 @click.command(epilog=_EPILOG)
 @_screen("subscriber")
-def watch(
-    feed: Path | None,
-    endpoint: str,
-    output: str,
-    seconds: float | None,
-    curve_file: Path | None,
-    filters: Filters,
-    view: View,
-) -> None:
+def watch(feed: Path | None, endpoint: str, curve_file: Path | None, **options: Any) -> None:
     """Show what a running function publishes; with --subscriber one subscriber in detail, flow by flow.
 
     FEED is a saved feed instead: a file that snf watch --output json wrote, or - for standard input.
     """
-    _run("watch", feed, endpoint, curve_file, output=output, seconds=seconds, filters=filters, view=view)
+    _run("watch", feed, endpoint, curve_file, **options)
 
 
 @click.command(epilog=_EPILOG)
 @_screen("score")
-def top(
-    feed: Path | None,
-    endpoint: str,
-    output: str,
-    seconds: float | None,
-    curve_file: Path | None,
-    filters: Filters,
-    view: View,
-) -> None:
+def top(feed: Path | None, endpoint: str, curve_file: Path | None, **options: Any) -> None:
     """Show the subscribers with the worst experience first.
 
     FEED is a saved feed instead: a file that snf watch --output json wrote, or - for standard input.
     """
-    _run("top", feed, endpoint, curve_file, output=output, seconds=seconds, filters=filters, view=view)
+    _run("top", feed, endpoint, curve_file, **options)
 
 
 def _run(

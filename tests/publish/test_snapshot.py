@@ -32,20 +32,9 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "feed.md").read_text(encoding="
 
 
 @pytest.fixture
-def publish() -> Iterator[Callable[..., Publisher]]:
+def publish(start: Callable[..., Publisher]) -> Callable[..., Publisher]:
     """Start publishers that give snapshots, and whose batches leave at once."""
-    started = []
-
-    def begin(**export: Any) -> Publisher:
-        made = Export(**{"endpoint": WILD, "snapshot_endpoint": WILD, "batch_rows": 1, **export})
-        publisher = Publisher(made, "nf1")
-        started.append(publisher)
-        publisher.start()
-        return publisher
-
-    yield begin
-    for publisher in started:
-        publisher.stop()
+    return lambda **export: start(**{"snapshot_endpoint": WILD, **export})
 
 
 @pytest.fixture
