@@ -50,6 +50,7 @@ FAMILIES = (
     "capacity",
     "scrape",
     "collect",
+    "questions",
 )
 
 

@@ -68,6 +68,7 @@ class History:
             f"memory_limit = '{memory_mb}MB'",
             f"threads = {threads}",
             "preserve_insertion_order = false",
+            "parquet_metadata_cache = true",  # a question looks at each file twice: what it has, and what is in it
             f"temp_directory = {_literal(self._spill)}",
             f"max_temp_directory_size = '{_SPILL}'",
             "autoinstall_known_extensions = false",
@@ -93,8 +94,7 @@ class History:
 
     def ask(self, name: str, asked: Asked) -> Answer:
         """Answer a question. Raises SnfError in one sentence."""
-        text = fill(name, asked)
-        return self._run(text, QUESTIONS[name].tables, asked.since_ms, asked.until_ms)
+        return self._run(fill(name, asked), QUESTIONS[name].tables, asked.since_ms, asked.until_ms, own=False)
 
     def sql(self, text: str, since_ms: int | None = None, until_ms: int | None = None) -> Answer:
         """Answer somebody's own select over the tables, of files from a span of time. Raises SnfError."""
@@ -113,14 +113,19 @@ class History:
         text = f"select distinct {columns} from marks where t_ms >= {since_ms} and t_ms < {until_ms} order by t_ms desc"
         return [Mark(row[0] / 1000, *row[1:]) for row in self._run(text, ("marks",), None, None).rows]
 
-    def _run(self, text: str, tables: tuple[str, ...], since_ms: int | None, until_ms: int | None) -> Answer:
+    def _run(
+        self, text: str, tables: tuple[str, ...], since_ms: int | None, until_ms: int | None, *, own: bool = True
+    ) -> Answer:
         for left, pause_s in zip(reversed(range(len(_PAUSES_S))), _PAUSES_S, strict=True):
             time.sleep(pause_s)
             try:
-                for statement in views.statements(self._folder, since_ms, until_ms):
-                    if statement.split(maxsplit=5)[4] in tables:  # CREATE OR REPLACE VIEW name
-                        self._connection.execute(statement)
-                return Answer(_plain(self._connection.sql(text).to_arrow_table()))
+                made = [s for s in views.statements(self._folder, since_ms, until_ms) if _table(s) in tables]
+                # A view looks into all files when it is made, a table of the text itself when it is read.
+                heads = ", ".join(f"{_table(s)} as not materialized ({s.partition(' AS ')[2]})" for s in made)
+                for statement in made if own else ():
+                    self._connection.execute(statement)
+                asked = text if own else f"with {heads} {text}"
+                return Answer(_plain(self._connection.sql(asked).to_arrow_table()))
             except duckdb.OutOfMemoryException:
                 raise SnfError("There is not enough memory for this question.", "Ask for less time.") from None
             except duckdb.IOException as error:
@@ -130,6 +135,11 @@ class History:
                 if not left or isinstance(error, _HOPELESS):
                     raise SnfError(f"The question cannot be answered: {_said(error)}") from None
         raise AssertionError("unreachable")
+
+
+def _table(statement: str) -> str:
+    """Return the name in CREATE OR REPLACE VIEW name."""
+    return statement.split(maxsplit=5)[4]
 
 
 def _plain(table: pa.Table) -> pa.Table:
