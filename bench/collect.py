@@ -111,14 +111,14 @@ def measure() -> list[Figure]:
     for functions in (1, 100):
         rig.progress(f"{functions} functions")
         found[functions] = _run(functions, MESSAGES)
-        both = _run(functions, 2 * MESSAGES, tend_s=1)
+        both = _run(functions, MESSAGES, tend_s=0.3)
         found[functions] |= {f"{name}, tending at the same time": both[name] for name in ("MB", "MB, before the end")}
     rig.progress("")
     cases = {f"{name}, {n} functions": value for n, values in found.items() for name, value in values.items()}
     note = (
         f"{MESSAGES:,} messages of {ROWS:,} records of as many of {SUBSCRIBERS:,} subscribers; processor time of all "
         "threads from the first message to the last file, ZeroMQ's among them; then merging and rolling up, apart; "
-        "memory of twice as many, merged and rolled up while they come"
+        "memory of as many that are merged and rolled up while they come"
     )
     one, many = (found[n]["MB, tending at the same time"] for n in (1, 100))
     return [

@@ -113,6 +113,7 @@ class Collector:
                 looked_s = now_s
                 self.writing.look_again()
                 self._listen(now_s)
+        self._after_answers(ended=True)
         self._commit()
         self._flushed.set()
 
@@ -176,10 +177,10 @@ class Collector:
             self._bus.ask(number, topics)
         return self._bus.asking(number)
 
-    def _after_answers(self) -> None:
-        """Take what waited for an answer that is over, and have erased who is to be."""
+    def _after_answers(self, ended: bool = False) -> None:
+        """Take what waited for an answer that is over, or all when the collector is, and have erased who is to be."""
         for number, source in enumerate(self._sources):
-            if source.held and not self._bus.asking(number):
+            if source.held and (ended or not self._bus.asking(number)):
                 held, source.held = source.held, []
                 for frames in held:
                     self._take(number, frames, held=True)

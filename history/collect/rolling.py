@@ -59,6 +59,9 @@ class _Groups:
         return found
 
 
+SumsOf = Callable[[_Groups, Rows], Mapping[str, NDArray[np.float64]]]
+
+
 def _grouped(keys: Iterable[tuple[str, Values]]) -> _Groups:
     """Return the groups of rows that are equal in all of *keys*, in their order; a key is not needed after the next."""
     key, size = np.zeros(1, np.int64), 1
@@ -359,13 +362,16 @@ def counts_of(paths: Sequence[Path]) -> Iterator[Any]:
     with ExitStack() as opened:
         files = _opened(paths, opened)
         names = dict.fromkeys(name for file in files for name in file.schema_arrow.names if name != "n")
-        rows = Counter[str]()
-        for measures in _by_group(files, "measure"):
-            rows.update(dict(zip(measures.values, np.bincount(measures.index).tolist(), strict=True)))
+        rows, where = Counter[str](), dict[str, list[tuple[int, int]]]()
+        for at, file in enumerate(files):
+            for number, measures in enumerate(_by_group([file], "measure")):
+                rows.update(dict(zip(measures.values, np.bincount(measures.index).tolist(), strict=True)))
+                for measure in measures.values:
+                    where.setdefault(measure, []).append((at, number))
         for measure in sorted(rows):
             parts = -(-rows[measure] // _ROWS)
             for part in range(parts):
-                source = _of_measure(files, measure, parts, part)
+                source = _of_measure(files, where[measure], measure, parts, part)
                 groups = _grouped((name, source.key(name)) for name in names)
                 counts = groups.sums(source.number("n")).astype(np.int64)
                 yield table_of("buckets", {**groups.keys, "n": counts}, groups.count)
@@ -379,37 +385,40 @@ def _by_group(files: Sequence[Any], name: str) -> Iterator[Coded]:
             yield _text(column, len(column))
 
 
-def _of_measure(files: Sequence[Any], measure: str, parts: int, part: int) -> _Source:
-    """Return the counts of a measure, of each so many buckets one."""
+def _of_measure(files: Sequence[Any], where: Sequence[tuple[int, int]], measure: str, parts: int, part: int) -> _Source:
+    """Return the counts of a measure, which is in these groups of files: of each so many buckets one."""
     chosen: dict[tuple[int, int], NDArray[np.int64] | None] = {}
-    for at, file in enumerate(files):
-        for number, measures in enumerate(_by_group([file], "measure")):
-            if measure not in measures.values:
-                continue
-            bucket = file.read_row_group(number, ["bucket"], use_threads=False).column(0).to_numpy()
-            wanted = (measures.index == measures.values.index(measure)) & (bucket % parts == part)
-            if len(rows := np.flatnonzero(wanted)):
-                chosen[at, number] = rows
+    for at, number in where:
+        group = files[at].read_row_group(number, ["measure", "bucket"], use_threads=False)
+        measures = _text(group.column("measure"), len(group))
+        wanted = (measures.index == measures.values.index(measure)) & (
+            group.column("bucket").to_numpy() % parts == part
+        )
+        if len(rows := np.flatnonzero(wanted)):
+            chosen[at, number] = rows
     return _Source(files, chosen)
 
 
-def _tables(
-    table: str, groups: _Groups, span_ms: int, sums_of: Callable[[_Groups, Rows], Mapping[str, NDArray[np.float64]]]
-) -> Iterator[Any]:
+def _tables(table: str, groups: _Groups, span_ms: int, sums_of: SumsOf) -> Iterator[Any]:
     """Yield a table of sums, in pieces of so many groups; *sums_of* makes those of a piece, from its rows."""
     for first in range(0, groups.count, _PART):
-        last = min(first + _PART, groups.count)
-        rows: Rows = slice(None)
-        if last - first < groups.count:
-            rows = np.flatnonzero((groups.of >= first) & (groups.of < last))
-        some = _Groups(groups.of[rows] - first, last - first, {})
-        columns = {name: _taken(values, np.arange(first, last)) for name, values in groups.keys.items()}
-        columns |= {
-            name: values if _is_float(name) else np.rint(values).astype(np.int64)
-            for name, values in sums_of(some, rows).items()
-        }
-        columns["span_ms"] = np.full(last - first, span_ms)
-        yield table_of(table, columns, last - first)
+        yield _table(table, groups, (first, min(first + _PART, groups.count)), span_ms, sums_of)
+
+
+def _table(table: str, groups: _Groups, part: tuple[int, int], span_ms: int, sums_of: SumsOf) -> Any:
+    """Return the sums of groups from one to before another, as a table."""
+    first, last = part
+    rows: Rows = slice(None)
+    if last - first < groups.count:
+        rows = np.flatnonzero((groups.of >= first) & (groups.of < last))
+    some = _Groups(groups.of[rows] - first, last - first, {})
+    columns = {name: _taken(values, np.arange(first, last)) for name, values in groups.keys.items()}
+    columns |= {
+        name: values if _is_float(name) else np.rint(values).astype(np.int64)
+        for name, values in sums_of(some, rows).items()
+    }
+    columns["span_ms"] = np.full(last - first, span_ms)
+    return table_of(table, columns, last - first)
 
 
 def _is_float(name: str) -> bool:

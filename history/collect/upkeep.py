@@ -123,21 +123,23 @@ def _together(files: Sequence[Closed], schema: Any) -> Iterator[Any]:
     waiting: list[Any] = []
     rows = 0
     for file in files:
-        source = pq.ParquetFile(file.path)
-        for number in range(source.num_row_groups):
-            group = source.read_row_group(number, use_threads=False)
-            if waiting and rows + group.num_rows > _GROUP:
-                yield _one(waiting, schema)
-                waiting, rows = [], 0
-            waiting.append(group)
-            rows += group.num_rows
+        with pq.ParquetFile(file.path) as source:
+            for number in range(source.num_row_groups):
+                count = source.metadata.row_group(number).num_rows
+                if waiting and rows + count > _GROUP:
+                    yield _one(waiting, schema)
+                    rows = 0
+                waiting.append(source.read_row_group(number, use_threads=False))
+                rows += count
     if waiting:
         yield _one(waiting, schema)
 
 
-def _one(tables: Sequence[Any], schema: Any) -> Any:
+def _one(tables: list[Any], schema: Any) -> Any:
+    """Return tables as one, with one dictionary for each text; *tables* are none any more."""
     whole = pa.concat_tables([_filled(table, schema) for table in tables])
-    return whole.unify_dictionaries().combine_chunks()
+    tables.clear()
+    return whole.unify_dictionaries()
 
 
 def _filled(table: Any, schema: Any) -> Any:

@@ -28,7 +28,7 @@ RESERVE_BYTES = 16 << 20  # left free: the state file, and rows that say what wa
 _MOST_GAPS = 100_000  # that wait to be written
 _AGAIN_S = 1.0  # between two looks at a full disk
 _TELL_S = 60.0  # between two sentences about it
-_GROUP = 65_536  # rows of all columns that wait in memory, some 20 MB, before they go into a file
+_GROUP = 32_768  # rows of all columns that wait in memory, some 10 MB, before they go into a file
 _LARGE = 524_288  # rows after which a writing ends before its time, so that a file can be rolled up in little memory
 
 _Runs = dict[tuple[str, str, str], list[list[int]]]  # topics: first number, messages, begin and end of each run

@@ -50,6 +50,7 @@ class Draft:
         """Write rows, as a group of their own."""
         self._writer.write_table(table, row_group_size=ROWS_TOGETHER)
         self.rows += table.num_rows
+        pa.default_memory_pool().release_unused()  # what it took, and what the rows came from
 
     def close(self) -> None:
         """End the file and have it on the disk, still without its name."""
@@ -78,6 +79,7 @@ def write(path: Path, schema: Any, tables: Iterable[Any]) -> int:
     try:
         for table in tables:
             draft.write(table)
+            del table  # before the next one is made
         draft.close()
         draft.publish()
     except BaseException:

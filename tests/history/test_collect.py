@@ -18,7 +18,10 @@ from feed import wire
 from feed.consumer import CurveKeys, key_pair
 from history.collect.caretaker import request
 from history.collect.collector import TOPICS, Collector
+from history.collect.ledger import Ledger
+from history.collect.sequences import Sequences
 from history.collect.settings import Settings
+from history.collect.writing import Writing
 from history.store import layout
 from lab.wait import wait_until
 from mgmt.cli.main import main
@@ -328,6 +331,19 @@ class TestRefusals:
             f"Nothing was heard from {late.endpoint} yet. Is the function up, and may this key read there? "
             "The collector goes on waiting."
         ]
+
+
+class TestFull:
+    """A full disk is told by the numbers of the messages that came meanwhile, and by no others."""
+
+    def test_numbers_that_follow_each_other_are_a_row(self, tmp_path: Path) -> None:
+        writing = Writing(tmp_path, Ledger(), Sequences(), lambda _: None)
+        for seq in (3, 4, 6, 7, 8):  # 5 is missing for another reason, and told elsewhere
+            writing.lose("nf1", "b", TOPIC.decode(), seq, (1000 * seq, 1000 * seq + 999))
+        writing.commit()
+
+        rows = ask(tmp_path, "SELECT seq, messages, since_ms, until_ms, why FROM gaps ORDER BY seq")
+        assert rows == [(3, 2, 3000, 4999, "full"), (6, 3, 6000, 8999, "full")]
 
 
 class TestStart:
