@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 import uvicorn
 
@@ -288,6 +289,16 @@ class TestFolder:
 
         with page_over(tmp_path) as page:
             assert page.ask("worst", by="app")["rows"] == []
+
+    def test_columns_that_older_files_have_not_are_read_of_newer_ones(self, tmp_path):
+        """A collector that was updated writes more columns than the one before, into the same folder."""
+        folder = web_folder.make(tmp_path, Shape(subscribers=66, hours=3))
+        for table in ("facts", "minutes"):
+            oldest = min((folder / table).rglob("*.parquet"))
+            pq.write_table(pq.read_table(oldest).drop_columns(["slice"]), oldest)
+
+        with page_over(folder) as page:
+            assert {row["value"] for row in page.ask("worst", by="slice")["rows"]} == {"1", "1-00000a"}
 
     @pytest.mark.parametrize(
         "words",
