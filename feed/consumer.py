@@ -27,9 +27,7 @@ _DEAD_S = 3.0  # three heartbeats
 _QUIET_S = 12.0  # a batch is at most 10 s old by default
 _MOST_HELD = 1000  # messages, while a snapshot is awaited
 _MAX_TOPICS = 100_000  # topics whose sequence is remembered
-_MOST_WAITING = (
-    300  # messages of all publishers of one reader, beside what the kernel buffers; one of 1,000 rows has 30 kB
-)
+_MOST_WAITING = 300  # messages of one reader, beside what the kernel buffers; one of 1,000 rows has 30 kB
 _IN_A_ROW = 16  # messages of one publisher, before others are read
 
 
