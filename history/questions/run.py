@@ -116,6 +116,7 @@ class History:
     def _run(
         self, text: str, tables: tuple[str, ...], since_ms: int | None, until_ms: int | None, *, own: bool = True
     ) -> Answer:
+        alike = not own  # own SQL may name columns that only some files have
         for left, pause_s in zip(reversed(range(len(_PAUSES_S))), _PAUSES_S, strict=True):
             time.sleep(pause_s)
             try:
@@ -124,6 +125,8 @@ class History:
                 heads = ", ".join(f"{_table(s)} as not materialized ({s.partition(' AS ')[2]})" for s in made)
                 for statement in made if own else ():
                     self._connection.execute(statement)
+                if alike:
+                    heads, alike = views.of_one_kind(self._folder, heads), False
                 asked = text if own else f"with {heads} {text}"
                 return Answer(_plain(self._connection.sql(asked).to_arrow_table()))
             except duckdb.OutOfMemoryException:

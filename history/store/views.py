@@ -10,13 +10,18 @@ DuckDB says that it is not there (`duckdb.IOException`), and the views have to b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from history.store.layout import HOUR, MINUTE, MINUTE_MS, Closed, closed
 from history.tables import DIMENSIONS, LEVELS, MEASURES, PLACES, SUMS, TABLES
 
-__all__ = ["statements"]
+__all__ = ["of_one_kind", "statements"]
 
 _TYPES = {
     "str": "VARCHAR",
@@ -28,6 +33,7 @@ _TYPES = {
     "f4": "FLOAT",
     "f8": "DOUBLE",
 }
+_FIRST = re.compile(r"read_parquet\(\['([^']+)'")  # the first file of a list
 _POOR = 3  # a score below it is poor or bad (ITU-T P.800)
 _BELOW = dict(zip(LEVELS, (0, *LEVELS), strict=False))  # lines of a level to those of the one below it
 _SIDES = tuple(name.removeprefix("suspect_") for name in SUMS if name.startswith("suspect_"))
@@ -49,6 +55,28 @@ def statements(folder: Path, since_ms: int | None = None, until_ms: int | None =
     # Each minute that no file of minutes has, of whatever is there of it.
     rest = _facts([], _beside(by_minute, minutes), _beside(records, [*by_minute, *minutes]))
     yield _view("minutes", f"{_read('minutes', minutes)} UNION ALL BY NAME {_summed_over_subscribers(rest)}")
+
+
+def of_one_kind(folder: Path, text: str) -> str:
+    """Return text of views that takes the columns of each list's first file for those of all, as far as that is right.
+
+    It spares looking into each file before it is read. The first one has to have all columns of its table: what others
+    have more, DuckDB leaves out without a word. Where they have less it raises an error, and the text as it was is to
+    be asked. Columns that no table has are not seen by this one.
+    """
+    if all(_is_whole(folder, Path(first)) for first in _FIRST.findall(text)):
+        return text.replace("union_by_name = true", "union_by_name = false")
+    return text
+
+
+@lru_cache(1024)
+def _is_whole(folder: Path, file: Path) -> bool:
+    """Say whether a file has all columns of its table, as one of a version before has not."""
+    try:
+        there = pq.read_schema(file).names
+    except (OSError, pa.ArrowInvalid):  # merged away meanwhile, or damaged: the question will say so
+        return False
+    return TABLES[file.relative_to(folder).parts[0]].keys() <= {*there}
 
 
 def _beside(files: Iterable[Closed], sums: Sequence[Closed]) -> list[Closed]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feed.errors import SnfError
 from history.questions.text import QUESTIONS, Asked, fill
 from history.store.layout import hours
-from history.store.views import statements
-from history.tables import TABLES
+from history.store.views import of_one_kind, statements
 
 __all__ = ["Files"]
 
@@ -30,7 +25,6 @@ _SETTINGS = {
 _AT_ONCE = 2  # questions; others wait
 _LONGEST_S = 30.0
 _VIEW = "CREATE OR REPLACE VIEW "  # the begin of what the store says of a table
-_FIRST = re.compile(r"read_parquet\(\['([^']+)'")  # the first file of a list
 _TRIES = 3  # a file that was listed may be merged away before it is read
 
 
@@ -89,8 +83,8 @@ class Files:
         # A view is bound when it is made and when it is used; a table of the question itself is bound once.
         named = [statement.removeprefix(_VIEW).partition(" AS ") for statement in statements(self._folder, *span)]
         heads = ", ".join(f"{table} as ({select})" for table, _, select in named if table in tables)
-        if alike and all(_is_of_today(self._folder, Path(first)) for first in _FIRST.findall(heads)):
-            heads = heads.replace("union_by_name = true", "union_by_name = false")
+        if alike:
+            heads = of_one_kind(self._folder, heads)
         cursor = self._engine.cursor()
         late = threading.Timer(_LONGEST_S, cursor.interrupt)
         late.start()
@@ -101,16 +95,3 @@ class Files:
         finally:
             late.cancel()
             cursor.close()
-
-
-@lru_cache(1024)
-def _is_of_today(folder: Path, file: Path) -> bool:
-    """Say whether a file has all columns of its table. One of a version before has not, and would hide them in others.
-
-    DuckDB takes the columns of the first file for those of all, and says nothing of others that have more.
-    """
-    try:
-        there = pq.read_schema(file).names
-    except (OSError, pa.ArrowInvalid):  # merged away meanwhile, or damaged: the question will say so
-        return False
-    return TABLES[file.relative_to(folder).parts[0]].keys() <= {*there}

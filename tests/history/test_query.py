@@ -22,6 +22,7 @@ from feed.errors import SnfError
 from history.questions.run import History
 from history.questions.text import Asked
 from mgmt.cli.main import main, snf
+from tests.history import web_folder
 from tests.history.month import DAY, START_MS, month, tables, write
 from tests.history.written import HOUR_MS, published, put
 
@@ -226,6 +227,20 @@ class TestOwnSql:
 
 class TestFiles:
     """Files of an older collector are read, damaged ones are told, records count where nothing is rolled up yet."""
+
+    @pytest.mark.parametrize("which", [min, max], ids=["the oldest", "the newest"])
+    def test_columns_that_one_file_has_not_are_read_of_the_others(self, tmp_path, which):
+        """Collectors of several versions wrote there, of which the older one knew fewer columns."""
+        folder = web_folder.make(tmp_path, web_folder.Shape(subscribers=66, hours=3))
+        file = which((folder / "facts").rglob("*.parquet"))
+        pq.write_table(pq.read_table(file).drop_columns(["slice"]), file)
+
+        with History(folder) as history:
+            rows = history.ask(
+                "worst", Asked(web_folder.END_MS - 3 * web_folder.HOUR_MS, web_folder.END_MS, by="slice")
+            )
+
+        assert {row[0] for row in rows.rows} >= {"1", "1-00000a"}
 
     def test_records_that_are_not_rolled_up_are_summed_with_their_levels(self, tmp_path, made):
         n = 4

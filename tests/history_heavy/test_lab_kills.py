@@ -143,7 +143,7 @@ def files(run: Run) -> dict[tuple[str, str], dict[int, Sums]]:
 
 @pytest.fixture(scope="module")
 def numbers(run: Run, files: dict[tuple[str, str], dict[int, Sums]]) -> dict[tuple[str, str], Counter[int]]:
-    """How often each number is in files and gaps."""
+    """Counts of each number in files and gaps."""
     found = {key: Counter(dict.fromkeys(sums, 1)) for key, sums in files.items()}
     for boot, topic, seq, messages in ask(run.folder, "SELECT boot, topic, seq, messages FROM gaps"):
         if topic.startswith("qoe.v1/"):
@@ -152,7 +152,7 @@ def numbers(run: Run, files: dict[tuple[str, str], dict[int, Sums]]) -> dict[tup
 
 
 class TestLab:
-    """What the lab's function published is in files, less gaps that are told, whoever was killed."""
+    """Files have all that the lab's function published, less gaps that are told, whoever was killed."""
 
     def test_it_is_a_run_with_several_boots(self, run):
         assert len(run.heard.boots()) == BOOTS
@@ -168,7 +168,7 @@ class TestLab:
         assert compared > run.heard.messages() / 2
 
     def test_each_message_on_the_bus_is_in_one_file_or_in_one_gap(self, run, numbers):
-        """What a killed function said after its last word that was heard by the collector is known to nobody there."""
+        """The last words of a killed function, when the collector was not there to hear them, are known to nobody."""
         boots = run.heard.boots()
         for (boot, topic), sums in run.heard.sums.items():
             found = numbers.get((boot, topic), Counter())
