@@ -82,6 +82,19 @@ class TestRests:
         assert content.segment_s(later, np.array([6.0]), DEFAULT) == [4.0]
 
 
+class TestRate:
+    """Bytes between rests over their time; what is no rate is no number, as what is divided by it has no end."""
+
+    @pytest.mark.parametrize(
+        ("octets", "seconds", "bps"), [(500_000, 4, 1e6), (500_000, 0, np.nan), (0, 4, np.nan), (0, 0, np.nan)]
+    )
+    def test_of_a_player_that_rests(self, octets, seconds, bps):
+        state = np.zeros(1, columns.STATE)
+        state["paced_octets"], state["paced_s"] = octets, seconds
+
+        assert content.paced_bps(state) == pytest.approx([bps], nan_ok=True)
+
+
 class TestPieces:
     """A request divides an answer; an acknowledgement that looks like one does not."""
 

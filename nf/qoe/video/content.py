@@ -95,8 +95,9 @@ def counts(state: _State, profile: Profile) -> NDArray[np.bool_]:
 
 
 def paced_bps(state: _State) -> Array:
-    """Return the rate at which a player that rests fetches; NaN before it did."""
-    return 8 * state["paced_octets"] / np.where(state["paced_s"] > 0, state["paced_s"], np.nan)
+    """Return the rate at which a player that rests fetches; NaN before it did, and where nothing came."""
+    came = (state["paced_s"] > 0) & (state["paced_octets"] > 0)
+    return 8 * state["paced_octets"] / np.where(came, state["paced_s"], np.nan)
 
 
 def media_bps(state: _State) -> Array:
