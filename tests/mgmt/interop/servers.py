@@ -235,9 +235,7 @@ class _Session:
                 # Two messages in one packet: netconfd keeps the answer to the second until it hears another one.
                 silent += 1
                 assert silent < 300 * slowness(), "netconfd does not answer"
-                asked = self._sent
                 self._send("<get-config><source><running/></source><filter/></get-config>")
-                self._sent = asked
             piece = os.read(out.fileno(), 65_536)
             assert piece, "netconfd closed the session"
             self._buffer += piece
