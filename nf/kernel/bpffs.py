@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from nf.errors import AttachRefused
 from nf.kernel import links
 
 __all__ = ["clear", "folders", "home", "lock", "release", "sweep"]
@@ -104,12 +105,13 @@ def _mounted() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Free what processes left in namespaces that do not exist any more."""
+    """Free what processes left in namespaces that do not exist any more: names, and locks without any."""
     root = home()
     if root is None or not root.is_dir():
         return
     alive = _namespaces()
-    for path in root.iterdir() if alive is not None else ():
+    names = {path.name for path in root.iterdir()} | {path.stem for path in _locks()}
+    for path in (root / name for name in sorted(names)) if alive is not None else ():
         found = _FOLDER.fullmatch(path.name)
         if not found or int(found[1]) in (alive or ()):
             continue
@@ -120,3 +122,10 @@ def sweep() -> None:
         if held is not None:
             clear(path)
             release(path, held)
+
+
+def _locks() -> list[Path]:
+    try:
+        return list(links.locks().glob("*.pins"))
+    except AttachRefused:
+        return []  # there is no place for them

@@ -129,11 +129,14 @@ class TestRestart:
             killed.ask()
             number = bump_number(gone)
             killed.kill()
+        lone = links.locks() / f"{number}-7.pins"  # of one that was killed before it named anything
+        lone.touch()
         bpffs.sweep()
 
         root = bpffs.home()
         assert root is not None
         assert not list(root.glob(f"{number}-*"))
+        assert not list(links.locks().glob(f"{number}-*.pins"))
 
 
 def bump_number(bump: Wire) -> int:
