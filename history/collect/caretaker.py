@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from history.collect.erasing import erase
+from history.collect.erasing import erase, names_of
 from history.collect.sequences import Gap
 from history.collect.upkeep import Keep, keep, set_aside, tend
 from history.store.layout import HOUR_MS, hours
 from history.tables import TABLES
 
-__all__ = ["Caretaker", "read_request", "request"]
+__all__ = ["Caretaker", "request"]
 
 _REQUEST = ".erase-"  # begin of the name of a file with subscribers to be erased: name and until when, in JSON
 _TURN_S = 1.0
@@ -123,7 +123,7 @@ class Caretaker(threading.Thread):
         wanted: dict[str, int] = {}
         requests = list(self.folder.glob(f"{_REQUEST}*.json"))
         for path in requests:
-            wanted |= read_request(path)
+            wanted |= names_of(path)
         with suppress(queue.Empty):
             while True:
                 wanted |= self._names.get_nowait()
@@ -148,8 +148,3 @@ def request(folder: Path, names: Sequence[str], until_ms: int) -> Path:
     aside.write_text(json.dumps(dict.fromkeys(names, until_ms)), encoding="utf-8")
     aside.rename(path)
     return path
-
-
-def read_request(path: Path) -> dict[str, int]:
-    """Return names and until when, of a file of `request`. Raises ValueError or AttributeError."""
-    return {str(name): int(until_ms) for name, until_ms in json.loads(path.read_text(encoding="utf-8")).items()}

@@ -2,10 +2,14 @@
 
 What is left of them are sums over all subscribers, in which nobody can be found. A reader sees the file before or the
 one after. Broken off, it is done again from the beginning: a file without a row of them is only looked at.
+
+A sink that sends the files to servers erases there what was erased here: it is left a file with the names.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +19,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from history.store.files import write
+from history.store.files import sync_folder, write
 from history.store.layout import files_of_hour, hours
 from history.tables import TABLES
 
-__all__ = ["erase"]
+__all__ = ["STATE_OF_SINK", "erase", "handed_on", "names_of"]
+
+STATE_OF_SINK = "clickhouse.json"
+"""The file by which a sink says that it sends the files of a folder."""
+
+_HANDED_ON = ".erased-"  # begin of the name of a file for the sink
 
 
 def erase(folder: Path, until_ms: Mapping[str, int]) -> tuple[int, int]:
     """Erase the rows of subscribers up to a time for each; return the rows that went and the files that they were in.
 
     Also from files that another one stands for, and from those that were set aside as damaged, which are removed:
-    nobody can say whose rows they have. A sum over a time goes if it began before.
+    nobody can say whose rows they have. A sum over a time goes if it began before. A sink is left the names.
     """
     rows = files = 0
     for table in TABLES:
@@ -37,6 +46,7 @@ def erase(folder: Path, until_ms: Mapping[str, int]) -> tuple[int, int]:
                 gone = _erase_from(file.path, until_ms)
                 rows += gone
                 files += gone > 0
+    _hand_on(folder, until_ms)
     return rows, files
 
 
@@ -80,3 +90,30 @@ def _hits(source: Any, number: int, until_ms: Mapping[str, int]) -> NDArray[np.b
 def _others(source: Any, found: Sequence[NDArray[np.bool_]]) -> Iterator[Any]:
     for number, hits in enumerate(found):
         yield source.read_row_group(number, use_threads=False).filter(pa.array(~hits))
+
+
+# -- for the sink --------------------------------------------------------------
+
+
+def _hand_on(folder: Path, until_ms: Mapping[str, int]) -> None:
+    """Leave the sink of a folder, where it has one, who was erased. Raises OSError."""
+    if not until_ms or not (folder / STATE_OF_SINK).exists():
+        return
+    path = folder / f"{_HANDED_ON}{os.urandom(8).hex()}.json"
+    aside = path.with_suffix(".new")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(dict(until_ms), file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+    sync_folder(folder)
+
+
+def handed_on(folder: Path) -> list[Path]:
+    """Return the files with the names of who was erased here, and not by the sink yet."""
+    return sorted(folder.glob(f"{_HANDED_ON}*.json"))
+
+
+def names_of(path: Path) -> dict[str, int]:
+    """Return names and until when, of a file that says who is to be erased. Raises ValueError or AttributeError."""
+    return {str(name): int(until_ms) for name, until_ms in json.loads(path.read_text(encoding="utf-8")).items()}

@@ -6,6 +6,7 @@ day of its rows; of gaps a row) is for one server, by a hash;
 before a batch goes to it, the server is asked which of the batch's messages it has, since after a kill on either side
 nobody else knows. A batch is one block of one partition, which ClickHouse takes as a whole or not at all. FOLDER has a
 file beside the tables with the numbers of files that were sent, so that they are not asked about again.
+Who was erased from the files is erased on each server, after what was sent of him before.
 
 A server that is added, or leaves, gets other messages: that is to be done while nothing waits.
 """
@@ -20,7 +21,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feed.errors import SnfError
+from history.collect.erasing import STATE_OF_SINK, handed_on, names_of
 from history.collect.ledger import last_number
 from history.sinks.schema import SENT, creates
 from history.store.layout import Closed, closed
@@ -38,11 +40,12 @@ from history.tables import TABLES
 
 __all__ = ["ClickHouse"]
 
-_STATE = "clickhouse.json"
 _ROWS = 200_000  # of a batch, well inside of one block (max_insert_block_size is 1,048,576)
 _TIMEOUT_S = 60.0
 _AGAIN_S = 5.0  # between two passes, and before a server that failed is asked again
 _DAY_MS = 86_400_000
+_NAMES = 2000  # of subscribers in a statement, which has 256 KiB at most (max_query_size)
+_ERASED = tuple(table for table in SENT if {"subscriber", "t_ms"} <= TABLES[table].keys())
 _MESSAGE = ("nf", "boot", "seq")
 _KEYS = {"records": ("nf", "boot", "seq", "app_class"), "gaps": (*_MESSAGE, "t_ms", "topic", "messages", "why")}
 _UNREACHABLE = (OSError, urllib.error.URLError, TimeoutError)
@@ -56,11 +59,12 @@ class _Refused(Exception):
 
 @dataclass(slots=True)
 class _Server:
-    """One server, the numbers of files that it has all of its rows of, and what it said last."""
+    """One server: numbers of files that it has all of its rows of, erasures that it took, and what was said of it."""
 
     url: str
     sent: dict[str, set[Span]] = field(default_factory=lambda: {table: set() for table in SENT})
-    said: str = ""
+    erased: set[str] = field(default_factory=set)
+    said: dict[str, str] = field(default_factory=dict)
 
 
 class ClickHouse:
@@ -101,9 +105,10 @@ class ClickHouse:
             stop.wait(_AGAIN_S)
 
     def send(self) -> int:
-        """Send what is closed and was not sent; return how many files wait for a server yet."""
+        """Send what is closed and was not sent; return how many files, erasures with them, wait for a server yet."""
+        self._save()  # from here on the collector leaves whom it erases
         files = self._files()
-        left = 0
+        left = self._erase()
         for number, server in enumerate(self._servers):
             waiting = [file for table in SENT for file in files[table] if _span(file) not in server.sent[table]]
             left += len(waiting) - self._to(number, server, waiting)
@@ -128,32 +133,71 @@ class ClickHouse:
             except FileNotFoundError:
                 continue  # merged or deleted meanwhile; the next pass sees what is there
             except (_Refused, *_UNREACHABLE) as error:
-                self._tell(server, f"{server.url} takes nothing: {_reason(error)} What waits is kept.")
+                self._tell(server, "takes rows", f"takes nothing: {_reason(error)} What waits is kept.")
                 return done
-            self._tell(server, "")
+            self._tell(server, "takes rows")
             server.sent[file.table].add(_span(file))
             self._save()
         return len(files)
 
-    def _tell(self, server: _Server, said: str) -> None:
-        if said != server.said:
-            self._say(said or f"{server.url} takes rows again.")
-            server.said = said
+    def _erase(self) -> int:
+        """Erase on each server whom the collector erased; return how many erasures wait for a server yet."""
+        paths = handed_on(self._folder)
+        wanted = [(f"{path.name}:{n}", part) for path in paths for n, part in enumerate(_parts(names_of(path)))]
+        for server in self._servers:
+            try:
+                self._erase_on(server, [each for each in wanted if each[0] not in server.erased])
+            except (_Refused, *_UNREACHABLE) as error:
+                self._tell(server, "erases", f"erases nobody: {_reason(error)} It is tried again.")
+                continue
+            self._tell(server, "erases")
+        done = set.intersection(*(server.erased for server in self._servers))
+        left = [path for path in paths if any(name not in done for name, _ in wanted if name.startswith(path.name))]
+        for path in set(paths) - set(left):
+            path.unlink()
+        for server in self._servers:
+            server.erased &= {name for name, _ in wanted if any(name.startswith(path.name) for path in left)}
+        return len(left)
+
+    def _erase_on(self, server: _Server, waiting: Sequence[tuple[str, Mapping[str, int]]]) -> None:
+        """Send as much of what waits as a statement takes, unless one is on its way: 18.16 makes two one wrong one."""
+        if not waiting or _is_erasing(server.url):
+            return
+        names, until_ms = list[str](), dict[str, int]()
+        for name, part in waiting:
+            if names and len(until_ms) + len(part) > _NAMES:
+                break
+            names.append(name)
+            until_ms |= {who: max(limit_ms, until_ms.get(who, 0)) for who, limit_ms in part.items()}
+        for table in _ERASED:
+            _ask(server.url, f"ALTER TABLE {table}_local DELETE WHERE {_rows_of(until_ms)}")
+        server.erased.update(names)
+        self._save()
+
+    def _tell(self, server: _Server, what: str, trouble: str = "") -> None:
+        """Say that a server does not do something, or does it again; each once."""
+        if trouble != server.said.get(what, ""):
+            self._say(f"{server.url} {trouble or f'{what} again.'}")
+            server.said[what] = trouble
 
     def _load(self) -> None:
         try:
-            kept = json.loads((self._folder / _STATE).read_text())
+            kept = json.loads((self._folder / STATE_OF_SINK).read_text())
             for server in self._servers:
-                for table, spans in kept.get(server.url, {}).items():
-                    server.sent[table] = {(int(hour), int(first), int(last)) for hour, first, last in spans}
+                own = kept.get(server.url, {})
+                server.erased = set(map(str, own.get("erased", ())))
+                for table in SENT:
+                    server.sent[table] = {
+                        (int(hour), int(first), int(last)) for hour, first, last in own.get(table, ())
+                    }
         except (OSError, ValueError, TypeError, AttributeError):
             return  # all files are asked about once more
 
     def _save(self) -> None:
-        aside = self._folder / f".{_STATE}.tmp"
+        aside = self._folder / f".{STATE_OF_SINK}.tmp"
         sent = {s.url: {table: sorted(spans) for table, spans in s.sent.items()} for s in self._servers}
-        aside.write_text(json.dumps(sent))
-        os.replace(aside, self._folder / _STATE)
+        aside.write_text(json.dumps({s.url: sent[s.url] | {"erased": sorted(s.erased)} for s in self._servers}))
+        os.replace(aside, self._folder / STATE_OF_SINK)
 
 
 def _span(file: Closed) -> Span:
@@ -218,6 +262,27 @@ def _there(url: str, table: str, rows: pa.Table, day_ms: int) -> set[tuple[Any, 
     found = json.loads(_ask(url, text))["data"]
     kinds = [str if TABLES[table][name].dtype == "str" else int for name in names]
     return {tuple(kind(value) for kind, value in zip(kinds, row, strict=True)) for row in found}
+
+
+def _parts(until_ms: Mapping[str, int]) -> Iterator[Mapping[str, int]]:
+    """Yield names and until when, so many at a time as a statement takes."""
+    names = sorted(until_ms)
+    for at in range(0, len(names), _NAMES):
+        yield {name: until_ms[name] for name in names[at : at + _NAMES]}
+
+
+def _rows_of(until_ms: Mapping[str, int]) -> str:
+    """Return the condition of the rows of subscribers, each up to a time."""
+    names = ", ".join(f"'{_escaped_literal(name)}'" for name in until_ms)
+    limits = ", ".join(str(limit_ms) for limit_ms in until_ms.values())
+    return f"t_ms <= transform(subscriber, [{names}], [{limits}], 0)"
+
+
+def _is_erasing(url: str) -> bool:
+    """Say whether a server has not come to the end of an erasing; it rewrites its parts by itself."""
+    tables = ", ".join(f"'{table}_local'" for table in _ERASED)
+    text = f"SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table IN ({tables})"
+    return _ask(url, f"{text} AND NOT is_done").strip() != "0"
 
 
 def _escaped_literal(text: str) -> str:

@@ -213,8 +213,9 @@ def erase(names: tuple[str, ...], folder: Path) -> None:
 
     A collector that writes there is asked to do it, and waited for.
     """
-    from history.collect.caretaker import read_request, request
+    from history.collect.caretaker import request
     from history.collect.erasing import erase as erase_from
+    from history.collect.erasing import names_of
     from history.collect.ledger import lock
 
     if not folder.is_dir():
@@ -229,7 +230,7 @@ def erase(names: tuple[str, ...], folder: Path) -> None:
             continue
         with held:
             if path.exists():
-                rows, files = erase_from(folder, read_request(path))
+                rows, files = erase_from(folder, names_of(path))
                 path.unlink()
                 click.echo(f"{rows} rows in {files} files were erased.")
                 return

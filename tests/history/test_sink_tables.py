@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from history.collect.erasing import STATE_OF_SINK, erase, handed_on, names_of
 from history.collect.rolling import facts_of_facts, facts_of_records
 from history.sinks.schema import creates
 from history.tables import TABLES
@@ -40,6 +41,19 @@ class TestTables:
             outer = text.partition("SELECT\n")[2].partition("\nFROM (")[0]
             names = [re.split(r" AS |\s", each.strip())[-1] for each in outer.split(",")]
             assert names == list(TABLES[table])
+
+
+class TestErasing:
+    """A folder whose files a sink sends leaves it the names of who was erased; no other one keeps them."""
+
+    @pytest.mark.parametrize("sent", [True, False])
+    def test_names_are_left_for_a_sink_alone(self, tmp_path, sent):
+        if sent:
+            (tmp_path / STATE_OF_SINK).write_text("{}")
+        erase(tmp_path, {"one": 1, "two": 2})
+
+        left = handed_on(tmp_path)
+        assert [names_of(path) for path in left] == ([{"one": 1, "two": 2}] if sent else [])
 
 
 class TestCollector:

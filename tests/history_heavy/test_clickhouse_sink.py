@@ -20,6 +20,7 @@ import pytest
 from feed.consumer import key_pair
 from feed.errors import SnfError
 from history.collect import upkeep
+from history.collect.erasing import erase
 from history.questions.run import History
 from history.questions.text import QUESTIONS, Asked, fill
 from history.sinks.clickhouse import ClickHouse
@@ -173,6 +174,58 @@ class TestSink:
         (made,) = cluster.rows("select groupArray(name) as names from system.columns where table = 'records_local'")
 
         assert made["names"] == list(TABLES["records"])
+
+
+GONE = {"s1": START_MS + DAY, "s2": START_MS + 2 * DAY}  # erased, and until when
+
+
+class TestErasing:
+    """Whoever is erased from the files is erased on each server, up to the same time, and nobody else is."""
+
+    def left(self, cluster) -> dict[str, int]:
+        found = cluster.rows("select subscriber, count() as n from records group by subscriber")
+        return {row["subscriber"]: row["n"] for row in found}
+
+    def wanted(self, folder) -> dict[str, int]:
+        return dict(Counter(written(folder)["subscriber"].to_pylist()))
+
+    def test_also_on_a_server_that_was_down_and_by_a_sink_that_was_killed(self, folder, cluster):
+        said: list[str] = []
+        one = sink(folder, cluster, said)
+        one.make_tables(CLUSTER)
+        for number in range(3):
+            write(folder, number)
+        assert one.send() == 0
+        assert self.left(cluster) == self.wanted(folder)
+        cluster.kill(1)
+
+        for name, until_ms in GONE.items():  # one after the other, which a server may not take for one
+            rows, _ = erase(folder, {name: until_ms})
+            assert rows > 0
+        assert one.send() == 2
+        assert any("erases nobody" in text and "It is tried again." in text for text in said)
+        cluster.start(1)
+        again = sink(folder, cluster)  # as if the sink had been killed, too
+        assert comes_true(lambda: again.send() == 0, 30)
+
+        assert comes_true(lambda: self.left(cluster) == self.wanted(folder), 60)
+        assert "s2" not in self.left(cluster)
+        assert self.left(cluster)["s1"] > 0  # what came after the time
+        assert not list(folder.glob(".erased-*"))
+
+    def test_rows_of_a_file_that_is_sent_later_are_gone_as_well(self, folder, cluster):
+        one = sink(folder, cluster)
+        one.make_tables(CLUSTER)
+        write(folder, 0)
+        assert one.send() == 0
+        cluster.kill(1)
+        write(folder, 1)
+        one.send()
+        erase(folder, GONE)
+        cluster.start(1)
+
+        assert comes_true(lambda: one.send() == 0, 30)
+        assert comes_true(lambda: self.left(cluster) == self.wanted(folder), 60)
 
 
 SERVER, CLIENT = key_pair(), key_pair()
