@@ -43,6 +43,7 @@ _PACKAGES = {
         (
             ("/etc/supernetflow-collector/collector.toml", "What the service collects."),
             ("/etc/default/supernetflow-collector", "Further options of the service."),
+            ("/etc/default/supernetflow-web", "Options of the service of the page."),
             ("/var/lib/supernetflow-collector", "The history."),
             _CLIENT,
         ),

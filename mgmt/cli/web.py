@@ -39,8 +39,15 @@ def web(folder: Path, listen: str, token_file: Path | None, names: tuple[str, ..
     address, port = inputs.endpoint(listen)
     logging.basicConfig(level=logging.WARNING, handlers=[journal.handler()])
     from history.web.serve import serve
+    from nf.kernel import manager
 
-    serve(folder, address, port, token_file, names, lambda where: click.echo(f"The page is at {where}"))
+    def ready(where: str) -> None:
+        said = f"The page is at {where}"
+        click.echo(said)
+        manager.tell(READY=1, STATUS=said)
+
+    manager.begin()
+    serve(folder, address, port, token_file, names, ready)
 
 
 COMMANDS: Sequence[click.Command] = (web,)

@@ -16,6 +16,7 @@ from nf.kernel import privilege
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 UNIT = DEPLOY / "supernetflow.service"
 COLLECTOR = DEPLOY / "supernetflow-collector.service"
+WEB = DEPLOY / "supernetflow-web.service"
 MOST = 30  # of systemd-analyze security, which says it as 3.0
 MOST_COLLECTOR = 15  # it has no right at all
 
@@ -38,7 +39,7 @@ def root(tmp_path: Path) -> Path:
         (tmp_path / command).write_text("#!/bin/sh\n")
         (tmp_path / command).chmod(0o755)
     (tmp_path / "bin").symlink_to("usr/bin")
-    for unit in (UNIT, COLLECTOR):
+    for unit in (UNIT, COLLECTOR, WEB):
         shutil.copyfile(unit, tmp_path / "lib/systemd/system" / unit.name)
     return tmp_path
 
@@ -64,7 +65,7 @@ def verify(root: Path, unit: Path = UNIT) -> tuple[int, str]:
 class TestVerify:
     """systemd reads the unit without a complaint, and complains of a slip."""
 
-    @pytest.mark.parametrize("unit", [UNIT, COLLECTOR])
+    @pytest.mark.parametrize("unit", [UNIT, COLLECTOR, WEB])
     def test_it_is_clean(self, root, unit):
         assert verify(root, unit) == (0, "")
 
@@ -147,6 +148,31 @@ class TestCollector:
         found, sources = collecting.read(whole)
         assert found.keys() == {"keep-records", "keep-minutes", "keep-hours", "disk"}
         assert [endpoint for endpoint, _ in sources] == ["tcp://probe1:5556"]
+
+
+class TestPage:
+    """The unit of the page has no right, and writes nowhere."""
+
+    def test_its_exposure_is_low(self, root):
+        words = ("security", "--offline=true", f"--threshold={MOST_COLLECTOR}", WEB.name)
+
+        assert analyze(root, *words).returncode == 0
+        change(root, "CapabilityBoundingSet=\n", "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_NET_ADMIN\n", WEB)
+        assert analyze(root, *words).returncode != 0
+
+    def test_it_reads_what_the_collector_writes_and_has_no_folder_of_its_own(self):
+        said, collector = settings(WEB.read_text()), settings(COLLECTOR.read_text())
+
+        assert f"--folder /var/lib/{collector['StateDirectory'][0]} " in said["ExecStart"][0]
+        assert said["User"] == collector["User"]
+        assert said["ProtectSystem"] == ["strict"]
+        assert not {"StateDirectory", "ReadWritePaths", "RuntimeDirectory", "AmbientCapabilities"} & said.keys()
+
+    def test_the_options_that_it_comes_with_are_none(self):
+        text = (DEPLOY / "supernetflow-web.default").read_text()
+
+        assert "EnvironmentFile=-/etc/default/supernetflow-web\n" in WEB.read_text()
+        assert [line for line in text.splitlines() if not line.startswith("#")] == ['SNF_OPTIONS=""']
 
 
 class TestAgreement:

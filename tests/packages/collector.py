@@ -23,6 +23,7 @@ __all__ = ["alone", "collects", "leaves"]
 MOST_MB = 400.0  # installed, with byte code
 _HOME = Path("usr/lib/supernetflow-collector")
 _UNIT = "supernetflow-collector.service"
+_PAGE = "supernetflow-web.service"
 _PLACE = "/etc/supernetflow-collector"
 _READER = "nobody"  # who may read the history as a member of the group
 # Names that the probe's package has as well.
@@ -102,6 +103,13 @@ def collects(report: Report, place: Installed, package: Path) -> None:
         assert _rights(place) == {"CapEff": 0, "CapBnd": 0, "CapAmb": 0}
         worst = _query(place, "worst", "--by", "subscriber")
         said.append(f"a member of its group asks; snf query worst has {len(worst)} rows, as the flow has no name")
+    with report.step("the page over the history") as said:
+        assert (machine.shows(_PAGE, "UnitFileState"), machine.shows(_PAGE, "ActiveState")) == ("disabled", "inactive")
+        machine.run("systemctl", "start", _PAGE)
+        page = _page(place)
+        assert "<title>" in page
+        assert "content-security-policy: " in page.lower()
+        said.append("disabled; once it is started the page answers on the loopback address")
     with report.step("snf collect erase") as said:
         name = _asked(place, "select distinct subscriber from records where ul_bytes > 0")[0]["subscriber"]
         told = machine.run("snf", "collect", "erase", str(name))
@@ -109,16 +117,18 @@ def collects(report: Report, place: Installed, package: Path) -> None:
         assert _bytes(place) == 0
         said.append("root asks, the service does it")
     with report.step("the collector's upgrade") as said:
-        before, main = _files(place), machine.shows(_UNIT, "MainPID")
+        before, main, page = _files(place), machine.shows(_UNIT, "MainPID"), machine.shows(_PAGE, "MainPID")
         place.apt("install", f"/srv/{package.name}")
         wait_until(lambda: machine.shows(_UNIT, "MainPID") not in {"0", main}, "another process runs")
         wait_until(lambda: _state(place) == "active", "it is active", last_words=lambda: _said(place))
         assert machine.run(f"/{_HOME}/bin/snf", "--version").split()[-1] == NEW
+        wait_until(lambda: machine.shows(_PAGE, "MainPID") not in {"0", page}, "another process has the page")
+        assert "<title>" in _page(place)
         assert before
         assert before <= _files(place)
         assert "[[from]]" in (machine.root / _PLACE[1:] / "collector.toml").read_text().splitlines()
-        said.append(f"another process, the {len(before)} closed files and collector.toml are as they were")
-    machine.run("systemctl", "stop", _UNIT)
+        said.append(f"other processes, the {len(before)} closed files and collector.toml are as they were")
+    machine.run("systemctl", "stop", _UNIT, _PAGE)
 
 
 def leaves(report: Report, place: Installed) -> None:
@@ -139,6 +149,12 @@ def leaves(report: Report, place: Installed) -> None:
     with report.step("apt purge, the collector") as said:
         place.apt("purge", "supernetflow-collector")
         said.append("files are compared below")
+
+
+def _page(place: Installed) -> str:
+    """Return the head and the text of the page."""
+    ask = "import urllib.request as u; a = u.urlopen('http://127.0.0.1:8080/'); print(a.headers, a.read().decode())"
+    return place.machine.run(f"/{_HOME}/bin/python3", "-I", "-c", ask)
 
 
 def _there(place: Installed) -> list[str]:
