@@ -37,9 +37,12 @@ class Caretaker(threading.Thread):
     """Tends a folder until it is stopped.
 
     *flush* has the other thread write what waits, and returns when it did: then no row of whom is to be erased waits.
+    *number* is that of the last writing that the state file knows; what is newer is not merged.
     """
 
-    def __init__(self, folder: Path, wanted: Keep, say: Callable[[str], None], flush: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: Path, wanted: Keep, say: Callable[[str], None], flush: Callable[[], None], number: int
+    ) -> None:
         super().__init__(name="caretaker", daemon=True)
         self.folder, self.wanted = folder, wanted
         self.bytes_kept = 0
@@ -47,15 +50,17 @@ class Caretaker(threading.Thread):
         self.damaged: queue.SimpleQueue[Gap] = queue.SimpleQueue()
         self._say, self._flush = say, flush
         self._names: queue.SimpleQueue[Mapping[str, int]] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # of _dirty
+        self._lock = threading.Lock()  # of _dirty and _number
+        self._number = number
         self._dirty = {(table, hour_ms) for table in TABLES for hour_ms, _ in hours(folder, table)}
         self._stop_ = threading.Event()
         self._told_s: dict[str, float] = {}
 
-    def changed(self, which: Iterable[tuple[str, int]]) -> None:
-        """Note tables and hours that got files."""
+    def changed(self, which: Iterable[tuple[str, int]], number: int = 0) -> None:
+        """Note tables and hours that got files, and the number of their writing, which came to its end."""
         with self._lock:
             self._dirty.update(which)
+            self._number = max(self._number, number)
 
     def erase(self, until_ms: Mapping[str, int]) -> None:
         """Have subscribers erased, each up to a time; they come back in ``erased``."""
@@ -107,7 +112,9 @@ class Caretaker(threading.Thread):
 
     def _tend_one(self, table: str, hour_ms: int) -> None:
         now_ms = round(time.time() * 1e3)
-        if not tend(self.folder, table, hour_ms, now_ms):
+        with self._lock:
+            number = self._number
+        if not tend(self.folder, table, hour_ms, now_ms, number):
             self.changed([(table, hour_ms)])
         elif table == "records":
             self.changed([("facts", hour_ms), ("buckets", hour_ms)])

@@ -87,7 +87,7 @@ class Collector:
         self._told_purges = 0
         self._begun_s = time.monotonic()
         self._flush_wanted, self._flushed = threading.Event(), threading.Event()
-        self.caretaker = Caretaker(settings.folder, settings.keep, say, self._flush)
+        self.caretaker = Caretaker(settings.folder, settings.keep, say, self._flush, self._ledger.number)
         try:
             self._bus = Several(settings.sources, TOPICS)
         except SnfError:
@@ -301,7 +301,8 @@ class Collector:
                     if self._ledger.erasing.get(name) == until_ms:
                         del self._ledger.erasing[name]
         self._flush_wanted.clear()
-        self.caretaker.changed(self.writing.commit())
+        written = self.writing.commit()
+        self.caretaker.changed(written, self.writing.number)
         self._flushed.set()
 
     def _flush(self) -> None:

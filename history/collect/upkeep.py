@@ -29,7 +29,7 @@ from history.store.layout import HOUR, HOUR_MS, MINUTE, MINUTE_MS, Closed, close
 from history.store.schema import schema_of
 from history.tables import TABLES
 
-__all__ = ["CLOCKS_MS", "Keep", "keep", "set_aside", "tend"]
+__all__ = ["CLOCKS_MS", "LAST", "Keep", "keep", "set_aside", "tend"]
 
 _TOGETHER = 262_144  # rows of records that are merged into one file, and of one rolling
 _GROUP = 65_536  # rows of a group of a merged file
@@ -38,6 +38,7 @@ _LATE_MS = 600_000  # after the end of an hour: batches, clocks and a collector 
 _MANY = 30  # files of an hour that are merged before it is over
 CLOCKS_MS = 86_400_000  # by which a publisher's clock may be wrong and its rows are in the hours that it says
 _PAST_MS = 3 * CLOCKS_MS
+LAST = 10**10 - 1  # of the numbers that a name has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +51,29 @@ class Keep:
     disk_bytes: int = 50 * 10**9
 
 
-def tend(folder: Path, table: str, hour_ms: int, now_ms: int) -> bool:
+def tend(folder: Path, table: str, hour_ms: int, now_ms: int, number: int = LAST) -> bool:
     """Do what is to be done with a table of an hour; return whether it will need no more of it by itself.
+
+    Files of a writing after that of *number* are left alone: they have their names, but the state file does not know
+    them yet. A file that was made of one of them would stand for a number that is given anew after a crash.
 
     Raises OSError when the disk does not take it; what was begun is begun again another time.
     """
     over = now_ms >= hour_ms + HOUR_MS + _LATE_MS
-    every = files_of_hour(folder, table, hour_ms)
+    every = _written(folder, table, hour_ms, number)
     _remove(set(every) - set(in_force(every)))
     if table == "records":
-        _roll(folder, hour_ms, over)
+        _roll(folder, hour_ms, over, number)
     elif table == "facts":
         if over:
-            _end_hour(folder, hour_ms)
+            _end_hour(folder, hour_ms, number)
     elif table != "minutes":
-        _merge_rest(folder, table, hour_ms, over)
+        _merge_rest(folder, table, hour_ms, over, number)
     return over
+
+
+def _written(folder: Path, table: str, hour_ms: int, number: int) -> list[Closed]:
+    return [file for file in files_of_hour(folder, table, hour_ms) if file.last <= number]
 
 
 def _remove(files: Iterable[Closed]) -> None:
@@ -76,9 +84,9 @@ def _remove(files: Iterable[Closed]) -> None:
 # -- records -------------------------------------------------------------------
 
 
-def _roll(folder: Path, hour_ms: int, over: bool) -> None:
+def _roll(folder: Path, hour_ms: int, over: bool, number: int) -> None:
     rolled = in_force(files_of_hour(folder, "facts", hour_ms))
-    files = in_force(files_of_hour(folder, "records", hour_ms))
+    files = in_force(_written(folder, "records", hour_ms, number))
     waiting = [file for file in files if not any(sums.stands_for(file) for sums in rolled)]
     for some, rows in _groups(waiting):
         age_s = time.time() - min(file.path.stat().st_mtime for file in some)
@@ -158,9 +166,9 @@ def _filled(table: Any, schema: Any) -> Any:
 # -- the other tables ----------------------------------------------------------
 
 
-def _end_hour(folder: Path, hour_ms: int) -> None:
+def _end_hour(folder: Path, hour_ms: int, number: int) -> None:
     """Roll facts by minute up that no file of facts by hour stands for."""
-    files = in_force(files_of_hour(folder, "facts", hour_ms))
+    files = in_force(_written(folder, "facts", hour_ms, number))
     hours = [file for file in files if file.span == HOUR]
     waiting = [f for f in files if f.span == MINUTE and not any(hour.stands_for(f) for hour in hours)]
     if not waiting:
@@ -176,8 +184,8 @@ def _end_hour(folder: Path, hour_ms: int) -> None:
     write(by_hour.path, schema_of("facts"), rolling.facts_of_facts([one.path], HOUR_MS))
 
 
-def _merge_rest(folder: Path, table: str, hour_ms: int, over: bool) -> None:
-    files = in_force(files_of_hour(folder, table, hour_ms))
+def _merge_rest(folder: Path, table: str, hour_ms: int, over: bool, number: int) -> None:
+    files = in_force(_written(folder, table, hour_ms, number))
     if len(files) < 2 or not (over or len(files) >= _MANY):
         return
     if table != "buckets":

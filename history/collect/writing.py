@@ -44,6 +44,7 @@ class Writing:
         self.folder, self.ledger, self.sequences = folder, ledger, sequences
         self.full = False
         self.files = self.missed = self.written_rows = 0
+        self.number = ledger.number  # of the last writing that came to its end
         self._say = say
         self._number = ledger.number
         self._waiting: dict[tuple[str, int], Waiting] = {}
@@ -123,6 +124,7 @@ class Writing:
             sync_folder(where)
         self.ledger.number, self.ledger.sequences = self._number, self.sequences.kept()
         self.ledger.save(self.folder)
+        self.number = self._number
         return {key for key, _ in drafts}
 
     def look_again(self) -> None:

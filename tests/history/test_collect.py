@@ -18,7 +18,7 @@ from feed import wire
 from feed.consumer import CurveKeys, key_pair
 from history.collect.caretaker import request
 from history.collect.collector import TOPICS, Collector
-from history.collect.ledger import Ledger
+from history.collect.ledger import Ledger, last_number
 from history.collect.sequences import Sequences
 from history.collect.settings import Settings
 from history.collect.writing import Writing
@@ -28,7 +28,7 @@ from mgmt.cli.main import main
 from nf.publish import Publisher
 from nf.settings import Curve, Export
 from tests.feed.samples import batch, records
-from tests.history.written import ask
+from tests.history.written import HOUR_MS, ask
 
 SERVER, CLIENT = key_pair(), key_pair()
 TOPIC = b"qoe.v1/nf1/video/"
@@ -348,6 +348,23 @@ class TestFull:
 
 class TestStart:
     """A start removes what a writing left that did not come to its end."""
+
+    def test_what_is_merged_is_what_the_state_knows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tended: list[tuple[int, int]] = []  # number that may be merged, and that of the state then
+        saved = Ledger.save
+        ledger = Ledger()
+
+        def save(self: Ledger, folder: Path) -> None:
+            tended.append((writing.number, self.number))  # files have their names, and the state has not
+            saved(self, folder)
+
+        monkeypatch.setattr(Ledger, "save", save)
+        writing = Writing(tmp_path, ledger, Sequences(), lambda _: None)
+        writing.add("records", HOUR_MS, records(10, 10), 10)
+        writing.commit()
+
+        assert tended == [(0, 1)]
+        assert writing.number == last_number(tmp_path) == 1
 
     def test_a_file_that_the_state_does_not_know_was_not_written_for_good(self, tmp_path: Path, bus: Wire) -> None:
         with collecting(tmp_path, bus.endpoint) as collector:

@@ -132,6 +132,18 @@ class TestSums:
             (6 * ROWS, ROWS * (ROWS - 1) // 2, ROWS)
         ]
 
+    def test_a_file_that_the_state_does_not_know_yet_is_left_alone(self, folder: Path) -> None:
+        for table in TABLES:  # of a table that has gaps, all are of later writings
+            upkeep.tend(folder, table, HOUR_MS, LATER_MS, 4)
+
+        # A crash before the state is saved removes 5, tells its messages, and gives the number to others.
+        assert names(folder, "records") == ["0000000001-0000000004.parquet", "0000000005-0000000005.parquet"]
+        assert {(file.first, file.last) for file in layout.files_of_hour(folder, "facts", HOUR_MS)} == {(1, 4)}
+        assert len(names(folder, "gaps")) == 5
+        for table in TABLES:
+            upkeep.tend(folder, table, HOUR_MS, LATER_MS, 5)
+        assert ask(folder, "SELECT sum(records) FROM facts") == [(5 * ROWS,)]
+
     def test_an_hour_that_goes_on_is_left_as_it_is_while_its_files_are_new_and_small(self, folder: Path) -> None:
         before = names(folder, "records")
         tend(folder, HOUR_MS + 1000)
