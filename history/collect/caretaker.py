@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from history.collect.erasing import erase, names_of
+from history.collect.erasing import erase, later, names_of
+from history.collect.intake import UNFIT
 from history.collect.sequences import Gap
 from history.collect.upkeep import Keep, keep, set_aside, tend
 from history.store.layout import HOUR_MS, hours
@@ -86,7 +87,7 @@ class Caretaker(threading.Thread):
     def _guarded(self, what: str, work: Callable[[], None]) -> bool:
         try:
             work()
-        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        except (OSError, pa.ArrowException, *UNFIT, LookupError, AttributeError, MemoryError) as error:
             if time.monotonic() - self._told_s.get(what, -_TELL_S) >= _TELL_S:
                 self._told_s[what] = time.monotonic()
                 why = getattr(error, "strerror", None) or type(error).__name__
@@ -130,10 +131,10 @@ class Caretaker(threading.Thread):
         wanted: dict[str, int] = {}
         requests = list(self.folder.glob(f"{_REQUEST}*.json"))
         for path in requests:
-            wanted |= names_of(path)
+            wanted = later(wanted, names_of(path).items())
         with suppress(queue.Empty):
             while True:
-                wanted |= self._names.get_nowait()
+                wanted = later(wanted, self._names.get_nowait().items())
         if not wanted and not requests:
             return
         try:

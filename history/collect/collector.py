@@ -24,7 +24,8 @@ from feed.columns import Coded
 from feed.consumer import Several
 from feed.errors import SnfError
 from history.collect.caretaker import Caretaker
-from history.collect.intake import health_of, rows_of_message, tables
+from history.collect.erasing import later
+from history.collect.intake import UNFIT, health_of, names_of_purge, rows_of_message, tables
 from history.collect.ledger import lock, recover
 from history.collect.sequences import MAX_SEQ, Gap, Sequences
 from history.collect.settings import Settings
@@ -202,7 +203,8 @@ class Collector:
         header = message.header
         which = (header.nf, header.boot, message.topic, header.seq)
         if header.schema == wire.PURGE_SCHEMA:
-            self._purge(message)
+            if not self._purge(message):
+                self._foreign(which, span_ms, now_ms)
         elif self.writing.full:
             self.writing.lose(*which, span_ms)
         elif header.schema == wire.HEALTH_SCHEMA:
@@ -212,7 +214,7 @@ class Collector:
         else:
             try:
                 table, columns = rows_of_message(message)
-            except BadColumn:
+            except UNFIT:
                 self._foreign(which, span_ms, now_ms)
                 return
             self.writing.hold(*which, span_ms)
@@ -230,17 +232,20 @@ class Collector:
         if not message.header.rows or now_s - self._health_s.get(nf, -math.inf) < _HEALTH_S:
             return
         self._health_s[nf] = now_s
-        with suppress(BadColumn):
-            self.writing.add("health", end_ms, health_of(message), 1)
+        with suppress(*UNFIT):
+            self.writing.add("health", end_ms, health_of(message, end_ms), 1)
 
-    def _purge(self, message: wire.CodedMessage) -> None:
-        names, times = message.columns.get("subscriber"), message.columns.get("t_ms")
-        if not isinstance(names, Coded) or not isinstance(times, np.ndarray):
-            return
+    def _purge(self, message: wire.CodedMessage) -> bool:
+        """Note who is to be erased; return whether that can be read. If not, it is as if it had not come."""
+        try:
+            until_ms = names_of_purge(message).items()
+        except UNFIT:
+            self.sequences.lost_purges += 1
+            return False
         self.counters["purges"] += 1
-        until_ms = {names.values[at]: int(t) for at, t in zip(names.index.tolist(), times.tolist(), strict=True)}
-        self._ledger.erasing |= until_ms
-        self._unerased |= until_ms
+        self._ledger.erasing = later(self._ledger.erasing, until_ms)
+        self._unerased = later(self._unerased, until_ms)
+        return True
 
     @staticmethod
     def _check(message: wire.CodedMessage) -> None:
@@ -249,6 +254,8 @@ class Collector:
             raise wire.WireError("the topic is not that of the header")
         if max(len(header.nf), len(header.boot), len(message.topic)) > _NAME_LENGTH:
             raise wire.WireError("a name is too long")
+        if header.epoch > MAX_SEQ:
+            raise wire.WireError("the epoch is no number of a key")
         if header.schema == wire.QOE_SCHEMA and len(parts) < 4:
             raise wire.WireError("the topic has no class")
 

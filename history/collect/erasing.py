@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,21 @@ from history.store.files import sync_folder, write
 from history.store.layout import files_of_hour, hours
 from history.tables import TABLES
 
-__all__ = ["STATE_OF_SINK", "erase", "handed_on", "names_of"]
+__all__ = ["STATE_OF_SINK", "erase", "handed_on", "later", "names_of"]
 
 STATE_OF_SINK = "clickhouse.json"
 """The file by which a sink says that it sends the files of a folder."""
 
 _HANDED_ON = ".erased-"  # begin of the name of a file for the sink
+_MOST_MS = 2**63 - 1  # of a time in a file
+
+
+def later(some: Mapping[str, int], others: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the names of both, each with the later of its times: who is told twice is erased up to that one."""
+    found = dict(some)
+    for name, until_ms in others:
+        found[name] = max(until_ms, found.get(name, until_ms))
+    return found
 
 
 def erase(folder: Path, until_ms: Mapping[str, int]) -> tuple[int, int]:
@@ -74,7 +83,7 @@ def _hits(source: Any, number: int, until_ms: Mapping[str, int]) -> NDArray[np.b
     if not pa.types.is_dictionary(names.type):
         names = names.dictionary_encode()
     limits = [
-        np.array([until_ms.get(name, -1) for name in chunk.dictionary.to_pylist()] or [-1], np.int64)[
+        np.array([min(until_ms.get(name, -1), _MOST_MS) for name in chunk.dictionary.to_pylist()] or [-1], np.int64)[
             chunk.indices.fill_null(0).to_numpy()
         ]
         for chunk in names.chunks

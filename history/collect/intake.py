@@ -13,10 +13,11 @@ import numpy as np
 
 from feed import wire
 from feed.columns import Coded
+from history.collect.erasing import later
 from history.collect.sequences import Gap
-from history.store.schema import Values, check, narrow, table_of
+from history.store.schema import BadColumn, Values, check, narrow, table_of
 
-__all__ = ["Waiting", "health_of", "rows_of_gaps", "rows_of_message", "tables"]
+__all__ = ["UNFIT", "Waiting", "health_of", "names_of_purge", "rows_of_gaps", "rows_of_message", "tables"]
 
 tables: Mapping[str, str] = {
     wire.QOE_SCHEMA: "records",
@@ -26,6 +27,9 @@ tables: Mapping[str, str] = {
 }
 """The table of each schema that is kept as it comes."""
 
+UNFIT = (ValueError, TypeError, ArithmeticError)
+"""What numpy and Python say of values that do not fit; BadColumn is one of them."""
+_MOST = 1 << 63  # eight bytes are signed in a file
 _NEVER = frozenset({"imsi"})  # a column that no table of ours has, whoever sends it
 
 
@@ -33,7 +37,7 @@ def rows_of_message(message: wire.CodedMessage) -> tuple[str, dict[str, Values]]
     """Return the table of a message and its columns there. Raises BadColumn."""
     header, rows = message.header, message.header.rows
     table = tables[header.schema]
-    columns: dict[str, Values] = {name: c for name, c in message.columns.items() if name not in _NEVER}
+    columns: dict[str, Values] = {name: c for name, c in message.columns.items() if name.lower() not in _NEVER}
     columns |= _function(header, rows)
     if table == "records":
         columns["app_class"] = _same(message.topic.split("/")[2], rows)
@@ -42,16 +46,30 @@ def rows_of_message(message: wire.CodedMessage) -> tuple[str, dict[str, Values]]
     return table, columns
 
 
-def health_of(message: wire.CodedMessage) -> dict[str, Values]:
-    """Return the one row of a heartbeat, whose columns but those of topics are equal in all rows. Raises BadColumn."""
+def health_of(message: wire.CodedMessage, came_ms: int) -> dict[str, Values]:
+    """Return the one row of a heartbeat, whose columns but those of topics are equal in all rows. Raises BadColumn.
+
+    Its time is what it says, or *came_ms* where that is no time that a file has room for.
+    """
+    end_ms = message.header.t_end * 1e3
+    at_ms = round(end_ms) if 0 <= end_ms < _MOST else came_ms  # NaN is in no range
     columns: dict[str, Values] = {}
     for name, column in message.columns.items():
         if name in ("topic", "next_seq"):
             continue
         columns[name] = Coded(column.values, column.index[:1]) if isinstance(column, Coded) else column[:1]
-    columns |= {**_function(message.header, 1), "t_ms": np.array([round(message.header.t_end * 1e3)], np.int64)}
+    columns |= {**_function(message.header, 1), "t_ms": np.array([at_ms], np.int64)}
     check("health", columns)
     return columns
+
+
+def names_of_purge(message: wire.CodedMessage) -> dict[str, int]:
+    """Return the names of who is to be erased, and the time in ms up to which. Raises BadColumn."""
+    names, times = message.columns.get("subscriber"), message.columns.get("t_ms")
+    if not isinstance(names, Coded) or not isinstance(times, np.ndarray) or times.dtype.kind not in "iu":
+        raise BadColumn("there are no names, or no times")
+    check("health", {"t_ms": times})
+    return later({}, ((names.values[at], int(t)) for at, t in zip(names.index.tolist(), times.tolist(), strict=True)))
 
 
 def rows_of_gaps(gaps: Sequence[Gap]) -> dict[str, Values]:

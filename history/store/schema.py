@@ -99,7 +99,8 @@ def narrow(table: str, name: str, values: Values) -> Values:
         return values
     if (values.dtype.kind == "f") != column.dtype.startswith("f"):  # of another version: `table_of` rounds it
         return values
-    return values.astype(column.dtype, copy=False)
+    with np.errstate(over="ignore"):  # a number beyond all floats of four bytes is infinite
+        return values.astype(column.dtype, copy=False)
 
 
 def _is_missing(values: Values | None) -> bool:
@@ -126,7 +127,8 @@ def _array(name: str, values: Values | None, dtype: str) -> Any:
     wanted = _TYPES[dtype]
     try:
         if dtype.startswith("f"):
-            return pa.array(values.astype(dtype, copy=False), from_pandas=True)
+            with np.errstate(over="ignore"):
+                return pa.array(values.astype(dtype, copy=False), from_pandas=True)
         if values.dtype.kind == "f":  # in no form of the wire, but of the type in another version
             return pa.array(np.rint(values), from_pandas=True).cast(wanted)
         return pa.array(values).cast(wanted)  # in which too large a value is an error

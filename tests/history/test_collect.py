@@ -177,6 +177,29 @@ class TestWrongMessages:
         files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
         assert not any(b"00101000000000" in data for data in files)
 
+    def test_numbers_that_no_file_has_room_for_are_no_end(self, tmp_path: Path, bus: Wire) -> None:
+        good = records(10, 10)
+        health = {"topic": [TOPIC.decode()], "next_seq": np.array([1])}
+        nan, huge = np.array([np.nan]), np.array([2**63 + 5], np.uint64)
+        said: list[str] = []
+        with collecting(tmp_path, bus.endpoint, said=said) as collector:
+            bus.awaited()
+            bus.say(good)
+            for t_end in (np.nan, np.inf, 1e300, -1.0):
+                bus.say(health, b"health.v1/nf1/", wire.HEALTH_SCHEMA, t_end=t_end)
+            for t_ms in (nan, huge):
+                bus.say({"t_ms": t_ms, "subscriber": good["subscriber"][:1]}, b"purge.v1/nf1/", wire.PURGE_SCHEMA)
+            bus.say(good, epoch=2**64 - 1)
+            bus.say({name: good[name] for name in ("t_ms", "subscriber")} | {"mos": np.full(10, 1e130)})
+            bus.say(good)
+            wait_until(came(collector, messages=10, rows=30), "all came")
+            assert {n: collector.counters[n] for n in ("damaged", "foreign")} == {"damaged": 1, "foreign": 2}
+            wait_until(lambda: any("of whom to erase did not come" in text for text in said), "it is told")
+            assert collector.caretaker.is_alive()
+
+        assert ask(tmp_path, "SELECT count(*) FROM records") == [(30,)]
+        assert ask(tmp_path, "SELECT count(*) FROM health WHERE t_ms > 1_785_000_000_000") == [(1,)]
+
     def test_a_message_of_fifty_thousand_rows_is_kept(self, tmp_path: Path, bus: Wire) -> None:
         rows = 50_000
         columns = {"t_ms": np.full(rows, 1_785_000_000_000), "subscriber": [f"{n:032x}" for n in range(rows)]}
