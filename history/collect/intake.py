@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feed import wire
 from feed.columns import Coded
@@ -129,10 +130,19 @@ def _joined_text(parts: Sequence[tuple[int, Values | None]]) -> Coded:
     numbers: dict[str, int] = {}
     index: list[Any] = []
     for rows, part in parts:
-        if part is None or isinstance(part, np.ndarray):  # not in this message, or without a value in any row
+        if part is None:
             index.append(np.full(rows, numbers.setdefault("", len(numbers)), np.int32))
             continue
-        coded = part if isinstance(part, Coded) else Coded(list(part), np.arange(rows))
+        if isinstance(part, Coded):
+            coded = part
+        else:  # numbers: of another version in which the column was that, or without a value in any row
+            texts = part if not isinstance(part, np.ndarray) else _texts(part)
+            coded = Coded(list(texts), np.arange(rows))
         table = np.array([numbers.setdefault(value, len(numbers)) for value in coded.values], np.int32)
         index.append(table[coded.index])
     return Coded(list(numbers), np.concatenate(index))
+
+
+def _texts(values: NDArray[Any]) -> list[str]:
+    missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), np.bool_)
+    return ["" if nothing else str(value) for value, nothing in zip(values.tolist(), missing.tolist(), strict=True)]

@@ -120,10 +120,28 @@ def _merged(folder: Path, files: Sequence[Closed]) -> Closed:
     """Write files that follow each other as one; return it, and remove them."""
     first = files[0]
     one = place(folder, first.table, first.hour_ms, first.span, first.first, files[-1].last)
-    schema = pa.unify_schemas([pq.read_schema(file.path) for file in files], promote_options="permissive")
+    schema = _schema([pq.read_schema(file.path) for file in files])
     write(one.path, schema, _together(files, schema))
     _remove(files)
     return one
+
+
+def _schema(schemas: Sequence[Any]) -> Any:
+    """Return the columns of all files. One of no table that is text in some and numbers in others is text."""
+    kinds: dict[str, set[bool]] = {}
+    for field in (field for schema in schemas for field in schema):
+        kinds.setdefault(field.name, set()).add(_is_text(field.type))
+    mixed = {name for name, kind in kinds.items() if len(kind) > 1}
+    alike = [pa.schema([_as_text(field) if field.name in mixed else field for field in schema]) for schema in schemas]
+    return pa.unify_schemas(alike, promote_options="permissive")
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
+
+
+def _as_text(field: Any) -> Any:
+    return field if _is_text(field.type) else field.with_type(pa.dictionary(pa.int32(), pa.string()))
 
 
 def _together(files: Sequence[Closed], schema: Any) -> Iterator[Any]:
@@ -152,15 +170,21 @@ def _one(tables: list[Any], schema: Any) -> Any:
 
 def _filled(table: Any, schema: Any) -> Any:
     """Return a table with all columns of *schema*; those that it has not are null."""
-    if table.schema.names == schema.names:
-        return table.cast(schema) if table.schema.types != schema.types else table
+    if table.schema.names == schema.names and table.schema.types == schema.types:
+        return table
     columns = [
-        table.column(field.name).cast(field.type)
+        _cast(table.column(field.name), field.type)
         if field.name in table.column_names
         else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def _cast(column: Any, kind: Any) -> Any:
+    if pa.types.is_dictionary(kind) and not _is_text(column.type):  # no number becomes a dictionary at once
+        column = column.cast(pa.string()).dictionary_encode()
+    return column.cast(kind)
 
 
 # -- the other tables ----------------------------------------------------------

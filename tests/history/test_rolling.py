@@ -132,6 +132,17 @@ class TestSums:
             (6 * ROWS, ROWS * (ROWS - 1) // 2, ROWS)
         ]
 
+    def test_a_column_of_no_table_that_is_of_several_kinds_is_merged_as_text(self, folder: Path) -> None:
+        put(folder, "records", records(6) | {"news": np.arange(ROWS)}, 6, 6)
+        put(folder, "records", records(7) | {"news": ["a"] * ROWS}, 7, 7)
+        put(folder, "records", records(8) | {"news": np.full(ROWS, 0.5)}, 8, 8)
+        tend(folder)
+
+        assert names(folder, "records") == ["0000000001-0000000008.parquet"]
+        found = dict(ask(folder, "SELECT news, count(*) FROM records WHERE news IN ('1', 'a', '0.5') GROUP BY 1"))
+        assert found == {"1": 1, "a": ROWS, "0.5": ROWS}
+        assert ask(folder, "SELECT sum(records) FROM facts") == [(8 * ROWS,)]
+
     def test_a_file_that_the_state_does_not_know_yet_is_left_alone(self, folder: Path) -> None:
         for table in TABLES:  # of a table that has gaps, all are of later writings
             upkeep.tend(folder, table, HOUR_MS, LATER_MS, 4)
