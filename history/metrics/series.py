@@ -105,7 +105,7 @@ class Series:
         with self.lock:
             try:
                 taker(message)
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
                 self.damaged += 1
 
     def delays(self) -> list[tuple[str, str, str, float, float]]:
@@ -132,18 +132,18 @@ class Series:
     def _records(self, message: wire.CodedMessage) -> None:
         columns, rows = message.columns, message.header.rows
         score = _numbers(columns, "mos", rows)
-        scored = ~np.isnan(score)
+        scored = np.isfinite(score) & (score >= 0)
         score = np.where(scored, score, 0.0)
         sums = np.stack(
             [
                 np.ones(rows),
-                _numbers(columns, "ul_bytes", rows),
-                _numbers(columns, "dl_bytes", rows),
+                _amounts(columns, "ul_bytes", rows),
+                _amounts(columns, "dl_bytes", rows),
                 scored,
                 score,
                 scored & (score < BAD),
-                np.nan_to_num(_numbers(columns, "stalls", rows)),
-                np.nan_to_num(_numbers(columns, "stalled_s", rows)),
+                _amounts(columns, "stalls", rows),
+                _amounts(columns, "stalled_s", rows),
             ]
         )
         app = _text(columns, "app", rows)
@@ -156,15 +156,17 @@ class Series:
 
         gnb, slice_, suspect = (_text(columns, name, rows) for name in ("gnb", "slice", "suspect"))
         blamed = np.stack([_is(suspect, side) for side in SUSPECTS]).astype(np.float64)
-        places = [(one, two) for one in gnb.values for two in slice_.values]
-        index = gnb.index.astype(np.int64) * len(slice_.values) + slice_.index
+        pair = gnb.index.astype(np.int64) * len(slice_.values) + slice_.index
+        there, index = np.unique(pair, return_inverse=True)
+        at = (divmod(each, len(slice_.values)) for each in there.tolist())
+        places = [(gnb.values[one], slice_.values[two]) for one, two in at]
         _add(self.places, places, index, np.concatenate([sums, blamed]), MAX_PLACES, (OTHER, OTHER))
         _crowd(self.suspect_by_place, self.places, places, index, blamed.max(axis=0) > 0, slots, now_s)
 
     def _delay(self, message: wire.CodedMessage) -> None:
         columns, rows = message.columns, message.header.rows
         gnb, slice_, measure = (_text(columns, name, rows) for name in ("gnb", "slice", "measure"))
-        bucket, n = (_numbers(columns, name, rows) for name in ("bucket", "n"))
+        bucket, n = (_amounts(columns, name, rows) for name in ("bucket", "n"))
         bucket = np.clip(bucket, 0, _BUCKETS - 1).astype(np.int64)
         key = (gnb.index.astype(np.int64) * len(slice_.values) + slice_.index) * len(measure.values) + measure.index
         for each in np.unique(key).tolist():
@@ -208,6 +210,12 @@ def _numbers(columns: Mapping[str, object], name: str, rows: int) -> NDArray[np.
     if not isinstance(column, np.ndarray) or len(column) != rows:
         raise TypeError(name)
     return column.astype(np.float64)
+
+
+def _amounts(columns: Mapping[str, object], name: str, rows: int) -> NDArray[np.float64]:
+    """Return a column of what counters add up, which never fall: whatever is no amount counts as nothing."""
+    column = _numbers(columns, name, rows)
+    return np.where(np.isfinite(column) & (column > 0), column, 0.0)
 
 
 def _text(columns: Mapping[str, object], name: str, rows: int) -> Coded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import tracemalloc
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -225,6 +226,32 @@ class TestFunctions:
 
 class TestDamage:
     """A message whose columns are not those of its schema is counted, and changes nothing."""
+
+    def test_numbers_that_are_no_amounts_leave_the_sums_as_they_were(self):
+        series = Series()
+        message = coded("qoe.v1/nf1/video/", wire.QOE_SCHEMA, records(2))
+        wild = {"ul_bytes": [np.nan, np.inf], "dl_bytes": [-5.0, 7.0], "mos": [np.inf, 4.0]}
+        earlier = {name: column for name, column in message.columns.items() if name != "ul_bytes"}
+        series.take(message)
+        series.take(wire.CodedMessage(message.topic, message.header, earlier))
+        wild = message.columns | {name: np.array(column) for name, column in wild.items()}
+        series.take(wire.CodedMessage(message.topic, message.header, wild))
+        found = scraped(series)
+
+        assert value(found, "snf_ul_bytes_by_app_total", app_class="video", app="YouTube") == 1
+        assert value(found, "snf_dl_bytes_by_app_total", app_class="video", app="YouTube") == 4007
+        assert value(found, "snf_score_points_by_app_total", app_class="video", app="YouTube") == 20
+
+    def test_as_many_places_as_rows_take_no_room_for_their_pairs(self):
+        series, n = Series(), 20_000
+        names = [f"{i}" for i in range(n)]
+        tracemalloc.start()
+        series.take(coded("qoe.v1/nf1/video/", wire.QOE_SCHEMA, records(n, gnb=names, slice=names)))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+        assert len(series.places) == MAX_PLACES + 1
+        assert most < 200 << 20  # 400 million pairs would be 20 GB
 
     def test_text_where_numbers_are(self):
         series = Series()
