@@ -17,7 +17,8 @@ from mgmt.cli.cells import DISSATISFIED, SATISFIED, printable
 
 __all__ = ["show"]
 
-_PIPED = 1000  # columns of a text that no terminal wraps
+_BETWEEN = 3  # what SIMPLE_HEAD has between two columns: two of padding, and one for a line that it does not draw
+_EDGES = 2
 _NONE = Text("-", "dim")
 
 
@@ -132,15 +133,11 @@ _HEADS = {
 def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str, heads: Mapping[str, str]) -> None:
     """Print rows; *heads* has the heads of columns that differ from question to question."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPED)
     cells = [[_cell(name, value) for name, value in zip(columns, row, strict=True)] for row in rows]
     names = [_head(name, heads) for name in columns]
-    widths = [
-        max(cell_len(head), *(cell_len(row[i].plain) for row in cells)) + 2 for i, head in enumerate(names)
-    ]  # with what is between two columns
+    widths = [max(cell_len(head), *(cell_len(row[i].plain) for row in cells)) for i, head in enumerate(names)]
     kept = list(range(len(columns)))
-    while sum(widths[i] for i in kept) > console.width:
+    while console.is_terminal and _width([widths[i] for i in kept]) > console.width:
         last = max(kept, key=lambda i: (_rank(columns[i]), i))
         if not _rank(columns[last]):
             break
@@ -161,10 +158,16 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str, head
     console.print(Text(printable(first), "bold"), soft_wrap=True)
     for line in more:
         console.print(Text(printable(line), "dim"), soft_wrap=True)
+    console.width = max(console.width, _width([widths[i] for i in kept]))  # else rich cuts names
     console.print(table, soft_wrap=True)
     if len(kept) < len(columns):
         gone = ", ".join(names[i] or columns[i] for i in range(len(columns)) if i not in kept)
         console.print(Text(f"This terminal is too narrow for: {gone}.", "dim"), soft_wrap=True)
+
+
+def _width(widths: Sequence[int]) -> int:
+    """Return how wide a table with columns of these widths is."""
+    return sum(widths) + _BETWEEN * (len(widths) - 1) + _EDGES
 
 
 def _head(name: str, heads: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from feed.errors import SnfError
 from history.questions.run import History
 from history.questions.text import Asked
+from mgmt.cli import answers
 from mgmt.cli.main import main, snf
 from tests.history import web_folder
 from tests.history.month import DAY, START_MS, month, tables, write
@@ -103,6 +104,27 @@ class TestCommand:
 
         assert all(name in shown for name in made.names)
         assert "This terminal is too narrow for: " in shown
+
+    def test_what_is_shown_is_whole_in_a_terminal_of_any_width(self, monkeypatch, capsys):
+        columns = ("subscriber", "scored", "score", "bad_share", "suspect", "rtt_access_ms", "loss_dl", "bytes")
+        rows = [(f"{n:032x}", 1234, 4.25, 0.5, "access", 20.0, 0.01, 1000) for n in range(3)]
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        for width in range(20, 140):
+            monkeypatch.setenv("COLUMNS", str(width))
+            answers.show(columns, rows, "t", {})
+            shown = capsys.readouterr().out
+            assert all(row[0] in shown for row in rows)
+            assert shown.count("4.25") == 3
+            assert "…" not in shown
+
+    def test_a_pipe_gets_all_columns_however_many(self, monkeypatch, capsys):
+        monkeypatch.delenv("FORCE_COLOR", raising=False)
+        columns = [f"column_{n}" for n in range(150)]
+        answers.show(columns, [[f"{n} of a row" for n in range(150)]], "t", {})
+
+        shown = capsys.readouterr().out
+        assert all(column in shown for column in columns)
+        assert all(f" {n} of a row" in shown for n in range(150))
 
     @pytest.mark.parametrize(
         ("words", "said"),
