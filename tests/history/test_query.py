@@ -241,6 +241,11 @@ class TestOwnSql:
         with History(folder) as history:
             assert history.sql(f"select count(*) as n from read_parquet('{name}')").rows[0][0] > 0
 
+    def test_a_sum_beyond_64_bits_is_a_float(self, folder):
+        with History(folder) as history:
+            (row,) = history.sql("select sum(9223372036854775807) as n from range(4)").rows
+        assert row == (pytest.approx(2.0**65),)
+
     def test_a_question_beyond_its_memory_is_told_in_a_sentence(self, folder):
         text = "select string_agg(repeat('x', 1000000), '') as n from range(200)"
         with History(folder, memory_mb=30) as history, pytest.raises(SnfError, match="not enough memory"):
