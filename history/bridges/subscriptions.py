@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv6Network, ip_address
@@ -23,6 +24,7 @@ _MEASURES = ("VOLUME_MEASUREMENT", "THROUGHPUT_MEASUREMENT", "APPLICATION_RELATE
 _GRANULARITIES = ("PER_SESSION", "PER_APPLICATION", "PER_FLOW")
 _MAX_EVENTS, _MAX_APPS = 8, 100
 _MAX_TEXT = 2048
+_MAX_DEPTH = 20  # of the standard's own attributes 6
 _MAX_PERIOD_S = 86_400
 _IDENTITY = ("supi", "ueIpAddress")
 # Other identities, and choices that the function does not make.
@@ -107,13 +109,34 @@ def _refuse(node: Mapping[str, Any], names: Sequence[str], at: str) -> None:
 
 def read(raw: bytes, now_s: float, longest_s: float) -> Wish:
     """Return what a CreateEventSubscription asks for; it ends after *longest_s* at the latest. Raises Problem."""
-    try:
-        outer = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Problem(400, "INVALID_MSG_FORMAT", "The body is no JSON.") from None
+    outer = _loaded(raw)
     if not isinstance(outer, dict):
         raise Problem(400, "INVALID_MSG_FORMAT", "The body is no JSON object.")
     return _wish(_get(outer, "subscription", dict, "", needed=True), now_s, longest_s, "/subscription")
+
+
+def _loaded(raw: bytes) -> Any:
+    """Return what a body says, of RFC 8259: no NaN, and no number that becomes one. Raises Problem."""
+    try:
+        value = json.loads(raw, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise Problem(400, "INVALID_MSG_FORMAT", "The body is no JSON.") from None
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for each in level if isinstance(each, (dict, list)) for inner in _inner(each)]
+    if level:
+        raise Problem(400, "INVALID_MSG_FORMAT", f"The body has more than {_MAX_DEPTH} levels.")
+    return value
+
+
+def _inner(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def _wish(asked: Mapping[str, Any], now_s: float, longest_s: float, at: str) -> Wish:
@@ -254,10 +277,7 @@ def patched(wish: Wish, raw: bytes, now_s: float, longest_s: float) -> Wish:
 
     The UE cannot be changed: that is another subscription.
     """
-    try:
-        items = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Problem(400, "INVALID_MSG_FORMAT", "The body is no JSON.") from None
+    items = _loaded(raw)
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         raise Problem(400, "INVALID_MSG_FORMAT", "The body is no JSON Patch.")
     document: Any = copy.deepcopy(dict(wish.document))

@@ -21,6 +21,8 @@ from mgmt.cli.main import main
 from tests.history.nupf_rig import NAME, PATCH, Bridge, Start, bridges, edited, sinks, wanted
 from tests.history.upf_client import ROOT, Client, Sink
 
+BROKEN = "INVALID_MSG_FORMAT"
+
 
 @pytest.fixture
 def start() -> Iterator[Start]:
@@ -97,6 +99,9 @@ class TestRefusals:
             ("POST", ROOT, b"{", "application/json", 400, "INVALID_MSG_FORMAT"),
             ("POST", ROOT, b"[" * 60_000, "application/json", 400, "INVALID_MSG_FORMAT"),
             ("POST", ROOT, b"[1]", "application/json", 400, "INVALID_MSG_FORMAT"),
+            ("POST", ROOT, b'{"subscription": {"a": %s}}' % (b"[" * 900 + b"]" * 900), "application/json", 400, BROKEN),
+            ("POST", ROOT, b'{"subscription": {"a": NaN}}', "application/json", 400, BROKEN),
+            ("POST", ROOT, b'{"subscription": {"a": -1e999}}', "application/json", 400, BROKEN),
             ("POST", ROOT, b"{}", "text/plain", 415, None),
             ("POST", ROOT, b" " * 70_000, "application/json", 413, None),
             ("GET", ROOT, b"", "", 405, None),
