@@ -88,24 +88,30 @@ class Exposure:
             return wanted
 
     def take(self, message: Message) -> None:
-        """Take a message of the feed in."""
-        nf, schema = message.header.nf, message.header.schema
+        """Take a message of the feed in; one whose columns are not those of its schema is counted, and is no end."""
         with self._lock:
-            if schema == HEALTH_SCHEMA:
-                self._functions.add(nf)
-            elif schema == IMSI_SCHEMA:
-                self._name(nf, message)
-            elif schema == PURGE_SCHEMA:
-                self._forget({*map(str, message.columns.get("subscriber", ()))})
-            elif schema == QOE_SCHEMA and message.topic.startswith("sub.v1/"):
-                columns = (message.columns.get(name, [""] * message.header.rows) for name in ("dnn", "slice"))
-                self._labels[message.topic] = {*zip(*columns, strict=True)}
-            elif schema == FLOW_SCHEMA:
-                labels, name = self._labels.pop(message.topic, set()), message.topic.split("/")[2]
-                rows = rows_of(message)
-                for subscription in self._all.values():
-                    if name in (subscription.names.get(nf), subscription.names.get("")):
-                        subscription.window.add(nf, subscription.wish, labels, rows)
+            try:
+                self._take(message)
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+                self.counters["foreign"] += 1
+
+    def _take(self, message: Message) -> None:
+        nf, schema = message.header.nf, message.header.schema
+        if schema == HEALTH_SCHEMA:
+            self._functions.add(nf)
+        elif schema == IMSI_SCHEMA:
+            self._name(nf, message)
+        elif schema == PURGE_SCHEMA:
+            self._forget({*map(str, message.columns.get("subscriber", ()))})
+        elif schema == QOE_SCHEMA and message.topic.startswith("sub.v1/"):
+            columns = (message.columns.get(name, [""] * message.header.rows) for name in ("dnn", "slice"))
+            self._labels[message.topic] = {*zip(*columns, strict=True)}
+        elif schema == FLOW_SCHEMA:
+            labels, name = self._labels.pop(message.topic, set()), message.topic.split("/")[2]
+            rows = rows_of(message)
+            for subscription in self._all.values():
+                if name in (subscription.names.get(nf), subscription.names.get("")):
+                    subscription.window.add(nf, subscription.wish, labels, rows)
 
     def _name(self, nf: str, message: Message) -> None:
         """Give published names to those who are subscribed to by SUPI; a new one takes the place of the one before."""

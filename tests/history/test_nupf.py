@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from feed import wire
 from history.bridges.http2 import Request, client_context
 from history.bridges.nupf import Exposure, Limits
 from lab.wait import comes_true
@@ -73,6 +74,19 @@ class TestSubscription:
         assert (made.status, refused.status, odd.status) == (201, 400, 400)
         everything = f"{made}{refused}{odd}{told}{consumer.heads}{capfd.readouterr()}{bridge.exposure._all}"
         assert IMSI not in everything
+
+    def test_a_message_of_another_version_is_counted_and_no_end(self, start, sink):
+        bridge, consumer = start(), sink()
+        bridge.client.subscribe(wanted(consumer.uri, period_s=1))
+
+        for topic, schema in (("imsi.v1/nf1/", wire.IMSI_SCHEMA), (f"sub.v1/nf1/{NAME}/", wire.FLOW_SCHEMA)):
+            header = wire.Header(schema, "nf1", "b", 0, 0.0, 1.0)
+            bridge.exposure.take(wire.decode(wire.encode(topic.encode(), header, {"subscriber": [NAME]})))
+            bridge.named()
+            assert bridge.follows()
+
+        assert bridge.exposure.counters["foreign"] == 2
+        assert faults(bridge.notified(consumer)) == []
 
     def test_it_ends_when_the_operator_erases_the_subscriber(self, start, sink):
         bridge = start()
