@@ -8,7 +8,12 @@ from pathlib import Path
 from feed.errors import SnfError
 from history.tables import TABLES
 
-__all__ = ["check"]
+__all__ = ["check", "unreadable"]
+
+
+def unreadable(error: OSError) -> SnfError:
+    """Return the sentence for a folder that this user may not read."""
+    return SnfError(f"{error.filename} cannot be read: {error.strerror}.", "Ask its owner, or run as root.")
 
 
 def check(folder: Path) -> None:
@@ -18,7 +23,7 @@ def check(folder: Path) -> None:
         raise SnfError(f"{folder} {what}.", "Give the folder that snf collect writes to: --folder FOLDER.")
     try:
         names = {entry.name for entry in os.scandir(folder)}
-    except PermissionError:
-        raise SnfError(f"{folder} cannot be read by this user.", "Ask its owner, or run as root.") from None
+    except PermissionError as error:
+        raise unreadable(error) from None
     if not names & TABLES.keys():
         raise SnfError(f"{folder} has no history yet.", "Give the folder that snf collect writes to: --folder FOLDER.")

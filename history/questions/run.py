@@ -137,6 +137,8 @@ class History:
             except duckdb.Error as error:
                 if not left or isinstance(error, _HOPELESS):
                     raise SnfError(f"The question cannot be answered: {_said(error)}") from None
+            except OSError as error:  # duckdb.IOException is none
+                raise files.unreadable(error) from None
         raise AssertionError("unreachable")
 
 

@@ -7,10 +7,13 @@ the sum and removing its parts is no double count.
 
 The hour is that of the last row of a message, which is in one file as a whole: rows of the last seconds of an hour can
 be in the folder of the next one. Files of `facts` and `minutes` have their span before the numbers.
+
+What lists files raises OSError where a folder may not be read.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,9 +84,14 @@ def hours(folder: Path, table: str) -> Iterator[tuple[int, Path]]:
 
 
 def _folders(path: Path) -> list[Path]:
+    return [path / name for name in _names(path) if "=" in name]
+
+
+def _names(path: Path) -> list[str]:
+    """Return what is in a folder. Raises OSError for one that may not be read, which is not an empty one."""
     try:
-        return sorted(each for each in path.iterdir() if "=" in each.name)
-    except OSError:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
         return []  # not there, no folder, or gone between two looks
 
 
@@ -105,11 +113,7 @@ def files_of_hour(folder: Path, table: str, hour_ms: int) -> list[Closed]:
 
 
 def _files(table: str, hour_ms: int, where: Path) -> list[Closed]:
-    try:
-        names = sorted(path.name for path in where.iterdir())
-    except OSError:
-        return []
-    parts = ((_NAME.fullmatch(name), name) for name in names)
+    parts = ((_NAME.fullmatch(name), name) for name in _names(where))
     return [Closed(where / name, table, hour_ms, m[1] or "", int(m[2]), int(m[3])) for m, name in parts if m]
 
 

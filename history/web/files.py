@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from feed.errors import SnfError
+from history.questions.files import unreadable
 from history.questions.text import QUESTIONS, Asked, fill
 from history.store.layout import hours
 from history.store.views import of_one_kind, statements
@@ -39,7 +40,10 @@ class Files:
 
     def hours(self, table: str) -> list[int]:
         """Return the begins of the hours that a table has files of, in ms since the epoch, in order."""
-        return sorted(hour for hour, _ in hours(self._folder, table))
+        try:
+            return sorted(hour for hour, _ in hours(self._folder, table))
+        except OSError as error:
+            raise unreadable(error) from None
 
     def columns(self, table: str, since_ms: int, until_ms: int) -> set[str]:
         """Return the names of the columns that a table has in a range."""
@@ -72,6 +76,8 @@ class Files:
             raise SnfError(f"This took longer than {_LONGEST_S:.0f} s.", "Choose a shorter range.") from None
         except duckdb.OutOfMemoryException:
             raise SnfError("This takes more memory than the page has.", "Choose a shorter range, or filters.") from None
+        except OSError as error:  # duckdb.IOException is none
+            raise unreadable(error) from None
         except duckdb.IOException:
             raise SnfError("A file of the history cannot be read.", "Look at its owner, and at the disk.") from None
         finally:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -149,6 +150,20 @@ class TestCommand:
         assert "none is not there." in refused(capsys, "--folder", str(tmp_path / "none"), "worst")
         assert "file is no folder." in refused(capsys, "--folder", str(tmp_path / "file"), "worst")
         assert "empty has no history yet." in refused(capsys, "--folder", str(tmp_path / "empty"), "worst")
+
+    @pytest.mark.parametrize("question", ["gaps", "worst"])
+    def test_tables_that_this_user_may_not_read_are_not_told_as_empty(self, question):
+        with tempfile.TemporaryDirectory() as place:
+            os.chmod(place, 0o755)
+            for table in ("gaps", "facts", "records"):
+                Path(place, table).mkdir(mode=0o700)
+            command = [str(Path(sys.executable).parent / "snf"), "query", question, "--folder", place]
+            done = subprocess.run(command, user="nobody", capture_output=True, text=True, check=False)
+
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"snf: {place}/records cannot be read: Permission denied. Ask its owner, or run as root.\n"
+        )
 
     def test_where_the_history_is_not_installed_it_says_so(self):
         program = (
