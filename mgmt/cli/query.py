@@ -6,14 +6,17 @@ import json
 import re
 import sys
 import time
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from mgmt.cli import beside, inputs
 from mgmt.cli.options import EXISTING, PATH
+from mgmt.cli.saved import Saved
 from nf.errors import SnfError
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ def _filtered(command: Any) -> Any:
     show_envvar=True,
     help="What snf collect writes to.",
 )
+@click.option("--feed", type=click.File("rb"), help="A saved feed instead: JSON lines of snf watch; - for stdin.")
 @click.option("--since", help="Begin: 90m, 6h, 2d, 1w ago, or a time as in 2026-11-29T12:30:00.")
 @click.option("--until", help="End, in the same words; now, when it is not given.")
 @click.option("--by", help="What rows are of: subscriber, app, gnb, slice and others.")
@@ -72,6 +76,7 @@ def query(
     name: str | None,
     sql: Path | None,
     folder: Path,
+    feed: IO[bytes] | None,
     since: str | None,
     until: str | None,
     at: str | None,
@@ -93,11 +98,18 @@ def query(
         raise SnfError("There are a question and SQL.", f"Give {name}, or --sql {sql}.")
     if output == "parquet" and sys.stdout.isatty():
         raise SnfError("Parquet is no text for a terminal.", "Send it to a file: > FILE.parquet")
+    if feed is not None and name == "gaps":
+        raise SnfError("A saved feed does not say what is missing.", "Ask the files of snf collect: --folder FOLDER.")
     from history.questions.run import History
 
     now_s = time.time()
     begin, end = (_moment(text, now_s, option) for text, option in ((since, "--since"), (until, "--until")))
-    with History(folder) as history:
+    with ExitStack() as opened:
+        if feed is not None:
+            folder = Path(opened.enter_context(TemporaryDirectory(prefix="snf-feed-")))
+            first_s, last_s = _saved(feed, folder)
+            begin, end = first_s if begin is None else begin, last_s if end is None else end
+        history = opened.enter_context(History(folder))
         if sql is not None:
             _refuse(words, at)
             _show(history.sql(_text(sql), _ms(begin), _ms(end)), output, f"Rows of {sql}", "", {})
@@ -108,10 +120,27 @@ def query(
         mark = _mark(history, at, end or now_s) if name == "change" else None
         if at is not None and mark is None:
             raise SnfError(f"The question {name} has no mark.", "Ask change, or without --at.")
-        asked = _asked(QUESTIONS[name], words, (begin, end or now_s), mark, until is None)
+        asked = _asked(QUESTIONS[name], words, (begin, end or now_s), mark, until is None and feed is None)
         answer = history.ask(name, asked)
         title, heads = _title(QUESTIONS[name], asked, mark), {"value": asked.by or next(iter(QUESTIONS[name].by), "")}
         _show(answer, output, title, _nothing(name), heads)
+
+
+def _saved(feed: IO[bytes], folder: Path) -> tuple[float, float]:
+    """Write a saved feed into files of a folder; return the time of its records, in seconds."""
+    from history.questions.saved import put
+
+    saved = Saved(feed.fileno())
+    try:
+        span_ms = put((message for message in saved.messages() if message is not None), folder)
+    except OSError as error:
+        raise SnfError(f"The saved feed cannot be read, or kept in {folder.parent}: {error.strerror}.", "") from None
+    if saved.others:
+        click.echo(f"snf: {saved.others:,} lines are no rows of a feed, and were left out.", err=True)
+    if span_ms is None:
+        remedy = "Give what snf watch --output json or snf replay --qoe FILE.jsonl wrote."
+        raise SnfError("There are no records.", remedy)
+    return span_ms[0] / 1e3, (span_ms[1] + 1) / 1e3
 
 
 def _moment(text: str | None, now_s: float, option: str) -> float | None:

@@ -20,15 +20,19 @@ import pytest
 from click.testing import CliRunner
 
 from feed.errors import SnfError
+from history.collect import upkeep
 from history.questions.run import History
 from history.questions.text import Asked
+from history.store import layout
 from mgmt.cli import answers
 from mgmt.cli.main import main, snf
+from tests.feed.samples import records
 from tests.history import web_folder
 from tests.history.month import DAY, START_MS, month, tables, write
 from tests.history.written import HOUR_MS, published, put
 
 DAYS = 3
+SNF = str(Path(sys.executable).parent / "snf")
 END_MS = START_MS + DAYS * DAY
 SPAN = ("--since", "2026-10-01T00:00:00+00:00", "--until", "2026-10-04T00:00:00+00:00")
 
@@ -217,6 +221,51 @@ READS = [
     "select * from query_table('/etc/passwd')",
     "select getenv('HOME')",
 ]
+
+
+class TestSavedFeed:
+    """A question to what `snf watch --output json` wrote has the rows that it has of the collector's files."""
+
+    def lines(self) -> list[dict]:
+        columns = records(400, 8) | {"nf": ["nf1"] * 400, "class": ["video"] * 400}
+        plain = {name: column if isinstance(column, list) else column.tolist() for name, column in columns.items()}
+        rows = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+        return json.loads(json.dumps(rows).replace("NaN", "null"))
+
+    @pytest.mark.parametrize("question", ["worst", "apps", "busy", "habits", "churn"])
+    def test_of_a_file_and_of_standard_input(self, tmp_path, question):
+        saved = "".join(json.dumps(row) + "\n" for row in self.lines())
+        (tmp_path / "feed.jsonl").write_text(saved + "no row\n")
+        put(tmp_path, "records", published(400, 8), 1, 1)
+        for table in ("records", "facts", "buckets"):
+            upkeep.tend(tmp_path, table, HOUR_MS, HOUR_MS + 3 * layout.HOUR_MS)
+        words = ["query", question, "--output", "json"]
+        span = ["--since", "2026-07-25T00:00:00+00:00", "--until", "2026-07-26T00:00:00+00:00"]
+
+        of_files = CliRunner().invoke(snf, [*words, *span, "--folder", str(tmp_path)]).stdout
+        of_saved = [
+            subprocess.run([SNF, *words, *span, "--feed", feed], input=saved, stdout=-1, text=True, check=True).stdout
+            for feed in (str(tmp_path / "feed.jsonl"), "-")
+        ]
+
+        assert of_files or question == "churn"
+        assert of_saved == [of_files, of_files]
+
+    def test_its_time_is_that_of_its_records(self, tmp_path):
+        feed = tmp_path / "feed.jsonl"
+        feed.write_text("".join(json.dumps(row) + "\n" for row in self.lines()))
+        answer = CliRunner().invoke(snf, ["query", "apps", "--output", "json", "--feed", str(feed)])
+        assert sum(json.loads(line)["records"] for line in answer.stdout.splitlines()) == 400
+
+    @pytest.mark.parametrize(
+        ("words", "said"), [(("gaps",), "does not say what is missing"), (("worst",), "There are no records")]
+    )
+    def test_what_cannot_be_asked(self, tmp_path, capsys, words, said):
+        (tmp_path / "feed.jsonl").write_text("{}\n")
+        with pytest.raises(SystemExit) as ended:
+            main(["query", *words, "--feed", str(tmp_path / "feed.jsonl")])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
 
 
 class TestOwnSql:
