@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feed.errors import SnfError
-from history.collect.erasing import STATE_OF_SINK, handed_on, names_of
+from history.collect.erasing import STATE_OF_SINK, handed_on, later, names_of
 from history.collect.ledger import last_number
 from history.sinks.schema import SENT, creates
 from history.store.layout import Closed, closed
@@ -168,7 +168,7 @@ class ClickHouse:
             if names and len(until_ms) + len(part) > _NAMES:
                 break
             names.append(name)
-            until_ms |= {who: max(limit_ms, until_ms.get(who, 0)) for who, limit_ms in part.items()}
+            until_ms = later(until_ms, part.items())
         for table in _ERASED:
             _ask(server.url, f"ALTER TABLE {table}_local DELETE WHERE {_rows_of(until_ms)}")
         server.erased.update(names)
