@@ -215,9 +215,12 @@ def _released() -> str:
     if not epoch:
         command = ["git", "-C", str(ROOT), "-c", "safe.directory=*", "log", "-1", "--format=%ct"]
         epoch = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    if not epoch.isdecimal():
-        raise Refused("The time of the release is not known: set SOURCE_DATE_EPOCH to seconds since 1970.")
-    return datetime.fromtimestamp(int(epoch), UTC).isoformat().replace("+00:00", "Z")
+    try:
+        if not epoch.isdecimal():
+            raise ValueError(epoch)
+        return datetime.fromtimestamp(int(epoch), UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999, too
+        raise Refused("The time of the release is not known: set SOURCE_DATE_EPOCH to seconds since 1970.") from None
 
 
 def _digest(path: Path) -> str:

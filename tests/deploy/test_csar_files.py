@@ -129,6 +129,18 @@ class TestBuild:
 
         assert "  vnf_release_date_time: 2026-11-30T00:53:20Z\n" in manifest
 
+    @pytest.mark.parametrize("epoch", ["99999999999999", "yesterday", "-1", "²"])
+    def test_a_time_that_is_none_is_refused(self, here, epoch):
+        environment = os.environ | {"SOURCE_DATE_EPOCH": epoch}
+        command = [CSAR / "build", here / "x.csar", "--types", here / "types"]
+
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+        assert (done.returncode, done.stderr) == (
+            2,
+            "The time of the release is not known: set SOURCE_DATE_EPOCH to seconds since 1970.\n",
+        )
+
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
