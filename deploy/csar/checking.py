@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import stat
 import sys
 import zipfile
 import zlib
@@ -34,6 +35,10 @@ SETS = {
     "onap_others",
 }
 ENTRIES = ("Entry-Definitions", "ETSI-Entry-Manifest", "ETSI-Entry-Change-Log", "ETSI-Entry-Licenses")
+FOLDERS = {"ETSI-Entry-Tests", "ETSI-Entry-Licenses"}  # of the entries these may be folders (SOL004, table 4.1.2.3-1)
+# What the manifest says of the VNF, and the property of its type that says the same (SOL004, 4.3.2).
+SAME = {"vnf_product_name": "product_name", "vnf_provider_id": "provider"}
+PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 VERSIONS = {"TOSCA-Meta-File-Version": "1.0", "CSAR-Version": "1.1"}
 PLACE = re.compile(r"@[a-z0-9_]+@")
 # Text files that a package has may not be larger: a check reads them whole.
@@ -76,6 +81,11 @@ def _archive(archive: zipfile.ZipFile, authority: Path | None, signed: bool) -> 
     for name in names:
         if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name:
             yield f"The package has {name}, which leads out of it."
+    for entry in archive.infolist():
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            yield f"The package has {entry.filename}, which is a link and no file."
+        elif entry.file_size <= LARGEST_TEXT and PRIVATE.search(archive.read(entry)):
+            yield f"{entry.filename} has a private key in it."
     if META not in names:
         yield f"The package has no {META}."
         return
@@ -85,7 +95,7 @@ def _archive(archive: zipfile.ZipFile, authority: Path | None, signed: bool) -> 
         manifest = parse(_text(archive, meta["ETSI-Entry-Manifest"]))
         yield from _manifest(archive, meta, manifest)
         yield from _signature(archive, meta, manifest, authority, signed)
-    yield from _definitions(archive, meta, names)
+    yield from _definitions(archive, meta, names, manifest)
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:
@@ -101,6 +111,8 @@ def _meta(text: str, names: list[str]) -> Any:
         key, colon, value = line.partition(":")
         if not colon or not value.startswith(" "):
             yield f"Line {number} of {META} is no NAME: VALUE."
+        elif key in found:
+            yield f"{META} has {key} twice."
         found[key] = value.strip()
     for key, value in VERSIONS.items():
         if found.get(key) != value:
@@ -109,8 +121,12 @@ def _meta(text: str, names: list[str]) -> Any:
         if key not in found:
             yield f"{META} has no {key}."
     for key, value in found.items():
-        if "Entry" in key and value not in names and not any(name.startswith(f"{value}/") for name in names):
+        if "Entry" not in key or value in names:
+            continue
+        if not any(name.startswith(f"{value}/") for name in names):
             yield f"{META} has {value} for {key}, which is not in the package."
+        elif key not in FOLDERS:
+            yield f"{META} has {value} for {key}, which is not a file of the package."
     return found
 
 
@@ -173,7 +189,7 @@ def _signature(
         yield from verify(manifest, archive.read(certificate), authority)
 
 
-def _definitions(archive: zipfile.ZipFile, meta: dict[str, str], names: list[str]) -> Iterator[str]:
+def _definitions(archive: zipfile.ZipFile, meta: dict[str, str], names: list[str], manifest: Manifest) -> Iterator[str]:
     entry = PurePosixPath(meta.get("Entry-Definitions", ""))
     templates: dict[str, Any] = {}
     for name in names:
@@ -192,8 +208,14 @@ def _definitions(archive: zipfile.ZipFile, meta: dict[str, str], names: list[str
         return
     try:
         yield from descriptor.check(templates, entry.name)
+        for said, name in SAME.items():
+            known = descriptor.values_of_vnf(templates, entry.name, name)
+            if manifest.metadata.get(said) and known and manifest.metadata[said] not in known:
+                told = f"the descriptor {' or '.join(sorted(known))} for {name}"
+                yield f"The manifest has {manifest.metadata[said]} for {said}, and {told}."
         yield from _images(archive, templates, names, entry.parent)
         yield from _base_templates(archive, templates, names)
+        yield from _base_files(archive, names)
     except (LookupError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         yield f"The definitions have not the form of a descriptor: {' '.join(str(error).split())}."
 
@@ -250,3 +272,26 @@ def _base_templates(archive: zipfile.ZipFile, templates: dict[str, Any], names: 
             for name in body.get("properties") or {}:
                 if name not in parameters:
                     yield f"{kind} has {name}, which is no parameter of {base}."
+
+
+def _base_files(archive: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
+    """What the templates and environments of Heat read is in the package: user data, and the template of a type."""
+    for name in names:
+        path = PurePosixPath(name)
+        if path.parts[0] != "BaseHOT" or path.suffix not in {".yaml", ".yml"} or path.name.startswith("first-boot"):
+            continue  # user data with places in it are no YAML
+        whole = yaml.safe_load(_text(archive, name))
+        registry = whole.get("resource_registry") if isinstance(whole, dict) else None
+        read = [*_files_of(whole), *(file for file in (registry or {}).values() if str(file).endswith(".yaml"))]
+        for file in dict.fromkeys(_within(path.parent, str(file)) for file in read if "://" not in str(file)):
+            if file not in names:
+                yield f"{name} reads {file}, which is not in the package."
+
+
+def _files_of(value: Any) -> Iterator[Any]:
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key == "get_file":
+            yield inner
+        yield from _files_of(inner)
+    for inner in value if isinstance(value, list) else ():
+        yield from _files_of(inner)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["check"]
+__all__ = ["check", "values_of_vnf"]
 
 _VNF, _COMPUTE, _CP = "tosca.nodes.nfv.VNF", "tosca.nodes.nfv.Vdu.Compute", "tosca.nodes.nfv.VduCp"
 _POLICY = "tosca.policies.nfv."
@@ -35,6 +35,13 @@ def check(templates: Mapping[str, Any], entry: str) -> Iterator[str]:
     yield from _known_flavours(flavours, top, types)
     for name, template in imported.items():
         yield from (f"{name}: {fault}" for fault in _properties_of_vnf(template, types))
+
+
+def values_of_vnf(templates: Mapping[str, Any], entry: str, name: str) -> set[Any]:
+    """Return the values that the type of the entry's VNF allows a property; none when it allows any."""
+    types = _types(templates)
+    nodes = [node for node in _nodes(templates.get(entry, {})).values() if _is(node, _VNF, types)]
+    return {value for node in nodes for value in _valid_values(node["type"], name, types)}
 
 
 def _topology(template: Any) -> dict[str, Any]:

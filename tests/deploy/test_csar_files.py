@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import subprocess
 import zipfile
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -246,6 +249,121 @@ class TestCheck:
         done = run("check", here / "none.csar")
 
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{here}/none.csar is no file.\n")
+
+
+Files = dict[str, bytes]
+
+
+def rewritten(package: Path, out: Path, change: Callable[[Files], None], links: tuple[str, ...] = ()) -> Path:
+    """Write a package with other files, and with the hashes of these in its manifest, which is not signed then."""
+    with zipfile.ZipFile(package) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    whole = files["supernetflow.mf"].decode()
+    hashes = {name: sha256(content).hexdigest() for name, content in files.items()}
+    said = re.compile(r"\nSource: (.*)\nAlgorithm: SHA-256\nHash: .*\n")
+    whole = said.sub(lambda m: m[0][: m[0].index("Hash:")] + f"Hash: {hashes[m[1]]}\n" if m[1] in hashes else "", whole)
+    gone = [line for line in re.findall(r"    Source: .*\n", whole) if line.split()[1] not in files]
+    for line in gone:
+        whole = whole.replace(line, "")
+    files["supernetflow.mf"] = whole.encode()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.create_system = 3  # Unix (APPNOTE.TXT, 4.4.2.2)
+            entry.external_attr = ((stat.S_IFLNK if name in links else stat.S_IFREG) | 0o644) << 16
+            archive.writestr(entry, content)
+    return out
+
+
+def instead(name: str, old: str, new: str) -> Callable[[Files], None]:
+    """Return a change of a text of a package."""
+
+    def change(files: Files) -> None:
+        text = files[name].decode()
+        assert old in text
+        files[name] = text.replace(old, new, 1).encode()
+
+    return change
+
+
+class TestHidden:
+    """A package that is not what was made is refused, also where a part of it would be taken without a look."""
+
+    META, MANIFEST = "TOSCA-Metadata/TOSCA.meta", "supernetflow.mf"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plain(cls, here: Path) -> Path:
+        out = here / "whole.csar"
+        assert run("build", out, "--types", here / "types").returncode == 0
+        return out
+
+    @pytest.mark.parametrize(
+        ("entry", "value"),
+        [
+            ("ETSI-Entry-Manifest", "supernetflow.mf"),
+            ("Entry-Definitions", "Definitions/supernetflow.yaml"),
+            ("ETSI-Entry-Change-Log", "ChangeLog.txt"),
+        ],
+    )
+    def test_an_entry_that_is_read_and_leads_to_a_folder(self, package, tmp_path, here, entry, value):
+        path = tmp_path / "x.csar"
+        with zipfile.ZipFile(package) as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                text = old.read(name)
+                new.writestr(name, text.replace(f"{entry}: {value}".encode(), f"{entry}: Files".encode()))
+
+        done = run("check", "--ca", here / "key.cert", path)
+
+        assert done.returncode == 1
+        assert f"{self.META} has Files for {entry}, which is not a file of the package." in done.stdout.splitlines()
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (
+                instead(META, "CSAR-Version: 1.1\n", "CSAR-Version: 1.1\nCSAR-Version: 1.1\n"),
+                "TOSCA-Metadata/TOSCA.meta has CSAR-Version twice.",
+            ),
+            (
+                instead(MANIFEST, "vnf_product_name: SuperNetflow", "vnf_product_name: Other"),
+                "The manifest has Other for vnf_product_name, and the descriptor SuperNetflow for product_name.",
+            ),
+            (
+                instead(MANIFEST, "vnf_provider_id: SuperNetflow", "vnf_provider_id: Other"),
+                "The manifest has Other for vnf_provider_id, and the descriptor SuperNetflow for provider.",
+            ),
+            (
+                instead("ChangeLog.txt", "#", "-----BEGIN EC PRIVATE KEY-----\n#"),
+                "ChangeLog.txt has a private key in it.",
+            ),
+            (
+                lambda files: files.pop("BaseHOT/inline/first-boot-pair.yaml"),
+                "BaseHOT/inline/inline.yaml reads BaseHOT/inline/first-boot-pair.yaml, which is not in the package.",
+            ),
+            (
+                instead("BaseHOT/mirror/env/upfs-mirror.yaml", "../mirror.yaml", "../miror.yaml"),
+                "BaseHOT/mirror/env/upfs-mirror.yaml reads BaseHOT/mirror/miror.yaml, which is not in the package.",
+            ),
+        ],
+    )
+    def test_it_is_told_in_one_sentence(self, plain, tmp_path, change, said):
+        done = run("check", rewritten(plain, tmp_path / "x.csar", change))
+
+        assert (done.returncode, done.stdout, done.stderr) == (1, f"{said}\n", "")
+
+    def test_a_link(self, plain, tmp_path):
+        path = rewritten(plain, tmp_path / "x.csar", lambda _: None, links=("ChangeLog.txt",))
+
+        done = run("check", path)
+
+        assert (done.returncode, done.stdout) == (1, "The package has ChangeLog.txt, which is a link and no file.\n")
+
+    def test_what_was_only_written_again_is_well(self, plain, tmp_path):
+        done = run("check", rewritten(plain, tmp_path / "x.csar", lambda _: None))
+
+        assert (done.returncode, done.stdout) == (0, "")
 
 
 class TestDescriptor:
