@@ -139,8 +139,10 @@ def _check_endpoint(wanted: Wanted) -> None:
     endpoint = wanted.endpoint
     if "%" in endpoint:
         raise SnfError(f"The endpoint {endpoint} has a zone.", "Give an address that means the same on every host.")
-    if not wanted.elsewhere:
-        bindable.check(endpoint, endpoint)  # of its address; the port may be that of the function that runs
+    if endpoint.endswith((":0", ":*")):
+        raise SnfError(f"The endpoint {endpoint} has no port that a consumer could know.", "Give one from 1024 on.")
+    for each in (endpoint, beside(endpoint)) if not wanted.elsewhere else ():
+        bindable.check(each, each)  # of its address; the port may be that of the function that runs
 
 
 def _users_text(given: Sequence[str]) -> str:

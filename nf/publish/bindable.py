@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+from pathlib import Path
 
 import zmq
 
@@ -17,18 +18,24 @@ __all__ = ["REBIND_S", "bind", "check"]
 REBIND_S = 2.0  # closing the old socket of an endpoint is asynchronous, a listener may linger so long
 _MAX_PORT = 65_535
 
+_FIRST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
 _TCP = re.compile(r"tcp://(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
 
 
 def check(endpoint: str, bound: str) -> None:
     """Raise SnfError when a socket cannot be bound to the address of *endpoint*, or another process has its port.
 
-    The port of *bound*, the present endpoint, is free by the time that it is asked for. An endpoint that is no address
-    of TCP is not checked.
+    The port of *bound*, the present endpoint, is free by the time that it is asked for. Of an endpoint that is no
+    address of TCP the folder is looked at.
     """
     found = _TCP.fullmatch(endpoint)
     if found is None:
+        _check_folder(endpoint)
         return
+    if 0 < int(found["port"]) < (first := _first_port()):
+        why = f"the function keeps no right to a port below {first}"
+        raise SnfError(f"The publisher cannot bind {endpoint}: {why}.", f"Give a port from {first} on.")
     host = found["six"] or found["host"].replace("*", "0.0.0.0")
     port = 0 if found["port"] == bound.rpartition(":")[2] else int(found["port"])
     try:
@@ -46,6 +53,22 @@ def check(endpoint: str, bound: str) -> None:
             f"The publisher cannot bind {endpoint}: {why}.",
             "Give tcp://ADDRESS:PORT with an address of this host and a port that no process holds.",
         ) from None
+
+
+def _first_port() -> int:
+    """Return the first port that takes no capability: the function gives its own away (`nf.kernel.privilege`)."""
+    try:
+        return int(_FIRST_PORT.read_text())
+    except (OSError, ValueError):
+        return 1024
+
+
+def _check_folder(endpoint: str) -> None:
+    folder = Path(endpoint.removeprefix("ipc://")).parent
+    if endpoint.startswith("ipc:///") and not folder.is_dir():
+        raise SnfError(
+            f"The publisher cannot bind {endpoint}: {folder} is no folder.", "Make it, or give another path."
+        )
 
 
 def bind(listener: zmq.Socket[bytes], endpoint: str, patience_s: float = 0) -> str:

@@ -288,6 +288,19 @@ class TestPorts:
         assert status == 1
         assert ["198.51.100.7:5557" in f["message"] for f in faults].count(True) == 1
 
+    @pytest.mark.parametrize(
+        ("endpoint", "says"),
+        [
+            ("tcp://127.0.0.1:999", "the function keeps no right to a port below 1024"),
+            ("ipc:///nowhere/bus", "/nowhere is no folder"),
+        ],
+    )
+    def test_a_place_that_the_function_could_not_take_with_all_that_root_may(self, good: Path, check, endpoint, says):
+        plant(good, "</exporter>", f"<listener><name>noc</name><endpoint>{endpoint}</endpoint></listener></exporter>")
+        status, faults = check(good, "--here")
+        assert status == 1
+        assert [says in f["message"] for f in faults].count(True) == 1
+
 
 class TestCost:
     """It takes less than a second of a processor, and neither bcc nor a compiler."""
