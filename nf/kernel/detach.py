@@ -40,7 +40,7 @@ def detach(names: Sequence[str]) -> list[Taken]:
     for name in names:
         if name not in found:
             raise links.NotThere(f"No interface has the name {name}.", "List them with: ip -brief link")
-    chosen = [found[name] for name in names] if names else here
+    chosen = [found[name] for name in dict.fromkeys(names)] if names else here
     ours = [link for link in chosen if _is_left(link, named=bool(names))]
     taken = [Taken(link.name, what) for link in ours if (what := tuple(_take(link)))]
     return [*taken, *(Taken(str(path), (said,)) for path, said in _clear_names())]

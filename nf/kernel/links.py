@@ -217,12 +217,13 @@ def _is_held(path: Path) -> bool:
 def refuse_claimed(link: Link) -> None:
     """Refuse an interface that a living process holds."""
     if (held := _held(link)) is not None:
-        raise _in_use(link, held.read_text().partition("\n")[0])
+        raise _in_use(link, held.read_text(encoding="utf-8", errors="replace").partition("\n")[0])
 
 
 def _in_use(link: Link, holder: str) -> AttachRefused:
+    process = holder.strip() if holder.strip().isdecimal() else "unknown"
     return AttachRefused(
-        f"Interface {link.name} is in use by another snf (process {holder.strip() or 'unknown'}).",
+        f"Interface {link.name} is in use by another snf (process {process}).",
         "Stop it first, or choose another interface.",
         passing=True,
     )
@@ -240,7 +241,10 @@ def _stale(link: Link) -> Iterator[Path]:
 def noted(link: Link) -> bool:
     """Say whether a process that died noted something about the interface."""
     with contextlib.suppress(OSError):
-        return any(set(_notes(path.read_text(), link)) - {_address(link)} for path in _stale(link))
+        return any(
+            set(_notes(path.read_text(encoding="utf-8", errors="replace"), link)) - {_address(link)}
+            for path in _stale(link)
+        )
     return False
 
 
@@ -262,7 +266,7 @@ def claim(link: Link) -> IO[str]:
     elsewhere = [other for other in _stale(link) if other != path]  # of a function that was started in another way
     if path.exists() and not os.access(path, os.W_OK):
         path.unlink()  # of another user, whose function is gone
-    lock: IO[str] = path.open("a+")
+    lock: IO[str] = path.open("a+", encoding="utf-8", errors="replace")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -274,11 +278,17 @@ def claim(link: Link) -> IO[str]:
     kept = _notes(lock.read(), link)
     for other in elsewhere:
         with contextlib.suppress(OSError):
-            kept += _notes(other.read_text(), link)
+            kept += _notes(other.read_text(encoding="utf-8", errors="replace"), link)
             other.unlink()
     lock.truncate(0)
-    lock.write("\n".join([str(os.getpid()), *dict.fromkeys([_address(link), *kept])]))
-    lock.flush()
+    try:
+        lock.write("\n".join([str(os.getpid()), *dict.fromkeys([_address(link), *kept])]))
+        lock.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            lock.close()
+        what = f"The lock of {link.name} cannot be written to {path.parent}: {error.strerror}."
+        raise AttachRefused(what, "Make room there.", passing=True) from None
     return lock
 
 
@@ -307,7 +317,7 @@ def set_promiscuous(link: Link, on: bool) -> bool:
 
     Returns whether the mode changed: one that somebody else set before stays.
     """
-    with (locks() / _lock_name(link)).open("a+") as lock:
+    with (locks() / _lock_name(link)).open("a+", encoding="utf-8", errors="replace") as lock:
         now = next((each.promiscuous for each in links() if each.ifindex == link.ifindex), False)
         if on:
             if not now:

@@ -172,6 +172,24 @@ class TestOfTheDead:
         assert state() == before
 
 
+class TestDamagedNotes:
+    """Notes that nobody can read any more are none: what is seen on the port is taken back all the same."""
+
+    def test_the_program_and_the_names_go(self, home: str, detach: Callable[..., str]):
+        with function(home):
+            pass
+        for lock in Path("/run/supernetflow").glob(f"{os.stat('/proc/self/ns/net').st_ino}-*.lock"):
+            lock.write_bytes(b"\x95\xff\n\x80promisc\n\x00")
+
+        said = detach("tap", "tap") + detach()
+
+        assert said.count("tap: ") == 1
+        assert "tap: XDP program" in said
+        assert not any(state()[port][2] for port in PORTS)
+        assert state()["names"] == []
+        assert detach() == "Nothing is left of a function that died.\n"
+
+
 class TestOfOthers:
     """A port of somebody else is refused by name, and passed over without one."""
 
