@@ -140,6 +140,27 @@ class TestMayPass:
         finally:
             subprocess.run(["umount", tmp_path / "disk"], check=True)
 
+    def test_a_disk_with_room_for_half_of_it(self, tmp_path: Path, fails):
+        (tmp_path / "disk").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", tmp_path / "disk"], check=True)
+        try:
+            said = fails(MAY_PASS, "--state-dir", f"{tmp_path}/disk")
+            assert "could not be stored, so it was not changed: No space left on device." in said
+        finally:
+            subprocess.run(["umount", tmp_path / "disk"], check=True)
+
+    def test_no_room_for_the_lock_of_a_port(self, tmp_path: Path, monkeypatch, fails):
+        (tmp_path / "run").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", tmp_path / "run"], check=True)
+        try:
+            monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/run")
+            with pytest.raises(OSError, match="No space"):
+                fill(tmp_path / "run" / "rest")
+            said = fails(MAY_PASS)
+            assert f"The lock of n3 cannot be written to {tmp_path}/run: No space left on device. Make room" in said
+        finally:
+            subprocess.run(["umount", tmp_path / "run"], check=True)
+
     def test_no_memory_for_the_tables_beside_all_else(self, fails):
         with within("memory", ("memory.limit_in_bytes", "memory.max"), LITTLE_BYTES) as joins:
             assert "Cannot allocate memory. Lower limits/flows" in fails(MAY_PASS, before=joins)

@@ -81,7 +81,8 @@ class Store:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise SnfError(f"The state directory {folder} cannot be made: {error.strerror}.") from None
+            what = f"The state directory {folder} cannot be made: {error.strerror}."
+            raise SnfError(what, "Choose another --state-dir, or make it for the user of the function.") from None
 
     # -- reading -----------------------------------------------------------
 

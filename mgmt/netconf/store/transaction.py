@@ -168,14 +168,17 @@ def _asked(ask: Callable[[], object], what: str) -> None:
     except Exception as error:
         # Its text may name a subscriber, so neither the log nor the client gets it.
         log.error("a configuration could not be %s: %s", what, type(error).__name__)
-        raise RpcError("operation-failed", f"The configuration could not be {what}; nothing was changed.") from None
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise RpcError(
+            "operation-failed", f"The configuration could not be {what}{why}; nothing was changed."
+        ) from None
 
 
 def _not_stored(error: OSError) -> RpcError:
     log.error("the configuration could not be stored: %s", error.strerror)
     return RpcError(
         "operation-failed",
-        "The configuration could not be stored, so it was not changed. See the log of the function.",
+        f"The configuration could not be stored, so it was not changed: {error.strerror}.",
     )
 
 

@@ -144,7 +144,8 @@ def _lock(folder: Path) -> tuple[IO[bytes], Before | None]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
     except OSError as error:
-        raise SnfError(f"The state directory {folder} cannot be made: {error.strerror}.") from None
+        what = f"The state directory {folder} cannot be made: {error.strerror}."
+        raise SnfError(what, "Choose another --state-dir, or make it for the user of the function.") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
