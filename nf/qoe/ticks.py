@@ -23,17 +23,25 @@ TICKS = np.dtype(
         ("fast", "f4", (2,)),
         ("slow", "f4", (2,)),
         ("surplus", "f4"),
+        ("echoes", "f4"),
+        ("near", "f4"),
+        ("apart", "?"),
         ("begun", "?"),
     ]
 )
 """Distances near the median and their number, fading; for how long another tick was seen; ticks that were due and that
-came, in a short and a long memory; packets beyond those that were due, fading."""
+came, in a short and a long memory; in the short one packets beyond those that were due, packets that are echoes or came
+back, and distances near the median; whether these are packets beside the ticks."""
 
 LEAST_MS, MOST_MS = 6.0, 130.0  # ticks of 8 to 128 a second, with a margin
 REGULAR = 0.4  # share of the distances near their median, or there is no tick (own)
 # A tick is learned where most distances are one, or where the packets of a second are as many as it says: of two
 # streams that interleave, neither holds (own).
 STEADY, WHOLE = 0.65, 0.03
+# Echoes are packets of their own between the ticks, and not ticks that are echoes as well, where they are at most this
+# share of the ticks, and the distances near the median are as many as that makes: an echo of its own takes one or none,
+# one that is a tick would leave two more. Fewer are those of a server that is not regular (own).
+RARE, MOST_OVER, LEAST_OVER, SLACK = 0.3, 0.5, 1.5, 3.0
 MORE = 3.0  # packets beyond the ticks that were due, in the short memory, are others between them (own)
 SAME = 0.1  # relative distance up to which a tick is the same
 CHANGED_S, MULTIPLE_S = 3.0, 15.0  # until another tick is believed; one of twice the length may be loss (own)
@@ -60,15 +68,22 @@ def follow(before: NDArray[np.void], seen: Seen, counted: NDArray[np.bool_]) -> 
         grown = before[name] * fade + value
         after[name] = np.where(new, value, np.where(same, grown, before[name]))
     after["other_s"] = np.where(new, 0.0, other_s)
-    due = 1000 * seen.interval_s / np.maximum(tick_ms(after), LEAST_MS)
+    echoes = seen.echo_n.sum(axis=1).astype(np.float64)
+    # Half of the echoes leave a distance between 3/4 and 1 of a tick, which shortens the mean of those near it.
+    longer = 1 + np.where(before["apart"], before["echoes"] / np.maximum(before["near"], 1.0), 0.0) / 16
+    due = 1000 * seen.interval_s / np.maximum(tick_ms(after) * longer, LEAST_MS)
     # The first interval holds the beginning, of which no one knows the time.
     judged = counted & before["begun"] & ~np.isnan(due)
-    surplus = before["surplus"] * np.exp(-seen.interval_s / FAST_S) + np.where(judged, np.nan_to_num(came - due), 0.0)
-    after["surplus"] = np.where(new, 0.0, surplus)
+    for name, value in (("surplus", came - due), ("echoes", echoes), ("near", n)):
+        fading = before[name] * np.exp(-seen.interval_s / FAST_S) + np.where(judged, np.nan_to_num(value), 0.0)
+        after[name] = np.where(new, 0.0, fading)
+    lately = before["fast"][:, 0] * np.exp(-seen.interval_s / FAST_S) + np.where(judged, np.nan_to_num(due), 0.0)
+    apart = _apart(after, lately)
+    after["apart"] = apart
     # Packets between two ticks (an echo, a message) take one distance near the median each, a lost tick takes two: with
     # N due, P that came and n near, N - P = L - E and P - n = L + 2 E.
     lost = np.maximum((2 * due - came - n) / 3, 0.0)
-    ticked = np.where(after["surplus"] > MORE, due - lost, came)
+    ticked = np.select([apart, after["surplus"] > MORE], [np.minimum(came - echoes, due), due - lost], came)
     counts = np.stack([due, ticked], axis=1) * judged[:, None]
     for name, constant_s in (("fast", FAST_S), ("slow", SLOW_S)):
         fading = before[name] * np.exp(-seen.interval_s / constant_s) + np.nan_to_num(counts)
@@ -79,6 +94,17 @@ def follow(before: NDArray[np.void], seen: Seen, counted: NDArray[np.bool_]) -> 
     after["slow"] = np.where((missing > by_chance)[:, None], after["fast"], after["slow"])
     after["begun"] = before["begun"] | (came > 0)
     return after
+
+
+def _apart(state: NDArray[np.void], due: Array) -> NDArray[np.bool_]:
+    """Return the mask of games whose echoes are packets beside the ticks, by the short memory, where *due* were due."""
+    echoes = np.maximum(state["echoes"].astype(np.float64), 1e-3)
+    lost = np.clip((echoes - state["surplus"]) / np.maximum(due, 1.0), 0.0, 1.0)  # of the ticks, if they are
+    left = due * (1 - lost) ** 2  # distances of which both ends came
+    over, slack = (state["near"] - left) / echoes, SLACK / echoes
+    rare = (state["echoes"] > 0) & (echoes <= RARE * due)
+    mask: NDArray[np.bool_] = rare & (over <= MOST_OVER + slack) & (over >= -LEAST_OVER - slack)
+    return mask
 
 
 def tick_ms(state: NDArray[np.void]) -> Array:

@@ -126,6 +126,31 @@ class TestTicks:
 
         assert np.mean([e.tick_loss[0] for e in estimates[20:]]) == pytest.approx(lost.mean() / 30, abs=0.005)
 
+    @pytest.mark.parametrize("apart", [0, 1])
+    @pytest.mark.parametrize("share", [0.0, 0.02, 0.07, 0.13, 0.2])
+    def test_as_many_echoes_between_them_as_were_lost_hide_none(self, share, apart):
+        """30 ticks and four echoes a second, each of which takes *apart* distances: some 30 packets come with loss."""
+        rng = np.random.default_rng(2)
+        seconds, lost = [], 0
+        for i in range(120):
+            came = rng.random(30) >= share
+            echoes = int((rng.random(4) >= share).sum())
+            near = int((came[1:] & came[:-1]).sum()) + 1 - apart * echoes
+            lost += 30 - came.sum()
+            seen = game(1000 + i, came=came.sum() + echoes, tick_ms=1000 / 30, echo=(20, 10))
+            columns = {"tick_n": both(0, near), "tick_sum_us": both(0, near * 1e6 / 30)}
+            seconds.append(dataclasses.replace(seen, echo_n=both(echoes - echoes // 2, echoes // 2), **columns))
+        _, estimates, _ = run(model, seconds)
+
+        assert np.mean([e.tick_loss[0] for e in estimates[20:]]) == pytest.approx(lost / 3600, abs=0.015)
+
+    def test_a_tick_that_is_an_echo_as_well_is_no_packet_beside_it(self):
+        """Four of 30 ticks a second carry what came back: all came, and none was lost."""
+        seen = [game(1000 + i, came=30, tick_ms=1000 / 30, echo=(20, 10)) for i in range(60)]
+        _, estimates, _ = run(model, [dataclasses.replace(s, echo_n=both(2, 2)) for s in seen])
+
+        assert estimates[-1].tick_loss[0] == pytest.approx(0, abs=0.005)
+
     def test_ticks_after_the_end_of_a_game_are_not_lost(self):
         end = dataclasses.replace(game(1010, came=6, echo=(20, 10)), last_payload_us=both(700_000))
         e = run(model, [*(game(1000 + i, echo=(20, 10)) for i in range(10)), end])[1][-1]
