@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nf.abi import SLOT_US
-from nf.flows.batch import DOWNLINK, FlowBatch
+from nf.flows.batch import ACCESS, DOWNLINK, FlowBatch
 from nf.flows.media import NEVER
 from nf.flows.search import at
 from nf.qoe import Inputs, download, messaging, pages, realtime, video
@@ -293,7 +293,8 @@ def chats(interval: Interval, part: NDArray[np.intp]) -> messaging.Seen:
 def players(interval: Interval, part: NDArray[np.intp]) -> video.Seen:
     """Return the answers that players of video got."""
     closed, under_way = interval.answers(interval.of_flow(part))
-    return video.Seen(interval.now_s, closed, under_way, np.full(len(part), np.nan))
+    access_ms = np.fmax(interval.rows.rtt_high_ms[part, ACCESS], interval.inputs.rtt_high_access_ms[part])
+    return video.Seen(interval.now_s, closed, under_way, np.full(len(part), np.nan), access_ms / 1000)
 
 
 def players_nothing(n: int, now_s: float, interval_s: float) -> video.Seen:

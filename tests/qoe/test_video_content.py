@@ -12,8 +12,13 @@ HTTP1, HTTP3, ACK = 580.0, 95.0, 64.0  # bytes of a request, and of an acknowled
 Row = tuple[float, float, float, float, float]  # request, last byte, bytes, requests, request's length
 
 
-def heard(rows: list[Row], seconds: int, told_s: float = np.nan) -> tuple[np.ndarray, list[columns.Estimates]]:
-    """Return state and estimates of one session; an answer is closed by the next request after its last byte."""
+def heard(
+    rows: list[Row], seconds: int, told_s: float = np.nan, access_s: dict[int, float] | None = None
+) -> tuple[np.ndarray, list[columns.Estimates]]:
+    """Return state and estimates of one session; an answer is closed by the next request after its last byte.
+
+    The round trip to the UE was timed in the seconds of *access_s*.
+    """
     state, estimates = np.zeros(1, columns.STATE), list[columns.Estimates]()
     table = np.array(rows)
     closed_at = np.r_[np.maximum(table[1:, 0], table[:-1, 1]), np.inf]
@@ -22,7 +27,8 @@ def heard(rows: list[Row], seconds: int, told_s: float = np.nan) -> tuple[np.nda
         open_ = table[(table[:, 0] <= now) & (closed_at > now)].copy()
         late = open_[:, 1] > now
         open_[late, 1:3] = np.nan, 0.0  # nothing came yet
-        seen = columns.Seen(now, answers(closed), answers(open_), np.array([told_s]))
+        timed_s = np.array([(access_s or {}).get(int(now), np.nan)])
+        seen = columns.Seen(now, answers(closed), answers(open_), np.array([told_s]), timed_s)
         state, told = session.advance(state, seen)
         estimates.append(told)
     return state, estimates
@@ -56,6 +62,24 @@ class TestRests:
 
         assert content.learned_s(state, DEFAULT) == pytest.approx([segment_s])
         assert estimates[-1].media_bps == pytest.approx([8 * 500_000 / segment_s], rel=0.1)
+
+    @pytest.mark.parametrize("queue_s", [0.8, 1.5, 2.5])
+    def test_a_queue_behind_the_probe_is_no_rest(self, queue_s):
+        """A link at half the media rate: 4 s of content take 8 s, and the UE has the last byte after *queue_s*.
+
+        Content for some 10 s is there when it begins, so the picture stops; longer segments would fill the buffer.
+        """
+        rows = muxed(4.0, 6)
+        at, timed = rows[-1][0] + 4.0, {}
+        for _ in range(4):
+            rows.append((at, at + 8.0 - queue_s, 500_000.0, 1.0, HTTP1))
+            timed |= {int(at + 8.0 - queue_s): queue_s, int(at + 8.0) + 1: 0.03}  # the next answer finds no queue
+            at += 8.01
+        state, estimates = heard(rows, int(at), access_s=timed)
+
+        assert content.segment_s(state, np.array([np.nan]), DEFAULT) == pytest.approx([4.0])
+        assert estimates[-1].buffer_s[0] < 8
+        assert sum(np.nan_to_num(e.stalled_s[0]) for e in estimates) > 3
 
     def test_sound_beside_the_picture_makes_two_requests_a_segment(self):
         state, estimates = heard(apart(4.0, 12), 46)

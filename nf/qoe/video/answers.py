@@ -42,6 +42,9 @@ _ABOVE, _ABOVE_N = 1.75, 2
 _SHORT = 300.0  # request bytes, bpf/chunks.h: a shorter one is of HTTP/2 or 3, where two go in a burst
 _ACK, _SHORTER = 100.0, 0.85  # under so many bytes, and so much of a usual request: an acknowledgement of QUIC
 _BESIDE_S = 0.01  # a request so soon after the last byte of another answer was sent before that byte came
+# From the last byte, acknowledged a round trip to the UE after the probe saw it, to a request. A player that took
+# longer rested. Behind a queue of a second each request would else tell of a rest (own; more than a player takes).
+_TURN_S = 0.3
 _PIECES_S = 0.05  # an acknowledgement so soon after the last byte cuts an answer
 _APART_S = 0.45  # before the first media: a page that ended so long before is not the player's
 _UP = 2.5  # a second answer so many times the first is of a higher level, and in one of two players that segment again
@@ -72,12 +75,14 @@ class Heard:
 def hear(state: _State, seen: Seen, profile: Profile) -> Heard:
     """Take the answers of an interval into *state*, in place; return what is under way."""
     heard = Heard(len(state))
+    access_s = _access_s(state, seen)
     for rows, answers in _ranks(seen.closed, seen.under_way):
         row, told_s = rows_of(state, rows), seen.segment_s[rows]
         request, last, octets, requests, length, is_open = answers.T
         noise = (length <= _ACK) & (length < _SHORTER * row["length"])
         new = (request > row["asked_s"]) & ~noise
-        rested = new & (row["busy_s"] > 0) & (request - row["busy_s"] >= profile.idle_s)
+        idle_s = np.maximum(profile.idle_s, access_s[rows] + _TURN_S)
+        rested = new & (row["busy_s"] > 0) & (request - row["busy_s"] >= idle_s)
         _ask(row, new, answers, heard.count[rows], profile)
         rest(row, rested, request, heard.count[rows], told_s, profile)
         times = np.where(length <= _SHORT, np.clip(requests, 1, parts(row)), 1.0) * ~noise
@@ -92,6 +97,18 @@ def hear(state: _State, seen: Seen, profile: Profile) -> Heard:
         put(state, rows, row)
         heard.some[rows] = True
     return heard
+
+
+def _access_s(state: _State, seen: Seen) -> Array:
+    """Return the round trip to the UE that the answers before the requests of an interval had; remember it.
+
+    They may have stood in a queue that the next answer finds empty.
+    """
+    before: Array = state["access_s"].copy()
+    if seen.access_s is None:
+        return before
+    state["access_s"] = np.where(np.isnan(seen.access_s), before, seen.access_s)
+    return np.fmax(before, seen.access_s)
 
 
 def _ranks(closed: Answers, under_way: Answers) -> list[tuple[NDArray[np.intp], Array]]:

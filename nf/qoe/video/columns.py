@@ -52,6 +52,7 @@ STATE = np.dtype(
         ("length", "f8"),  # bytes of a usual request for media
         ("now_s", "f8"),  # end of the interval that was judged last
         ("busy_s", "f8"),  # last byte of any answer
+        ("access_s", "f8"),  # newest round trip between probe and UE
         ("begun_s", "f8"),  # first picture; 0 before it
         ("enough_s", "f8"),  # last byte of the answer that was enough to begin; 0 before it
         ("content_s", "f8"),  # content that has come in closed answers
@@ -117,6 +118,7 @@ class Seen:
     closed: Answers
     under_way: Answers
     segment_s: Array  # of the service, as its sessions before have told it; NaN not known
+    access_s: Array | None = None  # round trip between probe and UE with what waits in queues; NaN, None: not seen
 
 
 @dataclass(frozen=True, slots=True)
