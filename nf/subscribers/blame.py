@@ -44,7 +44,9 @@ Parts = Mapping[str, tuple[NDArray[np.intp], Given]]  # by class: its rows, and 
 
 HOLD_S = 10.0  # the longest that a score tells of what has passed (nf.qoe.pages, nf.qoe.messaging: hold_s)
 ENOUGH = 1.5  # times the rate of the media: a player that gets so much fills its buffer (own; T-RAT has no such limit)
-ALONE, MANY = 2, 10  # packets of one direction that nothing answered: one of them sent again, or of any kind (own)
+# Packets of one direction that nothing answered: one of them sent again, or so many of a call, of a game, or of data.
+# Those of fewer bytes acknowledge what came before, and nobody answers them: 52 to 110 in TCP and QUIC (own).
+ALONE, MANY, DATA_BYTES = 2, 10, 128
 _KNOWN = np.dtype([("word", "u1"), ("by", "u1"), ("value", "f8"), ("sure", "f8"), ("at_s", "f8")])
 
 _NUMBER = {word: i for i, word in enumerate(SUSPECTS.tolist())}
@@ -260,7 +262,8 @@ def _jitter_ms(interval: Interval, class_of: NDArray[np.uint8], rows: NDArray[np
 def _silence_s(interval: Interval, real_time: NDArray[np.bool_], rows: NDArray[np.intp]) -> Array:
     """Return how long (n, 2) CORE and ACCESS have sent nothing, while something came from the other side."""
     packets = interval.inputs.packets[rows]
-    again = (packets >= ALONE) & ((interval.rows.lost[rows] > 0) | (packets >= MANY))  # who has no answer sends again
+    asks = real_time[:, None] | (interval.inputs.octets[rows] >= DATA_BYTES * packets)
+    again = (packets >= ALONE) & ((interval.rows.lost[rows] > 0) | (asks & (packets >= MANY)))
     none = (packets == 0) & again[:, ::-1]
     silent = np.where(none, interval.interval_s, 0.0)
     age_s = np.minimum(interval.of_main("last_payload_us", rows) / 1e6, interval.interval_s)

@@ -102,6 +102,11 @@ def _file(bps: float = 8e6, wait_s: float = 0.0) -> Capture:
     return capture
 
 
+def _later_by(made: Capture, by_s: float) -> Capture:
+    made.frames = [(at_s + by_s, frame) for at_s, frame in made.frames]
+    return made
+
+
 LADDERS = {
     "voice": {
         "loss": [lambda loss=loss: _voice(loss=loss) for loss in (0.0, 0.02, 0.08)],
@@ -146,6 +151,7 @@ SITUATIONS = {
     "page-and-game": _page_and_game,
     "screens": _screens,
     **{f"video-{level}": lambda kbps=kbps: player(kbps, 60) for level, kbps in LEVELS.items()},
+    **{f"video-cut-{n}": lambda n=n: _later_by(player(100, 40), 0.7 + 0.02 * n) for n in range(15)},
     "video-late": lambda: player(1000, 60, first_s=15.0),
     "video-stalled": lambda: player(1000, 100, outage=(30.0, 68.0)),
     "voice-random": lambda: _speech(0.04, loss=0.02),
@@ -208,6 +214,13 @@ class TestVideo:
 
         assert np.nanmedian(scores) == pytest.approx(mos, abs=0.4)
         assert {row["suspect"] for row in told[f"video-{level}"].of("video", 20, 60)} <= set(NO_FAULT)
+
+    def test_acknowledgements_alone_in_an_interval_are_no_silence_of_the_far_side(self, told):
+        """The end of an interval may part what the UE acknowledges from the last bytes of a segment."""
+        rows = [row for n in range(15) for row in told[f"video-cut-{n}"].of("video", 10, 40)]
+
+        assert any(row["dl_packets"] == 0 and row["ul_packets"] >= 10 for row in rows)
+        assert {row["suspect"] for row in rows} <= {*NO_FAULT, "unknown"}
 
     def test_a_late_first_picture_is_remembered(self, told):
         """3.0 without a wait, 2.7 with one of 15 s, by the models fitted to the tests of P.1203."""
