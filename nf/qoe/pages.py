@@ -25,6 +25,7 @@ __all__ = ["DEFAULT", "MODEL", "SLOTS", "SLOT_S", "STATE", "Estimates", "Profile
 MODEL = "snf-page v1"
 SLOT_S = 0.1
 SLOTS = 12  # of a flow, that are read with each interval
+_QUEUE_S = 10.0  # time in which a long round trip loses its weight: few samples come through a queue (own)
 _TIE_S = 5e-7  # less than the clock tells, and more than a sum of tenths is off
 NO_PAGE = REASONS.index("no page yet")
 
@@ -84,7 +85,8 @@ STATE = np.dtype(
         ("after_s", "f8"),  # begin of that
         ("anew", "u1"),  # whether some of that came by a new flow
         ("page_s", "f4"),  # time of the last page
-        ("access_s", "f4"),  # newest round trip between probe and UE
+        ("access_s", "f4"),  # newest round trip between probe and UE,
+        ("queue_s", "f4"),  # and the longest of late, fading
     ]
 )
 """A subscriber: times in s since the epoch."""
@@ -137,6 +139,7 @@ def advance(state: Rows, seen: Seen, profile: Profile = DEFAULT) -> tuple[Rows, 
     ended = np.full(n, np.nan)
     told = ~np.isnan(seen.rtt_access_ms)
     work["access_s"] = np.where(told, seen.rtt_access_ms / 1000, work["access_s"])
+    work["queue_s"] = np.maximum(work["access_s"], work["queue_s"] * np.exp(-seen.interval_s / _QUEUE_S))
     new = seen.first_s > seen.now_s - seen.interval_s
     many = np.bincount(seen.row[seen.chunk[new]], minlength=n) >= profile.requests
     for k in range(SLOTS):
@@ -282,7 +285,7 @@ def _begin(
 
 def _gap_s(state: Columns, profile: Profile) -> Array:
     """Return over which gap activity goes on: the UE asks for more once it has what passed here, behind a queue."""
-    return np.maximum(profile.gap_s, state["access_s"] + profile.turn_s)
+    return np.maximum(profile.gap_s, state["queue_s"] + profile.turn_s)
 
 
 def _slot(state: Columns, at_s: float, octets: Array, asked_s: Array, anew: Mask, profile: Profile) -> None:

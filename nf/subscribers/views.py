@@ -382,7 +382,8 @@ def _highest_access_ms(interval: Interval, whose: NDArray[np.int64], shift: int)
     """Return the access delay of subscribers or rows with what waits in queues: the largest one of their rows."""
     access_ms = np.full(len(whose), np.nan)
     place, there = at(whose, interval.keys >> shift)
-    np.fmax.at(access_ms, place[there], interval.inputs.rtt_high_access_ms[there])
+    high_ms = np.fmax(interval.rows.rtt_high_ms[there, ACCESS], interval.inputs.rtt_high_access_ms[there])
+    np.fmax.at(access_ms, place[there], high_ms)
     return access_ms
 
 

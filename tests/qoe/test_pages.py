@@ -90,6 +90,21 @@ class TestTime:
 
         assert page_s == pytest.approx(last_s + 0.6, abs=1e-3)
 
+    def test_a_queue_of_which_few_samples_tell_is_no_gap(self):
+        """The queue is empty again when an object begins: its first packet is timed then, those behind it are not."""
+        page = Page()
+        page.dns(0.0)
+        flow, at_s = page.connect(0.05), 0.1
+        for _ in range(5):
+            last_s = page.fetch(flow, at_s, 40_000, bps=10e6)
+            at_s = last_s + 0.8
+        timed = (1000.0, 60.0, np.nan, 60.0, 60.0, np.nan)
+        seen = [replace(interval, rtt_access_ms=np.array([timed[min(n, 5)]])) for n, interval in enumerate(page.seen())]
+
+        (page_s,) = ended(seen, WHOLE)
+
+        assert page_s == pytest.approx(last_s + 0.06, abs=1e-3)
+
     def test_a_connection_that_was_there_before_begins_no_page(self):
         page, last_s = simple()
         page.packets.append((-0.2, (b"ue__", 39_999, b"push", 443, 6), False, 300, True))
