@@ -226,12 +226,18 @@ def _merge_rest(folder: Path, table: str, hour_ms: int, over: bool, number: int)
 def keep(folder: Path, wanted: Keep, now_ms: int) -> int:
     """Remove what is older than is wanted, and of more than is wanted the oldest; return the bytes that are left.
 
-    Of too much, records go first, then facts by minute, then the rest: what is smallest says most.
+    What nobody has summed yet, as of a collector that was away for days, may be as old as the sums that it becomes. Of
+    too much, records go first, then facts by minute, then the rest: what is smallest says most.
     """
     ages_ms = [age_s * 1e3 for age_s in (wanted.records_s, wanted.minutes_s, wanted.hours_s)]
     kept: list[tuple[int, int, int, str, int]] = []  # rank, hour, number, path, bytes: in the order in which they go
-    for file in (file for table in TABLES for file in closed(folder, table)):
-        if file.hour_ms + HOUR_MS + ages_ms[_rank(file)] < now_ms:
+    files = {table: closed(folder, table) for table in TABLES}
+    sums: dict[int, list[Closed]] = {}
+    for file in files["facts"]:
+        sums.setdefault(file.hour_ms, []).append(file)
+    for file in (file for table in TABLES for file in files[table]):
+        summed = _is_summed(file, sums.get(file.hour_ms, ()))
+        if file.hour_ms + HOUR_MS + ages_ms[_rank(file) if summed else _rank(file) + 1] < now_ms:
             file.path.unlink(missing_ok=True)
             continue
         with suppress(FileNotFoundError):
@@ -245,6 +251,15 @@ def keep(folder: Path, wanted: Keep, now_ms: int) -> int:
             left -= size
     _remove_empty(folder, now_ms)
     return left
+
+
+def _is_summed(file: Closed, sums: Sequence[Closed]) -> bool:
+    """Say whether one of *sums*, facts of its hour, stands for records, or hours for minutes; others need none."""
+    if file.table == "facts" and file.span == MINUTE:
+        sums = [each for each in sums if each.span == HOUR]
+    elif file.table != "records":
+        return True
+    return any(each.stands_for(file) for each in sums)
 
 
 def _rank(file: Closed) -> int:

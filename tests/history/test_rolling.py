@@ -237,6 +237,22 @@ class TestKeeping:
         assert left == [(1, ["hour", "minute"]), (0, ["hour", "minute"]), (0, ["hour"]), (0, []), (0, [])]
         assert list((folder / "records").iterdir()) == []
 
+    def test_what_is_not_summed_yet_is_as_old_as_its_sums_may_be(self, folder: Path) -> None:
+        wanted = upkeep.Keep(records_s=86_400, minutes_s=4 * 86_400, hours_s=9 * 86_400)
+
+        def kept(days: int) -> tuple[int, set[str]]:
+            upkeep.keep(folder, wanted, HOUR_MS + days * 86_400_000 + 2 * layout.HOUR_MS)
+            spans = {file.span for file in layout.closed(folder, "facts")}
+            return len(layout.closed(folder, "records")), spans
+
+        assert kept(3) == (5, set())  # the collector was away for three days
+        upkeep.tend(folder, "records", HOUR_MS, LATER_MS)
+        assert kept(3) == (0, {"minute"})
+        assert kept(5) == (0, {"minute"})
+        upkeep.tend(folder, "facts", HOUR_MS, LATER_MS)
+        assert kept(5) == (0, {"hour"})
+        assert ask(folder, "SELECT sum(records) FROM facts") == [(5 * ROWS,)]
+
     def test_of_too_much_the_oldest_records_go_until_it_is_enough(self, folder: Path) -> None:
         for hour in (1, 2, 3):
             put(folder, "records", records(hour), 10 + hour, 10 + hour, hour=hour)
