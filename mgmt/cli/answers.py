@@ -105,7 +105,7 @@ _FORMS: Mapping[str, _Form] = {
     "loss_dl": _Form("loss down", _share, 5),
     "bytes": _Form("bytes", _scaled, 6),
     "bps": _Form("bit/s", _scaled, 3),
-    "users": _Form("subscribers", _digits(1), 4),
+    "users": _Form("uses", _digits(1), 4),
     "minutes": _Form("minutes", _count, 5),
     "minutes_busy": _Form("busy", _count, 4),
     "hours": _Form("hours", _digits(1), 2),
