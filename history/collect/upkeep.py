@@ -88,12 +88,12 @@ def _roll(folder: Path, hour_ms: int, over: bool, number: int) -> None:
     rolled = in_force(files_of_hour(folder, "facts", hour_ms))
     files = in_force(_written(folder, "records", hour_ms, number))
     waiting = [file for file in files if not any(sums.stands_for(file) for sums in rolled)]
-    for some, rows in _groups(waiting):
+    counted = in_force(files_of_hour(folder, "buckets", hour_ms))
+    for some, rows in _groups(waiting, counted):
         age_s = time.time() - min(file.path.stat().st_mtime for file in some)
         if not (over or age_s >= _RIPE_S or rows >= _TOGETHER // 2):
             continue
         one = some[0] if len(some) == 1 else _merged(folder, some)
-        counted = in_force(files_of_hour(folder, "buckets", hour_ms))
         if not any(file.stands_for(one) for file in counted):
             counts = place(folder, "buckets", hour_ms, "", one.first, one.last)
             write(counts.path, schema_of("buckets"), rolling.buckets_of(one.path))
@@ -101,15 +101,23 @@ def _roll(folder: Path, hour_ms: int, over: bool, number: int) -> None:
         write(facts.path, schema_of("facts"), rolling.facts_of_records(one.path))
 
 
-def _groups(files: Sequence[Closed]) -> Iterator[tuple[list[Closed], int]]:
-    """Yield files that follow each other and are merged, and their rows."""
+def _groups(files: Sequence[Closed], counted: Sequence[Closed]) -> Iterator[tuple[list[Closed], int]]:
+    """Yield files that follow each other and are merged, and their rows.
+
+    One that is *counted* in buckets is merged with no other, which is not: its facts could not be written, and the
+    buckets may be one file with others by now.
+    """
     some: list[Closed] = []
     together = 0
     for file in files:
         rows = pq.read_metadata(file.path).num_rows
-        if some and together + rows > _TOGETHER:
+        alone = any(counts.stands_for(file) for counts in counted)
+        if some and (alone or together + rows > _TOGETHER):
             yield some, together
             some, together = [], 0
+        if alone:
+            yield [file], rows
+            continue
         some.append(file)
         together += rows
     if some:

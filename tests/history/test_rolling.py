@@ -114,6 +114,24 @@ class TestSums:
         found = ask(folder, "SELECT bucket, sum(n) FROM buckets WHERE measure = 'mos' GROUP BY 1")
         assert dict(found) == wanted
 
+    def test_buckets_whose_facts_could_not_be_written_are_counted_once(self, folder: Path) -> None:
+        def values() -> int:
+            return int(ask(folder, "SELECT sum(n) FROM buckets WHERE measure = 'mos'")[0][0])
+
+        wanted = sum(int((~np.isnan(records(seed)["mos"])).sum()) for seed in range(1, 8))
+        tend(folder)
+        put(folder, "records", records(6), 6, 6)
+        upkeep.tend(folder, "records", HOUR_MS, LATER_MS)
+        for file in layout.files_of_hour(folder, "facts", HOUR_MS):
+            if file.first == 6:
+                file.path.unlink()  # the disk was full
+        upkeep.tend(folder, "buckets", HOUR_MS, LATER_MS)  # merges 1 to 6
+        put(folder, "records", records(7), 7, 7)
+        tend(folder)
+
+        assert values() == wanted
+        assert ask(folder, "SELECT sum(records) FROM facts") == [(7 * ROWS,)]
+
     def test_what_comes_late_is_added(self, folder: Path) -> None:
         tend(folder)
         put(folder, "records", records(6), 6, 6)
