@@ -50,6 +50,8 @@ class Layout:
             del self._widths[ranked.pop()]
         if words in self._widths:
             self._widths[words] = max(1, min(left(), longest[words]))
+        for n in self._widths:  # names that are cut get what is free: two of them can begin alike
+            self._widths[n] += max(0, min(longest[n] - self._widths[n], width - self.used))
 
     @property
     def used(self) -> int:

@@ -124,7 +124,8 @@ def _heading(name: str, rows: Sequence[Row]) -> str:
     scores = [v for row in rows if (v := value(row.record, "mos")) is not None]
     mean = f"mean score {sum(scores) / len(scores):.2f}" if scores else "no score"
     down = rate(sum(value(row.record, "dl_bps") or 0 for row in rows))
-    return f" ▸ {printable(name)}: {len(rows)} row{'s' if len(rows) > 1 else ''}, {mean}, {down}bit/s down"
+    down += "bit/s" if down[-1:].isalpha() else " bit/s"
+    return f" ▸ {printable(name)}: {len(rows)} row{'s' if len(rows) > 1 else ''}, {mean}, {down} down"
 
 
 def _cells(row: Row) -> list[Text]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.text import Text
 
 from feed import wire
 from feed.records import Columns
 from mgmt.cli.board import Board
 from mgmt.cli.cells import bar, labels, rate
+from mgmt.cli.layout import Column, Layout
 from mgmt.cli.picture import screen
 from mgmt.cli.view import View
 from tests.feed.samples import flows, records
@@ -435,3 +437,25 @@ class TestWhy:
         board.feed(message(one("a", 4.0, rtt_access_ms=1.0, rtt_core_ms=1.0, loss_ul=0.0)), 0)
 
         assert " Nothing is missing." in drawn(board, View(why=True))
+
+
+class TestLayout:
+    """A table of so many characters."""
+
+    COLUMNS = (
+        Column("gNB", False, 3, 8),
+        Column("MOS", True, 4, 4),
+        Column("slice", False, 5, 5, 1),
+        Column("what", False, 4, 99),
+    )
+
+    def shown(self, width: int) -> list[str]:
+        gnbs = ("2001:db8:1234::1", "2001:db8:1234::2")
+        cells = [[Text(gnb), Text("4.50"), Text("1"), Text("")] for gnb in gnbs]
+        table = Layout(self.COLUMNS, cells, width)
+        return [table.line(row).plain for row in cells]
+
+    def test_a_name_that_is_cut_gets_the_room_that_is_free(self) -> None:
+        assert self.shown(40) == [" 2001:db8:1234::1 4.50 1", " 2001:db8:1234::2 4.50 1"]
+        assert self.shown(24) == [" 2001:db8:12… 4.50 1"] * 2
+        assert self.shown(15) == [" 2001:db8… 4.50"] * 2
