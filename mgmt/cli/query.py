@@ -123,7 +123,7 @@ def query(
         asked = _asked(QUESTIONS[name], words, (begin, end or now_s), mark, until is None and feed is None)
         answer = history.ask(name, asked)
         title, heads = _title(QUESTIONS[name], asked, mark), {"value": asked.by or next(iter(QUESTIONS[name].by), "")}
-        _show(answer, output, title, _nothing(name), heads)
+        _show(answer, output, title, _nothing(name, asked), heads)
 
 
 def _saved(feed: IO[bytes], folder: Path) -> tuple[float, float]:
@@ -227,9 +227,13 @@ def _title(question: Question, asked: Asked, mark: Mark | None) -> str:
     return f"{said}\n{first} to {last}{measure}{scope}{changed}"
 
 
-def _nothing(name: str) -> str:
+def _nothing(name: str, asked: Asked) -> str:
     """Return the sentence of a question without rows."""
+    from history.questions.text import QUESTIONS
+
+    least = asked.numbers.get("least", QUESTIONS[name].numbers.get("least", 0))
     return {
+        "worst": f"Nothing has {least} scores in this time, which it needs to be judged (--least).",
         "gaps": "Nothing is missing in this time.",
         "churn": "No subscriber had so many bad days one after another.",
         "change": "Nobody has scores on both sides of the change.",

@@ -95,6 +95,15 @@ class TestCommand:
         assert (done.exit_code, done.stdout) == (0, "")
         assert done.stderr == "snf: Nothing is missing in this time.\n"
 
+    def test_scores_that_are_too_few_to_judge_are_not_told_as_none(self, tmp_path):
+        put(tmp_path, "records", published(20, 10), 1, 1)
+        span = ("--since", "2026-07-25T00:00:00+00:00", "--until", "2026-07-26T00:00:00+00:00")
+
+        few = asked(tmp_path, "worst", *span)
+
+        assert few.stderr == "snf: Nothing has 10 scores in this time, which it needs to be judged (--least).\n"
+        assert asked(tmp_path, "worst", *span, "--least", "1").stdout
+
     def test_own_sql_reads_the_tables(self, folder, tmp_path):
         (tmp_path / "q.sql").write_text("select count(*) as n, sum(records) as r from facts where gnb = '192.0.2.1'")
         (row,) = asked(folder, "--sql", str(tmp_path / "q.sql"), "--output", "json").stdout.splitlines()

@@ -37,7 +37,7 @@ export async function show(page) {
   const listed = table({
     id: "worst", rows, open,
     caption: `${GROUPS[by]} with the worst mean score first${rows.length >= (page.state.limit ?? 100) ? `, the first ${rows.length}` : ""}`,
-    empty: "No scores in this range. Choose a longer one, or fewer filters.",
+    empty: "Nothing has ten scores in this range, which it needs to be judged. Choose a longer one, or fewer filters.",
     columns: [
       { title: "#", num: true, rank: 1, cell: (r) => String(r.place), class: "muted" },
       { title: single, sort: (r) => r.value, find: (r) => r.value, cell: (r) => el("span", { class: "name", title: r.value }, r.value), class: "named" },
