@@ -223,7 +223,7 @@ class Exporter:
         for row in rows:
             try:
                 record = template.record(row)
-            except (struct.error, TypeError, ValueError, OverflowError):
+            except (struct.error, LookupError, TypeError, ValueError, ArithmeticError):
                 record = None
             if record is None or len(record) + 4 > self._room:
                 self.refused += 1

@@ -184,6 +184,13 @@ class TestMessages:
         assert [m[16:] for m in wire.messages[before:]] == [m[16:] for m in wire.messages[:before]]
         assert header(wire.messages[before])["sequence"] == 0
 
+    @pytest.mark.parametrize("row", [{"subscriber": "a", "mos": 4.0}, ROW | {"t_ms": "x"}, ROW | {"interval_ms": None}])
+    def test_a_row_of_another_version_is_refused_and_the_next_goes_out(self, row):
+        wire = Wire()
+        wire.exporter.add("nf1", "video", [row, ROW])
+
+        assert (wire.exporter.records, wire.exporter.refused) == (1, 1)
+
     def test_what_does_not_go_out_and_what_is_no_record_is_counted(self):
         wire = Wire()
         wire.works = False
