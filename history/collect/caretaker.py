@@ -131,7 +131,7 @@ class Caretaker(threading.Thread):
         wanted: dict[str, int] = {}
         requests = list(self.folder.glob(f"{_REQUEST}*.json"))
         for path in requests:
-            wanted = later(wanted, names_of(path).items())
+            wanted = later(wanted, self._requested(path).items())
         with suppress(queue.Empty):
             while True:
                 wanted = later(wanted, self._names.get_nowait().items())
@@ -148,11 +148,22 @@ class Caretaker(threading.Thread):
         self.erased.put(wanted)
         self._say(f"{len(wanted)} names of subscribers were erased: {rows} rows in {files} files.")
 
+    def _requested(self, path: Path) -> Mapping[str, int]:
+        """Return the names of a request. One that nobody can read must not keep others from being erased."""
+        try:
+            return names_of(path)
+        except (*UNFIT, AttributeError):
+            self._say(f"{path} is no request to erase, and is removed. Ask anew: snf collect erase NAME.")
+            return {}
+
 
 def request(folder: Path, names: Sequence[str], until_ms: int) -> Path:
     """Write down that subscribers are to be erased, for whoever collects into *folder*; return the file."""
     path = folder / f"{_REQUEST}{os.urandom(8).hex()}.json"
     aside = path.with_suffix(".new")
-    aside.write_text(json.dumps(dict.fromkeys(names, until_ms)), encoding="utf-8")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(dict.fromkeys(names, until_ms), file)
+        file.flush()
+        os.fsync(file.fileno())
     aside.rename(path)
     return path

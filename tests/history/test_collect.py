@@ -232,6 +232,25 @@ class TestErasing:
             wait_until(lambda: sum("erased" in text for text in said) >= 1, "it is told")
             wait_until(lambda: ask(tmp_path, "SELECT DISTINCT subscriber FROM records") == [(three,)], "both are gone")
 
+    @pytest.mark.parametrize("broken", ["", "{", "[]", '{"a": "x"}', '{"a": null}'])
+    def test_a_request_that_cannot_be_read_keeps_no_other_from_being_done(
+        self, tmp_path: Path, bus: Wire, broken: str
+    ) -> None:
+        said: list[str] = []
+        good = records(10, 10)
+        name = good["subscriber"][0]
+        with collecting(tmp_path, bus.endpoint, said=said) as collector:
+            bus.awaited()
+            bus.say(good)
+            wait_until(came(collector, rows=10), "records came")
+            (tmp_path / ".erase-0.json").write_text(broken)
+            request(tmp_path, [name], 1 << 62)
+            wait_until(lambda: any("were erased" in text for text in said), "it is told")
+
+        assert any("is no request to erase" in text for text in said)
+        assert ask(tmp_path, f"SELECT count(*) FROM records WHERE subscriber = '{name}'") == [(0,)]
+        assert list(tmp_path.glob(".erase-*")) == []
+
 
 class TestAway:
     """A collector that was away asks the function what it missed; what the function cannot tell any more is told."""
