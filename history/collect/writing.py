@@ -44,6 +44,7 @@ class Writing:
         self.folder, self.ledger, self.sequences = folder, ledger, sequences
         self.full = False
         self.files = self.missed = self.written_rows = 0
+        self.unwritten = 0  # messages that the disk did not take, all of them; `missed` are those since it was full
         self.number = ledger.number  # of the last writing that came to its end
         self._say = say
         self._number = ledger.number
@@ -68,6 +69,7 @@ class Writing:
     def lose(self, nf: str, boot: str, topic: str, seq: int, span_ms: tuple[int, int]) -> None:
         """Note a message that came while the disk was full."""
         self.missed += 1
+        self.unwritten += 1
         _count(self._full, (nf, boot, topic), seq, 1, span_ms)
 
     def add(self, table: str, hour_ms: int, columns: Mapping[str, Values], rows: int) -> None:
@@ -171,6 +173,7 @@ class Writing:
         for key, runs in self._held.items():
             for seq, messages, since_ms, until_ms in runs:
                 self.missed += messages
+                self.unwritten += messages
                 _count(self._full, key, seq, messages, (since_ms, until_ms))
         self._begin_anew()
         self.full, self._failed_s = True, time.monotonic()

@@ -83,13 +83,25 @@ def collect(
         _sending(settings.folder, servers, cluster, stop),
         _served(metrics, series, collector),
     ):
-        said = f"Collecting from {len(settings.sources)} functions into {settings.folder}."
+        functions = "1 function" if len(settings.sources) == 1 else f"{len(settings.sources)} functions"
+        said = f"Collecting from {functions} into {settings.folder}."
         click.echo(said)
         manager.tell(READY=1, STATUS=said)
         collector.run(stop)
         manager.tell(STOPPING=1)
-    written, lost = collector.writing.written_rows, collector.sequences.lost
-    click.echo(f"{written} rows were written; {lost} messages were lost.")
+    click.echo(_summary(collector))
+
+
+def _summary(collector: Collector) -> str:
+    """Return what was done, and what was not, as far as there is any."""
+    said = f"{collector.writing.written_rows} rows were written; {collector.sequences.lost} messages were lost"
+    for count, what in (
+        (collector.counters["damaged"], "could not be read"),
+        (collector.counters["foreign"], "did not fit"),
+        (collector.writing.unwritten, "came while the disk was full"),
+    ):
+        said += f", {count} {what}" * bool(count)
+    return f"{said}."
 
 
 def _as_owner(folder: Path) -> None:

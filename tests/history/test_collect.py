@@ -24,6 +24,7 @@ from history.collect.settings import Settings
 from history.collect.writing import Writing
 from history.store import layout
 from lab.wait import wait_until
+from mgmt.cli.collect import _summary
 from mgmt.cli.main import main
 from nf.publish import Publisher
 from nf.settings import Curve, Export
@@ -377,6 +378,18 @@ class TestRefusals:
 
 class TestFull:
     """A full disk is told by the numbers of the messages that came meanwhile, and by no others."""
+
+    def test_what_was_not_kept_is_told_at_the_end(self, tmp_path: Path, bus: Wire) -> None:
+        with collecting(tmp_path, bus.endpoint) as collector:
+            bus.awaited()
+            bus.say(records(10, 10))
+            bus.raw(TOPIC, b"", b"")
+            bus.say({"subscriber": np.arange(3)})
+            wait_until(came(collector, damaged=1, foreign=1), "all came")
+            collector.writing.lose("nf1", "b", TOPIC.decode(), 9, (0, 0))
+
+        said = "10 rows were written; 0 messages were lost, 1 could not be read, 1 did not fit, 1 came while the disk "
+        assert _summary(collector) == f"{said}was full."
 
     def test_numbers_that_follow_each_other_are_a_row(self, tmp_path: Path) -> None:
         writing = Writing(tmp_path, Ledger(), Sequences(), lambda _: None)
