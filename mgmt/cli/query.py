@@ -132,15 +132,15 @@ def _saved(feed: IO[bytes], folder: Path) -> tuple[float, float]:
 
     saved = Saved(feed.fileno())
     try:
-        span_ms = put((message for message in saved.messages() if message is not None), folder)
+        done = put((message for message in saved.messages() if message is not None), folder)
     except OSError as error:
         raise SnfError(f"The saved feed cannot be read, or kept in {folder.parent}: {error.strerror}.", "") from None
-    if saved.others:
-        click.echo(f"snf: {saved.others:,} lines are no rows of a feed, and were left out.", err=True)
-    if span_ms is None:
+    if left_out := saved.others + done.left_out:
+        click.echo(f"snf: {left_out:,} lines are no rows of a feed, and were left out.", err=True)
+    if not done.records:
         remedy = "Give what snf watch --output json or snf replay --qoe FILE.jsonl wrote."
         raise SnfError("There are no records.", remedy)
-    return span_ms[0] / 1e3, (span_ms[1] + 1) / 1e3
+    return done.first_ms / 1e3, (done.last_ms + 1) / 1e3
 
 
 def _moment(text: str | None, now_s: float, option: str) -> float | None:

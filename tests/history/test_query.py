@@ -244,7 +244,11 @@ class TestSavedFeed:
     @pytest.mark.parametrize("question", ["worst", "apps", "busy", "habits", "churn"])
     def test_of_a_file_and_of_standard_input(self, tmp_path, question):
         saved = "".join(json.dumps(row) + "\n" for row in self.lines())
-        (tmp_path / "feed.jsonl").write_text(saved + "no row\n")
+        wild = [{"t_ms": 1 << 61}, {"t_ms": -5}, {"t_ms": None}, {"flows": -1}]  # rows that no file has room for
+        lines = self.lines()
+        middle = [json.dumps(lines[0] | each) for each in wild]
+        text = "\n".join(["no row", *map(json.dumps, lines[:200]), *middle, *map(json.dumps, lines[200:]), ""])
+        (tmp_path / "feed.jsonl").write_text(text)
         put(tmp_path, "records", published(400, 8), 1, 1)
         for table in ("records", "facts", "buckets"):
             upkeep.tend(tmp_path, table, HOUR_MS, HOUR_MS + 3 * layout.HOUR_MS)
