@@ -26,6 +26,8 @@ PRIVATE = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY")
 PLACE = re.compile(r"%[a-z_]+%")
 REFERENCES = {"get_param": "parameters", "get_resource": "resources", "get_attr": "resources"}
 PSEUDO = {"OS::stack_name", "OS::stack_id", "OS::project_id", "OS::no_value"}
+# NETCONF, and the feed with its snapshots.
+OPEN = {(830, 830), (5556, 5557)}
 # Functions of HOT 2021-04-16. Where a map may have any key, a misspelt one is a value to the engine.
 FUNCTIONS = {
     *("get_param", "get_resource", "get_attr", "get_file", "if", "list_join", "list_concat", "list_concat_unique"),
@@ -85,7 +87,9 @@ def check(path: Path) -> Iterator[str]:
     yield from _references(template)
     yield from _conditions(template)
     yield from _parameters(template)
+    yield from _depended(template)
     yield from _ports(template)
+    yield from _rules(template)
     for name, resource in template.get("resources", {}).items():
         if resource.get("type") == "OS::Nova::Server":
             yield from _server(name, resource.get("properties", {}), path.parent)
@@ -107,7 +111,7 @@ def check_user_data(text: str) -> Iterator[str]:
         yield "The user data do not begin with #cloud-config, so cloud-init takes them for something else."
         return
     try:
-        config = yaml.safe_load(text)
+        config = yaml.load(text, _Once)
     except yaml.YAMLError as error:
         yield f"The user data are no YAML: {_one_line(error)}."
         return
@@ -118,6 +122,8 @@ def check_user_data(text: str) -> Iterator[str]:
             yield f"The file {entry.get('path')} has {key}, which write_files of cloud-init does not know."
         if not re.fullmatch(r"0[0-7]{3}", str(entry.get("permissions", "0644"))):
             yield f"The file {entry.get('path')} has permissions {entry['permissions']}: write them as '0640'."
+        elif "/keys/" in str(entry.get("path")) and int(entry.get("permissions", "0644"), 8) & 0o007:
+            yield f"Everybody in the machine can read the key {entry.get('path')}: give it permissions '0640'."
     for command in config.get("runcmd", []):
         if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
             yield f"The command {command} is no list of words, so a shell would read it."
@@ -126,7 +132,20 @@ def check_user_data(text: str) -> Iterator[str]:
 
 
 def _load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.load(path.read_text(encoding="utf-8"), _Once)
+
+
+class _Once(yaml.SafeLoader):
+    """Takes each key of a map once: of two, YAML and Heat take the last, and nobody hears of the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a map. Raises ConstructorError."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _one_line(error: Exception) -> str:
@@ -240,12 +259,39 @@ def _asked(template: dict[str, Any], part: str) -> set[str]:
     return asked
 
 
+def _depended(template: dict[str, Any]) -> Iterator[str]:
+    """Depend on what is there, also where a condition does not hold; the engine looks where it does."""
+    resources = template.get("resources", {})
+    for name, resource in resources.items():
+        given = resource.get("depends_on", [])
+        for other in [given] if isinstance(given, str) else given:
+            if other not in resources:
+                yield f"The resource {name} depends on {other}, which is none of the resources."
+
+
+def _rules(template: dict[str, Any]) -> Iterator[str]:
+    """A rule without a prefix, or with one of all, is for everybody, and not for the clients alone."""
+    for name, resource in template.get("resources", {}).items():
+        if resource.get("type") != "OS::Neutron::SecurityGroup":
+            continue
+        for rule in resource.get("properties", {}).get("rules", []):
+            ports = rule.get("port_range_min"), rule.get("port_range_max")
+            if rule.get("direction", "ingress") != "ingress":
+                continue
+            if rule.get("remote_ip_prefix") in (None, "0.0.0.0/0", "::/0") and not rule.get("remote_group"):
+                yield f"The group {name} lets everybody in to {ports[0]}: give the rule a remote_ip_prefix."
+            if rule.get("protocol") != "tcp" or ports not in OPEN:
+                yield f"The group {name} lets {rule.get('protocol')} in to {ports[0]} to {ports[1]}: nothing listens."
+
+
 def _checked(template: dict[str, Any]) -> set[str]:
     """Return parameters that are the network of a port that may be missing: Heat looks for it when the port is made."""
     return {
-        resource["properties"]["network"]["get_param"]
+        inner
         for resource in template.get("resources", {}).values()
         if resource.get("type") == "OS::Neutron::Port" and "condition" in resource
+        for _, key, inner in _walk({"network": resource["properties"]["network"]}, "")
+        if key == "get_param"
     }
 
 
@@ -263,6 +309,15 @@ def _ports(template: dict[str, Any]) -> Iterator[str]:
                 yield f"The port {name} has no binding:vnic_type, so an environment cannot make it a virtual function."
         elif not given.get("security_groups"):
             yield f"The port {name} has an address and no security group of its own."
+        servers = [r for r in template["resources"].values() if r.get("type") == "OS::Nova::Server"]
+        attached = [
+            inner
+            for server in servers
+            for _, key, inner in _walk({"": server.get("properties", {}).get("networks", [])}, "")
+            if key == "get_resource" and inner == name
+        ]
+        if servers and len(attached) != 1:
+            yield f"The port {name} is given to a machine {len(attached)} times: once makes a device of it."
 
 
 def _server(name: str, given: dict[str, Any], folder: Path) -> Iterator[str]:

@@ -59,10 +59,11 @@ def in_cloud(self: Any, value: Any, _context: Any) -> bool:
     return str(value) in CLOUD.get(name, set()) or str(value).startswith("id-of-")
 
 
-def attributes_of(number: int, kind: str) -> dict[str, Any]:
-    """Give the attributes that a resource has when it was made, as Neutron and Nova would."""
+def attributes_of(number: int, kind: str, six: bool) -> dict[str, Any]:
+    """Give the attributes that a resource has when it was made, as Neutron and Nova would; *six* of the networks."""
     if kind == "OS::Neutron::Port":
-        return {"mac_address": MAC.format(number), "fixed_ips": [{"ip_address": f"192.0.2.{number}"}]}
+        address = f"2001:db8::{number}" if six else f"192.0.2.{number}"
+        return {"mac_address": MAC.format(number), "fixed_ips": [{"ip_address": address}]}
     if kind == "OS::Heat::ResourceGroup":
         feed, snapshots = (f"tcp://192.0.2.1:{port}" for port in (5556, 5557))
         addresses = ["192.0.2.1", "192.0.2.2"]
@@ -72,8 +73,9 @@ def attributes_of(number: int, kind: str) -> dict[str, Any]:
 
 def made(built: stack.Stack) -> None:
     """Tell the stack that each of its resources is there, with an id that says its name, and attributes."""
+    six = dict(built.parameters).get("clients_ethertype") == "IPv6"
     for number, (name, it) in enumerate(sorted(built.resources.items()), 1):
-        known = Attributes(attributes_of(number, it.type()))
+        known = Attributes(attributes_of(number, it.type(), six))
         if it.type() != "OS::Heat::ResourceGroup":  # its attributes are those of its members
             assert known.keys() <= it.attributes_schema.keys(), f"{it.type()} has not all of {set(known)}"
         data = node_data.NodeData(number, name, f"uuid-{number}", f"id-of-{name}", known, "CREATE", "COMPLETE")

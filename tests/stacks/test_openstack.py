@@ -158,6 +158,13 @@ class TestVariants:
         assert out["ports"].keys() == {"n3", "n6", "n4"}
         assert len(set(out["ports"].values())) == len(ports) - 1
 
+    def test_an_endpoint_of_an_ipv6_network_has_its_address_in_brackets(self, stacks):
+        out = stacks["mirror-ipv6"]["outputs"]
+
+        assert out["netconf_address"].startswith("2001:db8::")
+        assert out["feed_endpoint"] == f"tcp://[{out['netconf_address']}]:5556"
+        assert out["snapshot_endpoint"] == beside(out["feed_endpoint"])
+
 
 class TestUpfs:
     """A stack of several probes has one for each UPF, each on a host of its own."""
@@ -316,6 +323,11 @@ class TestFirstConfiguration:
 
         for key in (*GIVEN_KEYS["publisher_keys"].split(), GIVEN_KEYS["pseudonym_key"], GIVEN_KEYS["consumer_key"]):
             assert f">{escape(key)}<" in text
+
+    def test_it_has_the_name_of_its_machine_in_the_feed(self, stacks, configured):
+        for variant, folder in configured.items():
+            (server,) = of_type(stacks[variant], "OS::Nova::Server").values()
+            assert f"><name>{server['name']}</name></network-function>" in (folder / "startup.xml").read_text()
 
     def test_without_keys_each_machine_has_its_own(self, configured):
         one, other = (
