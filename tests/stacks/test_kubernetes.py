@@ -48,7 +48,11 @@ GOOD: dict[str, dict[str, Any]] = {
         "networkPolicy": {
             "enabled": True,
             "netconfFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
-            "feedFrom": [{"namespaceSelector": {"matchLabels": {"team": "analytics"}}}],
+            "feedFrom": [
+                {"namespaceSelector": {"matchLabels": {"team": "analytics"}}},
+                {"ipBlock": {"cidr": "2001:db8::/32", "except": ["2001:db8:0:1::/64"]}},
+                {"ipBlock": {"cidr": "::/0"}},
+            ],
         }
     },
     "no root": HOST | {"runAsNonRoot": True},
@@ -146,6 +150,66 @@ BAD = [
     ),
     (changed(MULTUS, "networkPolicy", {"enabled": True, "feedFrom": [{}]}), "/networkPolicy/feedFrom/0"),
     (changed(HOST, "images", {}), "additional properties 'images' not allowed"),
+    *(
+        (changed(HOST, name, None), f"missing property '{name}'")
+        for name in (
+            "seccomp",
+            "service",
+            "networkPolicy",
+            "serviceMonitor",
+            "resources",
+            "updateStrategy",
+            "collector",
+        )
+    ),
+    (changed(HOST, "configuration.startup", "<html>404</html>"), "configuration.startup is no configuration"),
+    (
+        changed(HOST, "configuration.startup", STARTUP.replace("@publisher-secret@", "A" * 40)),
+        "has a secret in <secret-key>",
+    ),
+    (changed(HOST, "configuration.startup", STARTUP.replace("@pseudonyms@", "x" * 43 + "=")), "has a secret in <key>"),
+    (
+        changed(MULTUS, "network.multus", [N3 | {"interface": "n33"}, N6]),
+        "gives the pod the interface n33, and the configuration has none of this name",
+    ),
+    (
+        changed(HOST, "configuration.startup", STARTUP.replace("tcp://*:5556", "tcp://127.0.0.1:5556")),
+        "has its endpoint on the loopback address",
+    ),
+    (
+        changed(
+            HOST,
+            "configuration.startup",
+            STARTUP.replace("<snapshot-endpoint>tcp://*:5557</snapshot-endpoint>", ""),
+        ),
+        "feed.snapshotPort is 5557, and the configuration has no snapshot-endpoint",
+    ),
+    (changed(LIMITED, "feed.snapshotPort", 80), "/feed/snapshotPort"),
+    *(
+        (changed(HOST, "state.path", path), "/state/path")
+        for path in ("//", "/etc", "/proc", '/var/lib/a"b', "/var/./x")
+    ),
+    (changed(HOST, "image.tag", "-x"), "/image/tag"),
+    *((changed(HOST, "image.repository", name), "/image/repository") for name in ("a/b:1.0", "a/", "a//b")),
+    *(
+        (changed(HOST, "tolerations", [wrong]), "/tolerations/0")
+        for wrong in (
+            {"key": "a", "operator": "Exists", "value": "x"},
+            {"operator": "Equal", "value": "x"},
+            {"key": "a b", "operator": "Exists"},
+            {"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 4},
+        )
+    ),
+    *(
+        (changed(MULTUS, "networkPolicy", {"enabled": True, "netconfFrom": [wrong]}), "/networkPolicy/netconfFrom/0")
+        for wrong in (
+            {"ipBlock": {"cidr": "999.1.1.1/24"}},
+            {"ipBlock": {"cidr": "192.0.2.0/33"}},
+            {"ipBlock": {"cidr": "::::/64"}},
+            {"ipBlock": {"cidr": "192.0.2.0/24"}, "podSelector": {}},
+            {"podSelector": {"matchLabel": {"a": "b"}}},
+        )
+    ),
 ]
 
 

@@ -114,6 +114,24 @@ runAsUser: 0
 {{- fail "serviceMonitor.enabled cannot be: the function has no endpoint of metrics. The collector has one (collector.enabled), on the port metrics of its Service." -}}
 {{- end -}}
 {{- with .Values.configuration.startup -}}
+{{- if not (regexMatch "<([a-zA-Z0-9_-]+:)?config[ \\t\\r\\n>]" .) -}}
+{{- fail "configuration.startup is no configuration of the function: its element is config, as in yang/examples." -}}
+{{- end -}}
+{{/* What is told here is in a ConfigMap, which more people read than a Secret. */}}
+{{- with regexFind "<(secret-key|key|previous-key)>[^@<][^<]*</" . -}}
+{{- fail (printf "configuration.startup has a secret in <%s>: put the key into the Secret, and its place here, as @publisher-secret@ and @pseudonyms@ in yang/examples." (regexFind "[a-z-]+" .)) -}}
+{{- end -}}
+{{- range $.Values.network.multus -}}
+{{- if not (or (contains (printf ">%s<" .interface) $.Values.configuration.startup) (and .mac (contains (lower .mac) (lower $.Values.configuration.startup)))) -}}
+{{- fail (printf "network.multus gives the pod the interface %s, and the configuration has none of this name: give both one name." .interface) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $.Values.service.enabled (regexMatch "<endpoint>tcp://(127\\.|\\[::1\\]|localhost)" .) -}}
+{{- fail "The configuration has its endpoint on the loopback address, where nobody from outside of the pod comes: write tcp://*:PORT, or set service.enabled to false." -}}
+{{- end -}}
+{{- if and $.Values.feed.snapshotPort (contains "<endpoint>" .) (not (contains "<snapshot-endpoint>" .)) -}}
+{{- fail (printf "feed.snapshotPort is %d, and the configuration has no snapshot-endpoint: write one, or set it to 0." (int $.Values.feed.snapshotPort)) -}}
+{{- end -}}
 {{- $endpoints := regexFindAll "<endpoint>[^<]*</endpoint>" . -1 -}}
 {{- if and $endpoints (not (regexMatch (printf "<endpoint>[^<]*:%d</endpoint>" (int $.Values.feed.port)) .)) -}}
 {{- fail (printf "feed.port is %d, and the configuration has %s: give the port of its endpoint." (int $.Values.feed.port) (first $endpoints)) -}}
