@@ -202,6 +202,8 @@ class TestRefused:
             (("--n3", "n3", *USER, "--endpoint", "5556"), "tcp://ADDRESS:PORT"),
             (("--n3", "n3", *USER, "--endpoint", "tcp://*:65536"), "tcp://ADDRESS:PORT"),
             (("--n3", "n3", *USER, "--endpoint", "tcp://198.51.100.7:5556"), "an address of this host"),
+            (("--n3", "n3", *USER, "--endpoint", "tcp://"), "An endpoint is tcp://ADDRESS:PORT or ipc://PATH."),
+            (("--n3", "n3", *USER, "--name", "x" * 65), "A name has 1 to 64 characters."),
             (("--n3", "n3", *USER, "--endpoint", "tcp://*:830"), "keeps no right to a port below 1024"),
             (("--n3", "n3", *USER, "--endpoint", "tcp://*:0"), "no port that a consumer could know"),
             (("--n3", "n3", *USER, "--endpoint", "ipc:///nowhere/bus"), "/nowhere is no folder"),

@@ -450,7 +450,7 @@ def _case(snode: Any) -> tuple[str, str] | None:
 def _value_sentence(node: SchemaNode, value: str, errors: list[tuple[str, str, str]]) -> str:
     """Use the sentence of the module; libyang's own would repeat the value."""
     said = errors[0][0] if errors else ""
-    if said and not said.startswith("Invalid") and value not in said and "Unsatisfied" not in said:
+    if said and not said.startswith("Invalid") and f'"{value}"' not in said and "Unsatisfied" not in said:
         return said
     base = node.handle.type().basename()
     return f"The value of {node.name} is not a valid {base}."
