@@ -44,6 +44,8 @@ class TestRefusals:
             ("deploy/image/check-user-data", ("@/no.yaml",), "is no file"),
             ("deploy/image/user-data", (), "usage"),
             ("deploy/image/user-data", ("@", "localhost"), "no address with a port"),
+            ("deploy/image/user-data", ("@", "999.0.2.1:830"), "no address with a port"),
+            ("deploy/image/user-data", ("@", "[::]:70000"), "no address with a port"),
             ("deploy/image/user-data", ("@",), "snf init --elsewhere"),
         ],
     )
@@ -62,7 +64,7 @@ class TestUserData:
     @pytest.fixture
     def site(self, tmp_path: Path) -> Path:
         (tmp_path / "users").write_text("alice ssh-ed25519 AAAA\n")
-        (tmp_path / "startup.xml").write_text("<config/>\n")
+        (tmp_path / "startup.xml").write_text('<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"/>\n')
         return tmp_path
 
     def test_both_files_and_the_address(self, site):
@@ -75,12 +77,34 @@ class TestUserData:
         }
 
     def test_what_openstack_would_not_take_is_refused(self, site):
-        (site / "startup.xml").write_bytes(b"x" * 40_000)
+        whole = (site / "startup.xml").read_text()
+        (site / "startup.xml").write_text(f"{whole}<!-- {'x' * 40_000} -->\n")
 
         done = run("deploy/image/user-data", site)
 
         assert done.returncode == 2
         assert "65,535" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "content", "says"),
+        [
+            ("users", "# nobody\n", "users names nobody"),
+            ("startup.xml", "", "startup.xml is no XML: "),
+            ("startup.xml", "<html/>", "startup.xml is no configuration: its element is html."),
+            (
+                "startup.xml",
+                '<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><key>@pseudonyms@</key></config>',
+                "startup.xml has no key for @pseudonyms@.",
+            ),
+        ],
+    )
+    def test_what_no_function_could_start_with_is_refused_here(self, site, name, content, says):
+        (site / name).write_text(content)
+
+        done = run("deploy/image/user-data", site)
+
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+        assert says in done.stderr
 
 
 class TestExamples:
