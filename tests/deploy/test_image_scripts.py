@@ -15,6 +15,12 @@ from mgmt.cli.main import main
 from tests.test_house import ROOT
 
 IMAGE = ROOT / "deploy/image"
+# developer.hashicorp.com/vagrant/docs: providers/virtualbox/configuration, synced-folders/rsync; vagrant-libvirt's.
+PROVIDERS = {
+    "libvirt": {"memory", "cpus", "driver", "disk_bus", "nic_model_type", "machine_type", "cpu_mode", "qemuargs"},
+    "virtualbox": {"name", "memory", "cpus", "gui", "customize", "linked_clone", "default_nic_type"},
+}
+RSYNC = {"rsync__exclude", "rsync__args", "rsync__auto", "rsync__chown", "rsync__verbose"}
 EXAMPLES = sorted(IMAGE.glob("cloud-init/*.yaml"))
 
 
@@ -140,3 +146,31 @@ class TestBox:
 
         assert file.attrib[f"{envelope}href"] == "disk.vmdk"
         assert re.findall(r"@(\w+)@", text) == ["size", "bytes"]
+
+
+class TestVagrantfiles:
+    """Words of a Vagrantfile that Vagrant lets pass without the provider's plugin are those of its documentation."""
+
+    FILES = ("vagrant/Vagrantfile", "deploy/image/box.libvirt/Vagrantfile", "deploy/image/box.virtualbox/Vagrantfile")
+
+    def unknown(self, text: str) -> set[str]:
+        """Return the words that no documentation has."""
+        found = set(re.findall(r"\brsync__\w+", text)) - RSYNC
+        for name, inside in re.findall(r"config\.vm\.provider\W+(\w+)\W+do \|\w+\|(.*?)^  end", text, re.M | re.S):
+            keys = set(re.findall(r"^ +\w+\.(\w+)", inside, re.M))
+            found |= keys - PROVIDERS[name] if name in PROVIDERS else {name}
+        return found
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_ours_have_no_other(self, name):
+        assert self.unknown((ROOT / name).read_text()) == set()
+
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [("rsync__exclude", "rsync__exclud"), ('"libvirt"', '"libvrt"'), ("machine.name", "machine.nam")],
+    )
+    def test_a_misspelt_one_would_be_found(self, right, wrong):
+        text = (ROOT / "vagrant/Vagrantfile").read_text()
+        assert right in text
+
+        assert self.unknown(text.replace(right, wrong)) == {wrong.strip('"').rpartition(".")[2]}
