@@ -6,11 +6,12 @@ is given again, goes on with the keys that are there. What is there and differs 
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -252,6 +253,11 @@ def make(wanted: Wanted) -> list[Path]:
     """
     _check_endpoint(wanted)
     _check_ports(wanted)
+    with _alone(wanted.folder):
+        return _make(wanted)
+
+
+def _make(wanted: Wanted) -> list[Path]:
     files, pairs, secrets = keys.plan(wanted.folder / "keys", wanted.clients)
     text = keys.fill(_document(wanted), pairs, secrets)
     startup = wanted.folder / "startup.xml"
@@ -265,6 +271,22 @@ def make(wanted: Wanted) -> list[Path]:
             files[path] = content
     _write(wanted.folder, files)
     return [*files]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else makes a configuration below the same folder, so that the keys of one are with its file."""
+    above = next(path for path in folder.absolute().parents if path.is_dir())
+    try:
+        lock = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # not to be read: what is written then says why it cannot be
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _same(path: Path, content: str) -> None:

@@ -149,6 +149,17 @@ class TestAgain:
         init("--n3", "n3", *USER)
         assert self.content(folder) == before
 
+    def test_of_several_at_once_one_makes_it(self, folder: Path):
+        words = [sys.executable, "-m", "mgmt.cli.main", "init", "--dir", str(folder), "--n3", "n3"]
+        words += ["--user", f"alice={folder.parent / 'alice.pub'}"]
+        begun = [subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+
+        said = [process.communicate()[0] for process in begun]
+
+        assert [process.returncode for process in begun] == [0] * 4
+        assert sorted(text.startswith("Made in") for text in said) == [False, False, False, True]
+        assert sum("has all of this already" in text for text in said) == 3
+
     def test_a_client_given_twice_is_one(self, init, folder: Path):
         init("--n3", "n3", *USER, "--client", "noc", "--client", "noc")
         assert (folder / "startup.xml").read_text().count("<consumer>") == 1
