@@ -51,3 +51,16 @@ class TestSites:
 
         assert sites.volumes() == {}
         assert sites.service.pipeline.outside.counters["n6_without_session"] == 2
+
+    @pytest.mark.parametrize(("first", "second"), [("10.1.0.9", "192.0.2.17"), ("192.0.2.17", "10.1.0.9")])
+    def test_of_a_talk_between_two_sites_the_one_with_an_address_has_both_directions(
+        self, sites: Site, first: str, second: str
+    ) -> None:
+        sent = {}
+        for source, target, size in ((first, second, 300), (second, first, 100)):
+            ports = {"sport": 1, "dport": 2} if source == first else {"sport": 2, "dport": 1}
+            packet = IP(src=source, dst=target) / UDP(**ports) / Raw(bytes(size))
+            sites.send("wan", Ether(dst="02:00:00:00:00:06") / packet)
+            sent[source] = float(len(packet))
+
+        assert sites.volumes() == {"shop-17": (sent["192.0.2.17"], sent["10.1.0.9"])}
