@@ -36,7 +36,7 @@ SETS = {
 }
 ENTRIES = ("Entry-Definitions", "ETSI-Entry-Manifest", "ETSI-Entry-Change-Log", "ETSI-Entry-Licenses")
 FOLDERS = {"ETSI-Entry-Tests", "ETSI-Entry-Licenses"}  # of the entries these may be folders (SOL004, table 4.1.2.3-1)
-# What the manifest says of the VNF, and the property of its type that says the same (SOL004, 4.3.2).
+# Metadata of the manifest about the VNF, and the property of its type that says the same (SOL004, 4.3.2).
 SAME = {"vnf_product_name": "product_name", "vnf_provider_id": "provider"}
 PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 VERSIONS = {"TOSCA-Meta-File-Version": "1.0", "CSAR-Version": "1.1"}
@@ -275,7 +275,7 @@ def _base_templates(archive: zipfile.ZipFile, templates: dict[str, Any], names: 
 
 
 def _base_files(archive: zipfile.ZipFile, names: list[str]) -> Iterator[str]:
-    """What the templates and environments of Heat read is in the package: user data, and the template of a type."""
+    """User data and templates that the templates and environments of Heat read are in the package."""
     for name in names:
         path = PurePosixPath(name)
         if path.parts[0] != "BaseHOT" or path.suffix not in {".yaml", ".yml"} or path.name.startswith("first-boot"):

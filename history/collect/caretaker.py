@@ -6,7 +6,6 @@ it could not do, because the disk is full or it was killed, it finds undone and 
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import threading
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from history.collect.erasing import erase, later, names_of
+from history.collect.erasing import erase, later, names_of, write_names
 from history.collect.intake import UNFIT
 from history.collect.sequences import Gap
 from history.collect.upkeep import Keep, keep, set_aside, tend
@@ -160,10 +159,5 @@ class Caretaker(threading.Thread):
 def request(folder: Path, names: Sequence[str], until_ms: int) -> Path:
     """Write down that subscribers are to be erased, for whoever collects into *folder*; return the file."""
     path = folder / f"{_REQUEST}{os.urandom(8).hex()}.json"
-    aside = path.with_suffix(".new")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(dict.fromkeys(names, until_ms), file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
+    write_names(path, dict.fromkeys(names, until_ms))
     return path

@@ -23,7 +23,7 @@ from history.store.files import sync_folder, write
 from history.store.layout import files_of_hour, hours
 from history.tables import TABLES
 
-__all__ = ["STATE_OF_SINK", "erase", "handed_on", "later", "names_of"]
+__all__ = ["STATE_OF_SINK", "erase", "handed_on", "later", "names_of", "write_names"]
 
 STATE_OF_SINK = "clickhouse.json"
 """The file by which a sink says that it sends the files of a folder."""
@@ -109,13 +109,7 @@ def _hand_on(folder: Path, until_ms: Mapping[str, int]) -> None:
     if not until_ms or not (folder / STATE_OF_SINK).exists():
         return
     path = folder / f"{_HANDED_ON}{os.urandom(8).hex()}.json"
-    aside = path.with_suffix(".new")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(dict(until_ms), file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
-    sync_folder(folder)
+    write_names(path, until_ms)
 
 
 def handed_on(folder: Path) -> list[Path]:
@@ -123,6 +117,17 @@ def handed_on(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{_HANDED_ON}*.json"))
 
 
+def write_names(path: Path, until_ms: Mapping[str, int]) -> None:
+    """Write a file that says who is to be erased, and until when; it is there as a whole. Raises OSError."""
+    aside = path.with_suffix(".new")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(dict(until_ms), file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+    sync_folder(path.parent)
+
+
 def names_of(path: Path) -> dict[str, int]:
-    """Return names and until when, of a file that says who is to be erased. Raises ValueError or AttributeError."""
+    """Return names and until when, of a file of `write_names`. Raises ValueError, TypeError or AttributeError."""
     return {str(name): int(until_ms) for name, until_ms in json.loads(path.read_text(encoding="utf-8")).items()}

@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 
 from feed.errors import SnfError
 from history.collect.erasing import STATE_OF_SINK, handed_on, later, names_of
+from history.collect.intake import UNFIT
 from history.collect.ledger import last_number
 from history.sinks.schema import SENT, creates
 from history.store.layout import Closed, closed
@@ -143,7 +144,7 @@ class ClickHouse:
     def _erase(self) -> int:
         """Erase on each server whom the collector erased; return how many erasures wait for a server yet."""
         paths = handed_on(self._folder)
-        wanted = [(f"{path.name}:{n}", part) for path in paths for n, part in enumerate(_parts(names_of(path)))]
+        wanted = [(f"{path.name}:{n}", part) for path in paths for n, part in enumerate(_parts(self._names(path)))]
         for server in self._servers:
             try:
                 self._erase_on(server, [each for each in wanted if each[0] not in server.erased])
@@ -158,6 +159,14 @@ class ClickHouse:
         for server in self._servers:
             server.erased &= {name for name, _ in wanted if any(name.startswith(path.name) for path in left)}
         return len(left)
+
+    def _names(self, path: Path) -> Mapping[str, int]:
+        """Return whom a file names. One that nobody can read must not keep others from being erased."""
+        try:
+            return names_of(path)
+        except (*UNFIT, AttributeError):
+            self._say(f"{path} names nobody, and is removed. Ask anew for whom it was: snf collect erase NAME.")
+            return {}
 
     def _erase_on(self, server: _Server, waiting: Sequence[tuple[str, Mapping[str, int]]]) -> None:
         """Send as much of what waits as a statement takes, unless one is on its way: 18.16 makes two one wrong one."""
