@@ -63,6 +63,13 @@ class TestRests:
         assert content.learned_s(state, DEFAULT) == pytest.approx([segment_s])
         assert estimates[-1].media_bps == pytest.approx([8 * 500_000 / segment_s], rel=0.1)
 
+    @pytest.mark.parametrize(("kbps", "height"), [(90, 144), (160, 144), (900, 480), (1100, 480), (2000, 720)])
+    def test_a_level_is_one_that_has_such_a_rate(self, kbps, height):
+        """Segments of 10 s of one size are few in the forest's data, which are of another service."""
+        rows = [(t, last, 1250.0 * kbps, n, length) for t, last, _, n, length in muxed(10.0, 9)]
+
+        assert heard(rows, 90)[1][-1].video_height == pytest.approx([height])
+
     @pytest.mark.parametrize("queue_s", [0.8, 1.5, 2.5])
     def test_a_queue_behind_the_probe_is_no_rest(self, queue_s):
         """A link at half the media rate: 4 s of content take 8 s, and the UE has the last byte after *queue_s*.

@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 from nf.qoe.inputs import Array
 
-__all__ = ["EARLY_S", "EDGES", "HEIGHTS", "SIZES", "by_forest", "by_ladder", "features", "observe"]
+__all__ = [
+    "EARLY_S",
+    "EDGES",
+    "HEIGHTS",
+    "LEAST_BPS",
+    "MOST_BPS",
+    "SIZES",
+    "by_forest",
+    "by_ladder",
+    "features",
+    "observe",
+]
 
 HEIGHTS = np.array([144, 240, 360, 480, 720, 1080])
 # Sizes of answers in bytes: quarter octaves, and eighths where the services cap a request (about 2 MiB).
@@ -34,6 +45,11 @@ SIZES = [
     ("last_s", "f8"),  # last byte of an answer
 ]
 """Fields of a row of state that the forest reads."""
+
+LEAST_BPS = np.array([0, 120e3, 115e3, 230e3, 100e3, 400e3])
+MOST_BPS = np.array([450e3, 640e3, 950e3, 1.3e6, np.inf, np.inf])
+"""Media rates of the levels that the forest may vote for, (6,): somewhat beyond those of its data. It has seen no
+others, and calls segments of 10 s 720p at 90 kbit/s, and 240p at 900."""
 
 EARLY_S = 200.0  # between the moments of 120 and 300 s that the forests were fitted on
 

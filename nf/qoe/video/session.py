@@ -148,7 +148,9 @@ def _level(state: _State, seen: Seen, media: Array, profile: Profile) -> NDArray
     long = (state["rest_answers"] > 0) & (each_s(state, seen.segment_s, profile) >= profile.forest_content_s)
     inside = long & (bps <= profile.forest_bps) & (state["sizes"].sum(axis=1) >= 4)
     if inside.any():
-        level[inside] = levels.by_forest(state[inside]).argmax(axis=1)
+        voted = levels.by_forest(state[inside]).argmax(axis=1)
+        likely = (bps[inside] >= levels.LEAST_BPS[voted]) & (bps[inside] <= levels.MOST_BPS[voted])
+        level[inside] = np.where(likely, voted, level[inside])
     return level
 
 
