@@ -56,6 +56,8 @@ PROFILE = Profile()
 STATE = np.dtype(
     [
         ("least_ms", "f4", (2,)),  # least round trip, CORE, ACCESS; 0: never seen
+        ("queue_ms", "f4"),  # newest delay above that,
+        ("queue_s", "f8"),  # and when it was timed; 0: never
         ("speed_bps", "f4"),  # of the last interval with a transfer
         ("limit", "u1"),
         ("moved_s", "f8"),  # its end; 0: never
@@ -102,6 +104,11 @@ def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> 
     after["least_ms"] = least
     above = trips - least
     queue_ms = np.where(both(np.isnan(above)), np.nan, larger(known_or(above, 0)))
+    timed = ~np.isnan(queue_ms)
+    after["queue_ms"] = np.where(timed, queue_ms, state["queue_ms"])
+    after["queue_s"] = np.where(timed, seen.now_s, state["queue_s"])
+    # Through a queue of more than an interval not every interval has a sample.
+    waits_ms = np.where(seen.now_s - after["queue_s"] <= profile.hold_s, after["queue_ms"], 0)
     full_ms = np.clip(profile.standing * (least[:, 0] + least[:, 1]), profile.standing_ms, profile.queue_ms)
     told = (seen.bulk_octets >= profile.least_bytes) | (seen.busy >= profile.busy)
     goodput = np.where(told & ~np.isnan(seen.goodput_bps), seen.goodput_bps, -1)
@@ -112,7 +119,7 @@ def advance(state: NDArray[np.void], seen: Seen, profile: Profile = PROFILE) -> 
     limit = np.select(
         [
             np.take_along_axis(seen.closed, way, 1)[:, 0] >= profile.closed,
-            (known_or(queue_ms, 0) >= full_ms) | (worst(seen.loss) >= profile.loss),
+            (waits_ms >= full_ms) | (worst(seen.loss) >= profile.loss),
             busy < profile.busy,
         ],
         [_RECEIVER, _NETWORK, _APPLICATION],

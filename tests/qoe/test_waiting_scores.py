@@ -246,6 +246,12 @@ class TestTransfers:
         assert limit(last) == "network"
         assert last.queue_ms[0] == pytest.approx(800)
 
+    @pytest.mark.parametrize(("later", "said"), [(4, "network"), (7, "server")])
+    def test_a_queue_longer_than_an_interval_is_the_networks_without_a_sample(self, later: int, said: str) -> None:
+        untimed = [moving(2 + n, 2e6, rtt_access_ms=[np.nan], rtt_core_ms=[np.nan]) for n in range(1, later)]
+        *_, last = moved(moving(1, 2e6), moving(2, 2e6, rtt_access_ms=[1830.0]), *untimed)
+        assert limit(last) == said
+
     @pytest.mark.parametrize(("access_ms", "said"), [(80.0, "network"), (60.0, "server")])
     def test_a_queue_as_long_as_the_way_is_the_networks(self, access_ms: float, said: str) -> None:
         """The least round trips are 30 and 10 ms, so that 40 ms more double them."""
