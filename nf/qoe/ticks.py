@@ -78,12 +78,13 @@ def follow(before: NDArray[np.void], seen: Seen, counted: NDArray[np.bool_]) -> 
         fading = before[name] * np.exp(-seen.interval_s / FAST_S) + np.where(judged, np.nan_to_num(value), 0.0)
         after[name] = np.where(new, 0.0, fading)
     lately = before["fast"][:, 0] * np.exp(-seen.interval_s / FAST_S) + np.where(judged, np.nan_to_num(due), 0.0)
-    apart = _apart(after, lately)
+    apart, wild = _apart(after, lately)
     after["apart"] = apart
-    # Packets between two ticks (an echo, a message) take one distance near the median each, a lost tick takes two: with
-    # N due, P that came and n near, N - P = L - E and P - n = L + 2 E.
+    # Distances that vary are no lost ticks. Packets between two ticks (an echo, a message) take one distance near the
+    # median each, a lost tick takes two: with N due, P that came and n near, N - P = L - E and P - n = L + 2 E.
     lost = np.maximum((2 * due - came - n) / 3, 0.0)
-    ticked = np.select([apart, after["surplus"] > MORE], [np.minimum(came - echoes, due), due - lost], came)
+    own = np.minimum(came - echoes, due)
+    ticked = np.select([apart, wild, after["surplus"] > MORE], [own, came, due - lost], came)
     counts = np.stack([due, ticked], axis=1) * judged[:, None]
     for name, constant_s in (("fast", FAST_S), ("slow", SLOW_S)):
         fading = before[name] * np.exp(-seen.interval_s / constant_s) + np.nan_to_num(counts)
@@ -96,15 +97,18 @@ def follow(before: NDArray[np.void], seen: Seen, counted: NDArray[np.bool_]) -> 
     return after
 
 
-def _apart(state: NDArray[np.void], due: Array) -> NDArray[np.bool_]:
-    """Return the mask of games whose echoes are packets beside the ticks, by the short memory, where *due* were due."""
+def _apart(state: NDArray[np.void], due: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say of which games echoes are packets beside the ticks, and of which distances vary too much to tell.
+
+    It is told by the short memory, in which *due* ticks were due.
+    """
     echoes = np.maximum(state["echoes"].astype(np.float64), 1e-3)
     lost = np.clip((echoes - state["surplus"]) / np.maximum(due, 1.0), 0.0, 1.0)  # of the ticks, if they are
     left = due * (1 - lost) ** 2  # distances of which both ends came
     over, slack = (state["near"] - left) / echoes, SLACK / echoes
     rare = (state["echoes"] > 0) & (echoes <= RARE * due)
-    mask: NDArray[np.bool_] = rare & (over <= MOST_OVER + slack) & (over >= -LEAST_OVER - slack)
-    return mask
+    apart: NDArray[np.bool_] = rare & (over <= MOST_OVER + slack) & (over >= -LEAST_OVER - slack)
+    return apart, rare & (over < -LEAST_OVER - slack)
 
 
 def tick_ms(state: NDArray[np.void]) -> Array:

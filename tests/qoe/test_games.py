@@ -144,6 +144,20 @@ class TestTicks:
 
         assert np.mean([e.tick_loss[0] for e in estimates[20:]]) == pytest.approx(lost / 3600, abs=0.015)
 
+    def test_ticks_that_come_unevenly_between_echoes_are_not_lost(self):
+        """60 ticks and four echoes a second; half of the distances is off by more than a quarter, as by 12 ms."""
+        even = [game(1000 + i, came=64, tick_ms=1000 / 60, echo=(20, 10)) for i in range(20)]
+        even = [
+            dataclasses.replace(s, echo_n=both(2, 2), tick_n=both(0, 56), tick_sum_us=both(0, 56e6 / 60)) for s in even
+        ]
+        uneven = [
+            dataclasses.replace(s, now_s=1020.0 + i, tick_n=both(0, 30), tick_sum_us=both(0, 30e6 / 60))
+            for i, s in enumerate(even)
+        ]
+        _, estimates, _ = run(model, even + uneven)
+
+        assert max(e.tick_loss[0] for e in estimates[5:]) == pytest.approx(0, abs=0.02)
+
     def test_a_tick_that_is_an_echo_as_well_is_no_packet_beside_it(self):
         """Four of 30 ticks a second carry what came back: all came, and none was lost."""
         seen = [game(1000 + i, came=30, tick_ms=1000 / 30, echo=(20, 10)) for i in range(60)]
