@@ -25,11 +25,15 @@ class Absent:
 
 
 _LIVE = "no list of lab/truth/sets.toml has a live player, so no set can tell it from one on demand"
+_BROWSERS = "labelled calls of browsers are made by `make truth`, and none is at hand; their headers are then taken off"
 _APART = "that part of the data is kept apart for acceptance"
 
 ABSENT = (
     Absent("lab: live against on demand", "share", 0.96, _LIVE, more=True),
     Absent("lab: live level", "share", 0.93, _LIVE, more=True),
+    Absent("fps of Chromium by lengths, steady", "1/s", 0.3, _BROWSERS),
+    Absent("fps of Chromium by lengths, shaped", "1/s", 1.0, _BROWSERS),
+    Absent("fps of Chromium by lengths, after the rate rose", "1/s", 1.0, _BROWSERS),
     Absent(
         "video stalls in mid-play, real sessions",
         "share",
