@@ -75,6 +75,9 @@ def _connect(socket: zmq.Socket[bytes], endpoint: str, curve: CurveKeys | None) 
     """Connect; raises SnfError when endpoint or keys are no such things."""
     try:
         _secure(socket, curve)
+        port = endpoint.rpartition(":")[2]
+        if endpoint.startswith("tcp:") and int(port) not in range(1, 65_536):  # ZeroMQ would wait there for ever
+            raise ValueError(port)
         socket.connect(endpoint)
     except (zmq.ZMQError, ValueError):
         what = f"Cannot connect to {endpoint}{' with these keys' if curve else ''}."

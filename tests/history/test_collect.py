@@ -344,6 +344,8 @@ class TestRefusals:
             ((), "no function to collect from"),
             (("--from", "probe1"), "probe1 is no endpoint"),
             (("--from", "tcp://nowhere"), "Cannot connect to tcp://nowhere"),
+            (("--from", "tcp://127.0.0.1:99999"), "Cannot connect to tcp://127.0.0.1:99999"),
+            (("--from", "tcp://127.0.0.1:0"), "Cannot connect to tcp://127.0.0.1:0"),
             (("--from", "tcp://a:1", "--from", "tcp://a:1"), "given twice"),
             (("--from", "tcp://a:1", "--keep-records", "long"), "no length of time"),
             (("--from", "tcp://a:1", "--disk", "50"), "no size"),
