@@ -43,6 +43,8 @@ _HEALTH_S = 10.0  # between two rows of health of a function, whose counters go 
 _DEAD_S = 3.0  # three heartbeats
 _NEVER_S = 5.0  # of nothing at all, until it is told
 _NAME_LENGTH = 255
+# All of them from the beginning: of one that is not there before it counts, Prometheus misses the first.
+_COUNTERS = ("messages", "rows", "duplicates", "damaged", "foreign", "wrong_clocks", "purges")
 _MOST_BOOTS = 10_000  # of a source; who has more is no function
 
 Watcher = Callable[[wire.CodedMessage], None]
@@ -71,7 +73,7 @@ class Collector:
 
     def __init__(self, settings: Settings, say: Callable[[str], None], watchers: Sequence[Watcher] = ()) -> None:
         self.settings = settings
-        self.counters: Counter[str] = Counter()
+        self.counters = Counter(dict.fromkeys(_COUNTERS, 0))
         self._say, self._watchers = say, watchers
         self._lock = lock(settings.folder)
         self._ledger, known = recover(settings.folder)

@@ -294,4 +294,5 @@ class TestCommand:
 
         assert said.endswith("0 rows were written; 0 messages were lost.\n")
         assert "snf_collector_written_rows_total 0.0" in text
+        assert "snf_collector_damaged_total 0.0" in text  # before the first: of that one increase() tells as well
         assert running.returncode == 0
