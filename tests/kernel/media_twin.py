@@ -66,14 +66,12 @@ class Slots:
     """Downlink bytes of IP of each 100 ms of the low half of the clock, a packet at a time to the nearest 128."""
 
     units: dict[int, int] = field(default_factory=dict)
+    newest: int = 0  # and not the largest: the low half of the clock comes round
 
     def packet(self, now: int, octets: int) -> None:
         slot = now % (1 << 32) // 100_000
         self.units[slot] = min(self.units.get(slot, 0) + (octets + 64) // 128, 65_535)
-
-    @property
-    def newest(self) -> int:
-        return max(self.units, default=0)
+        self.newest = slot
 
     @property
     def peak_bps(self) -> int:
