@@ -18,7 +18,7 @@ __all__ = ["UNITS", "middle", "number"]
 _SUB_BITS = 4
 _SUBS = 1 << _SUB_BITS
 _SCORE = "1..5"
-_MOST = 1e12  # times each of UNITS it fits eight bytes; no value of a network is as large
+_MOST = 2.0**62  # of units: it fits eight bytes, and no value of a network is as large
 
 UNITS: Mapping[str, float] = {
     "ms": 1e3,  # microseconds
@@ -36,7 +36,7 @@ UNITS: Mapping[str, float] = {
 def number(values: NDArray[np.floating], unit: str) -> NDArray[np.int32]:
     """Return the bucket of each value; values must not be missing. Below 0 is 0. A score's is its tenths."""
     scaled = np.clip(np.asarray(values, np.float64), 0, _MOST) * UNITS[unit]
-    whole = np.floor(scaled + 1e-6).astype(np.int64)
+    whole = np.floor(np.minimum(scaled, _MOST) + 1e-6).astype(np.int64)
     if unit == _SCORE:
         return whole.astype(np.int32)
     exponent = np.frexp(whole.astype(np.float64))[1].astype(np.int64) - 1  # position of the highest bit; -1 of 0
