@@ -16,7 +16,6 @@ import click
 
 from mgmt.cli import beside, inputs
 from mgmt.cli.options import EXISTING, PATH
-from mgmt.cli.saved import Saved
 from nf.errors import SnfError
 
 if TYPE_CHECKING:
@@ -129,6 +128,7 @@ def query(
 def _saved(feed: IO[bytes], folder: Path) -> tuple[float, float]:
     """Write a saved feed into files of a folder; return the time of its records, in seconds."""
     from history.questions.saved import put
+    from mgmt.cli.saved import Saved
 
     saved = Saved(feed.fileno())
     try:
