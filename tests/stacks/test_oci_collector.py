@@ -143,7 +143,7 @@ class TestPod:
             publisher.start()
         log = tmp_path / "log"
         try:
-            process = node.start(container["command"], {}, WHO, log, ready="Collecting from 1 functions")
+            process = node.start(container["command"], {}, WHO, log, ready="Collecting from 1 function ")
             assert process, log.read_text()
             assert comes_true(lambda: self.metric(node, "snf_function_up") == "1.0", 60), log.read_text()
             publisher.publish(batch(20, seed=1))
