@@ -44,12 +44,12 @@ def fuzz(count: int, seed: int, met: Counter[str]) -> list[str]:
     }
     for number, what in zip(range(count), cycle(read), strict=False):
         payload = mutate(rng, rng.choice(read[what] if rng.random() < _MINE else SAMPLES))
-        begun = time.perf_counter()
+        begun = time.thread_time()
         try:
             met[f"{what}: {_one(what, payload, namer, number // len(read))}"] += 1
         except Exception as error:
             wrong.append(f"{what} {payload.hex()}: {error!r}")
-        if time.perf_counter() - begun > SLOW_S:
+        if time.thread_time() - begun > SLOW_S:
             wrong.append(f"{what} {payload.hex()}: slow")
     return wrong
 
